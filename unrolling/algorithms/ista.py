@@ -1,0 +1,117 @@
+"""Iterative shrinkage and thresholding, in its two algebraically equal forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolling.algorithms.dictionary import as_operator, check_dictionary, check_step_size, check_weight, scalar_parameter, step_advice
+from unrolling.core import Iteration, Positive, constrain
+from unrolling.operators import LinearOperator, Matrix
+from unrolling.prox import soft_threshold
+
+Prox = Callable[[Tensor, Tensor], Tensor]
+
+
+class ISTA(Iteration):
+    """x <- S_theta(x + mu A^H (y - A x)) for min_x 0.5 |y - A x|^2 + lambda |x|_1, mu = 1/L, theta = lambda mu.
+
+    Beck and Teboulle 2009, doi:10.1137/080716542; survey (2)-(4). (Survey (3) thresholds at lambda; the proximal step needs lambda / mu there, which is theta here.)
+
+    Parameters: ``step_size`` mu and ``threshold`` theta, both positive.
+
+    Args:
+        dictionary: A, a matrix (m, n) or a linear operator.
+        weight: lambda >= 0, a number or a tensor that broadcasts to x (such as one per coefficient).
+        step_size: mu; by default 1/L with L = |A|^2. Convergence needs mu < 2/L.
+        prox: proximal operator of the penalty; ``soft_threshold`` for |.|_1, ``nonnegative`` for the non-negative lasso.
+
+    Raises:
+        ValueError: a zero column, a negative weight, a step size that is not positive.
+    """
+
+    def __init__(self, dictionary: Tensor | LinearOperator, weight: float | Tensor, *, step_size: float | None = None, prox: Prox = soft_threshold) -> None:
+        super().__init__()
+        self.dictionary = as_operator(dictionary)
+        step_size = check_step_size(step_size, self.dictionary)
+        like = next(iter([*self.dictionary.parameters(), *self.dictionary.buffers()]), torch.zeros(()))
+        self.step_size = scalar_parameter(step_size, like)
+        self.threshold = scalar_parameter(check_weight(weight) * self.step_size.detach(), like)
+        constrain(self, "step_size", Positive())
+        constrain(self, "threshold", Positive())
+        self.prox = prox
+
+    def start(self, problem: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """x = 0."""
+        return problem.new_zeros(problem.shape[0], *self.dictionary.input_shape)
+
+    def forward(self, state: Float[Tensor, "batch ..."], problem: Float[Tensor, "batch ..."], scale: float = 1.0) -> Float[Tensor, "batch ..."]:
+        """One step; ``scale`` multiplies the threshold (continuation)."""
+        threshold = self.threshold if scale == 1.0 else scale * self.threshold
+        return self.prox(state + self.step_size * self.dictionary.adjoint(problem - self.dictionary(state)), threshold)
+
+    def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
+        """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, (batch,)."""
+        residual = (problem - self.dictionary(state)).flatten(1)
+        penalty = (self.threshold / self.step_size * state.abs()).flatten(1).sum(1)
+        return 0.5 * residual.abs().square().sum(1) + penalty
+
+    def check(self, data: Tensor) -> None:
+        super().check(data)
+        self.dictionary.check_output(data)
+
+    def advice(self) -> str:
+        return step_advice(float(self.step_size), self.dictionary)
+
+
+class GramISTA(Iteration):
+    """x <- S_theta(W_e y + W_t x), W_e = mu A^H, W_t = I - mu A^H A: survey (3), the form that Gregor and LeCun unrolled (doi:10.5555/3104322.3104374).
+
+    W_e y is computed once, and a step is one product with an (n, n) matrix: cheaper than ``ISTA`` when n < 2 m.
+
+    Parameters: ``encoder`` W_e (n, m), ``inhibition`` W_t (n, n), ``threshold`` theta (n,), positive, one per coefficient.
+
+    Args:
+        dictionary: A (m, n).
+        weight: lambda >= 0, a number or (n,).
+        step_size: mu; by default 1/L with L = |A|^2. Convergence needs mu < 2/L.
+        prox: proximal operator of the penalty.
+
+    Raises:
+        ValueError: a zero column, a negative weight, a step size that is not positive.
+    """
+
+    dictionary: Tensor
+
+    def __init__(self, dictionary: Tensor, weight: float | Tensor, *, step_size: float | None = None, prox: Prox = soft_threshold) -> None:
+        super().__init__()
+        self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
+        self.step_size = check_step_size(step_size, dictionary)
+        atoms = dictionary.shape[1]
+        encoder = self.step_size * dictionary.detach().mH
+        identity = torch.eye(atoms, dtype=dictionary.dtype, device=dictionary.device)
+        # `prepare` is the encoder, so that W_e y is computed once for all layers unless the encoder is untied.
+        self.encoder = self.prepare = Matrix(nn.Parameter(encoder.contiguous()))
+        self.inhibition = nn.Parameter(identity - encoder @ dictionary.detach())
+        self.threshold = scalar_parameter(torch.as_tensor(check_weight(weight)).expand(atoms) * self.step_size, dictionary)
+        constrain(self, "threshold", Positive())
+        self.prox = prox
+
+    def start(self, problem: Float[Tensor, "batch n"]) -> Float[Tensor, "batch n"]:
+        """x = 0."""
+        return torch.zeros_like(problem)
+
+    def forward(self, state: Float[Tensor, "batch n"], problem: Float[Tensor, "batch n"], scale: float = 1.0) -> Float[Tensor, "batch n"]:
+        """One step; ``scale`` multiplies the threshold (continuation)."""
+        threshold = self.threshold if scale == 1.0 else scale * self.threshold
+        return self.prox(torch.addmm(problem, state, self.inhibition.T), threshold)
+
+    def check(self, data: Tensor) -> None:
+        super().check(data)
+        self.encoder.check_input(data)
+
+    def advice(self) -> str:
+        return step_advice(self.step_size, self.dictionary)

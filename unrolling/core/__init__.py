@@ -1,0 +1,38 @@
+"""The engine: one iteration, three ways to run it, a choice of gradients. Imports torch alone."""
+
+from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
+from unrolling.core.equilibrium import Equilibrium
+from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
+from unrolling.core.iteration import Iteration, check_finite
+from unrolling.core.linear_solvers import LinearSolution, anderson, gmres
+from unrolling.core.solve import DivergenceError, Progress, Solution, solve
+from unrolling.core.unroll import Learned, Unrolled, unroll
+
+__all__ = [
+    "Backprop",
+    "Bounded",
+    "Checkpointed",
+    "DivergenceError",
+    "Equilibrium",
+    "GradientRule",
+    "Implicit",
+    "ImplicitReport",
+    "Iteration",
+    "Learned",
+    "LinearSolution",
+    "OneStep",
+    "Positive",
+    "Progress",
+    "Simplex",
+    "Solution",
+    "Truncated",
+    "UnitNorm",
+    "Unrolled",
+    "ZeroMean",
+    "anderson",
+    "check_finite",
+    "constrain",
+    "gmres",
+    "solve",
+    "unroll",
+]

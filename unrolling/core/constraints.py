@@ -1,0 +1,131 @@
+"""Constraints on parameters, as parametrizations for ``torch.nn.utils.parametrize``.
+
+Each stores the value it was given and a free tensor whose start reproduces that value to the bit, so that an untrained network is its parent.
+``constrain(module, "threshold", Positive())`` is ``register_parametrization``; assigning ``module.threshold = v`` starts again at exactly v.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
+
+
+def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
+    """Keep the parameter ``name`` of ``module`` inside a set, whatever an optimizer does.
+
+    Raises:
+        ValueError: the present value lies outside the set.
+    """
+    register_parametrization(module, name, constraint)
+
+
+class Positive(nn.Module):
+    """v = v0 exp(rho), rho = 0 at the start. A zero stays zero. (softplus would not return v0 to the bit.)"""
+
+    def forward(self, rho: Tensor) -> Tensor:
+        return self.initial * torch.exp(rho)
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        if not bool((value >= 0).all()):
+            raise ValueError(f"Positive needs values that are at least 0; the smallest is {float(value.min()):.4g}")
+        self.register_buffer("initial", value.detach().clone())
+        return torch.zeros_like(value)
+
+
+class UnitNorm(nn.Module):
+    """w |w0| / |w|, of Euclidean norm one along ``dim``; w = w0 at the start.
+
+    Args:
+        dim: dimensions over which the norm is taken; 0 for the columns of a dictionary (m, n).
+    """
+
+    def __init__(self, dim: int | tuple[int, ...] = 0) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, w: Tensor) -> Tensor:
+        return w * (self.norm / torch.linalg.vector_norm(w, dim=self.dim, keepdim=True))
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(value.detach(), dim=self.dim, keepdim=True)
+        if not bool(torch.isclose(norm, torch.ones_like(norm), atol=1e-4).all()):
+            raise ValueError(f"UnitNorm needs unit norms along dim {self.dim}; they go from {float(norm.min()):.4g} to {float(norm.max()):.4g}: normalise first")
+        self.register_buffer("norm", norm)
+        return value.clone()
+
+
+class ZeroMean(nn.Module):
+    """w - (mean w - mean w0), of mean zero along ``dim``; w = w0 at the start.
+
+    Args:
+        dim: dimensions over which the mean is taken.
+    """
+
+    def __init__(self, dim: int | tuple[int, ...]) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, w: Tensor) -> Tensor:
+        return w - (w.mean(self.dim, keepdim=True) - self.mean)
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        mean = value.detach().mean(self.dim, keepdim=True)
+        size = value.detach().abs().mean(self.dim, keepdim=True)
+        if not bool((mean.abs() <= 1e-4 * size.clamp_min(torch.finfo(size.dtype).tiny)).all()):
+            raise ValueError(f"ZeroMean needs means of zero along dim {self.dim}; the largest is {float(mean.abs().max()):.4g}: subtract it first")
+        self.register_buffer("mean", mean)
+        return value.clone()
+
+
+class Simplex(nn.Module):
+    """v = v0 exp(rho) / sum(v0 exp(rho)), non-negative with sum one along ``dim``; rho = 0 at the start. A zero stays zero.
+
+    Args:
+        dim: the dimensions that sum to one.
+    """
+
+    def __init__(self, dim: int | tuple[int, ...] = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, rho: Tensor) -> Tensor:
+        # Shifting rho changes nothing mathematically and keeps exp from overflowing; at rho = 0 the shift is zero.
+        weight = self.initial * torch.exp(rho - rho.amax(self.dim, keepdim=True))
+        return weight * (self.total / weight.sum(self.dim, keepdim=True))
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        total = value.detach().sum(self.dim, keepdim=True)
+        if not (bool((value >= 0).all()) and bool(torch.isclose(total, torch.ones_like(total), atol=1e-4).all())):
+            raise ValueError(
+                f"Simplex needs non-negative values that sum to one along dim {self.dim}; the smallest is {float(value.min()):.4g}, "
+                f"the sums go from {float(total.min()):.4g} to {float(total.max()):.4g}"
+            )
+        self.register_buffer("initial", value.detach().clone())
+        self.register_buffer("total", total)
+        return torch.zeros_like(value)
+
+
+class Bounded(nn.Module):
+    """v in [low, high]: v0 + a tanh(rho / a), a the distance from v0 to the bound on the side of rho; rho = 0 and slope 1 at the start.
+
+    Args:
+        low: lower bound.
+        high: upper bound; the initial value lies strictly between the two.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        if not low < high:
+            raise ValueError(f"Bounded needs low < high; got low {low}, high {high}")
+        self.low, self.high = low, high
+
+    def forward(self, rho: Tensor) -> Tensor:
+        room = torch.where(rho > 0, self.high - self.initial, self.initial - self.low)
+        return torch.clamp(self.initial + room * torch.tanh(rho / room), self.low, self.high)
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        if not bool(((value > self.low) & (value < self.high)).all()):
+            raise ValueError(f"Bounded needs values strictly between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}")
+        self.register_buffer("initial", value.detach().clone())
+        return torch.zeros_like(value)

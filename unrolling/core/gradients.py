@@ -1,0 +1,255 @@
+"""How to differentiate through the steps of an iteration: a value, independent of which iteration it is.
+
+Every rule gives the same forward result, to the bit.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
+
+from unrolling.core import tree
+from unrolling.core.iteration import Iteration
+from unrolling.core.linear_solvers import LinearSolver, gmres
+
+
+class GradientRule:
+    """Runs the steps of a network so that the backward pass follows one rule."""
+
+    def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
+        """The state after all layers."""
+        raise TypeError(f"{self!r} is not a gradient rule: it has no `run`")
+
+    def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
+        """The same values as ``state``, a fixed point of ``layer``, with the gradient of the fixed point."""
+        raise TypeError(f"{self!r} needs a finite number of layers; for a fixed point use Implicit(), OneStep() or Truncated(last)")
+
+    def check(self, untied: Sequence[str]) -> None:
+        """Refuses a network that this rule cannot differentiate; ``untied`` names its untied parameters."""
+
+
+def _steps(layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
+    for layer, problem in zip(layers, problems, strict=True):
+        state = layer(state, problem)
+    return state
+
+
+class Backprop(GradientRule):
+    """Ordinary back-propagation through every layer: exact, memory proportional to the depth."""
+
+    def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
+        for layer, problem in zip(layers, problems):  # noqa: B905 (strict costs time, and the lengths are ours)
+            state = layer(state, problem)
+        return state
+
+    def __repr__(self) -> str:
+        return "Backprop()"
+
+
+class Checkpointed(GradientRule):
+    """Back-propagation that keeps one state in ``every`` layers and computes the rest again: exact, less memory, one more forward pass.
+
+    Args:
+        every: layers between two kept states; by default the square root of the depth.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ValueError(f"every is {every}; Checkpointed keeps one state in every 1, 2, ... layers")
+        self.every = every
+
+    def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return _steps(layers, problems, state)
+        every = self.every or max(1, round(len(layers) ** 0.5))
+        for first in range(0, len(layers), every):
+            part = slice(first, first + every)
+            state = checkpoint(_steps, layers[part], problems[part], state, use_reentrant=False)
+        return state
+
+    def __repr__(self) -> str:
+        return f"Checkpointed({'' if self.every is None else self.every})"
+
+
+class Truncated(GradientRule):
+    """Back-propagation through the last layers only; earlier ones receive no gradient. Biased: measure before you trust it.
+
+    Args:
+        last: number of layers that are differentiated.
+    """
+
+    def __init__(self, last: int) -> None:
+        if last < 1:
+            raise ValueError(f"last is {last}; Truncated differentiates the last 1, 2, ... layers")
+        self.last = last
+
+    def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
+        split = max(0, len(layers) - self.last)
+        with torch.no_grad():
+            state = _steps(layers[:split], problems[:split], state)
+        return _steps(layers[split:], problems[split:], state)
+
+    def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
+        plain, point = _plain(layer, problem, state)
+        moved = point
+        for _ in range(self.last):
+            moved = plain(moved, problem)
+        _check_shapes(self, moved, point)
+        return _attach(state, point, moved, None)
+
+    def __repr__(self) -> str:
+        return f"Truncated({self.last})"
+
+
+class OneStep(Truncated):
+    """Gradient of the last layer alone (one-step differentiation, Bolte, Pauwels and Vaiter 2023, arXiv:2305.13768): the cheapest, biased."""
+
+    def __init__(self) -> None:
+        super().__init__(last=1)
+
+    def __repr__(self) -> str:
+        return "OneStep()"
+
+
+class ImplicitReport(NamedTuple):
+    """How the last backward pass of an ``Implicit`` rule went."""
+
+    residual: float  # largest relative residual of the linear system over the batch
+    iterations: int  # products with the Jacobian
+    converged: bool
+    fixed_point_residual: float  # largest relative |h(x) - x|: how far the state is from the fixed point that the formula assumes
+
+
+class Implicit(GradientRule):
+    """Gradient of the fixed point x = h(x) by the implicit function theorem: u = (I - J^T)^-1 g, then one vector-Jacobian product with u.
+
+    Exact at a converged state and independent of how it was reached; memory of one step. All layers must be the same.
+
+    Args:
+        solver: ``gmres``, ``anderson``, or a function with their signature, for u - J^T u = g.
+        tolerance: relative residual that the solver has to reach; a warning says when it did not.
+        max_iterations: largest number of products with the Jacobian.
+    """
+
+    def __init__(self, solver: LinearSolver = gmres, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
+        self.solver, self.tolerance, self.max_iterations = solver, tolerance, max_iterations
+        self.report: ImplicitReport | None = None
+
+    def check(self, untied: Sequence[str]) -> None:
+        if untied:
+            raise ValueError(
+                f"Implicit differentiates the fixed point of one step, so that all layers must be the same, but {', '.join(untied)} is untied; "
+                "tie it, or use Backprop() or Checkpointed()"
+            )
+
+    def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return _steps(layers, problems, state)
+        with torch.no_grad():
+            state = _steps(layers, problems, state)
+        return self.attach(layers[-1], problems[-1], state)
+
+    def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
+        plain, point = _plain(layer, problem, state)
+        with torch.enable_grad():
+            point = tree.apply(lambda t: t.detach().requires_grad_(_is_differentiable(t)), point)
+            moved = plain(point, problem)
+        _check_shapes(self, moved, point)
+        inputs, outputs = _differentiable_tensors(point), _differentiable_tensors(moved)
+        return _attach(state, point, moved, lambda gradients: self.solve(inputs, outputs, gradients))
+
+    def solve(self, inputs: list[Tensor], outputs: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        """(I - J^T)^-1 applied to the gradients, J being the Jacobian of ``outputs`` with respect to ``inputs``."""
+        batch = outputs[0].shape[0]
+        real = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
+        sizes = [g.numel() // max(batch, 1) for g in real]
+
+        def unpack(flat: Tensor) -> list[Tensor]:
+            parts = [p.reshape(g.shape) for p, g in zip(flat.split(sizes, dim=1), real, strict=True)]
+            return [torch.view_as_complex(p.contiguous()) if g.is_complex() else p for p, g in zip(parts, gradients, strict=True)]
+
+        def pack(parts: Sequence[Tensor]) -> Tensor:
+            return torch.cat([(torch.view_as_real(p.resolve_conj()) if p.is_complex() else p).reshape(batch, -1) for p in parts], dim=1)
+
+        def transposed_jacobian(flat: Tensor) -> Tensor:
+            products = torch.autograd.grad(outputs, inputs, unpack(flat), retain_graph=True, allow_unused=True)
+            return pack([torch.zeros_like(i) if p is None else p for i, p in zip(inputs, products, strict=True)])
+
+        linear = self.solver(transposed_jacobian, pack(gradients), self.tolerance, self.max_iterations)
+        with torch.no_grad():
+            gap = pack(outputs) - pack(inputs)
+            distance = torch.linalg.vector_norm(gap, dim=1) / torch.linalg.vector_norm(pack(outputs), dim=1).clamp_min(torch.finfo(gap.dtype).tiny)
+        self.report = ImplicitReport(float(linear.residual.max()), linear.iterations, linear.converged, float(distance.max()))
+        if not linear.converged:
+            warnings.warn(
+                f"the linear solver of {self!r} stopped at a relative residual of {self.report.residual:.2g} after {linear.iterations} products "
+                f"(asked for {self.tolerance:.2g}); the gradient is that much off. Raise max_iterations, loosen tolerance, or run more layers",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return unpack(linear.solution)
+
+    def __repr__(self) -> str:
+        name = getattr(self.solver, "__name__", repr(self.solver))
+        return f"Implicit({name}, tolerance={self.tolerance:g})"
+
+
+class _Attach(torch.autograd.Function):
+    """Values of the first tensors, gradient to the second ones, after the rule's linear solver if it has one."""
+
+    @staticmethod
+    def forward(ctx: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.solve = solve
+        return tuple(t.clone() for t in tensors[:count])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        solved = gradients if ctx.solve is None else ctx.solve(list(gradients))
+        return None, None, *(None for _ in gradients), *solved
+
+
+def _attach(state: Any, point: Any, moved: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None) -> Any:
+    """``state`` with the values of ``point`` (its own fields) and the gradient of ``moved``, a step away from it."""
+    inputs = [t.detach() for t in _differentiable_tensors(point)]
+    values = iter(_Attach.apply(solve, len(inputs), *inputs, *_differentiable_tensors(moved)))  # pyright: ignore[reportArgumentType]
+    attached = tree.apply(lambda t: next(values) if _is_differentiable(t) else t, point)
+    if isinstance(state, Tensor) or type(point) is type(state):
+        return attached
+    if isinstance(point, Tensor):
+        return state._replace(**{state._fields[0]: attached})
+    return state._replace(**attached._asdict())
+
+
+def _is_differentiable(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _differentiable_tensors(state: Any) -> list[Tensor]:
+    return [tensor for tensor in tree.tensors(state) if _is_differentiable(tensor)]
+
+
+def _plain(layer: Iteration, problem: Any, state: Any) -> tuple[Iteration, Any]:
+    """The iteration whose fixed point is differentiated, and the state in its terms: fields of the same name, or the first one."""
+    plain = layer.fixed_point()
+    if plain is layer:
+        return layer, state
+    template = plain.start(problem)
+    if isinstance(template, Tensor):
+        return plain, state if isinstance(state, Tensor) else state[0]
+    return plain, type(template)(**{name: getattr(state, name) for name in template._fields})
+
+
+def _check_shapes(rule: GradientRule, moved: Any, point: Any) -> None:
+    for (name, after), before in zip(tree.named_tensors(moved, "state"), tree.tensors(point), strict=True):
+        if after.shape != before.shape:
+            raise ValueError(
+                f"{rule!r} differentiates a fixed point, so that a step must keep the state's shape, but {name} went from "
+                f"{tuple(before.shape)} to {tuple(after.shape)}; use Backprop() or Checkpointed()"
+            )

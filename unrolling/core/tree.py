@@ -1,0 +1,84 @@
+"""Walks over states and data: tensors, NamedTuples, plain tuples, lists, dicts and numbers.
+
+Rule for every tensor in data, problem and state: it is batch first, or it has no dimension, or its leading size is 1 and all samples share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+
+def apply(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    """The same structure with ``function`` applied to each tensor; numbers and other leaves stay."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(apply(function, item) for item in tree))
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(apply(function, item) for item in tree)
+    if isinstance(tree, dict):
+        return {key: apply(function, item) for key, item in tree.items()}
+    return tree
+
+
+def named_tensors(tree: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor with the path that leads to it, such as ``state.x``."""
+    if isinstance(tree, Tensor):
+        yield name, tree
+    elif isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        for field, item in zip(tree._fields, tree, strict=True):  # pyright: ignore[reportAttributeAccessIssue]
+            yield from named_tensors(item, f"{name}.{field}")
+    elif isinstance(tree, (tuple, list)):
+        for position, item in enumerate(tree):
+            yield from named_tensors(item, f"{name}[{position}]")
+    elif isinstance(tree, dict):
+        for key, item in tree.items():
+            yield from named_tensors(item, f"{name}[{key!r}]")
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """All tensors, in order."""
+    return [tensor for _, tensor in named_tensors(tree, "")]
+
+
+def rebuild(tree: Any, replacements: list[Tensor]) -> Any:
+    """The same structure with its tensors replaced, in order."""
+    queue = iter(replacements)
+    return apply(lambda _: next(queue), tree)
+
+
+def batch_size(tree: Any, name: str) -> int:
+    """The number of samples.
+
+    Raises:
+        ValueError: no tensor is batch first, or two tensors disagree.
+    """
+    sizes = {path: tensor.shape[0] for path, tensor in named_tensors(tree, name) if tensor.ndim > 0}
+    if not sizes:
+        raise ValueError(f"{name} holds no tensor with a batch dimension; tensors are batch first, (batch, ...)")
+    batch = max(sizes.values())
+    wrong = {path: size for path, size in sizes.items() if size not in (batch, 1)}
+    if wrong:
+        listed = ", ".join(f"{path} has leading size {size}" for path, size in wrong.items())
+        raise ValueError(
+            f"{name} has a batch of {batch}, but {listed}; a tensor is batch first, or shared by all samples with a leading size of 1"
+        )
+    return batch
+
+
+def select(tree: Any, index: Tensor, batch: int, name: str) -> Any:
+    """The samples ``index`` of a tree whose batch size is ``batch``; shared tensors stay.
+
+    Raises:
+        ValueError: a tensor is neither batch first nor shared, so that it cannot be cut.
+    """
+    for path, tensor in named_tensors(tree, name):
+        if tensor.ndim > 0 and tensor.shape[0] not in (batch, 1):
+            raise ValueError(
+                f"{path} has leading size {tensor.shape[0]} and the batch is {batch}; "
+                "a tensor is batch first, or shared by all samples with a leading size of 1"
+            )
+    return apply(lambda t: t[index] if t.ndim > 0 and t.shape[0] == batch else t, tree)

@@ -1,0 +1,5 @@
+"""Proximal operators and learned shrinkages: functions ``prox(z, threshold)``, or modules when they have parameters."""
+
+from unrolling.prox.thresholds import hard_threshold, k_sparse, nonnegative, soft_threshold
+
+__all__ = ["hard_threshold", "k_sparse", "nonnegative", "soft_threshold"]

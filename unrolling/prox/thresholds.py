@@ -1,0 +1,92 @@
+"""Proximal operators of sparsity penalties: functions ``prox(z, threshold)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
+    """S_t(z) = sign(z) max(|z| - t, 0): the prox of t |.|_1 (survey eq. 4), on complex numbers by magnitude.
+
+    Args:
+        z: any shape, real or complex.
+        threshold: t >= 0, a number or a real tensor that broadcasts to ``z``.
+    """
+    if isinstance(threshold, Tensor):
+        return _SoftThreshold.apply(z, threshold) if not z.is_complex() else _shrink_magnitude(z, threshold)
+    if z.is_complex():
+        return _shrink_magnitude(z, threshold)
+    return torch.nn.functional.softshrink(z, threshold)
+
+
+def _shrink_magnitude(z: Tensor, threshold: Tensor | float) -> Tensor:
+    # sgn has the gradient of z/|z| and is zero at zero, where a division would be 0/0.
+    return torch.sgn(z) * torch.relu(z.abs() - threshold)
+
+
+class _SoftThreshold(torch.autograd.Function):
+    """z - clamp(z, -t, t) with the derivative written out: automatic differentiation of clamp costs two and a half times as much."""
+
+    @staticmethod
+    def forward(z: Tensor, threshold: Tensor) -> Tensor:
+        return z - torch.clamp(z, -threshold, threshold)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        # The output, which the next layer saves anyway, holds the active set and the signs.
+        ctx.save_for_backward(output)
+        ctx.shape = inputs[1].shape
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (output,) = ctx.saved_tensors
+        active = torch.where(output != 0, grad, 0)
+        by_threshold = -(active * output.sign()).sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
+        return active, by_threshold
+
+
+def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
+    """H_t(z) = z where |z| > t, else 0: the prox of (t^2 / 2) |.|_0. Its gradient to the threshold is zero almost everywhere.
+
+    Args:
+        z: any shape, real or complex.
+        threshold: t >= 0, a number or a real tensor that broadcasts to ``z``.
+    """
+    return torch.where(z.abs() > threshold, z, 0)
+
+
+def k_sparse(z: Tensor, k: int) -> Tensor:
+    """H_k(z): the k entries of largest magnitude of the last dimension, the others 0 (survey eq. 32); of equal ones the first. Projection onto |x|_0 <= k.
+
+    Args:
+        z: (..., n), real or complex.
+        k: number of entries to keep.
+
+    Raises:
+        ValueError: k < 0.
+    """
+    if k < 0:
+        raise ValueError(f"k is {k}; the number of entries to keep is at least 0")
+    if k >= z.shape[-1]:
+        return z
+    order = torch.sort(z.abs(), dim=-1, descending=True, stable=True).indices
+    keep = torch.zeros_like(z, dtype=torch.bool).scatter(-1, order[..., :k], True)
+    return torch.where(keep, z, 0)
+
+
+def nonnegative(z: Tensor, threshold: Tensor | float = 0.0) -> Tensor:
+    """max(z - t, 0): the prox of t |.|_1 on the non-negative orthant; with t = 0 the projection onto it.
+
+    Args:
+        z: any shape, real.
+        threshold: t >= 0, a number or a tensor that broadcasts to ``z``.
+
+    Raises:
+        TypeError: complex z, which has no order.
+    """
+    if z.is_complex():
+        raise TypeError("nonnegative needs real numbers; complex ones have no order")
+    return torch.relu(z - threshold)
