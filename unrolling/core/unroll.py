@@ -125,6 +125,17 @@ class Unrolled(nn.Module):
                 rows.append(_row(name, number, layer, self.parent))
         return rows
 
+    def named_learned(self) -> list[tuple[str, nn.Parameter]]:
+        """The tensors an optimizer moves, each once, with the name of the parameter in the algorithm: of a constrained one its free tensor."""
+        named, seen = [], set()
+        for layer in self.layers:
+            names = {alias: name for name, aliases in _aliases(layer).items() for alias in aliases}
+            for path, parameter in layer.named_parameters():
+                if parameter.requires_grad and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    named.append((names[_plain_name(path)], parameter))
+        return named
+
     def learned(self) -> dict[str, Tensor]:
         """The learned values by the keys of ``parameter_table``: contiguous, each once, ready for safetensors."""
         return {row.key: row.value.detach().clone(memory_format=torch.contiguous_format) for row in self.parameter_table()}

@@ -1,0 +1,130 @@
+"""Methods that every network of a task should be seen beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolling.evaluation.measure import Contender, evaluate
+from unrolling.networks.mlp import MLP, hidden_width
+from unrolling.tasks.base import Task
+from unrolling.training.fit import fit
+from unrolling.training.stages import Stage
+
+
+def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
+    """The best affine estimate: x = E x + C_xy (C_yy + r I)^-1 (y - E y), moments from training draws, r from the validation set.
+
+    Args:
+        task: where samples come from.
+        rows: about how many training rows.
+        seed: of the draws.
+    """
+    inputs, targets = _training_rows(task, rows, seed)
+    mean_y, mean_x = inputs.mean(0), targets.mean(0)
+    y, x = inputs - mean_y, targets - mean_x
+    covariance, cross = y.T @ y / len(y), x.T @ y / len(y)
+    scale = covariance.diagonal().mean()
+    identity = torch.eye(len(covariance), dtype=covariance.dtype)
+
+    def estimator(ridge: float) -> Callable[[Any], Tensor]:
+        gain = torch.linalg.solve(covariance + ridge * scale * identity, cross.T).float()
+        bias = (mean_x - mean_y @ gain.double()).float()
+        return lambda data: task.assemble(torch.addmm(bias.to(data.device), task.rows(data), gain.to(data.device)), data)
+
+    scores = {ridge: task.metric.value(evaluate(estimator(ridge), task, task.validation)) for ridge in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)}
+    pick = min if task.metric.better == "lower" else max
+    ridge = pick(scores, key=scores.__getitem__)
+    size = cross.numel() + len(mean_x)
+    return Contender("linear MMSE", "generic", estimator(ridge), None, size, f"best affine estimate from {len(inputs):,} training vectors, ridge {ridge:g} chosen on validation data")
+
+
+def _training_rows(task: Task, rows: int, seed: int) -> tuple[Tensor, Tensor]:
+    inputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    generator = torch.Generator().manual_seed(seed)
+    while sum(map(len, inputs)) < rows:
+        batch = task.draw(256, generator)
+        inputs.append(task.rows(batch.data))
+        targets.append(task.target_rows(batch.target))
+    return torch.cat(inputs)[:rows].double(), torch.cat(targets)[:rows].double()
+
+
+class _ByRows(nn.Module):
+    """A network of vectors applied to each row of a task's data."""
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.network = network
+        self.task = task
+
+    def forward(self, data: Any) -> Tensor:
+        return self.task.assemble(self.network(self.task.rows(data)), data)
+
+
+def train_mlp(task: Task, parameters: int, steps: int, batch: int, *, seed: int = 0, rates: tuple[float, ...] = (1e-3, 3e-3), quiet: bool = True) -> Contender:
+    """An MLP of (nearly) as many parameters, its learning rate chosen on the validation set in a tenth of the steps.
+
+    Args:
+        task: training data and loss.
+        parameters: of the network it is compared with.
+        steps: optimizer steps of the final training.
+        batch: samples per step.
+        seed: of initial values and batches.
+        rates: learning rates to choose from.
+        quiet: no progress bar.
+    """
+    example = task.draw(1, torch.Generator().manual_seed(seed))
+    inputs, outputs = task.rows(example.data).shape[1], task.target_rows(example.target).shape[1]
+    hidden = hidden_width(parameters, inputs, outputs)
+
+    def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
+        torch.manual_seed(seed)
+        network = _ByRows(MLP(inputs, hidden, outputs), task)
+        history = fit(network, task, [Stage(steps, rate=rate, batch=batch, warmup=0.05, clip=1.0)], seed=seed, quiet=quiet)
+        return network, history.seconds
+
+    def score(rate: float) -> float:
+        network, _ = trained(rate, max(1, steps // 10))
+        value = task.metric.value(evaluate(network, task, task.validation))
+        return value if task.metric.better == "lower" else -value
+
+    rate = min(rates, key=score) if len(rates) > 1 else rates[0]
+    network, seconds = trained(rate, steps)
+    size = sum(p.numel() for p in network.parameters())
+    return Contender("MLP, as many parameters", "generic", network, None, size, f"two hidden layers of {hidden}, trained {seconds:.0f} s at rate {rate:g}")
+
+
+def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callable[[Tensor], Tensor], *, limit: int, label: str, **options: Any) -> Contender:
+    """A solver of scikit-learn's ``sparse_encode``, one core.
+
+    Args:
+        task: how data become rows.
+        dictionary: A (m, n) with one atom per column.
+        algorithm: ``lasso_cd``, ``lasso_lars`` or ``omp``.
+        decode: (rows, n) codes to (rows, k) estimates.
+        limit: largest number of samples to run it on.
+        label: for the table.
+        options: ``alpha``, ``n_nonzero_coefs``, ``max_iter``, as scikit-learn has them.
+    """
+    from sklearn.decomposition import sparse_encode
+
+    atoms = dictionary.T.double().contiguous().numpy()
+
+    def run(data: Any) -> Tensor:
+        import warnings
+
+        from sklearn.exceptions import ConvergenceWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            codes = sparse_encode(task.rows(data).double().numpy(), atoms, algorithm=algorithm, n_jobs=1, **options)
+        return task.assemble(decode(torch.from_numpy(codes).float()), data)
+
+    settings = ", ".join(f"{key} {value:g}" for key, value in options.items())
+    return Contender(f"scikit-learn {label}", "peer", run, None, None, f"{settings}; double precision, one core", limit)
+
+

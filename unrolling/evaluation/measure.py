@@ -1,0 +1,124 @@
+"""Quality with intervals, and times that can be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.core import tree
+from unrolling.evaluation.comparison import Interval, Seconds
+from unrolling.tasks.base import Metric, Samples, Task
+
+RESAMPLES = 1000
+
+
+@dataclass
+class Contender:
+    """A method that takes part: a function from data to estimates."""
+
+    name: str
+    role: str
+    run: Callable[[Any], Tensor]
+    iterations: int | None = None
+    parameters: int | None = None
+    note: str = ""
+    limit: int | None = None  # largest number of samples it is given, for methods that take them one by one
+
+
+def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
+    """The metric with a 95 % percentile interval: units are resampled with replacement within their group (Efron and Tibshirani 1993, chapter 13)."""
+    generator = torch.Generator().manual_seed(seed)
+    groups = [pieces[pieces[:, 2] == group] for group in pieces[:, 2].unique()]
+    values = []
+    for _ in range(RESAMPLES):
+        values.append(metric.value(torch.cat([g[torch.randint(len(g), (len(g),), generator=generator)] for g in groups])))
+    low, high = torch.quantile(torch.tensor(values, dtype=torch.float64), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Interval(metric.value(pieces), low, high)
+
+
+@torch.inference_mode()
+def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples], limit: int | None = None) -> Tensor:
+    """The metric's pieces of a method on held-out batches, at most ``limit`` samples of each."""
+    pieces, group = [], 0
+    for batch in batches:
+        data, target = first(batch, limit) if limit is not None else batch
+        pieces.append(task.pieces(run(data), target, group))
+        group += len(target)
+    return torch.cat(pieces)
+
+
+def first(batch: Samples, count: int) -> Samples:
+    """The first samples of a batch."""
+    size = len(batch.target)
+    index = torch.arange(min(count, size), device=batch.target.device)
+    return Samples(tree.select(batch.data, index, size, "data"), batch.target[index])
+
+
+@torch.inference_mode()
+def time_all(contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9, budget: float = 30.0) -> list[Seconds]:
+    """Median seconds per sample of each method, in a batch and alone, all methods in turn in every round.
+
+    Args:
+        contenders: the methods.
+        batch: whose samples are used; the first one alone.
+        rounds: how often each is timed at most.
+        budget: seconds after which no further round starts; every method is timed at least once after a warm-up.
+    """
+    single = first(batch, 1).data
+    data = [first(batch, c.limit).data if c.limit else batch.data for c in contenders]
+    sizes = [min(c.limit, len(batch.target)) if c.limit else len(batch.target) for c in contenders]
+    times: list[tuple[list[float], list[float]]] = [([], []) for _ in contenders]
+    for contender in contenders:
+        contender.run(single)
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        for contender, many, size, (batched, alone) in zip(contenders, data, sizes, times, strict=True):
+            batched.append(_clock(contender.run, many) / size)
+            # A short run is repeated, so that the clock's grain and one hiccup do not show.
+            repeats = max(1, min(20, int(0.02 / max(alone[-1] if alone else 1.0, 1e-6))))
+            alone.append(statistics.median(_clock(contender.run, single) for _ in range(repeats)))
+        if time.perf_counter() - begin > budget:
+            break
+    return [Seconds(statistics.median(b), size, statistics.median(a)) for (b, a), size in zip(times, sizes, strict=True)]
+
+
+def _clock(run: Callable[[Any], Tensor], data: Any) -> float:
+    cuda = any(t.is_cuda for t in tree.tensors(data))
+    begin = time.perf_counter()
+    run(data)
+    if cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def environment(seed: int, device: str = "cpu") -> dict[str, Any]:
+    """Versions, processor and threads, without anything that names a machine or a person."""
+    import unrolling
+
+    return {
+        "unrolling": unrolling.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        "seed": seed,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

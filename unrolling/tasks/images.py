@@ -1,0 +1,70 @@
+"""Photographs that come inside scikit-image and scikit-learn, split once and for all, or from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Disjoint by photograph. Textures, microscopy and deep-sky pictures are photographs too, and are trained on.
+TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins", "brick", "gravel", "grass", "moon")
+VALIDATION = ("coffee", "rocket")
+TEST = ("astronaut", "camera")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+def photograph(name: str) -> Tensor:
+    """A photograph of the packages as luma in [0, 1], (height, width).
+
+    Raises:
+        ValueError: an unknown name.
+        ImportError: scikit-image or scikit-learn is missing.
+    """
+    if name not in TRAINING + VALIDATION + TEST:
+        raise ValueError(f"no photograph {name!r}; there are {', '.join(TRAINING + VALIDATION + TEST)}")
+    if name in ("china", "flower"):
+        from sklearn.datasets import load_sample_image
+
+        return luma(np.asarray(load_sample_image(f"{name}.jpg")))
+    import skimage.data
+
+    picture = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
+    return luma(np.asarray(picture))
+
+
+def luma(picture: np.ndarray) -> Tensor:
+    """(height, width[, channels]) of any integer or float type to luma 0.2125 R + 0.7154 G + 0.0721 B in [0, 1]; alpha is dropped."""
+    from skimage import color, util
+
+    values = util.img_as_float32(picture)
+    if values.ndim == 3:
+        values = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].repeat(3, axis=-1)
+        values = color.rgb2gray(values)
+    if values.ndim != 2:
+        raise ValueError(f"a picture has two dimensions, or three with its channels; got shape {picture.shape}")
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def folder(path: str | Path) -> dict[str, Tensor]:
+    """All pictures of a folder and its sub-folders as luma, by file name in order.
+
+    Raises:
+        ValueError: no folder, none in it, or one that cannot be read (its name is in the message).
+    """
+    from skimage import io
+
+    root = Path(path)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder")
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"{root} holds no picture ({', '.join(SUFFIXES)})")
+    pictures = {}
+    for file in files:
+        try:
+            pictures[str(file.relative_to(root))] = luma(np.asarray(io.imread(file)))
+        except Exception as error:
+            raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+    return pictures

@@ -1,0 +1,56 @@
+"""Sparse recovery from random measurements: the literature's synthetic benchmark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.tasks.base import NMSE, Samples, Task
+
+
+def gaussian_dictionary(m: int, n: int, seed: int) -> Tensor:
+    """A (m, n) with independent N(0, 1/m) entries, columns then normalised."""
+    matrix = torch.randn(m, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / m**0.5
+    return (matrix / torch.linalg.vector_norm(matrix, dim=0)).float()
+
+
+class Recovery(Task):
+    """y = A x + e, x Bernoulli(p) times N(0, 1), e white with standard deviation std(y_i) 10^(-SNR/20); recover x.
+
+    Args:
+        m: measurements.
+        n: unknowns.
+        probability: p, the probability of a non-zero.
+        snr: signal-to-noise ratio in dB per sample; infinity for none.
+        seed: of the dictionary and the held-out samples.
+        held_out: number of validation and of test samples.
+    """
+
+    name = "recovery"
+    metric = NMSE
+
+    def __init__(self, m: int = 250, n: int = 500, probability: float = 0.1, snr: float = float("inf"), seed: int = 0, held_out: int = 1000) -> None:
+        if not 0 < probability <= 1:
+            raise ValueError(f"probability must lie in (0, 1]; got {probability}")
+        self.dictionary = gaussian_dictionary(m, n, seed)
+        self.probability, self.snr, self.seed = probability, snr, seed
+        generator = torch.Generator().manual_seed(1_000_003 + seed)
+        self.validation = [self.draw(held_out, generator)]
+        self.test = [self.draw(held_out, generator)]
+        self.timing = self.test[0]
+        noise = "without noise" if snr == float("inf") else f"at {snr:g} dB"
+        self.summary = f"Recover {n} unknowns, {probability:.0%} of them non-zero, from {m} random measurements {noise}."
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        m, n = self.dictionary.shape
+        x = torch.randn(batch, n, generator=generator) * (torch.rand(batch, n, generator=generator) < self.probability)
+        y = x @ self.dictionary.T
+        if self.snr != float("inf"):
+            y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-self.snr / 20)
+        return Samples(y, x)
+
+    def identity(self) -> dict[str, Any]:
+        m, n = self.dictionary.shape
+        return {"name": self.name, "m": m, "n": n, "probability": self.probability, "snr": str(self.snr), "seed": self.seed}
