@@ -24,7 +24,9 @@ def check_dictionary(dictionary: Tensor, *, unit_columns: bool = False) -> Tenso
     norms = torch.linalg.vector_norm(dictionary.detach(), dim=0)
     zero = (norms == 0).nonzero().flatten().tolist()
     if zero:
-        raise ValueError(f"column{'s' if len(zero) > 1 else ''} {', '.join(map(str, zero[:5]))} of the dictionary {'are' if len(zero) > 1 else 'is'} zero: remove such atoms")
+        raise ValueError(
+            f"column{'s' if len(zero) > 1 else ''} {', '.join(map(str, zero[:5]))} of the dictionary {'are' if len(zero) > 1 else 'is'} zero: remove such atoms"
+        )
     if unit_columns and not bool(torch.isclose(norms, torch.ones_like(norms), atol=1e-3).all()):
         raise ValueError(
             f"the dictionary's columns must have norm 1, and theirs go from {float(norms.min()):.4g} to {float(norms.max()):.4g}: "

@@ -48,7 +48,9 @@ class FISTA(Iteration):
         ValueError: a continuation with ratio < 1 or a rate outside (0, 1).
     """
 
-    def __init__(self, ista: ISTA | GramISTA, *, momentum: Callable[[float], float] = nesterov, continuation: Continuation | tuple[float, float] | None = None) -> None:
+    def __init__(
+        self, ista: ISTA | GramISTA, *, momentum: Callable[[float], float] = nesterov, continuation: Continuation | tuple[float, float] | None = None
+    ) -> None:
         super().__init__()
         self.ista = ista
         self.prepare = ista.prepare

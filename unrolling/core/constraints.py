@@ -50,7 +50,9 @@ class UnitNorm(nn.Module):
     def right_inverse(self, value: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(value.detach(), dim=self.dim, keepdim=True)
         if not bool(torch.isclose(norm, torch.ones_like(norm), atol=1e-4).all()):
-            raise ValueError(f"UnitNorm needs unit norms along dim {self.dim}; they go from {float(norm.min()):.4g} to {float(norm.max()):.4g}: normalise first")
+            raise ValueError(
+                f"UnitNorm needs unit norms along dim {self.dim}; they go from {float(norm.min()):.4g} to {float(norm.max()):.4g}: normalise first"
+            )
         self.register_buffer("norm", norm)
         return value.clone()
 
@@ -126,6 +128,8 @@ class Bounded(nn.Module):
 
     def right_inverse(self, value: Tensor) -> Tensor:
         if not bool(((value > self.low) & (value < self.high)).all()):
-            raise ValueError(f"Bounded needs values strictly between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}")
+            raise ValueError(
+                f"Bounded needs values strictly between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}"
+            )
         self.register_buffer("initial", value.detach().clone())
         return torch.zeros_like(value)

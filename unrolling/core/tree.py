@@ -63,9 +63,7 @@ def batch_size(tree: Any, name: str) -> int:
     wrong = {path: size for path, size in sizes.items() if size not in (batch, 1)}
     if wrong:
         listed = ", ".join(f"{path} has leading size {size}" for path, size in wrong.items())
-        raise ValueError(
-            f"{name} has a batch of {batch}, but {listed}; a tensor is batch first, or shared by all samples with a leading size of 1"
-        )
+        raise ValueError(f"{name} has a batch of {batch}, but {listed}; a tensor is batch first, or shared by all samples with a leading size of 1")
     return batch
 
 

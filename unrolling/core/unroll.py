@@ -191,7 +191,9 @@ class Unrolled(nn.Module):
         return f"{len(self)} layers of {_class_name(self.parent)}, tied={list(self.tied)}, untied={list(self.untied)}, gradient={self.gradient!r}"
 
 
-def unroll(iteration: Iteration, depth: int, *, tied: str | Iterable[str] = (), untied: str | Iterable[str] = (), gradient: GradientRule | None = None) -> Unrolled:
+def unroll(
+    iteration: Iteration, depth: int, *, tied: str | Iterable[str] = (), untied: str | Iterable[str] = (), gradient: GradientRule | None = None
+) -> Unrolled:
     """The network of ``depth`` steps of an iteration (Fig. 1 of the survey), equal to them to the bit before training.
 
     Args:

@@ -39,7 +39,14 @@ def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
     pick = min if task.metric.better == "lower" else max
     ridge = pick(scores, key=scores.__getitem__)
     size = cross.numel() + len(mean_x)
-    return Contender("linear MMSE", "generic", estimator(ridge), None, size, f"best affine estimate from {len(inputs):,} training vectors, ridge {ridge:g} chosen on validation data")
+    return Contender(
+        "linear MMSE",
+        "generic",
+        estimator(ridge),
+        None,
+        size,
+        f"best affine estimate from {len(inputs):,} training vectors, ridge {ridge:g} chosen on validation data",
+    )
 
 
 def _training_rows(task: Task, rows: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -126,5 +133,3 @@ def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callabl
 
     settings = ", ".join(f"{key} {value:g}" for key, value in options.items())
     return Contender(f"scikit-learn {label}", "peer", run, None, None, f"{settings}; double precision, one core", limit)
-
-

@@ -118,13 +118,16 @@ class Comparison:
                     "quality": {"mean": _finite(row.quality.mean), "low": _finite(row.quality.low), "high": _finite(row.quality.high)},
                     "iterations": row.iterations,
                     "parameters": row.parameters,
-                    "seconds": None if row.seconds is None else {"batch": row.seconds.batch, "batch_size": row.seconds.batch_size, "single": row.seconds.single},
+                    "seconds": None
+                    if row.seconds is None
+                    else {"batch": row.seconds.batch, "batch_size": row.seconds.batch_size, "single": row.seconds.single},
                     "note": row.note,
                 }
                 for row in self.rows
             ],
             "curves": [
-                {"name": c.name, "role": c.role, "iterations": c.iterations, "quality": [_finite(q) for q in c.quality], "seconds": c.seconds} for c in self.curves
+                {"name": c.name, "role": c.role, "iterations": c.iterations, "quality": [_finite(q) for q in c.quality], "seconds": c.seconds}
+                for c in self.curves
             ],
             "headline": self.headline,
             "notes": self.notes,

@@ -84,7 +84,12 @@ def fit(
 
     check_schedule(network, schedule)
     fabric = Fabric(accelerator="cuda" if device.startswith("cuda") else device, devices=1)
-    run = {"schedule": [stage.describe() for stage in schedule], "seed": seed, "task": task.identity(), "parameters": sum(p.numel() for p in network.parameters())}
+    run = {
+        "schedule": [stage.describe() for stage in schedule],
+        "seed": seed,
+        "task": task.identity(),
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
     folder = None if directory is None else Path(directory)
     position = _Position()
     if folder is not None:

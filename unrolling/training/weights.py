@@ -28,7 +28,12 @@ def save_weights(network: Unrolled, path: str | Path, card: dict[str, Any]) -> N
 
 def shape(network: Unrolled) -> dict[str, Any]:
     """What two networks must have in common to exchange weights."""
-    return {"iteration": type(network.parent).__name__.removeprefix("Parametrized"), "depth": len(network), "tied": list(network.tied), "untied": list(network.untied)}
+    return {
+        "iteration": type(network.parent).__name__.removeprefix("Parametrized"),
+        "depth": len(network),
+        "tied": list(network.tied),
+        "untied": list(network.untied),
+    }
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:

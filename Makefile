@@ -1,0 +1,35 @@
+# `make` sets up and runs the main job; `make test` sets up and passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= out/photographs
+
+.PHONY: run test lint bench clean
+
+run: $(READY)
+	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest --cov=unrolling --cov-report=term:skip-covered
+	$(BIN)/python -m coverage report --include='unrolling/core/*' --fail-under=95
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/pip install -q -c constraints.txt --group bench
+	$(BIN)/python -m benchmarks.run --out out/benchmarks $(BENCH)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e '.[data]' --group test --group lint
+	touch $@
+
+clean:
+	rm -rf $(VENV) out runs build dist .pytest_cache .ruff_cache .hypothesis .coverage

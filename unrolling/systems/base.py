@@ -1,0 +1,138 @@
+"""A system is data: which iteration it unrolls, what is learned, how it is trained and what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unrolling.core import GradientRule, Iteration, Unrolled, unroll
+from unrolling.tasks.base import Task
+from unrolling.training.stages import Schedule
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A publication."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int
+    doi: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.authors} ({self.year}). {self.title}. {self.venue}." + (f" doi:{self.doi}" if self.doi else "")
+
+
+@dataclass(frozen=True)
+class Classical:
+    """A classical method in a comparison; its weight is chosen on validation data.
+
+    Attributes:
+        name: for the table.
+        role: "parent" or "classical".
+        make: the iteration for a weight.
+        weights: candidates, or the one weight that the task prescribes.
+        iterations: the most it is run for; enough to converge.
+    """
+
+    name: str
+    role: str
+    make: Callable[[float], Iteration]
+    weights: tuple[float, ...]
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A solver of scikit-learn in a comparison: arguments of ``scikit_learn``."""
+
+    algorithm: str
+    label: str
+    options: Mapping[str, Any]
+    limit: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a system works on one task.
+
+    Attributes:
+        task: makes the task from ``seed``, ``data`` (a path or None) and further options.
+        parent: the iteration with its classical values.
+        depth: layers by default.
+        tied: names of learned parameters that the layers share.
+        untied: names of learned parameters of each layer.
+        schedule: how a network of a given depth is trained.
+        classical: what to compare with; by solver.
+        generic_steps: optimizer steps of the generic network, chosen so that it trains at least as long as this one.
+        generic_batch: its samples per step.
+        peers: solvers of other libraries.
+        decode: codes to the task's rows, for peers that give codes.
+        dictionary: of the peers, (m, n).
+        atoms: the learned dictionary as pictures, of a network or of the parent.
+        codes: the states' codes, of a network's last state.
+        options: the task's options with their defaults, for the command line.
+    """
+
+    task: Callable[..., Task]
+    parent: Callable[[Any], Iteration]
+    depth: int
+    tied: tuple[str, ...]
+    untied: tuple[str, ...]
+    schedule: Callable[[int], Schedule]
+    classical: Callable[[Any], Sequence[Classical]]
+    generic_steps: int
+    generic_batch: int
+    peers: Callable[[Any], Sequence[Peer]] = lambda task: ()
+    decode: Callable[[Any], Callable[[Tensor], Tensor]] = lambda task: lambda codes: codes
+    dictionary: Callable[[Any], Tensor] | None = None
+    atoms: Callable[[Iteration], Tensor] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class System:
+    """A published network.
+
+    Attributes:
+        name: path in the catalogue, ``sparse_coding/lista``.
+        title: as the field calls it.
+        summary: one sentence.
+        equations: the layer, in plain text.
+        references: the network's paper first, then its parent's.
+        recipes: by task; the first is the default.
+        home: folder of the module, beside which the weights lie.
+    """
+
+    name: str
+    title: str
+    summary: str
+    equations: str
+    references: tuple[Reference, ...]
+    recipes: Mapping[str, Recipe]
+    home: Path
+
+    def recipe(self, task: str | None) -> tuple[str, Recipe]:
+        """The recipe of a task by name; of the first one for None.
+
+        Raises:
+            ValueError: an unknown task.
+        """
+        name = next(iter(self.recipes)) if task is None else task
+        if name not in self.recipes:
+            raise ValueError(f"{self.name} has no task {name!r}; it has {', '.join(self.recipes)}")
+        return name, self.recipes[name]
+
+    def network(self, recipe: Recipe, task: Task, depth: int | None = None, gradient: GradientRule | None = None) -> Unrolled:
+        """The untrained network, equal to its parent."""
+        return unroll(recipe.parent(task), recipe.depth if depth is None else depth, tied=recipe.tied, untied=recipe.untied, gradient=gradient)
+
+    def weights_path(self, task: str, depth: int, tag: str = "") -> Path:
+        """Where the shipped weights for a task and depth would lie."""
+        leaf = self.name.rsplit("/", 1)[-1]
+        return self.home / "weights" / f"{leaf}-{task}{tag and '-' + tag}-{depth}.safetensors"
