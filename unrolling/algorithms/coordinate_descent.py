@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unrolling.algorithms.dictionary import check_dictionary, check_weight, scalar_parameter
+from unrolling.algorithms.dictionary import check_dictionary, check_weight, check_width, scalar_parameter
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.operators import Matrix
 from unrolling.prox import soft_threshold
@@ -48,24 +48,24 @@ class CoordinateDescent(Iteration):
         self.threshold = scalar_parameter(torch.as_tensor(check_weight(weight)).expand(atoms), dictionary)
         constrain(self, "threshold", Positive())
 
-    def start(self, problem: Float[Tensor, "batch n"]) -> CoDState:
+    def start(self, problem: Float[Tensor, "batch ... n"]) -> CoDState:
         """b = W_e y, z = 0."""
         return CoDState(problem, torch.zeros_like(problem))
 
-    def forward(self, state: CoDState, problem: Float[Tensor, "batch n"]) -> CoDState:
+    def forward(self, state: CoDState, problem: Float[Tensor, "batch ... n"]) -> CoDState:
         """One coordinate per sample."""
         b, z = state
         proposal = soft_threshold(b, self.threshold)
         move = proposal - z
-        index: Int[Tensor, "batch 1"] = move.detach().abs().argmax(dim=1, keepdim=True)
+        index: Int[Tensor, "batch ... 1"] = move.detach().abs().argmax(dim=-1, keepdim=True)
         # S[:, k] of each sample is a row of S^T: one gather of n numbers, no product.
-        b = torch.addcmul(b, move.gather(1, index), self.inhibition.T[index.squeeze(1)])
-        return CoDState(b, z.scatter(1, index, proposal.gather(1, index)))
+        b = torch.addcmul(b, move.gather(-1, index), self.inhibition.T[index.squeeze(-1)])
+        return CoDState(b, z.scatter(-1, index, proposal.gather(-1, index)))
 
-    def estimate(self, state: CoDState) -> Float[Tensor, "batch n"]:
+    def estimate(self, state: CoDState) -> Float[Tensor, "batch ... n"]:
         """S_theta(b): all coordinates, not only those visited."""
         return soft_threshold(state.b, self.threshold)
 
     def check(self, data: Tensor) -> None:
         super().check(data)
-        self.encoder.check_input(data)
+        check_width(data, self.encoder.matrix.T)

@@ -35,6 +35,16 @@ def check_dictionary(dictionary: Tensor, *, unit_columns: bool = False) -> Tenso
     return dictionary
 
 
+def check_width(data: Tensor, dictionary: Tensor) -> None:
+    """Refuses data (batch, ..., m) whose last dimension is not the number of rows of a dictionary (m, n).
+
+    Raises:
+        ValueError: another width.
+    """
+    if data.ndim < 2 or data.shape[-1] != dictionary.shape[0]:
+        raise ValueError(f"data must have shape (batch, ..., {dictionary.shape[0]}), the dictionary being {tuple(dictionary.shape)}; got {tuple(data.shape)}")
+
+
 def as_operator(dictionary: Tensor | LinearOperator) -> LinearOperator:
     """A checked dictionary as an operator."""
     return dictionary if isinstance(dictionary, LinearOperator) else Matrix(check_dictionary(dictionary))

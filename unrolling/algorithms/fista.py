@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from unrolling.algorithms.ista import ISTA, GramISTA
+from unrolling.algorithms.synthesis import SynthesisISTA
 from unrolling.core import Iteration
 
 
 class FISTAState(NamedTuple):
     """The state of FISTA."""
 
-    x: Tensor  # (batch, ...): the iterate
-    z: Tensor  # (batch, ...): the extrapolated point, where the next step is taken
+    x: Any  # the iterate, a state of the step that is accelerated
+    z: Any  # the extrapolated point, where the next step is taken
     momentum: float  # t
     steps: int  # taken so far
 
@@ -40,7 +41,7 @@ class FISTA(Iteration):
     Parameters: those of ``ista``.
 
     Args:
-        ista: the step to accelerate, an ``ISTA`` or a ``GramISTA``.
+        ista: the step to accelerate, an ``ISTA``, a ``GramISTA`` or a ``SynthesisISTA`` (the fields of its state are affine in its code, so that each may be extrapolated).
         momentum: t -> t+; a constant 1 switches the acceleration off.
         continuation: start with a larger weight and lower it (Hale, Yin and Zhang 2008, doi:10.1137/070698920).
 
@@ -49,7 +50,11 @@ class FISTA(Iteration):
     """
 
     def __init__(
-        self, ista: ISTA | GramISTA, *, momentum: Callable[[float], float] = nesterov, continuation: Continuation | tuple[float, float] | None = None
+        self,
+        ista: ISTA | GramISTA | SynthesisISTA,
+        *,
+        momentum: Callable[[float], float] = nesterov,
+        continuation: Continuation | tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.ista = ista
@@ -68,8 +73,13 @@ class FISTA(Iteration):
         """One accelerated step."""
         x = self.ista(state.z, problem, self._scale(state))
         following = self.momentum(state.momentum)
-        z = x + ((state.momentum - 1) / following) * (x - state.x)
+        coefficient = (state.momentum - 1) / following
+        z = _extrapolate(x, state.x, coefficient)
         return FISTAState(x, z, following, state.steps + 1)
+
+    def estimate(self, state: FISTAState) -> Tensor:
+        """That of ``ista`` at x."""
+        return self.ista.estimate(state.x)
 
     def _scale(self, state: FISTAState) -> float:
         if self.continuation is None:
@@ -93,3 +103,10 @@ class FISTA(Iteration):
 
     def advice(self) -> str:
         return self.ista.advice()
+
+
+def _extrapolate(new: Any, old: Any, coefficient: float) -> Any:
+    """new + coefficient (new - old), field by field."""
+    if isinstance(new, Tensor):
+        return new + coefficient * (new - old)
+    return type(new)(*(_extrapolate(n, o, coefficient) for n, o in zip(new, old, strict=True)))

@@ -145,13 +145,11 @@ def compare(
     from unrolling.training.files import write_bytes
     from unrolling.training.weights import load_weights, save_weights
 
-    found, name, recipe, held, network = _prepare(system, task, data, depth, seed, settings, threads, pretrained=pretrained)
+    found, name, recipe, held, network = _prepare(system, task, data, depth, seed, settings, threads, pretrained=pretrained, weights=weights)
     folder = out or Path("out") / f"{found.name.replace('/', '-')}-{name}"
     _writable(folder)
     if pretrained or weights:
-        path = weights or found.weights_path(name, len(network), getattr(held, "tag", ""))
-        if not path.is_file():
-            raise ValueError(f"no weights are shipped for {found.name}, task {name}, {len(network)} layers" if pretrained else f"{path} does not exist")
+        path = weights or found.shipped(name, len(network), _settings(recipe.options, settings or []))
         card = load_weights(network, path, system=found.name)
         note = "shipped weights" if pretrained else f"weights from {path.name}"
         save_weights(network, folder / "weights.safetensors", card)
@@ -172,12 +170,22 @@ def compare(
 
 
 def _prepare(
-    system: str, task: str | None, data: Path | None, depth: int | None, seed: int, settings: list[str] | None, threads: int | None, *, pretrained: bool = False
+    system: str,
+    task: str | None,
+    data: Path | None,
+    depth: int | None,
+    seed: int,
+    settings: list[str] | None,
+    threads: int | None,
+    *,
+    pretrained: bool = False,
+    weights: Path | None = None,
 ) -> Any:
     """Everything that can be wrong with the arguments is found here, before any long work."""
     import torch
 
     from unrolling.systems.catalogue import find
+    from unrolling.training.weights import read_weights
 
     if threads is not None:
         if threads < 1:
@@ -185,10 +193,16 @@ def _prepare(
         torch.set_num_threads(threads)
     found = find(system)
     name, recipe = found.recipe(task)
-    held = _task(recipe, seed, data, settings)
-    if pretrained and not found.weights_path(name, depth or recipe.depth, getattr(held, "tag", "")).is_file():
-        shipped = sorted(path.name for path in (found.home / "weights").glob("*.safetensors"))
-        raise ValueError(f"no weights are shipped for {found.name}, task {name}, {depth or recipe.depth} layers; shipped are {', '.join(shipped) or 'none'}")
+    if pretrained and weights:
+        raise ValueError("--pretrained and --weights exclude each other")
+    fixed = None
+    if pretrained or weights:
+        path = weights or found.shipped(name, depth or recipe.depth, _settings(recipe.options, settings or []))
+        _, fixed, card = read_weights(path)
+        depth = depth or card["depth"]
+        if card.get("system") != found.name or card["task"]["name"] != name:
+            raise ValueError(f"{path} holds weights of {card.get('system')} for the task {card['task']['name']}, not of {found.name} for {name}")
+    held = _task(recipe, seed, data, settings, fixed)
     torch.manual_seed(seed)
     return found, name, recipe, held, found.network(recipe, held, depth)
 
@@ -222,8 +236,8 @@ def _train(
     return card
 
 
-def _task(recipe: Any, seed: int, data: Path | None, settings: list[str] | None) -> Any:
-    return recipe.task(seed=seed, data=data, **_settings(recipe.options, settings or []))
+def _task(recipe: Any, seed: int, data: Path | None, settings: list[str] | None, fixed: Any = None) -> Any:
+    return recipe.task(seed=seed, data=data, fixed=fixed, **_settings(recipe.options, settings or []))
 
 
 def _settings(options: Any, given: list[str]) -> dict[str, Any]:

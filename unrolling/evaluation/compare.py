@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unrolling.core import Iteration, Unrolled
 from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp
-from unrolling.evaluation.comparison import Comparison, Curve, Parameter, Row
-from unrolling.evaluation.measure import Contender, environment, evaluate, interval, time_all
+from unrolling.evaluation.comparison import Comparison, Curve, Parameter, Picture, Row
+from unrolling.evaluation.measure import Contender, environment, evaluate, first, interval, time_all
 from unrolling.systems.base import Classical, Recipe, System
 from unrolling.tasks.base import Samples, Task
 
@@ -22,7 +23,7 @@ Say = Callable[[str], None]
 def trace(
     iteration: Iteration, task: Task, batches: Sequence[Samples], iterations: int, stop: Callable[[float], bool] | None = None
 ) -> tuple[list[int], list[float]]:
-    """The metric after each iteration: all of the first hundred, then every hundredth part.
+    """The metric after each iteration: all of the first hundred, then every hundredth part; until it has settled.
 
     Args:
         iteration: run from its start on all batches at once.
@@ -43,9 +44,15 @@ def trace(
         due = step + max(1, step // 100)
         steps.append(step)
         values.append(_quality(task, batches, [iteration.estimate(state) for state in states]))
-        if stop is not None and stop(values[-1]):
+        if (stop is not None and stop(values[-1])) or _settled(steps, values):
             break
     return steps, values
+
+
+def _settled(steps: list[int], values: list[float]) -> bool:
+    """Whether the last third of the iterations, a hundred at least, has moved the metric by less than 0.005 dB."""
+    since = [value for step, value in zip(steps, values, strict=True) if step >= steps[-1] * 2 / 3]
+    return steps[-1] >= 300 and max(since) - min(since) < 0.005
 
 
 def _quality(task: Task, batches: Sequence[Samples], estimates: Sequence[Tensor]) -> float:
@@ -98,7 +105,7 @@ def compare(
     depth = len(network)
     learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
     say("measuring the network layer by layer")
-    layers = _layer_curve(network, task)
+    layers = _layer_curve(system.title, network, task)
     goal, validation_goal = layers.quality[-1], metric.value(evaluate(network, task, task.validation))
     contenders = [
         Contender(f"{system.title}, {depth} layers", "network", network, depth, learned, note),
@@ -129,7 +136,7 @@ def compare(
         limited = f"first {contender.limit} samples; " if contender.limit and contender.limit < sum(len(b.target) for b in task.test) else ""
         rows.append(Row(contender.name, contender.role, quality, contender.iterations, contender.parameters, seconds, limited + contender.note))
     _set_curve_seconds(curves, rows)
-    return Comparison(
+    comparison = Comparison(
         system.name,
         system.title,
         task_name,
@@ -141,16 +148,52 @@ def compare(
         curves=curves,
         parameters=_parameters(network),
     )
+    if recipe.atoms is not None:
+        comparison.atoms = [("classical", recipe.atoms(network.parent).numpy()), ("learned, last layer", recipe.atoms(network.layers[-1]).numpy())]  # pyright: ignore[reportArgumentType]
+    if task.pictures:
+        comparison.pictures = _pictures(task, contenders)
+    else:
+        comparison.codes = _codes(task, contenders)
+    return comparison
 
 
 @torch.inference_mode()
-def _layer_curve(network: Unrolled, task: Task) -> Curve:
+def _pictures(task: Task, contenders: Sequence[Contender], most: int = 2) -> list[Picture]:
+    """The first test photographs as the network, the best classical method, the linear estimate and the generic network recover them."""
+    classical = [c for c in contenders if c.role in ("parent", "classical")]
+    scores = [task.metric.value(evaluate(c.run, task, task.test)) for c in classical]
+    best = classical[scores.index(min(scores) if task.metric.better == "lower" else max(scores))]
+    shown = [best, *(c for c in contenders if c.role == "generic"), *(c for c in contenders if c.role == "network")]
+    names = list(getattr(task, "photographs", {}).get("test", [])) or [f"photograph {i + 1}" for i in range(len(task.test))]
+    pictures = []
+    for name, batch in list(zip(names, task.test, strict=False))[:most]:
+        panels = [("original", batch.target[0].cpu().numpy())]
+        for contender in shown:
+            estimate = contender.run(batch.data)
+            score = task.metric.value(task.pieces(estimate, batch.target))
+            panels.append((f"{contender.name}: {score:.2f} {task.metric.unit}", estimate[0].clamp(0, 1).cpu().numpy()))
+        pictures.append(Picture(name, panels))
+    return pictures
+
+
+@torch.inference_mode()
+def _codes(task: Task, contenders: Sequence[Contender], most: int = 3) -> list[tuple[str, np.ndarray]]:
+    """The first test samples: the target, the parent's and the network's estimate."""
+    data, target = first(task.test[0], most)
+    parent = next((c for c in contenders if c.role == "parent"), None)
+    network = next(c for c in contenders if c.role == "network")
+    shown = [(c.name, c.run(data)) for c in (parent, network) if c is not None]
+    return [(f"sample {number + 1}: {name}", values[number].cpu().numpy()) for number in range(len(target)) for name, values in [("target", target), *shown]]
+
+
+@torch.inference_mode()
+def _layer_curve(title: str, network: Unrolled, task: Task) -> Curve:
     estimates: list[list[Tensor]] = [[] for _ in network.layers]
     for batch in task.test:
         for number, (layer, state) in enumerate(zip(network.layers, network.trajectory(batch.data), strict=True)):
             estimates[number].append(layer.estimate(state))  # pyright: ignore[reportCallIssue]
     values = [_quality(task, task.test, each) for each in estimates]
-    return Curve("network", "network", list(range(1, len(network) + 1)), values, None)
+    return Curve(title, "network", list(range(1, len(network) + 1)), values, None)
 
 
 def _run_classical(method: Classical, task: Task, goal: float, validation_goal: float, depth: int | None) -> tuple[list[Contender], Curve]:

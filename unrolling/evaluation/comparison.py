@@ -90,7 +90,7 @@ class Comparison:
     parameters: list[Parameter] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     atoms: list[tuple[str, np.ndarray]] = field(default_factory=list)  # (caption, (count, height, width))
-    codes: list[tuple[str, np.ndarray]] = field(default_factory=list)  # (caption, (n,)): true or converged codes and estimates of a few samples
+    codes: list[tuple[str, np.ndarray]] = field(default_factory=list)  # ("sample 1: target", (n,)): of each sample the target first, then estimates
     notes: list[str] = field(default_factory=list)
 
     def row(self, role: str) -> Row:

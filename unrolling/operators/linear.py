@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
+
+
+Shape = tuple[int | None, ...]
 
 
 class LinearOperator(nn.Module):
@@ -13,14 +18,14 @@ class LinearOperator(nn.Module):
     after the batch, are differentiable in x and in their own parameters, and <A x, y> = <x, A^H y> holds exactly for the adjoint they bring.
 
     Attributes:
-        input_shape: shape of one x, without batch.
+        input_shape: shape of one x, without batch; None where any size will do.
         output_shape: shape of one y, without batch.
     """
 
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    input_shape: Shape
+    output_shape: Shape
 
-    def __init__(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+    def __init__(self, input_shape: Shape, output_shape: Shape) -> None:
         super().__init__()
         self.input_shape, self.output_shape = tuple(input_shape), tuple(output_shape)
         for method in ("forward", "adjoint"):
@@ -60,12 +65,13 @@ class LinearOperator(nn.Module):
         return Scaled(factor, self)
 
     @torch.no_grad()
-    def norm(self, tolerance: float = 1e-6, max_iterations: int = 10_000, *, dtype: torch.dtype | None = None) -> float:
+    def norm(self, tolerance: float = 1e-6, max_iterations: int = 10_000, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> float:
         """The spectral norm |A|_2 = max |A x| / |x| by power iteration on A^H A; a lower bound that is within ``tolerance`` when the top two singular values differ.
 
         Args:
             tolerance: relative change between two estimates below which to stop, divided by the rate at which they still change.
             max_iterations: products with A^H A after which to give up.
+            shape: of the vectors; needed when the operator takes any size.
             dtype: of the vectors; by default that of the operator's tensors.
 
         Raises:
@@ -73,7 +79,10 @@ class LinearOperator(nn.Module):
         """
         like = next((t for t in [*self.parameters(), *self.buffers()] if t.is_floating_point() or t.is_complex()), torch.zeros(()))
         generator = torch.Generator().manual_seed(0)
-        x = torch.randn(1, *self.input_shape, generator=generator, dtype=torch.float64).to(like.device, dtype or like.dtype)
+        shape = self.input_shape if shape is None else shape
+        if any(size is None for size in shape):
+            raise ValueError(f"{type(self).__name__} takes inputs of any size; say which, norm(shape=...)")
+        x = torch.randn(1, *shape, generator=generator, dtype=torch.float64).to(like.device, dtype or like.dtype)
         x = x / torch.linalg.vector_norm(x)
         previous, change = 0.0, 0.0
         for _ in range(max_iterations):
@@ -100,9 +109,9 @@ class LinearOperator(nn.Module):
         _check_shape(self, "output", y, self.output_shape)
 
 
-def _check_shape(operator: LinearOperator, side: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tensor.ndim != len(shape) + 1 or tuple(tensor.shape[1:]) != shape:
-        wanted = ", ".join(map(str, shape))
+def _check_shape(operator: LinearOperator, side: str, tensor: Tensor, shape: Shape) -> None:
+    if tensor.ndim != len(shape) + 1 or any(want not in (None, size) for want, size in zip(shape, tensor.shape[1:], strict=True)):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{type(operator).__name__} needs an {side} of shape (batch, {wanted}), and got {tuple(tensor.shape)}")
 
 
@@ -137,6 +146,16 @@ class Matrix(LinearOperator):
         gram = self.matrix.mH @ self.matrix
         factor = torch.linalg.cholesky(gram + rho * torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device))
         return torch.cholesky_solve(b.mT if b.ndim > 1 else b.unsqueeze(1), factor).mT
+
+
+def learnable(operator: LinearOperator, scale: float = 1.0) -> LinearOperator:
+    """A copy whose fixed tensors have become parameters, times a number (for operators that are linear in each of their tensors)."""
+    own = copy.deepcopy(operator)
+    for part in own.modules():
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            delattr(part, name)
+            part.register_parameter(name, nn.Parameter(scale * buffer.detach() if scale != 1.0 else buffer.detach().clone()))
+    return own
 
 
 class Adjoint(LinearOperator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -57,16 +57,22 @@ class Peer:
     limit: int
 
 
+class Tying(NamedTuple):
+    """Which parameters of an iteration are learned."""
+
+    tied: tuple[str, ...] = ()  # one value for all layers
+    untied: tuple[str, ...] = ()  # one value per layer
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a system works on one task.
 
     Attributes:
-        task: makes the task from ``seed``, ``data`` (a path or None) and further options.
+        task: makes the task from ``seed``, ``data`` (a path or None), ``fixed`` (the fixed tensors of a weights file or None) and further options.
         parent: the iteration with its classical values.
         depth: layers by default.
-        tied: names of learned parameters that the layers share.
-        untied: names of learned parameters of each layer.
+        tying: what is learned.
         schedule: how a network of a given depth is trained.
         classical: what to compare with; by solver.
         generic_steps: optimizer steps of the generic network, chosen so that it trains at least as long as this one.
@@ -75,15 +81,14 @@ class Recipe:
         decode: codes to the task's rows, for peers that give codes.
         dictionary: of the peers, (m, n).
         atoms: the learned dictionary as pictures, of a network or of the parent.
-        codes: the states' codes, of a network's last state.
         options: the task's options with their defaults, for the command line.
+        tag: options to the part of a weights file's name that tells settings apart.
     """
 
     task: Callable[..., Task]
     parent: Callable[[Any], Iteration]
     depth: int
-    tied: tuple[str, ...]
-    untied: tuple[str, ...]
+    tying: Callable[[Any], Tying]
     schedule: Callable[[int], Schedule]
     classical: Callable[[Any], Sequence[Classical]]
     generic_steps: int
@@ -93,6 +98,7 @@ class Recipe:
     dictionary: Callable[[Any], Tensor] | None = None
     atoms: Callable[[Iteration], Tensor] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    tag: Callable[[Mapping[str, Any]], str] = lambda options: ""
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,22 @@ class System:
 
     def network(self, recipe: Recipe, task: Task, depth: int | None = None, gradient: GradientRule | None = None) -> Unrolled:
         """The untrained network, equal to its parent."""
-        return unroll(recipe.parent(task), recipe.depth if depth is None else depth, tied=recipe.tied, untied=recipe.untied, gradient=gradient)
+        tying = recipe.tying(task)
+        return unroll(recipe.parent(task), recipe.depth if depth is None else depth, tied=tying.tied, untied=tying.untied, gradient=gradient)
 
-    def weights_path(self, task: str, depth: int, tag: str = "") -> Path:
-        """Where the shipped weights for a task and depth would lie."""
+    def shipped(self, task: str, depth: int, options: Mapping[str, Any]) -> Path:
+        """The shipped weights for a task, a depth and options that differ from the defaults.
+
+        Raises:
+            ValueError: none are shipped for these; the message lists those that are.
+        """
+        recipe = self.recipes[task]
+        changed = {key: value for key, value in options.items() if value != recipe.options[key]}
+        tag = recipe.tag({**recipe.options, **options})
         leaf = self.name.rsplit("/", 1)[-1]
-        return self.home / "weights" / f"{leaf}-{task}{tag and '-' + tag}-{depth}.safetensors"
+        path = self.home / "weights" / f"{leaf}-{task}{tag and '-' + tag}-{depth}.safetensors"
+        if not path.is_file():
+            files = sorted(file.stem for file in path.parent.glob(f"{leaf}-*.safetensors"))
+            settings = "".join(f", {key} {value}" for key, value in changed.items())
+            raise ValueError(f"no weights are shipped for {self.name}, task {task}, {depth} layers{settings}; shipped are {', '.join(files) or 'none'}")
+        return path

@@ -61,6 +61,7 @@ class Task:
         validation: held-out batches on which classical methods are tuned.
         test: batches that only scores are computed on; samples of one batch have one shape.
         timing: one batch for measuring times; its first sample is the single one.
+        pictures: whether targets are grey pictures in [0, 1], (batch, height, width).
     """
 
     name: str
@@ -69,6 +70,7 @@ class Task:
     validation: list[Samples]
     test: list[Samples]
     timing: Samples
+    pictures: bool = False
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """A random training batch; the same generator state gives the same batch."""

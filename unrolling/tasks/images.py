@@ -34,6 +34,21 @@ def photograph(name: str) -> Tensor:
     return luma(np.asarray(picture))
 
 
+def split(data: str | Path | None, training: tuple[str, ...] = TRAINING) -> dict[str, dict[str, Tensor]]:
+    """Photographs by part (train, validation, test) and name: the packages', with those of a folder in their place.
+
+    Args:
+        data: None; or a folder whose sub-folders train, validation and test replace those parts; or a folder of test photographs.
+        training: which of the packages' photographs to train on.
+    """
+    parts = {"train": training, "validation": VALIDATION, "test": TEST}
+    root = None if data is None else Path(data)
+    own = {part: root / part for part in parts if root is not None and (root / part).is_dir()}
+    if root is not None and not own:
+        own = {"test": root}
+    return {part: folder(own[part]) if part in own else {name: photograph(name) for name in names} for part, names in parts.items()}
+
+
 def luma(picture: np.ndarray) -> Tensor:
     """(height, width[, channels]) of any integer or float type to luma 0.2125 R + 0.7154 G + 0.0721 B in [0, 1]; alpha is dropped."""
     from skimage import color, util

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling.algorithms.dictionary import check_dictionary
 from unrolling.tasks.base import NMSE, Samples, Task
 
 
@@ -14,6 +19,20 @@ def gaussian_dictionary(m: int, n: int, seed: int) -> Tensor:
     """A (m, n) with independent N(0, 1/m) entries, columns then normalised."""
     matrix = torch.randn(m, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / m**0.5
     return (matrix / torch.linalg.vector_norm(matrix, dim=0)).float()
+
+
+def read_dictionary(path: str | Path) -> Tensor:
+    """A (m, n) from a ``.npy`` file, columns normalised.
+
+    Raises:
+        ValueError: not a readable array, not a matrix of finite real numbers, or a zero column.
+    """
+    try:
+        matrix = torch.from_numpy(np.asarray(np.load(path, allow_pickle=False), dtype=np.float32))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a .npy file of real numbers: {error}") from error
+    check_dictionary(matrix)
+    return matrix / torch.linalg.vector_norm(matrix, dim=0)
 
 
 class Recovery(Task):
@@ -26,15 +45,33 @@ class Recovery(Task):
         snr: signal-to-noise ratio in dB per sample; infinity for none.
         seed: of the dictionary and the held-out samples.
         held_out: number of validation and of test samples.
+        data: a ``.npy`` file with your own dictionary (m, n), instead of a Gaussian one; its columns are normalised.
+        fixed: tensors of a weights file; its ``dictionary`` is used.
     """
 
     name = "recovery"
     metric = NMSE
 
-    def __init__(self, m: int = 250, n: int = 500, probability: float = 0.1, snr: float = float("inf"), seed: int = 0, held_out: int = 1000) -> None:
+    def __init__(
+        self,
+        m: int = 250,
+        n: int = 500,
+        probability: float = 0.1,
+        snr: float = float("inf"),
+        seed: int = 0,
+        held_out: int = 1000,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+    ) -> None:
         if not 0 < probability <= 1:
             raise ValueError(f"probability must lie in (0, 1]; got {probability}")
-        self.dictionary = gaussian_dictionary(m, n, seed)
+        if fixed is not None:
+            self.dictionary = fixed["dictionary"]
+        elif data is not None:
+            self.dictionary = read_dictionary(data)
+        else:
+            self.dictionary = gaussian_dictionary(m, n, seed)
+        m, n = self.dictionary.shape
         self.probability, self.snr, self.seed = probability, snr, seed
         generator = torch.Generator().manual_seed(1_000_003 + seed)
         self.validation = [self.draw(held_out, generator)]
@@ -53,4 +90,12 @@ class Recovery(Task):
 
     def identity(self) -> dict[str, Any]:
         m, n = self.dictionary.shape
-        return {"name": self.name, "m": m, "n": n, "probability": self.probability, "snr": str(self.snr), "seed": self.seed}
+        return {
+            "name": self.name,
+            "m": m,
+            "n": n,
+            "probability": self.probability,
+            "snr": str(self.snr),
+            "seed": self.seed,
+            "fingerprint": hashlib.sha256(self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16],
+        }

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.gradcheck import GradcheckError
 
 from unrolling.core import Iteration, Unrolled, solve, tree, unroll
 from unrolling.core.unroll import parameter_names, resolve
@@ -140,8 +141,9 @@ def check_training(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
         fixed = {name: value.clone() for name, value in net.fixed().items()}
         parameters = [p for p in net.parameters() if p.requires_grad]
         old = [p.detach().clone() for p in parameters]
-        if parameters:
-            net(data).abs().square().mean().backward()
+        loss = net(data).abs().square().mean()
+        if loss.requires_grad:
+            loss.backward()
             with torch.no_grad():
                 for p in parameters:
                     p -= 1e-3 * (torch.zeros_like(p) if p.grad is None else p.grad)
@@ -243,7 +245,7 @@ def _explain(action: Callable[[], Any], what: str) -> None:
         action()
     except AssertionError as error:
         raise AssertionError(f"{what}: {error}") from error
-    except torch.autograd.gradcheck.GradcheckError as error:
+    except GradcheckError as error:
         raise AssertionError(f"{what} disagrees with finite differences: {error}") from error
 
 

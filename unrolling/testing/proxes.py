@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 
 from unrolling.testing.compare import close
 
@@ -47,7 +48,7 @@ def check_prox(
 def check_minimiser(prox: Prox, penalty: Callable[[Tensor], Tensor], threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0) -> None:
     """No point of a fine grid, nor zero, nor z itself, has a smaller 0.5 |x - z|^2 + t penalty(x) than the prox."""
     z = _points(dtype, span)
-    axis = torch.linspace(-1.5 * span, 1.5 * span, 301 if dtype.is_complex else 20_001, dtype=torch.float64)
+    axis = torch.linspace(-1.5 * span, 1.5 * span, 161 if dtype.is_complex else 20_001, dtype=torch.float64)
     grid = torch.complex(*torch.meshgrid(axis, axis, indexing="ij")).flatten() if dtype.is_complex else axis
     found = prox(z, threshold)
     assert found.shape == z.shape, f"the prox of a tensor {tuple(z.shape)} has shape {tuple(found.shape)}"
@@ -79,7 +80,7 @@ def check_thresholds(prox: Prox, threshold: float, *, dtype: torch.dtype = torch
     for t in (one.clone(), many.clone()):
         try:
             torch.autograd.gradcheck(prox, (z.clone().requires_grad_(), t.requires_grad_()), eps=1e-7, atol=1e-5)
-        except torch.autograd.gradcheck.GradcheckError as error:
+        except GradcheckError as error:
             raise AssertionError(f"the gradient of the prox disagrees with finite differences: {error}") from error
 
 
@@ -107,7 +108,7 @@ def _points(dtype: torch.dtype, span: float) -> Tensor:
     """Numbers on both sides of every threshold, none of them round."""
     generator = torch.Generator().manual_seed(0)
     if dtype.is_complex:
-        return span * torch.complex(*(2 * torch.rand(2, 24, generator=generator, dtype=torch.float64) - 1)).to(dtype) / 2**0.5
+        return span * torch.complex(*(2 * torch.rand(2, 12, generator=generator, dtype=torch.float64) - 1)).to(dtype) / 2**0.5
     return span * (2 * torch.rand(60, generator=generator, dtype=dtype) - 1)
 
 

@@ -1,31 +1,77 @@
-"""LISTA: ISTA with learned matrices and thresholds."""
+"""LISTA: ISTA with learned matrices and thresholds (Gregor and LeCun 2010; survey, box "Learned ISTA")."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from unrolling.algorithms import FISTA, ISTA, CoordinateDescent, GramISTA
-from unrolling.systems.base import Classical, Peer, Recipe, Reference, System
+import torch
+
+from unrolling.algorithms import GramISTA, SynthesisISTA, ThinISTA
+from unrolling.core import Iteration
+from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
+from unrolling.systems.base import Recipe, Reference, System, Tying
+from unrolling.systems.sparse_coding import baselines
+from unrolling.tasks.codes import Codes
+from unrolling.tasks.photographs import Photographs
 from unrolling.tasks.recovery import Recovery
 from unrolling.training.stages import Schedule, Stage
 
-WEIGHTS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+ATOM_SIDE, STRIDE = 8, 4
 
 
-def recovery(seed: int = 0, data: Any = None, **options: Any) -> Recovery:
-    return Recovery(seed=seed, **options)
+def patch_dictionary() -> PatchDictionary:
+    """The 8 x 8 DCT at every fourth pixel, scaled to a tight frame: D D^T = I."""
+    return PatchDictionary(dct_atoms(ATOM_SIDE) / (ATOM_SIDE // STRIDE), STRIDE)
+
+
+def photograph_weight(weight: float) -> torch.Tensor:
+    """One weight for all atoms but the constant one, which is free."""
+    weights = torch.full((ATOM_SIDE**2,), weight)
+    weights[0] = 0
+    return weights
+
+
+def photograph_parent(task: Photographs) -> SynthesisISTA:
+    """ISTA over overlapping DCT patches, started at the linear estimate."""
+    initial = BlockSensing(task.linear_gain().T.contiguous()).H
+    return SynthesisISTA(task.sensing, patch_dictionary(), photograph_weight(0.01), initial=initial)
+
+
+def photograph_schedule(depth: int) -> Schedule:
+    return [Stage(4000, rate=3e-3, rates={"threshold": 1e-1}, batch=4, warmup=0.1, final=1e-3, clip=0.05)]
+
+
+def codes_parent(task: Codes) -> Iteration:
+    """The general form; for more atoms than pixels with the weights coupled, W_t = I - W_e A, which 100,000 patches determine better."""
+    return ThinISTA(task.dictionary, task.alpha) if _coupled(task) else GramISTA(task.dictionary, task.alpha)
+
+
+def _coupled(task: Codes) -> bool:
+    return task.dictionary.shape[1] > task.dictionary.shape[0]
+
+
+def codes_tying(task: Codes) -> Tying:
+    return Tying(untied=("encoder", "threshold") if _coupled(task) else ("encoder", "inhibition", "threshold"))
+
+
+def codes_schedule(depth: int) -> Schedule:
+    return [Stage(6000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, warmup=0.05, final=1e-3)]
 
 
 def recovery_schedule(depth: int) -> Schedule:
-    return [Stage(2000, rate=1e-3, rates={"threshold": 1e-2}, batch=128, warmup=0.05, clip=1.0)]
+    return [Stage(4000, rate=1e-3, rates={"threshold": 1e-2}, batch=128, warmup=0.05, final=1e-2, clip=1.0)]
 
 
 SYSTEM = System(
     name="sparse_coding/lista",
     title="LISTA",
-    summary="sparse codes in a few layers: ISTA with learned matrices and thresholds.",
-    equations="x[t+1] = S_theta[t](W_e y + W_t x[t]),  S_theta(z) = sign(z) max(|z| - theta, 0)\nat the start W_e = mu A^T, W_t = I - mu A^T A, theta = mu lambda: ISTA with step size mu = 1/L",
+    summary="sparse codes, and photographs from few measurements, in a few layers: ISTA with learned matrices and thresholds.",
+    equations=(
+        "x[t+1] = S_theta[t](W_e y + W_t x[t]),    S_theta(z) = sign(z) max(|z| - theta, 0)\n"
+        "at the start W_e = mu A^T, W_t = I - mu A^T A, theta = mu lambda, mu = 1/|A|^2: ISTA for 0.5 |y - A x|^2 + lambda |x|_1.\n"
+        "codes with more atoms than pixels: the weights are coupled, W_t = I - W_e A, x[t+1] = S_theta[t](x[t] + W_e[t] (y - A x[t])).\n"
+        "photographs: z[t+1] = S_theta[t](z[t] + E[t] H[t] (y - Phi D[t] z[t])), picture D z; at the start E = mu D^T, H = Phi^T, D overlapping DCT patches."
+    ),
     references=(
         Reference("Gregor, K. and LeCun, Y.", "Learning fast approximations of sparse coding", "ICML", 2010),
         Reference(
@@ -38,26 +84,50 @@ SYSTEM = System(
     ),
     home=Path(__file__).parent,
     recipes={
+        "photographs": Recipe(
+            task=Photographs,
+            parent=photograph_parent,
+            depth=6,
+            tying=lambda task: Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
+            schedule=photograph_schedule,
+            classical=baselines.photographs,
+            generic_steps=4000,
+            generic_batch=16,
+            peers=baselines.photograph_peers,
+            dictionary=baselines.block_dictionary,
+            decode=baselines.block_decode,
+            atoms=lambda layer: layer.dictionary.atoms(),  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+            options={"ratio": 0.25},
+            tag=lambda options: "" if options["ratio"] == 0.25 else f"ratio{options['ratio']:g}",
+        ),
+        "codes": Recipe(
+            task=Codes,
+            parent=codes_parent,
+            depth=3,
+            tying=codes_tying,
+            schedule=codes_schedule,
+            classical=baselines.codes,
+            generic_steps=6000,
+            generic_batch=500,
+            peers=baselines.code_peers,
+            dictionary=lambda task: task.dictionary,
+            atoms=lambda layer: baselines.patch_atoms(layer.encoder.matrix),  # pyright: ignore[reportAttributeAccessIssue]
+            options={"atoms": 400, "alpha": 0.05, "whiten": 1, "train_patches": 100_000},
+            tag=baselines.code_tag,
+        ),
         "recovery": Recipe(
-            task=recovery,
+            task=Recovery,
             parent=lambda task: GramISTA(task.dictionary, 0.1),
             depth=16,
-            tied=("encoder", "inhibition"),
-            untied=("threshold",),
+            tying=lambda task: Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
             schedule=recovery_schedule,
-            classical=lambda task: [
-                Classical("ISTA", "parent", lambda w: GramISTA(task.dictionary, w), WEIGHTS, 300),
-                Classical("FISTA", "classical", lambda w: FISTA(GramISTA(task.dictionary, w)), WEIGHTS, 300),
-                Classical(
-                    "FISTA with continuation", "classical", lambda w: FISTA(GramISTA(task.dictionary, w), continuation=(max(1.0, 0.5 / w), 0.9)), WEIGHTS, 300
-                ),
-                Classical("coordinate descent", "classical", lambda w: CoordinateDescent(task.dictionary, w), WEIGHTS, 300),
-            ],
-            generic_steps=2000,
+            classical=baselines.recovery,
+            generic_steps=4000,
             generic_batch=128,
-            peers=lambda task: [Peer("lasso_cd", "lasso_cd", {"alpha": 0.01}, 20)],
+            peers=baselines.recovery_peers,
             dictionary=lambda task: task.dictionary,
             options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
-        )
+            tag=baselines.recovery_tag,
+        ),
     },
 )

@@ -1,0 +1,1 @@
+"""Measurements behind the published numbers; `make bench` runs them all."""

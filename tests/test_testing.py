@@ -1,0 +1,309 @@
+"""The conformance checks find the faults that they are there for."""
+
+import copy
+import math
+
+import pytest
+import torch
+from iterations import Lasso, Shrinking, channel_data, gaussian, unit_dictionary
+from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
+
+from unrolling import Iteration, LinearOperator, Matrix, hard_threshold, soft_threshold
+from unrolling.testing import CHECKS, check_adjoint, check_export, check_iteration, check_linearity, check_norm, check_operator, check_prox, groups
+
+DICTIONARY, Y = unit_dictionary(6, 9), gaussian(5, 6, seed=3)
+FAST = ("compile", "export")
+
+
+class Writing(Lasso):
+    """Works in place on its state."""
+
+    def forward(self, state, problem):
+        return super().forward(state.mul_(1.0), problem)
+
+
+class WritingProblem(Lasso):
+    """Works in place on its problem."""
+
+    def start(self, problem):
+        problem += 1
+        return super().start(problem)
+
+
+class Remembering(Lasso):
+    """Hides a step counter in the module."""
+
+    steps = 0
+
+    def forward(self, state, problem):
+        self.steps += 1
+        return super().forward(state, problem) / self.steps
+
+
+class Mixing(Lasso):
+    """Normalises over the batch."""
+
+    def forward(self, state, problem):
+        x = super().forward(state, problem)
+        return x / (1 + x.abs().mean())
+
+
+class LeavingInput(Lasso):
+    """Sees how many samples still run, and so is another algorithm once some have finished."""
+
+    def forward(self, state, problem):
+        return super().forward(state, problem * state.shape[0])
+
+
+class Detached(Lasso):
+    """Cuts the gradient."""
+
+    def forward(self, state, problem):
+        return super().forward(state, problem).detach()
+
+
+class Wrong(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 0.5 * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class WrongGradient(Lasso):
+    """Has a backward pass that is not its derivative."""
+
+    def forward(self, state, problem):
+        return Wrong.apply(super().forward(state, problem))
+
+
+class PreparingTwice(Lasso):
+    """Prepares again in each step."""
+
+    def forward(self, state, problem):
+        return super().forward(state, self.prepare(problem))
+
+
+class Single(Lasso):
+    """Cannot be copied, so that its layers and itself are one."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Normalised(nn.Module):
+    """Of norm one, but a value that has it already is divided by it once more, which rounds."""
+
+    def forward(self, w):
+        return w / torch.linalg.vector_norm(w)
+
+    def right_inverse(self, value):
+        return value.clone()
+
+
+class Inexact(Lasso):
+    def __init__(self, dictionary, weight):
+        super().__init__(dictionary, weight)
+        register_parametrization(self, "encoder", Normalised())
+
+
+class Flat(Lasso):
+    """Gives one number for the batch."""
+
+    def estimate(self, state):
+        return state.sum().reshape(1)
+
+
+FAULTS = [
+    (Writing, "purity", r"step 1 wrote into state; a step returns new tensors"),
+    (WritingProblem, "parent", r"is off|differs"),
+    (Remembering, "parent", r"must agree to the bit"),
+    (Remembering, "purity", r"the second result of step 1 from the same inputs differs"),
+    (Mixing, "batch", r"the estimate of sample 0 among 5, compared with the one alone, is off"),
+    (Mixing, "solve", r"the solution of sample 0 among 5, compared with the one alone, is off"),
+    (LeavingInput, "solve", r"compared with the one alone, is off"),
+    (Flat, "batch", r"the estimate has leading size 1 and the batch is 5"),
+    (Detached, "training", r"no parameter of the network .* receives a gradient; is a step detached\?"),
+    (WrongGradient, "gradients", r"disagrees with finite differences"),
+    (PreparingTwice, "prepare", r"prepare ran 5 times in one call of a network with untied=\[\]; expected 1"),
+    (PreparingTwice, "solve", r"prepare ran 5 times in one solve; it must run once"),
+    (Single, "aliasing", r"learned tensors, expected|shares the memory of a learned tensor"),
+    (Single, "training", r"the parent after training its network"),
+    (Inexact, "saving", r"the learned values after safetensors .* must agree to the bit"),
+]
+
+
+@pytest.mark.parametrize(("faulty", "check", "message"), FAULTS)
+@pytest.mark.filterwarnings("ignore")
+def test_each_fault_is_found_and_named(faulty, check, message):
+    with pytest.raises((AssertionError, RuntimeError) if check == "training" else AssertionError, match=message):
+        check_iteration(faulty(DICTIONARY, 0.1), Y.clone(), skip=set(CHECKS) - {check})
+
+
+def test_the_message_is_headed_by_the_class_and_the_check():
+    with pytest.raises(AssertionError, match=r"^Mixing, batch: the estimate of sample 0"):
+        check_iteration(Mixing(DICTIONARY, 0.1), Y, skip=set(CHECKS) - {"batch"})
+
+
+def test_checks_leave_the_iteration_as_it_was():
+    lasso, y = Lasso(DICTIONARY, 0.1), Y.clone()
+    before = copy.deepcopy(lasso)
+    check_iteration(lasso, y, skip=FAST)
+    assert torch.equal(y, Y)
+    assert lasso.__dict__.keys() == before.__dict__.keys()
+    assert type(lasso.prepare) is nn.Identity
+    for name, value in before.state_dict().items():
+        assert torch.equal(lasso.state_dict()[name], value)
+
+
+def test_an_unknown_check_is_refused_with_the_known_ones():
+    with pytest.raises(
+        ValueError, match="skip names gradient; the checks are parent, prepare, solve, purity, gradients, batch, saving, training, aliasing, compile, export"
+    ):
+        check_iteration(Lasso(DICTIONARY, 0.1), Y, skip="gradient")
+
+
+def test_export_needs_a_batch_that_is_not_a_constant():
+    with pytest.raises(AssertionError, match="needs a batch of at least 3"):
+        check_export(Lasso(DICTIONARY, 0.1), Y[:2])
+
+
+def test_groups_cover_every_way_to_hold_a_parameter():
+    for name in ("encoder", "threshold"):
+        ways = groups(Lasso(DICTIONARY, 0.1))
+        assert any(name in tied for tied, _ in ways)
+        assert any(name in untied for _, untied in ways)
+    assert any(tied and untied for tied, untied in groups(Lasso(DICTIONARY, 0.1)))
+    assert groups(Shrinking()) == [((), ()), (("kernel",), ()), ((), ("kernel",))]
+
+
+class Bare(Iteration):
+    """Without parameters, on NamedTuple data."""
+
+    def start(self, problem):
+        return torch.zeros_like(problem.y)
+
+    def forward(self, state, problem):
+        return 0.5 * (state + problem.y)
+
+
+def test_an_iteration_without_parameters_passes():
+    assert groups(Bare()) == [((), ())]
+    check_iteration(Bare(), channel_data(4), skip=FAST)
+
+
+class Transposed(Matrix):
+    """Forgets the conjugate."""
+
+    def adjoint(self, y):
+        return y @ self.matrix
+
+
+class Shifted(Matrix):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class Rounded(Matrix):
+    """The adjoint is right, but automatic differentiation does not see the operator."""
+
+    def forward(self, x):
+        return super().forward(x).detach() + 0 * x.sum()
+
+
+class Loud(Matrix):
+    def norm(self, *args, **kwargs):
+        return 1.01 * super().norm(*args, **kwargs)
+
+
+class Misshapen(Matrix):
+    def forward(self, x):
+        return super().forward(x).unsqueeze(1)
+
+
+class Unsolved(Matrix):
+    def solve_normal(self, b, rho):
+        return b / rho
+
+
+class BatchMean(Matrix):
+    """Linear, but across samples."""
+
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+
+
+COMPLEX = torch.complex(gaussian(4, 3), gaussian(4, 3, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("operator", "check", "message"),
+    [
+        (Transposed(COMPLEX), check_adjoint, "`adjoint` is not the adjoint"),
+        (Rounded(COMPLEX), check_adjoint, "the gradient of Re <A x, y> in x"),
+        (Shifted(COMPLEX), check_linearity, r"A\(a x \+ b z\)"),
+        (Misshapen(COMPLEX), check_linearity, r"A\(x\) has shape \(3, 1, 4\) for x \(3, 3\); its output_shape promises \(3, 4\)"),
+        (BatchMean(COMPLEX), check_linearity, "A of sample 0 alone"),
+        (Loud(COMPLEX), check_norm, r"A.norm\(\) is .*, and the largest singular value is"),
+        (Unsolved(COMPLEX), check_operator, r"solve_normal\(b, rho\)"),
+    ],
+)
+def test_faults_of_operators_are_found(operator, check, message):
+    with pytest.raises(AssertionError, match=message):
+        check(operator)
+    with pytest.raises(AssertionError):
+        check_operator(operator)
+
+
+def test_an_operator_too_large_for_its_matrix_is_still_checked():
+    check_operator(Matrix(COMPLEX), dense_limit=1)
+    with pytest.raises(AssertionError, match="not the adjoint"):
+        check_operator(Transposed(COMPLEX), dense_limit=1)
+
+
+class ScaledLate(LinearOperator):
+    """A factor that is right only as long as nobody scales: the algebra alone shows it."""
+
+    def __init__(self):
+        super().__init__((3,), (3,))
+
+    def forward(self, x):
+        return 2 * x
+
+    def adjoint(self, y):
+        return 2 * y
+
+    def __rmul__(self, factor):
+        return Matrix(torch.eye(3, dtype=torch.float64)) if isinstance(factor, torch.Tensor) else super().__rmul__(factor)
+
+
+def test_a_fault_of_the_algebra_is_named():
+    with pytest.raises(AssertionError, match="the dense matrix of c A, c a tensor is off"):
+        check_operator(ScaledLate(), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("prox", "message"),
+    [
+        (lambda z, t: soft_threshold(z, 2 * t), r"prox\(.*, 0.5\) = .* has the objective .*, and x = .* has"),
+        (lambda z, t: soft_threshold(z, t).detach() + 0 * z, "the gradient of the prox disagrees with finite differences"),
+        (lambda z, t: soft_threshold(z, t if isinstance(t, float) else t.mean()), "the prox with different thresholds"),
+        (lambda z, t: soft_threshold(z, t)[1:], r"the prox of a tensor \(60,\) has shape \(59,\)"),
+    ],
+)
+def test_faults_of_proxes_are_found(prox, message):
+    with pytest.raises(AssertionError, match=message):
+        check_prox(prox, torch.abs, 0.5)
+
+
+def test_a_prox_of_a_penalty_that_is_not_convex_is_not_firmly_nonexpansive():
+    with pytest.raises(AssertionError, match="the prox is not firmly non-expansive"):
+        check_prox(hard_threshold, lambda x: 0.25 * (x != 0), 0.5)
+
+
+def test_a_wrong_conjugate_is_found():
+    with pytest.raises(AssertionError, match="compared with z, is off"):
+        check_prox(soft_threshold, torch.abs, 0.5, conjugate=lambda z, s: z.clamp(-math.pi, math.pi))

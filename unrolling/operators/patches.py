@@ -1,0 +1,130 @@
+"""Images as sums of overlapping patches: a convolutional dictionary with a stride, written as matrix products."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolling.operators.linear import LinearOperator
+
+
+class PatchDictionary(LinearOperator):
+    """image = sum over positions of (code at the position) times atoms, patches overlapping; (batch, rows, columns, atoms) -> (batch, height, width).
+
+    Patches of p x p pixels lie at every ``stride``-th pixel, also across the borders, where their outside part is cut off: an image of H x W pixels has
+    (H + p) / stride - 1 rows of patches, and as many columns from W. It equals a transposed convolution, at a fraction of its time on a processor.
+
+    Args:
+        atoms: (count, p, p); an ``nn.Parameter`` is learned, any other tensor is fixed. Stored as ``matrix`` (count, p p), see ``atoms()``.
+        stride: divides p and the image's sides.
+
+    Raises:
+        ValueError: atoms that are not square, or a stride that does not divide p.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, atoms: Float[Tensor, "count p p"], stride: int) -> None:
+        if atoms.ndim != 3 or atoms.shape[1] != atoms.shape[2]:
+            raise ValueError(f"atoms are (count, p, p); got shape {tuple(atoms.shape)}")
+        self_patch = atoms.shape[1]
+        if stride < 1 or self_patch % stride:
+            raise ValueError(f"stride {stride} must divide the patch size {self_patch}")
+        super().__init__((None, None, atoms.shape[0]), (None, None))
+        self.patch, self.stride, self.overlap = self_patch, stride, self_patch // stride
+        # Pixels are ordered cell by cell of stride x stride: then all shifts are slices of whole cells.
+        cells = atoms.detach().reshape(-1, self.overlap, stride, self.overlap, stride).transpose(2, 3).reshape(atoms.shape[0], -1).contiguous()
+        if isinstance(atoms, nn.Parameter):
+            self.matrix = nn.Parameter(cells)
+        else:
+            self.register_buffer("matrix", cells)
+
+    def atoms(self) -> Float[Tensor, "count p p"]:
+        """The atoms as little images."""
+        n, s = self.overlap, self.stride
+        return self.matrix.detach().reshape(-1, n, n, s, s).transpose(2, 3).reshape(-1, self.patch, self.patch)
+
+    def forward(self, x: Float[Tensor, "batch rows columns atoms"]) -> Float[Tensor, "batch height width"]:
+        """The image of a code."""
+        n, cell = self.overlap, self.stride**2
+        patches = x @ self.matrix
+        height, width = x.shape[1] - n + 1, x.shape[2] - n + 1
+        # Cell (i, j) of the patch at (r, c) lies on image cell (r + i - n + 1, c + j - n + 1).
+        cells = None
+        for i in range(n):
+            for j in range(n):
+                first = (i * n + j) * cell
+                part = patches[:, n - 1 - i : n - 1 - i + height, n - 1 - j : n - 1 - j + width, first : first + cell]
+                cells = part if cells is None else cells + part
+        assert cells is not None
+        return _from_cells(cells, self.stride)
+
+    def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns atoms"]:
+        """The inner product of every atom with every patch."""
+        n = self.overlap
+        cells = _to_cells(y, self.stride)
+        rows, columns = cells.shape[1] + n - 1, cells.shape[2] + n - 1
+        padded = nn.functional.pad(cells, (0, 0, n - 1, n - 1, n - 1, n - 1))
+        patches = torch.cat([padded[:, i : i + rows, j : j + columns] for i in range(n) for j in range(n)], dim=-1)
+        return patches @ self.matrix.mH
+
+
+class BlockSensing(LinearOperator):
+    """Every block of b x b pixels measured by the same matrix: (batch, height, width) -> (batch, height / b, width / b, m).
+
+    Args:
+        matrix: Phi (m, b b), the pixels of a block row by row; an ``nn.Parameter`` is learned, any other tensor is fixed.
+
+    Raises:
+        ValueError: a width that is not a square number.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, matrix: Float[Tensor, "m pixels"]) -> None:
+        block = round(matrix.shape[-1] ** 0.5)
+        if matrix.ndim != 2 or block**2 != matrix.shape[1]:
+            raise ValueError(f"a block measurement is (m, b b); got shape {tuple(matrix.shape)}")
+        super().__init__((None, None), (None, None, matrix.shape[0]))
+        self.block = block
+        if isinstance(matrix, nn.Parameter):
+            self.matrix = matrix
+        else:
+            self.register_buffer("matrix", matrix)
+
+    def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns m"]:
+        """The measurements of all blocks."""
+        return _to_cells(x, self.block) @ self.matrix.T
+
+    def adjoint(self, y: Float[Tensor, "batch rows columns m"]) -> Float[Tensor, "batch height width"]:
+        """Phi^H of each block's measurements, put in its place."""
+        return _from_cells(y @ self.matrix.conj(), self.block)
+
+
+def _to_cells(image: Tensor, size: int) -> Tensor:
+    """(batch, height, width) -> (batch, height / size, width / size, size size)."""
+    batch, height, width = image.shape
+    return image.reshape(batch, height // size, size, width // size, size).transpose(2, 3).reshape(batch, height // size, width // size, size * size)
+
+
+def _from_cells(cells: Tensor, size: int) -> Tensor:
+    """The inverse of ``_to_cells``."""
+    batch, rows, columns, _ = cells.shape
+    return cells.reshape(batch, rows, columns, size, size).transpose(2, 3).reshape(batch, rows * size, columns * size)
+
+
+def dct_atoms(size: int, count: int | None = None) -> Float[Tensor, "count size size"]:
+    """The orthonormal two-dimensional DCT-II basis of a square patch, lowest frequencies first.
+
+    Args:
+        size: pixels along a side.
+        count: how many; all size^2 by default.
+    """
+    k, i = torch.arange(size, dtype=torch.float64).unsqueeze(1), torch.arange(size, dtype=torch.float64)
+    basis = torch.cos(torch.pi * k * (2 * i + 1) / (2 * size)) * (2 / size) ** 0.5
+    basis[0] /= 2**0.5
+    atoms = torch.einsum("ai,bj->abij", basis, basis).reshape(-1, size, size)
+    squares = k.flatten() ** 2
+    order = torch.argsort((squares.unsqueeze(1) + squares).flatten() * size + k.expand(size, size).flatten(), stable=True)
+    return atoms[order[:count]].float()

@@ -1,0 +1,116 @@
+"""One self-contained HTML page of a comparison."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from unrolling.evaluation.comparison import Comparison
+from unrolling.report import figures, table
+from unrolling.report.chart import y_range
+
+
+def write_page(comparison: Comparison, directory: str | Path) -> Path:
+    """Write ``index.html``: no script, nothing fetched from elsewhere; parts whose data are absent are left out.
+
+    Args:
+        comparison: what to show.
+        directory: made when it does not exist.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written; a page that was there is as it was.
+    """
+    from unrolling.training.files import write_bytes
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "index.html"
+    write_bytes(path, render(comparison).encode("utf-8"))
+    return path
+
+
+def render(comparison: Comparison) -> str:
+    """The page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("unrolling.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    curves = [figures.error_by_iteration(comparison), figures.error_by_time(comparison)]
+    return environment.get_template("template.html").render(
+        c=comparison,
+        metric=comparison.metric,
+        galleries=figures.galleries(comparison.pictures),
+        rows=_rows(comparison),
+        forest=_forest_limits(comparison),
+        batch_sizes=table.batch_sizes(comparison),
+        curves=[figure for figure in curves if figure is not None and any(figure.drawings)],
+        parameters=figures.parameter_figures(comparison.parameters),
+        parameter_rows=figures.parameter_rows(comparison.parameters),
+        atoms=figures.atom_images(comparison.atoms),
+        codes=figures.code_groups(comparison.codes),
+        environment=_flat(comparison.environment),
+    )
+
+
+def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """The table's rows as text, with the positions of their intervals in percent of the column."""
+    rows = comparison.rows
+    network = table.network_row(comparison)
+    quality = table.best([row.quality.mean for row in rows], comparison.metric.better)
+    batch = table.best([row.seconds and row.seconds.batch for row in rows])
+    single = table.best([row.seconds and row.seconds.single for row in rows])
+    limits = _forest_limits(comparison)
+
+    def percent(value: float) -> float | None:
+        if limits is None or not math.isfinite(value):
+            return None
+        place = 100 * (value - limits[0]) / (limits[1] - limits[0])
+        return round(min(max(place, 0.0), 100.0), 2)
+
+    result = []
+    for index, row in enumerate(rows):
+        low, high = percent(row.quality.low), percent(row.quality.high)
+        result.append(
+            {
+                "name": row.name,
+                "role": table.ROLE_WORDS.get(row.role, row.role),
+                "network": row is network,
+                "quality": table.decimals(row.quality.mean),
+                "interval": table.interval_text(row.quality),
+                "best": index == quality,
+                "place": percent(row.quality.mean),
+                "bar": None if low is None or high is None else (low, round(high - low, 2)),
+                "level": percent(network.quality.mean) if network is not None else None,
+                "iterations": table.count_text(row.iterations),
+                "parameters": table.count_text(row.parameters),
+                "batch": table.seconds_text(row.seconds and row.seconds.batch),
+                "batch_size": row.seconds.batch_size if row.seconds else None,
+                "fastest_batch": index == batch,
+                "single": table.seconds_text(row.seconds and row.seconds.single),
+                "fastest_single": index == single,
+                "ratio": table.ratio_text(table.ratio(row, network)),
+                "note": row.note,
+            }
+        )
+    return result
+
+
+def _forest_limits(comparison: Comparison) -> tuple[float, float] | None:
+    """The ends of the column that draws the intervals."""
+    values = [v for row in comparison.rows for v in (row.quality.mean, row.quality.low, row.quality.high) if math.isfinite(v)]
+    return y_range(values, figures.SPAN, "low" if comparison.metric.better == "lower" else "high") if len(values) > 1 else None
+
+
+def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Keys and values as text; those of a nested record by both names."""
+    result: list[tuple[str, str]] = []
+    for key, value in environment.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            result += _flat(value, f"{name}, ")
+        else:
+            result.append((name, table.ABSENT if value is None else ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)))
+    return result

@@ -1,0 +1,138 @@
+"""The classical methods that every sparse-coding system is compared with, by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.algorithms import FISTA, CoordinateDescent, Decoded, GramISTA, SynthesisISTA
+from unrolling.core import Iteration
+from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
+from unrolling.systems.base import Classical, Peer
+from unrolling.tasks.codes import SIDE, Codes
+from unrolling.tasks.photographs import BLOCK, Photographs
+from unrolling.tasks.recovery import Recovery
+
+# Weight continuation starts where all but the strongest coefficients are zero.
+FIRST_WEIGHT, RATE = 0.4, 0.9
+
+
+def recovery(task: Recovery) -> list[Classical]:
+    """Weights are chosen on validation data."""
+    weights = (0.001, 0.003, 0.01, 0.03, 0.1)
+    return _lasso(task.dictionary, weights, 3000, 1000)
+
+
+def codes(task: Codes) -> list[Classical]:
+    """The task prescribes the weight."""
+    return _lasso(task.dictionary, (task.alpha,), 2000, 500)
+
+
+def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int) -> list[Classical]:
+    def continued(weight: float) -> Iteration:
+        return FISTA(GramISTA(dictionary, weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
+
+    return [
+        Classical("ISTA", "parent", lambda w: GramISTA(dictionary, w), weights, slow),
+        Classical("FISTA", "classical", lambda w: FISTA(GramISTA(dictionary, w)), weights, fast),
+        Classical("FISTA with continuation", "classical", continued, weights, fast),
+        Classical("coordinate descent", "classical", lambda w: CoordinateDescent(dictionary, w), weights, slow),
+    ]
+
+
+def recovery_peers(task: Recovery) -> list[Peer]:
+    """Lasso by coordinate descent, and orthogonal matching pursuit told a little more than the mean number of non-zeros."""
+    count = round(1.4 * task.probability * task.dictionary.shape[1])
+    return [Peer("lasso_cd", "lasso, coordinate descent", {"alpha": 0.003}, 50), Peer("omp", "orthogonal matching pursuit", {"n_nonzero_coefs": count}, 50)]
+
+
+def code_peers(task: Codes) -> list[Peer]:
+    """The same lasso, solved by scikit-learn."""
+    return [Peer("lasso_cd", "lasso, coordinate descent", {"alpha": task.alpha}, 100), Peer("lasso_lars", "lasso, LARS", {"alpha": task.alpha}, 100)]
+
+
+def photographs(task: Photographs) -> list[Classical]:
+    """The network's own lasso, over overlapping patches, and the one over disjoint blocks; weights are chosen on validation photographs."""
+
+    def patches(weight: float) -> SynthesisISTA:
+        atoms = dct_atoms(8)
+        weights = torch.full((len(atoms),), weight)
+        weights[0] = 0
+        return SynthesisISTA(task.sensing, PatchDictionary(atoms / 2, 4), weights)
+
+    weights = (0.003, 0.01, 0.03)
+    return [
+        Classical("ISTA", "parent", patches, (0.01,), 300),
+        Classical("FISTA", "classical", lambda w: FISTA(patches(w)), weights, 600),
+        Classical("FISTA with continuation", "classical", lambda w: FISTA(patches(w), continuation=(max(FIRST_WEIGHT / w, 1.0), RATE)), (0.01,), 300),
+        Classical(
+            "FISTA, disjoint blocks",
+            "classical",
+            lambda w: Decoded(FISTA(GramISTA(block_dictionary(task), _block_weight(w))), _block_decoder(task)),
+            (0.01, 0.02, 0.04),
+            300,
+        ),
+        Classical(
+            "coordinate descent, disjoint blocks",
+            "classical",
+            lambda w: Decoded(CoordinateDescent(block_dictionary(task), _block_weight(w)), _block_decoder(task)),
+            (0.02,),
+            300,
+        ),
+    ]
+
+
+def block_dictionary(task: Photographs) -> Tensor:
+    """A = Phi times the DCT of a block, columns normalised, (m, 256)."""
+    matrix = task.sensing.matrix @ _block_basis()
+    return matrix / torch.linalg.vector_norm(matrix, dim=0)
+
+
+def _block_basis() -> Tensor:
+    """The DCT of a block as columns, (256, 256)."""
+    return dct_atoms(BLOCK).reshape(BLOCK**2, -1).T.contiguous()
+
+
+def _block_weight(weight: float) -> Tensor:
+    weights = torch.full((BLOCK**2,), weight)
+    weights[0] = 0
+    return weights
+
+
+def _block_synthesis(task: Photographs) -> Tensor:
+    """From codes over normalised columns to pixels, (256, 256)."""
+    return _block_basis() / torch.linalg.vector_norm(task.sensing.matrix @ _block_basis(), dim=0)
+
+
+def _block_decoder(task: Photographs) -> BlockSensing:
+    return BlockSensing(_block_synthesis(task).T.contiguous()).H  # pyright: ignore[reportReturnType]
+
+
+def block_decode(task: Photographs) -> Callable[[Tensor], Tensor]:
+    """Codes (rows, 256) to pixels (rows, 256)."""
+    synthesis = _block_synthesis(task)
+    return lambda codes: codes @ synthesis.T
+
+
+def photograph_peers(task: Photographs) -> list[Peer]:
+    """Orthogonal matching pursuit on disjoint blocks."""
+    return [Peer("omp", "orthogonal matching pursuit, disjoint blocks", {"n_nonzero_coefs": 16}, 1)]
+
+
+def patch_atoms(encoder: Tensor) -> Tensor:
+    """The rows of an encoder (atoms, 100) as patches of 10 x 10."""
+    return encoder.detach().reshape(-1, SIDE, SIDE)
+
+
+def code_tag(options: Mapping[str, Any]) -> str:
+    """Number of atoms, and whether patches are whitened."""
+    weight = "" if options["alpha"] == 0.05 else f"-alpha{options['alpha']:g}"
+    return f"{options['atoms']}{'' if options['whiten'] else '-plain'}{weight}"
+
+
+def recovery_tag(options: Mapping[str, Any]) -> str:
+    """Sizes, density and noise."""
+    return f"{options['m']}x{options['n']}-p{options['probability']:g}-snr{options['snr']:g}"

@@ -1,0 +1,167 @@
+"""Prediction of converged lasso codes of natural-image patches, as Gregor and LeCun (2010) posed it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.algorithms import FISTA, GramISTA
+from unrolling.core import solve
+from unrolling.tasks import images
+from unrolling.tasks.base import NMSE, Samples, Task
+
+SIDE = 10
+RIDGE = 0.1
+
+
+class Codes(Task):
+    """y a patch of 10 x 10 pixels, x its converged lasso code argmin 0.5 |y - A x|^2 + alpha |x|_1; predict x from y.
+
+    Patches lose their mean, those that are nearly flat are dropped, and the rest is scaled to unit norm; ``whiten`` (the default) then multiplies by
+    (C + 0.1 mean(C) I)^(-1/2), C the covariance of the training patches, and scales to unit norm again. The dictionary A (100, atoms) is learned on training patches
+    with scikit-learn. Photographs for training, validation and test are disjoint.
+
+    Args:
+        atoms: columns of the dictionary.
+        alpha: weight of the lasso, for patches of unit norm.
+        whiten: 1 or 0.
+        train_patches: number of training patches.
+        held_out: number of validation and of test patches.
+        seed: of the patches and of the dictionary.
+        data: a folder of photographs to test on, or with sub-folders train, validation and test that replace the packages' photographs.
+        fixed: tensors of a weights file; its ``dictionary`` is used instead of learning one.
+    """
+
+    name = "codes"
+    metric = NMSE
+
+    def __init__(
+        self,
+        atoms: int = 400,
+        alpha: float = 0.05,
+        whiten: int = 1,
+        train_patches: int = 100_000,
+        held_out: int = 2000,
+        seed: int = 0,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive; got {alpha}")
+        if atoms < SIDE**2:
+            raise ValueError(f"atoms is {atoms}; a dictionary of 10 x 10 patches has at least {SIDE**2}")
+        self.alpha, self.whiten, self.seed, self.train_patches = alpha, bool(whiten), seed, train_patches
+        self.photographs = images.split(data)
+        raw = self._raw("train", train_patches, 0)
+        self.whitening = _whitening(raw) if whiten else torch.eye(SIDE**2)
+        if fixed is not None:
+            self.dictionary = fixed["dictionary"]
+            if self.dictionary.shape != (SIDE**2, atoms):
+                raise ValueError(f"the dictionary given is {tuple(self.dictionary.shape)}, and {atoms} atoms were asked for")
+        else:
+            self.dictionary = learn_dictionary(self._finish(raw[: min(len(raw), 20_000)]), atoms, alpha, seed)
+        self._inputs = self._finish(raw)
+        self.validation = [self._held_out("validation", held_out, 1)]
+        self.test = [self._held_out("test", held_out, 2)]
+        self.timing = self.test[0]
+        kind = "whitened" if whiten else "zero-mean, unit-norm"
+        self.summary = (
+            f"Predict the converged lasso code ({atoms} coefficients, weight {alpha:g}, {float((self.test[0].target != 0).sum(1).float().mean()):.0f} non-zero on average) "
+            f"of {kind} 10 x 10 patches of photographs that were not trained on."
+        )
+
+    def _raw(self, part: str, count: int, stream: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 10 + stream)
+        pictures = list(self.photographs[part].values())
+        share = -(-count // len(pictures))
+        patches = torch.cat([_patches(picture, share, generator) for picture in pictures])
+        return patches[torch.randperm(len(patches), generator=generator)[:count]]
+
+    def _finish(self, raw: Tensor) -> Tensor:
+        if not self.whiten:
+            return raw
+        white = raw @ self.whitening
+        return white / torch.linalg.vector_norm(white, dim=1, keepdim=True)
+
+    def _held_out(self, part: str, count: int, stream: int) -> Samples:
+        y = self._finish(self._raw(part, count, stream))
+        return Samples(y, converged_codes(self.dictionary, y, self.alpha, tolerance=1e-7))
+
+    @cached_property
+    def _targets(self) -> Tensor:
+        # Looser than for the test set: the error left is far below that of any network here.
+        return converged_codes(self.dictionary, self._inputs, self.alpha, tolerance=1e-4)
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        index = torch.randint(len(self._inputs), (batch,), generator=generator)
+        return Samples(self._inputs[index], self._targets[index])
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Squared error relative to the energy of the batch's codes."""
+        return (estimate - target).square().sum() / target.square().sum()
+
+    def identity(self) -> dict[str, Any]:
+        content = hashlib.sha256(self._inputs.numpy().tobytes() + self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16]
+        return {
+            "name": self.name,
+            "atoms": self.dictionary.shape[1],
+            "alpha": self.alpha,
+            "whiten": int(self.whiten),
+            "train_patches": self.train_patches,
+            "seed": self.seed,
+            "photographs": {part: list(pictures) for part, pictures in self.photographs.items()},
+            "fingerprint": content,
+        }
+
+
+def _patches(picture: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """About ``count`` random patches (k, 100) without mean, not flat, of unit norm."""
+    height, width = picture.shape
+    if min(height, width) < SIDE:
+        raise ValueError(f"a photograph of {height} x {width} pixels is smaller than a patch of {SIDE} x {SIDE}")
+    kept: list[Tensor] = []
+    for _ in range(20):
+        rows = torch.randint(height - SIDE + 1, (count,), generator=generator)
+        columns = torch.randint(width - SIDE + 1, (count,), generator=generator)
+        offsets = torch.arange(SIDE)
+        patches = picture[(rows.view(-1, 1, 1) + offsets.view(1, -1, 1)), (columns.view(-1, 1, 1) + offsets.view(1, 1, -1))].reshape(count, -1)
+        patches = patches - patches.mean(1, keepdim=True)
+        kept.append(patches[patches.square().mean(1).sqrt() > 0.02])
+        if sum(map(len, kept)) >= count:
+            break
+    patches = torch.cat(kept)[:count]
+    return patches / torch.linalg.vector_norm(patches, dim=1, keepdim=True)
+
+
+def _whitening(patches: Tensor) -> Tensor:
+    """(C + 0.1 mean(eigenvalues) I)^(-1/2), symmetric."""
+    covariance = (patches.T @ patches / len(patches)).double()
+    values, vectors = torch.linalg.eigh(covariance)
+    return ((vectors * (values + RIDGE * values.mean()).rsqrt()) @ vectors.T).float()
+
+
+def learn_dictionary(patches: Tensor, atoms: int, alpha: float, seed: int) -> Tensor:
+    """A (m, atoms) with unit columns, by scikit-learn's online dictionary learning (Mairal et al. 2009)."""
+    from sklearn.decomposition import MiniBatchDictionaryLearning
+
+    # In double precision: the coordinate descent inside stops on a duality gap that single precision never reaches.
+    samples = patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))].double().numpy()
+    learner = MiniBatchDictionaryLearning(
+        atoms, alpha=2 * alpha, batch_size=256, max_iter=1, fit_algorithm="cd", dict_init=samples[:atoms], random_state=seed, shuffle=False
+    )
+    for first in range(0, min(len(samples), 60 * 256), 256):
+        learner.partial_fit(samples[first : first + 256])
+    dictionary = torch.from_numpy(learner.components_.T.copy()).float()
+    return dictionary / torch.linalg.vector_norm(dictionary, dim=0)
+
+
+def converged_codes(dictionary: Tensor, y: Tensor, alpha: float, tolerance: float) -> Tensor:
+    """Lasso codes by FISTA, each patch until its iterate changes by less than the tolerance."""
+    fista = FISTA(GramISTA(dictionary, alpha))
+    return torch.cat([solve(fista, part, tolerance=tolerance, max_iterations=5000).estimate for part in y.split(4000)])
