@@ -90,7 +90,10 @@ def measure(seconds: float) -> list[dict[str, object]]:
     dictionary = gaussian_dictionary(M, N, 0)
     pairs = {
         "LISTA-CP, untied": (lambda: unroll(ThinISTA(dictionary, 0.1), DEPTH, untied=("encoder", "threshold")), lambda: BareThin(dictionary, 0.1)),
-        "LISTA, tied": (lambda: unroll(GramISTA(dictionary, 0.1), DEPTH, tied=("encoder", "inhibition"), untied="threshold"), lambda: BareGram(dictionary, 0.1)),
+        "LISTA, tied": (
+            lambda: unroll(GramISTA(dictionary, 0.1), DEPTH, tied=("encoder", "inhibition"), untied="threshold"),
+            lambda: BareGram(dictionary, 0.1),
+        ),
     }
     rows: list[dict[str, object]] = []
     for name, (make_ours, make_bare) in pairs.items():
@@ -116,7 +119,9 @@ def main() -> None:
         print(json.dumps({"benchmark": "engine_overhead", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
         return
     for row in rows:
-        print(f"{row['network']:18s} batch {row['batch']:5d} {row['pass']:14s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['ours'] * 1e3:.3f} ms / {row['bare'] * 1e3:.3f} ms")
+        print(
+            f"{row['network']:18s} batch {row['batch']:5d} {row['pass']:14s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['ours'] * 1e3:.3f} ms / {row['bare'] * 1e3:.3f} ms"
+        )
 
 
 if __name__ == "__main__":

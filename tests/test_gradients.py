@@ -1,6 +1,7 @@
 """Gradient rules: the same forward result under all of them, and how their gradients are related."""
 
 import re
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from iterations import Detection, Lasso, Shrinking, channel_data, gaussian, unit_dictionary
 from torch import nn
 
-from unrolling import Backprop, Checkpointed, Implicit, Iteration, OneStep, Truncated, anderson, gmres, unroll
-from unrolling.algorithms import FISTA, ISTA, CoordinateDescent, GramISTA
+from unrolling import Backprop, Checkpointed, Implicit, Iteration, Matrix, OneStep, Truncated, anderson, gmres, unroll
+from unrolling.algorithms import FISTA, ISTA, CoordinateDescent, GramISTA, SynthesisISTA
 from unrolling.core import GradientRule
 from unrolling.core.unroll import parameter_names
 
@@ -103,13 +104,72 @@ class Shared(Iteration):
 
     def forward(self, state, problem):
         x, level, age, factor = state
-        return 0.6 * x + 0.4 * self.gain * level * factor.unsqueeze(1) * problem, level, age + 1, factor
+        return 0.6 * x + 0.4 * self.gain * level * factor.unsqueeze(1) * problem, level, age + 1, 0.5 * factor + 0.5
 
 
 @pytest.mark.parametrize("rule", [Implicit(gmres, 1e-12), Implicit(anderson, 1e-12)], ids=repr)
 def test_implicit_takes_states_with_shared_tensors_and_numbers(rule):
     for got, wanted in zip(gradients(Shared(), Y, 100, rule)[1], gradients(Shared(), Y, 100, Backprop())[1], strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor  # (batch, n)
+    y: torch.Tensor  # (batch, n)
+
+
+class HeavyPair(NamedTuple):
+    velocity: torch.Tensor  # (batch, n)
+    x: torch.Tensor  # (batch, n)
+    y: torch.Tensor  # (batch, n)
+
+
+class Coupled(Iteration):
+    """x <- 0.4 y + gain b, y <- 0.3 x."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
+
+    def start(self, problem):
+        return Pair(torch.zeros_like(problem), torch.zeros_like(problem))
+
+    def forward(self, state, problem):
+        return Pair(0.4 * state.y + self.gain * problem, 0.3 * state.x)
+
+
+class Heavy(Iteration):
+    """The same with momentum in x; its fixed point is that of `Coupled`, whose fields have the same names and other places."""
+
+    def __init__(self, plain):
+        super().__init__()
+        self.plain = plain
+
+    def start(self, problem):
+        return HeavyPair(torch.zeros_like(problem), *self.plain.start(problem))
+
+    def forward(self, state, problem):
+        new = self.plain(Pair(state.x + 0.2 * state.velocity, state.y), problem)
+        return HeavyPair(new.x - state.x, new.x, new.y)
+
+    def estimate(self, state):
+        return state.x + state.y
+
+    def fixed_point(self):
+        return self.plain
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Heavy(Coupled()),
+        lambda: FISTA(SynthesisISTA(Matrix(torch.eye(6, dtype=torch.float64)), Matrix(torch.linalg.qr(gaussian(9, 6)).Q.T.contiguous()), 0.2, step_size=0.5)),
+    ],
+    ids=["fields by name", "the first field"],
+)
+def test_implicit_by_a_fixed_point_whose_state_has_several_fields(make):
+    for got, wanted in zip(*(gradients(make(), Y, 600, rule)[1] for rule in (Implicit(gmres, 1e-12), Backprop())), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
 
 
 def saved_bytes(rule, depth=100, batch=64):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from iterations import Detection, Lasso, Shared, Shrinking, channel_data, gaussian, unit_dictionary
 from torch import nn
 
-from unrolling import Iteration, solve, unroll
-from unrolling.algorithms import FISTA, IHT, ISTA, CoordinateDescent, GramISTA, ThinISTA
+from unrolling import Iteration, Matrix, solve, unroll
+from unrolling.algorithms import FISTA, IHT, ISTA, CoordinateDescent, Decoded, GramISTA, SynthesisISTA, ThinISTA
 from unrolling.core import tree
 from unrolling.testing import check_compile, check_export, check_iteration, check_parent_equality
 
@@ -28,6 +28,14 @@ def complex_measurements(batch):
     return torch.complex(gaussian(batch, 6, seed=3), gaussian(batch, 6, seed=4))
 
 
+SENSING = torch.linalg.qr(gaussian(8, 6, seed=7)).Q.T.contiguous()  # (6, 8), orthonormal rows
+
+
+def synthesis(**options):
+    frame = torch.linalg.qr(gaussian(12, 8, seed=8)).Q.T.contiguous()  # (8, 12), a tight frame
+    return SynthesisISTA(Matrix(SENSING), Matrix(frame), 0.1, step_size=0.9, **options)
+
+
 # name: the iteration in float64, its data for a batch, the checks that mathematics forbids
 CASES = {
     "ISTA": (lambda: ISTA(DICTIONARY, 0.1), measurements, ()),
@@ -38,6 +46,10 @@ CASES = {
     "FISTA, Gram, continuation": (lambda: FISTA(GramISTA(DICTIONARY, 0.1), continuation=(5.0, 0.7)), measurements, ()),
     "CoordinateDescent": (lambda: CoordinateDescent(DICTIONARY, 0.1), measurements, ()),
     "IHT": (lambda: IHT(DICTIONARY, 3), measurements, ()),
+    "SynthesisISTA": (lambda: synthesis(), measurements, ()),
+    "SynthesisISTA, from a linear estimate": (lambda: synthesis(initial=Matrix(SENSING.T.contiguous())), measurements, ()),
+    "FISTA, synthesis": (lambda: FISTA(synthesis()), measurements, ()),
+    "Decoded": (lambda: Decoded(GramISTA(DICTIONARY, 0.1), Matrix(gaussian(4, 9))), measurements, ()),
     "Lasso": (lambda: Lasso(DICTIONARY, 0.1), measurements, ()),
     "Lasso, complex": (lambda: Lasso(complex_dictionary(6, 9), 0.3), complex_measurements, ()),
     "Detection": (Detection, channel_data, ()),

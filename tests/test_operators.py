@@ -8,6 +8,7 @@ from iterations import gaussian
 from torch import nn
 
 from unrolling import LinearOperator, Matrix
+from unrolling.operators import BlockSensing, PatchDictionary
 from unrolling.testing import check_operator, dense
 
 DTYPES = [torch.float64, torch.complex128, torch.float32, torch.complex64]
@@ -49,6 +50,14 @@ def test_compositions_and_sums_are_those_of_the_matrices(m, n, k, dtype):
     made = Matrix(A) @ Matrix(B) + 0.5 * Matrix(C) - c * Matrix(C)
     torch.testing.assert_close(dense(made, dtype), A @ B + (0.5 - c) * C)
     check_operator(made, dtype=dtype)
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.sampled_from([(4, 2), (3, 1), (2, 2)]))
+def test_operators_on_patches_and_blocks_pass_every_check(count, rows, columns, size):
+    patch, stride = size
+    extra = patch // stride - 1
+    check_operator(PatchDictionary(gaussian(count, patch, patch), stride), shape=(rows + extra, columns + extra, count))
+    check_operator(BlockSensing(matrix(count, patch**2)), shape=(patch * rows, patch * columns))
 
 
 def test_the_adjoint_of_the_adjoint_is_the_operator_itself():

@@ -151,7 +151,9 @@ class MixedIteration(Iteration):
 
     def start(self, problem):
         y = problem[0]
-        return Mixed(torch.zeros_like(y), torch.zeros(1, y.shape[1], dtype=y.dtype), torch.zeros((), dtype=y.dtype), torch.arange(y.shape[0]), y.new_zeros(y.shape[0]))
+        return Mixed(
+            torch.zeros_like(y), torch.zeros(1, y.shape[1], dtype=y.dtype), torch.zeros((), dtype=y.dtype), torch.arange(y.shape[0]), y.new_zeros(y.shape[0])
+        )
 
     def forward(self, state, problem):
         y, rate = problem
@@ -278,7 +280,15 @@ def test_tensors_that_are_not_batch_first_are_refused_by_name():
 
 def test_tree_walks_every_container():
     item = {"a": torch.ones(2), "b": [torch.zeros(2), (3, "x")], "c": Mixed(torch.ones(2), torch.ones(1), torch.ones(()), torch.ones(2), torch.ones(2))}
-    assert [name for name, _ in tree.named_tensors(item, "s")] == ["s['a']", "s['b'][0]", "s['c'].x", "s['c'].level", "s['c'].age", "s['c'].flags", "s['c'].total"]
+    assert [name for name, _ in tree.named_tensors(item, "s")] == [
+        "s['a']",
+        "s['b'][0]",
+        "s['c'].x",
+        "s['c'].level",
+        "s['c'].age",
+        "s['c'].flags",
+        "s['c'].total",
+    ]
     doubled = tree.apply(lambda t: 2 * t, item)
     assert doubled["b"][1] == (3, "x")
     assert type(doubled["c"]) is Mixed

@@ -245,7 +245,7 @@ COMPLEX = torch.complex(gaussian(4, 3), gaussian(4, 3, seed=1))
         (Transposed(COMPLEX), check_adjoint, "`adjoint` is not the adjoint"),
         (Rounded(COMPLEX), check_adjoint, "the gradient of Re <A x, y> in x"),
         (Shifted(COMPLEX), check_linearity, r"A\(a x \+ b z\)"),
-        (Misshapen(COMPLEX), check_linearity, r"A\(x\) has shape \(3, 1, 4\) for x \(3, 3\); its output_shape promises \(3, 4\)"),
+        (Misshapen(COMPLEX), check_linearity, r"A\(x\) has shape \(3, 1, 4\) for x \(3, 3\); it should be \(3, 4\)"),
         (BatchMean(COMPLEX), check_linearity, "A of sample 0 alone"),
         (Loud(COMPLEX), check_norm, r"A.norm\(\) is .*, and the largest singular value is"),
         (Unsolved(COMPLEX), check_operator, r"solve_normal\(b, rho\)"),
@@ -262,6 +262,28 @@ def test_an_operator_too_large_for_its_matrix_is_still_checked():
     check_operator(Matrix(COMPLEX), dense_limit=1)
     with pytest.raises(AssertionError, match="not the adjoint"):
         check_operator(Transposed(COMPLEX), dense_limit=1)
+
+
+class AnyLength(LinearOperator):
+    """The same weight on every entry, however many there are."""
+
+    def __init__(self, factor=2.0):
+        super().__init__((None,), (None,))
+        self.factor = factor
+
+    def forward(self, x):
+        return 2 * x
+
+    def adjoint(self, y):
+        return self.factor * y
+
+
+def test_an_operator_of_any_size_is_checked_at_one():
+    check_operator(AnyLength(), shape=(5,), dtype=torch.float64)
+    with pytest.raises(AssertionError, match="not the adjoint"):
+        check_operator(AnyLength(3.0), shape=(5,), dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"AnyLength takes inputs of any size; say which to check, shape="):
+        check_operator(AnyLength())
 
 
 class ScaledLate(LinearOperator):

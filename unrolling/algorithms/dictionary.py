@@ -61,11 +61,11 @@ def lipschitz(dictionary: Tensor | LinearOperator) -> float:
 
 def scalar_parameter(value: float | Tensor, like: Tensor) -> nn.Parameter:
     """A learnable copy of a number or tensor, real, in the precision of ``like``."""
-    return nn.Parameter(torch.as_tensor(value).detach().to(device=like.device, dtype=like.real.dtype).clone())
+    return nn.Parameter(torch.as_tensor(value, dtype=like.real.dtype, device=like.device).detach().clone())
 
 
-def check_weight(weight: float | Tensor) -> float | Tensor:
-    """The weight of a penalty: at least 0.
+def check_weight(weight: float | Tensor) -> Tensor:
+    """The weight of a penalty, at least 0; a number in double precision, so that it is rounded once, to that of the parameter.
 
     Raises:
         ValueError: it is negative or not finite.
@@ -73,7 +73,7 @@ def check_weight(weight: float | Tensor) -> float | Tensor:
     smallest = float(torch.as_tensor(weight).min())
     if not (smallest >= 0 and bool(torch.isfinite(torch.as_tensor(weight)).all())):
         raise ValueError(f"weight must be finite and at least 0; got {smallest:.4g}")
-    return weight
+    return weight if isinstance(weight, Tensor) else torch.tensor(weight, dtype=torch.float64)
 
 
 def check_step_size(step_size: float | None, dictionary: Tensor | LinearOperator) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,7 +36,7 @@ class IHT(Iteration):
             raise ValueError(f"sparsity must be between 1 and the number of atoms, {atoms}; got {sparsity}")
         self.sparsity = sparsity
         step_size = check_step_size(step_size, self.dictionary)
-        self.step_size = scalar_parameter(step_size, next(iter([*self.dictionary.parameters(), *self.dictionary.buffers()])))
+        self.step_size = scalar_parameter(step_size, next(iter([*self.dictionary.parameters(), *self.dictionary.buffers()]), torch.zeros(())))
         constrain(self, "step_size", Positive())
 
     def start(self, problem: Float[Tensor, "batch m"]) -> Float[Tensor, "batch n"]:

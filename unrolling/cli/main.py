@@ -24,7 +24,7 @@ Data = Annotated[Path | None, typer.Option("--data", help="your own data instead
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="an option of the task; may be repeated")]
 Out = Annotated[Path | None, typer.Option("--out", help="folder for what is written")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on the standard output")]
-Threads = Annotated[int | None, typer.Option("--threads", help="processor threads; all cores by default")]
+Threads = Annotated[int | None, typer.Option("--threads", help="processor threads; by default all cores, or what the system does best with")]
 
 
 @app.command("list")
@@ -187,12 +187,11 @@ def _prepare(
     from unrolling.systems.catalogue import find
     from unrolling.training.weights import read_weights
 
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"--threads is {threads}; it must be at least 1")
-        torch.set_num_threads(threads)
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads is {threads}; it must be at least 1")
     found = find(system)
     name, recipe = found.recipe(task)
+    torch.set_num_threads(threads or recipe.threads or torch.get_num_threads())
     if pretrained and weights:
         raise ValueError("--pretrained and --weights exclude each other")
     fixed = None

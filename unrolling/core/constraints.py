@@ -93,7 +93,9 @@ class Simplex(nn.Module):
 
     def forward(self, rho: Tensor) -> Tensor:
         # Shifting rho changes nothing mathematically and keeps exp from overflowing; at rho = 0 the shift is zero.
-        weight = self.initial * torch.exp(rho - rho.amax(self.dim, keepdim=True))
+        # Entries that are and stay zero have no say in it: theirs might be the largest, and all others vanish.
+        shift = torch.where(self.initial > 0, rho, -torch.inf).amax(self.dim, keepdim=True)
+        weight = self.initial * torch.exp(torch.minimum(rho - shift, torch.zeros_like(rho)))
         return weight * (self.total / weight.sum(self.dim, keepdim=True))
 
     def right_inverse(self, value: Tensor) -> Tensor:
@@ -113,7 +115,7 @@ class Bounded(nn.Module):
 
     Args:
         low: lower bound.
-        high: upper bound; the initial value lies strictly between the two.
+        high: upper bound; the initial value lies between the two.
     """
 
     def __init__(self, low: float, high: float) -> None:
@@ -123,13 +125,13 @@ class Bounded(nn.Module):
         self.low, self.high = low, high
 
     def forward(self, rho: Tensor) -> Tensor:
-        room = torch.where(rho > 0, self.high - self.initial, self.initial - self.low)
+        room = torch.where(rho > 0, self.high - self.initial, self.initial - self.low).clamp_min(torch.finfo(rho.dtype).tiny)  # a bound has none beyond it
         return torch.clamp(self.initial + room * torch.tanh(rho / room), self.low, self.high)
 
     def right_inverse(self, value: Tensor) -> Tensor:
-        if not bool(((value > self.low) & (value < self.high)).all()):
+        if not bool(((value >= self.low) & (value <= self.high)).all()):
             raise ValueError(
-                f"Bounded needs values strictly between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}"
+                f"Bounded needs values between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}"
             )
         self.register_buffer("initial", value.detach().clone())
         return torch.zeros_like(value)

@@ -166,16 +166,20 @@ class Implicit(GradientRule):
 
     def solve(self, inputs: list[Tensor], outputs: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         """(I - J^T)^-1 applied to the gradients, J being the Jacobian of ``outputs`` with respect to ``inputs``."""
-        batch = outputs[0].shape[0]
+        batch = tree.batch_size(outputs, "state")
+        # Tensors that all samples share are no part of the systems, which are one per sample; they get the gradient of one step.
+        own = [i for i, t in enumerate(outputs) if t.ndim > 0 and t.shape[0] == batch]
+        result = list(gradients)
+        inputs, outputs, gradients = ([tensors[i] for i in own] for tensors in (inputs, outputs, gradients))
         real = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
-        sizes = [g.numel() // max(batch, 1) for g in real]
+        sizes = [g.shape[1:].numel() for g in real]
 
         def unpack(flat: Tensor) -> list[Tensor]:
             parts = [p.reshape(g.shape) for p, g in zip(flat.split(sizes, dim=1), real, strict=True)]
             return [torch.view_as_complex(p.contiguous()) if g.is_complex() else p for p, g in zip(parts, gradients, strict=True)]
 
         def pack(parts: Sequence[Tensor]) -> Tensor:
-            return torch.cat([(torch.view_as_real(p.resolve_conj()) if p.is_complex() else p).reshape(batch, -1) for p in parts], dim=1)
+            return torch.cat([tree.rows(torch.view_as_real(p.resolve_conj()) if p.is_complex() else p) for p in parts], dim=1)
 
         def transposed_jacobian(flat: Tensor) -> Tensor:
             products = torch.autograd.grad(outputs, inputs, unpack(flat), retain_graph=True, allow_unused=True)
@@ -193,7 +197,9 @@ class Implicit(GradientRule):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        return unpack(linear.solution)
+        for i, solved in zip(own, unpack(linear.solution), strict=True):
+            result[i] = solved
+        return result
 
     def __repr__(self) -> str:
         name = getattr(self.solver, "__name__", repr(self.solver))
@@ -222,7 +228,7 @@ def _attach(state: Any, point: Any, moved: Any, solve: Callable[[list[Tensor]], 
     attached = tree.apply(lambda t: next(values) if _is_differentiable(t) else t, point)
     if isinstance(state, Tensor) or type(point) is type(state):
         return attached
-    if isinstance(point, Tensor):
+    if not hasattr(point, "_fields") or type(point) is type(state[0]):
         return state._replace(**{state._fields[0]: attached})
     return state._replace(**attached._asdict())
 
@@ -243,6 +249,8 @@ def _plain(layer: Iteration, problem: Any, state: Any) -> tuple[Iteration, Any]:
     template = plain.start(problem)
     if isinstance(template, Tensor):
         return plain, state if isinstance(state, Tensor) else state[0]
+    if type(template) is type(state[0]):
+        return plain, state[0]
     return plain, type(template)(**{name: getattr(state, name) for name in template._fields})
 
 

@@ -82,12 +82,13 @@ def solve(
     residuals = torch.full((batch,), torch.inf, dtype=first.real.dtype, device=first.device)
     converged = torch.zeros_like(samples, dtype=torch.bool)
     running = torch.ones_like(samples, dtype=torch.bool)  # of those in `samples`
+    per_sample = [t.ndim > 0 and t.shape[0] == batch for t in tree.tensors(state)]  # the others are shared by all samples
     result = tree.apply(torch.empty_like, state)
     size = torch.zeros(())
 
     for step in range(1, max_iterations + 1):
         new = iteration(state, problem)
-        residual, new_size = _relative_change(new, state)
+        residual, new_size = _relative_change(new, state, per_sample)
         if not torch.isfinite(residual).all():
             worst = float(size.max()) if size.numel() else 0.0
             raise DivergenceError(
@@ -100,7 +101,7 @@ def solve(
         done = running & (residual <= tolerance) if may_stop else torch.zeros_like(running)
         stop = callback is not None and callback(Progress(step, state, samples, residual))
         if done.any():
-            result = _store(result, state, samples, done)
+            result = _store(result, state, samples, done, per_sample)
             converged[samples[done]] = True
             running = running & ~done
         left = int(running.sum())
@@ -113,33 +114,33 @@ def solve(
             samples = samples[running]
             running = torch.ones_like(samples, dtype=torch.bool)
 
-    result = _store(result, state, samples, running)
+    result = _store(result, state, samples, running, per_sample)
     return Solution(iteration.estimate(result), result, iterations, converged, residuals)
 
 
-def _relative_change(new: Any, old: Any) -> tuple[Tensor, Tensor]:
-    """Per sample: |new - old| / |new| over all tensors of the state, and |new|."""
+def _relative_change(new: Any, old: Any, per_sample: list[bool]) -> tuple[Tensor, Tensor]:
+    """Per sample: |new - old| / |new| over all tensors of the state that samples do not share, and |new|."""
     change, size = [], []
-    for (name, after), before in zip(tree.named_tensors(new, "state"), tree.tensors(old), strict=True):
+    for (name, after), before, own in zip(tree.named_tensors(new, "state"), tree.tensors(old), per_sample, strict=True):
         if after.shape != before.shape:
             raise ValueError(
                 f"solve needs a state whose shape stays; {name} went from {tuple(before.shape)} to {tuple(after.shape)} (unroll it with Backprop instead)"
             )
-        if after.ndim == 0 or not (after.is_floating_point() or after.is_complex()):
+        if not own or not (after.is_floating_point() or after.is_complex()):
             continue
-        change.append(torch.linalg.vector_norm((after - before).flatten(1), dim=1))
-        size.append(torch.linalg.vector_norm(after.flatten(1), dim=1))
+        change.append(torch.linalg.vector_norm(tree.rows(after - before), dim=1))
+        size.append(torch.linalg.vector_norm(tree.rows(after), dim=1))
     change, size = (x[0] if len(x) == 1 else torch.linalg.vector_norm(torch.stack(x), dim=0) for x in (change, size))
     return change / size.clamp_min(torch.finfo(size.dtype).tiny), size
 
 
-def _store(result: Any, state: Any, samples: Tensor, mask: Tensor) -> Any:
-    """Write the masked samples of ``state`` into ``result``; plain numbers are those of ``state``."""
-    slots = iter(tree.tensors(result))
+def _store(result: Any, state: Any, samples: Tensor, mask: Tensor, per_sample: list[bool]) -> Any:
+    """Write the masked samples of ``state`` into ``result``; plain numbers and shared tensors are those of ``state``."""
+    slots = iter(zip(tree.tensors(result), per_sample, strict=True))
 
     def write(tensor: Tensor) -> Tensor:
-        slot = next(slots)
-        if tensor.ndim == 0:
+        slot, own = next(slots)
+        if not own:
             return tensor
         slot[samples[mask]] = tensor[mask]
         return slot

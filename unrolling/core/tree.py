@@ -44,10 +44,9 @@ def tensors(tree: Any) -> list[Tensor]:
     return [tensor for _, tensor in named_tensors(tree, "")]
 
 
-def rebuild(tree: Any, replacements: list[Tensor]) -> Any:
-    """The same structure with its tensors replaced, in order."""
-    queue = iter(replacements)
-    return apply(lambda _: next(queue), tree)
+def rows(tensor: Tensor) -> Tensor:
+    """(batch, ...) -> (batch, n), also of (batch,) and of an empty batch."""
+    return tensor.reshape(tensor.shape[0], tensor.shape[1:].numel())
 
 
 def batch_size(tree: Any, name: str) -> int:

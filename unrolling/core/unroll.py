@@ -105,7 +105,9 @@ class Unrolled(nn.Module):
             layers = range(start + depth if start < 0 else start, stop + depth if stop < 0 else stop, layers.step or 1)
         if len(layers) == 0:
             raise ValueError(f"layers chooses none of the {depth} layers")
-        if min(layers) < 0 or (max(layers) >= depth and self.untied):
+        if min(layers) < 0:
+            raise ValueError(f"layer {min(layers)} does not exist: layers are numbered from 0, and a slice may count from the end")
+        if max(layers) >= depth and self.untied:
             raise ValueError(
                 f"layer {max(layers)} does not exist: this network has {depth} layers (numbered from 0), each with its own {', '.join(self.untied)}. "
                 "Repeating the last one is not what it was trained for; train a deeper network, or tie these parameters"
@@ -167,6 +169,10 @@ class Unrolled(nn.Module):
         for key, row in rows.items():
             if values[key].shape != row.value.shape:
                 raise ValueError(f"{key} has shape {tuple(values[key].shape)}, and this network needs {tuple(row.value.shape)}")
+            owner, leaf = _owner(self.layers[row.layer or 0], row.name)
+            if parametrize.is_parametrized(owner, leaf):
+                # On a copy: a constraint that refuses its value must do so before anything has changed.
+                copy.deepcopy(owner.parametrizations[leaf]).right_inverse(values[key].to(row.value))
         for key, row in rows.items():
             layer = self.layers[row.layer or 0]
             owner, leaf = _owner(layer, row.name)
@@ -245,8 +251,11 @@ def _shared(iteration: Iteration, tied: set[str], untied: set[str]) -> dict[int,
             memo[id(parameter)] = nn.Parameter(parameter.detach().clone())
         else:
             memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    # A constraint has no parameters of its own, but holds the initial value of one: it goes where that one goes.
+    lists = [part for part in iteration.modules() if isinstance(part, parametrize.ParametrizationList)]
+    bound = {id(constraint) for part in lists if any(id(p) in own for p in part.parameters()) for constraint in part.modules()}
     for part in iteration.modules():
-        if part is not iteration and id(part) not in memo and not any(id(p) in own for p in part.parameters()):
+        if part is not iteration and id(part) not in memo and id(part) not in bound and not any(id(p) in own for p in part.parameters()):
             copy.deepcopy(part, memo)
     return memo
 

@@ -30,7 +30,8 @@ class Contender:
     iterations: int | None = None
     parameters: int | None = None
     note: str = ""
-    limit: int | None = None  # largest number of samples it is given, for methods that take them one by one
+    limit: int | None = None  # largest number of samples of a batch it is given, for methods that take them one by one
+    estimates: list[Tensor] | None = None  # on the test set, when they are known already
 
 
 def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
@@ -45,14 +46,23 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
 
 
 @torch.inference_mode()
-def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples], limit: int | None = None) -> Tensor:
-    """The metric's pieces of a method on held-out batches, at most ``limit`` samples of each."""
+def estimates_of(run: Callable[[Any], Tensor], batches: Sequence[Samples], limit: int | None = None) -> list[Tensor]:
+    """A method's estimates on held-out batches, at most ``limit`` samples of each."""
+    return [run(batch.data if limit is None else first(batch, limit).data) for batch in batches]
+
+
+def pieces_of(task: Task, batches: Sequence[Samples], estimates: Sequence[Tensor]) -> Tensor:
+    """The metric's pieces of estimates, which may be fewer than the samples of a batch."""
     pieces, group = [], 0
-    for batch in batches:
-        data, target = first(batch, limit) if limit is not None else batch
-        pieces.append(task.pieces(run(data), target, group))
-        group += len(target)
+    for batch, estimate in zip(batches, estimates, strict=True):
+        pieces.append(task.pieces(estimate, batch.target[: len(estimate)], group))
+        group += len(estimate)
     return torch.cat(pieces)
+
+
+def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples]) -> Tensor:
+    """The metric's pieces of a method on held-out batches."""
+    return pieces_of(task, batches, estimates_of(run, batches))
 
 
 def first(batch: Samples, count: int) -> Samples:

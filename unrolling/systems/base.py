@@ -38,6 +38,7 @@ class Classical:
         make: the iteration for a weight.
         weights: candidates, or the one weight that the task prescribes.
         iterations: the most it is run for; enough to converge.
+        tuning: iterations on validation data for each weight; as many by default.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Classical:
     make: Callable[[float], Iteration]
     weights: tuple[float, ...]
     iterations: int
+    tuning: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Recipe:
         decode: codes to the task's rows, for peers that give codes.
         dictionary: of the peers, (m, n).
         atoms: the learned dictionary as pictures, of a network or of the parent.
+        threads: of the processor when the products are so small that more of them get in each other's way; None for all cores.
         options: the task's options with their defaults, for the command line.
         tag: options to the part of a weights file's name that tells settings apart.
     """
@@ -97,6 +100,7 @@ class Recipe:
     decode: Callable[[Any], Callable[[Tensor], Tensor]] = lambda task: lambda codes: codes
     dictionary: Callable[[Any], Tensor] | None = None
     atoms: Callable[[Iteration], Tensor] | None = None
+    threads: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     tag: Callable[[Mapping[str, Any]], str] = lambda options: ""
 

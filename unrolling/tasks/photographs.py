@@ -125,7 +125,7 @@ def _whole_blocks(name: str, picture: Tensor) -> Tensor:
     return picture[:height, :width].contiguous()
 
 
-def _timing_crops(pictures: list[Tensor], count: int = 8, side: int = 256) -> Tensor:
+def _timing_crops(pictures: list[Tensor], count: int = 4, side: int = 256) -> Tensor:
     """Crops of one size from the corners of the photographs, as many as asked for."""
     side = min(side, *(min(p.shape) for p in pictures))
     corners = [crop for p in pictures for crop in (p[:side, :side], p[-side:, -side:], p[:side, -side:], p[-side:, :side])]

@@ -9,11 +9,14 @@ from unrolling.operators import LinearOperator
 from unrolling.testing.compare import close
 
 
-def check_operator(operator: LinearOperator, *, dtype: torch.dtype | None = None, batch: int = 3, dense_limit: int = 500_000) -> None:
+def check_operator(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3, dense_limit: int = 500_000
+) -> None:
     """Everything that this library asks of a linear operator.
 
     Args:
         operator: it is not changed.
+        shape: of one input, where the operator takes any size.
         dtype: of the inputs, real or complex; by default that of the operator's tensors.
         batch: number of vectors at a time.
         dense_limit: largest number of entries up to which the norm and the algebra are compared with the dense matrix.
@@ -21,96 +24,114 @@ def check_operator(operator: LinearOperator, *, dtype: torch.dtype | None = None
     Raises:
         AssertionError: what is wrong.
     """
-    check_linearity(operator, dtype=dtype, batch=batch)
-    check_adjoint(operator, dtype=dtype, batch=batch)
-    entries = torch.Size(operator.input_shape).numel() * torch.Size(operator.output_shape).numel()
+    check_linearity(operator, shape=shape, dtype=dtype, batch=batch)
+    check_adjoint(operator, shape=shape, dtype=dtype, batch=batch)
+    inputs, outputs = _shapes(operator, shape, dtype)
+    entries = torch.Size(inputs).numel() * torch.Size(outputs).numel()
     if entries <= dense_limit:
-        check_norm(operator, dtype=dtype)
-        check_algebra(operator, dtype=dtype, batch=batch)
+        check_norm(operator, shape=shape, dtype=dtype)
+        check_algebra(operator, shape=shape, dtype=dtype, batch=batch)
     if type(operator).solve_normal is not LinearOperator.solve_normal:
-        check_normal_equations(operator, dtype=dtype, batch=batch)
+        check_normal_equations(operator, shape=shape, dtype=dtype, batch=batch)
 
 
-def check_linearity(operator: LinearOperator, *, dtype: torch.dtype | None = None, batch: int = 3) -> None:
+def check_linearity(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3) -> None:
     """A(a x + b z) = a A x + b A z with a shape as promised, sample by sample, and the same for the adjoint."""
     dtype = dtype or _dtype(operator)
-    for name, side in (("A", operator), ("A.H", operator.H)):
-        x, z = (_random(batch, side.input_shape, dtype, seed) for seed in (0, 1))
+    inputs, outputs = _shapes(operator, shape, dtype)
+    for name, side, here, there in (("A", operator, inputs, outputs), ("A.H", operator.H, outputs, inputs)):
+        x, z = (_random(batch, here, dtype, seed) for seed in (0, 1))
         a, b = (1.5 - 0.5j, -0.75 + 2j) if dtype.is_complex else (1.5, -0.75)
         image = side(x)
-        wanted = (batch, *side.output_shape)
-        assert tuple(image.shape) == wanted, f"{name}(x) has shape {tuple(image.shape)} for x {tuple(x.shape)}; its output_shape promises {wanted}"
-        close(side(a * x + b * z), a * image + b * side(z), f"{name}(a x + b z), compared with a {name} x + b {name} z,", tolerance=_rounding(side, dtype))
+        wanted = (batch, *there)
+        assert tuple(image.shape) == wanted, f"{name}(x) has shape {tuple(image.shape)} for x {tuple(x.shape)}; it should be {wanted}"
+        close(side(a * x + b * z), a * image + b * side(z), f"{name}(a x + b z), compared with a {name} x + b {name} z,", tolerance=_rounding(x, image))
         for sample in range(batch):
-            close(side(x[sample : sample + 1]), image[sample : sample + 1], f"{name} of sample {sample} alone", tolerance=_rounding(side, dtype))
+            close(side(x[sample : sample + 1]), image[sample : sample + 1], f"{name} of sample {sample} alone", tolerance=_rounding(x, image))
 
 
-def check_adjoint(operator: LinearOperator, *, dtype: torch.dtype | None = None, batch: int = 3) -> None:
+def check_adjoint(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3) -> None:
     """<A x, y> = <x, A^H y>, and the gradient of Re <A x, y> in x is A^H y: automatic differentiation sees the same operator."""
     dtype = dtype or _dtype(operator)
-    x, y = _random(batch, operator.input_shape, dtype, 2).requires_grad_(), _random(batch, operator.output_shape, dtype, 3)
+    inputs, outputs = _shapes(operator, shape, dtype)
+    x, y = _random(batch, inputs, dtype, 2).requires_grad_(), _random(batch, outputs, dtype, 3)
     image, back = operator(x), operator.adjoint(y)
     left, right = _inner(image.detach(), y), _inner(x.detach(), back.detach())
     scale = (_norms(image) * _norms(y) + _norms(x) * _norms(back)).max()
     error = float((left - right).abs().max())
-    assert error <= _rounding(operator, dtype) * float(scale), (
-        f"<A x, y> and <x, A^H y> differ by {error:.3g} of {float(scale):.3g}: `adjoint` is not the adjoint"
-    )
+    assert error <= _rounding(x, y) * float(scale), f"<A x, y> and <x, A^H y> differ by {error:.3g} of {float(scale):.3g}: `adjoint` is not the adjoint"
     (gradient,) = torch.autograd.grad(_inner(image, y).real.sum(), x)
-    close(gradient, back.detach(), "the gradient of Re <A x, y> in x, compared with A^H y,", tolerance=_rounding(operator, dtype))
+    close(gradient, back.detach(), "the gradient of Re <A x, y> in x, compared with A^H y,", tolerance=_rounding(x, y))
 
 
-def check_norm(operator: LinearOperator, *, dtype: torch.dtype | None = None, tolerance: float = 1e-3) -> None:
+def check_norm(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, tolerance: float = 1e-3) -> None:
     """``A.norm()`` is the largest singular value of the dense matrix, from below."""
     dtype = dtype or _dtype(operator)
-    exact = float(torch.linalg.matrix_norm(dense(operator, dtype), 2))
-    found = operator.norm(dtype=dtype)
+    A = dense(operator, dtype, shape)
+    exact = float(torch.linalg.matrix_norm(A, 2))
+    found = operator.norm(dtype=dtype) if shape is None else operator.norm(shape=shape, dtype=dtype)
     assert abs(found - exact) <= tolerance * exact, f"A.norm() is {found:.6g}, and the largest singular value is {exact:.6g}"
-    assert found <= exact * (1 + _rounding(operator, dtype)), f"A.norm() is {found:.9g}, above the largest singular value {exact:.9g}"
+    assert found <= exact * (1 + _rounding(A)), f"A.norm() is {found:.9g}, above the largest singular value {exact:.9g}"
 
 
-def check_algebra(operator: LinearOperator, *, dtype: torch.dtype | None = None, batch: int = 3) -> None:
+def check_algebra(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3) -> None:
     """A.H, A.H @ A, A + A, A - c A, c A and -A are the operators of the dense algebra, each with its adjoint."""
     dtype = dtype or _dtype(operator)
-    A = dense(operator, dtype)
+    inputs, outputs = _shapes(operator, shape, dtype)
+    A = dense(operator, dtype, inputs)
     c = 0.5 - 2j if dtype.is_complex else -1.5
     scalar = torch.tensor(c, dtype=dtype, device=A.device)
     cases = {
-        "A.H": (operator.H, A.mH),
-        "A.H.H": (operator.H.H, A),
-        "A.H @ A": (operator.H @ operator, A.mH @ A),
-        "A @ A.H": (operator @ operator.H, A @ A.mH),
-        "A + A": (operator + operator, 2 * A),
-        "A - c A": (operator - c * operator, (1 - c) * A),
-        "c A": (c * operator, c * A),
-        "c A, c a tensor": (scalar * operator, c * A),
-        "-A": (-operator, -A),
-        "(c A).H": ((c * operator).H, (c * A).mH),
+        "A.H": (operator.H, A.mH, outputs),
+        "A.H.H": (operator.H.H, A, inputs),
+        "A.H @ A": (operator.H @ operator, A.mH @ A, inputs),
+        "A @ A.H": (operator @ operator.H, A @ A.mH, outputs),
+        "A + A": (operator + operator, 2 * A, inputs),
+        "A - c A": (operator - c * operator, (1 - c) * A, inputs),
+        "c A": (c * operator, c * A, inputs),
+        "c A, c a tensor": (scalar * operator, c * A, inputs),
+        "-A": (-operator, -A, inputs),
+        "(c A).H": ((c * operator).H, (c * A).mH, outputs),
     }
-    for name, (made, wanted) in cases.items():
-        close(dense(made, dtype), wanted, f"the dense matrix of {name}", tolerance=_rounding(operator, dtype))
+    for name, (made, wanted, side) in cases.items():
+        close(dense(made, dtype, side), wanted, f"the dense matrix of {name}", tolerance=_rounding(A))
         try:
-            check_adjoint(made, dtype=dtype, batch=batch)
+            check_adjoint(made, shape=side, dtype=dtype, batch=batch)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
 
 
-def check_normal_equations(operator: LinearOperator, *, dtype: torch.dtype | None = None, batch: int = 3, rho: float = 0.5) -> None:
+def check_normal_equations(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3, rho: float = 0.5
+) -> None:
     """(A^H A + rho I) ``solve_normal``(b, rho) = b."""
     dtype = dtype or _dtype(operator)
-    b = _random(batch, operator.input_shape, dtype, 4)
+    b = _random(batch, _shapes(operator, shape, dtype)[0], dtype, 4)
     x = operator.solve_normal(b, rho)
-    condition = 1 + operator.norm(dtype=dtype) ** 2 / rho
-    close(operator.adjoint(operator(x)) + rho * x, b, "(A^H A + rho I) applied to solve_normal(b, rho)", tolerance=condition * _rounding(operator, dtype))
+    condition = 1 + float(torch.linalg.matrix_norm(dense(operator, dtype, shape), 2)) ** 2 / rho
+    close(operator.adjoint(operator(x)) + rho * x, b, "(A^H A + rho I) applied to solve_normal(b, rho)", tolerance=condition * _rounding(b))
 
 
-def dense(operator: LinearOperator, dtype: torch.dtype | None = None) -> Tensor:
-    """The matrix of an operator, (outputs, inputs), from its action on the unit vectors."""
+def dense(operator: LinearOperator, dtype: torch.dtype | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
+    """The matrix of an operator, (outputs, inputs), from its action on the unit vectors; ``shape`` of one input, where the operator takes any size."""
     dtype = dtype or _dtype(operator)
-    size = torch.Size(operator.input_shape).numel()
-    units = torch.eye(size, dtype=dtype, device=_device(operator)).reshape(size, *operator.input_shape)
+    inputs, _ = _shapes(operator, shape, dtype)
+    size = torch.Size(inputs).numel()
+    units = torch.eye(size, dtype=dtype, device=_device(operator)).reshape(size, *inputs)
     with torch.no_grad():
         return operator(units).reshape(size, -1).T
+
+
+def _shapes(operator: LinearOperator, shape: tuple[int, ...] | None, dtype: torch.dtype | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of one input and one output; where the operator takes any size, those that belong to ``shape``."""
+    inputs = tuple(operator.input_shape if shape is None else shape)
+    if any(size is None for size in inputs):
+        raise ValueError(f"{type(operator).__name__} takes inputs of any size; say which to check, shape=(...)")
+    outputs = tuple(operator.output_shape)
+    if any(size is None for size in outputs):
+        with torch.no_grad():
+            outputs = tuple(operator(torch.zeros(1, *inputs, dtype=dtype or _dtype(operator), device=_device(operator))).shape[1:])
+    return inputs, outputs
 
 
 def _tensors(operator: LinearOperator) -> list[Tensor]:
@@ -138,6 +159,6 @@ def _norms(a: Tensor) -> Tensor:
     return torch.linalg.vector_norm(a.detach().flatten(1), dim=1)
 
 
-def _rounding(operator: LinearOperator, dtype: torch.dtype) -> float:
-    size = max(torch.Size(operator.input_shape).numel(), torch.Size(operator.output_shape).numel())
-    return 100 * torch.finfo(dtype).eps * max(10.0, size**0.5)
+def _rounding(*vectors: Tensor) -> float:
+    size = max(t[0].numel() for t in vectors)
+    return 100 * torch.finfo(vectors[0].dtype).eps * max(10.0, size**0.5)

@@ -63,25 +63,19 @@ def photographs(task: Photographs) -> list[Classical]:
         weights[0] = 0
         return SynthesisISTA(task.sensing, PatchDictionary(atoms / 2, 4), weights)
 
-    weights = (0.003, 0.01, 0.03)
+    def continued(weight: float) -> FISTA:
+        return FISTA(patches(weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
+
+    def blocks(inner: Callable[[float], Iteration]) -> Callable[[float], Decoded]:
+        return lambda weight: Decoded(inner(weight), _block_decoder(task))
+
+    dictionary = block_dictionary(task)
     return [
         Classical("ISTA", "parent", patches, (0.01,), 300),
-        Classical("FISTA", "classical", lambda w: FISTA(patches(w)), weights, 600),
-        Classical("FISTA with continuation", "classical", lambda w: FISTA(patches(w), continuation=(max(FIRST_WEIGHT / w, 1.0), RATE)), (0.01,), 300),
-        Classical(
-            "FISTA, disjoint blocks",
-            "classical",
-            lambda w: Decoded(FISTA(GramISTA(block_dictionary(task), _block_weight(w))), _block_decoder(task)),
-            (0.01, 0.02, 0.04),
-            300,
-        ),
-        Classical(
-            "coordinate descent, disjoint blocks",
-            "classical",
-            lambda w: Decoded(CoordinateDescent(block_dictionary(task), _block_weight(w)), _block_decoder(task)),
-            (0.02,),
-            300,
-        ),
+        Classical("FISTA", "classical", lambda w: FISTA(patches(w)), (0.003, 0.01, 0.03), 1200, tuning=150),
+        Classical("FISTA with continuation", "classical", continued, (0.01,), 600),
+        Classical("FISTA, disjoint blocks", "classical", blocks(lambda w: FISTA(GramISTA(dictionary, _block_weight(w)))), (0.01, 0.02, 0.04), 600, tuning=150),
+        Classical("coordinate descent, disjoint blocks", "classical", blocks(lambda w: CoordinateDescent(dictionary, _block_weight(w))), (0.02,), 300),
     ]
 
 

@@ -38,7 +38,7 @@ def photograph_parent(task: Photographs) -> SynthesisISTA:
 
 
 def photograph_schedule(depth: int) -> Schedule:
-    return [Stage(4000, rate=3e-3, rates={"threshold": 1e-1}, batch=4, warmup=0.1, final=1e-3, clip=0.05)]
+    return [Stage(2500, rate=3e-3, rates={"threshold": 1e-1}, batch=4, warmup=0.1, final=1e-3, clip=0.05)]
 
 
 def codes_parent(task: Codes) -> Iteration:
@@ -87,12 +87,13 @@ SYSTEM = System(
         "photographs": Recipe(
             task=Photographs,
             parent=photograph_parent,
-            depth=6,
+            depth=5,
             tying=lambda task: Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
             schedule=photograph_schedule,
             classical=baselines.photographs,
-            generic_steps=4000,
+            generic_steps=8000,
             generic_batch=16,
+            threads=1,
             peers=baselines.photograph_peers,
             dictionary=baselines.block_dictionary,
             decode=baselines.block_decode,

@@ -1,0 +1,130 @@
+"""Classical methods in a comparison: weights chosen on validation data, curves and matching iterations on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unrolling.core import Iteration
+from unrolling.evaluation.comparison import Curve
+from unrolling.evaluation.measure import Contender, pieces_of
+from unrolling.systems.base import Classical
+from unrolling.tasks.base import Samples, Task
+
+# A run has settled when this much of it has moved the metric by less than this many dB.
+SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.02, 200
+
+
+class Trace(NamedTuple):
+    """The metric along a run."""
+
+    steps: list[int]
+    values: list[float]
+    estimates: list[Tensor]  # at the end, one per batch
+    settled: bool
+
+    def first(self, condition: Callable[[float], bool]) -> int | None:
+        """The first step whose metric meets a condition."""
+        return next((step for step, value in zip(self.steps, self.values, strict=True) if condition(value)), None)
+
+
+@torch.inference_mode()
+def trace(iteration: Iteration, task: Task, batches: Sequence[Samples], iterations: int, stop: Callable[[float], bool] | None = None) -> Trace:
+    """The metric after each iteration: all of the first hundred, then every hundredth part; until it has settled.
+
+    Args:
+        iteration: run from its start on all batches at once.
+        task: metric.
+        batches: data and targets.
+        iterations: how many at most.
+        stop: ends the run when true of the metric.
+    """
+    problems = [iteration.prepare(batch.data) for batch in batches]
+    states = [iteration.start(problem) for problem in problems]
+    steps: list[int] = []
+    values: list[float] = []
+    estimates: list[Tensor] = []
+    due = 1
+    settled = False
+    for step in range(1, iterations + 1):
+        states = [iteration(state, problem) for state, problem in zip(states, problems, strict=True)]
+        if step < due and step < iterations:
+            continue
+        due = step + max(1, step // 100)
+        estimates = [iteration.estimate(state) for state in states]
+        steps.append(step)
+        values.append(task.metric.value(pieces_of(task, batches, estimates)))
+        settled = _settled(steps, values) and all(iteration.stationary(state) for state in states)
+        if settled or (stop is not None and stop(values[-1])):
+            break
+    return Trace(steps, values, estimates, settled)
+
+
+def _settled(steps: list[int], values: list[float]) -> bool:
+    since = [value for step, value in zip(steps, values, strict=True) if step >= steps[-1] * (1 - SETTLED_PART)]
+    return steps[-1] >= SETTLED_LEAST and max(since) - min(since) < SETTLED_DB
+
+
+def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
+    """A function that runs a fixed number of steps."""
+
+    def run(data: Any) -> Tensor:
+        problem = iteration.prepare(data)
+        state = iteration.start(problem)
+        for _ in range(count):
+            state = iteration(state, problem)
+        return iteration.estimate(state)
+
+    return run
+
+
+def run_classical(method: Classical, task: Task, goal: float, validation_goal: float, depth: int | None) -> tuple[list[Contender], list[Curve]]:
+    """Rows and curves of a method: after ``depth`` iterations, run until it matches the network, or at convergence when it never does.
+
+    Args:
+        method: with the weights to choose from; one weight is chosen for the best result at convergence, one to match the network soonest.
+        task: validation and test data.
+        goal: the network's metric on the test set.
+        validation_goal: the network's metric on the validation set.
+        depth: the network's number of layers for its parent, None for other methods.
+    """
+    metric = task.metric
+    best_final, best_match = _choose_weights(method, task, validation_goal)
+    tuned = " chosen on validation data" if len(method.weights) > 1 else ""
+    iteration = method.make(best_final)
+    run = trace(iteration, task, task.test, method.iterations)
+    rows: list[Contender] = []
+    curves = [Curve(method.name, method.role, run.steps, run.values, None)]
+    if depth is not None:
+        rows.append(Contender(f"{method.name}, as many iterations", method.role, steps_of(iteration, depth), depth, 0, f"weight {best_final:.3g}{tuned}"))
+    reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
+    note = f"weight {best_final:.3g}{tuned}"
+    if best_match != best_final:
+        other = method.make(best_match)
+        faster = trace(other, task, task.test, method.iterations, lambda value: metric.at_least_as_good(value, goal))
+        sooner = faster.first(lambda value: metric.at_least_as_good(value, goal))
+        if sooner is not None and (reached is None or sooner < reached):
+            reached, matching, note = sooner, other, f"weight {best_match:.3g}, which gets there soonest on validation data"
+            curves.append(Curve(f"{method.name}, weight {best_match:.3g}", method.role, faster.steps, faster.values, None))
+    if reached is not None:
+        rows.append(Contender(f"{method.name}, until it matches the network", method.role, steps_of(matching, reached), reached, 0, note))
+    else:
+        end = "at convergence" if run.settled else f"{run.steps[-1]} iterations"
+        note = f"weight {best_final:.3g}{tuned}; never reaches the network's error"
+        rows.append(Contender(f"{method.name}, {end}", method.role, steps_of(iteration, run.steps[-1]), run.steps[-1], 0, note, estimates=run.estimates))
+    return rows, curves
+
+
+def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[float, float]:
+    """The weight with the best end on validation data, and the one that reaches the goal there in the fewest iterations."""
+    if len(method.weights) == 1:
+        return method.weights[0], method.weights[0]
+    runs = {weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations) for weight in method.weights}
+    pick = min if task.metric.better == "lower" else max
+    best_final = pick(runs, key=lambda weight: runs[weight].values[-1])
+    reached = {weight: run.first(lambda value: task.metric.at_least_as_good(value, goal)) for weight, run in runs.items()}
+    soonest = [weight for weight in runs if reached[weight] is not None]
+    return best_final, min(soonest, key=lambda weight: reached[weight] or 0) if soonest else best_final
