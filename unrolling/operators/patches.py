@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -47,27 +49,60 @@ class PatchDictionary(LinearOperator):
 
     def forward(self, x: Float[Tensor, "batch rows columns atoms"]) -> Float[Tensor, "batch height width"]:
         """The image of a code."""
-        n, cell = self.overlap, self.stride**2
-        patches = x @ self.matrix
-        height, width = x.shape[1] - n + 1, x.shape[2] - n + 1
-        # Cell (i, j) of the patch at (r, c) lies on image cell (r + i - n + 1, c + j - n + 1).
-        cells = None
-        for i in range(n):
-            for j in range(n):
-                first = (i * n + j) * cell
-                part = patches[:, n - 1 - i : n - 1 - i + height, n - 1 - j : n - 1 - j + width, first : first + cell]
-                cells = part if cells is None else cells + part
-        assert cells is not None
-        return _from_cells(cells, self.stride)
+        return _from_cells(_OverlapAdd.apply(x @ self.matrix, self.overlap), self.stride)
 
     def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns atoms"]:
         """The inner product of every atom with every patch."""
-        n = self.overlap
-        cells = _to_cells(y, self.stride)
-        rows, columns = cells.shape[1] + n - 1, cells.shape[2] + n - 1
-        padded = nn.functional.pad(cells, (0, 0, n - 1, n - 1, n - 1, n - 1))
-        patches = torch.cat([padded[:, i : i + rows, j : j + columns] for i in range(n) for j in range(n)], dim=-1)
-        return patches @ self.matrix.mH
+        return _Extract.apply(_to_cells(y, self.stride), self.overlap) @ self.matrix.mH
+
+
+class _OverlapAdd(torch.autograd.Function):
+    """Patches of n x n cells, (batch, rows, columns, n n cell), to the sum of their overlaps, (batch, rows - n + 1, columns - n + 1, cell)."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, n: int) -> Tensor:
+        ctx.n = n
+        return _overlap_add(patches, n)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # The adjoint is the other map; automatic differentiation of the slices would fill a whole tensor for each of them.
+        return _Extract.apply(grad, ctx.n), None
+
+
+class _Extract(torch.autograd.Function):
+    """The adjoint of ``_OverlapAdd``: every patch of n x n cells, also across the borders, where it is zero outside."""
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, n: int) -> Tensor:
+        ctx.n = n
+        return _extract(cells, n)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _OverlapAdd.apply(grad, ctx.n), None
+
+
+def _overlap_add(patches: Tensor, n: int) -> Tensor:
+    if n == 1:
+        return patches.clone()
+    cell = patches.shape[-1] // n**2
+    height, width = patches.shape[1] - n + 1, patches.shape[2] - n + 1
+    # Cell (i, j) of the patch at (r, c) lies on image cell (r + i - n + 1, c + j - n + 1).
+    total = None
+    for i in range(n):
+        for j in range(n):
+            first = (i * n + j) * cell
+            part = patches[:, n - 1 - i : n - 1 - i + height, n - 1 - j : n - 1 - j + width, first : first + cell]
+            total = part if total is None else total + part
+    assert total is not None
+    return total.contiguous()
+
+
+def _extract(cells: Tensor, n: int) -> Tensor:
+    rows, columns = cells.shape[1] + n - 1, cells.shape[2] + n - 1
+    padded = nn.functional.pad(cells, (0, 0, n - 1, n - 1, n - 1, n - 1))
+    return torch.cat([padded[:, i : i + rows, j : j + columns] for i in range(n) for j in range(n)], dim=-1)
 
 
 class BlockSensing(LinearOperator):

@@ -91,12 +91,12 @@ class Codes(Task):
 
     def _held_out(self, part: str, count: int, stream: int) -> Samples:
         y = self._finish(self._raw(part, count, stream))
-        return Samples(y, converged_codes(self.dictionary, y, self.alpha, tolerance=1e-7))
+        return Samples(y, converged_codes(self.dictionary, y, self.alpha, tolerance=2e-6))
 
     @cached_property
     def _targets(self) -> Tensor:
-        # Looser than for the test set: the error left is far below that of any network here.
-        return converged_codes(self.dictionary, self._inputs, self.alpha, tolerance=1e-4)
+        # Looser than for the test set: the error left, below -40 dB, is far below that of any network here.
+        return converged_codes(self.dictionary, self._inputs, self.alpha, tolerance=1e-3)
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         index = torch.randint(len(self._inputs), (batch,), generator=generator)

@@ -38,7 +38,7 @@ def photograph_parent(task: Photographs) -> SynthesisISTA:
 
 
 def photograph_schedule(depth: int) -> Schedule:
-    return [Stage(2500, rate=3e-3, rates={"threshold": 1e-1}, batch=4, warmup=0.1, final=1e-3, clip=0.05)]
+    return [Stage(2000, rate=3e-3, rates={"threshold": 1e-1}, batch=4, warmup=0.1, final=1e-3, clip=0.05)]
 
 
 def codes_parent(task: Codes) -> Iteration:
@@ -55,7 +55,7 @@ def codes_tying(task: Codes) -> Tying:
 
 
 def codes_schedule(depth: int) -> Schedule:
-    return [Stage(6000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, warmup=0.05, final=1e-3)]
+    return [Stage(10_000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, warmup=0.05, final=1e-3)]
 
 
 def recovery_schedule(depth: int) -> Schedule:
@@ -91,7 +91,7 @@ SYSTEM = System(
             tying=lambda task: Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
             schedule=photograph_schedule,
             classical=baselines.photographs,
-            generic_steps=8000,
+            generic_steps=5000,
             generic_batch=16,
             threads=1,
             peers=baselines.photograph_peers,
@@ -108,7 +108,7 @@ SYSTEM = System(
             tying=codes_tying,
             schedule=codes_schedule,
             classical=baselines.codes,
-            generic_steps=6000,
+            generic_steps=10_000,
             generic_batch=500,
             peers=baselines.code_peers,
             dictionary=lambda task: task.dictionary,
