@@ -120,7 +120,8 @@ def main() -> None:
         return
     for row in rows:
         print(
-            f"{row['network']:18s} batch {row['batch']:5d} {row['pass']:14s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['ours'] * 1e3:.3f} ms / {row['bare'] * 1e3:.3f} ms"
+            f"{row['network']:18s} batch {row['batch']:5d} {row['pass']:14s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            f"  {row['ours'] * 1e3:.3f} ms / {row['bare'] * 1e3:.3f} ms"
         )
 
 

@@ -1,6 +1,7 @@
 """Memory, time and error of the gradient rules over 100 layers of ISTA (m = 50, n = 100, batch 64, float64).
 
-Bars: Checkpointed equals Backprop exactly; Implicit agrees with the closed form of the lasso gradient to 1e-8; Implicit and OneStep keep under 3 % of Backprop's memory.
+Bars: Checkpointed equals Backprop exactly; Implicit agrees with the closed form of the lasso gradient to 1e-8; Implicit and OneStep keep under 3 % of
+Backprop's memory.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class CoDState(NamedTuple):
 class CoordinateDescent(Iteration):
     """z' = S_theta(b); k = argmax |z' - z|; b += S[:, k] (z'_k - z_k); z_k = z'_k. Estimate S_theta(b).
 
-    Li and Osher 2009, doi:10.3934/ipi.2009.3.487; Gregor and LeCun 2010, Algorithm 2. S = I - A^T A, b = A^T y at the start. One step changes one coordinate per sample and
-    costs O(n), against O(m n) for a step of ISTA: compare at equal operations, not at equal depth.
+    Li and Osher 2009, doi:10.3934/ipi.2009.3.487; Gregor and LeCun 2010, Algorithm 2. S = I - A^T A, b = A^T y at the start. One step changes one
+    coordinate per sample and costs O(n), against O(m n) for a step of ISTA: compare at equal operations, not at equal depth.
 
     Parameters: ``encoder`` W_e (n, m), ``inhibition`` S (n, n), ``threshold`` theta (n,), positive. The chosen index carries no gradient.
 

@@ -41,7 +41,8 @@ class FISTA(Iteration):
     Parameters: those of ``ista``.
 
     Args:
-        ista: the step to accelerate, an ``ISTA``, a ``GramISTA`` or a ``SynthesisISTA`` (the fields of its state are affine in its code, so that each may be extrapolated).
+        ista: the step to accelerate, an ``ISTA``, a ``GramISTA`` or a ``SynthesisISTA``
+            (the fields of its state are affine in its code, so that each may be extrapolated).
         momentum: t -> t+; a constant 1 switches the acceleration off.
         continuation: start with a larger weight and lower it (Hale, Yin and Zhang 2008, doi:10.1137/070698920).
 

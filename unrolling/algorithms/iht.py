@@ -15,7 +15,8 @@ from unrolling.prox import k_sparse
 class IHT(Iteration):
     """x <- H_k(x + mu A^H (y - A x)) for min_x 0.5 |y - A x|^2 subject to |x|_0 <= k; H_k keeps the k largest magnitudes.
 
-    Blumensath and Davies 2009, doi:10.1016/j.acha.2009.04.002; survey (31)-(32). (A magnitude threshold instead of a count is ``ISTA`` with ``prox=hard_threshold``.)
+    Blumensath and Davies 2009, doi:10.1016/j.acha.2009.04.002; survey (31)-(32). A magnitude threshold instead of a count is ``ISTA`` with
+    ``prox=hard_threshold``.
 
     Parameter: ``step_size`` mu, positive.
 

@@ -19,7 +19,8 @@ Prox = Callable[[Tensor, Tensor], Tensor]
 class ISTA(Iteration):
     """x <- S_theta(x + mu A^H (y - A x)) for min_x 0.5 |y - A x|^2 + lambda |x|_1, mu = 1/L, theta = lambda mu.
 
-    Beck and Teboulle 2009, doi:10.1137/080716542; survey (2)-(4). (Survey (3) thresholds at lambda; the proximal step needs lambda / mu there, which is theta here.)
+    Beck and Teboulle 2009, doi:10.1137/080716542; survey (2)-(4). (Survey (3) thresholds at lambda; the proximal step needs lambda / mu in its notation,
+    which is theta here.)
 
     Parameters: ``step_size`` mu and ``threshold`` theta, both positive.
 
@@ -120,7 +121,9 @@ class GramISTA(Iteration):
 
 
 class ThinISTA(Iteration):
-    """x <- S_theta(x + W (y - A x)), W = mu A^H: ISTA with the gradient's matrix freed, so that W_t = I - W_e A stays coupled (Chen et al. 2018, arXiv:1808.10038).
+    """x <- S_theta(x + W (y - A x)), W = mu A^H: ISTA with the matrix of its gradient step freed.
+
+    In the form of ``GramISTA`` its weights are coupled, W_t = I - W_e A (Chen, Liu, Wang and Yin 2018, arXiv:1808.10038; survey, section IV-E).
 
     Two products with (m, n) matrices a step: cheaper than ``GramISTA`` when n > 2 m.
 

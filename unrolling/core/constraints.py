@@ -23,6 +23,8 @@ def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
 class Positive(nn.Module):
     """v = v0 exp(rho), rho = 0 at the start. A zero stays zero. (softplus would not return v0 to the bit.)"""
 
+    initial: Tensor
+
     def forward(self, rho: Tensor) -> Tensor:
         return self.initial * torch.exp(rho)
 
@@ -39,6 +41,8 @@ class UnitNorm(nn.Module):
     Args:
         dim: dimensions over which the norm is taken; 0 for the columns of a dictionary (m, n).
     """
+
+    norm: Tensor
 
     def __init__(self, dim: int | tuple[int, ...] = 0) -> None:
         super().__init__()
@@ -64,6 +68,8 @@ class ZeroMean(nn.Module):
         dim: dimensions over which the mean is taken.
     """
 
+    mean: Tensor
+
     def __init__(self, dim: int | tuple[int, ...]) -> None:
         super().__init__()
         self.dim = dim
@@ -86,6 +92,9 @@ class Simplex(nn.Module):
     Args:
         dim: the dimensions that sum to one.
     """
+
+    initial: Tensor
+    total: Tensor
 
     def __init__(self, dim: int | tuple[int, ...] = -1) -> None:
         super().__init__()
@@ -118,6 +127,8 @@ class Bounded(nn.Module):
         high: upper bound; the initial value lies between the two.
     """
 
+    initial: Tensor
+
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
         if not low < high:
@@ -130,8 +141,6 @@ class Bounded(nn.Module):
 
     def right_inverse(self, value: Tensor) -> Tensor:
         if not bool(((value >= self.low) & (value <= self.high)).all()):
-            raise ValueError(
-                f"Bounded needs values between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}"
-            )
+            raise ValueError(f"Bounded needs values between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}")
         self.register_buffer("initial", value.detach().clone())
         return torch.zeros_like(value)

@@ -91,8 +91,9 @@ def solve(
         residual, new_size = _relative_change(new, state, per_sample)
         if not torch.isfinite(residual).all():
             worst = float(size.max()) if size.numel() else 0.0
+            name = type(iteration).__name__.removeprefix("Parametrized")
             raise DivergenceError(
-                f"{type(iteration).__name__.removeprefix('Parametrized')} diverged: the state is no longer finite after iteration {step}, its largest norm before that was {worst:.3g}; {iteration.advice()}"
+                f"{name} diverged: the state is no longer finite after iteration {step}, its largest norm before that was {worst:.3g}; {iteration.advice()}"
             )
         state, size = new, new_size
         iterations[samples[running]] = step

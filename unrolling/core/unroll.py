@@ -36,7 +36,10 @@ class Unrolled(nn.Module):
         gradient: how to differentiate through the layers.
         tied: names of the parameters that all layers share.
         untied: names of the parameters that each layer has for itself.
+        parent: the iteration that was unrolled.
     """
+
+    parent: Iteration
 
     def __init__(self, parent: Iteration, layers: list[Iteration], tied: tuple[str, ...], untied: tuple[str, ...], gradient: GradientRule) -> None:
         super().__init__()
@@ -119,13 +122,8 @@ class Unrolled(nn.Module):
 
     def parameter_table(self) -> list[Learned]:
         """Every learned quantity by its name in the algorithm, beside its classical value; tied ones first, then layer by layer."""
-        rows = []
-        for name in self.tied:
-            rows.append(_row(name, None, self.layers[0], self.parent))
-        for number, layer in enumerate(self.layers):
-            for name in self.untied:
-                rows.append(_row(name, number, layer, self.parent))
-        return rows
+        shared = [_row(name, None, self.layers[0], self.parent) for name in self.tied]
+        return shared + [_row(name, number, layer, self.parent) for number, layer in enumerate(self.layers) for name in self.untied]
 
     def named_learned(self) -> list[tuple[str, nn.Parameter]]:
         """The tensors an optimizer moves, each once, with the name of the parameter in the algorithm: of a constrained one its free tensor."""
@@ -147,10 +145,7 @@ class Unrolled(nn.Module):
         learned = set(self.tied) | set(self.untied)
         layer = self.layers[0]
         values = {name: _get(layer, name).detach() for name in parameter_names(layer) if name not in learned}
-        for name, buffer in layer.named_buffers():
-            if "parametrizations." not in name:
-                values[name] = buffer
-        return values
+        return values | {name: buffer for name, buffer in layer.named_buffers() if "parametrizations." not in name}
 
     @torch.no_grad()
     def load_learned(self, values: Mapping[str, Tensor]) -> None:
@@ -172,7 +167,8 @@ class Unrolled(nn.Module):
             owner, leaf = _owner(self.layers[row.layer or 0], row.name)
             if parametrize.is_parametrized(owner, leaf):
                 # On a copy: a constraint that refuses its value must do so before anything has changed.
-                copy.deepcopy(owner.parametrizations[leaf]).right_inverse(values[key].to(row.value))
+                constraint: Any = copy.deepcopy(owner.get_submodule(f"parametrizations.{leaf}"))
+                constraint.right_inverse(values[key].to(row.value))
         for key, row in rows.items():
             layer = self.layers[row.layer or 0]
             owner, leaf = _owner(layer, row.name)

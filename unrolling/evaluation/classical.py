@@ -15,7 +15,7 @@ from unrolling.systems.base import Classical
 from unrolling.tasks.base import Samples, Task
 
 # A run has settled when this much of it has moved the metric by less than this many dB.
-SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.02, 200
+SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.05, 200
 
 
 class Trace(NamedTuple):
@@ -68,6 +68,14 @@ def _settled(steps: list[int], values: list[float]) -> bool:
     return steps[-1] >= SETTLED_LEAST and max(since) - min(since) < SETTLED_DB
 
 
+TIMED = 50  # iterations of a long run that are timed; the rest take as long
+
+
+def _contender(name: str, role: str, iteration: Iteration, count: int, note: str, estimates: list[Tensor] | None = None) -> Contender:
+    scale = count / TIMED if count > TIMED else 1.0
+    return Contender(name, role, steps_of(iteration, count), count, 0, note, estimates=estimates, timed=steps_of(iteration, min(count, TIMED)), scale=scale)
+
+
 def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
     """A function that runs a fixed number of steps."""
 
@@ -92,14 +100,15 @@ def run_classical(method: Classical, task: Task, goal: float, validation_goal: f
         depth: the network's number of layers for its parent, None for other methods.
     """
     metric = task.metric
+    role = "classical" if depth is None else "parent"
     best_final, best_match = _choose_weights(method, task, validation_goal)
     tuned = " chosen on validation data" if len(method.weights) > 1 else ""
     iteration = method.make(best_final)
     run = trace(iteration, task, task.test, method.iterations)
     rows: list[Contender] = []
-    curves = [Curve(method.name, method.role, run.steps, run.values, None)]
+    curves = [Curve(method.name, role, run.steps, run.values, None)]
     if depth is not None:
-        rows.append(Contender(f"{method.name}, as many iterations", method.role, steps_of(iteration, depth), depth, 0, f"weight {best_final:.3g}{tuned}"))
+        rows.append(_contender(f"{method.name}, as many iterations", role, iteration, depth, f"weight {best_final:.3g}{tuned}"))
     reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
     note = f"weight {best_final:.3g}{tuned}"
     if best_match != best_final:
@@ -108,13 +117,13 @@ def run_classical(method: Classical, task: Task, goal: float, validation_goal: f
         sooner = faster.first(lambda value: metric.at_least_as_good(value, goal))
         if sooner is not None and (reached is None or sooner < reached):
             reached, matching, note = sooner, other, f"weight {best_match:.3g}, which gets there soonest on validation data"
-            curves.append(Curve(f"{method.name}, weight {best_match:.3g}", method.role, faster.steps, faster.values, None))
+            curves.append(Curve(f"{method.name}, weight {best_match:.3g}", role, faster.steps, faster.values, None))
     if reached is not None:
-        rows.append(Contender(f"{method.name}, until it matches the network", method.role, steps_of(matching, reached), reached, 0, note))
+        rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, note))
     else:
         end = "at convergence" if run.settled else f"{run.steps[-1]} iterations"
         note = f"weight {best_final:.3g}{tuned}; never reaches the network's error"
-        rows.append(Contender(f"{method.name}, {end}", method.role, steps_of(iteration, run.steps[-1]), run.steps[-1], 0, note, estimates=run.estimates))
+        rows.append(_contender(f"{method.name}, {end}", role, iteration, run.steps[-1], note, run.estimates))
     return rows, curves
 
 

@@ -56,7 +56,7 @@ def compare(
     ]
     for method in recipe.classical(task):
         say(f"{method.name}: weight from validation data, then the test set")
-        found, drawn = run_classical(method, task, goal, validation_goal, depth if method.role == "parent" else None)
+        found, drawn = run_classical(method, task, goal, validation_goal, depth if method.name == recipe.parent_name else None)
         contenders += found
         curves += drawn
     say("linear estimate")

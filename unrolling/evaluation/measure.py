@@ -31,6 +31,8 @@ class Contender:
     parameters: int | None = None
     note: str = ""
     limit: int | None = None  # largest number of samples of a batch it is given, for methods that take them one by one
+    timed: Callable[[Any], Tensor] | None = None  # what to time instead of `run`
+    scale: float = 1.0  # how much longer `run` takes than `timed`
     estimates: list[Tensor] | None = None  # on the test set, when they are known already
 
 
@@ -38,9 +40,11 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
     """The metric with a 95 % percentile interval: units are resampled with replacement within their group (Efron and Tibshirani 1993, chapter 13)."""
     generator = torch.Generator().manual_seed(seed)
     groups = [pieces[pieces[:, 2] == group] for group in pieces[:, 2].unique()]
-    values = []
-    for _ in range(RESAMPLES):
-        values.append(metric.value(torch.cat([g[torch.randint(len(g), (len(g),), generator=generator)] for g in groups])))
+
+    def resample() -> Tensor:
+        return torch.cat([g[torch.randint(len(g), (len(g),), generator=generator)] for g in groups])
+
+    values = [metric.value(resample()) for _ in range(RESAMPLES)]
     low, high = torch.quantile(torch.tensor(values, dtype=torch.float64), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Interval(metric.value(pieces), low, high)
 
@@ -86,18 +90,22 @@ def time_all(contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9
     data = [first(batch, c.limit).data if c.limit else batch.data for c in contenders]
     sizes = [min(c.limit, len(batch.target)) if c.limit else len(batch.target) for c in contenders]
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in contenders]
-    for contender in contenders:
-        contender.run(single)
+    calls = [c.timed or c.run for c in contenders]
+    for call in calls:
+        call(single)
     begin = time.perf_counter()
     for _ in range(rounds):
-        for contender, many, size, (batched, alone) in zip(contenders, data, sizes, times, strict=True):
-            batched.append(_clock(contender.run, many) / size)
+        for call, many, size, (batched, alone) in zip(calls, data, sizes, times, strict=True):
+            batched.append(_clock(call, many) / size)
             # A short run is repeated, so that the clock's grain and one hiccup do not show.
             repeats = max(1, min(20, int(0.02 / max(alone[-1] if alone else 1.0, 1e-6))))
-            alone.append(statistics.median(_clock(contender.run, single) for _ in range(repeats)))
+            alone.append(statistics.median(_clock(call, single) for _ in range(repeats)))
         if time.perf_counter() - begin > budget:
             break
-    return [Seconds(statistics.median(b), size, statistics.median(a)) for (b, a), size in zip(times, sizes, strict=True)]
+    return [
+        Seconds(c.scale * statistics.median(batched), size, c.scale * statistics.median(alone))
+        for c, (batched, alone), size in zip(contenders, times, sizes, strict=True)
+    ]
 
 
 def _clock(run: Callable[[Any], Tensor], data: Any) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ class MLP(nn.Sequential):
     def __init__(self, inputs: int, hidden: int, outputs: int, layers: int = 2) -> None:
         widths = [inputs, *[hidden] * layers]
         parts: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             parts += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*parts, nn.Linear(widths[-1], outputs))
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]  # whole numbers, and None where any size will do
 
 
 class LinearOperator(nn.Module):
     """y = A x on batches; a subclass writes ``forward`` and ``adjoint``.
 
-    ``A(x)`` is A x, ``A.adjoint(y)`` is A^H y, and ``A.H``, ``A @ B``, ``A + B``, ``A - B``, ``c * A``, ``-A`` are operators again. Operators act on the dimensions
-    after the batch, are differentiable in x and in their own parameters, and <A x, y> = <x, A^H y> holds exactly for the adjoint they bring.
+    ``A(x)`` is A x, ``A.adjoint(y)`` is A^H y, and ``A.H``, ``A @ B``, ``A + B``, ``A - B``, ``c * A``, ``-A`` are operators again.
+    Operators act on the dimensions after the batch and are differentiable in x and in their own parameters; <A x, y> = <x, A^H y>.
 
     Attributes:
         input_shape: shape of one x, without batch; None where any size will do.
@@ -66,7 +66,7 @@ class LinearOperator(nn.Module):
 
     @torch.no_grad()
     def norm(self, tolerance: float = 1e-6, max_iterations: int = 10_000, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> float:
-        """The spectral norm |A|_2 = max |A x| / |x| by power iteration on A^H A; a lower bound that is within ``tolerance`` when the top two singular values differ.
+        """The spectral norm |A|_2 = max |A x| / |x| by power iteration on A^H A: a lower bound, within ``tolerance`` when the top two singular values differ.
 
         Args:
             tolerance: relative change between two estimates below which to stop, divided by the rate at which they still change.

@@ -34,7 +34,6 @@ class Classical:
 
     Attributes:
         name: for the table.
-        role: "parent" or "classical".
         make: the iteration for a weight.
         weights: candidates, or the one weight that the task prescribes.
         iterations: the most it is run for; enough to converge.
@@ -42,7 +41,6 @@ class Classical:
     """
 
     name: str
-    role: str
     make: Callable[[float], Iteration]
     weights: tuple[float, ...]
     iterations: int
@@ -76,7 +74,8 @@ class Recipe:
         depth: layers by default.
         tying: what is learned.
         schedule: how a network of a given depth is trained.
-        classical: what to compare with; by solver.
+        classical: the parent among other classical methods, to compare with.
+        parent_name: which of them is the parent.
         generic_steps: optimizer steps of the generic network, chosen so that it trains at least as long as this one.
         generic_batch: its samples per step.
         peers: solvers of other libraries.
@@ -94,12 +93,13 @@ class Recipe:
     tying: Callable[[Any], Tying]
     schedule: Callable[[int], Schedule]
     classical: Callable[[Any], Sequence[Classical]]
+    parent_name: str
     generic_steps: int
     generic_batch: int
     peers: Callable[[Any], Sequence[Peer]] = lambda task: ()
     decode: Callable[[Any], Callable[[Tensor], Tensor]] = lambda task: lambda codes: codes
     dictionary: Callable[[Any], Tensor] | None = None
-    atoms: Callable[[Iteration], Tensor] | None = None
+    atoms: Callable[[Any], Tensor] | None = None
     threads: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     tag: Callable[[Mapping[str, Any]], str] = lambda options: ""

@@ -24,8 +24,8 @@ class Codes(Task):
     """y a patch of 10 x 10 pixels, x its converged lasso code argmin 0.5 |y - A x|^2 + alpha |x|_1; predict x from y.
 
     Patches lose their mean, those that are nearly flat are dropped, and the rest is scaled to unit norm; ``whiten`` (the default) then multiplies by
-    (C + 0.1 mean(C) I)^(-1/2), C the covariance of the training patches, and scales to unit norm again. The dictionary A (100, atoms) is learned on training patches
-    with scikit-learn. Photographs for training, validation and test are disjoint.
+    (C + 0.1 c I)^(-1/2), C the covariance of the training patches, c its mean eigenvalue, and scales to unit norm again. The dictionary A (100, atoms) is
+    learned on training patches with scikit-learn. Photographs for training, validation and test are disjoint.
 
     Args:
         atoms: columns of the dictionary.
@@ -70,9 +70,10 @@ class Codes(Task):
         self.validation = [self._held_out("validation", held_out, 1)]
         self.test = [self._held_out("test", held_out, 2)]
         self.timing = self.test[0]
+        active = float((self.test[0].target != 0).sum(1).float().mean())
         kind = "whitened" if whiten else "zero-mean, unit-norm"
         self.summary = (
-            f"Predict the converged lasso code ({atoms} coefficients, weight {alpha:g}, {float((self.test[0].target != 0).sum(1).float().mean()):.0f} non-zero on average) "
+            f"Predict the converged lasso code ({atoms} coefficients, weight {alpha:g}, {active:.0f} non-zero on average) "
             f"of {kind} 10 x 10 patches of photographs that were not trained on."
         )
 
@@ -148,15 +149,21 @@ def _whitening(patches: Tensor) -> Tensor:
 
 def learn_dictionary(patches: Tensor, atoms: int, alpha: float, seed: int) -> Tensor:
     """A (m, atoms) with unit columns, by scikit-learn's online dictionary learning (Mairal et al. 2009)."""
+    import warnings
+
     from sklearn.decomposition import MiniBatchDictionaryLearning
+    from sklearn.exceptions import ConvergenceWarning
 
     # In double precision: the coordinate descent inside stops on a duality gap that single precision never reaches.
     samples = patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))].double().numpy()
+    options: Any = {"alpha": 2 * alpha, "batch_size": 256, "max_iter": 1, "fit_algorithm": "cd", "random_state": seed, "shuffle": False}
     learner = MiniBatchDictionaryLearning(
-        atoms, alpha=2 * alpha, batch_size=256, max_iter=1, fit_algorithm="cd", dict_init=samples[:atoms], random_state=seed, shuffle=False
-    )
-    for first in range(0, min(len(samples), 60 * 256), 256):
-        learner.partial_fit(samples[first : first + 256])
+        atoms, dict_init=samples[:atoms], **options)
+    with warnings.catch_warnings():
+        # Codes while a dictionary is still being learned need not be exact.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for first in range(0, min(len(samples), 60 * 256), 256):
+            learner.partial_fit(samples[first : first + 256])
     dictionary = torch.from_numpy(learner.components_.T.copy()).float()
     return dictionary / torch.linalg.vector_norm(dictionary, dim=0)
 

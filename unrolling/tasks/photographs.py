@@ -23,7 +23,8 @@ TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins")
 class Photographs(Task):
     """y = Phi b for every block b of 16 x 16 pixels, Phi (m, 256) with orthonormal rows from Gaussian ones; recover the photograph.
 
-    Data are (batch, height / 16, width / 16, m), targets (batch, height, width) in [0, 1]. The PSNR of each photograph counts equally; its interval comes from tiles of 64 x 64.
+    Data are (batch, height / 16, width / 16, m), targets (batch, height, width) in [0, 1]. The PSNR of each photograph counts equally; its interval comes from
+    tiles of 64 x 64 pixels.
 
     Args:
         ratio: m / 256.
@@ -45,13 +46,15 @@ class Photographs(Task):
         gaussian = torch.randn(BLOCK**2, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         matrix = torch.linalg.qr(gaussian)[0].T.float().contiguous() if fixed is None else fixed["sensing.matrix"]
         self.sensing = BlockSensing(matrix)
-        self.photographs = {part: {name: _whole_blocks(name, p) for name, p in pictures.items()} for part, pictures in images.split(data, TRAINING).items()}
+        parts = images.split(data, TRAINING).items()
+        self.photographs = {part: {name: _whole_blocks(name, p) for name, p in pictures.items()} for part, pictures in parts}
         self.validation = [self._measured(p.unsqueeze(0)) for p in self.photographs["validation"].values()]
         self.test = [self._measured(p.unsqueeze(0)) for p in self.photographs["test"].values()]
         self.timing = self._measured(_timing_crops(list(self.photographs["test"].values())))
         side = "x".join(map(str, self.timing.target.shape[1:]))
         self.summary = (
-            f"Recover photographs from {m / BLOCK**2:.0%} of their measurements: every block of 16 x 16 pixels is seen through the same {m} random projections. "
+            f"Recover photographs from {m / BLOCK**2:.0%} of their measurements: every block of 16 x 16 pixels is seen "
+            f"through the same {m} random projections. "
             f"None of the test photographs ({', '.join(self.photographs['test'])}) was trained or tuned on. Times are per crop of {side} pixels."
         )
 

@@ -31,7 +31,7 @@ class Reporter:
     def __enter__(self) -> Reporter:
         self._start = time.monotonic()
         if self.log is not None:
-            self._file = open(self.log, "a")  # noqa: SIM115 (closed in __exit__)
+            self._file = open(self.log, "a")
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

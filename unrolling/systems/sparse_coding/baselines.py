@@ -36,10 +36,10 @@ def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int)
         return FISTA(GramISTA(dictionary, weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
 
     return [
-        Classical("ISTA", "parent", lambda w: GramISTA(dictionary, w), weights, slow),
-        Classical("FISTA", "classical", lambda w: FISTA(GramISTA(dictionary, w)), weights, fast),
-        Classical("FISTA with continuation", "classical", continued, weights, fast),
-        Classical("coordinate descent", "classical", lambda w: CoordinateDescent(dictionary, w), weights, slow),
+        Classical("ISTA", lambda w: GramISTA(dictionary, w), weights, slow),
+        Classical("FISTA", lambda w: FISTA(GramISTA(dictionary, w)), weights, fast),
+        Classical("FISTA with continuation", continued, weights, fast),
+        Classical("coordinate descent", lambda w: CoordinateDescent(dictionary, w), weights, slow),
     ]
 
 
@@ -67,15 +67,15 @@ def photographs(task: Photographs) -> list[Classical]:
         return FISTA(patches(weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
 
     def blocks(inner: Callable[[float], Iteration]) -> Callable[[float], Decoded]:
-        return lambda weight: Decoded(inner(weight), _block_decoder(task))
+        return lambda weight: Decoded(inner(weight), block_decoder(task))
 
     dictionary = block_dictionary(task)
     return [
-        Classical("ISTA", "parent", patches, (0.01,), 300),
-        Classical("FISTA", "classical", lambda w: FISTA(patches(w)), (0.003, 0.01, 0.03), 1200, tuning=150),
-        Classical("FISTA with continuation", "classical", continued, (0.01,), 600),
-        Classical("FISTA, disjoint blocks", "classical", blocks(lambda w: FISTA(GramISTA(dictionary, _block_weight(w)))), (0.01, 0.02, 0.04), 600, tuning=150),
-        Classical("coordinate descent, disjoint blocks", "classical", blocks(lambda w: CoordinateDescent(dictionary, _block_weight(w))), (0.02,), 300),
+        Classical("ISTA", patches, (0.01,), 300),
+        Classical("FISTA", lambda w: FISTA(patches(w)), (0.003, 0.01, 0.03), 1200, tuning=150),
+        Classical("FISTA with continuation", continued, (0.01,), 600),
+        Classical("FISTA, disjoint blocks", blocks(lambda w: FISTA(GramISTA(dictionary, block_weight(w)))), (0.01, 0.02, 0.04), 600, tuning=150),
+        Classical("coordinate descent, disjoint blocks", blocks(lambda w: CoordinateDescent(dictionary, block_weight(w))), (0.02,), 300),
     ]
 
 
@@ -90,7 +90,7 @@ def _block_basis() -> Tensor:
     return dct_atoms(BLOCK).reshape(BLOCK**2, -1).T.contiguous()
 
 
-def _block_weight(weight: float) -> Tensor:
+def block_weight(weight: float) -> Tensor:
     weights = torch.full((BLOCK**2,), weight)
     weights[0] = 0
     return weights
@@ -101,7 +101,7 @@ def _block_synthesis(task: Photographs) -> Tensor:
     return _block_basis() / torch.linalg.vector_norm(task.sensing.matrix @ _block_basis(), dim=0)
 
 
-def _block_decoder(task: Photographs) -> BlockSensing:
+def block_decoder(task: Photographs) -> BlockSensing:
     return BlockSensing(_block_synthesis(task).T.contiguous()).H  # pyright: ignore[reportReturnType]
 
 

@@ -1,0 +1,96 @@
+"""LCoD: coordinate descent with learned matrices and thresholds (Gregor and LeCun 2010, section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolling.algorithms import CoordinateDescent, Decoded
+from unrolling.operators.linear import learnable
+from unrolling.systems.base import Recipe, Reference, System, Tying
+from unrolling.systems.sparse_coding import baselines
+from unrolling.tasks.codes import Codes
+from unrolling.tasks.photographs import Photographs
+from unrolling.tasks.recovery import Recovery
+from unrolling.training.stages import Schedule, Stage
+
+
+def photograph_parent(task: Photographs) -> Decoded:
+    """Coordinate descent over the DCT of disjoint blocks, the decoder learned with it."""
+    return Decoded(CoordinateDescent(baselines.block_dictionary(task), baselines.block_weight(0.02)), learnable(baselines.block_decoder(task)))
+
+
+def _schedule(steps: int, batch: int) -> Schedule:
+    return [Stage(steps, rate=1e-3, batch=batch, warmup=0.05, final=1e-2, clip=1.0)]
+
+
+LEARNED = Tying(tied=("encoder", "inhibition", "threshold"))
+
+SYSTEM = System(
+    name="sparse_coding/lcod",
+    title="LCoD",
+    summary="sparse codes one coordinate at a time: coordinate descent with learned matrices and thresholds.",
+    equations=(
+        "z' = S_theta(b);  k = argmax |z' - z|;  b[t+1] = b + S[:, k] (z'_k - z_k);  z[t+1] = z with z_k = z'_k;  estimate S_theta(b)\n"
+        "b = W_e y, z = 0 at first; at the start of training W_e = A^T, S = I - A^T A, theta = lambda: coordinate descent. A layer costs O(n), not O(n^2)."
+    ),
+    references=(
+        Reference("Gregor, K. and LeCun, Y.", "Learning fast approximations of sparse coding", "ICML", 2010),
+        Reference(
+            "Li, Y. and Osher, S.",
+            "Coordinate descent optimization for l1 minimization with application to compressed sensing",
+            "Inverse Problems and Imaging 3(3)",
+            2009,
+            "10.3934/ipi.2009.3.487",
+        ),
+    ),
+    home=Path(__file__).parent,
+    recipes={
+        "photographs": Recipe(
+            task=Photographs,
+            parent=photograph_parent,
+            depth=20,
+            tying=lambda task: Tying(tied=("inner", "decoder")),
+            schedule=lambda depth: _schedule(2000, 4),
+            classical=baselines.photographs,
+            parent_name="coordinate descent, disjoint blocks",
+            generic_steps=4000,
+            generic_batch=16,
+            threads=1,
+            peers=baselines.photograph_peers,
+            dictionary=baselines.block_dictionary,
+            decode=baselines.block_decode,
+            options={"ratio": 0.25},
+        ),
+        "codes": Recipe(
+            task=Codes,
+            parent=lambda task: CoordinateDescent(task.dictionary, task.alpha),
+            depth=30,
+            tying=lambda task: LEARNED,
+            schedule=lambda depth: _schedule(3000, 250),
+            classical=baselines.codes,
+            parent_name="coordinate descent",
+            generic_steps=6000,
+            generic_batch=500,
+            peers=baselines.code_peers,
+            dictionary=lambda task: task.dictionary,
+            atoms=lambda layer: baselines.patch_atoms(layer.encoder.matrix),
+            options={"atoms": 100, "alpha": 0.05, "whiten": 1, "train_patches": 100_000},
+            tag=baselines.code_tag,
+        ),
+        "recovery": Recipe(
+            task=Recovery,
+            parent=lambda task: CoordinateDescent(task.dictionary, 0.1),
+            depth=60,
+            tying=lambda task: LEARNED,
+            schedule=lambda depth: _schedule(2000, 128),
+            classical=baselines.recovery,
+            parent_name="coordinate descent",
+            generic_steps=4000,
+            generic_batch=128,
+            peers=baselines.recovery_peers,
+            dictionary=lambda task: task.dictionary,
+            options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
+            tag=baselines.recovery_tag,
+        ),
+    },
+)
