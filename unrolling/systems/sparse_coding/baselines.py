@@ -71,10 +71,10 @@ def photographs(task: Photographs) -> list[Classical]:
 
     dictionary = block_dictionary(task)
     return [
-        Classical("ISTA", patches, (0.01,), 300),
-        Classical("FISTA", lambda w: FISTA(patches(w)), (0.003, 0.01, 0.03), 1200, tuning=150),
+        Classical("ISTA", patches, (0.01,), 200),
+        Classical("FISTA", lambda w: FISTA(patches(w)), (0.003, 0.01), 1200, tuning=100),
         Classical("FISTA with continuation", continued, (0.01,), 600),
-        Classical("FISTA, disjoint blocks", blocks(lambda w: FISTA(GramISTA(dictionary, block_weight(w)))), (0.01, 0.02, 0.04), 600, tuning=150),
+        Classical("FISTA, disjoint blocks", blocks(lambda w: FISTA(GramISTA(dictionary, block_weight(w)))), (0.02, 0.04), 600, tuning=100),
         Classical("coordinate descent, disjoint blocks", blocks(lambda w: CoordinateDescent(dictionary, block_weight(w))), (0.02,), 300),
     ]
 
