@@ -21,8 +21,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/pip install -q -c constraints.txt --group bench
-	$(BIN)/python -m benchmarks.run --out out/benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -108,9 +108,8 @@ class GramISTA(Iteration):
     def forward(self, state: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... n"], scale: float = 1.0) -> Float[Tensor, "batch ... n"]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
         threshold = self.threshold if scale == 1.0 else scale * self.threshold
-        rows = state.shape[-1]
-        # One fused product and sum; the reshapes are views.
-        return self.prox(torch.addmm(problem.reshape(-1, rows), state.reshape(-1, rows), self.inhibition.T).view_as(problem), threshold)
+        mixed = state @ self.inhibition.T + problem if state.ndim > 2 else torch.addmm(problem, state, self.inhibition.T)  # fused where torch can
+        return self.prox(mixed, threshold)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -6,6 +6,9 @@ Each stores the value it was given and a free tensor whose start reproduces that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
@@ -18,6 +21,22 @@ def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
         ValueError: the present value lies outside the set.
     """
     register_parametrization(module, name, constraint)
+    # torch's property makes seven Python calls before the constraint's own operations, an eighth of a layer's time on a single sample; this one makes one.
+    cls = type(module)
+    setattr(cls, name, property(_reader(name), cls.__dict__[name].fset))
+
+
+def _reader(name: str) -> Callable[[nn.Module], Tensor]:
+    def read(module: nn.Module) -> Tensor:
+        parts: Any = module._modules["parametrizations"]._modules[name]  # pyright: ignore[reportOptionalMemberAccess]
+        value = parts._parameters.get("original")
+        if value is None:
+            value = parts.original
+        for rule in parts._modules.values():
+            value = rule.forward(value)
+        return value
+
+    return read
 
 
 class Positive(nn.Module):

@@ -157,8 +157,7 @@ def learn_dictionary(patches: Tensor, atoms: int, alpha: float, seed: int) -> Te
     # In double precision: the coordinate descent inside stops on a duality gap that single precision never reaches.
     samples = patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))].double().numpy()
     options: Any = {"alpha": 2 * alpha, "batch_size": 256, "max_iter": 1, "fit_algorithm": "cd", "random_state": seed, "shuffle": False}
-    learner = MiniBatchDictionaryLearning(
-        atoms, dict_init=samples[:atoms], **options)
+    learner = MiniBatchDictionaryLearning(atoms, dict_init=samples[:atoms], **options)
     with warnings.catch_warnings():
         # Codes while a dictionary is still being learned need not be exact.
         warnings.simplefilter("ignore", ConvergenceWarning)

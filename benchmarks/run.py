@@ -1,0 +1,36 @@
+"""Runs every benchmark in a process of its own and keeps their JSON; `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ALL = ("import_time", "engine_overhead", "gradient_rules", "codes")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser.add_argument("only", nargs="*", help=f"some of {', '.join(ALL)}")
+    options = parser.parse_args()
+    unknown = set(options.only) - set(ALL)
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in options.only or ALL:
+        print(f"== {name}", flush=True)
+        done = subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--json"], stdout=subprocess.PIPE, text=True, check=False)
+        (options.out / f"{name}.json").write_text(done.stdout)
+        print(done.stdout, flush=True)
+        if done.returncode:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Tasks, networks and systems small enough to train and compare within a test."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from unrolling import unroll
+from unrolling.algorithms import FISTA, GramISTA
+from unrolling.systems.base import Classical
+from unrolling.systems.catalogue import find
+from unrolling.tasks.recovery import Recovery
+
+ALL = ("encoder", "inhibition", "threshold")
+
+
+def recovery(kind=Recovery, **changes):
+    """8 measurements of 16 unknowns."""
+    return kind(**{"m": 8, "n": 16, "probability": 0.2, "held_out": 16, **changes})
+
+
+def network(task, depth=3, tied=(), untied=ALL):
+    """LISTA."""
+    return unroll(GramISTA(task.dictionary, 0.1), depth, tied=tied, untied=untied)
+
+
+def moved(network, seed=0, size=0.1):
+    """The network with every learned tensor away from its classical value."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, parameter in network.named_learned():
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+    return network
+
+
+def bits(network):
+    """A copy of everything a network holds."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(left, right):
+    """Whether two dicts hold the same tensors to the bit."""
+    return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())
+
+
+def system():
+    """LISTA with its recovery recipe cut down: two classical methods, two peers, a short training of the generic network."""
+    lista = find("sparse_coding/lista")
+    recipe = replace(
+        lista.recipes["recovery"],
+        task=partial(Recovery, held_out=120),
+        classical=lambda task: [
+            Classical("ISTA", lambda w: GramISTA(task.dictionary, w), (0.01, 0.1), 60),
+            Classical("FISTA", lambda w: FISTA(GramISTA(task.dictionary, w)), (0.03,), 260),
+        ],
+        generic_steps=20,
+        generic_batch=32,
+    )
+    return replace(lista, recipes={"recovery": recipe})
