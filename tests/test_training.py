@@ -12,11 +12,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import ALL, bits, moved, network, recovery, same
+from tiny import ALL, bits, bug, moved, network, recovery, same
 from torch import nn
 
 from unrolling.networks.mlp import MLP
-from unrolling.tasks.base import Samples
 from unrolling.tasks.recovery import Recovery
 from unrolling.training import files
 from unrolling.training.fit import CHECKPOINT, LOG, check_schedule, fit
@@ -27,6 +26,9 @@ SCHEDULE = [
     Stage(8, rate=5e-3, batch=5, supervise=1.0, final=0.1),
 ]
 STEPS = 17
+
+
+clipped = bug("Fabric's clip_gradients raises RuntimeError on a gradient that is not finite")
 
 
 # Schedules
@@ -72,6 +74,7 @@ def test_a_scaled_schedule_keeps_its_stages_and_their_shares(lengths, extra):
         assert short == schedule
 
 
+@bug("shares are rounded one by one: three equal stages in 4 steps make 3")
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=6), st.integers(0, 3000))
 def test_a_scaled_schedule_has_the_steps_that_were_asked_for(lengths, extra):
     steps = len(lengths) + extra
@@ -93,6 +96,7 @@ def test_bad_values_of_a_stage_are_refused(values, message):
         Stage(**values)
 
 
+@bug("warmup, final, clip and infinite rates are not checked")
 @pytest.mark.parametrize("values", [{"warmup": -0.1}, {"warmup": 1.5}, {"final": -0.5}, {"final": float("nan")}, {"clip": 0.0}, {"rate": float("inf")}])
 def test_values_that_would_train_backwards_or_not_at_all_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
@@ -193,7 +197,7 @@ def test_deep_supervision_is_the_weighted_sum_of_the_layers_losses():
     twin = moved(network(task), size=0.01)
     history = fit(net, task, [Stage(1, batch=7, supervise=2.0)], quiet=True)
     batch = task.given[-1]
-    losses = [float(task.loss(state, batch.target)) for state in twin.trajectory(batch.data)]
+    losses = [task.loss(state, batch.target).item() for state in twin.trajectory(batch.data)]
     assert history.losses == pytest.approx([(1 * losses[0] + 4 * losses[1] + 9 * losses[2]) / 14], rel=1e-6)
     assert len({round(loss, 4) for loss in losses}) == 3
 
@@ -202,9 +206,9 @@ def test_training_lowers_the_error():
     task = recovery(held_out=200)
     net = network(task)
     y, x = task.test[0]
-    before = float(task.loss(net(y), x))
+    before = task.loss(net(y), x).item()
     fit(net, task, [Stage(60, rate=1e-2, batch=64)], quiet=True)
-    assert float(task.loss(net(y), x)) < 0.9 * before
+    assert task.loss(net(y), x).item() < 0.9 * before
 
 
 def test_a_plain_module_trains_too():
@@ -219,7 +223,7 @@ def test_a_plain_module_trains_too():
 # The same seed, the same network; killed or not
 
 
-class Fatal(Exception):
+class KilledError(Exception):
     """What stops a run in these tests."""
 
 
@@ -230,7 +234,7 @@ class Interrupted(Recovery):
 
     def draw(self, batch, generator):
         if self.left == 0:
-            raise Fatal
+            raise KilledError
         self.left -= 1
         return super().draw(batch, generator)
 
@@ -257,7 +261,7 @@ def test_a_killed_run_resumes_to_the_bit(kills, uninterrupted, tmp_path):
     for left in kills:
         task = recovery(Interrupted)
         task.left = left
-        with pytest.raises(Fatal):
+        with pytest.raises(KilledError):
             fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
     task = recovery(Interrupted)
     task.left = STEPS - sum(kills)  # what is left to do, and nothing twice
@@ -274,7 +278,7 @@ def test_tied_parameters_resume_to_the_bit(tmp_path):
     whole = network(task, tied=("encoder",), untied=("threshold",))
     fit(whole, task, schedule, quiet=True)
     task.left = 4
-    with pytest.raises(Fatal):
+    with pytest.raises(KilledError):
         fit(network(task, tied=("encoder",), untied=("threshold",)), task, schedule, tmp_path, checkpoint_seconds=0, quiet=True)
     task.left = 3
     net = network(task, tied=("encoder",), untied=("threshold",))
@@ -362,6 +366,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(change, tmp_path):
     assert (tmp_path / CHECKPOINT).read_bytes() == content
 
 
+@bug("the checkpoint knows its network by the number of parameters alone")
 @pytest.mark.parametrize("change", [{"depth": 5}, {"tied": ("encoder",), "untied": ()}, {"tied": ("encoder", "threshold"), "untied": ()}])
 def test_a_checkpoint_of_a_network_with_as_many_numbers_but_another_shape_is_refused(change, tmp_path):
     """Tied networks of all depths have the same number of parameters, and so have networks that learn more or fewer of them."""
@@ -391,18 +396,21 @@ def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
 
 
 class Poisoned(Recovery):
-    """Its loss is not finite from some step on."""
+    """After some good steps its loss is no finite number."""
 
     good = 10**9
     poison = float("nan")
 
-    def loss(self, estimate, target):
+    def draw(self, batch, generator):
         self.good -= 1
+        return super().draw(batch, generator)
+
+    def loss(self, estimate, target):
         return super().loss(estimate, target) * (1.0 if self.good >= 0 else self.poison)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-@pytest.mark.parametrize("good", [0, 5, 12])
+@pytest.mark.parametrize("good", [pytest.param(0, marks=clipped), pytest.param(5, marks=clipped), 9, 12])
 def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_is_good(poison, good, uninterrupted, tmp_path):
     task = recovery(Poisoned)
     task.good, task.poison = good, poison
@@ -418,7 +426,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_is_good(
     assert same(bits(net), uninterrupted)
 
 
-class _NaNGradient(torch.autograd.Function):
+class NoGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, loss):
         return loss.clone()
@@ -428,30 +436,33 @@ class _NaNGradient(torch.autograd.Function):
         return grad * float("nan")
 
 
-class BadGradient(Recovery):
-    """From some step on the loss is finite and its gradient is not, as that of a square root at zero."""
-
-    good = 5
+class Steep(Poisoned):
+    """After some good steps its loss is finite and its gradient is not, as that of a square root at zero."""
 
     def loss(self, estimate, target):
-        self.good -= 1
-        loss = super().loss(estimate, target)
-        return loss if self.good >= 0 else _NaNGradient.apply(loss)
+        loss = Recovery.loss(self, estimate, target)
+        return loss if self.good >= 0 else NoGradient.apply(loss)
 
 
-def test_a_gradient_that_is_no_number_does_not_get_into_the_checkpoint(tmp_path):
-    task = recovery(BadGradient)
+@bug("weights are saved without a look at them: a finite loss may have had a gradient that is not")
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_no_number_does_not_get_into_the_checkpoint(clip, tmp_path):
+    task = recovery(Steep)
+    task.good = 5
     with pytest.raises(ArithmeticError):
-        fit(network(task), task, SCHEDULE, tmp_path, checkpoint_seconds=0, quiet=True)
-    tensors, _ = files.read(tmp_path / CHECKPOINT)
+        fit(network(task), task, [Stage(12, batch=4, clip=clip)], tmp_path, checkpoint_seconds=0, quiet=True)
+    tensors, record = files.read(tmp_path / CHECKPOINT)
+    assert record["step"] == 5
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
-def test_the_stages_end_is_not_saved_when_its_last_steps_ruined_the_network(tmp_path):
-    task = recovery(BadGradient)
-    task.good = 8  # the last step of the first stage
-    with pytest.raises(ArithmeticError):
-        fit(network(task), task, SCHEDULE, tmp_path, checkpoint_seconds=1000, quiet=True)
+@bug("weights are saved without a look at them: a finite loss may have had a gradient that is not")
+def test_a_network_ruined_by_the_last_step_is_neither_returned_nor_saved(tmp_path):
+    task = recovery(Steep)
+    for folder in (None, tmp_path):
+        task.good = 7
+        with pytest.raises(ArithmeticError):
+            fit(network(task), task, [Stage(8, batch=4)], folder, checkpoint_seconds=1000, quiet=True)
     assert not (tmp_path / CHECKPOINT).exists()
 
 
@@ -469,11 +480,12 @@ def test_the_log_has_one_json_line_for_about_every_hundredth_of_the_run(tmp_path
     assert seconds == sorted(seconds)
 
 
+@bug("json.dumps writes NaN, which is not JSON")
 def test_the_log_stays_json_when_the_loss_is_no_number(tmp_path):
     task = recovery(Poisoned)
     task.good = 3
     with pytest.raises(ArithmeticError):
-        fit(network(task), task, SCHEDULE, tmp_path, quiet=True)
+        fit(network(task), task, [Stage(5, batch=2)], tmp_path, quiet=True)
     for line in (tmp_path / LOG).read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
 
@@ -540,9 +552,3 @@ def test_the_new_file_is_on_the_disk_before_it_gets_the_name(tmp_path, monkeypat
     files.write_bytes(tmp_path / "f", b"12345")
     assert order[:2] == [("fsync", 5), ("replace", True)]
     assert (tmp_path / "f").read_bytes() == b"12345"
-
-
-def test_samples_are_batches():
-    """The task's loss is the mean squared error that the stages of these tests assume."""
-    batch = Samples(torch.zeros(2, 8), torch.ones(2, 16))
-    assert float(recovery().loss(torch.zeros(2, 16), batch.target)) == 1

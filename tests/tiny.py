@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+import pytest
 import torch
 
 from unrolling import unroll
@@ -12,6 +13,11 @@ from unrolling.systems.catalogue import find
 from unrolling.tasks.recovery import Recovery
 
 ALL = ("encoder", "inhibition", "threshold")
+
+
+def bug(reason):
+    """A known fault of the package: the test passes once it is mended, and then fails until the mark is taken off."""
+    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 def recovery(kind=Recovery, **changes):

@@ -127,7 +127,8 @@ def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callabl
         from sklearn.exceptions import ConvergenceWarning
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+            for category in (ConvergenceWarning, RuntimeWarning):  # its accuracy is measured; a pursuit that ends early has found all it can
+                warnings.simplefilter("ignore", category)
             codes = sparse_encode(task.rows(data).double().numpy(), atoms, algorithm=algorithm, n_jobs=1, **options)
         return task.assemble(decode(torch.from_numpy(codes).float()), data)
 

@@ -87,6 +87,7 @@ def compare(
         environment(seed),
         headline=illustrate.headline(system.title, task, rows),
         curves=curves,
+        notes=list(recipe.notes),
         parameters=illustrate.parameters(network),
         atoms=[] if atoms is None else [("classical", atoms(network.parent).numpy()), ("learned, last layer", atoms(network.layers[-1]).numpy())],
         pictures=illustrate.pictures(task, contenders, estimates, rows) if task.pictures else [],

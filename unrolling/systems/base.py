@@ -83,6 +83,7 @@ class Recipe:
         dictionary: of the peers, (m, n).
         atoms: the learned dictionary as pictures, of a network or of the parent.
         threads: of the processor when the products are so small that more of them get in each other's way; None for all cores.
+        notes: what a reader of the comparison should know.
         options: the task's options with their defaults, for the command line.
         tag: options to the part of a weights file's name that tells settings apart.
     """
@@ -101,6 +102,7 @@ class Recipe:
     dictionary: Callable[[Any], Tensor] | None = None
     atoms: Callable[[Any], Tensor] | None = None
     threads: int | None = None
+    notes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     tag: Callable[[Mapping[str, Any]], str] = lambda options: ""
 

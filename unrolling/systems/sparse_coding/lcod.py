@@ -23,6 +23,7 @@ def _schedule(steps: int, batch: int) -> Schedule:
     return [Stage(steps, rate=1e-3, batch=batch, warmup=0.05, final=1e-2, clip=1.0)]
 
 
+COST = "A step of coordinate descent changes one coordinate and costs O(n), a step of ISTA O(m n) or O(n^2): compare times, not iterations."
 LEARNED = Tying(tied=("encoder", "inhibition", "threshold"))
 
 SYSTEM = System(
@@ -59,6 +60,7 @@ SYSTEM = System(
             peers=baselines.photograph_peers,
             dictionary=baselines.block_dictionary,
             decode=baselines.block_decode,
+            notes=(COST,),
             options={"ratio": 0.25},
         ),
         "codes": Recipe(
@@ -74,6 +76,7 @@ SYSTEM = System(
             peers=baselines.code_peers,
             dictionary=lambda task: task.dictionary,
             atoms=lambda layer: baselines.patch_atoms(layer.encoder.matrix),
+            notes=(COST, *baselines.CODE_NOTES),
             options={"atoms": 100, "alpha": 0.05, "whiten": 1, "train_patches": 100_000},
             tag=baselines.code_tag,
         ),
@@ -89,6 +92,7 @@ SYSTEM = System(
             generic_batch=128,
             peers=baselines.recovery_peers,
             dictionary=lambda task: task.dictionary,
+            notes=(COST,),
             options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
             tag=baselines.recovery_tag,
         ),
