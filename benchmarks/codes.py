@@ -81,7 +81,7 @@ def main() -> None:
             row = rows[-1]
             if not options.json:
                 print(
-                    f"n={atoms} whiten={options.whiten} L={row['lipschitz']:.1f} layers={depth}: {row['nmse']:.2f} dB (ISTA after as many {row['nmse_ista']:.2f}); "
+                    f"n={atoms} whiten={options.whiten} L={row['lipschitz']:.1f} layers={depth}: {row['nmse']:.2f} dB (ISTA, as many: {row['nmse_ista']:.2f}); "
                     f"iterations {row['iterations']}; FISTA needs {row['fista_ratio']:.1f} times as many"
                 )
     if options.json:

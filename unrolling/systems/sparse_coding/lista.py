@@ -42,7 +42,7 @@ def photograph_schedule(depth: int) -> Schedule:
 
 
 def codes_parent(task: Codes) -> Iteration:
-    """The general form; for more atoms than pixels with the weights coupled, W_t = I - W_e A, which 100,000 patches determine better."""
+    """The general form; for more atoms than pixels with the weights coupled, W_t = I - W_e A, which 100,000 patches determine better (validation)."""
     return ThinISTA(task.dictionary, task.alpha) if _coupled(task) else GramISTA(task.dictionary, task.alpha)
 
 
