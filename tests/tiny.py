@@ -3,8 +3,10 @@
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unrolling import unroll
 from unrolling.algorithms import FISTA, GramISTA
@@ -23,6 +25,22 @@ def bug(reason):
 def recovery(kind=Recovery, **changes):
     """8 measurements of 16 unknowns."""
     return kind(**{"m": 8, "n": 16, "probability": 0.2, "held_out": 16, **changes})
+
+
+def picture(height, width, seed=0):
+    """A smooth picture with texture, uint8."""
+    rng = np.random.default_rng(seed)
+    coarse = np.kron(rng.uniform(60, 190, (height // 8 + 1, width // 8 + 1)), np.ones((8, 8)))[:height, :width]
+    return (coarse + rng.normal(0, 12, (height, width))).clip(0, 255).astype(np.uint8)
+
+
+def write_pictures(root):
+    """Folders train, validation and test of small pictures, of several sizes."""
+    for part, sizes in {"train": [(80, 64), (64, 100)], "validation": [(48, 48)], "test": [(64, 100), (37, 52)]}.items():
+        (root / part).mkdir()
+        for number, (height, width) in enumerate(sizes):
+            Image.fromarray(picture(height, width, seed=10 * len(part) + number)).save(root / part / f"{part}{number}.png")
+    return root
 
 
 def network(task, depth=3, tied=(), untied=ALL):
@@ -56,8 +74,8 @@ def system():
         lista.recipes["recovery"],
         task=partial(Recovery, held_out=120),
         classical=lambda task: [
-            Classical("ISTA", lambda w: GramISTA(task.dictionary, w), (0.01, 0.1), 60),
-            Classical("FISTA", lambda w: FISTA(GramISTA(task.dictionary, w)), (0.03,), 260),
+            Classical("ISTA", lambda w: GramISTA(task.dictionary, w), (0.1,), 60),
+            Classical("FISTA", lambda w: FISTA(GramISTA(task.dictionary, w)), (0.01, 0.1), 260),
         ],
         generic_steps=20,
         generic_batch=32,

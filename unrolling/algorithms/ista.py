@@ -68,7 +68,32 @@ class ISTA(Iteration):
         return step_advice(float(self.step_size), self.dictionary)
 
 
-class GramISTA(Iteration):
+class _MatrixISTA(Iteration):
+    """What the forms of ISTA with free matrices have in common: a fixed dictionary, the encoder mu A^H and a threshold per coefficient."""
+
+    dictionary: Tensor
+
+    def __init__(self, dictionary: Tensor, weight: float | Tensor, *, step_size: float | None = None, prox: Prox = soft_threshold) -> None:
+        super().__init__()
+        self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
+        self.step_size = check_step_size(step_size, dictionary)
+        self.encoder = Matrix(nn.Parameter((self.step_size * self.dictionary.mH).contiguous()))
+        self.threshold = scalar_parameter(check_weight(weight).expand(dictionary.shape[1]) * self.step_size, dictionary)
+        constrain(self, "threshold", Positive())
+        self.prox = prox
+
+    def _scaled_threshold(self, scale: float) -> Tensor:
+        return self.threshold if scale == 1.0 else scale * self.threshold
+
+    def check(self, data: Tensor) -> None:
+        super().check(data)
+        check_width(data, self.dictionary)
+
+    def advice(self) -> str:
+        return step_advice(self.step_size, self.dictionary)
+
+
+class GramISTA(_MatrixISTA):
     """x <- S_theta(W_e y + W_t x), W_e = mu A^H, W_t = I - mu A^H A: survey (3), the form that Gregor and LeCun unrolled (doi:10.5555/3104322.3104374).
 
     W_e y is computed once, and a step is one product with an (n, n) matrix: cheaper than ``ISTA`` when n < 2 m.
@@ -85,21 +110,12 @@ class GramISTA(Iteration):
         ValueError: a zero column, a negative weight, a step size that is not positive.
     """
 
-    dictionary: Tensor
-
     def __init__(self, dictionary: Tensor, weight: float | Tensor, *, step_size: float | None = None, prox: Prox = soft_threshold) -> None:
-        super().__init__()
-        self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
-        self.step_size = check_step_size(step_size, dictionary)
-        atoms = dictionary.shape[1]
-        encoder = self.step_size * dictionary.detach().mH
-        identity = torch.eye(atoms, dtype=dictionary.dtype, device=dictionary.device)
+        super().__init__(dictionary, weight, step_size=step_size, prox=prox)
         # `prepare` is the encoder, so that W_e y is computed once for all layers unless the encoder is untied.
-        self.encoder = self.prepare = Matrix(nn.Parameter(encoder.contiguous()))
-        self.inhibition = nn.Parameter(identity - encoder @ dictionary.detach())
-        self.threshold = scalar_parameter(torch.as_tensor(check_weight(weight)).expand(atoms) * self.step_size, dictionary)
-        constrain(self, "threshold", Positive())
-        self.prox = prox
+        self.prepare = self.encoder
+        identity = torch.eye(dictionary.shape[1], dtype=dictionary.dtype, device=dictionary.device)
+        self.inhibition = nn.Parameter(identity - self.encoder.matrix.detach() @ self.dictionary)
 
     def start(self, problem: Float[Tensor, "batch ... n"]) -> Float[Tensor, "batch ... n"]:
         """x = 0."""
@@ -107,23 +123,14 @@ class GramISTA(Iteration):
 
     def forward(self, state: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... n"], scale: float = 1.0) -> Float[Tensor, "batch ... n"]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
-        threshold = self.threshold if scale == 1.0 else scale * self.threshold
         mixed = state @ self.inhibition.T + problem if state.ndim > 2 else torch.addmm(problem, state, self.inhibition.T)  # fused where torch can
-        return self.prox(mixed, threshold)
-
-    def check(self, data: Tensor) -> None:
-        super().check(data)
-        check_width(data, self.dictionary)
-
-    def advice(self) -> str:
-        return step_advice(self.step_size, self.dictionary)
+        return self.prox(mixed, self._scaled_threshold(scale))
 
 
-class ThinISTA(Iteration):
+class ThinISTA(_MatrixISTA):
     """x <- S_theta(x + W (y - A x)), W = mu A^H: ISTA with the matrix of its gradient step freed.
 
     In the form of ``GramISTA`` its weights are coupled, W_t = I - W_e A (Chen, Liu, Wang and Yin 2018, arXiv:1808.10038; survey, section IV-E).
-
     Two products with (m, n) matrices a step: cheaper than ``GramISTA`` when n > 2 m.
 
     Parameters: ``encoder`` W (n, m), ``threshold`` theta (n,), positive, one per coefficient. A is fixed.
@@ -138,29 +145,10 @@ class ThinISTA(Iteration):
         ValueError: a zero column, a negative weight, a step size that is not positive.
     """
 
-    dictionary: Tensor
-
-    def __init__(self, dictionary: Tensor, weight: float | Tensor, *, step_size: float | None = None, prox: Prox = soft_threshold) -> None:
-        super().__init__()
-        self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
-        self.step_size = check_step_size(step_size, dictionary)
-        self.encoder = Matrix(nn.Parameter((self.step_size * dictionary.detach().mH).contiguous()))
-        self.threshold = scalar_parameter(torch.as_tensor(check_weight(weight)).expand(dictionary.shape[1]) * self.step_size, dictionary)
-        constrain(self, "threshold", Positive())
-        self.prox = prox
-
     def start(self, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, "batch ... n"]:
         """x = 0."""
         return problem.new_zeros(*problem.shape[:-1], self.dictionary.shape[1])
 
     def forward(self, state: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... m"], scale: float = 1.0) -> Float[Tensor, "batch ... n"]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
-        threshold = self.threshold if scale == 1.0 else scale * self.threshold
-        return self.prox(state + self.encoder(problem - state @ self.dictionary.T), threshold)
-
-    def check(self, data: Tensor) -> None:
-        super().check(data)
-        check_width(data, self.dictionary)
-
-    def advice(self) -> str:
-        return step_advice(self.step_size, self.dictionary)
+        return self.prox(state + self.encoder(problem - state @ self.dictionary.T), self._scaled_threshold(scale))

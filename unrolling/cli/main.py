@@ -48,10 +48,14 @@ def show(
 ) -> None:
     """What a system computes, where it was published, and every learned quantity with its classical value."""
     from unrolling.systems.catalogue import find
+    from unrolling.training.weights import read_weights
 
     found = find(system)
     name, recipe = found.recipe(task)
-    network = found.network(recipe, _task(recipe, seed, data, settings), depth)
+    # Shipped weights bring the fixed tensors (a learned dictionary, say), which takes no time.
+    path = found.weights_path(name, depth or recipe.depth, _settings(recipe.options, settings or []))
+    fixed = read_weights(path)[1] if path.is_file() and seed == 0 and data is None else None
+    network = found.network(recipe, _task(recipe, seed, data, settings, fixed), depth)
     table = network.parameter_table()
     learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if as_json:

@@ -145,19 +145,22 @@ class System:
         tying = recipe.tying(task)
         return unroll(recipe.parent(task), recipe.depth if depth is None else depth, tied=tying.tied, untied=tying.untied, gradient=gradient)
 
+    def weights_path(self, task: str, depth: int, options: Mapping[str, Any]) -> Path:
+        """Where weights for a task, a depth and options that differ from the defaults lie, if they are shipped."""
+        recipe = self.recipes[task]
+        tag = recipe.tag({**recipe.options, **options})
+        return self.home / "weights" / f"{self.name.rsplit('/', 1)[-1]}-{task}{tag and '-' + tag}-{depth}.safetensors"
+
     def shipped(self, task: str, depth: int, options: Mapping[str, Any]) -> Path:
         """The shipped weights for a task, a depth and options that differ from the defaults.
 
         Raises:
             ValueError: none are shipped for these; the message lists those that are.
         """
-        recipe = self.recipes[task]
-        changed = {key: value for key, value in options.items() if value != recipe.options[key]}
-        tag = recipe.tag({**recipe.options, **options})
-        leaf = self.name.rsplit("/", 1)[-1]
-        path = self.home / "weights" / f"{leaf}-{task}{tag and '-' + tag}-{depth}.safetensors"
+        path = self.weights_path(task, depth, options)
         if not path.is_file():
-            files = sorted(file.stem for file in path.parent.glob(f"{leaf}-*.safetensors"))
+            changed = {key: value for key, value in options.items() if value != self.recipes[task].options[key]}
+            files = sorted(file.stem for file in path.parent.glob(f"{self.name.rsplit('/', 1)[-1]}-*.safetensors"))
             settings = "".join(f", {key} {value}" for key, value in changed.items())
             raise ValueError(f"no weights are shipped for {self.name}, task {task}, {depth} layers{settings}; shipped are {', '.join(files) or 'none'}")
         return path

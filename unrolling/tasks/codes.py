@@ -66,14 +66,28 @@ class Codes(Task):
                 raise ValueError(f"the dictionary given is {tuple(self.dictionary.shape)}, and {atoms} atoms were asked for")
         else:
             self.dictionary = learn_dictionary(self._finish(raw[: min(len(raw), 20_000)]), atoms, alpha, seed)
-        self._inputs = self._finish(raw)
-        self.validation = [self._held_out("validation", held_out, 1)]
-        self.test = [self._held_out("test", held_out, 2)]
-        self.timing = self.test[0]
+        self._training = self._finish(raw)
+        self._held_out = held_out
+
+    @cached_property
+    def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Computed when first asked for, like the other converged codes."""
+        return [self._converged("validation", 1)]
+
+    @cached_property
+    def test(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return [self._converged("test", 2)]
+
+    @property
+    def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.test[0]
+
+    @property
+    def summary(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         active = float((self.test[0].target != 0).sum(1).float().mean())
-        kind = "whitened" if whiten else "zero-mean, unit-norm"
-        self.summary = (
-            f"Predict the converged lasso code ({atoms} coefficients, weight {alpha:g}, {active:.0f} non-zero on average) "
+        kind = "whitened" if self.whiten else "zero-mean, unit-norm"
+        return (
+            f"Predict the converged lasso code ({self.dictionary.shape[1]} coefficients, weight {self.alpha:g}, {active:.0f} non-zero on average) "
             f"of {kind} 10 x 10 patches of photographs that were not trained on."
         )
 
@@ -90,25 +104,25 @@ class Codes(Task):
         white = raw @ self.whitening
         return white / torch.linalg.vector_norm(white, dim=1, keepdim=True)
 
-    def _held_out(self, part: str, count: int, stream: int) -> Samples:
-        y = self._finish(self._raw(part, count, stream))
+    def _converged(self, part: str, stream: int) -> Samples:
+        y = self._finish(self._raw(part, self._held_out, stream))
         return Samples(y, converged_codes(self.dictionary, y, self.alpha, tolerance=2e-6))
 
     @cached_property
     def _targets(self) -> Tensor:
         # Looser than for the test set: the error left, below -40 dB, is far below that of any network here.
-        return converged_codes(self.dictionary, self._inputs, self.alpha, tolerance=1e-3)
+        return converged_codes(self.dictionary, self._training, self.alpha, tolerance=1e-3)
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
-        index = torch.randint(len(self._inputs), (batch,), generator=generator)
-        return Samples(self._inputs[index], self._targets[index])
+        index = torch.randint(len(self._training), (batch,), generator=generator)
+        return Samples(self._training[index], self._targets[index])
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Squared error relative to the energy of the batch's codes."""
         return (estimate - target).square().sum() / target.square().sum()
 
     def identity(self) -> dict[str, Any]:
-        content = hashlib.sha256(self._inputs.numpy().tobytes() + self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16]
+        content = hashlib.sha256(self._training.numpy().tobytes() + self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16]
         return {
             "name": self.name,
             "atoms": self.dictionary.shape[1],

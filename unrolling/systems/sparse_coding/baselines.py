@@ -1,4 +1,4 @@
-"""The classical methods that every sparse-coding system is compared with, by task."""
+"""What sparse-coding systems have in common, by task: the recipe's task and the methods that every one of them is compared with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from unrolling.algorithms import FISTA, CoordinateDescent, Decoded, GramISTA, SynthesisISTA
 from unrolling.core import Iteration
 from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
-from unrolling.systems.base import Classical, Peer
+from unrolling.systems.base import Classical, Peer, Recipe
 from unrolling.tasks.codes import SIDE, Codes
 from unrolling.tasks.photographs import BLOCK, Photographs
 from unrolling.tasks.recovery import Recovery
@@ -23,6 +23,49 @@ CODE_NOTES = (
 )
 # Weight continuation starts where all but the strongest coefficients are zero.
 FIRST_WEIGHT, RATE = 0.4, 0.9
+
+
+def photographs_recipe(**own: Any) -> Recipe:
+    """A recipe for ``Photographs``; the system brings parent, depth, tying, schedule and the generic network's budget."""
+    return Recipe(
+        task=Photographs,
+        classical=photographs,
+        peers=photograph_peers,
+        dictionary=block_dictionary,
+        decode=block_decode,
+        threads=1,
+        options={"ratio": 0.25},
+        tag=lambda options: "" if options["ratio"] == 0.25 else f"ratio{options['ratio']:g}",
+        **own,
+    )
+
+
+def codes_recipe(atoms: int, notes: tuple[str, ...] = (), **own: Any) -> Recipe:
+    """A recipe for ``Codes``."""
+    return Recipe(
+        task=Codes,
+        classical=codes,
+        peers=code_peers,
+        dictionary=lambda task: task.dictionary,
+        atoms=lambda layer: layer.encoder.matrix.detach().reshape(-1, SIDE, SIDE),
+        notes=(*notes, *CODE_NOTES),
+        options={"atoms": atoms, "alpha": 0.05, "whiten": 1, "train_patches": 100_000},
+        tag=code_tag,
+        **own,
+    )
+
+
+def recovery_recipe(**own: Any) -> Recipe:
+    """A recipe for ``Recovery``."""
+    return Recipe(
+        task=Recovery,
+        classical=recovery,
+        peers=recovery_peers,
+        dictionary=lambda task: task.dictionary,
+        options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
+        tag=recovery_tag,
+        **own,
+    )
 
 
 def recovery(task: Recovery) -> list[Classical]:
@@ -119,11 +162,6 @@ def block_decode(task: Photographs) -> Callable[[Tensor], Tensor]:
 def photograph_peers(task: Photographs) -> list[Peer]:
     """Orthogonal matching pursuit on disjoint blocks."""
     return [Peer("omp", "orthogonal matching pursuit, disjoint blocks", {"n_nonzero_coefs": 16}, 1)]
-
-
-def patch_atoms(encoder: Tensor) -> Tensor:
-    """The rows of an encoder (atoms, 100) as patches of 10 x 10."""
-    return encoder.detach().reshape(-1, SIDE, SIDE)
 
 
 def code_tag(options: Mapping[str, Any]) -> str:

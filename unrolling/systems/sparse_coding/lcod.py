@@ -6,11 +6,9 @@ from pathlib import Path
 
 from unrolling.algorithms import CoordinateDescent, Decoded
 from unrolling.operators.linear import learnable
-from unrolling.systems.base import Recipe, Reference, System, Tying
+from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
-from unrolling.tasks.codes import Codes
 from unrolling.tasks.photographs import Photographs
-from unrolling.tasks.recovery import Recovery
 from unrolling.training.stages import Schedule, Stage
 
 
@@ -46,55 +44,36 @@ SYSTEM = System(
     ),
     home=Path(__file__).parent,
     recipes={
-        "photographs": Recipe(
-            task=Photographs,
+        "photographs": baselines.photographs_recipe(
             parent=photograph_parent,
             depth=20,
             tying=lambda task: Tying(tied=("inner", "decoder")),
             schedule=lambda depth: _schedule(2000, 4),
-            classical=baselines.photographs,
             parent_name="coordinate descent, disjoint blocks",
             generic_steps=4000,
             generic_batch=16,
-            threads=1,
-            peers=baselines.photograph_peers,
-            dictionary=baselines.block_dictionary,
-            decode=baselines.block_decode,
             notes=(COST,),
-            options={"ratio": 0.25},
         ),
-        "codes": Recipe(
-            task=Codes,
+        "codes": baselines.codes_recipe(
             parent=lambda task: CoordinateDescent(task.dictionary, task.alpha),
             depth=30,
             tying=lambda task: LEARNED,
             schedule=lambda depth: _schedule(3000, 250),
-            classical=baselines.codes,
             parent_name="coordinate descent",
             generic_steps=6000,
             generic_batch=500,
-            peers=baselines.code_peers,
-            dictionary=lambda task: task.dictionary,
-            atoms=lambda layer: baselines.patch_atoms(layer.encoder.matrix),
-            notes=(COST, *baselines.CODE_NOTES),
-            options={"atoms": 100, "alpha": 0.05, "whiten": 1, "train_patches": 100_000},
-            tag=baselines.code_tag,
+            notes=(COST,),
+            atoms=100,
         ),
-        "recovery": Recipe(
-            task=Recovery,
+        "recovery": baselines.recovery_recipe(
             parent=lambda task: CoordinateDescent(task.dictionary, 0.1),
             depth=60,
             tying=lambda task: LEARNED,
             schedule=lambda depth: _schedule(2000, 128),
-            classical=baselines.recovery,
             parent_name="coordinate descent",
             generic_steps=4000,
             generic_batch=128,
-            peers=baselines.recovery_peers,
-            dictionary=lambda task: task.dictionary,
             notes=(COST,),
-            options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
-            tag=baselines.recovery_tag,
         ),
     },
 )

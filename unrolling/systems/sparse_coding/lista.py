@@ -9,11 +9,10 @@ import torch
 from unrolling.algorithms import GramISTA, SynthesisISTA, ThinISTA
 from unrolling.core import Iteration
 from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
-from unrolling.systems.base import Recipe, Reference, System, Tying
+from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.codes import Codes
 from unrolling.tasks.photographs import Photographs
-from unrolling.tasks.recovery import Recovery
 from unrolling.training.stages import Schedule, Stage
 
 ATOM_SIDE, STRIDE = 8, 4
@@ -84,20 +83,14 @@ SYSTEM = System(
     ),
     home=Path(__file__).parent,
     recipes={
-        "photographs": Recipe(
-            task=Photographs,
+        "photographs": baselines.photographs_recipe(
             parent=photograph_parent,
             depth=5,
             tying=lambda task: Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
             schedule=photograph_schedule,
-            classical=baselines.photographs,
             parent_name="ISTA",
             generic_steps=5000,
             generic_batch=16,
-            threads=1,
-            peers=baselines.photograph_peers,
-            dictionary=baselines.block_dictionary,
-            decode=baselines.block_decode,
             atoms=lambda layer: layer.dictionary.atoms(),
             notes=(
                 "ISTA and FISTA start at zero; the network starts at the code of the linear estimate, which its first row before training shows. "
@@ -105,40 +98,25 @@ SYSTEM = System(
                 "Convergence means that the last third of the iterations, two hundred at least, has moved the PSNR by less than 0.05 dB. "
                 "ISTA and FISTA pass through better pictures on their way to the minimiser of their objective than the minimiser is.",
             ),
-            options={"ratio": 0.25},
-            tag=lambda options: "" if options["ratio"] == 0.25 else f"ratio{options['ratio']:g}",
         ),
-        "codes": Recipe(
-            task=Codes,
+        "codes": baselines.codes_recipe(
             parent=codes_parent,
             depth=3,
             tying=codes_tying,
             schedule=codes_schedule,
-            classical=baselines.codes,
             parent_name="ISTA",
             generic_steps=10_000,
             generic_batch=500,
-            peers=baselines.code_peers,
-            dictionary=lambda task: task.dictionary,
-            atoms=lambda layer: baselines.patch_atoms(layer.encoder.matrix),
-            notes=baselines.CODE_NOTES,
-            options={"atoms": 400, "alpha": 0.05, "whiten": 1, "train_patches": 100_000},
-            tag=baselines.code_tag,
+            atoms=400,
         ),
-        "recovery": Recipe(
-            task=Recovery,
+        "recovery": baselines.recovery_recipe(
             parent=lambda task: GramISTA(task.dictionary, 0.1),
             depth=16,
             tying=lambda task: Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
             schedule=recovery_schedule,
-            classical=baselines.recovery,
             parent_name="ISTA",
             generic_steps=4000,
             generic_batch=128,
-            peers=baselines.recovery_peers,
-            dictionary=lambda task: task.dictionary,
-            options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
-            tag=baselines.recovery_tag,
         ),
     },
 )

@@ -1,0 +1,391 @@
+"""Intervals, times, baselines and the comparison."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from tiny import moved, recovery, system
+
+from unrolling import solve
+from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
+from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp
+from unrolling.evaluation.classical import run_classical, steps_of, trace
+from unrolling.evaluation.compare import compare
+from unrolling.evaluation.comparison import ROLES
+from unrolling.evaluation.measure import Contender, environment, estimates_of, evaluate, first, interval, pieces_of, time_all
+from unrolling.networks.mlp import MLP, hidden_width
+from unrolling.systems.base import Classical
+from unrolling.tasks.base import NMSE, PSNR, Samples, Task
+
+# Intervals
+
+
+def _draws(count, seed, groups=1):
+    """Errors and energies, exponential with means 0.1 and 1: the ratio of sums is -10 dB in the long run."""
+    rng = np.random.default_rng(seed)
+    rows = [np.column_stack([rng.exponential(0.1, count), rng.exponential(1, count), np.full(count, group)]) for group in range(groups)]
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    found = [interval(NMSE, _draws(120, seed), seed) for seed in range(50)]
+    covered = sum(i.low <= -10 <= i.high for i in found)
+    assert covered >= 43
+    # And is no wider than it must be: two standard deviations of the estimate to both sides.
+    spread = np.std([i.mean for i in found])
+    assert np.mean([i.high - i.low for i in found]) == pytest.approx(3.92 * spread, rel=0.25)
+
+
+def test_the_interval_is_the_same_each_time_and_holds_the_value():
+    pieces = _draws(60, 0)
+    assert interval(NMSE, pieces, 4) == interval(NMSE, pieces, 4)
+    assert interval(NMSE, pieces, 4) != interval(NMSE, pieces, 5)
+    found = interval(PSNR, pieces, 0)
+    assert found.low < found.mean == PSNR.value(pieces) < found.high
+
+
+def test_four_times_the_samples_halve_the_interval():
+    few, many = (np.mean([i.high - i.low for i in (interval(NMSE, _draws(count, seed)) for seed in range(8))]) for count in (100, 400))
+    assert few / many == pytest.approx(2, rel=0.2)
+
+
+def test_groups_are_resampled_each_for_itself():
+    """Two photographs that differ by 20 dB, each with tiles that agree: nothing is uncertain."""
+    pieces = torch.cat([torch.tensor([[0.1, 1.0, 0.0]]).repeat(10, 1), torch.tensor([[0.001, 1.0, 1.0]]).repeat(10, 1)])
+    found = interval(NMSE, pieces)
+    assert (found.low, found.mean, found.high) == pytest.approx((-20, -20, -20))
+
+
+# Times
+
+
+class Clock:
+    """Time that only the methods under test let pass."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.calls = 100.0, []
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+    def method(self, name, seconds, **options):
+        """Takes ``seconds`` of the number of samples and of the earlier calls with as many."""
+        earlier = {}
+
+        def run(data):
+            size = len(data)
+            earlier[size] = earlier.get(size, 0) + 1
+            self.calls.append((name, size))
+            self.now += seconds(size, earlier[size])
+            return data
+
+        return Contender(name, "peer", run, **options)
+
+
+def test_all_methods_take_turns_in_every_round(monkeypatch):
+    clock = Clock(monkeypatch)
+    methods = [clock.method(name, lambda size, call: 1e-3 * size) for name in "abc"]
+    time_all(methods, Samples(torch.zeros(10, 2), torch.zeros(10, 2)), rounds=4)
+    turns = [name for i, (name, _) in enumerate(clock.calls) if i == 0 or clock.calls[i - 1][0] != name]
+    assert turns == list("abc") * (len(turns) // 3)
+    assert len(turns) // 3 in (4, 5)  # a warm-up may come first
+    assert [clock.calls.count((name, 10)) for name in "abc"] == [clock.calls.count(("a", 10))] * 3
+    assert clock.calls.count(("a", 10)) >= 4
+
+
+def test_times_are_medians_per_sample(monkeypatch):
+    clock = Clock(monkeypatch)
+    # One call in five is interrupted for a second.
+    hiccups = clock.method("a", lambda size, call: 0.002 + 0.001 * size + (call % 5 == 3))
+    slow = clock.method("b", lambda size, call: 0.5 * size)
+    times = time_all([hiccups, slow], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=9, budget=1e9)
+    assert [t.batch_size for t in times] == [8, 8]
+    assert (times[0].batch, times[0].single) == pytest.approx((0.010 / 8, 0.003))
+    assert (times[1].batch, times[1].single) == pytest.approx((0.5, 0.5))
+
+
+def test_a_method_that_takes_few_samples_is_timed_on_those_and_a_part_stands_for_a_long_run(monkeypatch):
+    clock = Clock(monkeypatch)
+    few = clock.method("a", lambda size, call: 0.01 * size, limit=3)
+    part = clock.method("part", lambda size, call: 0.01 * size)
+    long = Contender("b", "classical", lambda data: pytest.fail("the whole run was timed"), timed=part.run, scale=7.0)
+    times = time_all([few, long], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=3)
+    assert max(size for name, size in clock.calls if name == "a") == 3
+    assert times[0].batch_size == 3
+    assert (times[0].batch, times[1].batch, times[1].single) == pytest.approx((0.01, 0.07, 0.07))
+
+
+def test_no_round_starts_after_the_budget_but_one_is_always_made(monkeypatch):
+    clock = Clock(monkeypatch)
+    method = clock.method("a", lambda size, call: 100.0)
+    times = time_all([method], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=50, budget=1.0)
+    assert clock.calls.count(("a", 8)) <= 2
+    assert times[0].single == pytest.approx(100)
+
+
+def test_the_environment_names_versions_and_no_person(monkeypatch):
+    found = environment(3)
+    assert found["torch"] == str(torch.__version__)
+    assert (found["seed"], found["threads"]) == (3, torch.get_num_threads())
+    import getpass
+    import socket
+
+    assert socket.gethostname() not in json.dumps(found)
+    assert getpass.getuser() not in json.dumps(found).split()
+
+
+# Measuring methods
+
+
+def test_estimates_of_a_part_are_scored_against_that_part():
+    task = recovery()
+    run = steps_of(GramISTA(task.dictionary, 0.1), 4)
+    whole, part = estimates_of(run, task.test), estimates_of(run, task.test, 5)
+    assert len(part[0]) == 5
+    torch.testing.assert_close(part[0], whole[0][:5])
+    torch.testing.assert_close(pieces_of(task, task.test, part), pieces_of(task, task.test, whole)[:5])
+    assert first(task.test[0], 5).data.shape == (5, 8)
+
+
+@pytest.mark.parametrize("make", [lambda d: GramISTA(d, 0.05), lambda d: FISTA(GramISTA(d, 0.05)), lambda d: CoordinateDescent(d, 0.05)])
+def test_trace_counts_the_iterations_that_a_loop_counts(make):
+    task = recovery(held_out=30)
+    iteration = make(task.dictionary)
+    (y, x), values = task.test[0], []
+    with torch.no_grad():
+        problem = iteration.prepare(y)
+        state = iteration.start(problem)
+        for _ in range(60):
+            state = iteration(state, problem)
+            values.append(NMSE.value(task.pieces(iteration.estimate(state), x)))
+    run = trace(iteration, task, task.test, 60)
+    assert run.steps == list(range(1, 61))
+    assert run.values == values
+    for goal in (values[2], values[10] + 1e-6, values[40]):
+        by_hand = next(k for k, value in enumerate(values, 1) if value <= goal)
+        assert run.first(lambda value, goal=goal: value <= goal) == by_hand
+        assert trace(iteration, task, task.test, 60, lambda value, goal=goal: value <= goal).steps[-1] == by_hand
+    assert run.first(lambda value: value < min(values) - 1) is None
+
+
+def test_a_long_run_is_looked_at_every_hundredth_part_and_ends_when_it_has_settled():
+    task = recovery(held_out=10)
+    run = trace(FISTA(GramISTA(task.dictionary, 0.1)), task, task.test, 5000)
+    assert run.settled
+    assert run.steps[-1] < 5000
+    assert all(after - before <= max(1, before / 100) for before, after in zip(run.steps, run.steps[1:], strict=False))
+    exact = solve(FISTA(GramISTA(task.dictionary, 0.1)), task.test[0].data, tolerance=1e-6, max_iterations=20_000).estimate
+    assert run.values[-1] == pytest.approx(NMSE.value(task.pieces(exact, task.test[0].target)), abs=0.1)
+
+
+def test_a_method_is_run_until_it_matches_or_said_never_to():
+    task = recovery(held_out=40)
+    method = Classical("ISTA", lambda w: GramISTA(task.dictionary, w), (0.003, 0.03, 0.3), 400)
+    values = {w: trace(method.make(w), task, task.test, 400) for w in method.weights}
+    best = min(run.values[-1] for run in values.values())
+    rows, curves = run_classical(method, task, best + 1, best + 1, 7)
+    assert [row.role for row in rows] == ["parent", "parent"]
+    assert rows[0].iterations == 7
+    reached = rows[1].iterations
+    assert "until it matches" in rows[1].name
+    assert NMSE.value(evaluate(rows[1].run, task, task.test)) <= best + 1
+    assert reached == min(run.first(lambda value: value <= best + 1) or 10**9 for run in values.values())
+    assert curves[0].quality[-1] <= best + 1
+    rows, _ = run_classical(method, task, best - 20, best - 20, None)
+    assert [row.role for row in rows] == ["classical"]
+    assert "until it matches" not in rows[0].name
+    assert "never reaches" in rows[0].note
+
+
+# Baselines
+
+
+class Gaussian(Task):
+    """y = H x + b + e, everything Gaussian; the training data are a pool that is given out in order, and so is the validation set."""
+
+    name, metric = "gaussian", NMSE
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.mixing = rng.normal(size=(6, 9))
+        self.operator, self.mean, self.noise = rng.normal(size=(4, 6)), rng.normal(size=6), 0.3
+        self.pool = self.sample(2048, 1)
+        self.validation, self.test = [self.pool], [self.sample(20_000, 2)]
+        self.given = 0
+
+    def sample(self, count, seed):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(count, 9)) @ self.mixing.T + self.mean
+        y = x @ self.operator.T + 0.5 + self.noise * rng.normal(size=(count, 4))
+        return Samples(torch.from_numpy(y).float(), torch.from_numpy(x).float())
+
+    def draw(self, batch, generator):
+        start, self.given = self.given, self.given + batch
+        return Samples(self.pool.data[start : start + batch], self.pool.target[start : start + batch])
+
+
+@pytest.fixture(scope="module")
+def linear():
+    task = Gaussian()
+    return task, linear_mmse(task, rows=2048)
+
+
+def test_the_linear_estimate_is_the_least_squares_solution(linear):
+    task, contender = linear
+    y, x = (t.double().numpy() for t in task.pool)
+    solution, *_ = np.linalg.lstsq(np.column_stack([y, np.ones(len(y))]), x, rcond=None)
+    new = task.test[0].data
+    wanted = np.column_stack([new.double().numpy(), np.ones(len(new))]) @ solution
+    np.testing.assert_allclose(contender.run(new).numpy(), wanted, atol=2e-4 * np.abs(wanted).max())
+    assert contender.parameters == solution.size
+
+
+def test_no_affine_estimate_has_a_smaller_error_than_the_linear_one(linear):
+    task, contender = linear
+    y, x = task.pool
+    best = (contender.run(y) - x).square().sum().item()
+    generator = torch.Generator().manual_seed(0)
+    for size in (1e-2, 0.1):
+        for _ in range(10):
+            change = size * torch.randn(5, 6, generator=generator)
+            assert (contender.run(y) + y @ change[:4] + change[4] - x).square().sum().item() > best
+
+
+def test_the_linear_estimate_reaches_the_posterior_mean_of_the_gaussian(linear):
+    task, contender = linear
+    covariance = task.mixing @ task.mixing.T
+    gain = covariance @ task.operator.T @ np.linalg.inv(task.operator @ covariance @ task.operator.T + task.noise**2 * np.eye(4))
+    y, x = task.test[0]
+    exact = task.mean + (y.double().numpy() - task.mean @ task.operator.T - 0.5) @ gain.T
+    bound = NMSE.value(task.pieces(torch.from_numpy(exact).float(), x))
+    found = NMSE.value(task.pieces(contender.run(y), x))
+    assert bound - 1e-6 < found < bound + 0.1
+    assert bound < NMSE.value(task.pieces(torch.from_numpy(task.mean).float().expand_as(x), x)) - 1
+
+
+@pytest.mark.parametrize("parameters", [1, 500, 4321, 50_000])
+@pytest.mark.parametrize(("inputs", "outputs", "layers"), [(8, 16, 2), (100, 3, 1), (5, 5, 3)])
+def test_the_width_brings_the_mlp_closest_to_a_number_of_parameters(parameters, inputs, outputs, layers):
+    def count(width):
+        return sum(p.numel() for p in MLP(inputs, width, outputs, layers).parameters())
+
+    width = hidden_width(parameters, inputs, outputs, layers)
+    assert width >= 1
+    gap = abs(count(width) - parameters)
+    assert all(gap <= abs(count(other) - parameters) for other in (width - 1, width + 1) if other >= 1)
+
+
+def test_the_generic_network_learns_and_has_about_as_many_parameters():
+    task = recovery(held_out=60)
+    contender = train_mlp(task, 3000, 300, 64)
+    assert contender.parameters == pytest.approx(3000, rel=0.03)
+    assert NMSE.value(evaluate(contender.run, task, task.test)) < -0.5
+
+
+@pytest.mark.parametrize(("algorithm", "tolerance"), [("lasso_lars", 1e-4), ("lasso_cd", 3e-2)])
+def test_scikit_learn_solves_our_lasso(algorithm, tolerance):
+    """More measurements than unknowns, so that the solution is unique; coordinate descent stops on a duality gap of its own."""
+    task = recovery(m=24, n=16)
+    y = task.test[0].data
+    ours = solve(FISTA(GramISTA(task.dictionary.double(), 0.05)), y.double(), tolerance=1e-10, max_iterations=50_000).estimate.float()
+    peer = scikit_learn(task, task.dictionary, algorithm, lambda codes: codes, limit=8, label="lasso", alpha=0.05, max_iter=5000)
+    assert (peer.role, peer.limit) == ("peer", 8)
+    assert (peer.run(y) - ours).abs().max().item() < tolerance * ours.abs().max().item()
+    assert 0 < (ours != 0).double().mean() < 1
+
+
+# The comparison
+
+
+@pytest.fixture(scope="module")
+def trained():
+    chosen = system()
+    recipe = chosen.recipes["recovery"]
+    task = recipe.task(m=20, n=40)
+    net = moved(chosen.network(recipe, task, 3), size=1e-3)
+    return chosen, recipe, task, net
+
+
+@pytest.fixture(scope="module")
+def comparison(trained):
+    chosen, recipe, task, net = trained
+    return compare(chosen, "recovery", recipe, task, net, seed=1, note="a note", quiet=True)
+
+
+def test_the_json_has_the_shape_that_it_keeps(comparison):
+    found = json.loads(json.dumps(comparison.to_json()), parse_constant=pytest.fail)
+    assert found["schema"] == 1
+    assert found["system"] == "sparse_coding/lista"
+    assert found["metric"] == {"name": "NMSE", "unit": "dB", "better": "lower"}
+    assert {"schema", "system", "metric", "rows", "environment"} <= found.keys()
+    for row in found["rows"]:
+        assert {"name", "role", "quality", "iterations", "parameters", "seconds", "note"} <= row.keys()
+        assert row["role"] in ("network", "initial", "parent", "classical", "peer", "generic")
+        assert row["quality"].keys() == {"mean", "low", "high"}
+        assert row["quality"]["low"] <= row["quality"]["mean"] <= row["quality"]["high"]
+        assert row["seconds"].keys() == {"batch", "batch_size", "single"}
+        assert row["seconds"]["batch"] > 0 < row["seconds"]["single"]
+        assert row["iterations"] is None or row["iterations"] >= 1
+        assert row["parameters"] is None or row["parameters"] >= 0
+    assert len({row["name"] for row in found["rows"]}) == len(found["rows"])
+
+
+def test_every_role_has_a_row(comparison):
+    roles = [row["role"] for row in comparison.to_json()["rows"]]
+    assert set(roles) == set(ROLES)
+    assert (roles.count("network"), roles.count("initial"), roles.count("generic")) == (1, 1, 2)
+
+
+def test_the_untrained_network_has_the_parents_error_to_the_bit(comparison):
+    rows = {row.name: row for row in comparison.rows}
+    assert rows["ISTA, as many iterations"].quality == comparison.row("initial").quality
+    assert rows["ISTA, as many iterations"].iterations == 3
+    assert comparison.row("network").quality != comparison.row("initial").quality
+
+
+def test_the_networks_row_says_what_was_measured(comparison, trained):
+    _, _, task, net = trained
+    row = comparison.row("network")
+    assert row.quality.mean == NMSE.value(evaluate(net, task, task.test))
+    assert (row.iterations, row.parameters, row.note) == (3, 20 * 40 + 40 * 40 + 3 * 40, "a note")
+    curve = comparison.curves[0]
+    assert curve.role == "network"
+    assert curve.iterations == [1, 2, 3]
+    assert curve.quality[-1] == row.quality.mean
+    assert all(math.isfinite(c.seconds) and c.seconds > 0 for c in comparison.curves if c.seconds is not None)
+    assert comparison.curves[0].seconds == pytest.approx(row.seconds.batch / 3)
+
+
+def test_the_learned_quantities_are_beside_their_classical_values(comparison, trained):
+    _, _, task, _ = trained
+    found = {p.name: p for p in comparison.parameters}
+    assert found.keys() == {"encoder.matrix", "inhibition", "threshold"}
+    assert found["threshold"].layers == [0, 1, 2]
+    assert found["encoder.matrix"].layers == [None]
+    np.testing.assert_array_equal(found["encoder.matrix"].classical, GramISTA(task.dictionary, 0.1).encoder.matrix.detach().numpy())
+
+
+def test_the_same_seed_gives_the_same_figures_to_the_bit(comparison, trained):
+    chosen, recipe, task, net = trained
+    again = compare(chosen, "recovery", recipe, task, net, seed=1, quiet=True)
+
+    def figures(c):
+        return [(row.name, row.role, row.quality, row.iterations, row.parameters) for row in c.rows], [(k.name, k.iterations, k.quality) for k in c.curves]
+
+    assert figures(again) == figures(comparison)
+
+
+def test_the_headline_speaks_of_the_best_classical_method(comparison):
+    assert comparison.headline.startswith(f"LISTA reaches {comparison.row('network').quality.mean:.2f} dB NMSE in 3 layers")
+    assert "linear estimate" in comparison.headline
+
+
+def test_a_role_that_no_row_has_is_named(comparison):
+    with pytest.raises(KeyError, match="winner"):
+        comparison.row("winner")
+
+
+def test_a_comparison_leaves_the_network_as_it_was(trained, comparison):
+    *_, net = trained
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), moved(trained[0].network(trained[1], trained[2], 3), size=1e-3).parameters(), strict=True))

@@ -1,0 +1,90 @@
+"""What `import unrolling` brings in, and the README's examples."""
+
+import ast
+import re
+import subprocess
+import sys
+import tokenize
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+
+import unrolling
+
+HEAVY = ("lightning_fabric", "torchmetrics", "safetensors", "typer", "rich", "matplotlib", "jinja2", "skimage", "sklearn", "scipy")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def imported(statement):
+    """Names of all modules in a fresh interpreter after a statement."""
+    code = f"import sys, torch; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_package_brings_in_torch_and_nothing_heavier():
+    found = imported("import unrolling")
+    assert {"unrolling.core.unroll", "unrolling.prox.thresholds"} <= found
+    assert not {name.split(".")[0] for name in found} & set(HEAVY)
+    # Nor the floors above the engine and its operators.
+    floors = {name.split(".")[1] for name in found if name.startswith("unrolling.")}
+    assert floors <= {"core", "operators", "prox"}
+
+
+def test_the_catalogue_brings_in_no_library_for_measuring_drawing_or_images():
+    """`unroll list` should not wait for what it does not use."""
+    found = imported("from unrolling.systems.catalogue import catalogue; catalogue()")
+    assert not {name.split(".")[0] for name in found} & set(HEAVY)
+
+
+def test_all_public_names_are_there_and_documented():
+    for name in unrolling.__all__:
+        assert getattr(unrolling, name).__doc__, name
+    assert list(unrolling.__all__) == sorted(set(unrolling.__all__))
+
+
+@pytest.mark.skipif(not BLOCKS, reason="README.md has no python blocks yet")
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = {"__name__": "readme"}
+    for number, block in enumerate(BLOCKS):
+        exec(compile(block, f"README.md, python block {number + 1}", "exec"), names)
+    classes = [c for c in names.values() if isinstance(c, type) and issubclass(c, unrolling.Iteration) and c.__module__ == "readme"]
+    assert classes
+    # The classical run and the network of the example are what the text says they are.
+    ista, lista, y = names["ista"], names["lista"], names["y"]
+    state = ista.start(y)
+    for _ in range(len(lista)):
+        state = ista(state, y)
+    assert torch.equal(lista(y), state)
+
+
+@pytest.mark.skipif(not BLOCKS, reason="README.md has no python blocks yet")
+def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
+    classes = [
+        (block, node)
+        for block in BLOCKS
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ClassDef) and "Iteration" in map(ast.unparse, node.bases)
+    ]
+    assert classes
+    for block, node in classes:
+        lines = "\n".join(block.splitlines()[node.lineno - 1 : node.end_lineno]) + "\n"
+        skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+        code = {
+            line
+            for token in tokenize.generate_tokens(StringIO(lines).readline)
+            if token.type not in skipped
+            for line in range(token.start[0], token.end[0] + 1)
+        }
+        assert len(code) <= 12, f"{node.name} has {len(code)} lines"
+
+
+def test_the_files_that_the_readme_points_to_are_there():
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", README) if "://" not in target and not target.startswith("#")]
+    for target in targets:
+        assert (ROOT / target.split("#")[0]).exists(), target

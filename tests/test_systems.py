@@ -1,0 +1,270 @@
+"""The catalogue, and every shipped recipe on a small version of its task."""
+
+import inspect
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import pytest
+import torch
+from iterations import unit_dictionary
+from tiny import moved, write_pictures
+
+from unrolling import testing
+from unrolling.algorithms import ThinISTA
+from unrolling.core import Unrolled
+from unrolling.evaluation.baselines import scikit_learn
+from unrolling.operators import BlockSensing
+from unrolling.systems import catalogue as module
+from unrolling.systems.catalogue import catalogue, find
+from unrolling.tasks.codes import Codes
+from unrolling.tasks.photographs import Photographs
+from unrolling.tasks.recovery import Recovery
+from unrolling.training.fit import check_schedule
+from unrolling.training.weights import load_weights, read_weights
+
+RECIPES = [(name, task) for name, system in catalogue().items() for task in system.recipes]
+DEPTH = 4
+
+
+@cache
+def small(name):
+    """A task small enough to test on; codes-100 has as many atoms as pixels."""
+    if name == "recovery":
+        return Recovery(m=10, n=20, held_out=24)
+    with TemporaryDirectory() as folder:
+        pictures = write_pictures(Path(folder))
+        if name == "photographs":
+            return Photographs(data=pictures)
+        atoms = 100 if name == "codes-100" else 130
+        dictionary = unit_dictionary(100, atoms, dtype=torch.float32)
+        return Codes(atoms=atoms, train_patches=600, held_out=20, data=pictures, fixed={"dictionary": dictionary})
+
+
+TASKS = [(system, recipe, task) for system, recipe in RECIPES for task in ([recipe, "codes-100"] if recipe == "codes" else [recipe])]
+
+
+# The catalogue
+
+
+def test_the_catalogue_holds_the_systems_under_their_paths():
+    assert {"sparse_coding/lista", "sparse_coding/lcod"} <= set(catalogue())
+    for name, system in catalogue().items():
+        assert system.name == name
+        assert (system.home / f"{name.rsplit('/', 1)[-1]}.py").is_file()
+        assert system.home.name == name.split("/", 1)[0]
+
+
+@pytest.mark.parametrize("name", ["sparse_coding/lista", "sparse-coding/lista", "sparse-coding/LISTA", "/sparse_coding/lista/", "Sparse_Coding/Lista"])
+def test_a_name_may_be_written_with_either_dash(name):
+    assert find(name).name == "sparse_coding/lista"
+
+
+@pytest.mark.parametrize("name", ["sparse_coding/listta", "lista", "sparse_coding/Lists"])
+def test_an_unknown_name_gets_the_nearest(name):
+    with pytest.raises(ValueError, match=f"no system '{name}'; did you mean sparse_coding/lista. There are .*sparse_coding/lcod") as caught:
+        find(name)
+    assert "sparse_coding/lista" in str(caught.value)
+
+
+def test_a_name_like_no_other_gets_the_list():
+    with pytest.raises(ValueError, match=r"no system 'xyz'; There are sparse_coding/lcod, sparse_coding/lista"):
+        find("xyz")
+
+
+def test_a_system_of_another_package_is_found_through_its_entry_point(monkeypatch):
+    theirs = replace(find("sparse_coding/lista"), name="their_field/their-net")
+    monkeypatch.setattr(module, "entry_points", lambda group: [SimpleNamespace(load=lambda: theirs)] if group == "unrolling.systems" else [])
+    catalogue.cache_clear()
+    try:
+        assert find("their-field/their_net") is theirs
+        assert "sparse_coding/lista" in catalogue()
+        assert list(catalogue()) == sorted(catalogue())
+    finally:
+        catalogue.cache_clear()
+
+
+def test_an_unknown_task_is_refused_with_the_list():
+    with pytest.raises(ValueError, match="sparse_coding/lista has no task 'denoising'; it has photographs, codes, recovery"):
+        find("sparse_coding/lista").recipe("denoising")
+
+
+def test_the_first_task_is_the_default():
+    assert find("sparse_coding/lista").recipe(None)[0] == "photographs"
+
+
+# Every recipe
+
+
+@pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
+def test_the_untrained_network_is_its_parent_to_the_bit(system, recipe, task):
+    found, data = find(system), small(task)
+    parent = found.recipes[recipe].parent(data)
+    net = found.network(found.recipes[recipe], data, DEPTH)
+    y = data.test[0].data
+    problem = parent.prepare(y)
+    state = parent.start(problem)
+    for _ in range(DEPTH):
+        state = parent(state, problem)
+    assert torch.equal(net(y), parent.estimate(state))
+    assert net(y).shape == data.test[0].target.shape
+
+
+@pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
+@pytest.mark.parametrize("check", ["parent_equality", "prepare_once", "purity", "aliasing", "saving", "training", "batch_independence"])
+def test_the_parent_is_a_sound_iteration(check, system, recipe, task):
+    data = small(task)
+    getattr(testing, f"check_{check}")(find(system).recipes[recipe].parent(data), data.draw(3, torch.Generator().manual_seed(0)).data)
+
+
+@pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
+def test_what_is_said_to_be_learned_gets_a_gradient_and_nothing_else(system, recipe, task):
+    found, data = find(system), small(task)
+    net = moved(found.network(found.recipes[recipe], data, DEPTH), size=1e-3)
+    batch = data.draw(4, torch.Generator().manual_seed(0))
+    data.loss(net(batch.data), batch.target).backward()
+    learned = dict(net.named_learned())
+    tying = found.recipes[recipe].tying(data)
+    for name in (*tying.tied, *tying.untied):
+        assert any(full == name or full.startswith(name + ".") for full in learned), name
+    assert all(p.grad is not None for p in net.parameters() if p.requires_grad)
+    assert sum(bool(p.grad.abs().sum() > 0) for p in net.parameters() if p.requires_grad) > 0.7 * len(net.named_learned())
+
+
+@pytest.mark.parametrize(("system", "recipe"), RECIPES)
+@pytest.mark.parametrize("depth", [1, 3, None])
+def test_the_schedule_fits_the_network(depth, system, recipe):
+    found = find(system)
+    chosen = found.recipes[recipe]
+    check_schedule(found.network(chosen, small(recipe), depth), chosen.schedule(depth or chosen.depth))
+
+
+@pytest.mark.parametrize(("system", "recipe"), RECIPES)
+def test_the_options_are_the_tasks_with_their_types(system, recipe):
+    chosen = find(system).recipes[recipe]
+    known = inspect.signature(chosen.task).parameters
+    assert {"seed", "data", "fixed"} <= set(known)
+    for name, default in chosen.options.items():
+        assert isinstance(known[name].default, type(default)), name
+    assert chosen.tag(chosen.options) == chosen.tag(dict(chosen.options))
+
+
+@pytest.mark.parametrize(("system", "recipe"), RECIPES)
+def test_the_classical_methods_and_peers_solve_the_same_task(system, recipe):
+    chosen, data = find(system).recipes[recipe], small(recipe)
+    methods = chosen.classical(data)
+    assert [method.name for method in methods].count(chosen.parent_name) == 1
+    target = data.test[0].target
+    for method in methods:
+        for weight in (method.weights[0], method.weights[-1]):
+            iteration = method.make(weight)
+            problem = iteration.prepare(data.test[0].data)
+            state = iteration.start(problem)
+            for _ in range(3):
+                state = iteration(state, problem)
+            assert iteration.estimate(state).shape == target.shape, method.name
+    for peer in chosen.peers(data):
+        contender = scikit_learn(data, chosen.dictionary(data), peer.algorithm, chosen.decode(data), limit=peer.limit, label=peer.label, **peer.options)
+        estimate = contender.run(data.test[0].data)
+        assert estimate.shape == target.shape
+        error = data.metric.value(data.pieces(estimate, target))
+        assert (error < 0) if data.metric.better == "lower" else (error > 5), peer.label
+
+
+@pytest.mark.parametrize(("system", "recipe"), [pair for pair in RECIPES if find(pair[0]).recipes[pair[1]].atoms is not None])
+def test_the_atoms_are_square_pictures(system, recipe):
+    found, data = find(system), small(recipe)
+    net = found.network(found.recipes[recipe], data, 2)
+    for layer in (net.parent, net.layers[-1]):
+        atoms = found.recipes[recipe].atoms(layer)
+        assert atoms.ndim == 3
+        assert atoms.shape[1] == atoms.shape[2]
+        assert not atoms.requires_grad
+
+
+# LISTA by its numbers
+
+
+@pytest.mark.parametrize(("m", "n", "depth"), [(10, 20, 1), (7, 9, 5), (12, 30, 16)])
+def test_lista_with_shared_matrices_learns_mn_plus_nn_plus_tn_numbers(m, n, depth):
+    lista = find("sparse_coding/lista")
+    net = lista.network(lista.recipes["recovery"], Recovery(m=m, n=n, held_out=2), depth)
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == m * n + n * n + depth * n
+
+
+@pytest.mark.parametrize(("task", "atoms"), [("codes", 130), ("codes-100", 100)])
+def test_lista_for_codes_learns_everything_layer_by_layer(task, atoms):
+    """W_e and thresholds; in the form that is not coupled, W_t too."""
+    lista = find("sparse_coding/lista")
+    net = lista.network(lista.recipes["codes"], small(task), 3)
+    coupled = isinstance(net.parent, ThinISTA)
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 3 * (atoms * 100 + atoms + (0 if coupled else atoms * atoms))
+
+
+def test_more_layers_of_the_recovery_parent_come_nearer_to_the_target():
+    lista, data = find("sparse_coding/lista"), small("recovery")
+    y, x = data.test[0]
+    errors = [data.metric.value(data.pieces(lista.network(lista.recipes["recovery"], data, depth)(y).detach(), x)) for depth in (1, 10, 100)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+# Shipped weights
+
+
+WEIGHTS = sorted(path for system in catalogue().values() for path in (system.home / "weights").glob(f"{system.name.rsplit('/', 1)[-1]}-*.safetensors"))
+
+
+def around(card, fixed):
+    """What a recipe's parent asks of its task, from a weights file alone; None when the file has too little for that."""
+    if "sensing.matrix" in fixed:
+        matrix = fixed["sensing.matrix"]
+        return SimpleNamespace(sensing=BlockSensing(matrix), linear_gain=lambda: torch.zeros(256, matrix.shape[0]))
+    return SimpleNamespace(dictionary=fixed["dictionary"], alpha=card["task"].get("alpha"))
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_shipped_weights_load_into_the_network_that_their_card_describes(path):
+    learned, fixed, card = read_weights(path)
+    system = find(card["system"])
+    recipe = system.recipes[card["task"]["name"]]
+    net = system.network(recipe, around(card, fixed), card["depth"])
+    load_weights(net, path, system=system.name)
+    assert isinstance(net, Unrolled)
+    assert all(torch.equal(value, learned[name]) for name, value in net.learned().items())
+    assert any(not torch.equal(row.value, row.classical.expand_as(row.value)) for row in net.parameter_table())
+    for name in ("schedule", "seed", "metric", "environment", "command", "licence"):
+        assert card[name] or name == "seed", name
+    assert card["metric"]["low"] <= card["metric"]["mean"] <= card["metric"]["high"]
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_shipped_weights_are_found_by_the_options_in_their_card(path):
+    _, _, card = read_weights(path)
+    system = find(card["system"])
+    recipe = system.recipes[card["task"]["name"]]
+    options = {key: type(default)(card["task"][key]) for key, default in recipe.options.items() if key in card["task"]}
+    if "measurements" in card["task"]:
+        options["ratio"] = card["task"]["measurements"] / 256
+    assert system.shipped(card["task"]["name"], card["depth"], options) == path
+
+
+def test_weights_that_are_not_shipped_are_refused_with_those_that_are(tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "lista-codes-400-3.safetensors").touch()
+    lista = replace(find("sparse_coding/lista"), home=tmp_path)
+    assert lista.shipped("codes", 3, {}) == tmp_path / "weights" / "lista-codes-400-3.safetensors"
+    with pytest.raises(ValueError, match="no weights are shipped for sparse_coding/lista, task codes, 4 layers; shipped are lista-codes-400-3"):
+        lista.shipped("codes", 4, {})
+    with pytest.raises(ValueError, match="3 layers, atoms 100; shipped are lista-codes-400-3"):
+        lista.shipped("codes", 3, {"atoms": 100})
+    with pytest.raises(ValueError, match=r"3 layers, alpha 0\.1; shipped"):
+        lista.shipped("codes", 3, {"alpha": 0.1, "atoms": 400})
+
+
+def test_a_depth_of_none_is_the_recipes_and_a_depth_of_nought_is_refused():
+    lista, data = find("sparse_coding/lista"), small("recovery")
+    assert len(lista.network(lista.recipes["recovery"], data)) == lista.recipes["recovery"].depth
+    with pytest.raises(ValueError, match="depth is 0"):
+        lista.network(lista.recipes["recovery"], data, 0)
