@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import bug, same, system
+from tiny import bug, same, system, write_pictures
 
 from unrolling.cli.main import main
 from unrolling.systems import catalogue as catalogue_module
@@ -193,11 +193,14 @@ def test_pretrained_takes_the_shipped_weights(unroll, monkeypatch, tmp_path):
     refused(unroll("compare", LISTA, *TINY, "--pretrained", "--set", "probability=0.2", "--out", tmp_path / "c"), "no weights are shipped", "probability 0.2")
 
 
-@bug("LCoD's weights hold no dictionary, and the task is built around the one in the file: KeyError")
-def test_weights_of_lcod_are_taken_back_too(unroll, tmp_path, monkeypatch):
-    assert unroll("train", "sparse_coding/lcod", *TINY, "--steps", 3, "--out", tmp_path / "a")[0] == 0
+@bug("LCoD holds no fixed tensors, and the tasks are built around those in the file: KeyError")
+@pytest.mark.parametrize("task", ["recovery", "photographs"])
+def test_weights_of_lcod_are_taken_back_too(task, unroll, tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    own = TINY if task == "recovery" else ("--task", "photographs", "--depth", "3", "--data", write_pictures(tmp_path / "pictures"))
+    assert unroll("train", "sparse_coding/lcod", *own, "--steps", 3, "--out", tmp_path / "a")[0] == 0
     monkeypatch.setattr("unrolling.evaluation.compare.compare", lambda *arguments, **options: sys.exit(17))
-    status, _, errors = unroll("compare", "sparse_coding/lcod", *TINY, "--weights", tmp_path / "a" / "weights.safetensors", "--out", tmp_path / "b")
+    status, _, errors = unroll("compare", "sparse_coding/lcod", *own, "--weights", tmp_path / "a" / "weights.safetensors", "--out", tmp_path / "b")
     assert status == 17, errors
 
 
