@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from iterations import unit_dictionary
-from tiny import ALL, bits, bug, moved, network, recovery, same
+from tiny import ALL, bits, moved, network, recovery, same
 from torch import nn
 
 from unrolling import Iteration, Matrix, Positive, UnitNorm, constrain, soft_threshold, unroll
@@ -211,7 +211,6 @@ def test_a_newer_format_is_refused(tmp_path):
     _refused(network(task), path, f"has format {FORMAT + 1}, and this version of unrolling reads up to {FORMAT}: update unrolling")
 
 
-@bug("read_weights takes any JSON for a card, and any format for a number")
 @pytest.mark.parametrize("record", [[1, 2], "text", {"format": "1b"}])
 def test_a_record_that_is_no_card_is_refused(record, tmp_path):
     files.write(tmp_path / "w", {"threshold": torch.ones(2)}, record)
@@ -239,7 +238,6 @@ def test_a_file_whose_tensors_do_not_fit_its_card_changes_nothing(change, messag
     assert same(bits(net), before)
 
 
-@bug("values that are not finite are loaded; the network then gives NaN without a word")
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
     task = recovery()
     net = network(task)

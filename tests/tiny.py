@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -15,11 +14,6 @@ from unrolling.systems.catalogue import find
 from unrolling.tasks.recovery import Recovery
 
 ALL = ("encoder", "inhibition", "threshold")
-
-
-def bug(reason):
-    """A known fault of the package: the test passes once it is mended, and then fails until the mark is taken off."""
-    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 def recovery(kind=Recovery, **changes):

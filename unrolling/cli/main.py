@@ -114,9 +114,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a system; the same command goes on after an interruption. Ends with a weights file."""
-    found, name, recipe, held, network = _prepare(system, task, data, depth, seed, settings, threads)
-    folder = out or Path("runs") / f"{found.name.replace('/', '-')}-{name}"
-    _writable(folder)
+    found, name, recipe, held, network, folder = _prepare(system, task, data, depth, seed, settings, threads, out, "runs", steps=steps, device=device)
     card = _train(found, name, recipe, held, network, steps, seed, device, folder, quiet=as_json)
     if as_json:
         _print_json(card)
@@ -149,14 +147,14 @@ def compare(
     from unrolling.training.files import write_bytes
     from unrolling.training.weights import load_weights, save_weights
 
-    found, name, recipe, held, network = _prepare(system, task, data, depth, seed, settings, threads, pretrained=pretrained, weights=weights)
-    folder = out or Path("out") / f"{found.name.replace('/', '-')}-{name}"
-    _writable(folder)
+    found, name, recipe, held, network, folder = _prepare(
+        system, task, data, depth, seed, settings, threads, out, "out", steps=steps, device=device, pretrained=pretrained, weights=weights
+    )
     if pretrained or weights:
         path = weights or found.shipped(name, len(network), _settings(recipe.options, settings or []))
         card = load_weights(network, path, system=found.name)
         note = "shipped weights" if pretrained else f"weights from {path.name}"
-        save_weights(network, folder / "weights.safetensors", card)
+        save_weights(network, folder / "weights.safetensors", card, held.fixed())
     else:
         card = _train(found, name, recipe, held, network, steps, seed, device, folder, quiet=as_json)
         note = f"trained {card['seconds']:.0f} s"
@@ -181,7 +179,11 @@ def _prepare(
     seed: int,
     settings: list[str] | None,
     threads: int | None,
+    out: Path | None,
+    parent_folder: str,
     *,
+    steps: int | None = None,
+    device: str = "cpu",
     pretrained: bool = False,
     weights: Path | None = None,
 ) -> Any:
@@ -189,25 +191,35 @@ def _prepare(
     import torch
 
     from unrolling.systems.catalogue import find
+    from unrolling.training.stages import scaled
     from unrolling.training.weights import read_weights
 
     if threads is not None and threads < 1:
         raise ValueError(f"--threads is {threads}; it must be at least 1")
+    if depth is not None and depth < 1:
+        raise ValueError(f"depth is {depth}; a network has at least one layer")
     found = find(system)
     name, recipe = found.recipe(task)
+    if steps is not None:
+        scaled(recipe.schedule(depth or recipe.depth), steps)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: there is no CUDA device here")
+    folder = out or Path(parent_folder) / f"{found.name.replace('/', '-')}-{name}"
+    _writable(folder)
     torch.set_num_threads(threads or recipe.threads or torch.get_num_threads())
     if pretrained and weights:
         raise ValueError("--pretrained and --weights exclude each other")
-    fixed = None
+    fixed, trained = None, {}
     if pretrained or weights:
         path = weights or found.shipped(name, depth or recipe.depth, _settings(recipe.options, settings or []))
         _, fixed, card = read_weights(path)
-        depth = depth or card["depth"]
-        if card.get("system") != found.name or card["task"]["name"] != name:
-            raise ValueError(f"{path} holds weights of {card.get('system')} for the task {card['task']['name']}, not of {found.name} for {name}")
-    held = _task(recipe, seed, data, settings, fixed)
+        depth = card["depth"] if depth is None else depth
+        trained = card.get("task") or {}
+        if card.get("system") != found.name or trained.get("name") != name:
+            raise ValueError(f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not of {found.name} for {name}")
+    held = _task(recipe, seed, data, settings, fixed, trained)
     torch.manual_seed(seed)
-    return found, name, recipe, held, found.network(recipe, held, depth)
+    return found, name, recipe, held, found.network(recipe, held, depth), folder
 
 
 def _train(
@@ -235,12 +247,14 @@ def _train(
         "licence": "BSD-3-Clause",
         "command": "unroll " + shlex.join(_arguments()),
     }
-    save_weights(network, folder / "weights.safetensors", card)
+    save_weights(network, folder / "weights.safetensors", card, held.fixed())
     return card
 
 
-def _task(recipe: Any, seed: int, data: Path | None, settings: list[str] | None, fixed: Any = None) -> Any:
-    return recipe.task(seed=seed, data=data, fixed=fixed, **_settings(recipe.options, settings or []))
+def _task(recipe: Any, seed: int, data: Path | None, settings: list[str] | None, fixed: Any = None, trained: dict[str, Any] | None = None) -> Any:
+    """The task; options that are not given are those that the weights were trained with, else the defaults."""
+    options = {key: type(default)(trained[key]) for key, default in recipe.options.items() if key in (trained or {})}  # pyright: ignore[reportOptionalSubscript]
+    return recipe.task(seed=seed, data=data, fixed=fixed, **{**options, **_settings(recipe.options, settings or [])})
 
 
 def _settings(options: Any, given: list[str]) -> dict[str, Any]:
@@ -293,7 +307,7 @@ def main() -> None:
     """Run the command; mistakes of the caller end with one line and exit status 2, not with a traceback."""
     try:
         app()
-    except (ValueError, TypeError, FileNotFoundError, ArithmeticError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError, ImportError) as error:
         print(f"unroll: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

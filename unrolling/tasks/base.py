@@ -88,6 +88,10 @@ class Task:
         """What was trained on, for a weights card: name, options, a fingerprint of the data."""
         return {"name": self.name}
 
+    def fixed(self) -> dict[str, Tensor]:
+        """What a weights file must hold for the task to be built again around it: the ``fixed`` argument of a task."""
+        return {}
+
     def rows(self, data: Any) -> Tensor:
         """Data as (rows, m) vectors, for methods that know vectors only: one row per sample, or per block of one."""
         return data

@@ -68,6 +68,8 @@ class Codes(Task):
             self.dictionary = learn_dictionary(self._finish(raw[: min(len(raw), 20_000)]), atoms, alpha, seed)
         self._training = self._finish(raw)
         self._held_out = held_out
+        for part, stream in (("validation", 1), ("test", 2)):  # what cannot be used is found before training
+            self._raw(part, held_out, stream)
 
     @cached_property
     def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -93,9 +95,9 @@ class Codes(Task):
 
     def _raw(self, part: str, count: int, stream: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 10 + stream)
-        pictures = list(self.photographs[part].values())
+        pictures = self.photographs[part]
         share = -(-count // len(pictures))
-        patches = torch.cat([_patches(picture, share, generator) for picture in pictures])
+        patches = torch.cat([_patches(name, picture, share, generator) for name, picture in pictures.items()])
         return patches[torch.randperm(len(patches), generator=generator)[:count]]
 
     def _finish(self, raw: Tensor) -> Tensor:
@@ -121,6 +123,9 @@ class Codes(Task):
         """Squared error relative to the energy of the batch's codes."""
         return (estimate - target).square().sum() / target.square().sum()
 
+    def fixed(self) -> dict[str, Tensor]:
+        return {"dictionary": self.dictionary}
+
     def identity(self) -> dict[str, Any]:
         content = hashlib.sha256(self._training.numpy().tobytes() + self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16]
         return {
@@ -135,11 +140,11 @@ class Codes(Task):
         }
 
 
-def _patches(picture: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def _patches(name: str, picture: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """About ``count`` random patches (k, 100) without mean, not flat, of unit norm."""
     height, width = picture.shape
     if min(height, width) < SIDE:
-        raise ValueError(f"a photograph of {height} x {width} pixels is smaller than a patch of {SIDE} x {SIDE}")
+        raise ValueError(f"{name} has {height} x {width} pixels, smaller than a patch of {SIDE} x {SIDE}")
     kept: list[Tensor] = []
     for _ in range(20):
         rows = torch.randint(height - SIDE + 1, (count,), generator=generator)
@@ -151,6 +156,8 @@ def _patches(picture: Tensor, count: int, generator: torch.Generator) -> Tensor:
         if sum(map(len, kept)) >= count:
             break
     patches = torch.cat(kept)[:count]
+    if len(patches) == 0:
+        raise ValueError(f"{name} is flat: none of its patches varies by more than 0.02")
     return patches / torch.linalg.vector_norm(patches, dim=1, keepdim=True)
 
 

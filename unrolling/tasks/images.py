@@ -53,7 +53,11 @@ def luma(picture: np.ndarray) -> Tensor:
     """(height, width[, channels]) of any integer or float type to luma 0.2125 R + 0.7154 G + 0.0721 B in [0, 1]; alpha is dropped."""
     from skimage import color, util
 
+    if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] > 4):
+        raise ValueError(f"a picture has two dimensions, or three of which the last are 1 to 4 channels; got shape {picture.shape}")
     values = util.img_as_float32(picture)
+    if not (values.min() >= 0 and values.max() <= 1):  # NaN fails too
+        raise ValueError(f"values must lie in [0, 1] (floats) or be non-negative (integers); they go from {values.min():.4g} to {values.max():.4g}")
     if values.ndim == 3:
         values = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].repeat(3, axis=-1)
         values = color.rgb2gray(values)

@@ -48,6 +48,9 @@ class Photographs(Task):
         self.sensing = BlockSensing(matrix)
         parts = images.split(data, TRAINING).items()
         self.photographs = {part: {name: _whole_blocks(name, p) for name, p in pictures.items()} for part, pictures in parts}
+        for name, picture in self.photographs["train"].items():
+            if min(picture.shape) < crop:
+                raise ValueError(f"{name} has {picture.shape[0]} x {picture.shape[1]} pixels in whole blocks, less than a training crop of {crop} x {crop}")
         self.validation = [self._measured(p.unsqueeze(0)) for p in self.photographs["validation"].values()]
         self.test = [self._measured(p.unsqueeze(0)) for p in self.photographs["test"].values()]
         self.timing = self._measured(_timing_crops(list(self.photographs["test"].values())))
@@ -69,7 +72,7 @@ class Photographs(Task):
 
     def _crop(self, picture: Tensor, generator: torch.Generator) -> Tensor:
         """A random crop at any offset, in one of its eight orientations."""
-        side = min(self.crop, picture.shape[0], picture.shape[1])
+        side = self.crop
         top, left, turn = (int(torch.randint(high, (), generator=generator)) for high in (picture.shape[0] - side + 1, picture.shape[1] - side + 1, 8))
         crop = torch.rot90(picture[top : top + side, left : left + side], turn % 4)
         return crop.T if turn >= 4 else crop
@@ -105,6 +108,9 @@ class Photographs(Task):
         inner = matrix @ moment @ matrix.T
         ridge = 1e-5 * inner.diagonal().mean() * torch.eye(len(inner), dtype=torch.float64)
         return torch.linalg.solve(inner + ridge, matrix @ moment).T.float().contiguous()
+
+    def fixed(self) -> dict[str, Tensor]:
+        return {"sensing.matrix": self.sensing.matrix}
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.sensing.matrix.contiguous().numpy().tobytes())

@@ -28,8 +28,11 @@ def read_dictionary(path: str | Path) -> Tensor:
         ValueError: not a readable array, not a matrix of finite real numbers, or a zero column.
     """
     try:
-        matrix = torch.from_numpy(np.asarray(np.load(path, allow_pickle=False), dtype=np.float32))
-    except (OSError, ValueError, TypeError) as error:
+        content = np.load(path, allow_pickle=False)
+        if np.iscomplexobj(content):
+            raise TypeError("it is complex")
+        matrix = torch.from_numpy(np.asarray(content, dtype=np.float32))
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a .npy file of real numbers: {error}") from error
     check_dictionary(matrix)
     return matrix / torch.linalg.vector_norm(matrix, dim=0)
@@ -63,6 +66,11 @@ class Recovery(Task):
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
+        if m < 1 or n < 1:
+            name, value = ("m", m) if m < 1 else ("n", n)
+            raise ValueError(f"{name} must be at least 1; got {value}")
+        if snr != snr:
+            raise ValueError(f"snr must be a number of dB, or inf for no noise; got {snr}")
         if not 0 < probability <= 1:
             raise ValueError(f"probability must lie in (0, 1]; got {probability}")
         if fixed is not None:
@@ -87,6 +95,9 @@ class Recovery(Task):
         if self.snr != float("inf"):
             y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-self.snr / 20)
         return Samples(y, x)
+
+    def fixed(self) -> dict[str, Tensor]:
+        return {"dictionary": self.dictionary}
 
     def identity(self) -> dict[str, Any]:
         m, n = self.dictionary.shape

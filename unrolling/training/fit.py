@@ -16,6 +16,7 @@ from unrolling.tasks.base import Samples, Task
 from unrolling.training import files
 from unrolling.training.progress import Reporter
 from unrolling.training.stages import Schedule, Stage
+from unrolling.training.weights import shape
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "training.jsonl"
@@ -88,7 +89,11 @@ def fit(
         "schedule": [stage.describe() for stage in schedule],
         "seed": seed,
         "task": task.identity(),
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "network": {
+            **(shape(network) if isinstance(network, Unrolled) else {}),
+            "learned": {name: list(parameter.shape) for name, parameter in _named(network)},
+            "parameters": sum(p.numel() for p in network.parameters()),
+        },
     }
     folder = None if directory is None else Path(directory)
     position = _Position()
@@ -119,16 +124,18 @@ def fit(
                 loss = supervised(batch.data, batch.target)
                 fabric.backward(loss)
                 if stage.clip is not None:
-                    fabric.clip_gradients(supervised, wrapped, max_norm=stage.clip)
+                    fabric.clip_gradients(supervised, wrapped, max_norm=stage.clip, error_if_nonfinite=False)
                 wrapped.step()
                 position = position._replace(step=step + 1)
                 reporter.step(number, before + step + 1, loss)
                 now = time.monotonic()
                 if folder is not None and now - saved > checkpoint_seconds:
                     reporter.check_finite()
+                    _check_weights(network, before + step + 1)
                     _save(folder / CHECKPOINT, network, optimizer, position._replace(seconds=position.seconds + now - clock), run)
                     saved = now
             reporter.check_finite()
+            _check_weights(network, before + stage.steps)
             position = _Position(number + 1, 0, position.seconds + time.monotonic() - clock, {})
             if folder is not None:
                 _save(folder / CHECKPOINT, network, None, position, run)
@@ -151,6 +158,17 @@ def check_schedule(network: nn.Module, schedule: Schedule) -> None:
         for name in stage.rates:
             if not any(full == name or full.startswith(name + ".") for full in names):
                 raise ValueError(f"stage {number} has a learning rate for {name!r}, which is not learned; learned are {', '.join(sorted(names))}")
+
+
+def _check_weights(network: nn.Module, step: int) -> None:
+    """Keeps ruined weights out of checkpoints: a loss may be finite whose gradient is not.
+
+    Raises:
+        ArithmeticError: a parameter holds NaN or infinity.
+    """
+    for name, parameter in _named(network):
+        if not bool(torch.isfinite(parameter).all()):
+            raise ArithmeticError(f"{name} became NaN or infinite by step {step}, the loss being finite; lower the learning rate, or set Stage(clip=...)")
 
 
 class _Position(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -70,7 +71,7 @@ class Reporter:
         self._last = (step, loss)
         elapsed = time.monotonic() - self._start
         if self._file is not None:
-            self._file.write(json.dumps({"stage": stage, "step": step, "loss": loss, "seconds": round(elapsed, 3)}) + "\n")
+            self._file.write(json.dumps({"stage": stage, "step": step, "loss": loss if isfinite(loss) else None, "seconds": round(elapsed, 3)}) + "\n")
             self._file.flush()
         if self._bar is not None:
             self._bar.update(self._task, completed=step, loss=f"{loss:.4g}", description=f"stage {stage + 1}/{self.stages}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import cos, pi
+from math import cos, isfinite, pi
 from typing import Any
 
 
@@ -39,6 +39,12 @@ class Stage:
             raise ValueError(f"a stage needs at least one step and one sample per step; got steps {self.steps}, batch {self.batch}")
         if not (self.rate > 0 and all(rate > 0 for rate in self.rates.values())):
             raise ValueError(f"learning rates must be positive; got rate {self.rate}, rates {dict(self.rates)}")
+        if not (isfinite(self.rate) and all(map(isfinite, self.rates.values()))):
+            raise ValueError(f"learning rates must be finite; got rate {self.rate}, rates {dict(self.rates)}")
+        if not (0 <= self.warmup <= 1 and 0 <= self.final <= 1):
+            raise ValueError(f"warmup and final are fractions between 0 and 1; got warmup {self.warmup}, final {self.final}")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip must be positive; got {self.clip}")
 
     def factor(self, step: int) -> float:
         """What the learning rates are multiplied by at a step counted from 0."""
@@ -74,4 +80,10 @@ def scaled(schedule: Schedule, steps: int) -> Schedule:
     if steps < len(schedule):
         raise ValueError(f"steps is {steps}; this schedule has {len(schedule)} stages of at least one step each")
     total = sum(stage.steps for stage in schedule)
-    return [replace(stage, steps=max(1, round(stage.steps * steps / total))) for stage in schedule]
+    shares = [stage.steps * steps / total for stage in schedule]
+    counts = [max(1, int(share)) for share in shares]
+    while left := steps - sum(counts):  # of the rounding, one step at a time to the stage that is furthest from its share
+        sign = 1 if left > 0 else -1
+        candidates = [k for k, count in enumerate(counts) if sign > 0 or count > 1]
+        counts[max(candidates, key=lambda k: sign * (shares[k] - counts[k]))] += sign
+    return [replace(stage, steps=count) for stage, count in zip(schedule, counts, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ from unrolling.training import files
 FORMAT = 1
 
 
-def save_weights(network: Unrolled, path: str | Path, card: dict[str, Any]) -> None:
+def save_weights(network: Unrolled, path: str | Path, card: dict[str, Any], fixed: Mapping[str, Tensor] | None = None) -> None:
     """Write the learned tensors by the names of ``parameter_table`` and the fixed ones as ``fixed.<name>``, each once.
 
     Args:
         network: what to save.
         path: a ``.safetensors`` file.
         card: plain values: system, task, schedule, seed, metric. Format, depth, tying and versions are added.
+        fixed: what else the task needs to be built again (``Task.fixed``).
     """
-    tensors = {**network.learned(), **{f"fixed.{name}": value for name, value in network.fixed().items()}}
+    tensors = {**network.learned(), **{f"fixed.{name}": value for name, value in {**(fixed or {}), **network.fixed()}.items()}}
     files.write(path, tensors, {"format": FORMAT, **shape(network), "torch": str(torch.__version__), **card})
 
 
@@ -43,7 +45,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]
         FileNotFoundError, ValueError: no such file, not safetensors, truncated, not a weights file, or of a newer format.
     """
     tensors, card = files.read(path)
-    if card.get("format") is None:
+    if not (isinstance(card, dict) and isinstance(card.get("format"), int)):
         raise ValueError(f"{path} is not a weights file (a training checkpoint, perhaps)")
     if card["format"] > FORMAT:
         raise ValueError(f"{path} has format {card['format']}, and this version of unrolling reads up to {FORMAT}: update unrolling")
@@ -72,5 +74,8 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
     for name, value in network.fixed().items():
         if name not in fixed or fixed[name].shape != value.shape or not torch.allclose(fixed[name].to(value), value, rtol=1e-4, atol=1e-6):
             raise ValueError(f"{path} was trained with another `{name}` than this network's: build the network around the one in the file (`read_weights`)")
+    bad = [name for name, value in learned.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise ValueError(f"{path} holds values that are NaN or infinite in {', '.join(bad)}")
     network.load_learned(learned)
     return card
