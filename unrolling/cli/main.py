@@ -72,7 +72,13 @@ def show(
                 "learned_numbers": learned,
                 "options": {key: _plain(value) for key, value in recipe.options.items()},
                 "parameters": [
-                    {"name": row.name, "layer": row.layer, "shape": list(row.value.shape), "mean": float(row.value.mean()), "norm": float(row.value.norm())}
+                    {
+                        "name": row.name,
+                        "layer": row.layer,
+                        "shape": list(row.value.shape),
+                        "mean": float(row.classical.mean()),
+                        "norm": float(row.classical.norm()),
+                    }
                     for row in table
                 ],
             }
@@ -226,7 +232,7 @@ def _train(
     found: Any, name: str, recipe: Any, held: Any, network: Any, steps: int | None, seed: int, device: str, folder: Path, *, quiet: bool
 ) -> dict[str, Any]:
     from unrolling.evaluation.measure import environment, evaluate, interval
-    from unrolling.training.fit import fit
+    from unrolling.training.fit import CHECKPOINT, fit
     from unrolling.training.stages import scaled
     from unrolling.training.weights import save_weights
 
@@ -248,6 +254,8 @@ def _train(
         "command": "unroll " + shlex.join(_arguments()),
     }
     save_weights(network, folder / "weights.safetensors", card, held.fixed())
+    # The run is over and its result is written: what is left of it would only stand in the way of another run in this folder.
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return card
 
 

@@ -33,7 +33,7 @@ class Trace(NamedTuple):
 
 @torch.inference_mode()
 def trace(iteration: Iteration, task: Task, batches: Sequence[Samples], iterations: int, stop: Callable[[float], bool] | None = None) -> Trace:
-    """The metric after each iteration: all of the first hundred, then every hundredth part; until it has settled.
+    """The metric after each iteration: all of the first eighty, then every fortieth part; until it has settled.
 
     Args:
         iteration: run from its start on all batches at once.
@@ -53,7 +53,7 @@ def trace(iteration: Iteration, task: Task, batches: Sequence[Samples], iteratio
         states = [iteration(state, problem) for state, problem in zip(states, problems, strict=True)]
         if step < due and step < iterations:
             continue
-        due = step + max(1, step // 100)
+        due = step + max(1, step // 40)
         estimates = [iteration.estimate(state) for state in states]
         steps.append(step)
         values.append(task.metric.value(pieces_of(task, batches, estimates)))

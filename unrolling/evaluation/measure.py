@@ -77,7 +77,7 @@ def first(batch: Samples, count: int) -> Samples:
 
 
 @torch.inference_mode()
-def time_all(contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9, budget: float = 15.0) -> list[Seconds]:
+def time_all(contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9, budget: float = 10.0) -> list[Seconds]:
     """Median seconds per sample of each method, in a batch and alone, all methods in turn in every round.
 
     Args:
