@@ -131,17 +131,29 @@ def test_train_writes_weights_with_a_card_a_log_and_prints_the_card(unroll, smal
     assert [line["step"] for line in lines] == list(range(1, 21))
 
 
-def test_training_again_gives_the_same_weights_and_goes_on_from_the_checkpoint(unroll, small, tmp_path):
+def test_training_again_gives_the_same_weights_and_starts_anew(unroll, small, tmp_path):
     for folder in ("a", "b"):
         status, output, _ = unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path / folder)
         assert status == 0
         assert "dB on the validation set; weights in" in output
     one, other = (read_weights(tmp_path / folder / "weights.safetensors")[0] for folder in "ab")
     assert same(one, other)
-    log = (tmp_path / "a" / "training.jsonl").read_text()
-    assert unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path / "a")[0] == 0
-    assert (tmp_path / "a" / "training.jsonl").read_text() == log
-    refused(unroll("train", LISTA, *TINY, "--steps", 6, "--out", tmp_path / "a"), "is the checkpoint of another run", tmp_path / "a")
+    # A finished run leaves no checkpoint, so that the folder may be used again, also for another run; its log is of the last one.
+    assert not (tmp_path / "a" / "checkpoint.safetensors").exists()
+    assert unroll("train", LISTA, *TINY, "--steps", 6, "--out", tmp_path / "a")[0] == 0
+    assert [json.loads(line)["step"] for line in (tmp_path / "a" / "training.jsonl").read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_could_not_write_its_weights_keeps_its_checkpoint_for_the_same_run_alone(unroll, small, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unrolling.training.weights.save_weights", full)
+        refused(unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path, "--json"), "No space left on device")
+    refused(unroll("train", LISTA, *TINY, "--steps", 6, "--out", tmp_path), "is the checkpoint of another run", tmp_path)
+    assert unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path)[0] == 0
+    assert [json.loads(line)["step"] for line in (tmp_path / "training.jsonl").read_text().splitlines()] == [1, 2, 3, 4, 5]
 
 
 def test_a_dictionary_of_ones_own_is_used(unroll, small, tmp_path):

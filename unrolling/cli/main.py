@@ -262,7 +262,7 @@ def _train(
 def _task(recipe: Any, seed: int, data: Path | None, settings: list[str] | None, fixed: Any = None, trained: dict[str, Any] | None = None) -> Any:
     """The task; options that are not given are those that the weights were trained with, else the defaults."""
     options = {key: type(default)(trained[key]) for key, default in recipe.options.items() if key in (trained or {})}  # pyright: ignore[reportOptionalSubscript]
-    return recipe.task(seed=seed, data=data, fixed=fixed, **{**options, **_settings(recipe.options, settings or [])})
+    return recipe.task(seed=seed, data=data, fixed=fixed, **{**recipe.options, **options, **_settings(recipe.options, settings or [])})
 
 
 def _settings(options: Any, given: list[str]) -> dict[str, Any]:

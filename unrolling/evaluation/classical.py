@@ -108,26 +108,33 @@ def run_classical(method: Classical, task: Task, goal: float, validation_goal: f
     rows: list[Contender] = []
     curves = [Curve(method.name, role, run.steps, run.values, None)]
     if depth is not None:
-        rows.append(_contender(f"{method.name}, as many iterations", role, iteration, depth, f"weight {best_final:.3g}{tuned}"))
+        rows.append(_contender(f"{method.name}, as many iterations", role, iteration, depth, f"{_label(best_final)}{tuned}"))
     reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
-    note = f"weight {best_final:.3g}{tuned}"
+    note = f"{_label(best_final)}{tuned}"
     if best_match != best_final:
         other = method.make(best_match)
         faster = trace(other, task, task.test, method.iterations, lambda value: metric.at_least_as_good(value, goal))
         sooner = faster.first(lambda value: metric.at_least_as_good(value, goal))
         if sooner is not None and (reached is None or sooner < reached):
-            reached, matching, note = sooner, other, f"weight {best_match:.3g}, which gets there soonest on validation data"
-            curves.append(Curve(f"{method.name}, weight {best_match:.3g}", role, faster.steps, faster.values, None))
+            reached, matching, note = sooner, other, f"{_label(best_match)}, which gets there soonest on validation data"
+            curves.append(Curve(f"{method.name}, {_label(best_match)}", role, faster.steps, faster.values, None))
     if reached is not None:
         rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, note))
     else:
         end = "at convergence" if run.settled else f"{run.steps[-1]} iterations"
-        note = f"weight {best_final:.3g}{tuned}; never reaches the network's error"
+        note = f"{_label(best_final)}{tuned}; never reaches the network's error"
         rows.append(_contender(f"{method.name}, {end}", role, iteration, run.steps[-1], note, run.estimates))
     return rows, curves
 
 
-def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[float, float]:
+def _label(weight: Any) -> str:
+    """``weight 0.05``, or with the further settings of a method."""
+    if isinstance(weight, tuple):
+        return f"weight {weight[0]:.3g}, settings {', '.join(f'{value:.3g}' for value in weight[1:])}"
+    return f"weight {weight:.3g}"
+
+
+def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[Any, Any]:
     """The weight with the best end on validation data, and the one that reaches the goal there in the fewest iterations."""
     if len(method.weights) == 1:
         return method.weights[0], method.weights[0]

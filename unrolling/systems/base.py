@@ -34,15 +34,15 @@ class Classical:
 
     Attributes:
         name: for the table.
-        make: the iteration for a weight.
+        make: the iteration for a weight, or for a tuple of numbers that begins with one.
         weights: candidates, or the one weight that the task prescribes.
         iterations: the most it is run for; enough to converge.
         tuning: iterations on validation data for each weight; as many by default.
     """
 
     name: str
-    make: Callable[[float], Iteration]
-    weights: tuple[float, ...]
+    make: Callable[[Any], Iteration]
+    weights: tuple[float | tuple[float, ...], ...]
     iterations: int
     tuning: int | None = None
 

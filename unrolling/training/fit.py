@@ -101,6 +101,8 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             position = _resume(folder / CHECKPOINT, network, run)
+        else:
+            (folder / LOG).unlink(missing_ok=True)
     network.to(fabric.device).train()
     total = sum(stage.steps for stage in schedule)
     with Reporter(total, len(schedule), folder and folder / LOG, quiet=quiet) as reporter:

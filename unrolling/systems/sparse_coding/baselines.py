@@ -80,13 +80,18 @@ def codes(task: Codes) -> list[Classical]:
 
 
 def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int) -> list[Classical]:
-    def continued(weight: float) -> Iteration:
-        return FISTA(GramISTA(dictionary, weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
+    def continued(setting: tuple[float, float, float]) -> Iteration:
+        weight, ratio, rate = setting
+        return FISTA(GramISTA(dictionary, weight), continuation=(ratio, rate))
 
+    # Where the task prescribes the weight the path to it is tuned instead.
+    paths = [(2.0, 0.7), (2.0, 0.8), (4.0, 0.7), (4.0, 0.8), (4.0, 0.85), (4.0, 0.9), (8.0, 0.8), (8.0, 0.9)]
+    one = len(weights) == 1
+    continuations = tuple((weights[0], *path) for path in paths) if one else tuple((w, max(FIRST_WEIGHT / w, 1.0), RATE) for w in weights)
     return [
         Classical("ISTA", lambda w: GramISTA(dictionary, w), weights, slow),
         Classical("FISTA", lambda w: FISTA(GramISTA(dictionary, w)), weights, fast),
-        Classical("FISTA with continuation", continued, weights, fast),
+        Classical("FISTA with continuation", continued, continuations, fast),
         Classical("coordinate descent", lambda w: CoordinateDescent(dictionary, w), weights, slow),
     ]
 

@@ -63,7 +63,7 @@ SYSTEM = System(
             generic_steps=6000,
             generic_batch=500,
             notes=(COST,),
-            atoms=100,
+            atoms=400,
         ),
         "recovery": baselines.recovery_recipe(
             parent=lambda task: CoordinateDescent(task.dictionary, 0.1),
