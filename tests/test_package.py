@@ -8,7 +8,6 @@ import tokenize
 from io import StringIO
 from pathlib import Path
 
-import pytest
 import torch
 
 import unrolling
@@ -46,7 +45,6 @@ def test_all_public_names_are_there_and_documented():
     assert list(unrolling.__all__) == sorted(set(unrolling.__all__))
 
 
-@pytest.mark.skipif(not BLOCKS, reason="README.md has no python blocks yet")
 def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -63,7 +61,6 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
     assert torch.equal(lista(y), state)
 
 
-@pytest.mark.skipif(not BLOCKS, reason="README.md has no python blocks yet")
 def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
     classes = [
         (block, node)
