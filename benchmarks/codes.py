@@ -1,12 +1,15 @@
 """How many iterations the classical methods need for the error of a network of 1, 3 and 7 layers, on test patches (Gregor and LeCun 2010).
 
-Bar: FISTA at least 5 times as many at 1 and 3 layers. Uses the shipped weights; `--train` makes them first, with the commands that their cards record.
+Bar: FISTA at least 5 times as many at 1 and 3 layers. Uses the shipped weights, whose cards record the
+commands that made them, or training runs of your own.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -64,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--atoms", type=int, nargs="*", default=[400, 100])
     parser.add_argument("--depth", type=int, nargs="*", default=[1, 3, 7])
-    parser.add_argument("--whiten", type=int, default=1)
+    parser.add_argument("--whiten", type=int, nargs="*", default=[1, 0])
     parser.add_argument("--data", help="folder of test photographs instead of the packages'")
     parser.add_argument("--runs", type=Path, help="folder with training runs codes-ATOMS-DEPTH, instead of the shipped weights")
     parser.add_argument("--threads", type=int, default=2)
@@ -72,18 +75,19 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
-    for atoms in options.atoms:
-        for depth in options.depth:
-            path = options.runs and options.runs / f"codes-{atoms}{'' if options.whiten else '-plain'}-{depth}" / "weights.safetensors"
-            if path is not None and not path.is_file():
-                continue
-            rows.append(measure(atoms, depth, options.whiten, options.data, path))
-            row = rows[-1]
-            if not options.json:
-                print(
-                    f"n={atoms} whiten={options.whiten} L={row['lipschitz']:.1f} layers={depth}: {row['nmse']:.2f} dB (ISTA, as many: {row['nmse_ista']:.2f}); "
-                    f"iterations {row['iterations']}; FISTA needs {row['fista_ratio']:.1f} times as many"
-                )
+    for whiten, atoms, depth in itertools.product(options.whiten, options.atoms, options.depth):
+        path = options.runs and options.runs / f"codes-{atoms}{'' if whiten else '-plain'}-{depth}" / "weights.safetensors"
+        shipped = find("sparse_coding/lista").weights_path("codes", depth, {"atoms": atoms, "whiten": whiten})
+        if not (path or shipped).is_file():
+            print(f"n={atoms} whiten={whiten} layers={depth}: no weights", file=sys.stderr)
+            continue
+        rows.append(measure(atoms, depth, whiten, options.data, path))
+        row = rows[-1]
+        if not options.json:
+            print(
+                f"n={atoms} whiten={whiten} L={row['lipschitz']:.1f} layers={depth}: {row['nmse']:.2f} dB (ISTA, as many: {row['nmse_ista']:.2f}); "
+                f"iterations {row['iterations']}; FISTA needs {row['fista_ratio']:.1f} times as many"
+            )
     if options.json:
         print(json.dumps({"benchmark": "codes", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
 
