@@ -86,6 +86,21 @@ def test_a_system_of_another_package_is_found_through_its_entry_point(monkeypatc
         catalogue.cache_clear()
 
 
+def test_a_broken_entry_point_is_reported_and_takes_nothing_down(monkeypatch):
+    def fails():
+        raise ImportError("no module named theirs")
+
+    entries = [SimpleNamespace(name="a", value="a:b", load=fails), SimpleNamespace(name="c", value="c:d", load=lambda: 3)]
+    monkeypatch.setattr(module, "entry_points", lambda group: entries)
+    catalogue.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning) as caught:
+            assert set(catalogue()) == {"sparse_coding/lcod", "sparse_coding/lista"}
+        assert ["cannot be loaded: no module named theirs" in str(caught[0].message), "is a int, not a System" in str(caught[1].message)] == [True, True]
+    finally:
+        catalogue.cache_clear()
+
+
 def test_an_unknown_task_is_refused_with_the_list():
     with pytest.raises(ValueError, match="sparse_coding/lista has no task 'denoising'; it has photographs, codes, recovery"):
         find("sparse_coding/lista").recipe("denoising")

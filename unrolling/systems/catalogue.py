@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import warnings
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -24,7 +25,14 @@ def catalogue() -> dict[str, System]:
             if isinstance(system, System):
                 found[system.name] = system
     for entry in entry_points(group=GROUP):
-        system = entry.load()
+        try:
+            system = entry.load()
+        except Exception as error:  # somebody else's package must not take ours down
+            warnings.warn(f"the system {entry.name} ({entry.value}) cannot be loaded: {error}", RuntimeWarning, stacklevel=2)
+            continue
+        if not isinstance(system, System):
+            warnings.warn(f"{entry.name} ({entry.value}) is a {type(system).__name__}, not a System", RuntimeWarning, stacklevel=2)
+            continue
         found[system.name] = system
     return dict(sorted(found.items()))
 
