@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("import_time", "engine_overhead", "gradient_rules", "codes")
+ALL = ("import_time", "soft_threshold", "engine_overhead", "gradient_rules", "codes")
 
 
 def main() -> int:

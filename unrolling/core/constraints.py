@@ -21,7 +21,7 @@ def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
         ValueError: the present value lies outside the set.
     """
     register_parametrization(module, name, constraint)
-    # torch's property makes seven Python calls before the constraint's own operations, an eighth of a layer's time on a single sample; this one makes one.
+    # torch's property goes through several Python calls before the constraint's own operations, which shows on single samples; this one makes one.
     cls = type(module)
     setattr(cls, name, property(_reader(name), cls.__dict__[name].fset))
 

@@ -65,7 +65,8 @@ def headline(title: str, task: Task, rows: Sequence[Row]) -> str:
     if ended:
         best = max(ended, key=lambda row: sign * row.quality.mean)
         gap = sign * (network.quality.mean - best.quality.mean)
-        text += f"; {best.name.split(', at')[0]}, run to convergence ({best.iterations} iterations), ends {gap:.2f} {metric.unit} behind"
+        side = "behind" if gap > 0 else "ahead"
+        text += f"; {best.name.split(', at')[0]}, run to convergence ({best.iterations} iterations), ends {abs(gap):.2f} {metric.unit} {side}"
     linear = next((row for row in rows if row.name == "linear MMSE"), None)
     if linear is not None:
         gap = sign * (network.quality.mean - linear.quality.mean)

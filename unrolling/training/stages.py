@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import cos, isfinite, pi
 from typing import Any
 
@@ -75,8 +75,6 @@ def scaled(schedule: Schedule, steps: int) -> Schedule:
     Raises:
         ValueError: fewer steps than stages.
     """
-    from dataclasses import replace
-
     if steps < len(schedule):
         raise ValueError(f"steps is {steps}; this schedule has {len(schedule)} stages of at least one step each")
     total = sum(stage.steps for stage in schedule)
