@@ -16,8 +16,8 @@ import torch
 
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.evaluation.classical import trace
-from unrolling.evaluation.measure import evaluate
 from unrolling.systems.catalogue import find
+from unrolling.tasks.base import evaluate
 from unrolling.training.weights import load_weights, read_weights
 
 RATIOS, RATES = (2.0, 4.0, 8.0), (0.7, 0.8, 0.85, 0.9, 0.95)

@@ -15,28 +15,11 @@ from torch import Tensor, nn
 
 from unrolling import Backprop, Checkpointed, Equilibrium, Implicit, OneStep, Truncated, solve, unroll
 from unrolling.algorithms import ISTA
+from unrolling.evaluation.gradient_modes import saved_bytes
 from unrolling.operators import Matrix
 from unrolling.tasks.recovery import gaussian_dictionary
 
 DEPTH = 100
-
-
-def saved_bytes(network: nn.Module, y: Tensor) -> int:
-    """Bytes kept for the backward pass, each storage once, parameters and data not counted."""
-    own = {t.untyped_storage().data_ptr() for t in [*network.parameters(), *network.buffers(), y]}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = network(y)
-    total = sum(kept.values())
-    del output
-    return total
 
 
 def gradient(network: nn.Module, y: Tensor, weights: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from unrolling.systems.catalogue import catalogue, find
 from unrolling.tasks.codes import Codes
 from unrolling.tasks.photographs import Photographs
 from unrolling.tasks.recovery import Recovery
-from unrolling.training.fit import check_schedule
+from unrolling.training.checks import check_schedule
 from unrolling.training.weights import load_weights, read_weights
 
 RECIPES = [(name, task) for name, system in catalogue().items() for task in system.recipes]
@@ -153,7 +153,7 @@ def test_what_is_said_to_be_learned_gets_a_gradient_and_nothing_else(system, rec
 def test_the_schedule_fits_the_network(depth, system, recipe):
     found = find(system)
     chosen = found.recipes[recipe]
-    check_schedule(found.network(chosen, small(recipe), depth), chosen.schedule(depth or chosen.depth))
+    check_schedule(found.network(chosen, small(recipe), depth), chosen.schedule(depth or chosen.depth), small(recipe))
 
 
 @pytest.mark.parametrize(("system", "recipe"), RECIPES)

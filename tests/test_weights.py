@@ -11,7 +11,8 @@ from torch import nn
 from unrolling import Iteration, Matrix, Positive, UnitNorm, constrain, soft_threshold, unroll
 from unrolling.algorithms import GramISTA, ThinISTA
 from unrolling.training import files
-from unrolling.training.fit import CHECKPOINT, fit
+from unrolling.training.checkpoints import PATTERN
+from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
 from unrolling.training.weights import FORMAT, load_weights, read_weights, save_weights
 
@@ -202,7 +203,7 @@ def test_a_checkpoint_is_refused_as_weights(tmp_path):
     task = recovery()
     net = network(task)
     fit(net, task, [Stage(2, batch=2)], tmp_path, quiet=True)
-    _refused(net, tmp_path / CHECKPOINT, "is not a weights file .a training checkpoint, perhaps")
+    _refused(net, max(tmp_path.glob(PATTERN)), "is not a weights file .a training checkpoint, perhaps")
 
 
 def test_a_newer_format_is_refused(tmp_path):

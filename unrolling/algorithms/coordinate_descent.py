@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import check_dictionary, check_weight, check_width, scalar_parameter
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators import Matrix
 from unrolling.prox import soft_threshold
 
@@ -65,6 +65,12 @@ class CoordinateDescent(Iteration):
     def estimate(self, state: CoDState) -> Float[Tensor, "batch ... n"]:
         """S_theta(b): all coordinates, not only those visited."""
         return soft_threshold(state.b, self.threshold)
+
+    def objective(self, state: CoDState, problem: Float[Tensor, "batch ... n"]) -> Float[Tensor, " batch"]:
+        """0.5 x^T (I - S) x - <W_e y, x> + sum_i theta_i |x_i| at x = S_theta(b), (batch,): the lasso less 0.5 |y|^2, which the problem W_e y does not hold."""
+        x = self.estimate(state)
+        terms = 0.5 * x * (x - x @ self.inhibition.T) - x * problem + self.threshold * x.abs()
+        return tree.rows(terms).sum(1)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import as_operator, check_dictionary, check_step_size, check_weight, check_width, scalar_parameter, step_advice
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators import LinearOperator, Matrix
 from unrolling.prox import soft_threshold
 
@@ -85,6 +85,9 @@ class _MatrixISTA(Iteration):
     def _scaled_threshold(self, scale: float) -> Tensor:
         return self.threshold if scale == 1.0 else scale * self.threshold
 
+    def _penalty(self, state: Tensor) -> Tensor:
+        return tree.rows(self.threshold / self.step_size * state.abs()).sum(1)
+
     def check(self, data: Tensor) -> None:
         super().check(data)
         check_width(data, self.dictionary)
@@ -126,6 +129,12 @@ class GramISTA(_MatrixISTA):
         mixed = state @ self.inhibition.T + problem if state.ndim > 2 else torch.addmm(problem, state, self.inhibition.T)  # fused where torch can
         return self.prox(mixed, self._scaled_threshold(scale))
 
+    def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
+        """0.5 |A x|^2 - Re <A^H y, x> + sum_i lambda_i |x_i|, (batch,): the lasso less 0.5 |y|^2, which no x changes and the problem W_e y does not hold."""
+        image = tree.rows(state @ self.dictionary.T)
+        correlation = tree.rows((problem.conj() * state).real if problem.is_complex() else problem * state).sum(1) / self.step_size
+        return 0.5 * image.abs().square().sum(1) - correlation + self._penalty(state)
+
 
 class ThinISTA(_MatrixISTA):
     """x <- S_theta(x + W (y - A x)), W = mu A^H: ISTA with the matrix of its gradient step freed.
@@ -152,3 +161,7 @@ class ThinISTA(_MatrixISTA):
     def forward(self, state: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... m"], scale: float = 1.0) -> Float[Tensor, "batch ... n"]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
         return self.prox(state + self.encoder(problem - state @ self.dictionary.T), self._scaled_threshold(scale))
+
+    def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
+        """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, (batch,)."""
+        return 0.5 * tree.rows(problem - state @ self.dictionary.T).abs().square().sum(1) + self._penalty(state)

@@ -1,5 +1,6 @@
 """The engine: one iteration, three ways to run it, a choice of gradients. Imports torch alone."""
 
+from unrolling.core import tree
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
 from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
@@ -34,5 +35,6 @@ __all__ = [
     "constrain",
     "gmres",
     "solve",
+    "tree",
     "unroll",
 ]

@@ -2,6 +2,7 @@
 
 Each stores the value it was given and a free tensor whose start reproduces that value to the bit, so that an untrained network is its parent.
 ``constrain(module, "threshold", Positive())`` is ``register_parametrization``; assigning ``module.threshold = v`` starts again at exactly v.
+The same object serves projected training, where the parameter itself is moved and then put back: ``project(v)`` is the nearest point of the set.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class Positive(nn.Module):
     def forward(self, rho: Tensor) -> Tensor:
         return self.initial * torch.exp(rho)
 
+    def project(self, value: Tensor) -> Tensor:
+        """max(v, 0)."""
+        return value.clamp_min(0)
+
     def right_inverse(self, value: Tensor) -> Tensor:
         if not bool((value >= 0).all()):
             raise ValueError(f"Positive needs values that are at least 0; the smallest is {float(value.min()):.4g}")
@@ -69,6 +74,15 @@ class UnitNorm(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         return w * (self.norm / torch.linalg.vector_norm(w, dim=self.dim, keepdim=True))
+
+    def project(self, value: Tensor) -> Tensor:
+        """v / |v|; of a zero, which all points of the sphere are as near to, the one with equal entries."""
+        norm = torch.linalg.vector_norm(value, dim=self.dim, keepdim=True)
+        ones = torch.ones_like(value)
+        return torch.where(norm > 0, value / norm, ones / torch.linalg.vector_norm(ones, dim=self.dim, keepdim=True))
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
 
     def right_inverse(self, value: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(value.detach(), dim=self.dim, keepdim=True)
@@ -95,6 +109,13 @@ class ZeroMean(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         return w - (w.mean(self.dim, keepdim=True) - self.mean)
+
+    def project(self, value: Tensor) -> Tensor:
+        """v - mean v."""
+        return value - value.mean(self.dim, keepdim=True)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
 
     def right_inverse(self, value: Tensor) -> Tensor:
         mean = value.detach().mean(self.dim, keepdim=True)
@@ -125,6 +146,22 @@ class Simplex(nn.Module):
         shift = torch.where(self.initial > 0, rho, -torch.inf).amax(self.dim, keepdim=True)
         weight = self.initial * torch.exp(torch.minimum(rho - shift, torch.zeros_like(rho)))
         return weight * (self.total / weight.sum(self.dim, keepdim=True))
+
+    def project(self, value: Tensor) -> Tensor:
+        """max(v - t, 0), t such that it sums to one (Held, Wolfe and Crowder 1974, doi:10.1007/BF01580223)."""
+        dims = (self.dim,) if isinstance(self.dim, int) else self.dim
+        last = [dim - value.ndim if dim >= 0 else dim for dim in dims]
+        flat = value.movedim(last, list(range(-len(last), 0)))
+        rows = flat.flatten(-len(last))
+        ordered = rows.sort(dim=-1, descending=True).values
+        count = torch.arange(1, rows.shape[-1] + 1, dtype=rows.dtype, device=rows.device)
+        candidates = (ordered.cumsum(-1) - 1) / count
+        index = (ordered > candidates).sum(-1, keepdim=True) - 1
+        nearest = (rows - candidates.gather(-1, index)).clamp_min(0)
+        return nearest.reshape(flat.shape).movedim(list(range(-len(last), 0)), last)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
 
     def right_inverse(self, value: Tensor) -> Tensor:
         total = value.detach().sum(self.dim, keepdim=True)
@@ -157,6 +194,13 @@ class Bounded(nn.Module):
     def forward(self, rho: Tensor) -> Tensor:
         room = torch.where(rho > 0, self.high - self.initial, self.initial - self.low).clamp_min(torch.finfo(rho.dtype).tiny)  # a bound has none beyond it
         return torch.clamp(self.initial + room * torch.tanh(rho / room), self.low, self.high)
+
+    def project(self, value: Tensor) -> Tensor:
+        """min(max(v, low), high)."""
+        return value.clamp(self.low, self.high)
+
+    def extra_repr(self) -> str:
+        return f"low={self.low}, high={self.high}"
 
     def right_inverse(self, value: Tensor) -> Tensor:
         if not bool(((value >= self.low) & (value <= self.high)).all()):

@@ -5,9 +5,10 @@ Rule for every tensor in data, problem and state: it is batch first, or it has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -79,3 +80,24 @@ def select(tree: Any, index: Tensor, batch: int, name: str) -> Any:
                 "a tensor is batch first, or shared by all samples with a leading size of 1"
             )
     return apply(lambda t: t[index] if t.ndim > 0 and t.shape[0] == batch else t, tree)
+
+
+def concatenate(trees: Sequence[Any], name: str) -> Any:
+    """Trees of one structure as one, along the batch; what all samples share is shared again.
+
+    Raises:
+        ValueError: a shared tensor that is not the same in all of them.
+    """
+    first = trees[0]
+    batches = [batch_size(each, name) for each in trees]
+    parts = [iter(list(named_tensors(each, name))) for each in trees]
+
+    def join(tensor: Tensor) -> Tensor:
+        path, several = next(parts[0])[0], [tensor, *(next(part)[1] for part in parts[1:])]
+        if all(t.ndim > 0 and t.shape[0] == batch for t, batch in zip(several, batches, strict=True)):
+            return torch.cat(several)
+        if not all(torch.equal(tensor, other) for other in several[1:]):
+            raise ValueError(f"{path} is shared by all samples of a batch and differs between two draws; give it per sample, or set the task's `grains` to 1")
+        return tensor
+
+    return apply(join, first)

@@ -125,16 +125,21 @@ class Unrolled(nn.Module):
         shared = [_row(name, None, self.layers[0], self.parent) for name in self.tied]
         return shared + [_row(name, number, layer, self.parent) for number, layer in enumerate(self.layers) for name in self.untied]
 
-    def named_learned(self) -> list[tuple[str, nn.Parameter]]:
-        """The tensors an optimizer moves, each once, with the name of the parameter in the algorithm: of a constrained one its free tensor."""
-        named, seen = [], set()
-        for layer in self.layers:
+    def located_learned(self) -> list[tuple[str, int | None, nn.Parameter]]:
+        """The tensors an optimizer moves, each once: name in the algorithm, layer (None when tied), and of a constrained parameter its free tensor."""
+        located, seen = [], set()
+        for number, layer in enumerate(self.layers):
             names = {alias: name for name, aliases in _aliases(layer).items() for alias in aliases}
             for path, parameter in layer.named_parameters():
                 if parameter.requires_grad and id(parameter) not in seen:
                     seen.add(id(parameter))
-                    named.append((names[_plain_name(path)], parameter))
-        return named
+                    name = names[_plain_name(path)]
+                    located.append((name, number if name in self.untied else None, parameter))
+        return located
+
+    def named_learned(self) -> list[tuple[str, nn.Parameter]]:
+        """``located_learned`` without the layers."""
+        return [(name, parameter) for name, _, parameter in self.located_learned()]
 
     def learned(self) -> dict[str, Tensor]:
         """The learned values by the keys of ``parameter_table``: contiguous, each once, ready for safetensors."""
@@ -148,19 +153,24 @@ class Unrolled(nn.Module):
         return values | {name: buffer for name, buffer in layer.named_buffers() if "parametrizations." not in name}
 
     @torch.no_grad()
-    def load_learned(self, values: Mapping[str, Tensor]) -> None:
+    def load_learned(self, values: Mapping[str, Tensor], *, partial: bool = False) -> None:
         """Take the values that ``learned`` gave, exactly; nothing changes unless all of them fit.
 
+        Args:
+            values: by the keys of ``parameter_table``.
+            partial: whether parameters that are not among them keep their values.
+
         Raises:
-            ValueError: keys or shapes that differ from this network's, with what differs.
+            ValueError: keys or shapes that differ from this network's, with what differs; a value that a constraint does not allow.
         """
         rows = {row.key: row for row in self.parameter_table()}
-        missing, foreign = sorted(rows.keys() - values.keys()), sorted(values.keys() - rows.keys())
+        missing, foreign = [] if partial else sorted(rows.keys() - values.keys()), sorted(values.keys() - rows.keys())
         if missing or foreign:
             raise ValueError(
                 f"these values are of another network: it lacks {_some(missing) or 'nothing'} and brings {_some(foreign) or 'nothing'} that this one "
                 f"(depth {len(self)}, tied {list(self.tied)}, untied {list(self.untied)}) does not have"
             )
+        rows = {key: row for key, row in rows.items() if key in values}
         for key, row in rows.items():
             if values[key].shape != row.value.shape:
                 raise ValueError(f"{key} has shape {tuple(values[key].shape)}, and this network needs {tuple(row.value.shape)}")

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolling.evaluation.measure import Contender, evaluate
+from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
-from unrolling.tasks.base import Task
+from unrolling.tasks.base import Task, evaluate
 from unrolling.training.fit import fit
-from unrolling.training.stages import Stage
+from unrolling.training.stages import Cosine, Stage
 
 
 def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
@@ -91,7 +91,7 @@ def train_mlp(task: Task, parameters: int, steps: int, batch: int, *, seed: int 
     def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
         torch.manual_seed(seed)
         network = _ByRows(MLP(inputs, hidden, outputs), task)
-        history = fit(network, task, [Stage(steps, rate=rate, batch=batch, warmup=0.05, clip=1.0)], seed=seed, quiet=quiet)
+        history = fit(network, task, [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0)], seed=seed, quiet=quiet)
         return network, history.seconds
 
     def score(rate: float) -> float:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from unrolling.core import Iteration
 from unrolling.evaluation.comparison import Curve
-from unrolling.evaluation.measure import Contender, pieces_of
+from unrolling.evaluation.measure import Contender
 from unrolling.systems.base import Classical
-from unrolling.tasks.base import Samples, Task
+from unrolling.tasks.base import Samples, Task, pieces_of
 
 # A run has settled when this much of it has moved the metric by less than this many dB.
 SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.05, 200

@@ -12,9 +12,9 @@ from unrolling.evaluation import illustrate
 from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.comparison import Comparison, Curve, Row
-from unrolling.evaluation.measure import Contender, environment, estimates_of, interval, pieces_of, time_all
+from unrolling.evaluation.measure import Contender, environment, interval, time_all
 from unrolling.systems.base import Recipe, System
-from unrolling.tasks.base import Task
+from unrolling.tasks.base import Task, estimates_of, pieces_of
 
 
 def compare(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolling.core import tree
 from unrolling.evaluation.comparison import Interval, Seconds
-from unrolling.tasks.base import Metric, Samples, Task
+from unrolling.tasks.base import Metric, Samples, first
 
 RESAMPLES = 1000
 
@@ -47,33 +47,6 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
     values = [metric.value(resample()) for _ in range(RESAMPLES)]
     low, high = torch.quantile(torch.tensor(values, dtype=torch.float64), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Interval(metric.value(pieces), low, high)
-
-
-@torch.inference_mode()
-def estimates_of(run: Callable[[Any], Tensor], batches: Sequence[Samples], limit: int | None = None) -> list[Tensor]:
-    """A method's estimates on held-out batches, at most ``limit`` samples of each."""
-    return [run(batch.data if limit is None else first(batch, limit).data) for batch in batches]
-
-
-def pieces_of(task: Task, batches: Sequence[Samples], estimates: Sequence[Tensor]) -> Tensor:
-    """The metric's pieces of estimates, which may be fewer than the samples of a batch."""
-    pieces, group = [], 0
-    for batch, estimate in zip(batches, estimates, strict=True):
-        pieces.append(task.pieces(estimate, batch.target[: len(estimate)], group))
-        group += len(estimate)
-    return torch.cat(pieces)
-
-
-def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples]) -> Tensor:
-    """The metric's pieces of a method on held-out batches."""
-    return pieces_of(task, batches, estimates_of(run, batches))
-
-
-def first(batch: Samples, count: int) -> Samples:
-    """The first samples of a batch."""
-    size = len(batch.target)
-    index = torch.arange(min(count, size), device=batch.target.device)
-    return Samples(tree.select(batch.data, index, size, "data"), batch.target[index])
 
 
 @torch.inference_mode()

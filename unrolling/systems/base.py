@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from unrolling.core import GradientRule, Iteration, Unrolled, unroll
 from unrolling.tasks.base import Task
 from unrolling.training.stages import Schedule
+from unrolling.training.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -163,4 +165,46 @@ class System:
             files = sorted(file.stem for file in path.parent.glob(f"{self.name.rsplit('/', 1)[-1]}-*.safetensors"))
             settings = "".join(f", {key} {value}" for key, value in changed.items())
             raise ValueError(f"no weights are shipped for {self.name}, task {task}, {depth} layers{settings}; shipped are {', '.join(files) or 'none'}")
+        check_hash(path)
         return path
+
+    def pretrained(self, task: str | None = None, depth: int | None = None, **options: Any) -> Unrolled:
+        """The network with its shipped weights, ready to be applied to data.
+
+        Args:
+            task: the first one by default.
+            depth: layers; the recipe's by default.
+            options: of the task, where they differ from the defaults; weights are shipped for some settings only.
+
+        Raises:
+            ValueError: none are shipped for these; a file that is not the one that was shipped.
+        """
+        name, recipe = self.recipe(task)
+        unknown = options.keys() - recipe.options.keys()
+        if unknown:
+            raise ValueError(f"{self.name} on {name} has no option {sorted(unknown)[0]!r}; it has {', '.join(recipe.options) or 'none'}")
+        path = self.shipped(name, recipe.depth if depth is None else depth, options)
+        _, fixed, card = read_weights(path)
+        held = recipe.task(seed=card.get("seed", 0), data=None, fixed=fixed, **{**recipe.options, **options})
+        network = self.network(recipe, held, card["depth"])
+        load_weights(network, path, system=self.name)
+        return network.eval()
+
+
+SUMS = "SHA256SUMS"
+
+
+def check_hash(path: Path) -> None:
+    """Refuses a weights file that is not the one whose SHA-256 its folder's list records; a folder without a list is somebody's own.
+
+    Raises:
+        ValueError: another content, or a file that the list does not name.
+    """
+    sums = path.parent / SUMS
+    if not sums.is_file():
+        return
+    known = {name: digest for digest, name in (line.split() for line in sums.read_text().splitlines() if line.strip())}
+    if path.name not in known:
+        raise ValueError(f"{path} is not among the weights that are shipped ({sums.name} does not name it)")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != known[path.name]:
+        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not the one in {sums.name}; install unrolling again")

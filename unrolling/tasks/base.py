@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from unrolling.core import tree
 
 
 class Samples(NamedTuple):
@@ -62,6 +65,8 @@ class Task:
         test: batches that only scores are computed on; samples of one batch have one shape.
         timing: one batch for measuring times; its first sample is the single one.
         pictures: whether targets are grey pictures in [0, 1], (batch, height, width).
+        grains: into how many draws a training batch may be divided. Numbers of processes and micro-batches that divide it see the same samples.
+            1 where what the samples of a draw share is itself random.
     """
 
     name: str
@@ -71,9 +76,10 @@ class Task:
     test: list[Samples]
     timing: Samples
     pictures: bool = False
+    grains: int = 8
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
-        """A random training batch; the same generator state gives the same batch."""
+        """A random training batch; the same generator state gives the same batch. Further keyword arguments, numbers, are what a curriculum may change."""
         raise TypeError(f"{type(self).__name__} has no training data")
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
@@ -103,3 +109,30 @@ class Task:
     def assemble(self, rows: Tensor, data: Any) -> Tensor:
         """Estimates from (rows, k) vectors, the inverse of ``target_rows``."""
         return rows
+
+
+@torch.inference_mode()
+def estimates_of(run: Callable[[Any], Tensor], batches: Sequence[Samples], limit: int | None = None) -> list[Tensor]:
+    """A method's estimates on held-out batches, at most ``limit`` samples of each."""
+    return [run(batch.data if limit is None else first(batch, limit).data) for batch in batches]
+
+
+def pieces_of(task: Task, batches: Sequence[Samples], estimates: Sequence[Tensor]) -> Tensor:
+    """The metric's pieces of estimates, which may be fewer than the samples of a batch."""
+    pieces, group = [], 0
+    for batch, estimate in zip(batches, estimates, strict=True):
+        pieces.append(task.pieces(estimate, batch.target[: len(estimate)], group))
+        group += len(estimate)
+    return torch.cat(pieces)
+
+
+def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples]) -> Tensor:
+    """The metric's pieces of a method on held-out batches."""
+    return pieces_of(task, batches, estimates_of(run, batches))
+
+
+def first(batch: Samples, count: int) -> Samples:
+    """The first samples of a batch."""
+    size = len(batch.target)
+    index = torch.arange(min(count, size), device=batch.target.device)
+    return Samples(tree.select(batch.data, index, size, "data"), batch.target[index])

@@ -57,19 +57,34 @@ class Codes(Task):
         if atoms < SIDE**2:
             raise ValueError(f"atoms is {atoms}; a dictionary of 10 x 10 patches has at least {SIDE**2}")
         self.alpha, self.whiten, self.seed, self.train_patches = alpha, bool(whiten), seed, train_patches
-        self.photographs = images.split(data)
-        raw = self._raw("train", train_patches, 0)
-        self.whitening = _whitening(raw) if whiten else torch.eye(SIDE**2)
+        self._data, self._held_out = data, held_out
         if fixed is not None:
             self.dictionary = fixed["dictionary"]
             if self.dictionary.shape != (SIDE**2, atoms):
                 raise ValueError(f"the dictionary given is {tuple(self.dictionary.shape)}, and {atoms} atoms were asked for")
         else:
-            self.dictionary = learn_dictionary(self._finish(raw[: min(len(raw), 20_000)]), atoms, alpha, seed)
-        self._training = self._finish(raw)
-        self._held_out = held_out
-        for part, stream in (("validation", 1), ("test", 2)):  # what cannot be used is found before training
-            self._raw(part, held_out, stream)
+            self.dictionary = learn_dictionary(self._finish(self._raw_training[:20_000]), atoms, alpha, seed)
+        if data is not None or fixed is None:  # what cannot be used is found before training; the packages' photographs can
+            for part, stream in (("validation", 1), ("test", 2)):
+                self._raw(part, held_out, stream)
+
+    @cached_property
+    def photographs(self) -> dict[str, dict[str, Tensor]]:
+        """By part and name, read when first asked for: shipped weights need none."""
+        return images.split(self._data)
+
+    @cached_property
+    def _raw_training(self) -> Tensor:
+        return self._raw("train", self.train_patches, 0)
+
+    @cached_property
+    def whitening(self) -> Tensor:
+        """(100, 100)."""
+        return _whitening(self._raw_training) if self.whiten else torch.eye(SIDE**2)
+
+    @cached_property
+    def _training(self) -> Tensor:
+        return self._finish(self._raw_training)
 
     @cached_property
     def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]

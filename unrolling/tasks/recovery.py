@@ -88,12 +88,14 @@ class Recovery(Task):
         noise = "without noise" if snr == float("inf") else f"at {snr:g} dB"
         self.summary = f"Recover {n} unknowns, {probability:.0%} of them non-zero, from {m} random measurements {noise}."
 
-    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+    def draw(self, batch: int, generator: torch.Generator, *, snr: float | None = None, probability: float | None = None) -> Samples:
+        """Signals of this task, or with another noise or density for a while (a curriculum)."""
+        snr, probability = self.snr if snr is None else snr, self.probability if probability is None else probability
         m, n = self.dictionary.shape
-        x = torch.randn(batch, n, generator=generator) * (torch.rand(batch, n, generator=generator) < self.probability)
+        x = torch.randn(batch, n, generator=generator) * (torch.rand(batch, n, generator=generator) < probability)
         y = x @ self.dictionary.T
-        if self.snr != float("inf"):
-            y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-self.snr / 20)
+        if snr != float("inf"):
+            y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-snr / 20)
         return Samples(y, x)
 
     def fixed(self) -> dict[str, Tensor]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+
+_PAIRS = "complex128"  # which safetensors does not know: such tensors are kept as pairs of real numbers, and named here
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
@@ -19,8 +23,10 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, 
     """
     from safetensors.torch import save
 
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {"record": json.dumps(record)})
-    write_bytes(path, content)
+    pairs = [name for name, tensor in tensors.items() if tensor.dtype == torch.complex128]
+    plain = {name: torch.view_as_real(tensor.detach().resolve_conj()) if name in pairs else tensor.detach() for name, tensor in tensors.items()}
+    content = {name: tensor.cpu().contiguous() for name, tensor in plain.items()}
+    write_bytes(path, save(content, {"record": json.dumps(record), **({_PAIRS: json.dumps(pairs)} if pairs else {})}))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -35,6 +41,13 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    # The new name itself is on the disk once the folder is; not every system can flush a folder.
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -57,6 +70,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is not a safetensors file, or it is truncated: {error}") from error
     try:
         record = json.loads(metadata["record"])
+        pairs = json.loads(metadata.get(_PAIRS, "[]"))
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is a safetensors file, but was not written by unrolling: it has no record") from error
-    return tensors, record
+    return {name: torch.view_as_complex(tensor) if name in pairs else tensor for name, tensor in tensors.items()}, record

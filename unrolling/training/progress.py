@@ -8,26 +8,59 @@ import time
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
-import torch
 from torch import Tensor
+
+from unrolling.tasks.base import Metric
+
+PARTS = 100  # of a run, after each of which the loss is shown and logged
+HEALTH = 20  # of a run, after each of which gradients and activations are looked at
 
 
 class Reporter:
-    """A progress bar with loss and time left on a terminal, plain lines otherwise, and a JSON line about every hundredth of the run.
+    """A progress bar with stage, loss, metric and time left on a terminal, plain lines otherwise, and a JSON line about every hundredth of the run.
 
     The loss is read from the device only when something is shown, so that reporting costs nothing on the hot path.
+
+    Args:
+        total: optimizer steps of the whole schedule.
+        stages: how many.
+        log: the JSON lines file; None keeps none.
+        metric: of the validation set.
+        quiet: show nothing.
     """
 
-    def __init__(self, total: int, stages: int, log: Path | None, *, quiet: bool) -> None:
-        self.total, self.stages, self.log, self.quiet = total, stages, log, quiet
-        self.every = max(1, total // 100)
+    def __init__(self, total: int, stages: int, log: Path | None, metric: Metric, *, quiet: bool) -> None:
+        self.total, self.stages, self.log, self.metric, self.quiet = total, stages, log, metric, quiet
+        self.every = max(1, total // PARTS)
+        self.health_every = self.every * max(1, PARTS // HEALTH)
         self.losses: list[float] = []
-        self._sum: Tensor | None = None
+        self.norms: dict[str, list[float]] = {}
+        self._sum: Tensor | float | None = None
         self._count = 0
+        self._value: float | None = None
+        self._extra: dict[str, Any] = {}
         self._bar = None
         self._file: TextIO | None = None
+        self._first: int | None = None
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs for its log to go on where this one's stopped."""
+        offset = 0
+        if self._file is not None:
+            self._file.flush()
+            offset = self._file.tell()
+        total = None if self._sum is None else float(self._sum)
+        return {"offset": offset, "losses": self.losses, "norms": self.norms, "sum": total, "count": self._count, "value": self._value}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a run: lines that were written after its checkpoint are cut off, since their steps are taken again."""
+        self.losses, self.norms, self._value = list(state["losses"]), dict(state["norms"]), state["value"]
+        self._sum, self._count = state["sum"], state["count"]
+        if self.log is not None and self.log.exists():
+            with open(self.log, "r+b") as file:
+                file.truncate(state["offset"])
 
     def __enter__(self) -> Reporter:
         self._start = time.monotonic()
@@ -41,12 +74,12 @@ class Reporter:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]}"),
+                TextColumn("loss {task.fields[loss]}{task.fields[metric]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
             self._bar.start()
-            self._task = self._bar.add_task("training", total=self.total, loss="-")
+            self._task = self._bar.add_task("training", total=self.total, loss="-", metric="")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -55,38 +88,57 @@ class Reporter:
         if self._file is not None:
             self._file.close()
 
-    def step(self, stage: int, step: int, loss: Tensor) -> None:
-        """One optimizer step has been taken; ``step`` counts over all stages."""
+    def due(self, step: int) -> bool:
+        """Whether something is shown after a step, counted over all stages."""
+        return step % self.every == 0 or step == self.total
+
+    def health_due(self, step: int) -> bool:
+        """Whether gradients and activations are looked at in a step."""
+        return step % self.health_every == 0 or step == self.total
+
+    def examined(self, norms: dict[str, float], activations: list[dict[str, float]]) -> None:
+        """Gradient norms and activations of the step that is being taken."""
+        for where, norm in norms.items():
+            if isfinite(norm):
+                self.norms.setdefault(where, []).append(norm)
+        self._extra = {"gradients": {where: _finite(norm) for where, norm in norms.items()}, "activations": activations}
+
+    def validated(self, stage: int, step: int, value: float) -> None:
+        """The metric on the validation set after a step."""
+        self._value = value
+        self._write({"stage": stage, "step": step, "metric": _finite(value)})
+
+    def step(self, stage: int, step: int, loss: Tensor, rate: float) -> dict[str, float] | None:
+        """One optimizer step has been taken; ``step`` counts over all stages. What is logged, when something is."""
         loss = loss.detach()
         self._sum = loss if self._sum is None else self._sum + loss
         self._count += 1
-        if step % self.every == 0 or step == self.total:
-            self._show(stage, step)
+        if self._first is None:
+            self._first = step - 1
+        return self._show(stage, step, rate) if self.due(step) else None
 
-    def _show(self, stage: int, step: int) -> None:
+    def _show(self, stage: int, step: int, rate: float) -> dict[str, float]:
         assert self._sum is not None
         loss = float(self._sum) / self._count
         self._sum, self._count = None, 0
         self.losses.append(loss)
-        self._last = (step, loss)
         elapsed = time.monotonic() - self._start
-        if self._file is not None:
-            self._file.write(json.dumps({"stage": stage, "step": step, "loss": loss if isfinite(loss) else None, "seconds": round(elapsed, 3)}) + "\n")
-            self._file.flush()
+        self._write({"stage": stage, "step": step, "loss": _finite(loss), "rate": rate, "seconds": round(elapsed, 3), **self._extra})
+        self._extra = {}
+        metric = "" if self._value is None else f"  {self.metric.name} {self._value:.2f} {self.metric.unit}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, loss=f"{loss:.4g}", description=f"stage {stage + 1}/{self.stages}")
-        elif not self.quiet and (len(self.losses) % 10 == 0 or step == self.total):
-            left = elapsed / max(1, len(self.losses) * self.every) * (self.total - step)
-            print(f"stage {stage + 1}/{self.stages}  step {step}/{self.total}  loss {loss:.4g}  {left:.0f} s left", file=sys.stderr, flush=True)
-        self.check_finite()
+            self._bar.update(self._task, completed=step, loss=f"{loss:.4g}", metric=metric, description=f"stage {stage + 1}/{self.stages}")
+        elif not self.quiet and (step % (self.every * 10) < self.every or step == self.total):
+            left = elapsed / max(1, step - (self._first or 0)) * (self.total - step)
+            line = f"stage {stage + 1}/{self.stages}  step {step}/{self.total}  loss {loss:.4g}{metric}  {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+        return {"loss": loss, "rate": rate}
 
-    def check_finite(self) -> None:
-        """Stops a run whose loss is no longer a number.
+    def _write(self, record: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
 
-        Raises:
-            ArithmeticError: the loss is NaN or infinite.
-        """
-        latest = self.losses[-1] if self._sum is None and self.losses else float(self._sum if self._sum is not None else 0.0)
-        if not torch.isfinite(torch.tensor(latest)):
-            step = getattr(self, "_last", (0, 0.0))[0]
-            raise ArithmeticError(f"the loss became {latest} around step {step} of {self.total}; lower the learning rate, or set Stage(clip=...)")
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

@@ -9,7 +9,7 @@ from unrolling.operators.linear import learnable
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.photographs import Photographs
-from unrolling.training.stages import Schedule, Stage
+from unrolling.training.stages import Cosine, Schedule, Stage
 
 
 def photograph_parent(task: Photographs) -> Decoded:
@@ -18,7 +18,7 @@ def photograph_parent(task: Photographs) -> Decoded:
 
 
 def _schedule(steps: int, batch: int) -> Schedule:
-    return [Stage(steps, rate=1e-3, batch=batch, warmup=0.05, final=1e-2, clip=1.0)]
+    return [Stage(steps, rate=1e-3, batch=batch, annealing=Cosine(0.05, 1e-2), clip=1.0)]
 
 
 COST = "A step of coordinate descent changes one coordinate and costs O(n), a step of ISTA O(m n) or O(n^2): compare times, not iterations."

@@ -13,7 +13,7 @@ from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.codes import Codes
 from unrolling.tasks.photographs import Photographs
-from unrolling.training.stages import Schedule, Stage
+from unrolling.training.stages import Cosine, Schedule, Stage
 
 ATOM_SIDE, STRIDE = 8, 4
 
@@ -37,7 +37,7 @@ def photograph_parent(task: Photographs) -> SynthesisISTA:
 
 
 def photograph_schedule(depth: int) -> Schedule:
-    return [Stage(2000, rate=3e-3, rates={"threshold": 1e-1}, batch=4, warmup=0.1, final=1e-3, clip=0.05)]
+    return [Stage(2000, rate=3e-3, rates={"threshold": 1e-1}, batch=4, annealing=Cosine(0.1, 1e-3), clip=0.05)]
 
 
 def codes_parent(task: Codes) -> Iteration:
@@ -54,11 +54,11 @@ def codes_tying(task: Codes) -> Tying:
 
 
 def codes_schedule(depth: int) -> Schedule:
-    return [Stage(10_000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, warmup=0.05, final=1e-3)]
+    return [Stage(10_000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, annealing=Cosine(0.05, 1e-3))]
 
 
 def recovery_schedule(depth: int) -> Schedule:
-    return [Stage(4000, rate=1e-3, rates={"threshold": 1e-2}, batch=128, warmup=0.05, final=1e-2, clip=1.0)]
+    return [Stage(4000, rate=1e-3, rates={"threshold": 1e-2}, batch=128, annealing=Cosine(0.05, 1e-2), clip=1.0)]
 
 
 SYSTEM = System(

@@ -1,0 +1,373 @@
+"""What survives a kill, a full disk, a bad step and a Ctrl-C."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import ALL, bits, network, recovery, same
+from torch import nn
+
+from unrolling.tasks.recovery import Recovery
+from unrolling.training import files
+from unrolling.training.checkpoints import BEST, FORMAT, PATTERN
+from unrolling.training.fit import LOG, fit
+from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon
+from unrolling.training.stages import Cosine, Patience, Power, Stage
+
+SCHEDULE = [
+    Stage(9, rate=1e-2, rates={"threshold": 3e-2}, batch=6, depth=2, annealing=Cosine(0.3), clip=1.0),
+    Stage(8, rate=5e-3, batch=6, supervision=Power(1.0), annealing=Cosine(final=0.1), inherit={"threshold": 0.9}),
+]
+STEPS = 17
+
+
+class KilledError(Exception):
+    """What stops a run in these tests."""
+
+
+class Interrupted(Recovery):
+    """Stops the run when its training data are asked for the (k + 1)-th time."""
+
+    left = 10**9
+    grains = 1
+
+    def draw(self, batch, generator):
+        if self.left == 0:
+            raise KilledError
+        self.left -= 1
+        return super().draw(batch, generator)
+
+
+def newest(folder):
+    return max(folder.glob(PATTERN))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    task = recovery(Interrupted)
+    net = network(task)
+    fit(net, task, SCHEDULE, seed=3, quiet=True)
+    return bits(net)
+
+
+# The same seed, the same network; killed or not
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(uninterrupted):
+    task = recovery(Interrupted)
+    again, other = network(task), network(task)
+    fit(again, task, SCHEDULE, seed=3, quiet=True)
+    fit(other, task, SCHEDULE, seed=4, quiet=True)
+    assert same(bits(again), uninterrupted)
+    assert not same(bits(other), uninterrupted)
+
+
+@pytest.mark.parametrize("kills", [[0], [1], [8], [9], [10], [16], [4, 5], [3, 9, 2]])
+def test_a_killed_run_resumes_to_the_bit(kills, uninterrupted, tmp_path):
+    for left in kills:
+        task = recovery(Interrupted)
+        task.left = left
+        with pytest.raises(KilledError):
+            fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
+    task = recovery(Interrupted)
+    task.left = STEPS - sum(kills)  # what is left to do, and nothing twice
+    net = network(task)
+    history = fit(net, task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
+    assert same(bits(net), uninterrupted)
+    assert task.left == 0
+    assert history.steps == STEPS
+
+
+@pytest.mark.parametrize("optimizer", [Adam(weight_decay=0.01), SGD(), LBFGS(iterations=3), Muon()], ids=str)
+def test_every_optimizer_resumes_to_the_bit(optimizer, tmp_path):
+    task = recovery(Interrupted)
+    schedule = [Stage(8, rate=1e-2, batch=8, optimizer=optimizer, repeat=2)]
+    whole = network(task)
+    fit(whole, task, schedule, quiet=True)
+    for left in (1, 3):
+        task.left = left
+        with pytest.raises(KilledError):
+            fit(network(task), task, schedule, tmp_path, checkpoint_seconds=0, quiet=True)
+    task.left = 10**9
+    net = network(task)
+    fit(net, task, schedule, tmp_path, quiet=True)
+    assert same(bits(net), bits(whole))
+
+
+def test_tied_parameters_and_early_stops_resume_to_the_bit(tmp_path):
+    schedule = [Stage(60, rate=1e-9, batch=4, stop=Patience(12, every=4, gain=0.01)), Stage(5, batch=4)]
+    task = recovery(Interrupted)
+    whole = network(task, tied=("encoder",), untied=("threshold",))
+    history = fit(whole, task, schedule, quiet=True)
+    assert history.steps == 16 + 5
+    for left in (7, 6):
+        task = recovery(Interrupted)
+        task.left = left
+        with pytest.raises(KilledError):
+            fit(network(task, tied=("encoder",), untied=("threshold",)), task, schedule, tmp_path, checkpoint_seconds=0, quiet=True)
+    task = recovery(Interrupted)
+    net = network(task, tied=("encoder",), untied=("threshold",))
+    again = fit(net, task, schedule, tmp_path, quiet=True)
+    assert same(bits(net), bits(whole))
+    assert (again.steps, again.validations) == (history.steps, history.validations)
+
+
+class Noisy(nn.Module):
+    """Draws numbers as it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 16)
+        nn.init.constant_(self.linear.weight, 0.1)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, y):
+        return torch.dropout(self.linear(y), 0.5, self.training)
+
+
+def test_networks_that_draw_numbers_resume_to_the_bit(tmp_path):
+    task = recovery(Interrupted)
+    schedule = [Stage(9, batch=4)]
+    whole = Noisy()
+    fit(whole, task, schedule, quiet=True)
+    task.left = 5
+    with pytest.raises(KilledError):
+        fit(Noisy(), task, schedule, tmp_path, checkpoint_seconds=0, quiet=True)
+    task.left = 4
+    net = Noisy()
+    torch.manual_seed(99)
+    fit(net, task, schedule, tmp_path, checkpoint_seconds=0, quiet=True)
+    assert same(bits(net), bits(whole))
+
+
+def test_a_finished_run_is_taken_from_its_checkpoint(uninterrupted, tmp_path):
+    task = recovery(Interrupted)
+    first = fit(network(task), task, SCHEDULE, tmp_path, seed=3, quiet=True)
+    task.left = 0
+    net = network(task)
+    again = fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
+    assert same(bits(net), uninterrupted)
+    assert (again.losses, again.validations, again.best) == (first.losses, first.validations, first.best)
+    assert again.health == first.health
+
+
+def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path):
+    whole, task = tmp_path / "whole", recovery(Interrupted)
+    fit(network(task), task, SCHEDULE, whole, seed=3, quiet=True)
+    for left in (5, 7):
+        task.left = left
+        with pytest.raises(KilledError):
+            # One checkpoint in the middle: the steps after it are logged, lost and taken again.
+            fit(network(task), task, SCHEDULE, tmp_path / "part", seed=3, checkpoint_seconds=1e-3 if left == 5 else 1000, quiet=True)
+    task.left = 10**9
+    fit(network(task), task, SCHEDULE, tmp_path / "part", seed=3, quiet=True)
+
+    def lines(folder):
+        return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (folder / LOG).read_text().splitlines()]
+
+    assert lines(tmp_path / "part") == lines(whole)
+
+
+SCRIPT = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_checkpoints import SCHEDULE, Interrupted, fit, network, recovery
+{before}
+task = recovery(Interrupted)
+fit(network(task), task, {schedule}, {folder!r}, seed=3, checkpoint_seconds=0, quiet=True)
+"""
+
+
+def script(folder, before="", schedule="SCHEDULE"):
+    return [sys.executable, "-c", SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), before=before, schedule=schedule)]
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(uninterrupted, tmp_path):
+    """SIGKILL, in the middle of a write: nothing of the process gets to clean up."""
+    before = """
+write, count = os.fsync, 0
+def fsync(descriptor):
+    global count
+    count += not os.path.isdir(f"/proc/self/fd/{descriptor}")
+    if count == 9:
+        os.ftruncate(descriptor, 1000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(descriptor)
+os.fsync = fsync
+"""
+    assert subprocess.run(script(tmp_path, before), check=False).returncode == -signal.SIGKILL
+    assert any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+    _, record = files.read(newest(tmp_path))
+    assert record["stage"] == 0
+    assert 0 < record["step"] < 9
+    task = recovery(Interrupted)
+    net = network(task)
+    fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
+    assert same(bits(net), uninterrupted)
+    assert not any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_changes_no_bit(tmp_path):
+    task = recovery(Interrupted)
+    schedule = [Stage(300, rate=1e-2, batch=6, depth=2), Stage(300, batch=6)]
+    whole = network(task)
+    fit(whole, task, schedule, seed=3, quiet=True)
+    moments = random.Random(5)
+    killed = 0
+    for _ in range(4):
+        process = subprocess.Popen(script(tmp_path, before=LONG, schedule="LONG"))
+        while not list(tmp_path.glob(PATTERN)):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.4))
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+    assert killed
+    net = network(task)
+    fit(net, task, schedule, tmp_path, seed=3, quiet=True)
+    assert same(bits(net), bits(whole))
+
+
+LONG = "from unrolling.training.stages import Stage; LONG = [Stage(300, rate=1e-2, batch=6, depth=2), Stage(300, batch=6)]"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_between_two_steps_and_resumes(number, uninterrupted, tmp_path):
+    class Pressed(Interrupted):
+        def draw(self, batch, generator):
+            if self.left == 4:
+                os.kill(os.getpid(), number)
+            return super().draw(batch, generator)
+
+    task = recovery(Pressed)
+    task.left = 9
+    handler = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=1000, quiet=True)
+    assert signal.getsignal(number) is handler
+    _, record = files.read(newest(tmp_path))
+    assert (record["stage"], record["step"]) == (0, 6)  # the step that had begun was finished
+    task = recovery(Interrupted)
+    task.left = STEPS - 6
+    net = network(task)
+    fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
+    assert same(bits(net), uninterrupted)
+
+
+# A disk that fills
+
+
+def test_a_disk_that_fills_during_a_checkpoint_costs_the_steps_since_the_last_one(uninterrupted, tmp_path, monkeypatch):
+    real, count = os.fsync, 0
+
+    def full(descriptor):
+        nonlocal count
+        count += 1
+        if count == 14:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(files.os, "open", lambda *arguments: (_ for _ in ()).throw(OSError))  # count files, not folders
+    task = recovery(Interrupted)
+    with pytest.raises(OSError, match="No space left"):
+        fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
+    assert all(path.match(PATTERN) or path.name in (LOG, BEST) for path in tmp_path.iterdir())
+    net = network(task)
+    fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
+    assert same(bits(net), uninterrupted)
+
+
+# Which are kept, and which are refused
+
+
+def test_the_newest_few_and_the_best_are_kept(tmp_path):
+    task = recovery(Interrupted)
+    fit(network(task), task, SCHEDULE, tmp_path, seed=3, keep=3, checkpoint_seconds=0, quiet=True)
+    assert [path.name for path in sorted(tmp_path.glob(PATTERN))] == [
+        f"checkpoint-{stage:03d}-{step:09d}.safetensors" for stage, step in ((1, 7), (1, 8), (2, 0))
+    ]
+    tensors, record = files.read(tmp_path / BEST)
+    net = network(task)
+    net.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()}, strict=False)
+    with torch.no_grad():
+        estimate = net(task.validation[0].data) if record["stage"] == 1 else net.run(task.validation[0].data, layers=slice(0, 2))
+    assert task.metric.value(task.pieces(estimate, task.validation[0].target)) == record["metric"]
+    with pytest.raises(ValueError, match="keep is 0"):
+        fit(net, task, SCHEDULE, tmp_path, keep=0, quiet=True)
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(uninterrupted, tmp_path):
+    task = recovery(Interrupted)
+    task.left = 7
+    with pytest.raises(KilledError):
+        fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
+    path = newest(tmp_path)
+    path.write_bytes(path.read_bytes()[:2000])
+    task.left = 10**9
+    net = network(task)
+    with pytest.warns(RuntimeWarning, match=f"{path.name} is not a safetensors file, or it is truncated.*going on from checkpoint-000-000000006"):
+        fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
+    assert same(bits(net), uninterrupted)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(tmp_path):
+    task = recovery()
+    fit(network(task), task, [Stage(2, batch=2)], tmp_path, keep=1, quiet=True)
+    path = newest(tmp_path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{path.name} is not a safetensors file, or it is truncated.*delete it to begin anew"):
+        fit(network(task), task, [Stage(2, batch=2)], tmp_path, keep=1, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"schedule": [Stage(4, batch=3)]}, "schedule"),
+        ({"task": {"seed": 5}}, "task"),
+        ({"task": {"probability": 0.3}}, "task"),
+        ({"depth": 4}, "network"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_and_kept(change, named, tmp_path):
+    task = recovery()
+    schedule = [Stage(3, batch=3)]
+    fit(network(task), task, schedule, tmp_path, quiet=True)
+    content = newest(tmp_path).read_bytes()
+    other = recovery(**change.get("task", {}))
+    net = network(other, change.get("depth", 3))
+    before = bits(net)
+    with pytest.raises(ValueError, match=rf"is the checkpoint of another run \({named} differ\)"):
+        fit(net, other, change.get("schedule", schedule), tmp_path, seed=change.get("seed", 0), quiet=True)
+    assert same(bits(net), before)
+    assert newest(tmp_path).read_bytes() == content
+
+
+@pytest.mark.parametrize("change", [{"depth": 5}, {"tied": ("encoder",), "untied": ()}, {"tied": ("encoder", "threshold"), "untied": ()}])
+def test_a_checkpoint_of_a_network_with_as_many_numbers_but_another_shape_is_refused(change, tmp_path):
+    """Tied networks of all depths have the same number of parameters, and so have networks that learn more or fewer of them."""
+    task = recovery()
+    fit(network(task, tied=ALL, untied=()), task, [Stage(3, batch=3)], tmp_path, quiet=True)
+    with pytest.raises(ValueError, match="is the checkpoint of another run"):
+        fit(network(task, **{"tied": ALL, "untied": (), **change}), task, [Stage(3, batch=3)], tmp_path, quiet=True)
+
+
+def test_weights_are_no_checkpoint_and_a_newer_version_is_named(tmp_path):
+    task = recovery()
+    files.write(tmp_path / "checkpoint-000-000000001.safetensors", {"threshold": torch.ones(3)}, {"format": 1, "depth": 3})
+    with pytest.raises(ValueError, match="is the checkpoint of another run"):
+        fit(network(task), task, [Stage(2)], tmp_path, quiet=True)
+    files.write(tmp_path / "checkpoint-000-000000001.safetensors", {}, {"checkpoint": FORMAT + 1, "version": "9.9"})
+    with pytest.raises(ValueError, match=rf"was written by a newer version of unrolling \(9.9, format {FORMAT + 1}.*update unrolling"):
+        fit(network(task), task, [Stage(2)], tmp_path, quiet=True)

@@ -1,0 +1,71 @@
+"""``unroll compare``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unrolling.cli import prepare
+from unrolling.cli.options import Data, Depth, Device, Json, Out, ScheduleName, Seed, Settings, Steps, SystemName, TaskName, Threads
+from unrolling.cli.train import train_job
+
+
+def compare(
+    system: SystemName,
+    task: TaskName = None,
+    data: Data = None,
+    depth: Depth = None,
+    steps: Steps = None,
+    schedule: ScheduleName = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="use the shipped weights instead of training")] = False,
+    weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of training")] = None,
+    out: Out = None,
+    settings: Settings = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train a system (or load it) and measure it beside its parent, classical methods and a generic network; writes a page."""
+    from unrolling.evaluation.compare import compare as run_comparison
+    from unrolling.report.page import write_page
+    from unrolling.report.table import print_table
+    from unrolling.training.files import write_bytes
+    from unrolling.training.machine import Machine
+    from unrolling.training.weights import load_weights, save_weights
+
+    machine = Machine(device)
+    machine.check()
+    job = prepare.prepare(
+        system, task, data, depth, seed, settings, threads, out, "out", steps=steps, schedule=schedule, pretrained=pretrained, weights=weights
+    )
+    if job.weights:
+        card = load_weights(job.network, job.weights, system=job.system.name)
+        note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
+        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed())
+    else:
+        card = train_job(job, seed, machine, quiet=as_json)
+        note = f"trained {card['seconds']:.0f} s"
+    comparison = run_comparison(
+        job.system,
+        job.task_name,
+        job.recipe,
+        job.task,
+        job.network,
+        seed=seed,
+        note=note,
+        quiet=as_json,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    comparison.command = prepare.command()
+    write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+    page = write_page(comparison, job.folder)
+    if as_json:
+        prepare.print_json(comparison.to_json())
+    else:
+        print_table(comparison)
+        print(f"\n{comparison.headline}\n\nThe page: {page}")

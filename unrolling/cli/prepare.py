@@ -1,0 +1,179 @@
+"""From arguments to something that can be trained or measured; everything that can be wrong with them is found here, before any long work."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Job:
+    """What a command works on."""
+
+    system: Any
+    task_name: str
+    recipe: Any
+    task: Any
+    network: Any
+    schedule: list[Any]
+    folder: Path
+    weights: Path | None  # instead of training
+
+
+def prepare(
+    system: str,
+    task: str | None,
+    data: Path | None,
+    depth: int | None,
+    seed: int,
+    given: list[str] | None,
+    threads: int | None,
+    out: Path | None,
+    parent_folder: str,
+    *,
+    steps: int | None = None,
+    schedule: str | None = None,
+    curriculum: list[str] | None = None,
+    pretrained: bool = False,
+    weights: Path | None = None,
+    write: bool = True,
+) -> Job:
+    """Find the system, build its task and network, choose the schedule and the folder.
+
+    Raises:
+        ValueError: whatever is wrong with the arguments.
+    """
+    import torch
+
+    from unrolling.systems.catalogue import find
+    from unrolling.training.weights import read_weights
+
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads is {threads}; it must be at least 1")
+    if depth is not None and depth < 1:
+        raise ValueError(f"depth is {depth}; a network has at least one layer")
+    found = find(system)
+    name, recipe = found.recipe(task)
+    stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
+    folder = out or Path(parent_folder) / f"{found.name.replace('/', '-')}-{name}"
+    if write:
+        writable(folder)
+    torch.set_num_threads(threads or recipe.threads or torch.get_num_threads())
+    if pretrained and weights:
+        raise ValueError("--pretrained and --weights exclude each other")
+    fixed, trained, path = None, {}, None
+    if pretrained or weights:
+        path = weights or found.shipped(name, depth or recipe.depth, settings(recipe.options, given))
+        _, fixed, card = read_weights(path)
+        depth = card["depth"] if depth is None else depth
+        trained = card.get("task") or {}
+        if card.get("system") != found.name or trained.get("name") != name:
+            raise ValueError(f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not of {found.name} for {name}")
+    held = build_task(recipe, seed, data, given, fixed, trained)
+    torch.manual_seed(seed)
+    return Job(found, name, recipe, held, found.network(recipe, held, depth), stages, folder, path)
+
+
+def resolved(stages: list[Any], depth: int, steps: int | None, schedule: str | None, curriculum: list[str] | None) -> list[Any]:
+    """The system's schedule, or a scheme by name, with the steps and the curriculum asked for.
+
+    Raises:
+        ValueError: an unknown scheme, too few steps, a curriculum that is none.
+    """
+    from unrolling.training.schedules import by_name, with_curriculum
+    from unrolling.training.stages import scaled
+
+    if schedule is not None:
+        stages = by_name(schedule, depth, stages)
+    if steps is not None:
+        stages = scaled(stages, steps)
+    return with_curriculum(stages, **ramps(curriculum)) if curriculum else stages
+
+
+def ramps(given: list[str] | None) -> dict[str, Any]:
+    """KEY=FIRST:LAST pairs.
+
+    Raises:
+        ValueError: anything else.
+    """
+    from unrolling.training.stages import Ramp
+
+    found: dict[str, Any] = {}
+    for pair in given or []:
+        key, sign, text = pair.partition("=")
+        first, colon, last = text.partition(":")
+        try:
+            if not (key and sign and colon):
+                raise ValueError
+            found[key] = Ramp(float(first), float(last))
+        except ValueError:
+            raise ValueError(f"--curriculum {pair}: it reads KEY=FIRST:LAST, such as snr=60:20") from None
+    return found
+
+
+def build_task(recipe: Any, seed: int, data: Path | None, given: list[str] | None, fixed: Any = None, trained: Mapping[str, Any] | None = None) -> Any:
+    """The task; options that are not given are those that the weights were trained with, else the defaults."""
+    options = {key: type(default)(trained[key]) for key, default in recipe.options.items() if key in (trained or {})}  # pyright: ignore[reportOptionalSubscript]
+    return recipe.task(seed=seed, data=data, fixed=fixed, **{**recipe.options, **options, **settings(recipe.options, given)})
+
+
+def settings(options: Mapping[str, Any], given: list[str] | None) -> dict[str, Any]:
+    """KEY=VALUE pairs as the types of the defaults.
+
+    Raises:
+        ValueError: an unknown key, or a value of another type.
+    """
+    chosen: dict[str, Any] = {}
+    for pair in given or []:
+        key, found, text = pair.partition("=")
+        if not found or key not in options:
+            raise ValueError(f"--set {pair}: the options here are {', '.join(f'{k}={v}' for k, v in options.items()) or 'none'}")
+        kind = type(options[key])
+        try:
+            chosen[key] = kind(text)
+        except ValueError:
+            raise ValueError(f"--set {pair}: {key} is {'a whole number' if kind is int else 'a number'}") from None
+    return chosen
+
+
+def writable(folder: Path) -> None:
+    """Finds out before the work whether its result can be written.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write into {folder}: {error.strerror or error}") from error
+
+
+def plain(value: Any) -> Any:
+    """Infinity as text, which JSON has no number for."""
+    return str(value) if value == float("inf") else value
+
+
+def command() -> str:
+    """What was typed."""
+    return "unroll " + shlex.join(sys.argv[1:])
+
+
+def print_columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table as aligned text, which a pipe, a narrow terminal and a person can read."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(value: Any) -> None:
+    """On the standard output."""
+    print(json.dumps(value, indent=1))

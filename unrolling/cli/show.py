@@ -1,0 +1,93 @@
+"""What there is: ``unroll list``, ``unroll show``, ``unroll schedules``."""
+
+from __future__ import annotations
+
+from unrolling.cli import prepare
+from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName, TaskName
+
+
+def list_systems(as_json: Json = False) -> None:
+    """The systems, one line each."""
+    from unrolling.systems.catalogue import catalogue
+
+    systems = catalogue()
+    if as_json:
+        prepare.print_json(
+            [{"name": s.name, "title": s.title, "summary": s.summary, "tasks": list(s.recipes), "reference": str(s.references[0])} for s in systems.values()]
+        )
+        return
+    for system in systems.values():
+        print(f"{system.name}\n    {system.title}: {system.summary}\n    tasks: {', '.join(system.recipes)}")
+
+
+def schedules(as_json: Json = False) -> None:
+    """The training schemes of the literature, for ``unroll train --schedule``."""
+    from unrolling.training.schedules import SCHEMES
+
+    if as_json:
+        prepare.print_json([{"name": name, "summary": scheme.summary, "reference": scheme.reference} for name, scheme in SCHEMES.items()])
+        return
+    for name, scheme in SCHEMES.items():
+        print(f"{name}\n    {scheme.summary}\n    {scheme.reference}")
+
+
+def show(
+    system: SystemName, task: TaskName = None, depth: Depth = None, seed: Seed = 0, settings: Settings = None, data: Data = None, as_json: Json = False
+) -> None:
+    """What a system computes, where it was published, and every learned quantity with its classical value."""
+    from unrolling.systems.catalogue import find
+    from unrolling.training.weights import read_weights
+
+    found = find(system)
+    name, recipe = found.recipe(task)
+    # Shipped weights bring the fixed tensors (a learned dictionary, say), which takes no time.
+    path = found.weights_path(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
+    fixed = read_weights(path)[1] if path.is_file() and seed == 0 and data is None else None
+    network = found.network(recipe, prepare.build_task(recipe, seed, data, settings, fixed), depth)
+    table = network.parameter_table()
+    learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    if as_json:
+        prepare.print_json(
+            {
+                "name": found.name,
+                "title": found.title,
+                "summary": found.summary,
+                "equations": found.equations,
+                "references": [str(reference) for reference in found.references],
+                "tasks": list(found.recipes),
+                "task": name,
+                "depth": len(network),
+                "learned_numbers": learned,
+                "options": {key: prepare.plain(value) for key, value in recipe.options.items()},
+                "parameters": [
+                    {
+                        "name": row.name,
+                        "layer": row.layer,
+                        "shape": list(row.value.shape),
+                        "mean": float(row.classical.mean()),
+                        "norm": float(row.classical.norm()),
+                    }
+                    for row in table
+                ],
+            }
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    print(f"{found.title}: {found.summary}\n\n{found.equations}\n")
+    for reference in found.references:
+        print(f"  {reference}")
+    print(f"\ntasks: {', '.join(found.recipes)}; here {name}, {len(network)} layers, {learned:,} learned numbers")
+    if recipe.options:
+        print("options (--set KEY=VALUE): " + ", ".join(f"{key}={value}" for key, value in recipe.options.items()))
+    rows = Table("parameter", "layer", "shape", "classical value: mean", "norm")
+    seen = set()
+    for row in table:
+        if row.name not in seen:
+            seen.add(row.name)
+            layers = "all, shared" if row.layer is None else f"each of {len(network)}"
+            rows.add_row(
+                row.name, layers, "x".join(map(str, row.value.shape)) or "scalar", f"{float(row.classical.mean()):.4g}", f"{float(row.classical.norm()):.4g}"
+            )
+    Console().print(rows)

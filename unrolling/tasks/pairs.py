@@ -1,0 +1,82 @@
+"""Data of your own: pairs of data and target, in memory or read from a disk as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from unrolling.core import tree
+from unrolling.tasks.base import NMSE, Metric, Samples, Task
+
+Source = Sequence[tuple[Any, Tensor]] | Any  # what has `__len__` and `__getitem__`: a list, a torch Dataset
+
+
+class Pairs(Task):
+    """Recover targets x from data y, given pairs (y, x).
+
+    A training batch is drawn at random from ``training``, of which only those samples are read: a torch ``Dataset`` that opens files streams, and with
+    ``Machine(workers=...)`` ahead of the training.
+
+    Args:
+        training: pairs (data, target) of one sample each, without a batch dimension; data a tensor or a NamedTuple of tensors.
+        validation: pairs that settings are chosen on; all are read at once.
+        test: pairs that scores are computed on.
+        metric: what ranks estimates.
+        loss: (estimate, target) -> scalar; mean squared error by default.
+        augment: (sample, generator) -> sample, applied to each training pair: crops, turns, noise.
+        name: for the record of a run.
+
+    Raises:
+        ValueError: no pair, a pair that is none, samples of different shapes.
+    """
+
+    def __init__(
+        self,
+        training: Source,
+        validation: Source,
+        test: Source | None = None,
+        *,
+        metric: Metric = NMSE,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        augment: Callable[[Any, torch.Generator], Any] | None = None,
+        name: str = "pairs",
+    ) -> None:
+        for part, source in (("training", training), ("validation", validation), ("test", test)):
+            if source is not None and len(source) == 0:
+                raise ValueError(f"{part} holds no pair of data and target")
+        self.training, self.augment, self.metric, self.name = training, augment, metric, name
+        self.summary = f"Recover targets from data: {len(training)} training pairs of your own."
+        self._loss = loss
+        self.validation = [_stack([validation[i] for i in range(len(validation))], range(len(validation)))]
+        held = validation if test is None else test
+        self.test = self.validation if test is None else [_stack([held[i] for i in range(len(held))], range(len(held)))]
+        self.timing = self.test[0]
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        chosen = torch.randint(len(self.training), (batch,), generator=generator).tolist()
+        pairs = [self.training[index] for index in chosen]
+        return _stack(pairs if self.augment is None else [self.augment(pair, generator) for pair in pairs], chosen)
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """The one that was given, or mean squared error."""
+        return super().loss(estimate, target) if self._loss is None else self._loss(estimate, target)
+
+    def identity(self) -> dict[str, Any]:
+        return {"name": self.name, "pairs": len(self.training)}
+
+
+def _stack(pairs: Sequence[Any], indices: Sequence[int]) -> Samples:
+    """Samples of one shape as a batch."""
+    for pair, index in zip(pairs, indices, strict=True):
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise ValueError(f"sample {index} is a {type(pair).__name__}; a sample is a pair (data, target)")
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tree.named_tensors(tuple(pair), "sample")} for pair in pairs]
+    for shape, index in zip(shapes, indices, strict=True):
+        if shape != shapes[0]:
+            raise ValueError(f"samples {indices[0]} and {index} differ in shape, {shapes[0]} and {shape}: bring them to one size, with `augment` perhaps")
+    data, target = default_collate([tuple(pair) for pair in pairs])
+    return Samples(data, target)

@@ -1,0 +1,172 @@
+"""The checkpoints of a run: the newest few and the best, each a whole file or none."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolling.training import files
+from unrolling.training.optimizers import pack
+
+FORMAT = 1
+BEST = "best.safetensors"
+PATTERN = "checkpoint-*.safetensors"
+
+
+@dataclass
+class Position:
+    """How far a run has come, and what it must know to go on as if it had not stopped."""
+
+    stage: int = 0
+    step: int = 0  # within the stage
+    seconds: float = 0.0  # of training
+    taken: int = 0  # optimizer steps, over all stages
+    validations: list[tuple[int, int, float]] = field(default_factory=list)  # stage, step within it, metric
+    report: dict[str, Any] = field(default_factory=dict)  # the reporter's: log offset, sums
+    optimizers: list[Any] = field(default_factory=list)  # plain part of their states; empty between stages
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # tensors of the optimizers, states of the generators
+
+
+class Checkpoints:
+    """The files of one run in one folder.
+
+    Args:
+        folder: where.
+        keep: how many of the newest to keep.
+        run: what makes the run: schedule, seed, task, network, as plain values; a checkpoint of another run is refused.
+    """
+
+    def __init__(self, folder: Path, keep: int, run: dict[str, Any]) -> None:
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least the newest checkpoint is kept")
+        self.folder, self.keep, self.run = folder, keep, json.loads(json.dumps(run))
+
+    def save(self, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], position: Position) -> None:
+        """Write the newest, then remove what is one too many.
+
+        Raises:
+            OSError: the disk is full; the older ones are still there.
+        """
+        tensors, states = pack(optimizers)
+        record = {
+            "checkpoint": FORMAT,
+            "version": _version(),
+            "run": self.run,
+            "stage": position.stage,
+            "step": position.step,
+            "seconds": position.seconds,
+            "taken": position.taken,
+            "validations": position.validations,
+            "report": position.report,
+            "optimizers": states,
+        }
+        tensors |= {f"network.{name}": tensor for name, tensor in unique(network.state_dict()).items()} | _generators()
+        files.write(self.folder / f"checkpoint-{position.stage:03d}-{position.step:09d}.safetensors", tensors, record)
+        for old in self.files()[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def save_best(self, network: nn.Module, value: float, position: Position) -> None:
+        """Keep these weights as the best so far on the validation set."""
+        tensors = {f"network.{name}": tensor for name, tensor in unique(network.state_dict()).items()}
+        record = {"checkpoint": FORMAT, "version": _version(), "run": self.run, "stage": position.stage, "step": position.step, "metric": value}
+        files.write(self.folder / BEST, tensors, record)
+
+    def files(self) -> list[Path]:
+        """From the oldest to the newest."""
+        return sorted(self.folder.glob(PATTERN))
+
+    def resume(self, network: nn.Module) -> Position | None:
+        """Load the newest checkpoint that can be read into the network; None when there is none.
+
+        Raises:
+            ValueError: all are damaged, one is of another run, or of a newer version of the library.
+        """
+        for stray in self.folder.glob(".*.safetensors.*.tmp"):  # of a process that was killed while it wrote
+            stray.unlink(missing_ok=True)
+        damaged: list[str] = []
+        for path in reversed(self.files()):
+            try:
+                tensors, record = files.read(path)
+            except ValueError as error:
+                damaged.append(str(error))
+                continue
+            self._check(path, record)
+            for message in damaged:
+                warnings.warn(f"{message}; going on from {path.name}", RuntimeWarning, stacklevel=3)
+            load(network, tensors)
+            validations = [(stage, step, value) for stage, step, value in record["validations"]]
+            rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("network.")}
+            numbers = (record["stage"], record["step"], record["seconds"], record["taken"])
+            return Position(*numbers, validations, record["report"], record["optimizers"], rest)
+        if damaged:
+            raise ValueError(f"{damaged[0]}; no other checkpoint is left in {self.folder}: delete it to begin anew")
+        return None
+
+    def load_best(self, network: nn.Module) -> None:
+        """Put the best weights into the network."""
+        tensors, record = files.read(self.folder / BEST)
+        self._check(self.folder / BEST, record)
+        load(network, tensors)
+
+    def remove(self) -> None:
+        """Delete every checkpoint of the folder."""
+        for path in (*self.files(), self.folder / BEST):
+            path.unlink(missing_ok=True)
+
+    def _check(self, path: Path, record: Any) -> None:
+        if isinstance(record, dict) and isinstance(record.get("checkpoint"), int) and record["checkpoint"] > FORMAT:
+            raise ValueError(
+                f"{path} was written by a newer version of unrolling ({record.get('version')}, format {record['checkpoint']}; "
+                f"this one is {_version()} and reads up to {FORMAT}): update unrolling"
+            )
+        found = record.get("run") if isinstance(record, dict) else None
+        if found != self.run:
+            different = [key for key in self.run if not isinstance(found, dict) or found.get(key) != self.run[key]]
+            raise ValueError(f"{path} is the checkpoint of another run ({', '.join(different)} differ); choose another directory or delete it")
+
+
+def load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the network's part of a checkpoint into it; tensors that layers share are there once."""
+    network.load_state_dict({name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}, strict=False)
+
+
+def unique(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that several layers share, once each."""
+    seen: set[Any] = set()
+    found = {}
+    for name, tensor in state.items():
+        mark = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if tensor.numel() == 0 or mark not in seen:
+            seen.add(mark)
+            found[name] = tensor
+    return found
+
+
+def _generators() -> dict[str, Tensor]:
+    """States of torch's global generators, for networks that draw random numbers."""
+    states = {"generator.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"generator.cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_generators(tensors: dict[str, Tensor]) -> None:
+    """Put back what a checkpoint kept of the global generators."""
+    if "generator.cpu" in tensors:
+        torch.set_rng_state(tensors["generator.cpu"])
+    for number in range(torch.cuda.device_count()):
+        if f"generator.cuda.{number}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"generator.cuda.{number}"], number)
+
+
+def _version() -> str:
+    import unrolling
+
+    return unrolling.__version__
