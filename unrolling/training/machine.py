@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,15 @@ class Machine:
         except Exception as error:  # Fabric's own messages, of several types
             raise ValueError(f"this machine cannot be set up as {self}: {error}") from error
         fabric.launch()
+        if fabric.world_size > 1:
+            atexit.register(_leave)
         return fabric
+
+
+def _leave() -> None:
+    """Leave the group of processes before the interpreter takes its threads away, which would abort."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def is_main() -> bool:
