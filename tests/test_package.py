@@ -61,6 +61,15 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
     assert torch.equal(lista(y), state)
 
 
+def test_the_examples_of_the_guides_run():
+    guides = sorted((ROOT / "docs").glob("*.md"))
+    assert guides
+    for guide in guides:
+        names = {"__name__": guide.stem}
+        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", guide.read_text(), flags=re.MULTILINE | re.DOTALL)):
+            exec(compile(block, f"{guide.name}, python block {number + 1}", "exec"), names)
+
+
 def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
     classes = [
         (block, node)

@@ -126,8 +126,11 @@ class GramISTA(_MatrixISTA):
 
     def forward(self, state: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... n"], scale: float = 1.0) -> Float[Tensor, "batch ... n"]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
-        mixed = state @ self.inhibition.T + problem if state.ndim > 2 else torch.addmm(problem, state, self.inhibition.T)  # fused where torch can
-        return self.prox(mixed, self._scaled_threshold(scale))
+        return self.prox(self.mix(state, problem), self._scaled_threshold(scale))
+
+    def mix(self, x: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... n"]) -> Float[Tensor, "batch ... n"]:
+        """W_e y + W_t x."""
+        return x @ self.inhibition.T + problem if x.ndim > 2 else torch.addmm(problem, x, self.inhibition.T)  # fused where torch can
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
         """0.5 |A x|^2 - Re <A^H y, x> + sum_i lambda_i |x_i|, (batch,): the lasso less 0.5 |y|^2, which no x changes and the problem W_e y does not hold."""

@@ -16,6 +16,7 @@ from unrolling.tasks.base import Metric
 
 PARTS = 100  # of a run, after each of which the loss is shown and logged
 HEALTH = 20  # of a run, after each of which gradients and activations are looked at
+LEAST = 50  # steps between two such looks, which cost a forward pass
 
 
 class Reporter:
@@ -34,7 +35,7 @@ class Reporter:
     def __init__(self, total: int, stages: int, log: Path | None, metric: Metric, *, quiet: bool) -> None:
         self.total, self.stages, self.log, self.metric, self.quiet = total, stages, log, metric, quiet
         self.every = max(1, total // PARTS)
-        self.health_every = self.every * max(1, PARTS // HEALTH)
+        self.health_every = max(LEAST, self.every * max(1, PARTS // HEALTH))
         self.losses: list[float] = []
         self.norms: dict[str, list[float]] = {}
         self._sum: Tensor | float | None = None

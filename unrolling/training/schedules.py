@@ -45,14 +45,16 @@ def grow(depth: int, like: Stage) -> Schedule:
 
 
 def grow_then_refine(depth: int, like: Stage) -> Schedule:
-    """For each depth in turn: the new layer alone (its threshold starting at 0.8 of the one before), then all layers together."""
-    first = {"threshold": 0.8}
+    """For each depth in turn the new layer alone (its threshold starting at 0.8 of the one before), then all layers at a quarter of the rate; with half of
+    the steps left, all layers together at a quarter of the rate, layer k of K counting as (k / K)^2, so that none gets worse for the sake of the last."""
     stages: Schedule = []
+    slow = replace(like, rate=like.rate / 4, rates=_times(like.rates, 0.25))
     for k in range(depth):
-        stages.append(replace(like, depth=k + 1, layers=(k,), inherit=_existing(like, first)))
-        if k:
-            stages.append(replace(like, depth=k + 1, rate=like.rate / 2, rates=_times(like.rates, 0.5)))
-    return _shared(len(stages), like, stages)
+        stages.append(replace(like, depth=k + 1, layers=(k,), inherit=_existing(like, {"threshold": 0.8}), annealing=Cosine(final=0.3)))
+        stages.append(replace(slow, depth=k + 1))
+    grown = scaled(stages, max(len(stages), like.steps // 2))
+    rest = max(1, like.steps - sum(stage.steps for stage in grown))
+    return [*grown, replace(slow, steps=rest, supervision=Power(2.0), annealing=Cosine(0.05))]
 
 
 def deep_supervision(depth: int, like: Stage) -> Schedule:
@@ -93,7 +95,7 @@ SCHEMES: Mapping[str, Named] = {
     "greedy": Named(greedy, "layer after layer, those before frozen", "Bengio, Lamblin, Popovici and Larochelle 2007, doi:10.7551/mitpress/7503.003.0024"),
     "greedy_then_joint": Named(greedy_then_joint, "layer after layer, then all together", "Chen and Pock 2017, arXiv:1508.02848"),
     "grow": Named(grow, "one layer, then two, up to all, each time all of them together", "Long, Lu, Ma and Dong 2018 (PDE-Net), arXiv:1710.09668"),
-    "grow_then_refine": Named(grow_then_refine, "each new layer alone, then with those before", "Liu, Chen, Wang and Yin 2019 (ALISTA), openreview:B1lnzn0ctQ"),
+    "grow_then_refine": Named(grow_then_refine, "layers added one by one, then all refined", "Liu, Chen, Wang and Yin 2019 (ALISTA), openreview:B1lnzn0ctQ"),
     "lista_cpss": Named(lista_cpss, "as grow_then_refine, in three rates, earlier layers slower", "Chen, Liu, Wang and Yin 2018, arXiv:1808.10038"),
     "deep_supervision": Named(deep_supervision, "the estimate of layer k of K counts as (k / K)^2", "Lee, Xie, Gallagher, Zhang and Tu 2015, arXiv:1409.5185"),
     "detnet": Named(detnet, "the estimate of layer k counts as log k", "Samuel, Diskin and Wiesel 2019, arXiv:1805.07631"),

@@ -1,0 +1,27 @@
+"""ALISTA: analytic weights, two learned numbers per layer (Liu, Chen, Wang and Yin 2019; survey, section IV-E)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolling.systems.base import System, Tying
+from unrolling.systems.sparse_coding import family
+
+SYSTEM = System(
+    name="sparse_coding/alista",
+    title="ALISTA",
+    summary="sparse recovery with analytic weights: a step size and a threshold per layer are all that is learned.",
+    equations=(
+        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
+        "W minimises |W A|_F^2 subject to w_i a_i = 1: w_i = (A A^T)^-1 a_i / (a_i^T (A A^T)^-1 a_i), in closed form and fixed."
+    ),
+    references=(family.LIU, family.CHEN),
+    home=Path(__file__).parent,
+    recipes={
+        "recovery": family.recipe(
+            family.analytic_parent,
+            Tying(untied=("step_size", "threshold")),
+            family.schedule(2000, 2e-2, {"threshold": 2e-2}),
+        )
+    },
+)

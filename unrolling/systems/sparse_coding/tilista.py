@@ -1,0 +1,27 @@
+"""TiLISTA: one learned matrix for all layers, two numbers per layer (Liu, Chen, Wang and Yin 2019)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolling.systems.base import System, Tying
+from unrolling.systems.sparse_coding import family
+
+SYSTEM = System(
+    name="sparse_coding/tilista",
+    title="TiLISTA",
+    summary="sparse recovery with one learned matrix for all layers, a step size and a threshold per layer.",
+    equations=(
+        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
+        "W is learned and the same in all layers; it starts at the analytic weights of ALISTA."
+    ),
+    references=(family.LIU, family.CHEN),
+    home=Path(__file__).parent,
+    recipes={
+        "recovery": family.recipe(
+            family.analytic_parent,
+            Tying(tied=("encoder",), untied=("step_size", "threshold")),
+            family.schedule(3000, 2e-2, {"encoder": 4e-4, "threshold": 2e-2}),
+        )
+    },
+)
