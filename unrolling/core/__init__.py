@@ -6,6 +6,7 @@ from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
 from unrolling.core.iteration import Iteration, check_finite
 from unrolling.core.linear_solvers import LinearSolution, anderson, gmres
+from unrolling.core.safeguard import Guarded, Safeguarded
 from unrolling.core.solve import DivergenceError, Progress, Solution, solve
 from unrolling.core.unroll import Learned, Unrolled, unroll
 
@@ -16,6 +17,7 @@ __all__ = [
     "DivergenceError",
     "Equilibrium",
     "GradientRule",
+    "Guarded",
     "Implicit",
     "ImplicitReport",
     "Iteration",
@@ -24,6 +26,7 @@ __all__ = [
     "OneStep",
     "Positive",
     "Progress",
+    "Safeguarded",
     "Simplex",
     "Solution",
     "Truncated",

@@ -101,3 +101,30 @@ def concatenate(trees: Sequence[Any], name: str) -> Any:
         return tensor
 
     return apply(join, first)
+
+
+def where(mask: Tensor, yes: Any, no: Any, name: str) -> Any:
+    """Sample by sample the one tree or the other, both of one structure; what all samples share must be the same in both.
+
+    Args:
+        mask: (batch,) bool.
+        yes: where it is true.
+        no: where it is false.
+        name: of the trees, for messages.
+
+    Raises:
+        ValueError: tensors of different shapes, or a shared tensor or number that differs.
+    """
+    others = iter(list(named_tensors(no, name)))
+
+    def choose(tensor: Tensor) -> Tensor:
+        path, other = next(others)
+        if tensor.shape != other.shape:
+            raise ValueError(f"{path} has shape {tuple(tensor.shape)} in one and {tuple(other.shape)} in the other")
+        if tensor.ndim > 0 and tensor.shape[0] == mask.shape[0]:
+            return torch.where(mask.view(-1, *[1] * (tensor.ndim - 1)), tensor, other)
+        if not torch.equal(tensor, other):
+            raise ValueError(f"{path} is shared by all samples and differs: it cannot be chosen sample by sample")
+        return tensor
+
+    return apply(choose, yes)

@@ -88,6 +88,11 @@ class Unrolled(nn.Module):
             state = layer(state, problem)
             yield state
 
+    def prepared(self, data: Any) -> list[tuple[Any, Any]]:
+        """Each layer with its problem, for loops of one's own; a ``prepare`` that several layers hold runs once."""
+        chosen, problems = self._choose(None, data)
+        return list(zip(chosen, problems, strict=True))
+
     def _prepare(self, indices: Iterable[int], data: Any) -> list[Any]:
         """One problem per layer; a ``prepare`` that several layers hold runs once."""
         done: dict[int, Any] = {}
