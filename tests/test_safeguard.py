@@ -166,7 +166,7 @@ def test_a_merit_of_ones_own_is_what_the_promise_is_about():
 
 
 def test_it_is_differentiable_where_it_chose_the_network():
-    network = networks()["thin"]
+    network = moved(unroll(ThinISTA(A, 0.1), 2, untied=("encoder", "threshold")), size=1e-3)
     y = wild(40)
     guarded = Safeguarded(network)
     found = guarded.run(y)
