@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import check_dictionary, check_weight, check_width, lipschitz, scalar_parameter, step_advice
-from unrolling.algorithms.ista import GramISTA, Prox
+from unrolling.algorithms.ista import GramISTA, Prox, penalty_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators import Matrix
 from unrolling.prox import soft_threshold, support_select
@@ -113,7 +113,7 @@ class CoupledISTA(Iteration):
     def objective(self, state: SelectedState, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + lambda |x|_1 with lambda = theta L, (batch,): what ISTA with this threshold minimises."""
         residual = tree.rows(problem - state.x @ self.dictionary.T)
-        return 0.5 * residual.abs().square().sum(1) + lipschitz(self.dictionary) * (self.threshold * tree.rows(state.x.abs())).sum(1)
+        return 0.5 * residual.abs().square().sum(1) + penalty_of(self.prox, state.x, lipschitz(self.dictionary) * self.threshold)
 
     def stationary(self, state: SelectedState) -> bool:
         """False while the share of selected entries still grows."""

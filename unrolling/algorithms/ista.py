@@ -16,6 +16,12 @@ from unrolling.prox import soft_threshold
 Prox = Callable[[Tensor, Tensor], Tensor]
 
 
+def penalty_of(prox: Prox, x: Tensor, weight: Tensor) -> Float[Tensor, " batch"]:
+    """What a prox is the prox of, (batch,): its own ``penalty`` where it has one (``BlockSoftThreshold``), sum_i weight_i |x_i| otherwise."""
+    own = getattr(prox, "penalty", None)
+    return tree.rows(weight * x.abs()).sum(1) if own is None else own(x, weight)
+
+
 class ISTA(Iteration):
     """x <- S_theta(x + mu A^H (y - A x)) for min_x 0.5 |y - A x|^2 + lambda |x|_1, mu = 1/L, theta = lambda mu.
 
@@ -55,10 +61,9 @@ class ISTA(Iteration):
         return self.prox(state + self.step_size * self.dictionary.adjoint(problem - self.dictionary(state)), threshold)
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
-        """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, (batch,)."""
+        """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, or the penalty of another prox, (batch,)."""
         residual = (problem - self.dictionary(state)).flatten(1)
-        penalty = (self.threshold / self.step_size * state.abs()).flatten(1).sum(1)
-        return 0.5 * residual.abs().square().sum(1) + penalty
+        return 0.5 * residual.abs().square().sum(1) + penalty_of(self.prox, state, self.threshold / self.step_size)
 
     def check(self, data: Tensor) -> None:
         super().check(data)
@@ -86,7 +91,7 @@ class _MatrixISTA(Iteration):
         return self.threshold if scale == 1.0 else scale * self.threshold
 
     def _penalty(self, state: Tensor) -> Tensor:
-        return tree.rows(self.threshold / self.step_size * state.abs()).sum(1)
+        return penalty_of(self.prox, state, self.threshold / self.step_size)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

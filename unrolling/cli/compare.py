@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,10 @@ def compare(
     device: Device = "cpu",
     pretrained: Annotated[bool, typer.Option("--pretrained", help="use the shipped weights instead of training")] = False,
     weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of training")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="leave out the generic network of equal work and the shifts")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="also train on fewer samples, which takes several trainings")] = False,
+    seeds: Annotated[int, typer.Option("--seeds", help="train with so many seeds, to show how much they matter")] = 1,
+    limit: Annotated[float, typer.Option("--limit", help="seconds that a baseline may take")] = 900.0,
     out: Out = None,
     settings: Settings = None,
     threads: Threads = None,
@@ -33,11 +38,17 @@ def compare(
     """Train a system (or load it) and measure it beside its parent, classical methods and a generic network; writes a page."""
     from unrolling.evaluation.compare import compare as run_comparison
     from unrolling.report.page import write_page
-    from unrolling.report.table import print_table
+    from unrolling.report.table import markdown, print_table
     from unrolling.training.files import write_bytes
     from unrolling.training.machine import Machine
     from unrolling.training.weights import load_weights, save_weights
 
+    if quick and thorough:
+        raise ValueError("--quick and --thorough exclude each other")
+    if seeds < 1 or (seeds > 1 and (pretrained or weights)):
+        raise ValueError(f"--seeds is {seeds}; it is at least 1, and more than 1 only where networks are trained")
+    if not limit > 0:
+        raise ValueError(f"--limit is {limit:g}; it is a number of seconds above 0")
     machine = Machine(device)
     machine.check()
     job = prepare.prepare(
@@ -50,6 +61,7 @@ def compare(
     else:
         card = train_job(job, seed, machine, quiet=as_json)
         note = f"trained {card['seconds']:.0f} s"
+    replicas = [_again(job, seed + k, machine, as_json) for k in range(1, seeds)]
     comparison = run_comparison(
         job.system,
         job.task_name,
@@ -60,12 +72,26 @@ def compare(
         note=note,
         quiet=as_json,
         say=lambda text: print(text, file=sys.stderr, flush=True),
+        effort="quick" if quick else "thorough" if thorough else "usual",
+        limit=limit,
+        training_seconds=card.get("seconds"),
+        replicas=replicas,
     )
     comparison.command = prepare.command()
     write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+    write_bytes(job.folder / "comparison.md", markdown(comparison).encode())
     page = write_page(comparison, job.folder)
     if as_json:
         prepare.print_json(comparison.to_json())
     else:
         print_table(comparison)
         print(f"\n{comparison.headline}\n\nThe page: {page}")
+
+
+def _again(job: prepare.Job, seed: int, machine: Any, quiet: bool) -> Any:
+    """The same network trained with another seed, in a folder of its own."""
+    network = job.system.network(job.recipe, job.task, len(job.network))
+    folder = job.folder / f"seed-{seed}"
+    folder.mkdir(exist_ok=True)
+    train_job(replace(job, network=network, folder=folder), seed, machine, quiet=quiet)
+    return network

@@ -6,8 +6,12 @@ import sys
 
 import typer
 
+from unrolling.cli.apply import apply
+from unrolling.cli.cite import cite
 from unrolling.cli.compare import compare
+from unrolling.cli.export import export
 from unrolling.cli.gradients import gradients
+from unrolling.cli.report import report
 from unrolling.cli.show import list_systems, schedules, show
 from unrolling.cli.train import reproduce, train
 
@@ -15,7 +19,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Turn iterative algorithms into small, fast, interpretable networks."
 )
 app.command("list")(list_systems)
-for command in (show, train, compare, schedules, gradients, reproduce):
+for command in (show, train, compare, apply, export, schedules, gradients, reproduce, report, cite):
     app.command()(command)
 
 

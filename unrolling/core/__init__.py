@@ -1,6 +1,7 @@
 """The engine: one iteration, three ways to run it, a choice of gradients. Imports torch alone."""
 
 from unrolling.core import tree
+from unrolling.core.compiled import Compiled
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
 from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
@@ -14,6 +15,7 @@ __all__ = [
     "Backprop",
     "Bounded",
     "Checkpointed",
+    "Compiled",
     "DivergenceError",
     "Equilibrium",
     "GradientRule",

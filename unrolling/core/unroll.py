@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from unrolling.core.compiled import Compiled
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 
@@ -62,6 +63,26 @@ class Unrolled(nn.Module):
         problems = self._prepare(range(len(layers)), data)
         state = self.gradient.run(layers, problems, layers[0].start(problems[0]))
         return layers[-1].estimate(state)
+
+    def compiled(self, backend: str = "inductor") -> Compiled:
+        """The forward pass as one compiled graph for any batch size, the same object at every call; compiled when it is first called.
+
+        ``compiled().seconds`` tells what compiling has cost so far, ``compiled().graphs`` how often it was needed. A copy of the network compiles anew.
+
+        Args:
+            backend: of ``torch.compile``.
+
+        Raises:
+            RuntimeError: (from torch, when called) a layer that cannot be compiled without breaking the graph.
+        """
+        made = self.__dict__.setdefault("_compiled", {})
+        if backend not in made:
+            made[backend] = Compiled(self, backend)
+        return made[backend]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is compiled belongs to this network: neither a copy nor a file takes it along.
+        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
 
     def run(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Any:
         """The state after some of the layers.

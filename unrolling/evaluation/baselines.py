@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
-from unrolling.tasks.base import Task, evaluate
+from unrolling.tasks.base import Task, evaluate, first
 from unrolling.training.fit import fit
 from unrolling.training.stages import Cosine, Stage
 
@@ -72,7 +72,17 @@ class _ByRows(nn.Module):
         return self.task.assemble(self.network(self.task.rows(data)), data)
 
 
-def train_mlp(task: Task, parameters: int, steps: int, batch: int, *, seed: int = 0, rates: tuple[float, ...] = (1e-3, 3e-3), quiet: bool = True) -> Contender:
+def train_mlp(
+    task: Task,
+    parameters: int,
+    steps: int,
+    batch: int,
+    *,
+    seed: int = 0,
+    rates: tuple[float, ...] = (1e-3, 3e-3),
+    quiet: bool = True,
+    choose: Literal["last", "best"] = "last",
+) -> Contender:
     """An MLP of (nearly) as many parameters, its learning rate chosen on the validation set in a twentieth of the steps.
 
     Args:
@@ -83,15 +93,60 @@ def train_mlp(task: Task, parameters: int, steps: int, batch: int, *, seed: int 
         seed: of initial values and batches.
         rates: learning rates to choose from.
         quiet: no progress bar.
+        choose: the last weights, or the best on the validation set.
     """
+    hidden = hidden_width(parameters, *_widths(task, seed))
+    return _trained_mlp("MLP, as many parameters", task, hidden, steps, batch, seed, rates, quiet, choose)
+
+
+def train_working_mlp(
+    task: Task,
+    multiply_adds: int,
+    parameters: int,
+    steps: int,
+    batch: int,
+    *,
+    seed: int = 0,
+    rates: tuple[float, ...] = (1e-3, 3e-3),
+    quiet: bool = True,
+) -> Contender:
+    """An MLP with as many multiply-adds per sample as the network, so that it takes about as long, trained about as long as the one of as many parameters.
+
+    Work instead of time, which no two runs agree on: a comparison must give the same figures again.
+
+    Args:
+        task: training data and loss.
+        multiply_adds: of the network, for one sample.
+        parameters: of the network, for the MLP that the training time is taken from.
+        steps: optimizer steps of that MLP.
+        batch: samples per step.
+        seed: of initial values and batches.
+        rates: learning rates to choose from.
+        quiet: no progress bar.
+    """
+    inputs, outputs = _widths(task, seed)
+    rows = len(task.rows(first(task.timing, 1).data))  # of one sample, each of which the MLP takes by itself
+    hidden = hidden_width(max(1, multiply_adds // rows), inputs, outputs)
+    usual = hidden_width(parameters, inputs, outputs)
+    cost = (inputs + hidden + outputs) * hidden / ((inputs + usual + outputs) * usual)
+    return _trained_mlp("MLP, as many multiply-adds", task, hidden, max(50, round(steps / max(1.0, cost))), batch, seed, rates, quiet, "last")
+
+
+def _widths(task: Task, seed: int) -> tuple[int, int]:
     example = task.draw(1, torch.Generator().manual_seed(seed))
-    inputs, outputs = task.rows(example.data).shape[1], task.target_rows(example.target).shape[1]
-    hidden = hidden_width(parameters, inputs, outputs)
+    return task.rows(example.data).shape[1], task.target_rows(example.target).shape[1]
+
+
+def _trained_mlp(
+    name: str, task: Task, hidden: int, steps: int, batch: int, seed: int, rates: tuple[float, ...], quiet: bool, choose: Literal["last", "best"]
+) -> Contender:
+    inputs, outputs = _widths(task, seed)
 
     def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
         torch.manual_seed(seed)
         network = _ByRows(MLP(inputs, hidden, outputs), task)
-        history = fit(network, task, [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0)], seed=seed, quiet=quiet)
+        schedule = [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0)]
+        history = fit(network, task, schedule, seed=seed, quiet=quiet, validations=10 if choose == "best" else 0, choose=choose)
         return network, history.seconds
 
     def score(rate: float) -> float:
@@ -102,7 +157,8 @@ def train_mlp(task: Task, parameters: int, steps: int, batch: int, *, seed: int 
     rate = rates[0] if len(rates) == 1 else min(rates, key=score)
     network, seconds = trained(rate, steps)
     size = sum(p.numel() for p in network.parameters())
-    return Contender("MLP, as many parameters", "generic", network, None, size, f"two hidden layers of {hidden}, trained {seconds:.0f} s at rate {rate:g}")
+    words = f"two hidden layers of {hidden}, trained {seconds:.0f} s at rate {rate:g}"
+    return Contender(name, "generic", network, None, size, words, network=network, training_seconds=seconds)
 
 
 def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callable[[Tensor], Tensor], *, limit: int, label: str, **options: Any) -> Contender:

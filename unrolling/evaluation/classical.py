@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -90,7 +91,8 @@ def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
 
 
 def run_classical(method: Classical, task: Task, goal: float, validation_goal: float, depth: int | None) -> tuple[list[Contender], list[Curve]]:
-    """Rows and curves of a method: after ``depth`` iterations, run until it matches the network, or at convergence when it never does.
+    """Rows and curves of a method: run until it matches the network, or at convergence when it never does; the parent also after ``depth`` iterations, and
+    at convergence in any case.
 
     Args:
         method: with the weights to choose from; one weight is chosen for the best result at convergence, one to match the network soonest.
@@ -108,30 +110,33 @@ def run_classical(method: Classical, task: Task, goal: float, validation_goal: f
     rows: list[Contender] = []
     curves = [Curve(method.name, role, run.steps, run.values, None)]
     if depth is not None:
-        rows.append(_contender(f"{method.name}, as many iterations", role, iteration, depth, f"{_label(best_final)}{tuned}"))
+        rows.append(_contender(f"{method.name}, as many iterations", role, iteration, depth, f"{_label(method, best_final)}{tuned}"))
     reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
-    note = f"{_label(best_final)}{tuned}"
+    note = f"{_label(method, best_final)}{tuned}"
     if best_match != best_final:
         other = method.make(best_match)
         faster = trace(other, task, task.test, method.iterations, lambda value: metric.at_least_as_good(value, goal))
         sooner = faster.first(lambda value: metric.at_least_as_good(value, goal))
         if sooner is not None and (reached is None or sooner < reached):
-            reached, matching, note = sooner, other, f"{_label(best_match)}, which gets there soonest on validation data"
-            curves.append(Curve(f"{method.name}, {_label(best_match)}", role, faster.steps, faster.values, None))
+            reached, matching, note = sooner, other, f"{_label(method, best_match)}, which gets there soonest on validation data"
+            curves.append(Curve(f"{method.name}, {_label(method, best_match)}", role, faster.steps, faster.values, None))
     if reached is not None:
         rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, note))
-    else:
+    if reached is None or depth is not None:
         end = "at convergence" if run.settled else f"{run.steps[-1]} iterations"
-        note = f"{_label(best_final)}{tuned}; never reaches the network's error"
+        never = "; never reaches the network's error" if reached is None else ""
+        note = f"{_label(method, best_final)}{tuned}{never}".removeprefix("; ")
         rows.append(_contender(f"{method.name}, {end}", role, iteration, run.steps[-1], note, run.estimates))
     return rows, curves
 
 
-def _label(weight: Any) -> str:
-    """``weight 0.05``, or with the further settings of a method."""
+def _label(method: Classical, weight: Any) -> str:
+    """``weight 0.05``, or with the further settings of a method; nothing where it has none."""
+    if not method.setting:
+        return ""
     if isinstance(weight, tuple):
-        return f"weight {weight[0]:.3g}, settings {', '.join(f'{value:.3g}' for value in weight[1:])}"
-    return f"weight {weight:.3g}"
+        return f"{method.setting} {weight[0]:.3g}, settings {', '.join(f'{value:.3g}' for value in weight[1:])}"
+    return f"{method.setting} {weight:.3g}"
 
 
 def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[Any, Any]:
@@ -140,7 +145,8 @@ def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[Any, An
         return method.weights[0], method.weights[0]
     runs = {weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations) for weight in method.weights}
     pick = min if task.metric.better == "lower" else max
-    best_final = pick(runs, key=lambda weight: runs[weight].values[-1])
+    worst = float("inf") if task.metric.better == "lower" else -float("inf")  # of a run that diverged
+    best_final = pick(runs, key=lambda weight: runs[weight].values[-1] if isfinite(runs[weight].values[-1]) else worst)
     reached = {weight: run.first(lambda value: task.metric.at_least_as_good(value, goal)) for weight, run in runs.items()}
     soonest = [weight for weight in runs if reached[weight] is not None]
     return best_final, min(soonest, key=lambda weight: reached[weight] or 0) if soonest else best_final

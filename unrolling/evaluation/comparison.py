@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolling.evaluation.cost import Cost
 from unrolling.tasks.base import Metric
+
+if TYPE_CHECKING:
+    from unrolling.evaluation.layers import LayerReport
+    from unrolling.evaluation.shifts import ShiftReport, SizeCurve
+    from unrolling.evaluation.significance import Paired
+    from unrolling.evaluation.sounds import Sound
 
 SCHEMA = 1
 ROLES = ("network", "initial", "parent", "classical", "peer", "generic")
@@ -24,11 +31,13 @@ class Interval:
 
 @dataclass
 class Seconds:
-    """Median time per sample."""
+    """Median time per sample, with quartiles."""
 
     batch: float
     batch_size: int
     single: float
+    batch_quartiles: tuple[float, float] | None = None
+    single_quartiles: tuple[float, float] | None = None
 
 
 @dataclass
@@ -42,6 +51,11 @@ class Row:
     parameters: int | None  # learned ones
     seconds: Seconds | None
     note: str = ""
+    cost: Cost | None = None
+    paired: Paired | None = None  # against the network, on the same samples; None for the network itself
+    training_seconds: float | None = None  # None where nothing is trained
+    more: dict[str, float] = field(default_factory=dict)  # further metrics by name
+    seeds: list[float] = field(default_factory=list)  # the metric of networks trained with other seeds
 
 
 @dataclass
@@ -74,6 +88,30 @@ class Picture:
 
 
 @dataclass
+class Criterion:
+    """A line of the survey's Table III: one measurement for the iterative algorithm, the generic network and the unrolled network."""
+
+    name: str
+    measured: str  # what was measured, in words
+    parent: str
+    generic: str
+    network: str
+    best: tuple[str, ...]  # which of the three
+
+
+@dataclass
+class SafeguardReport:
+    """The network kept from ever being worse than its parent in the parent's objective."""
+
+    rate: float  # steps of the network that were taken
+    rates: list[float]  # by layer
+    never_worse: bool  # on the test set, sample by sample
+    quality: Interval  # metric of the safeguarded network
+    seconds: Seconds | None
+    paired: Paired | None  # against the network without a safeguard
+
+
+@dataclass
 class Comparison:
     """A finished comparison: ``to_json`` is what programs read, the page is what people read."""
 
@@ -91,7 +129,15 @@ class Comparison:
     pictures: list[Picture] = field(default_factory=list)
     atoms: list[tuple[str, np.ndarray]] = field(default_factory=list)  # (caption, (count, height, width))
     codes: list[tuple[str, np.ndarray]] = field(default_factory=list)  # ("sample 1: target", (n,)): of each sample the target first, then estimates
+    sounds: list[Sound] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    criteria: list[Criterion] = field(default_factory=list)
+    layers: LayerReport | None = None
+    layer_pictures: list[Picture] = field(default_factory=list)  # estimates after each layer
+    shifts: list[ShiftReport] = field(default_factory=list)
+    sizes: list[SizeCurve] = field(default_factory=list)
+    safeguard: SafeguardReport | None = None
+    bibliography: list[str] = field(default_factory=list)  # BibTeX entries
 
     def row(self, role: str) -> Row:
         """The first row of a role.
@@ -118,9 +164,12 @@ class Comparison:
                     "quality": {"mean": _finite(row.quality.mean), "low": _finite(row.quality.low), "high": _finite(row.quality.high)},
                     "iterations": row.iterations,
                     "parameters": row.parameters,
-                    "seconds": None
-                    if row.seconds is None
-                    else {"batch": row.seconds.batch, "batch_size": row.seconds.batch_size, "single": row.seconds.single},
+                    "seconds": plain(row.seconds),
+                    "cost": plain(row.cost),
+                    "paired": plain(row.paired),
+                    "training_seconds": row.training_seconds,
+                    "more": plain(row.more),
+                    "seeds": plain(row.seeds),
                     "note": row.note,
                 }
                 for row in self.rows
@@ -129,6 +178,14 @@ class Comparison:
                 {"name": c.name, "role": c.role, "iterations": c.iterations, "quality": [_finite(q) for q in c.quality], "seconds": c.seconds}
                 for c in self.curves
             ],
+            "criteria": plain(self.criteria),
+            "layers": plain(self.layers),
+            "shifts": plain(self.shifts),
+            "sizes": plain(self.sizes),
+            "safeguard": plain(self.safeguard),
+            "bibliography": self.bibliography,
+            "title": self.title,
+            "summary": self.summary,
             "headline": self.headline,
             "notes": self.notes,
             "command": self.command,
@@ -138,3 +195,14 @@ class Comparison:
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dicts, numbers that are not finite as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return _finite(value) if isinstance(value, float) else value

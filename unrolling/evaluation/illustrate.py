@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
@@ -28,6 +29,19 @@ def pictures(task: Task, contenders: Sequence[Contender], estimates: Sequence[li
             panels.append((f"{contenders[index].name}: {score:.2f} {task.metric.unit}", estimate[0].clamp(0, 1).cpu().numpy()))
         found.append(Picture(names[number] if number < len(names) else f"photograph {number + 1}", panels))
     return found
+
+
+@torch.inference_mode()
+def layer_pictures(task: Task, network: Unrolled, side: int = 256) -> list[Picture]:
+    """The first test photograph, its busiest part, after each layer."""
+    batch = task.test[0]
+    panels = [("original", batch.target[0].cpu().numpy())]
+    for number, (layer, state) in enumerate(zip(network.layers, network.trajectory(batch.data), strict=True), 1):
+        estimate = layer.estimate(state)  # pyright: ignore[reportCallIssue]
+        score = task.metric.value(task.pieces(estimate, batch.target))
+        panels.append((f"layer {number}: {score:.2f} {task.metric.unit}", estimate[0].clamp(0, 1).cpu().numpy()))
+    names = list(getattr(task, "photographs", {}).get("test", []))
+    return [Picture(names[0] if names else "the first test picture", [(caption, panel[:side, :side]) for caption, panel in panels])]
 
 
 def codes(task: Task, contenders: Sequence[Contender], estimates: Sequence[list[Tensor]], most: int = 3) -> list[tuple[str, np.ndarray]]:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.core import tree
 from unrolling.evaluation.comparison import Interval, Seconds
+from unrolling.evaluation.significance import resampling_weights
 from unrolling.tasks.base import Metric, Samples, first
-
-RESAMPLES = 1000
 
 
 @dataclass
@@ -34,18 +33,18 @@ class Contender:
     timed: Callable[[Any], Tensor] | None = None  # what to time instead of `run`
     scale: float = 1.0  # how much longer `run` takes than `timed`
     estimates: list[Tensor] | None = None  # on the test set, when they are known already
+    network: nn.Module | None = None  # whose learned numbers are counted and stored
+    training_seconds: float | None = None
+    error: str = ""  # why it could not be measured; its row says so and the rest stands
 
 
 def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
     """The metric with a 95 % percentile interval: units are resampled with replacement within their group (Efron and Tibshirani 1993, chapter 13)."""
     generator = torch.Generator().manual_seed(seed)
-    groups = [pieces[pieces[:, 2] == group] for group in pieces[:, 2].unique()]
-
-    def resample() -> Tensor:
-        return torch.cat([g[torch.randint(len(g), (len(g),), generator=generator)] for g in groups])
-
-    values = [metric.value(resample()) for _ in range(RESAMPLES)]
-    low, high = torch.quantile(torch.tensor(values, dtype=torch.float64), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    own = pieces.detach().double().cpu()
+    groups = [own[own[:, 2] == group, :2] for group in own[:, 2].unique()]
+    sums = torch.stack([resampling_weights(len(group), generator) @ group for group in groups], dim=1)
+    low, high = torch.quantile(metric.of_sums(sums), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Interval(metric.value(pieces), low, high)
 
 
@@ -76,9 +75,23 @@ def time_all(contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9
         if time.perf_counter() - begin > budget:
             break
     return [
-        Seconds(c.scale * statistics.median(batched), size, c.scale * statistics.median(alone))
+        Seconds(
+            c.scale * statistics.median(batched),
+            size,
+            c.scale * statistics.median(alone),
+            _quartiles([c.scale * t for t in batched]),
+            _quartiles([c.scale * t for t in alone]),
+        )
         for c, (batched, alone), size in zip(contenders, times, sizes, strict=True)
     ]
+
+
+def _quartiles(times: list[float]) -> tuple[float, float] | None:
+    """None of too few."""
+    if len(times) < 4:
+        return None
+    low, _, high = statistics.quantiles(times, n=4)
+    return low, high
 
 
 def _clock(run: Callable[[Any], Tensor], data: Any) -> float:

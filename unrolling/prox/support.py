@@ -233,15 +233,15 @@ def _parallel() -> int | None:
         return None
 
 
-def _build() -> Path:
-    """The compiled kernel, from the cache when it is there."""
-    source = Path(__file__).with_suffix(".cpp")
+def _build(source: Path | None = None) -> Path:
+    """The compiled kernel, from the cache when it is there; by default that of the file beside this one."""
+    source = source or Path(__file__).with_suffix(".cpp")
     machine = platform.machine()
     vectors = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()) if machine in ("x86_64", "AMD64") else ()
     flags = _FLAGS + vectors
     digest = hashlib.sha256(repr((flags, sys.platform, machine)).encode() + source.read_bytes()).hexdigest()[:16]
     cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions") / "unrolling"
-    library = cache / f"support-{digest}.so"
+    library = cache / f"{source.stem}-{digest}.so"
     if not library.exists():
         compiler = shlex.split(os.environ.get("CXX", "")) or [next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")]
         cache.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,10 @@ class _SoftThreshold(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (output,) = ctx.saved_tensors
-        active = torch.ops.aten.hardshrink_backward(grad, output, 0.0)  # grad where the output is not zero, in one pass
+        if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
+            active = torch.where(output == 0, 0, grad)  # the operator below cannot be traced with a batch of any size
+        else:
+            active = torch.ops.aten.hardshrink_backward(grad, output, 0.0)  # grad where the output is not zero, in one pass
         by_threshold = -output.sign().mul_(grad).sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
         return active, by_threshold
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.report import figures, table
+from unrolling.evaluation.significance import LEVEL
+from unrolling.report import figures, sounds, study, table
 from unrolling.report.chart import y_range
 
 
@@ -35,27 +36,46 @@ def write_page(comparison: Comparison, directory: str | Path) -> Path:
 
 def render(comparison: Comparison) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("unrolling.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     curves = [figures.error_by_iteration(comparison), figures.error_by_time(comparison)]
-    return environment.get_template("template.html").render(
-        c=comparison,
-        metric=comparison.metric,
-        galleries=figures.galleries(comparison.pictures),
-        rows=_rows(comparison),
-        forest=_forest_limits(comparison),
-        batch_sizes=table.batch_sizes(comparison),
-        curves=[figure for figure in curves if figure is not None and any(figure.drawings)],
-        parameters=figures.parameter_figures(comparison.parameters),
-        parameter_rows=figures.parameter_rows(comparison.parameters),
-        atoms=figures.atom_images(comparison.atoms),
-        codes=figures.code_groups(comparison.codes),
-        environment=_flat(comparison.environment),
+    return (
+        environment()
+        .get_template("template.html")
+        .render(
+            c=comparison,
+            metric=comparison.metric,
+            galleries=figures.galleries(comparison.pictures),
+            rows=table_rows(comparison),
+            forest=_forest_limits(comparison),
+            batch_sizes=table.batch_sizes(comparison),
+            curves=[figure for figure in curves if figure is not None and any(figure.drawings)],
+            parameters=figures.parameter_figures(comparison.parameters),
+            parameter_rows=figures.parameter_rows(comparison.parameters),
+            atoms=figures.atom_images(comparison.atoms),
+            codes=figures.code_groups(comparison.codes),
+            sounds=sounds.groups(comparison.sounds),
+            costs=table.cost_rows(comparison),
+            level=LEVEL,
+            spread=study.spread_words(comparison),
+            criteria=study.criteria_rows(comparison),
+            heads=list(study.HEADS.values()),
+            layers=study.layer_figures(comparison),
+            sliders=study.sliders(comparison.layer_pictures),
+            shifts=study.shift_figures(comparison),
+            sizes=study.size_figure(comparison),
+            safeguard=study.safeguard_words(comparison),
+            environment=_flat(comparison.environment),
+        )
     )
 
 
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+def environment() -> Any:
+    """Jinja with this folder's templates; values are escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(loader=PackageLoader("unrolling.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """The table's rows as text, with the positions of their intervals in percent of the column."""
     rows = comparison.rows
     network = table.network_row(comparison)
@@ -93,6 +113,7 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "fastest_single": index == single,
                 "ratio": table.ratio_text(table.ratio(row, network)),
                 "note": row.note,
+                "more": ", ".join(f"{name} {table.digits(value)}" for name, value in row.more.items()),
             }
         )
     return result

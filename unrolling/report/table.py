@@ -123,6 +123,76 @@ def markdown_table(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
+def markdown(comparison: Comparison) -> str:
+    """The comparison as a Markdown page: headline, table, Table III, where the network falls behind, how it was made."""
+    from unrolling.report.study import HEADS, criteria_rows, safeguard_words
+
+    parts = [f"# {comparison.title}: {comparison.task}", comparison.headline, comparison.summary, markdown_table(comparison)]
+    if comparison.criteria:
+        lines = [f"| criterion | measured by | {' | '.join(HEADS.values())} |", "|---|---|---:|---:|---:|"]
+        for row in criteria_rows(comparison):
+            cells = [f"**{text}**" if mark else text for text, mark in row["cells"]]  # pyright: ignore[reportGeneralTypeIssues]
+            lines.append(f"| {_cell(str(row['name']))} | {_cell(str(row['measured']))} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    for shift in comparison.shifts:
+        where = f"falls behind {shift.parent} at about {digits(shift.crossing)}" if shift.crossing is not None else "stays ahead of its parent"
+        parts.append(f"- {shift.name}: the network {where}.")
+    parts += [safeguard_words(comparison), *(f"- {note}" for note in comparison.notes)]
+    if comparison.command:
+        parts.append(f"```\n{comparison.command}\n```")
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def paired_text(row: Row, unit: str) -> str:
+    """How a row differs from the network on the same samples."""
+    if row.paired is None:
+        return ""
+    sign = "+" if row.paired.difference > 0 else ""
+    p = "p < 0.002" if row.paired.p < 0.002 else f"p = {row.paired.p:.2g}"
+    return f"{sign}{decimals(row.paired.difference)} {unit} [{decimals(row.paired.low)}, {decimals(row.paired.high)}], {p}"
+
+
+def bytes_text(size: int | None) -> str:
+    """``1.2 MB``, in powers of ten."""
+    if size is None:
+        return ABSENT
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{digits(size / scale)} {unit}"
+    return f"{size} B"
+
+
+def work_text(count: int | None) -> str:
+    """``4.13 M``."""
+    if count is None:
+        return ABSENT
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= scale:
+            return f"{digits(count / scale)} {unit}"
+    return str(count)
+
+
+def cost_rows(comparison: Comparison) -> list[list[str]]:
+    """Per row: name, difference from the network, multiply-adds, memory, stored bytes, training time, quartiles of the time in a batch."""
+    rows = []
+    for row in comparison.rows:
+        quartiles = row.seconds.batch_quartiles if row.seconds else None
+        between = f"{seconds_text(quartiles[0])} to {seconds_text(quartiles[1])}" if quartiles else ABSENT
+        cost = row.cost
+        rows.append(
+            [
+                row.name,
+                paired_text(row, comparison.metric.unit) or ABSENT,
+                work_text(cost.multiply_adds) if cost else ABSENT,
+                bytes_text(cost.peak_bytes) if cost else ABSENT,
+                bytes_text(cost.stored_bytes) if cost else ABSENT,
+                seconds_text(row.training_seconds),
+                between,
+            ]
+        )
+    return rows
+
+
 def print_table(comparison: Comparison, console: Console | None = None) -> None:
     """The rows in a terminal: the network's in bold, the best quality marked with a star; a narrow terminal gets fewer columns."""
     from rich import box

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,29 @@ class Reference:
     def __str__(self) -> str:
         return f"{self.authors} ({self.year}). {self.title}. {self.venue}." + (f" doi:{self.doi}" if self.doi else "")
 
+    def bibtex(self) -> str:
+        """A BibTeX entry; names that end in ``et al.`` keep it as ``others``."""
+        people = self.authors.replace(" et al.", ", and others").split(", and ")
+        names = [name for part in people for name in _names(part)]
+        key = re.sub(r"[^A-Za-z]", "", names[0].split(",")[0]).lower() + str(self.year) + re.sub(r"[^A-Za-z]", "", self.title.split()[0]).lower()
+        lines = [f"  author = {{{' and '.join(names)}}}", f"  title = {{{{{self.title}}}}}", f"  howpublished = {{{self.venue}}}", f"  year = {{{self.year}}}"]
+        if self.doi:
+            lines.append(f"  doi = {{{self.doi}}}")
+        return "@misc{" + key + ",\n" + ",\n".join(lines) + "\n}"
+
+
+def _names(text: str) -> list[str]:
+    """``Gregor, K. and LeCun, Y.``, ``Chen, X., Liu, J.`` -> one ``Surname, initials`` each."""
+    found: list[str] = []
+    for part in text.split(" and "):
+        pieces = [piece.strip() for piece in part.split(",") if piece.strip()]
+        for piece in pieces:
+            if found and found[-1].count(",") == 0 and re.fullmatch(r"(?:[A-Z]\S*\.[- ]?)+", piece):
+                found[-1] += f", {piece}"
+            else:
+                found.append(piece)
+    return found
+
 
 @dataclass(frozen=True)
 class Classical:
@@ -40,6 +64,7 @@ class Classical:
         weights: candidates, or the one weight that the task prescribes.
         iterations: the most it is run for; enough to converge.
         tuning: iterations on validation data for each weight; as many by default.
+        setting: what ``weights`` are, for the table; empty where the method has nothing to choose.
     """
 
     name: str
@@ -47,6 +72,7 @@ class Classical:
     weights: tuple[float | tuple[float, ...], ...]
     iterations: int
     tuning: int | None = None
+    setting: str = "weight"
 
 
 @dataclass(frozen=True)
@@ -57,6 +83,23 @@ class Peer:
     label: str
     options: Mapping[str, Any]
     limit: int
+
+
+@dataclass(frozen=True)
+class Application:
+    """How a file becomes data and an estimate becomes files, for ``unroll apply``.
+
+    Attributes:
+        reads: what the input file is, for people.
+        writes: what each output file holds, in their order.
+        run: (network, task, input, outputs) -> what became of it, plain values by name.
+        least: how many of the outputs must be named; the rest may be left out.
+    """
+
+    reads: str
+    writes: tuple[str, ...]
+    run: Callable[[Unrolled, Any, Path, Sequence[Path]], Mapping[str, Any]]
+    least: int = 1
 
 
 class Tying(NamedTuple):
@@ -86,6 +129,10 @@ class Recipe:
         atoms: the learned dictionary as pictures, of a network or of the parent.
         threads: of the processor when the products are so small that more of them get in each other's way; None for all cores.
         notes: what a reader of the comparison should know.
+        vectors: whether a linear estimate and an MLP can take the task's data (``Task.rows``), so that they belong in the comparison.
+        data_references: where the task's data come from.
+        apply: how the network is applied to a file, where it can be.
+        not_exported: formats of ``unroll export`` that it has no form in, with the reason.
         options: the task's options with their defaults, for the command line.
         tag: options to the part of a weights file's name that tells settings apart.
     """
@@ -105,6 +152,10 @@ class Recipe:
     atoms: Callable[[Any], Tensor] | None = None
     threads: int | None = None
     notes: tuple[str, ...] = ()
+    vectors: bool = True
+    data_references: tuple[Reference, ...] = ()
+    apply: Application | None = None
+    not_exported: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     tag: Callable[[Mapping[str, Any]], str] = lambda options: ""
 
@@ -191,6 +242,13 @@ class System:
         return network.eval()
 
 
+SURVEY = Reference(
+    "Monga, V., Li, Y. and Eldar, Y. C.",
+    "Algorithm unrolling: Interpretable, efficient deep learning for signal and image processing",
+    "IEEE Signal Processing Magazine 38(2)",
+    2021,
+    "10.1109/MSP.2020.3016905",
+)
 SUMS = "SHA256SUMS"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.core import solve
 from unrolling.tasks import images
-from unrolling.tasks.base import NMSE, Samples, Task
+from unrolling.tasks.base import NMSE, Samples, Shift, Task
 
 SIDE = 10
 RIDGE = 0.1
@@ -40,6 +40,7 @@ class Codes(Task):
 
     name = "codes"
     metric = NMSE
+    units: Mapping[str, str] = {"data": "1, a patch of unit norm", "estimate": "1"}
 
     def __init__(
         self,
@@ -137,6 +138,24 @@ class Codes(Task):
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Squared error relative to the energy of the batch's codes."""
         return (estimate - target).square().sum() / target.square().sum()
+
+    def shifts(self) -> Sequence[Shift]:
+        """Noise on the patches, and patches of another contrast; targets are converged codes of what is seen."""
+        y = self._finish(self._raw("test", min(self._held_out, 300), 3))
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(y.shape, generator=generator) / y.shape[1] ** 0.5
+
+        def seen(patches: Tensor) -> Samples:
+            return Samples(patches, converged_codes(self.dictionary, patches, self.alpha, tolerance=1e-4))
+
+        def noisy(level: float) -> Samples:
+            patches = y + level * noise
+            return seen(patches / torch.linalg.vector_norm(patches, dim=1, keepdim=True))
+
+        return (
+            Shift("noise on the patches, relative", (0.0, 0.1, 0.2, 0.4, 0.8), noisy, 0.0, "White noise is added, and the patch scaled to norm 1 again."),
+            Shift("norm of the patches", (0.25, 0.5, 1.0, 2.0, 4.0), lambda v: seen(v * y), 1.0, "Patches of lower or higher contrast than those trained on."),
+        )
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}

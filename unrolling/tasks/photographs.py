@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolling.operators import BlockSensing
 from unrolling.tasks import images
-from unrolling.tasks.base import PSNR, Samples, Task
+from unrolling.tasks.base import PSNR, Samples, Shift, Task
 
 BLOCK = 16
 TILE = 64
@@ -36,6 +36,7 @@ class Photographs(Task):
 
     name = "photographs"
     metric = PSNR
+    units: Mapping[str, str] = {"data": "1, products with luma", "estimate": "1, luma from 0 (black) to 1 (white)"}
     pictures = True
 
     def __init__(self, ratio: float = 0.25, seed: int = 0, data: str | Path | None = None, fixed: Mapping[str, Tensor] | None = None, crop: int = 64) -> None:
@@ -108,6 +109,28 @@ class Photographs(Task):
         inner = matrix @ moment @ matrix.T
         ridge = 1e-5 * inner.diagonal().mean() * torch.eye(len(inner), dtype=torch.float64)
         return torch.linalg.solve(inner + ridge, matrix @ moment).T.float().contiguous()
+
+    def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
+        """Structural similarity, averaged over photographs (Wang et al. 2004, doi:10.1109/TIP.2003.819861)."""
+        from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+        pairs = zip(estimates, batches, strict=True)
+        values = [ssim(e.clamp(0, 1).unsqueeze(1), b.target.unsqueeze(1), data_range=1.0) for e, b in pairs]
+        return {"SSIM": float(torch.stack([torch.as_tensor(value) for value in values]).mean())}
+
+    def shifts(self) -> Sequence[Shift]:
+        """Noise on the measurements, and darker pictures."""
+        crops = self.timing.target[:2]
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(self.timing.data[:2].shape, generator=generator)
+
+        def noisy(level: float) -> Samples:
+            return Samples(self.sensing(crops) + level * noise, crops)
+
+        return (
+            Shift("noise on the measurements, standard deviation", (0.0, 0.02, 0.05, 0.1, 0.2), noisy, 0.0, "White noise is added to every measurement."),
+            Shift("brightness", (0.25, 0.5, 1.0), lambda v: self._measured(v * crops), 1.0, "Pictures are darkened; the PSNR still counts from white = 1."),
+        )
 
     def fixed(self) -> dict[str, Tensor]:
         return {"sensing.matrix": self.sensing.matrix}

@@ -20,7 +20,7 @@ from unrolling.training.checkpoints import Checkpoints, Position, set_generators
 from unrolling.training.checks import check_schedule
 from unrolling.training.interrupt import Interrupt
 from unrolling.training.machine import Machine
-from unrolling.training.optimizers import LBFGS, unpack
+from unrolling.training.optimizers import unpack
 from unrolling.training.progress import Reporter
 from unrolling.training.stages import Learnable, Schedule, Stage, groups, learnables, matching, trained_by
 from unrolling.training.supervised import Supervised
@@ -229,6 +229,7 @@ class _Loop:
 
     def _step(self, number: int, stage: Stage, chosen: list[Learnable], model: Any, wrapped: Sequence[Any], parts: list[Samples], global_step: int) -> Tensor:
         """One optimizer step on the micro-batches of this process; the loss, averaged over them."""
+        kind = stage.optimizer
         parts = [to_device(part, self.fabric.device) for part in parts]
         several = len(parts) > 1
 
@@ -240,23 +241,26 @@ class _Loop:
                 hold = self.share.processes > 1 and count < len(parts)
                 with self.fabric.no_backward_sync(model) if hold else nullcontext():
                     loss = model(part.data, part.target)
-                    self.fabric.backward(loss / len(parts) if several else loss)
+                    if kind.needs_gradients:
+                        self.fabric.backward(loss / len(parts) if several else loss)
                 total = loss.detach() if total is None else total + loss.detach()
             assert total is not None
+            if not kind.needs_gradients:  # processes that saw different losses would part ways
+                return self.fabric.all_reduce(total / len(parts), reduce_op="mean")
             if stage.clip is not None:
                 for optimizer in wrapped:
                     self.fabric.clip_gradients(model, optimizer, max_norm=stage.clip, error_if_nonfinite=False)
             return total / len(parts) if several else total
 
-        if isinstance(stage.optimizer, LBFGS):
-            loss = wrapped[0].step(closure)
+        if kind.takes_closure:
+            loss = torch.as_tensor(wrapped[0].step(closure))
         else:
             loss = closure()
         if self.eager:
             self._check_loss(float(loss), chosen, parts, stage, global_step)
         if self.reporter.health_due(global_step):
             self.reporter.examined(health.gradient_norms(chosen), health.activations(self.network, parts[0].data, stage.depth))
-        if not isinstance(stage.optimizer, LBFGS):
+        if not kind.takes_closure:
             for optimizer in wrapped:
                 optimizer.step()
         if stage.project:

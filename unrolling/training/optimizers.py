@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from math import isfinite
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ Group = dict[str, Any]  # {"params": [...], "lr": rate}
 @dataclass(frozen=True)
 class Optimizer:
     """Makes torch optimizers for groups of parameters, each with its learning rate."""
+
+    takes_closure: ClassVar[bool] = False  # whether a step evaluates the loss itself, as often as it wants
+    needs_gradients: ClassVar[bool] = True  # whether an evaluation must be followed by a backward pass
 
     def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
         """One optimizer, or several where they share the work."""
@@ -58,6 +62,7 @@ class LBFGS(Optimizer):
     curvature it remembers is that of the function it minimises. One learning rate for all parameters, 1 being the natural one.
     """
 
+    takes_closure = True
     iterations: int = 10
     memory: int = 10
 
@@ -97,6 +102,85 @@ class Muon(Optimizer):
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "others": self.others.describe()}
+
+
+@dataclass(frozen=True)
+class NelderMead(Optimizer):
+    """Search without gradients for a handful of numbers (HyperLISTA's three): random draws, then the simplex of Nelder and Mead 1965
+    (doi:10.1093/comjnl/7.4.308) from the best of them.
+
+    A step of the stage is a whole search on one batch, so that all evaluations compare the same function; a further step searches again on another batch.
+    Draws are uniform within the stage's learning rate of the present values, in the free coordinates: of a ``Positive`` parameter, log-uniform between
+    v exp(-rate) and v exp(rate). The present values are tried too and are kept if nothing is better. scipy does the search.
+
+    Attributes:
+        draws: random points at first, at least 0.
+        evaluations: of the loss, after the draws, at most.
+        simplex: first edge of the simplex, as a fraction of the learning rate.
+        tolerance: the search ends early when the simplex's losses differ by less than this.
+    """
+
+    takes_closure = True
+    needs_gradients = False
+    draws: int = 24
+    evaluations: int = 60
+    simplex: float = 0.15
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.draws < 0 or self.evaluations < 1:
+            raise ValueError(f"NelderMead needs draws of at least 0 and evaluations of at least 1; got {self.draws} and {self.evaluations}")
+        if not (self.simplex > 0 and self.tolerance >= 0):
+            raise ValueError(f"NelderMead needs a simplex above 0 and a tolerance of at least 0; got {self.simplex} and {self.tolerance}")
+
+    def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
+        count = sum(p.numel() for group in groups for p in group["params"])
+        if count > _MOST_SEARCHED:
+            raise ValueError(f"NelderMead searches for at most {_MOST_SEARCHED} numbers, and this stage trains {count}: use an optimizer with gradients")
+        return [_Search(groups, self)]
+
+
+_MOST_SEARCHED = 20
+
+
+class _Search(torch.optim.Optimizer):
+    """The search of ``NelderMead`` in the form of a torch optimizer."""
+
+    def __init__(self, groups: list[Group], settings: NelderMead) -> None:
+        super().__init__(groups, {})
+        self.settings = settings
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any]) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Leaves the parameters at the best point found, and returns its loss; torch's generator draws the points."""
+        from scipy.optimize import minimize
+
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        width = torch.cat([torch.full((p.numel(),), float(group["lr"]), dtype=torch.float64) for group in self.param_groups for p in group["params"]])
+        here = torch.cat([p.detach().flatten().double().cpu() for p in parameters])
+        best, least = here, float("inf")
+
+        def put(point: Tensor) -> None:
+            for p, values in zip(parameters, point.split([p.numel() for p in parameters]), strict=True):
+                p.copy_(values.reshape(p.shape))
+
+        def value(point: Tensor) -> float:
+            nonlocal best, least
+            put(point)
+            loss = float(closure())
+            # A point at which the network diverges is a bad point, and no reason to give up.
+            loss = loss if isfinite(loss) else float("inf")
+            if loss < least:
+                best, least = point.clone(), loss
+            return loss
+
+        for number in range(self.settings.draws + 1):
+            value(here + width * (2 * torch.rand(len(here), dtype=torch.float64) - 1) if number else here)
+        corners = torch.cat([best.unsqueeze(0), best + self.settings.simplex * torch.diag(width)])
+        options = {"initial_simplex": corners.numpy(), "maxfev": self.settings.evaluations, "fatol": self.settings.tolerance, "xatol": float("inf")}
+        minimize(lambda x: value(torch.from_numpy(x)), corners[0].numpy(), method="Nelder-Mead", options=options)
+        put(best)
+        return least
 
 
 def pack(optimizers: Iterable[torch.optim.Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:

@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.algorithms import FISTA, CoordinateDescent, Decoded, GramISTA, SynthesisISTA
+from unrolling.algorithms import AMP, FISTA, VAMP, CoordinateDescent, Decoded, GramISTA, SynthesisISTA
+from unrolling.algorithms.ista import Prox
+from unrolling.algorithms.state_evolution import SparsePrior, measurement_noise
 from unrolling.core import Iteration
 from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
+from unrolling.prox import BlockSoftThreshold, nonnegative, soft_threshold
+from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
 from unrolling.systems.base import Classical, Peer, Recipe
 from unrolling.tasks.codes import SIDE, Codes
 from unrolling.tasks.photographs import BLOCK, Photographs
@@ -24,6 +28,7 @@ CODE_NOTES = (
 )
 # Weight continuation starts where all but the strongest coefficients are zero.
 FIRST_WEIGHT, RATE = 0.4, 0.9
+LEAST_NOISE = 1e-10  # the noise variance that a method is told where there is none
 
 
 def photographs_recipe(**own: Any) -> Recipe:
@@ -63,16 +68,52 @@ def recovery_recipe(**own: Any) -> Recipe:
         classical=recovery,
         peers=recovery_peers,
         dictionary=lambda task: task.dictionary,
-        options={"m": 250, "n": 500, "probability": 0.1, "snr": float("inf")},
+        options={
+            "m": 250,
+            "n": 500,
+            "probability": 0.1,
+            "snr": float("inf"),
+            "condition": 0.0,
+            "coherence": 0.0,
+            "block": 5,
+            "group": 1,
+            "nonnegative": 0,
+        },
         tag=recovery_tag,
         **own,
     )
 
 
 def recovery(task: Recovery) -> list[Classical]:
-    """Weights are chosen on validation data."""
+    """The lasso, or its group or non-negative form, and message passing with a posterior mean; weights and damping are chosen on validation data."""
     weights = (0.001, 0.003, 0.01, 0.03, 0.1)
-    return _lasso(task.dictionary, weights, 3000, 1000)
+    return [*_lasso(task.dictionary, weights, 3000, 1000, penalty(task)), *message_passing(task)]
+
+
+def penalty(task: Recovery) -> Prox:
+    """The shrinkage that goes with what is known of the signals: their sign, their groups."""
+    if task.group > 1:
+        return BlockSoftThreshold(task.group, task.nonnegative)
+    return nonnegative if task.nonnegative else soft_threshold
+
+
+def message_passing(task: Recovery) -> list[Classical]:
+    """AMP and VAMP that are told the prior, and VAMP the noise level too, and VAMP that is told nothing.
+
+    What is told would be false of signals in groups or of one sign, so that only the last takes part there.
+    """
+    dictionary, fitted = task.dictionary, TunedBernoulliGaussian()
+    untold = Classical("VAMP, told nothing", lambda damping: VAMP(dictionary, fitted, damping=damping), (0.0, 0.2), 200, setting="damping")
+    if task.group > 1 or task.nonnegative:
+        return [untold]
+    prior = SparsePrior(task.probability)
+    told, m, n = BernoulliGaussian(*prior), *dictionary.shape
+    noise = max(measurement_noise(task.snr, prior, m / n), LEAST_NOISE)
+    return [
+        Classical("AMP, told the prior", lambda damping: AMP(dictionary, told, damping=damping), (0.0, 0.5, 0.8), 200, setting="damping"),
+        Classical("VAMP, told prior and noise", lambda damping: VAMP(dictionary, told, noise, damping=damping), (0.0, 0.2), 200, setting="damping"),
+        untold,
+    ]
 
 
 def codes(task: Codes) -> list[Classical]:
@@ -80,21 +121,26 @@ def codes(task: Codes) -> list[Classical]:
     return _lasso(task.dictionary, (task.alpha,), 2000, 500)
 
 
-def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int) -> list[Classical]:
+def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int, prox: Prox = soft_threshold) -> list[Classical]:
+    def ista(weight: float) -> GramISTA:
+        return GramISTA(dictionary, weight, prox=prox)
+
     def continued(setting: tuple[float, float, float]) -> Iteration:
         weight, ratio, rate = setting
-        return FISTA(GramISTA(dictionary, weight), continuation=(ratio, rate))
+        return FISTA(ista(weight), continuation=(ratio, rate))
 
     # Where the task prescribes the weight the path to it is tuned instead.
     paths = [(2.0, 0.7), (2.0, 0.8), (4.0, 0.7), (4.0, 0.8), (4.0, 0.85), (4.0, 0.9), (8.0, 0.8), (8.0, 0.9)]
     one = len(weights) == 1
     continuations = tuple((weights[0], *path) for path in paths) if one else tuple((w, max(FIRST_WEIGHT / w, 1.0), RATE) for w in weights)
-    return [
-        Classical("ISTA", lambda w: GramISTA(dictionary, w), weights, slow),
-        Classical("FISTA", lambda w: FISTA(GramISTA(dictionary, w)), weights, fast),
+    found = [
+        Classical("ISTA", ista, weights, slow),
+        Classical("FISTA", lambda w: FISTA(ista(w)), weights, fast),
         Classical("FISTA with continuation", continued, continuations, fast),
-        Classical("coordinate descent", lambda w: CoordinateDescent(dictionary, w), weights, slow),
     ]
+    if prox is soft_threshold:
+        found.append(Classical("coordinate descent", lambda w: CoordinateDescent(dictionary, w), weights, slow))
+    return found
 
 
 def recovery_peers(task: Recovery) -> list[Peer]:
@@ -177,5 +223,9 @@ def code_tag(options: Mapping[str, Any]) -> str:
 
 
 def recovery_tag(options: Mapping[str, Any]) -> str:
-    """Sizes, density and noise."""
-    return f"{options['m']}x{options['n']}-p{options['probability']:g}-snr{options['snr']:g}"
+    """Sizes, density and noise, and what is unlike the reference problem."""
+    parts = [f"{options['m']}x{options['n']}-p{options['probability']:g}-snr{options['snr']:g}"]
+    parts += [f"{name}{options[name]:g}" for name in ("condition", "coherence") if options[name]]
+    parts += [f"block{options['block']}"] if options["coherence"] and options["block"] != 5 else []
+    parts += [f"group{options['group']}"] if options["group"] > 1 else []
+    return "-".join(parts + (["nonnegative"] if options["nonnegative"] else []))

@@ -1,0 +1,124 @@
+"""Paired differences, costs, deadlines: measurements that a reader must be able to believe."""
+
+import time
+
+import pytest
+import torch
+from tiny import recovery
+
+from unrolling import unroll
+from unrolling.algorithms import CoordinateDescent, GramISTA
+from unrolling.evaluation.cost import cost_of
+from unrolling.evaluation.deadline import TookTooLongError, deadline
+from unrolling.evaluation.significance import LEVEL, paired
+from unrolling.networks.mlp import MLP
+from unrolling.tasks.base import NMSE, PSNR
+
+
+def pieces(error, energy=None, groups=1):
+    energy = torch.ones_like(error) if energy is None else energy
+    return torch.stack([error, energy, (torch.arange(len(error)) % groups).double()], dim=1)
+
+
+def exponential(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.empty(count, dtype=torch.float64).exponential_(generator=generator)
+
+
+def test_methods_of_the_same_error_are_not_told_apart():
+    """Both errors come from one distribution: a test at one per cent is wrong about once in a hundred."""
+    called = 0
+    for seed in range(100):
+        common = exponential(60, seed)
+        one, other = (common * (0.5 + exponential(60, 1000 * k + seed)) for k in (1, 2))
+        called += paired(NMSE, pieces(one), pieces(other), seed).significant
+    assert called <= 5
+
+
+def test_a_method_beside_itself_differs_by_nothing():
+    own = pieces(exponential(50, 0))
+    found = paired(NMSE, own, own)
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert not found.significant
+
+
+@pytest.mark.parametrize(("metric", "sign"), [(NMSE, 1), (PSNR, -1)])
+def test_a_small_difference_is_found_because_the_samples_are_the_same(metric, sign):
+    """Errors that vary a thousandfold between samples and differ by a tenth between methods."""
+    common = exponential(200, 3) ** 3
+    worse = 1.1 * common * (1 + 0.02 * exponential(200, 4))
+    found = paired(metric, pieces(worse, groups=2), pieces(common, groups=2))
+    assert found.significant
+    assert sign * found.difference > 0
+    assert found.low <= found.difference <= found.high
+    assert sign * found.low > 0
+    assert sign * found.high > 0
+    back = paired(metric, pieces(common, groups=2), pieces(worse, groups=2))
+    assert back.difference == pytest.approx(-found.difference)
+    assert back.p == found.p
+
+
+def test_the_interval_of_a_difference_covers_it():
+    covered = 0
+    for seed in range(60):
+        common = exponential(150, seed)
+        theirs = 2 * common * (0.5 + exponential(150, 500 + seed))
+        ours = common * (0.5 + exponential(150, 900 + seed))
+        found = paired(NMSE, pieces(theirs), pieces(ours), seed)
+        covered += found.low <= 10 * torch.log10(torch.tensor(2.0)) <= found.high
+    assert covered >= 51
+
+
+def test_other_samples_cannot_be_paired():
+    assert paired(NMSE, pieces(exponential(5, 0)), pieces(exponential(6, 0))) is None
+    assert paired(NMSE, pieces(exponential(6, 0), groups=2), pieces(exponential(6, 0), groups=3)) is None
+    assert LEVEL == 0.01
+
+
+# Cost
+
+
+def test_multiply_adds_are_those_of_the_matrix_products():
+    task = recovery()
+    y = task.test[0].data[:1]
+    m, n = task.dictionary.shape
+    gram = unroll(GramISTA(task.dictionary, 0.1), 5, untied=("threshold",))
+    found = cost_of(gram, y, gram)
+    assert found.multiply_adds == m * n + 5 * n * n
+    assert found.stored_bytes == 5 * n * 4
+    descent = unroll(CoordinateDescent(task.dictionary, 0.1), 5)
+    assert cost_of(descent, y).multiply_adds == m * n
+    mlp = MLP(m, 11, n, layers=2)
+    assert cost_of(mlp, y, mlp).multiply_adds == m * 11 + 11 * 11 + 11 * n
+
+
+def test_memory_is_the_most_that_is_held_at_once():
+    x = torch.randn(1000)
+
+    def chain(x):
+        for _ in range(10):
+            x = x * 2  # the one before is freed
+        return x
+
+    def hoard(x):
+        kept = [x * k for k in range(10)]
+        return kept[0]
+
+    assert cost_of(chain, x).peak_bytes == 2 * 4000
+    assert cost_of(hoard, x).peak_bytes == 10 * 4000
+    assert cost_of(lambda x: x.view(10, 100), x).peak_bytes == 0
+
+
+# Deadlines
+
+
+def test_what_takes_too_long_is_stopped_and_what_does_not_is_not():
+    begin = time.monotonic()
+    with pytest.raises(TookTooLongError, match=r"stopped after 0.1 s"), deadline(0.1):
+        time.sleep(30)
+    assert time.monotonic() - begin < 5
+    with deadline(5):
+        pass
+    with deadline(None):
+        pass
+    time.sleep(0.15)  # no alarm is left behind

@@ -1,0 +1,366 @@
+"""The tasks on speech: generated voices, recordings from folders, metrics, and the systems on them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from iterations import gaussian
+from spoken import write_recordings
+
+from unrolling.evaluation.measure import interval
+from unrolling.systems.catalogue import find
+from unrolling.tasks import audio, recordings, voices
+from unrolling.tasks.speech import RATE, Enhancement, Separation
+from unrolling.tasks.speech_metrics import SI_SDR_IMPROVEMENT, best_order, improvement_pieces, sdr, si_sdr
+from unrolling.training.losses import NegativeSISDR, PermutationInvariant
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_recordings(tmp_path_factory.mktemp("recordings"))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# Generated voices
+
+
+def spectrum(signal, size=1024):
+    pieces = np.lib.stride_tricks.sliding_window_view(signal, size)[:: size // 4] * np.hanning(size)
+    return np.abs(np.fft.rfft(pieces, axis=1))
+
+
+def test_a_voice_has_the_pitch_it_is_said_to_have():
+    """The strongest lag of the autocorrelation, where there is voice, is the period, to within the liveliness."""
+    for pitch in (100.0, 210.0):
+        voice = voices.Voice(pitch, 0.05, 1.0, 9.0, 0.01, 1.0, 1.0, (1.0,) * 5)
+        signal = voices.speak(voice, 4.0, np.random.default_rng(0), 16_000)
+        found = []
+        for start in range(0, len(signal) - 1600, 800):
+            piece = signal[start : start + 1600].astype(float)
+            if np.mean(piece**2) < 0.3:
+                continue
+            correlation = np.correlate(piece, piece, "full")[1599:]
+            lags = np.arange(40, 260)
+            best = lags[correlation[lags].argmax()]
+            if correlation[best] > 0.6 * correlation[0]:
+                found.append(16_000 / best)
+        assert len(found) > 10
+        assert np.median(found) == pytest.approx(pitch, rel=0.12)
+
+
+def test_a_longer_vocal_tract_has_lower_formants():
+    """The spectral envelope, averaged over an utterance, moves down by the ratio of the tracts."""
+    centres = []
+    for tract in (0.9, 1.2):
+        voice = voices.Voice(110.0, 0.1, tract, 9.0, 0.01, 1.0, 1.0, (1.0,) * 5)
+        power = (spectrum(voices.speak(voice, 4.0, np.random.default_rng(3), 16_000)) ** 2).mean(0)
+        frequency = np.fft.rfftfreq(1024, 1 / 16_000)
+        inside = (frequency > 200) & (frequency < 3500)
+        centres.append(np.exp((np.log(power[inside]) * np.log(frequency[inside])).sum() / np.log(power[inside]).sum()))
+        logs = np.log(power[inside])
+        weights = np.exp(logs - logs.max())
+        centres[-1] = (weights * frequency[inside]).sum() / weights.sum()
+    assert centres[1] > 1.1 * centres[0]
+
+
+def test_speech_has_pauses_and_unit_level_where_there_is_sound():
+    signal = voices.speak(voices.draw_voice(np.random.default_rng(1)), 5.0, np.random.default_rng(1))
+    assert signal.shape == (40_000,)
+    assert signal.dtype == np.float32
+    frames = np.sqrt((signal[: 40_000 // 160 * 160].reshape(-1, 160).astype(float) ** 2).mean(1))
+    assert 0.03 < np.mean(frames < 0.01) < 0.6
+    assert 0.8 < np.sqrt((frames[frames > 0.1] ** 2).mean()) < 1.4
+
+
+def test_the_same_seed_says_the_same_and_another_something_else():
+    one, same, other = (recordings.generated(RATE, seed, "train", speakers=1, utterances=1, noises=1, seconds=1.0) for seed in (0, 0, 1))
+    assert torch.equal(one.speakers["train"]["voice 0"][0], same.speakers["train"]["voice 0"][0])
+    assert torch.equal(one.noises["train"][0], same.noises["train"][0])
+    assert not torch.equal(one.speakers["train"]["voice 0"][0], other.speakers["train"]["voice 0"][0])
+
+
+def test_no_generated_voice_is_in_two_parts():
+    parts = [recordings.generated(RATE, 0, part, speakers=3, utterances=1, noises=1, seconds=0.5) for part in ("train", "validation", "test")]
+    flat = [
+        tuple(samples[0].tolist()) for corpus, part in zip(parts, ("train", "validation", "test"), strict=True) for samples in corpus.speakers[part].values()
+    ]
+    assert len(set(flat)) == 9
+
+
+def test_noise_has_unit_level_and_no_two_are_alike():
+    rng = np.random.default_rng(0)
+    noises = [voices.draw_noise(2.0, rng) for _ in range(4)]
+    for noise in noises:
+        assert np.sqrt(np.mean(noise.astype(float) ** 2)) == pytest.approx(1, rel=1e-5)
+    envelopes = [spectrum(noise).mean(0) for noise in noises]
+    assert all(np.corrcoef(a, b)[0, 1] < 0.99 for k, a in enumerate(envelopes) for b in envelopes[:k])
+
+
+# Recordings
+
+
+@pytest.mark.parametrize(
+    ("name", "speaker"),
+    [
+        ("7_jackson_32.wav", "jackson"),
+        ("train/0_theo_1.wav", "theo"),
+        ("anna/one.wav", "anna"),
+        ("test/anna/one.wav", "anna"),
+        ("cmu_arctic_us_aew_a0001.wav", "cmu_arctic_us_aew"),
+        ("word.wav", "word"),
+    ],
+)
+def test_the_speaker_is_in_the_name(tmp_path, name, speaker):
+    assert recordings.speaker_of(tmp_path / name, tmp_path) == speaker
+
+
+def test_speakers_of_the_test_are_heard_nowhere_else(folder):
+    task = Enhancement(data=folder, unseen="dora,carl", held_out=4)
+    parts = {part: {name.split(" at ")[0] for name in task.corpus.speakers[part]} for part in ("train", "validation", "test")}
+    assert parts == {"train": {"anna", "bert"}, "validation": {"anna", "bert"}, "test": {"carl", "dora"}}
+    # Validation recordings are not trained on, at the speed they have.
+    for name, validated in task.corpus.speakers["validation"].items():
+        trained = [tuple(r.tolist()) for r in task.corpus.speakers["train"][name]]
+        assert not {tuple(r.tolist()) for r in validated} & set(trained)
+    # Noise is cut in time, with gaps: train, validation and test hold other samples.
+    ends = recordings.NOISE_PARTS
+    assert ends["train"][1] <= ends["validation"][0]
+    assert ends["validation"][1] < ends["test"][0]
+    assert [len(task.corpus.noises[part][0]) for part in ("train", "validation", "test")] == [round(12 * RATE * (b - a)) for a, b in ends.values()]
+
+
+def test_the_last_third_of_the_speakers_is_held_out_by_default(folder):
+    assert set(Separation(data=folder, held_out=4).corpus.speakers["test"]) == {"carl", "dora"}
+
+
+def test_other_speeds_are_other_pitches():
+    x = torch.sin(2 * torch.pi * 200 * torch.arange(8000) / RATE)
+    found = recordings.split_speakers({name: {str(k): x for k in range(2)} for name in "abcd"}, ("c", "d"))["train"]
+    for up, down in recordings.SPEEDS:
+        faster = found[f"a at {down / up:.2f}"][0]
+        peak = torch.fft.rfft(faster * torch.hann_window(len(faster))).abs().argmax() * RATE / len(faster)
+        assert float(peak) == pytest.approx(200 * down / up, rel=0.02)
+
+
+def test_short_recordings_are_put_in_a_row_with_pauses():
+    words = [torch.full((300,), float(k + 1)) for k in range(4)]
+    row = recordings.stretch(words, 6000, RATE, generator())
+    assert row.shape == (6000,)
+    runs = torch.unique_consecutive(row)
+    assert 0 in runs
+    assert all(not (a == 0 and b == 0) for a, b in pairwise(runs))
+    long = torch.arange(10_000.0)
+    piece = recordings.stretch([long], 100, RATE, generator())
+    assert torch.equal(piece, long[int(piece[0]) : int(piece[0]) + 100])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"unseen": "anna,eve"}, "there is no speaker 'eve'; there are anna, bert, carl, dora"),
+        ({"unseen": "anna,bert,carl"}, "two speakers each at least; anna, bert, carl, dora are there, and anna, bert, carl held out"),
+        ({"seconds": 0.001}, "longer than a frame"),
+        ({"levels": -1.0}, "levels is -1"),
+    ],
+)
+def test_separations_that_cannot_be_are_refused(folder, options, words):
+    with pytest.raises(ValueError, match=words):
+        Separation(data=folder, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"low": 3.0, "high": 0.0}, "low 3.0 and high 0.0"), ({"atoms": 0}, "atoms 0"), ({"context": 4}, "context odd; got atoms 50, context 4")],
+)
+def test_enhancements_that_cannot_be_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Enhancement(**options)
+
+
+def test_folders_without_recordings_are_refused_early(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder of recordings"):
+        Separation(data=tmp_path / "none")
+    with pytest.raises(ValueError, match="holds no recording"):
+        Separation(data=tmp_path)
+    write_recordings(tmp_path)
+    audio.write(tmp_path / "noise" / "short.wav", 0.1 * gaussian(1, 8000).float(), RATE)
+    with pytest.raises(ValueError, match=r"short\.wav lasts 1\.0 s; a recording of noise is cut into parts and lasts 10 s"):
+        Enhancement(data=tmp_path)
+
+
+# Mixtures
+
+
+def test_mixtures_are_what_the_task_says(folder):
+    task = Enhancement(data=folder, low=-5.0, high=5.0, seconds=1.0, held_out=8)
+    for samples in (task.draw(64, generator()), task.test[0], task.validation[0]):
+        torch.testing.assert_close(samples.target.sum(1), samples.data, rtol=0, atol=1e-5)
+        torch.testing.assert_close(samples.data.square().mean(1), torch.ones(len(samples.data)), rtol=1e-4, atol=0)
+        ratio = 10 * torch.log10(samples.target[:, 0].square().mean(1) / samples.target[:, 1].square().mean(1))
+        assert float(ratio.min()) > -5.01
+        assert float(ratio.max()) < 5.01
+    assert float(task.draw(64, generator()).target[:, 0].square().mean(1).log10().std()) > 0.1
+    assert torch.equal(task.draw(3, generator(5)).data, task.draw(3, generator(5)).data)
+
+
+def test_two_speakers_are_two_and_their_levels_differ_within_limits(folder):
+    task = Separation(data=folder, levels=4.0, seconds=0.5, held_out=4)
+    target = task.draw(40, generator()).target
+    difference = 10 * torch.log10(target[:, 0].square().mean(1) / target[:, 1].square().mean(1))
+    assert float(difference.abs().max()) < 4.01
+    assert float(difference.std()) > 1.5
+    for _ in range(20):
+        name, _ = task._speaker("train", generator(1))
+        other, _ = task._speaker("train", generator(2), besides=name)
+        assert name.split(" at ")[0] != other.split(" at ")[0]
+
+
+def test_the_dictionaries_are_of_their_kind_and_the_weights_files_are_used(folder):
+    task = Enhancement(data=folder, atoms=6, seconds=1.0, held_out=8)
+    for dictionary in task.dictionaries:
+        assert dictionary.shape == (129, 6)
+        assert (dictionary > 0).all()
+        torch.testing.assert_close(torch.linalg.vector_norm(dictionary, dim=0), torch.ones(6))
+    again = Enhancement(atoms=6, fixed=task.fixed())
+    assert all(torch.equal(a, b) for a, b in zip(task.dictionaries, again.dictionaries, strict=True))
+    assert "corpus" not in again.__dict__, "shipped weights need no speech"
+
+
+# Metrics
+
+
+@given(st.integers(0, 99), st.floats(0.1, 10), st.floats(-20, 40))
+def test_si_sdr_ignores_scale_and_counts_an_orthogonal_error(seed, scale, level):
+    x, noise = gaussian(2, 50, seed=seed)
+    noise = noise - (noise @ x) / (x @ x) * x
+    estimate = scale * (x + noise * x.norm() / noise.norm() * 10 ** (-level / 20))
+    assert float(si_sdr(estimate, x)) == pytest.approx(level, abs=1e-6)
+    assert float(sdr(x + noise * x.norm() / noise.norm() * 10 ** (-level / 20), x)) == pytest.approx(level, abs=1e-6)
+    assert float(sdr(2 * x, x)) == pytest.approx(0, abs=1e-9)
+
+
+def test_si_sdr_is_that_of_torchmetrics_and_of_the_loss():
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
+    estimate, target = gaussian(4, 300), gaussian(4, 300, seed=1)
+    torch.testing.assert_close(si_sdr(estimate, target), scale_invariant_signal_distortion_ratio(estimate, target), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(-si_sdr(estimate, target), NegativeSISDR().each(estimate, target), rtol=1e-6, atol=1e-6)
+
+
+def test_the_losses_are_those_of_the_training_room(folder):
+    task = Separation(data=folder, seconds=0.2, held_out=4)
+    estimate, target = gaussian(3, 2, 100), gaussian(3, 2, 100, seed=1)
+    torch.testing.assert_close(task.loss(estimate, target), PermutationInvariant(NegativeSISDR())(estimate, target), rtol=1e-6, atol=1e-6)
+    task = Enhancement(data=folder, seconds=0.2, held_out=4)
+    torch.testing.assert_close(task.loss(estimate, target), NegativeSISDR()(estimate[:, 0], target[:, 0]), rtol=1e-6, atol=1e-6)
+
+
+def test_the_improvement_is_the_mean_gain_over_the_mixture_with_an_interval():
+    target = gaussian(40, 2, 200)
+    mixture = target.sum(1)
+    estimate = (target + 0.3 * gaussian(40, 2, 200, seed=1)).flip(1)
+    gains = [float((si_sdr(e.flip(0), t) - si_sdr(m.expand(2, -1), t)).mean()) for e, t, m in zip(estimate, target, mixture, strict=True)]
+    pieces = improvement_pieces(best_order(estimate, target), target, mixture)
+    assert SI_SDR_IMPROVEMENT.value(pieces) == pytest.approx(np.mean(gains), abs=1e-9)
+    found = interval(SI_SDR_IMPROVEMENT, pieces)
+    standard = np.std(gains) / 40**0.5
+    assert found.high - found.low == pytest.approx(2 * 1.96 * standard, rel=0.2)
+    assert SI_SDR_IMPROVEMENT.value(improvement_pieces(mixture.unsqueeze(1).expand_as(target), target, mixture)) == pytest.approx(0, abs=1e-9)
+
+
+def test_rows_and_their_assembly_are_masks(folder):
+    """With the shares of the sources as masks most of the mixture goes where it belongs, and nothing is lost."""
+    task = Separation(data=folder, seconds=1.0, held_out=4)
+    data, target = task.draw(4, generator())
+    rows = task.target_rows(target)
+    assert task.rows(data).shape == (4 * task.stft.frames(len(data[0])), 3 * 129)
+    assert rows.shape == (4 * task.stft.frames(len(data[0])), 2 * 129)
+    assert float(rows.min()) >= 0
+    assert float(rows.max()) <= 1
+    estimate = task.assemble(rows, data)
+    torch.testing.assert_close(estimate.sum(1), data, rtol=0, atol=1e-4)  # 1/(1 + exp(2 - 4 m)) and that of 1 - m are one in sum
+    assert task.metric.value(task.pieces(estimate, target)) > 5
+
+
+# The systems
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_the_weights_of_the_last_layers_alone_are_trained_in_deep_nmf(folder, depth):
+    system = find("speech/deep_nmf")
+    recipe = system.recipes["enhancement"]
+    stage = recipe.schedule(depth)[0]
+    assert stage.layers == tuple(range(max(0, depth - 3), depth))
+
+
+def test_deep_nmf_before_training_is_sparse_nmf_with_the_dictionaries_of_the_task(folder):
+    task = Enhancement(data=folder, atoms=5, seconds=0.5, held_out=4)
+    system = find("speech/deep_nmf")
+    net = system.network(system.recipes["enhancement"], task)
+    x = task.draw(2, generator()).data
+    W = torch.cat(task.dictionaries, dim=1)
+    X = task.stft(x)
+    M = X.abs()
+    H = (M.sum(1, keepdim=True) / W.sum()).repeat(1, 10, 1) + 1e-8
+    for _ in range(10):
+        H = H * (W.T @ (M / (W @ H).clamp_min(1e-8))) / (W.sum(0).reshape(1, 10, 1) + 0.3)
+    speech = W[:, :5] @ H[:, :5] / (W @ H).clamp_min(1e-12)
+    torch.testing.assert_close(net(x)[:, 0].detach(), task.stft.inverse(speech * X, x.shape[1]), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["speech/deep_nmf", "speech/misi"])
+def test_a_system_applied_in_blocks_gives_what_it_gives_at_once(folder, tmp_path, name):
+    system = find(name)
+    task_name, recipe = system.recipe(None)
+    task = recipe.task(data=folder, seconds=0.5, held_out=4, **({"atoms": 5} if task_name == "enhancement" else {}))
+    net = system.network(recipe, task, 3)
+    samples = torch.stack([gaussian(1, 60_000, seed=k)[0] for k in range(2)]).float() * 0.1
+    audio.write(tmp_path / "in.wav", samples, 16_000, "FLOAT")
+    outputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    recipe.apply.run(net, task, tmp_path / "in.wav", outputs)  # blocks of 30 s: one
+    whole = [audio.read(path).samples for path in outputs]
+    context = 2 * task.stft.size if name == "speech/deep_nmf" else net.layers[0].magnitudes.network.memory * 64 + 8 * 256
+    processor = audio.Processor(net, 8000, 64, context, False)
+    facts = audio.apply(processor, tmp_path / "in.wav", outputs, block=1.0)
+    assert facts.blocks == 4
+    for path, before in zip(outputs, whole, strict=True):
+        torch.testing.assert_close(audio.read(path).samples, before, rtol=0, atol=2e-5)
+    assert audio.inspect(outputs[0]) == audio.Format(16_000, 2, 60_000, "FLOAT")
+
+
+def test_a_shift_has_the_ratio_that_it_is_called_by(folder):
+    for task, first in ((Enhancement(data=folder, seconds=0.5, held_out=4), 15.0), (Separation(data=folder, seconds=0.5, held_out=4), 0.0)):
+        (shift,) = task.shifts()
+        assert shift.values[0] == first
+        for value in shift.values:
+            target = shift.make(value).target
+            ratio = 10 * torch.log10(target[:, 0].square().mean(1) / target[:, 1].square().mean(1))
+            torch.testing.assert_close(ratio, torch.full_like(ratio, value), rtol=0, atol=1e-3)
+
+
+def test_further_scores_are_of_the_signals_that_count(folder):
+    task = Enhancement(data=folder, seconds=0.5, held_out=6)
+    estimates = [batch.target + 0.3 * gaussian(*batch.target.shape).float() for batch in task.test]
+    found = task.more(estimates, task.test)
+    speech, true = torch.cat([e[:, 0] for e in estimates]), torch.cat([batch.target[:, 0] for batch in task.test])
+    assert found["SI-SDR (dB)"] == pytest.approx(float(si_sdr(speech, true).mean()))
+    assert found["SDR (dB)"] == pytest.approx(float(sdr(speech, true).mean()))
+    pytest.importorskip("pystoi")
+    pytest.importorskip("pesq")
+    task = Enhancement(data=folder, seconds=2.0, held_out=2, perceptual=1)
+    found = task.more([batch.target for batch in task.test], task.test)
+    assert found["STOI"] == pytest.approx(1, abs=1e-6)
+    assert found["PESQ"] > 4.4
+
+
+def test_held_out_mixtures_do_not_depend_on_how_they_are_divided(folder):
+    task = Separation(data=folder, seconds=0.2, held_out=30)
+    assert [len(batch.data) for batch in task.test] == [25, 5]
+    whole = task._draw("test", 30, torch.Generator().manual_seed(2_000_003))
+    assert torch.equal(torch.cat([batch.data for batch in task.test]), whole.data)

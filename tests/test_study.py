@@ -1,0 +1,360 @@
+"""Table III, layers, shifts, sizes, the safeguard: what is measured and what the page says of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+from test_report import Page
+from tiny import moved, network, recovery, system
+
+import unrolling
+from unrolling import unroll
+from unrolling.algorithms import FISTA, GramISTA, ThinISTA
+from unrolling.evaluation.compare import compare, compare_network
+from unrolling.evaluation.criteria import KINDS
+from unrolling.evaluation.layers import examine_layers
+from unrolling.evaluation.measure import Contender
+from unrolling.evaluation.shifts import Few, size_sweep, sweep
+from unrolling.report import study
+from unrolling.report.collection import read_comparison, write_collection
+from unrolling.report.page import render
+from unrolling.report.table import cost_rows, markdown
+from unrolling.systems.base import Classical, Peer, Reference
+from unrolling.tasks.base import NMSE, Samples, Shift
+from unrolling.training.batches import generator
+from unrolling.training.fit import fit
+from unrolling.training.stages import Stage
+
+SCHEMA = json.loads((Path(unrolling.__file__).parent / "report" / "comparison.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained():
+    chosen = system()
+    recipe = chosen.recipes["recovery"]
+    task = recipe.task(m=20, n=40)
+    net = chosen.network(recipe, task, 4)
+    fit(net, task, [Stage(300, rate=1e-2, batch=64)], quiet=True)
+    return chosen, recipe, task, net
+
+
+@pytest.fixture(scope="module")
+def comparison(trained):
+    chosen, recipe, task, net = trained
+    found = compare(chosen, "recovery", replace(recipe, generic_steps=30), task, net, note="a note", quiet=True, training_seconds=1.5)
+    found.command = "unroll compare somewhere"
+    return found
+
+
+# The comparison as a whole
+
+
+def test_the_json_fits_its_schema(comparison):
+    found = json.loads(json.dumps(comparison.to_json()), parse_constant=pytest.fail)
+    jsonschema.validate(found, SCHEMA)
+    assert found["rows"][0]["training_seconds"] == 1.5
+    for wrong in ({"schema": 2}, {"metric": {"name": "x"}}, {"rows": [{"name": "x"}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**found, **wrong}, SCHEMA)
+
+
+def test_shuffled_weights_are_worse_in_every_figure(trained):
+    chosen, recipe, task, net = trained
+    broken = chosen.network(recipe, task, 4)
+    values = {}
+    for key, value in net.learned().items():
+        order = torch.randperm(value.numel(), generator=torch.Generator().manual_seed(len(key)))
+        values[key] = value.flatten()[order].view_as(value)
+    broken.load_learned(values)
+    light = replace(recipe, vectors=False, classical=lambda task: [], peers=lambda task: ())
+    good, bad = (compare(chosen, "recovery", light, task, n, quiet=True) for n in (net, broken))
+    assert bad.rows[0].quality.low > good.rows[0].quality.high
+    for one, other in zip(good.shifts, bad.shifts, strict=True):
+        assert other.curves[0].area > one.curves[0].area
+        assert all(b > a for a, b in zip(one.curves[0].quality, other.curves[0].quality, strict=True))
+    assert bad.safeguard.rate < good.safeguard.rate
+    assert bad.layers.quality[-1] > good.layers.quality[-1]
+
+
+def test_a_baseline_that_fails_or_takes_too_long_has_a_row_that_says_so(trained):
+    chosen, recipe, task, net = trained
+
+    def slow(weight):
+        while True:
+            sum(range(1000))
+
+    methods = [
+        *recipe.classical(task)[:1],
+        Classical("broken", lambda weight: 1 / 0, (0.1,), 10),
+        Classical("slow", slow, (0.1,), 10),
+    ]
+    own = replace(recipe, classical=lambda task: methods, vectors=False, peers=lambda task: (Peer("no_such_algorithm", "nonsense", {}, 5),))
+    found = compare(chosen, "recovery", own, task, net, quiet=True, limit=1.0, effort="quick")
+    notes = {row.name: row.note for row in found.rows}
+    assert notes["broken"] == "failed: division by zero"
+    assert notes["slow"] == "failed: stopped after 1 s"
+    assert notes["scikit-learn nonsense"].startswith("failed: ")
+    assert found.rows[0].quality.mean < 0
+    jsonschema.validate(found.to_json(), SCHEMA)
+    assert "failed: division by zero" in render(found)
+
+
+def test_a_test_set_of_one_is_refused(trained):
+    chosen, recipe, task, net = trained
+    one = recipe.task(m=20, n=40)
+    one.test = [Samples(task.test[0].data[:1], task.test[0].target[:1])]
+    with pytest.raises(ValueError, match="the test set holds 1 unit for NMSE; an interval needs at least two"):
+        compare(chosen, "recovery", recipe, one, net, quiet=True)
+
+
+def test_a_network_of_ones_own_is_compared_without_a_system():
+    task = recovery(held_out=60)
+    net = moved(unroll(ThinISTA(task.dictionary, 0.1), 3, untied=("encoder", "threshold")), size=1e-3)
+    found = compare_network(net, task, title="MINE", quiet=True, generic_steps=20, effort="quick", reference=Reference("Me, M.", "Mine", "Here", 2024))
+    assert found.title == "MINE"
+    assert {row.role for row in found.rows} == {"network", "initial", "parent", "generic"}
+    assert found.row("parent").name.startswith("ThinISTA")
+    assert "MINE reaches" in found.headline
+    assert "@misc{me2024mine" in found.bibliography[0]
+
+
+# Table III
+
+
+def test_table_three_has_every_criterion_and_marks_the_best(comparison):
+    assert {c.name for c in comparison.criteria} == {"performance", "efficiency", "parameters", "interpretability", "generalisability"}
+    by_measure = {c.measured: c for c in comparison.criteria}
+    assert all(set(c.best) <= set(KINDS) and c.best for c in comparison.criteria)
+    rows = {row.role: row for row in comparison.rows if row.role in ("network",)}
+    line = by_measure["NMSE on the test set, dB"]
+    assert line.network == f"{rows['network'].quality.mean:.2f}"
+    parent = min(row.quality.mean for row in comparison.rows if row.role == "parent")
+    assert line.parent == f"{parent:.2f}"
+    size = by_measure["learned numbers"]
+    assert (size.parent, size.network) == ("0", "2,560")
+    assert size.best == ("parent",)
+
+
+# Layers
+
+
+def test_the_layers_of_an_untrained_network_are_its_parents_steps():
+    task = recovery(held_out=50)
+    found = examine_layers(network(task, 6, (), ("threshold",)), task)
+    assert found.step == pytest.approx([1.0] * 6, rel=1e-5)
+    assert found.objective == pytest.approx(found.parent_objective)
+    # ISTA without its first step is ISTA with one step fewer, whichever is left out.
+    assert found.dropped == pytest.approx([found.quality[-2]] * 6, abs=1e-6)
+    assert all(value <= 1 + 1e-4 for value in found.lipschitz)
+    assert found.beyond == []
+
+
+@pytest.mark.parametrize("make", [lambda a: GramISTA(a, 0.1), lambda a: FISTA(ThinISTA(a, 0.1))])
+def test_the_local_lipschitz_constant_is_the_norm_of_the_jacobian(make):
+    from unrolling.core import tree
+    from unrolling.evaluation.layers import _jacobian_norm
+
+    task = recovery(held_out=1)
+    net = moved(unroll(make(task.dictionary.double()), 4, untied=("encoder", "threshold") if isinstance(make(task.dictionary), GramISTA) else ("ista",)))
+    y = task.test[0].data.double()
+    (layer, problem), *_ = net.prepared(y)
+    state = layer.start(problem)
+    for _ in range(2):
+        state = layer(state, problem)
+    tensors = [t for t in tree.tensors(state) if t.ndim and t.is_floating_point()]
+
+    def flat(v):
+        parts = iter(v.split([t.numel() for t in tensors]))
+        shapes = iter([t.shape for t in tensors])
+        moved_state = layer(tree.apply(lambda t: next(parts).view(next(shapes)) if t.ndim and t.is_floating_point() else t, state), problem)
+        return torch.cat([t.flatten() for t in tree.tensors(moved_state) if t.ndim and t.is_floating_point()])
+
+    jacobian = torch.autograd.functional.jacobian(flat, torch.cat([t.flatten() for t in tensors]))
+    assert _jacobian_norm(layer, problem, state) == pytest.approx(float(torch.linalg.matrix_norm(jacobian, 2)), rel=0.02)
+
+
+def test_a_tied_network_is_run_beyond_its_depth():
+    task = recovery(held_out=50)
+    net = network(task, 3, ("encoder", "inhibition", "threshold"), ())
+    found = examine_layers(net, task, beyond=(2, 4))
+    assert [depth for depth, _ in found.beyond] == [6, 12]
+    assert found.beyond[0][1] == NMSE.value(task.pieces(unroll(net.parent, 6)(task.test[0].data), task.test[0].target))
+
+
+# Shifts
+
+
+def shift(values, trained, errors):
+    """A shift whose samples carry the error that each method should make."""
+    return Shift("something", values, lambda v: Samples(torch.full((4, 1), float(v)), torch.ones(4, 1)), trained, "Words.")
+
+
+def contender(name, role, error_of):
+    def run(data):
+        return 1 + torch.tensor([[10 ** (error_of(float(v)) / 20)] for v in data])
+
+    return Contender(name, role, run)
+
+
+def test_where_the_network_falls_behind_its_parent():
+    task = recovery(held_out=2)
+    network_ = contender("network", "network", lambda v: -20 + 4 * v)
+    parent = contender("parent", "parent", lambda v: -10.0)
+    (found,) = sweep(task, [shift((0.0, 1.0, 2.0, 3.0, 4.0), 0.0, None)], [network_, parent])
+    assert found.crossing == pytest.approx(2.5)
+    assert found.curves[0].quality == pytest.approx([-20, -16, -12, -8, -4], abs=1e-4)
+    assert found.curves[0].area == pytest.approx(-12, abs=1e-4)
+    (found,) = sweep(task, [shift((0.0, 1.0), 0.0, None)], [network_, parent])
+    assert found.crossing is None
+    (found,) = sweep(task, [shift((4.0, 2.0), 4.0, None)], [network_, parent])
+    assert found.crossing == 4.0  # behind where it was trained
+    (found,) = sweep(task, [shift((-3.0, 1.0, 3.0), 1.0, None)], [contender("n", "network", lambda v: -20 + 5 * abs(v - 1)), parent])
+    assert found.crossing == pytest.approx(3.0, abs=0.3) or found.crossing == pytest.approx(-1.0, abs=0.3)
+
+
+def test_the_tasks_own_shifts_meet_the_training_where_they_say(trained):
+    _, _, task, _ = trained
+    for each in task.shifts():
+        batches = [each.make(value) for value in each.values]
+        assert len({batch.target.shape for batch in batches}) == 1
+        assert all(torch.equal(a.data, b.data) for a, b in zip(batches, [each.make(v) for v in each.values], strict=True))
+    shifts = {each.name: each for each in task.shifts()}
+    clean = shifts["error of the dictionary, relative"].make(0.0)
+    torch.testing.assert_close(clean.data, clean.target @ task.dictionary.T)
+    off = shifts["error of the dictionary, relative"].make(0.1)
+    error = (off.data - off.target @ task.dictionary.T).norm() / off.data.norm()
+    assert 0.05 < float(error) < 0.2
+    density = shifts["density of the signals"].make(0.2).target
+    assert float((density != 0).float().mean()) == pytest.approx(0.2, abs=0.02)
+
+
+def test_fewer_training_samples_are_fewer_training_samples(trained):
+    _, _, task, _ = trained
+    few = Few(task, 3)
+    drawn = torch.cat([few.draw(50, generator(k)).data for k in range(4)])
+    assert len(drawn.unique(dim=0)) == 3
+    assert few.identity()["samples"] == 3
+    assert few.dictionary is task.dictionary
+    with pytest.raises(ValueError, match="count is 0"):
+        Few(task, 0)
+
+
+def test_training_on_fewer_samples_is_worse(trained):
+    chosen, recipe, task, _ = trained
+
+    def train(own):
+        net = chosen.network(recipe, own, 3)
+        fit(net, own, [Stage(200, rate=1e-2, batch=32)], choose="best", quiet=True)
+        return net
+
+    (curve,) = size_sweep(task, [("LISTA", "network", train)], [2])
+    assert curve.samples == [2, None]
+    assert curve.quality[0] > curve.quality[1] + 0.5
+
+
+# The page
+
+
+def test_the_page_has_a_section_for_each_part(comparison):
+    page = Page(render(comparison))
+    for section in ("methods", "criteria", "layers", "shifts", "safeguard", "cite"):
+        assert section in page.sections
+    text = page.text("main")
+    assert "The network falls behind" in text or "The network stays ahead" in text
+    assert "Safeguarded, the network takes" in text
+    assert all(c.measured in text for c in comparison.criteria)
+    identifiers = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    bare = Page(render(replace(comparison, criteria=[], layers=None, shifts=[], safeguard=None, bibliography=[])))
+    assert not {"criteria", "layers", "shifts", "safeguard", "cite"} & set(bare.sections)
+
+
+def test_a_slider_shows_one_layer_at_a_time_and_works_with_the_keyboard(comparison):
+    from unrolling.evaluation.comparison import Picture
+
+    panels = [("original", torch.rand(16, 16).numpy()), *((f"layer {k}: 20 dB", torch.rand(16, 16).numpy()) for k in (1, 2, 3))]
+    page = Page(render(replace(comparison, layer_pictures=[Picture("camera", panels)])))
+    radios = page.all("input")
+    assert len(radios) == 4
+    assert all(radio["type"] == "radio" for radio in radios)
+    assert len({radio["name"] for radio in radios}) == 1
+    assert ["checked" in radio for radio in radios] == [False, False, False, True]
+    assert {label["for"] for label in page.all("label")} == {radio["id"] for radio in radios}
+
+
+def test_costs_and_differences_are_in_words(comparison):
+    rows = {row[0]: row for row in cost_rows(comparison)}
+    assert rows["LISTA, 4 layers"][1] == "–"
+    assert rows["linear MMSE"][1].startswith("+")
+    assert "p < 0.002" in rows["linear MMSE"][1]
+    assert rows["LISTA, 4 layers"][4] == "10.2 kB"
+
+
+def test_markdown_says_what_the_page_says(comparison):
+    text = markdown(comparison)
+    assert comparison.headline in text
+    assert "unroll compare somewhere" in text
+    assert all(row.name in text for row in comparison.rows)
+    assert all(shift.name in text for shift in comparison.shifts)
+    assert text.count("| performance |") == 1
+
+
+def test_seeds_are_spoken_of(comparison):
+    with_seeds = replace(comparison, rows=[replace(comparison.rows[0], seeds=[-3.0, -9.0]), *comparison.rows[1:]])
+    words = study.spread_words(with_seeds)
+    assert words.startswith("Trained with 3 seeds")
+    assert "−9.00" in words
+    assert study.spread_words(comparison) == ""
+
+
+# Several on one page
+
+
+def test_comparisons_are_read_back_and_put_on_one_page(comparison, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "comparison.json").write_text(json.dumps(comparison.to_json()))
+    found = [read_comparison(tmp_path / "a"), read_comparison(tmp_path / "b" / "comparison.json")]
+    assert [(row.name, row.role, row.quality) for row in found[0].comparison.rows] == [(row.name, row.role, row.quality) for row in comparison.rows]
+    assert found[0].comparison.curves == comparison.curves
+    page = Page(write_collection(found, tmp_path / "out").read_text())
+    assert page.sections == ["run1", "run2"]
+    assert page.text("h1").strip() == "2 comparisons"
+    assert page.text("nav").count("LISTA, recovery") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no comparison.json"),
+        ("{", "is not JSON"),
+        ("[1]", "is not a comparison"),
+        ('{"schema": 1}', "is not a comparison"),
+        ('{"schema": 99, "rows": []}', "has schema 99, and this version of unrolling reads up to 1: update unrolling"),
+        ('{"schema": 1, "rows": []}', "lacks something that a comparison has: 'metric'"),
+        (
+            '{"schema": 1, "system": "a", "metric": {"name": "x", "unit": "y", "better": "lower"}, "rows": [{"role": "king"}]}',
+            "the role 'king', which is none of network",
+        ),
+    ],
+)
+def test_old_or_foreign_json_is_refused(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "comparison.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_comparison(tmp_path)
+
+
+# Citations
+
+
+def test_bibtex_of_names_as_papers_write_them():
+    entry = Reference("Chen, X., Liu, J., Wang, Z. and Yin, W.", "Theoretical linear convergence", "NeurIPS", 2018, "10.1/x").bibtex()
+    assert "@misc{chen2018theoretical," in entry
+    assert "author = {Chen, X. and Liu, J. and Wang, Z. and Yin, W.}" in entry
+    assert "doi = {10.1/x}" in entry
+    assert "author = {Monga, V. and Li, Y. and Eldar, Y. C.}" in Reference("Monga, V., Li, Y. and Eldar, Y. C.", "T", "V", 2021).bibtex()
+    assert "author = {Borgerding, M. and others}" in Reference("Borgerding, M. et al.", "T", "V", 2017).bibtex()

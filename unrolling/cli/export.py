@@ -1,0 +1,113 @@
+"""``unroll export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unrolling.cli import prepare
+from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName, TaskName, Threads
+
+
+def export(
+    system: SystemName,
+    form: Annotated[str, typer.Option("--format", help="torch (a torch.export program), onnx, or aoti (an AOTInductor package)")] = "torch",
+    out: Annotated[Path | None, typer.Option("--out", help="the file to write; .pt2 for torch and aoti, .onnx for onnx")] = None,
+    task: TaskName = None,
+    data: Data = None,
+    depth: Depth = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")] = None,
+    untrained: Annotated[bool, typer.Option("--untrained", help="export the network before training, which is the classical algorithm")] = False,
+    batch: Annotated[str, typer.Option("--batch", help="samples that the file takes at once: a number, or `dynamic` for any")] = "dynamic",
+    fixed_sizes: Annotated[bool, typer.Option("--fixed-sizes", help="take pictures of one size only, that of the task's timing data")] = False,
+    seed: Seed = 0,
+    settings: Settings = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained system as a file that runs without this library, and compare the file with the network."""
+    from unrolling.export import check_path, export, find
+    from unrolling.export import untrained as is_untrained
+    from unrolling.systems import catalogue
+    from unrolling.training.weights import load_weights
+
+    chosen, size = find(form), _size(batch)
+    chosen.check()
+    found = catalogue.find(system)
+    name, recipe = found.recipe(task)
+    if form in recipe.not_exported:
+        raise ValueError(f"{found.name} on {name} cannot be exported as {form}: {recipe.not_exported[form]}")
+    path = check_path(out or Path(f"{found.name.replace('/', '-')}-{name}{chosen.suffix}"), chosen)
+    if not (weights or untrained):
+        try:
+            found.shipped(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
+        except ValueError as error:
+            raise ValueError(f"{error}; give --weights FILE, or --untrained for the classical algorithm") from error
+    job = prepare.prepare(system, task, data, depth, seed, settings, threads, None, "", pretrained=not (weights or untrained), weights=weights, write=False)
+    card = load_weights(job.network, job.weights, system=found.name) if job.weights else None
+    if is_untrained(job.network) and not untrained:
+        raise ValueError(f"every learned value of this network is still the classical one: train it first (unroll train {found.name}), or give --untrained")
+    exported = export(
+        job.network,
+        path,
+        _example(job.task, size),
+        format=form,
+        card={
+            "system": found.name,
+            "title": found.title,
+            "summary": found.summary,
+            "references": [str(reference) for reference in found.references],
+            "task": job.task.identity(),
+            "task_summary": job.task.summary,
+            "trained": not is_untrained(job.network),
+            "weights": card,
+            "licence": (card or {}).get("licence", "BSD-3-Clause"),
+            "command": prepare.command(),
+        },
+        units=job.task.units,
+        batch=size,
+        free_sizes=not fixed_sizes,
+    )
+    if as_json:
+        prepare.print_json({**exported._asdict(), "path": str(path)})
+        return
+    _print(exported, chosen)
+
+
+def _size(batch: str) -> int | None:
+    """The batch size; None for any."""
+    if batch == "dynamic":
+        return None
+    if not batch.isdecimal() or int(batch) < 1:
+        raise ValueError(f"--batch is {batch}; it is a number of samples, at least 1, or dynamic")
+    return int(batch)
+
+
+def _example(task: Any, batch: int | None) -> Any:
+    """Samples like the task's: those that it is timed on, over again where they are too few."""
+    import torch
+
+    from unrolling.core import tree
+
+    data, have = task.timing.data, len(task.timing.target)
+    want = batch or min(max(have, 2), 64)
+    return data if want == have else tree.select(data, torch.arange(want) % have, have, "data")
+
+
+def _print(exported: Any, chosen: Any) -> None:
+    """What was written, what goes in and out, how near it is."""
+    card = exported.card
+    opset = f", opset {exported.opset}" if exported.opset else ""
+    print(f"{exported.path}: {chosen.title}{opset}, {exported.bytes:,} bytes, {card['learned_numbers']:,} learned numbers, {exported.seconds:.0f} s")
+    rows = [
+        (kind, port["name"], f"({', '.join(map(str, port['shape']))})", port["dtype"], port["unit"] + (", pairs of real numbers" * port["complex_as_pairs"]))
+        for kind, ports in (("input", card["inputs"]), ("output", card["outputs"]))
+        for port in ports
+    ]
+    prepare.print_columns(("", "name", "shape", "dtype", "unit"), rows)
+    for name, (low, high) in exported.sizes.items():
+        print(f"{name}: any size from {low}{'' if high is None else f' to {high}'}")
+    batches = ", ".join("x".join(map(str, next(iter(shapes.values())))) for shapes in exported.compared)
+    print(f"compared with the network on {batches}: largest error {exported.max_error:.2g}, {exported.max_relative_error:.2g} of the largest value")

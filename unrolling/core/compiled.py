@@ -1,0 +1,67 @@
+"""A network compiled by ``torch.compile``: one graph for every batch size, and what compiling cost."""
+
+from __future__ import annotations
+
+import time
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Compiled:
+    """The forward pass of a network as one compiled graph; made by ``Unrolled.compiled``, called like the network.
+
+    It compiles when it is first called, and again when it has to: for a batch of one, for another number of dimensions, dtype or device, and when gradients
+    are switched on. Training moves the learned values in place, so that the compiled network goes on with them. Forward hooks are not called.
+
+    Attributes:
+        graphs: how many graphs have been compiled so far.
+        seconds: how long the calls took that compiled one; less when an earlier process has left its results in torch's cache on the disk.
+            The backward pass of a graph may be compiled when it first runs, and is then not counted.
+
+    Args:
+        network: what to compile.
+        backend: of ``torch.compile``.
+
+    Raises:
+        RuntimeError: (from torch) a backend that it does not have.
+    """
+
+    def __init__(self, network: nn.Module, backend: str = "inductor") -> None:
+        self.backend, self.seconds = backend, 0.0
+        self._counter = _Counter(backend)
+        forward = type(network).forward
+        # torch allows few graphs per code object, and all networks of a class have one: this network gets a copy for itself.
+        own = types.FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+        options: dict[str, Any] = {"fullgraph": True, "dynamic": True, "backend": self._counter}
+        self._run = torch.compile(types.MethodType(own, network), **options)
+
+    @property
+    def graphs(self) -> int:
+        return self._counter.graphs
+
+    def __call__(self, data: Any) -> Tensor:
+        """The network's estimate."""
+        graphs, begin = self.graphs, time.perf_counter()
+        estimate = self._run(data)
+        if self.graphs != graphs:
+            self.seconds += time.perf_counter() - begin
+        return estimate
+
+    def __repr__(self) -> str:
+        return f"Compiled({self.backend}, {self.graphs} graphs in {self.seconds:.1f} s)"
+
+
+class _Counter:
+    """A backend that counts its graphs. torch keeps it for ever, so that it must not hold the network."""
+
+    def __init__(self, backend: str) -> None:
+        from torch._dynamo import lookup_backend
+
+        self._compile, self.graphs = lookup_backend(backend), 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Tensor], **options: Any) -> Any:
+        self.graphs += 1
+        return self._compile(graph, inputs, **options)

@@ -1,0 +1,169 @@
+"""What each layer of a network does, in the words of its algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.core import Unrolled, tree
+from unrolling.tasks.base import Samples, Task, pieces_of
+
+PROBES = 32  # samples on which derivatives are looked at
+POWER_STEPS = 12
+
+
+@dataclass
+class LayerReport:
+    """Layer by layer, medians over samples; lists are as long as the network is deep."""
+
+    quality: list[float]  # metric of each layer's estimate on the test set
+    objective: list[float] | None  # the parent's, of each state; None where it has none
+    parent_objective: list[float] | None  # of the parent's own iterates
+    change: list[float]  # relative change of the estimate
+    step: list[float]  # length of the layer's step over that of the parent's from the same state: 1 is the classical step
+    lipschitz: list[float]  # local, of the layer as a map of states, by power iteration
+    dropped: list[float]  # metric of the network without this layer
+    beyond: list[tuple[int, float]] = field(default_factory=list)  # depth and metric beyond the trained depth, for networks without untied parameters
+
+
+@torch.no_grad()
+def examine_layers(network: Unrolled, task: Task, *, beyond: Sequence[int] = (2, 4, 8)) -> LayerReport:
+    """Look at every layer on the test set.
+
+    Args:
+        network: trained.
+        task: its test set.
+        beyond: multiples of the trained depth at which a network without untied parameters is run.
+    """
+    batches = task.test
+    estimates: list[list[Tensor]] = [[] for _ in network.layers]
+    for batch in batches:
+        for number, (layer, state) in enumerate(zip(network.layers, network.trajectory(batch.data), strict=True)):
+            estimates[number].append(layer.estimate(state))  # pyright: ignore[reportCallIssue]
+
+    def score(found: Sequence[Tensor]) -> float:
+        return task.metric.value(pieces_of(task, batches, found))
+
+    probe = _first(batches[0], PROBES)
+    objective, parent_objective, change, step = _along(network, probe.data)
+    return LayerReport(
+        [score(found) for found in estimates],
+        objective,
+        parent_objective,
+        change,
+        step,
+        _lipschitz(network, probe.data),
+        [score([_without(network, batch.data, number) for batch in batches]) for number in range(len(network))] if len(network) > 1 else [],
+        [] if network.untied else [(factor * len(network), score([_deeper(network, b.data, factor * len(network)) for b in batches])) for factor in beyond],
+    )
+
+
+def _first(batch: Samples, count: int) -> Samples:
+    size = len(batch.target)
+    return Samples(tree.select(batch.data, torch.arange(min(count, size)), size, "data"), batch.target[:count])
+
+
+def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float] | None, list[float], list[float]]:
+    """Objective of the states, of the parent's iterates, relative change, and length of the step over the parent's."""
+    parent = network.parent
+    value: Callable[..., Tensor] | None = getattr(parent, "objective", None)
+    problem = parent.prepare(data)
+    pairs = network.prepared(data)
+    state = pairs[0][0].start(pairs[0][1])
+    guide = parent.start(problem)
+    own: list[float] = []
+    others: list[float] = []
+    change: list[float] = []
+    step: list[float] = []
+    before = pairs[0][0].estimate(state)
+    for layer, prepared in pairs:
+        classical = _distance(parent(state, problem), state)
+        following = layer(state, prepared)
+        moved = _distance(following, state)
+        usable = classical > 0
+        step.append(float((moved[usable] / classical[usable]).median()) if bool(usable.any()) else float("nan"))
+        estimate = layer.estimate(following)
+        size = tree.rows(estimate).abs().square().sum(1).sqrt().clamp_min(1e-30)
+        change.append(float((tree.rows(estimate - before).abs().square().sum(1).sqrt() / size).median()))
+        guide = parent(guide, problem)
+        if value is not None:
+            own.append(float(value(following, problem).median()))
+            others.append(float(value(guide, problem).median()))
+        state, before = following, estimate
+    return (own if value else None), (others if value else None), change, step
+
+
+def _distance(new: Any, old: Any) -> Tensor:
+    """Of each sample, over all tensors of the state that are its own."""
+    batch = tree.batch_size(new, "state")
+    pairs = [(a, b) for a, b in zip(tree.tensors(new), tree.tensors(old), strict=True) if a.ndim and a.shape[0] == batch and a.shape == b.shape]
+    parts = [tree.rows(a - b).abs().square().sum(1) for a, b in pairs if a.is_floating_point() or a.is_complex()]
+    return torch.stack(parts).sum(0).sqrt()
+
+
+def _lipschitz(network: Unrolled, data: Any) -> list[float]:
+    """|J|_2 of each layer at its own state, median over samples, by power iteration on J^T J."""
+    found = []
+    pairs = network.prepared(data)
+    state = pairs[0][0].start(pairs[0][1])
+    for layer, problem in pairs:
+        try:
+            found.append(_jacobian_norm(layer, problem, state))
+        except RuntimeError:  # an operator without a second derivative
+            found.append(float("nan"))
+        state = layer(state, problem)
+    return found
+
+
+def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
+    tensors = [t for t in tree.tensors(state) if t.is_floating_point() or t.is_complex()]
+    batch = tree.batch_size(state, "state")
+    own = [t for t in tensors if t.ndim and t.shape[0] == batch]
+
+    def step(*given: Tensor) -> tuple[Tensor, ...]:
+        replaced = dict(zip(map(id, own), given, strict=True))
+        moved = layer(tree.apply(lambda t: replaced.get(id(t), t), state), problem)
+        return tuple(t for t in tree.tensors(moved) if (t.is_floating_point() or t.is_complex()) and t.ndim and t.shape[0] == batch)
+
+    generator = torch.Generator().manual_seed(0)
+    points = [t.detach().clone().requires_grad_() for t in own]
+    vector = [torch.randn(t.shape, generator=generator).to(t) for t in own]
+    size = torch.ones(batch)
+    with torch.enable_grad():
+        outputs = step(*points)
+        # A product with J from two with J^T: torch's usual way to differentiate forwards through operators that only know backwards.
+        helpers = [torch.zeros_like(o, requires_grad=True) for o in outputs]
+        backwards = torch.autograd.grad(outputs, points, helpers, create_graph=True, allow_unused=True)
+        known = [b for b in backwards if b is not None and b.requires_grad]
+        if not known:
+            return 0.0
+        index = [k for k, b in enumerate(backwards) if b is not None and b.requires_grad]
+        for _ in range(POWER_STEPS):
+            length = torch.stack([tree.rows(v).abs().square().sum(1) for v in vector]).sum(0).sqrt().clamp_min(1e-30)
+            vector = [v / length.view(-1, *[1] * (v.ndim - 1)) for v in vector]
+            forward = torch.autograd.grad(known, helpers, [vector[k] for k in index], retain_graph=True, allow_unused=True)
+            image = [torch.zeros_like(h) if f is None else f for f, h in zip(forward, helpers, strict=True)]
+            size = torch.stack([tree.rows(i).abs().square().sum(1) for i in image]).sum(0).sqrt()
+            back = torch.autograd.grad(outputs, points, image, retain_graph=True, allow_unused=True)
+            vector = [torch.zeros_like(v) if b is None else b for b, v in zip(back, vector, strict=True)]
+    return float(size.median())
+
+
+def _without(network: Unrolled, data: Any, number: int) -> Tensor:
+    """The estimate when a layer is left out."""
+    pairs = network.prepared(data)
+    state = pairs[0][0].start(pairs[0][1])
+    for k, (layer, problem) in enumerate(pairs):
+        if k != number:
+            state = layer(state, problem)
+    last = pairs[-1][0] if number < len(pairs) - 1 else pairs[-2][0]
+    return last.estimate(state)
+
+
+def _deeper(network: Unrolled, data: Any, depth: int) -> Tensor:
+    layer: Any = network.layers[-1]
+    return layer.estimate(network.run(data, layers=range(depth)))

@@ -1,0 +1,152 @@
+"""How far a network can be trusted away from its training data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.evaluation.measure import Contender
+from unrolling.tasks.base import Metric, Samples, Shift, Task, evaluate
+
+
+@dataclass
+class ShiftCurve:
+    """One method along one shift."""
+
+    name: str
+    role: str
+    quality: list[float]
+    area: float  # mean of the metric over the values
+
+
+@dataclass
+class ShiftReport:
+    """All methods along one shift."""
+
+    name: str
+    words: str
+    values: list[float]
+    trained: float | None
+    curves: list[ShiftCurve]
+    crossing: float | None  # first value, going away from the training's, where the parent is better than the network; None where it never is
+    parent: str | None  # which row the crossing is about
+
+
+def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) -> list[ShiftReport]:
+    """The metric of each method at every value of every shift.
+
+    Args:
+        task: its metric.
+        shifts: of the task.
+        contenders: the network first; a parent among them gives the crossing. Parameters stay as they were tuned on unshifted validation data.
+    """
+    reports = []
+    for shift in shifts:
+        samples = [shift.make(value) for value in shift.values]
+        curves = []
+        for contender in contenders:
+            quality = [task.metric.value(evaluate(contender.run, task, [batch])) for batch in samples]
+            finite = [q for q in quality if isfinite(q)]
+            curves.append(ShiftCurve(contender.name, contender.role, quality, sum(finite) / len(finite) if finite else float("nan")))
+        parent = next((curve for curve in curves if curve.role == "parent"), None)
+        crossing = None if parent is None else _crossing(task.metric, shift, curves[0].quality, parent.quality)
+        reports.append(ShiftReport(shift.name, shift.words, list(shift.values), shift.trained, curves, crossing, parent.name if parent else None))
+    return reports
+
+
+def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Sequence[float]) -> float | None:
+    """Where the network falls behind, between two values by linear interpolation of the difference; on both sides of the training's value."""
+    sign = 1 if metric.better == "higher" else -1
+    gaps = [sign * (a - b) for a, b in zip(network, parent, strict=True)]
+    start = shift.values.index(shift.trained) if shift.trained in shift.values else 0
+    if gaps[start] < 0:
+        return shift.values[start]
+    found = []
+    for path in (range(start, len(gaps)), range(start, -1, -1)):
+        for before, after in pairwise(path):
+            if gaps[before] >= 0 > gaps[after]:
+                part = gaps[before] / (gaps[before] - gaps[after])
+                found.append(shift.values[before] + part * (shift.values[after] - shift.values[before]))
+                break
+    return min(found, key=lambda value: abs(value - shift.values[start])) if found else None
+
+
+class Few(Task):
+    """A task that trains on a fixed number of its samples, drawn once.
+
+    Args:
+        task: whose samples.
+        count: how many.
+        seed: which ones.
+    """
+
+    grains = 1
+
+    def __init__(self, task: Task, count: int, seed: int = 0) -> None:
+        if count < 1:
+            raise ValueError(f"count is {count}; training needs at least one sample")
+        self._task, self._count, self._seed = task, count, seed
+        self.name, self.metric = task.name, task.metric
+        self.validation, self.test, self.timing = task.validation, task.test, task.timing
+        self._pool: Samples | None = None
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        from unrolling.core import tree
+
+        if self._pool is None:
+            self._pool = self._task.draw(self._count, torch.Generator().manual_seed(7_000_003 + self._seed))
+        index = torch.randint(self._count, (batch,), generator=generator)
+        return Samples(tree.select(self._pool.data, index, self._count, "data"), self._pool.target[index])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        return self._task.loss(estimate, target)
+
+    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+        return self._task.pieces(estimate, target, first_group)
+
+    def rows(self, data: Any) -> Tensor:
+        return self._task.rows(data)
+
+    def target_rows(self, target: Tensor) -> Tensor:
+        return self._task.target_rows(target)
+
+    def assemble(self, rows: Tensor, data: Any) -> Tensor:
+        return self._task.assemble(rows, data)
+
+    def identity(self) -> dict[str, Any]:
+        return {**self._task.identity(), "samples": self._count}
+
+
+@dataclass
+class SizeCurve:
+    """One method trained on fewer samples; the last entry is the whole training set."""
+
+    name: str
+    role: str
+    samples: list[int | None]
+    quality: list[float]
+
+
+def size_sweep(task: Task, trainers: Sequence[tuple[str, str, Callable[[Task], Callable[[Any], Tensor]]]], sizes: Sequence[int]) -> list[SizeCurve]:
+    """Quality against the number of training samples.
+
+    Args:
+        task: its test set.
+        trainers: name, role, and what trains a method on a task.
+        sizes: numbers of samples; all of them come last.
+    """
+    curves = [SizeCurve(name, role, [*sizes, None], []) for name, role, _ in trainers]
+    for count in [*sizes, None]:
+        own = task if count is None else Few(task, count)
+        for curve, (_, _, train) in zip(curves, trainers, strict=True):
+            curve.quality.append(task.metric.value(evaluate(train(own), task, task.test)))
+    return curves

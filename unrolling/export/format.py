@@ -1,0 +1,62 @@
+"""What a file format has to say for itself."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from unrolling.export.trace import Traced
+
+Run = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+class Format:
+    """A file format for networks.
+
+    Attributes:
+        name: as in ``--format``.
+        title: for people.
+        suffix: of its files.
+        packages: that it needs beside torch, for writing and for reading back.
+        has_complex: whether complex numbers stay; otherwise they become pairs of real ones.
+        opset: of ONNX.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    packages: tuple[str, ...] = ()
+    has_complex: bool = False
+    opset: int | None = None
+
+    def check(self) -> None:
+        """Finds out before the work whether this machine can write the format.
+
+        Raises:
+            ImportError: a package is missing; the message says what to install.
+        """
+        missing = [package for package in self.packages if not _installed(package)]
+        if missing:
+            raise ImportError(f"format {self.name} needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}: pip install 'unrolling[export]'")
+
+    def write(self, traced: Traced, path: Path, card: str) -> None:
+        """The program and its card (JSON) as a file."""
+        raise NotImplementedError
+
+    def open(self, path: Path) -> tuple[Run, str | None]:
+        """The network in a file, as a function of named tensors, and its card; None when it has none.
+
+        Raises:
+            ValueError: a file that is none of this format, or damaged.
+        """
+        raise NotImplementedError
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module without a specification
+        return False

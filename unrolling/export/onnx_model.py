@@ -1,0 +1,129 @@
+"""Format ``onnx``: a file that onnxruntime runs, and most other runtimes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import operator
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unrolling.export.format import Format, Run
+from unrolling.export.ports import ESTIMATE
+from unrolling.export.trace import ExportError, Traced, first_line
+
+CARD = "card"
+
+
+class OnnxModel(Format):
+    """``onnxruntime.InferenceSession(path).run(None, {"data": y})[0]``; the card is the metadata property ``card``.
+
+    Complex tensors are real ones (..., 2), real and imaginary part. The runtime refuses other widths; a batch of none it answers with none.
+    """
+
+    name = "onnx"
+    title = "ONNX model"
+    suffix = ".onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    opset = 20  # the first with a Fourier transform along any dimension
+
+    def write(self, traced: Traced, path: Path, card: str) -> None:
+        import unrolling
+
+        with _quiet():
+            try:
+                options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False, "custom_translation_table": _translations()}
+                converted = torch.onnx.export(traced.program, opset_version=self.opset, output_names=[ESTIMATE], **options)
+            except Exception as error:  # of many kinds, with pages of advice
+                missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error) + str(error.__cause__))
+                reason = f"ONNX has no {missing[1]}" if missing else first_line(error.__cause__ or error)
+                raise ExportError(f"the network cannot be written in ONNX: {reason}") from error
+            assert converted is not None
+            model = converted.model
+            if model.opset_imports[""] != self.opset:
+                raise ExportError(f"the network was written in opset {model.opset_imports['']} of ONNX, not in {self.opset}")
+            _name_sizes(model.graph, traced)
+            _forget_origins(model)
+            model.producer_name, model.producer_version = "unrolling", unrolling.__version__
+            model.metadata_props[CARD] = card
+            converted.save(path)
+
+    def open(self, path: Path) -> tuple[Run, str | None]:
+        self.check()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a class of its own for each mishap
+            raise ValueError(f"{path} cannot be read as an ONNX model: {first_line(error)}") from error
+        return lambda inputs: _run(session, inputs), session.get_modelmeta().custom_metadata_map.get(CARD)
+
+
+def _run(session: Any, inputs: Any) -> torch.Tensor:
+    (estimate,) = session.run(None, {name: tensor.numpy(force=True) for name, tensor in inputs.items()})
+    return torch.from_numpy(estimate)
+
+
+def _translations() -> dict[Any, Any]:
+    """Operators whose translation in torch differs from what they are."""
+    from onnxscript import INT64, opset20
+
+    def floor_divide(a: INT64, b: INT64) -> INT64:
+        # Division in ONNX cuts towards zero, and -(-n // k) is how sizes are rounded up.
+        return opset20.Div(opset20.Sub(a, opset20.Mod(a, b)), b)
+
+    return {operator.floordiv: floor_divide}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks, on packages that no network here needs and on what it does not simplify."""
+    loggers = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript", "onnx_ir"))}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+
+
+def _name_sizes(graph: Any, traced: Traced) -> None:
+    """The names of the free sizes, in the inputs and the estimate, instead of torch's symbols; inside, shapes are left to the runtime."""
+    for node in graph:
+        for value in node.outputs:
+            value.shape = None
+    for value in [*graph.inputs, *graph.outputs]:
+        value.shape = _shape(traced.shapes[value.name])
+
+
+def _shape(sizes: tuple[int | str, ...]) -> Any:
+    import onnx_ir
+
+    return onnx_ir.Shape(sizes)
+
+
+def _forget_origins(model: Any) -> None:
+    """Without the lines of code that nodes came from: they name folders of this machine."""
+    for graph in (model.graph, *model.functions.values()):
+        for node in graph:
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+        for value in (*graph.inputs, *graph.outputs):
+            value.metadata_props.clear()
+        graph.metadata_props.clear()
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
+    model.metadata_props.clear()

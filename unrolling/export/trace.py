@@ -1,0 +1,146 @@
+"""From a network to a ``torch.export`` program whose batch, and whatever other size the mathematics leaves free, may be of any size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from unrolling.export.ports import ESTIMATE
+
+Shape = tuple[int | str, ...]  # sizes, and the names of those that are free; of an estimate also formulas of names
+BATCH = "batch"
+
+
+class ExportError(RuntimeError):
+    """A network that cannot be exported, or whose exported form gives other results."""
+
+
+class Traced(NamedTuple):
+    """A program, and what may vary in its inputs."""
+
+    program: ExportedProgram
+    example: Mapping[str, Tensor]  # inputs that it was traced with
+    shapes: dict[str, Shape]  # of the inputs, in order, and of the estimate
+    sizes: dict[str, tuple[int, int | None]]  # free sizes by name: smallest and largest, None for any
+
+
+def trace(module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynamic: bool = True, free: bool = True) -> Traced:
+    """The program of a module that takes its inputs as keywords.
+
+    Which sizes besides the batch are free is found by tracing with all of them free: those that the module does not fix stay so. Those found are then
+    traced again by name, down to size one, which the first trace excludes. Two sizes that must be equal have one name.
+
+    Args:
+        module: keywords -> estimate (batch, ...).
+        inputs: examples; their batch is first, or their leading size is 1.
+        batch: of the examples, at least 2 where it is dynamic.
+        dynamic: whether the batch may be of any size, or only of this one.
+        free: whether other sizes may vary where they can.
+
+    Raises:
+        ExportError: the module cannot be traced, or fixes the batch.
+    """
+    spec = {name: _dimensions(tensor, batch, dynamic, free) for name, tensor in inputs.items()}
+    first = _export(module, inputs, spec)
+    names, shapes = _names(first, inputs, batch if dynamic else None)
+    found = {name for shape in shapes.values() for name in shape if isinstance(name, str)}
+    if dynamic and BATCH not in found:
+        raise ExportError(
+            f"the network fixes the batch at the {batch} of the example: take sizes from y.shape[0], never len(y) or a number; or export with batch={batch}"
+        )
+    chosen = first
+    if found - {BATCH} and all(isinstance(size, int) or size.isidentifier() for name, shape in shapes.items() if name != ESTIMATE for size in shape):
+        ranges = _ranges(first, names)
+        dims = {name: Dim(name, min=1 if low <= 2 else low, max=high) for name, (low, high) in ranges.items()}
+        spec = {name: {axis: dims[size] if isinstance(size, str) else Dim.STATIC for axis, size in enumerate(shapes[name])} for name in inputs}
+        _shrink_unused(module, first)
+        try:
+            chosen = _export(module, inputs, spec)
+        except ExportError:  # sizes that obey more than a range, such as being even: the first program asks for that itself
+            chosen = first
+    elif _shrink_unused(module, first):
+        chosen = _export(module, inputs, spec)
+    names, shapes = _names(chosen, inputs, batch if dynamic else None)
+    for node in chosen.graph.nodes:  # where lines of code came from: folders of this machine, which are nobody's business
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
+            node.meta.pop(key, None)
+    return Traced(chosen, inputs, shapes, _ranges(chosen, names))
+
+
+def _dimensions(tensor: Tensor, batch: int, dynamic: bool, free: bool) -> dict[int, Any]:
+    per_sample = tensor.ndim > 0 and tensor.shape[0] == batch
+    return {
+        axis: Dim(BATCH, min=1) if dynamic and per_sample and axis == 0 else Dim.AUTO if free and axis > 0 and size > 1 else Dim.STATIC
+        for axis, size in enumerate(tensor.shape)
+    }
+
+
+def _export(module: nn.Module, inputs: Mapping[str, Tensor], spec: Mapping[str, Any]) -> ExportedProgram:
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module, (), dict(inputs), dynamic_shapes=dict(spec), strict=False)
+    except Exception as error:  # of many kinds, with pages of advice on torch
+        raise ExportError(f"the network cannot be traced: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the advice that follows."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _values(program: ExportedProgram) -> dict[str, Any]:
+    """The shape of each input and of the estimate as the program knows it."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    (output,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    return {str(name): nodes[str(name)].meta["val"] for name in program.graph_signature.user_inputs} | {ESTIMATE: output.meta["val"]}
+
+
+def _names(program: ExportedProgram, inputs: Mapping[str, Tensor], batch: int | None) -> tuple[dict[str, str], dict[str, Shape]]:
+    """Names for torch's symbols, and all shapes in terms of them."""
+    values = dict(zip([*inputs, ESTIMATE], _values(program).values(), strict=True))
+    names: dict[str, str] = {}
+    for name in inputs:
+        for axis, size in enumerate(values[name].shape):
+            if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                names.setdefault(str(size), BATCH if axis == 0 and batch is not None else f"{name}_{axis}")
+    return names, {name: tuple(_size(size, names) for size in value.shape) for name, value in values.items()}
+
+
+def _size(size: int | torch.SymInt, names: Mapping[str, str]) -> int | str:
+    if isinstance(size, int):
+        return size
+    expression = size.node.expr
+    if expression.is_number:
+        return int(expression)
+    return str(expression.xreplace({symbol: type(symbol)(names[str(symbol)]) for symbol in expression.free_symbols if str(symbol) in names}))
+
+
+def _ranges(program: ExportedProgram, names: Mapping[str, str]) -> dict[str, tuple[int, int | None]]:
+    limits = {str(symbol): limit for symbol, limit in program.range_constraints.items()}
+    found = {}
+    for symbol, name in names.items():
+        low, high = int(limits[symbol].lower), limits[symbol].upper
+        found[name] = (low, int(high) if bool(high < 2**31) else None)
+    return found
+
+
+def _shrink_unused(module: nn.Module, program: ExportedProgram) -> bool:
+    """Give tensors that the program does not use one element, which stands for all of them, so that no file holds the rest; whether there were any."""
+    held = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+    places = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    used = {id(held[places[node.name]]) for node in program.graph.nodes if node.op == "placeholder" and node.users and node.name in places}
+    unused = {path: tensor for path, tensor in held.items() if id(tensor) not in used and tensor.numel() > 1}
+    for path, tensor in unused.items():
+        owner, leaf = module.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
+        small = tensor.detach().flatten()[:1].clone().view([1] * tensor.ndim).expand(tensor.shape)
+        if isinstance(tensor, nn.Parameter):
+            owner._parameters[leaf] = nn.Parameter(small, requires_grad=False)
+        else:
+            owner._buffers[leaf] = small
+    return bool(unused)

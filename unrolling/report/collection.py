@@ -1,0 +1,110 @@
+"""Several comparisons on one page, from what ``unroll compare`` wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unrolling.evaluation.comparison import ROLES, SCHEMA, Comparison, Curve, Interval, Row, Seconds
+from unrolling.report import figures, table
+from unrolling.tasks.base import Metric
+
+
+@dataclass
+class Read:
+    """A comparison read back: what its table and its curves need."""
+
+    comparison: Comparison
+    path: Path
+
+
+def read_comparison(path: str | Path) -> Read:
+    """From a folder or a ``comparison.json``.
+
+    Raises:
+        ValueError: no such file, not JSON, not a comparison, or of a newer schema.
+    """
+    path = Path(path)
+    file = path / "comparison.json" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"{path} holds no comparison.json: name folders that `unroll compare` wrote")
+    try:
+        content = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not JSON: {error}") from error
+    if not isinstance(content, dict) or "schema" not in content or "rows" not in content:
+        raise ValueError(f"{file} is not a comparison that `unroll compare` wrote")
+    if not isinstance(content["schema"], int) or content["schema"] > SCHEMA:
+        raise ValueError(f"{file} has schema {content['schema']}, and this version of unrolling reads up to {SCHEMA}: update unrolling")
+    try:
+        return Read(_comparison(content), file)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} lacks something that a comparison has: {error}") from error
+
+
+def _comparison(content: dict[str, Any]) -> Comparison:
+    metric = Metric(content["metric"]["name"], content["metric"]["unit"], content["metric"]["better"])
+    rows = [_row(row) for row in content["rows"]]
+    curves = [
+        Curve(c["name"], c["role"], c["iterations"], [float("nan") if q is None else q for q in c["quality"]], c["seconds"]) for c in content.get("curves", [])
+    ]
+    return Comparison(
+        content["system"],
+        content.get("title", content["system"]),
+        content.get("task", ""),
+        content.get("summary", ""),
+        metric,
+        rows,
+        content.get("environment", {}),
+        command=content.get("command", ""),
+        headline=content.get("headline", ""),
+        curves=curves,
+        notes=content.get("notes", []),
+        bibliography=content.get("bibliography", []),
+    )
+
+
+def _row(row: dict[str, Any]) -> Row:
+    if row["role"] not in ROLES:
+        raise ValueError(f"the role {row['role']!r}, which is none of {', '.join(ROLES)}")
+    quality = Interval(*(float("nan") if row["quality"][key] is None else float(row["quality"][key]) for key in ("mean", "low", "high")))
+    seconds = row["seconds"] and Seconds(row["seconds"]["batch"], row["seconds"]["batch_size"], row["seconds"]["single"])
+    return Row(row["name"], row["role"], quality, row["iterations"], row["parameters"], seconds or None, row.get("note", ""))
+
+
+def write_collection(found: list[Read], directory: str | Path) -> Path:
+    """Write ``index.html`` with every comparison's headline, table and curves.
+
+    Args:
+        found: what ``read_comparison`` gave, at least one.
+        directory: made when it does not exist.
+
+    Returns:
+        The path of the page.
+    """
+    from unrolling.report.page import environment as make_environment
+    from unrolling.report.page import table_rows
+    from unrolling.training.files import write_bytes
+
+    if not found:
+        raise ValueError("there is no comparison to report")
+    sections = []
+    for number, read in enumerate(found):
+        comparison = read.comparison
+        drawn = [figures.error_by_iteration(comparison), figures.error_by_time(comparison)]
+        sections.append(
+            {
+                "id": f"run{number + 1}",
+                "c": comparison,
+                "rows": table_rows(comparison),
+                "batch_sizes": table.batch_sizes(comparison),
+                "curves": [figure for figure in drawn if figure is not None and any(figure.drawings)],
+            }
+        )
+    text = make_environment().get_template("collection.html").render(sections=sections)
+    path = Path(directory) / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.encode("utf-8"))
+    return path

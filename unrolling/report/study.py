@@ -1,0 +1,192 @@
+"""What a comparison says beyond its table: Table III, the layers, shifts, sizes of the training set, the safeguard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unrolling.evaluation.comparison import Comparison, Picture
+from unrolling.report import images
+from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
+from unrolling.report.figures import SPAN, Figure, Image, value_text
+from unrolling.report.table import count_text, decimals, digits
+
+LAYER_BYTES = 600_000  # of the pictures after each layer
+HEADS = {"parent": "Iterative algorithm", "generic": "Generic network", "network": "Unrolled network"}
+
+
+def criteria_rows(comparison: Comparison) -> list[dict[str, object]]:
+    """Table III line by line, the best marked."""
+    return [
+        {"name": c.name, "measured": c.measured, "cells": [(getattr(c, kind).replace("-", "−"), kind in c.best) for kind in HEADS]} for c in comparison.criteria
+    ]
+
+
+def layer_figures(comparison: Comparison) -> list[Figure]:
+    """The objective along the layers beside the parent's; step lengths and Lipschitz constants; what each layer is worth."""
+    layers = comparison.layers
+    if layers is None:
+        return []
+    depth = len(layers.quality)
+    x = [float(k + 1) for k in range(depth)]
+    metric = comparison.metric
+    figures = []
+    if layers.objective and layers.parent_objective and depth > 1:
+        own, other = layers.objective, layers.parent_objective
+        words = (
+            "The objective that the parent minimises (median over samples). A network that was trained towards targets need not descend it: where its curve "
+            "lies above the parent's, it looks for something else than the minimiser."
+        )
+        series = [Series("network", x, own, "network", every_point=True), Series("parent", x, other, "parent", "5 4", "square")]
+        figures.append(_figure("The parent's objective", words, series, Axes("layer, or iteration", "objective", tick_text, tick_text, integers=True)))
+        figures[-1].header = ["layer", "network", "parent"]
+        figures[-1].numbers = [[str(k + 1), value_text(own[k]), value_text(other[k])] for k in range(depth)]
+    finite = [v for v in layers.step + layers.lipschitz if math.isfinite(v)]
+    if finite and depth > 1:
+        words = (
+            "How long each layer's step is, in steps of the parent from the same point (1 is the classical step), and how much the layer can enlarge a small "
+            "change of its input (its local Lipschitz constant; below 1 it contracts)."
+        )
+        series = [
+            Series("length of step", x, layers.step, "network", every_point=True),
+            Series("Lipschitz constant", x, layers.lipschitz, "parent", "5 4", "square"),
+        ]
+        axes = Axes("layer", "times the parent's step; factor", tick_text, tick_text, integers=True, y_limits=(0.0, 1.0))
+        axes.level = 1.0
+        figures.append(_figure("Steps and stability", words, series, axes))
+        figures[-1].header = ["layer", "length of step", "Lipschitz constant"]
+        figures[-1].numbers = [[str(k + 1), value_text(layers.step[k]), value_text(layers.lipschitz[k])] for k in range(depth)]
+    if layers.dropped:
+        whole = layers.quality[-1]
+        losses = [(value - whole) * (1 if metric.better == "lower" else -1) for value in layers.dropped]
+        cheapest = min(range(depth), key=lambda k: losses[k])
+        words = (
+            f"{metric.name} lost when a layer is left out of the trained network, in {metric.unit}. "
+            f"Layer {cheapest + 1} is missed least: {decimals(losses[cheapest])} {metric.unit}."
+        )
+        axes = Axes("layer left out", f"loss in {metric.unit}", tick_text, tick_text, integers=True, y_limits=(0.0,))
+        figure = _figure("What a layer is worth", words, [Series("loss without it", x, losses, "network", every_point=True, label=False)], axes)
+        figure.header, figure.numbers = ["layer left out", f"loss, {metric.unit}"], [[str(k + 1), decimals(losses[k])] for k in range(depth)]
+        figures.append(figure)
+    if layers.beyond:
+        points = [(depth, layers.quality[-1]), *layers.beyond]
+        words = "All layers are the same, so that the network can be run on; it was trained for the depth of the first mark."
+        series = [Series("network", [float(d) for d, _ in points], [q for _, q in points], "network", every_point=True, label=False)]
+        figures.append(_figure("Beyond the trained depth", words, series, Axes("layers", f"{metric.name} in {metric.unit}", tick_text, tick_text, log=True)))
+    return [figure for figure in figures if any(figure.drawings)]
+
+
+def shift_figures(comparison: Comparison) -> list[Figure]:
+    """One chart per shift."""
+    metric = comparison.metric
+    figures = []
+    for shift in comparison.shifts:
+        x = [float(k) for k in range(len(shift.values))]
+        looks = {curve.name: (DASHES[k % len(DASHES)], MARKERS[k % len(MARKERS)]) for k, curve in enumerate(shift.curves[1:])}
+        series = []
+        for k, curve in enumerate(shift.curves):
+            dash, marker = looks.get(curve.name, ("", "circle"))
+            role = curve.role if curve.role in ("network", "parent") else "classical"
+            series.append(Series(curve.name, x, curve.quality, role, dash, marker, every_point=k == 0))
+        values = shift.values
+        axes = Axes(shift.name, f"{metric.name} in {metric.unit}, {metric.better} is better", lambda i, v=values: _value(v, i), tick_text, integers=True)
+        axes.y_span, axes.y_best = SPAN, "low" if metric.better == "lower" else "high"
+        words = shift.words
+        if shift.trained is not None:
+            words += f" Trained at {value_text(shift.trained)}."
+        if shift.crossing is not None:
+            words += f" The network falls behind {shift.parent} at about {value_text(shift.crossing)}."
+        elif shift.parent is not None:
+            words += f" The network stays ahead of {shift.parent} over all of this range."
+        figure = _figure(shift.name[0].upper() + shift.name[1:], words, series, axes)
+        figure.header = [shift.name, *(curve.name for curve in shift.curves)]
+        figure.numbers = [[value_text(v), *(decimals(curve.quality[k]) for curve in shift.curves)] for k, v in enumerate(values)]
+        figure.numbers.append(["mean", *(decimals(curve.area) for curve in shift.curves)])
+        figures.append(figure)
+    return [figure for figure in figures if any(figure.drawings)]
+
+
+def _value(values: Sequence[float], index: float) -> str:
+    return value_text(values[round(index)]) if 0 <= round(index) < len(values) else ""
+
+
+def size_figure(comparison: Comparison) -> Figure | None:
+    """Quality against the number of training samples."""
+    if not comparison.sizes:
+        return None
+    metric = comparison.metric
+    samples = comparison.sizes[0].samples
+    x = [float(k) for k in range(len(samples))]
+    labels = ["all" if count is None else count_text(count) for count in samples]
+    series = [
+        Series(curve.name, x, curve.quality, "network" if curve.role == "network" else "classical", "" if curve.role == "network" else DASHES[0])
+        for curve in comparison.sizes
+    ]
+    axes = Axes("training samples", f"{metric.name} in {metric.unit}", lambda i: labels[round(i)] if 0 <= round(i) < len(labels) else "", tick_text)
+    axes.integers = True
+    words = "Trained with the same number of steps on few samples drawn once; the weights are those that were best on the validation set."
+    figure = _figure("How much data it takes", words, series, axes)
+    figure.header = ["training samples", *(curve.name for curve in comparison.sizes)]
+    figure.numbers = [[labels[k], *(decimals(curve.quality[k]) for curve in comparison.sizes)] for k in range(len(samples))]
+    return figure
+
+
+def _figure(title: str, words: str, series: list[Series], axes: Axes) -> Figure:
+    description = f"{title}. {words}"
+    return Figure(title, words, [line_chart(series, axes, WIDE, description, "wide"), line_chart(series, axes, NARROW, description, "narrow")])
+
+
+def spread_words(comparison: Comparison) -> str:
+    """What other seeds of the training give."""
+    row = comparison.rows[0] if comparison.rows else None
+    if row is None or not row.seeds:
+        return ""
+    values = [row.quality.mean, *row.seeds]
+    return (
+        f"Trained with {len(values)} seeds the network's {comparison.metric.name} goes from {decimals(min(values))} to {decimals(max(values))} "
+        f"{comparison.metric.unit}, {decimals(sum(values) / len(values))} on average."
+    )
+
+
+def safeguard_words(comparison: Comparison) -> str:
+    """What the safeguard promises, keeps and costs."""
+    guard = comparison.safeguard
+    if guard is None or not comparison.rows:
+        return ""
+    metric = comparison.metric
+    network = comparison.rows[0]
+    difference = guard.quality.mean - network.quality.mean
+    worse = difference * (1 if metric.better == "lower" else -1)
+    change = f"{decimals(abs(difference))} {metric.unit} {'worse' if worse > 0 else 'better'}" if difference else "no different"
+    kept = "held for every sample of the test set" if guard.never_worse else "was broken on the test set"
+    text = (
+        "Safeguarded, the network takes a layer's step only where the parent's objective gets no worse than by the parent's own step, so that the result is "
+        f"never worse in that objective than the parent's after as many steps; this {kept}. {guard.rate:.0%} of the network's steps were taken. "
+        f"The {metric.name} is then {decimals(guard.quality.mean)} {metric.unit}, {change} than without"
+    )
+    if guard.seconds and network.seconds and network.seconds.batch > 0:
+        text += f", and a batch takes {digits(guard.seconds.batch / network.seconds.batch, 2)} times as long"
+    return text + "."
+
+
+@dataclass
+class Slider:
+    """Pictures after each layer, one shown at a time."""
+
+    name: str
+    images: list[Image]
+
+
+def sliders(pictures: Sequence[Picture]) -> list[Slider]:
+    """Panels as images of one size, together within a limit."""
+    found = []
+    for picture in pictures:
+        panels = [images.grey(panel) for _, panel in picture.panels]
+        encoded, _ = images.png_within(panels, LAYER_BYTES)
+        shown = [
+            Image(caption, f"{picture.name}, {caption}", images.data_uri(content), panel.shape[1], panel.shape[0])
+            for (caption, _), content, panel in zip(picture.panels, encoded, panels, strict=True)
+        ]
+        found.append(Slider(picture.name, shown))
+    return found

@@ -1,0 +1,204 @@
+"""Unfolded MISI: phase reconstruction as layers, the masks before it trained through them (Wang, Le Roux, Wang and Hershey 2018; survey, section III-D)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolling.algorithms.misi import MISI, Magnitudes
+from unrolling.core import Unrolled
+from unrolling.networks.temporal import TemporalConvolutions
+from unrolling.operators.stft import STFT
+from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
+from unrolling.systems.speech.sound import application
+from unrolling.tasks.speech import Mixtures, Separation
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+SEED = 0  # of the mask network's initial values
+
+
+@dataclass(frozen=True)
+class SigmoidMask:
+    """top / (1 + exp(-z)): of top 1 the usual mask; of top 2 the doubled sigmoid, which lets a source be louder than the mixture where phases cancel.
+
+    Attributes:
+        top: largest value.
+    """
+
+    top: float = 2.0
+    channels = 1  # numbers that the network gives for one mask
+
+    def __call__(self, z: Float[Tensor, "batch 1 ..."]) -> Float[Tensor, "batch ..."]:
+        return self.top * torch.sigmoid(z[:, 0])
+
+    def biases(self) -> tuple[float, ...]:
+        """At which the mask is 1/2."""
+        return (-log(2 * self.top - 1) if self.top > 0.5 else 0.0,)
+
+
+@dataclass(frozen=True)
+class ReLUMask:
+    """min(max(z, 0), top), the clipped rectifier."""
+
+    top: float = 2.0
+    channels = 1
+
+    def __call__(self, z: Float[Tensor, "batch 1 ..."]) -> Float[Tensor, "batch ..."]:
+        return z[:, 0].clamp(0, self.top)
+
+    def biases(self) -> tuple[float, ...]:
+        """At which the mask is 1/2."""
+        return (0.5,)
+
+
+@dataclass(frozen=True)
+class ConvexMask:
+    """sum_i v_i softmax(z)_i, the convex softmax with values 0, 1, 2."""
+
+    values: tuple[float, ...] = (0.0, 1.0, 2.0)
+
+    @property
+    def channels(self) -> int:
+        """One number per value."""
+        return len(self.values)
+
+    def __call__(self, z: Float[Tensor, "batch values ..."]) -> Float[Tensor, "batch ..."]:
+        weights = torch.softmax(z, dim=1)
+        return torch.stack([v * weights[:, k] for k, v in enumerate(self.values)], dim=1).sum(1)
+
+    def biases(self) -> tuple[float, ...]:
+        """Small values first."""
+        return tuple(-v for v in self.values)
+
+
+class MaskedMagnitudes(nn.Module):
+    """A_c = m_c |X|, the masks m_c from log |X| by convolutions along time: mixtures (batch, samples) -> ``Magnitudes``.
+
+    Mixtures have unit root mean square.
+
+    Args:
+        stft: of the mixture.
+        sources: how many.
+        mask: range of the masks.
+        width: of the network.
+        repeats: of its rows of dilations.
+        seed: of its initial values.
+    """
+
+    def __init__(
+        self, stft: STFT, sources: int = 2, *, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask(), width: int = 64, repeats: int = 2, seed: int = SEED
+    ) -> None:
+        super().__init__()
+        self.stft, self.sources, self.mask = stft, sources, mask
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = TemporalConvolutions(stft.bins, mask.channels * sources * stft.bins, width=width, repeats=repeats)
+        with torch.no_grad():
+            biases = torch.tensor(mask.biases()).reshape(-1, 1).expand(-1, sources * stft.bins)
+            assert self.network.last.bias is not None
+            self.network.last.bias.copy_(biases.flatten())
+
+    def forward(self, mixture: Float[Tensor, "batch samples"]) -> Magnitudes:
+        """Masked magnitudes of the mixture."""
+        magnitude = self.stft(mixture).abs()
+        # About zero mean and unit variance for speech of unit level; the constant keeps silence finite.
+        features = 0.25 * torch.log(magnitude.square() + 1e-3)
+        z = self.network(features).unflatten(1, (self.mask.channels, self.sources, self.stft.bins))
+        return Magnitudes(mixture, self.mask(z) * magnitude.unsqueeze(1))
+
+
+def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask()) -> MISI:
+    """MISI behind a mask network that has learned nothing yet."""
+    return MISI(task.stft, magnitudes=MaskedMagnitudes(task.stft, len(task.sources), mask=mask))
+
+
+def schedule(depth: int) -> Schedule:
+    """The masks for the mixture's phase first (one layer), then through all layers; the same number of steps for every depth."""
+    first = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.1), clip=5.0)
+    return [first, Stage(800, rate=1e-3, batch=8, annealing=Cosine(0.02, 1e-2), clip=5.0)]
+
+
+def classical(task: Separation) -> Sequence[Classical]:
+    """MISI with the magnitudes of a network that was trained without it, where its weights are shipped (depth 1); else with |X|/2 for both."""
+    untrained = MISI(task.stft, magnitudes=_Halves(task.stft, len(task.sources)))
+    path = SYSTEM.weights_path(task.name, 1, {})
+    if not path.is_file():
+        return [Classical("MISI", lambda w: untrained, (0.0,), 20)]
+    masks = SYSTEM.pretrained(task.name, 1).layers[0].magnitudes
+    assert isinstance(masks, nn.Module)
+    return [Classical("MISI", lambda w: MISI(task.stft, magnitudes=masks), (0.0,), 20)]
+
+
+class _Halves(nn.Module):
+    """|X| / C for each of C sources: what is known without a network."""
+
+    def __init__(self, stft: STFT, sources: int) -> None:
+        super().__init__()
+        self.stft, self.sources = stft, sources
+
+    def forward(self, mixture: Tensor) -> Magnitudes:
+        return Magnitudes(mixture, (self.stft(mixture).abs() / self.sources).unsqueeze(1).repeat(1, self.sources, 1, 1))
+
+
+def context(network: Unrolled, task: Mixtures) -> int:
+    """Samples that an estimate depends on: the mask network's memory, and two frames for each layer."""
+    masks = network.layers[0].magnitudes
+    assert isinstance(masks, MaskedMagnitudes)
+    return masks.network.memory * task.stft.hop + 2 * task.stft.size * (len(network) + 1)
+
+
+SYSTEM = System(
+    name="speech/misi",
+    title="Unfolded MISI",
+    summary="two speakers out of their mixture: masks by a small network, trained through the iterations that find phases for them.",
+    equations=(
+        "A_c = m_c(x) |STFT x|, 0 <= m_c <= 2;    u_c = x at first\n"
+        "s_c = STFT^-1(A_c exp(j angle STFT u_c));    u_c = s_c + (x - s_1 - s_2) / 2;    estimate s_c\n"
+        "a layer has no parameters of its own; the mask network m is learned, through all layers. One layer is masking with the mixture's phase,\n"
+        "K + 1 layers are what the literature counts as K iterations."
+    ),
+    references=(
+        Reference(
+            "Wang, Z.-Q., Le Roux, J., Wang, D. and Hershey, J. R.",
+            "End-to-end speech separation with unfolded iterative phase reconstruction",
+            "Interspeech",
+            2018,
+            "10.48550/arXiv.1804.10204",
+        ),
+        Reference(
+            "Gunawan, D. and Sen, D.",
+            "Iterative phase estimation for the synthesis of separated sources from single-channel mixtures",
+            "IEEE Signal Processing Letters 17(5)",
+            2010,
+            "10.1109/LSP.2010.2042530",
+        ),
+    ),
+    home=Path(__file__).parent,
+    recipes={
+        "separation": Recipe(
+            task=Separation,
+            parent=parent,
+            depth=4,
+            tying=lambda task: Tying(tied=("magnitudes",)),
+            schedule=schedule,
+            classical=classical,
+            parent_name="MISI",
+            generic_steps=1500,
+            generic_batch=8,
+            threads=1,
+            notes=(
+                "SI-SDR improvement is the mean over both speakers in their better order, utterance by utterance; the interval resamples utterances.",
+                "MISI, the classical row, starts from the magnitudes of the same network trained for one layer, without it.",
+            ),
+            apply=application(("one speaker", "the other"), context, least=2, interchangeable=True),
+            options={"levels": 5.0, "seconds": 3.0, "unseen": "", "perceptual": 0},
+            tag=lambda options: "" if options["levels"] == 5.0 else f"levels{options['levels']:g}",
+        )
+    },
+)
