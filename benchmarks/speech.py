@@ -136,27 +136,36 @@ class Scores:
         return {"what": self.task.name, "method": name, "over": over, **facts}
 
 
-def tuned(task: Enhancement, iterations: int) -> tuple[Any, Row]:
-    """Sparse NMF with the divergence and the sparsity that are best on the validation set after so many iterations."""
+GRID = [(1.0, 0.0), (1.0, 0.1), (1.0, 0.3), (1.0, 1.0), (2.0, 0.3), (2.0, 1.0), (2.0, 3.0), (2.0, 10.0)]  # divergence and sparsity
+
+
+@torch.no_grad()
+def tuned(task: Enhancement, counts: tuple[int, ...]) -> dict[int, tuple[Any, Row]]:
+    """Sparse NMF with the divergence and the sparsity of ``GRID`` that are best on the validation set after so many iterations, for each of the counts."""
     data, target = (tensor[:24] for tensor in joined(task.validation))
-    grid = [(beta, sparsity) for beta, top in ((1.0, 3.0), (2.0, 10.0)) for sparsity in (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0) if sparsity <= top]
-
-    def score(setting: tuple[float, float]) -> float:
+    scores: dict[int, dict[tuple[float, float], float]] = {count: {} for count in counts}
+    for setting in GRID:
         iteration = deep_nmf.parent(task, beta=setting[0], sparsity=setting[1])
-        return task.metric.value(task.pieces(estimates(iterated(iteration, iterations), data), target))
-
-    beta, sparsity = max(grid, key=score)
-    return deep_nmf.parent(task, beta=beta, sparsity=sparsity), {"beta": beta, "sparsity": sparsity, "iterations": iterations}
+        problem = iteration.prepare(data)
+        state = iteration.start(problem)
+        for step in range(1, max(counts) + 1):
+            state = iteration(state, problem)
+            if step in counts:
+                scores[step][setting] = task.metric.value(task.pieces(iteration.estimate(state), target))
+    best = {count: max(found, key=found.__getitem__) for count, found in scores.items()}
+    return {
+        count: (deep_nmf.parent(task, beta=beta, sparsity=sparsity), {"beta": beta, "sparsity": sparsity, "iterations": count})
+        for count, (beta, sparsity) in best.items()
+    }
 
 
 def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 10) -> list[Row]:
     """Deep NMF beside its parent, tied dictionaries and multiplicative training."""
     scores = Scores(task, perceptual)
     rows = [scores.add("the mixture", lambda x: x.unsqueeze(1).repeat(1, 2, 1))]
-    peers = {}
-    for count in (depth, 200):
-        peers[count], facts = tuned(task, count)
-        rows.append(scores.add(f"sparse NMF, {count} iterations", iterated(peers[count], count), **facts))
+    peers = tuned(task, (depth, 200))
+    for count, (iteration, facts) in peers.items():
+        rows.append(scores.add(f"sparse NMF, {count} iterations", iterated(iteration, count), **facts))
     system = find("speech/deep_nmf")
     recipe = system.recipes["enhancement"]
     schedule = recipe.schedule(depth)
@@ -199,7 +208,7 @@ def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, p
         rows.append(
             {
                 "what": "time of sparse NMF, 200 iterations, over Deep NMF's",
-                **ratio(lambda: iterated(peers[200], 200)(batch), lambda: network(batch), seconds=4, least=5),
+                **ratio(lambda: iterated(peers[200][0], 200)(batch), lambda: network(batch), seconds=4, least=5),
             }
         )
     return rows

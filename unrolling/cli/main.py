@@ -13,13 +13,14 @@ from unrolling.cli.export import export
 from unrolling.cli.gradients import gradients
 from unrolling.cli.report import report
 from unrolling.cli.show import list_systems, schedules, show
+from unrolling.cli.theory import theory
 from unrolling.cli.train import reproduce, train
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Turn iterative algorithms into small, fast, interpretable networks."
 )
 app.command("list")(list_systems)
-for command in (show, train, compare, apply, export, schedules, gradients, reproduce, report, cite):
+for command in (show, train, compare, apply, export, schedules, gradients, reproduce, theory, report, cite):
     app.command()(command)
 
 

@@ -160,7 +160,8 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """The dictionary that was given, or one learned from the data; rows of norm one stay, others are as they are."""
         if self.dictionary is None:
             count = self.n_components or samples.shape[1]
-            learner = MiniBatchDictionaryLearning(count, alpha=self.alpha, random_state=random, batch_size=min(256, len(samples)), max_iter=20)
+            options: dict[str, Any] = {"alpha": self.alpha, "random_state": random, "batch_size": min(256, len(samples)), "max_iter": 20}
+            learner = MiniBatchDictionaryLearning(count, **options)
             atoms = learner.fit(samples).components_
         else:
             atoms = check_array(self.dictionary, dtype=_DOUBLE)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Safeguarded, Unrolled
-from unrolling.evaluation import illustrate
+from unrolling.evaluation import illustrate, theory
 from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp, train_working_mlp
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.comparison import Comparison, Curve, Interval, Row, SafeguardReport
@@ -25,6 +25,7 @@ from unrolling.evaluation.significance import paired
 from unrolling.evaluation.sounds import sounds
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
 from unrolling.tasks.base import Task, estimates_of, evaluate, first, pieces_of
+from unrolling.tasks.recovery import Recovery
 from unrolling.training.fit import fit
 
 Depth = Literal["quick", "usual", "thorough"]
@@ -100,6 +101,7 @@ def compare(
         sounds=sounds(task, contenders, estimates) if task.rate else [],
         layers=layers,
         layer_pictures=illustrate.layer_pictures(task, network) if task.pictures else [],
+        theory=theory.examine(network, task, layers.quality) if isinstance(task, Recovery) else [],
         safeguard=_guarded(network, task, guarded_rows[0]) if guarded_rows else None,
         bibliography=[reference.bibtex() for reference in (*system.references, *recipe.data_references)],
     )
@@ -185,10 +187,12 @@ class _Measured:
             else:
                 contenders += found[0]
                 curves += found[1]
+        contenders += [Contender(method.name, "classical", method.run, None, 0, method.note, method.limit) for method in recipe.direct(task)]
         makers: list[tuple[str, str, Callable[[], Contender]]] = []
         if recipe.vectors:
             steps, batch = recipe.generic_steps, recipe.generic_batch
-            makers.append(("linear MMSE", "generic", lambda: linear_mmse(task, seed=seed)))
+            if recipe.affine:
+                makers.append(("linear MMSE", "generic", lambda: linear_mmse(task, seed=seed)))
             makers.append(("MLP, as many parameters", "generic", lambda: train_mlp(task, learned, steps, batch, seed=seed, quiet=quiet)))
             if effort != "quick":
                 work = cost_of(network, first(task.timing, 1).data).multiply_adds or 1
@@ -280,11 +284,12 @@ def _guarded(network: Unrolled, task: Task, row: Row) -> SafeguardReport:
 
 
 def _few(contenders: Sequence[Contender], rows: Sequence[Row]) -> list[Contender]:
-    """Those that a sweep shows: the network, its parent at as many iterations and further on, the best classical method, the generic ones."""
+    """Those that a sweep shows: the network, its parent at as many iterations and further on, classical methods without iterations, the generic ones."""
     usable = [(c, r) for c, r in zip(contenders, rows, strict=True) if not c.error]
     chosen = [c for c, _ in usable if c.role in ("network", "generic")]
     parents = [c for c, _ in usable if c.role == "parent"]
-    return [chosen[0], *reversed(parents), *chosen[1:]]
+    direct = [c for c, _ in usable if c.role == "classical" and c.iterations is None and c.limit is None]
+    return [chosen[0], *reversed(parents), *direct, *chosen[1:]]
 
 
 def _trainers(system: System, recipe: Recipe, network: Unrolled, seed: int) -> list[tuple[str, str, Callable[[Task], Callable[[Any], Tensor]]]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unrolling.evaluation.shifts import ShiftReport, SizeCurve
     from unrolling.evaluation.significance import Paired
     from unrolling.evaluation.sounds import Sound
+    from unrolling.evaluation.theory import Claim
 
 SCHEMA = 1
 ROLES = ("network", "initial", "parent", "classical", "peer", "generic")
@@ -137,6 +138,7 @@ class Comparison:
     shifts: list[ShiftReport] = field(default_factory=list)
     sizes: list[SizeCurve] = field(default_factory=list)
     safeguard: SafeguardReport | None = None
+    theory: list[Claim] = field(default_factory=list)
     bibliography: list[str] = field(default_factory=list)  # BibTeX entries
 
     def row(self, role: str) -> Row:
@@ -183,6 +185,7 @@ class Comparison:
             "shifts": plain(self.shifts),
             "sizes": plain(self.sizes),
             "safeguard": plain(self.safeguard),
+            "theory": plain(self.theory),
             "bibliography": self.bibliography,
             "title": self.title,
             "summary": self.summary,

@@ -6,7 +6,6 @@ import copy
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from unrolling.export.frozen import check_network, frozen
 from unrolling.export.load import Loaded, find, load
 from unrolling.export.ports import Named, named, pairs
 from unrolling.export.real_pairs import RealPairs, is_complex
-from unrolling.export.trace import BATCH, ExportError, Shape, Traced, trace
+from unrolling.export.trace import BATCH, ExportError, Shape, Traced, discover, settle
 
 TOLERANCE = 1e-4
 BATCHES = (1, 2, 5)
@@ -146,13 +145,11 @@ def _estimate(network: nn.Module, data: Any) -> Tensor:
 
 
 def _trace(network: nn.Module, example: Any, inputs: Mapping[str, Tensor], samples: int, *, dynamic: bool, free: bool, form: Format) -> Traced:
-    traced = trace(Named(frozen(network), example), inputs, samples, dynamic=dynamic, free=free)
-    if form.has_complex or not is_complex(traced.program):
-        return traced
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        real = RealPairs(traced.program)
-    return trace(real, pairs(inputs), samples, dynamic=dynamic, free=free)
+    module = Named(frozen(network), example)
+    found = discover(module, inputs, samples, dynamic=dynamic, free=free)
+    if form.has_complex or not is_complex(found.program):
+        return settle(module, inputs, found)
+    return settle(RealPairs(found.program, inputs), pairs(inputs), found)
 
 
 def _checks(example: Any, samples: int, traced: Traced, draw: Callable[[int], Any] | None, reference: nn.Module) -> Iterator[Any]:

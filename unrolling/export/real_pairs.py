@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from unrolling.export.complex_rules import EACH, MAKERS, RULES, Pair, each, join, split
-from unrolling.export.ports import keywords
+from unrolling.export.ports import keywords, to_pair
 from unrolling.export.trace import ExportError
 
 
@@ -27,50 +29,40 @@ class RealPairs(nn.Module):
 
     Args:
         program: with complex tensors.
+        names: of its inputs, in order.
 
     Raises:
         ExportError: (when called) an operator on complex numbers that has no rule.
     """
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, names: Iterable[str]) -> None:
         super().__init__()
-        program = program.run_decompositions()
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = program.run_decompositions()
         self.graph = program.graph_module
+        places = [node for node in program.graph.nodes if node.op == "placeholder"]
         self.slots: list[tuple[str, str]] = []  # for each placeholder: what it is, and its name
-        held: dict[int, str] = {}
-        names = []
-        for number, spec in enumerate(program.graph_signature.input_specs):
+        inputs = list(names)
+        given = iter(inputs)
+        for number, (spec, place) in enumerate(zip(program.graph_signature.input_specs, places, strict=True)):
             if spec.kind is InputKind.USER_INPUT:
-                self.slots.append(("input", spec.arg.name))
-                names.append(spec.arg.name)
-                continue
-            if spec.target is None:  # the token of a check
-                self.slots.append(("token", ""))
-                continue
-            target = spec.target
-            tensor = program.state_dict[target] if target in program.state_dict else program.constants[target]
-            assert isinstance(tensor, Tensor)
-            if id(tensor) not in held:
-                held[id(tensor)] = f"tensor_{number}"
-                parts = (tensor.real, tensor.imag) if tensor.is_complex() else (tensor,)
-                for part, label in zip(parts, ("", "_imaginary"), strict=False):
-                    # A copy of what the program uses; a tensor of one element that only stands for many stays one.
-                    self.register_buffer(held[id(tensor)] + label, part.detach() if 0 in part.stride() else part.detach().clone())
-            self.slots.append(("pair" if tensor.is_complex() else "tensor", held[id(tensor)]))
-        self.complex_inputs = {node.name for node in self.graph.graph.nodes if node.op == "placeholder" and node.meta["val"].is_complex()}
-        self.forward = keywords(lambda **inputs: self._estimate(inputs), names)
+                self.slots.append(("pair" if place.meta["val"].is_complex() else "real", next(given)))
+            elif spec.target is None or not place.users:  # the token of a check, or a tensor that nothing needs
+                self.slots.append(("none", ""))
+            else:
+                tensor = program.state_dict[spec.target] if spec.target in program.state_dict else program.constants[spec.target]
+                assert isinstance(tensor, Tensor)
+                name = f"tensor_{number}"
+                self.register_buffer(name, to_pair(tensor.detach()).clone())
+                self.slots.append(("pair" if tensor.is_complex() else "real", name))
+        self.forward = keywords(lambda **tensors: self._estimate(tensors), inputs)
 
     def _estimate(self, inputs: dict[str, Tensor]) -> Tensor:
         values: list[Any] = []
         for kind, name in self.slots:
-            if kind == "input":
-                values.append(split(inputs[name]) if name in self.complex_inputs else inputs[name])
-            elif kind == "token":
-                values.append(None)
-            elif kind == "pair":
-                values.append(Pair(getattr(self, name), getattr(self, f"{name}_imaginary")))
-            else:
-                values.append(getattr(self, name))
+            tensor = inputs[name] if name in inputs else getattr(self, name) if name else None
+            values.append(split(tensor) if kind == "pair" and tensor is not None else tensor)
         estimate = _Pairwise(self.graph).run(*values)[-1]  # after the tokens of checks, which have no value
         return join(estimate) if isinstance(estimate, Pair) else estimate
 

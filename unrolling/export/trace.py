@@ -29,11 +29,10 @@ class Traced(NamedTuple):
     sizes: dict[str, tuple[int, int | None]]  # free sizes by name: smallest and largest, None for any
 
 
-def trace(module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynamic: bool = True, free: bool = True) -> Traced:
-    """The program of a module that takes its inputs as keywords.
+def discover(module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynamic: bool = True, free: bool = True) -> Traced:
+    """A first program, which tells which sizes are free: it is traced with all of them free, and those that the module fixes become numbers.
 
-    Which sizes besides the batch are free is found by tracing with all of them free: those that the module does not fix stay so. Those found are then
-    traced again by name, down to size one, which the first trace excludes. Two sizes that must be equal have one name.
+    Two sizes that must be equal have one name. Sizes found here are at least two; ``settle`` makes a program for those of one too.
 
     Args:
         module: keywords -> estimate (batch, ...).
@@ -46,30 +45,46 @@ def trace(module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynami
         ExportError: the module cannot be traced, or fixes the batch.
     """
     spec = {name: _dimensions(tensor, batch, dynamic, free) for name, tensor in inputs.items()}
-    first = _export(module, inputs, spec)
-    names, shapes = _names(first, inputs, batch if dynamic else None)
-    found = {name for shape in shapes.values() for name in shape if isinstance(name, str)}
-    if dynamic and BATCH not in found:
+    found = _traced(_export(module, inputs, spec), inputs)
+    if dynamic and BATCH not in found.sizes:
         raise ExportError(
             f"the network fixes the batch at the {batch} of the example: take sizes from y.shape[0], never len(y) or a number; or export with batch={batch}"
         )
-    chosen = first
-    if found - {BATCH} and all(isinstance(size, int) or size.isidentifier() for name, shape in shapes.items() if name != ESTIMATE for size in shape):
-        ranges = _ranges(first, names)
-        dims = {name: Dim(name, min=1 if low <= 2 else low, max=high) for name, (low, high) in ranges.items()}
-        spec = {name: {axis: dims[size] if isinstance(size, str) else Dim.STATIC for axis, size in enumerate(shapes[name])} for name in inputs}
-        _shrink_unused(module, first)
-        try:
-            chosen = _export(module, inputs, spec)
-        except ExportError:  # sizes that obey more than a range, such as being even: the first program asks for that itself
-            chosen = first
-    elif _shrink_unused(module, first):
-        chosen = _export(module, inputs, spec)
-    names, shapes = _names(chosen, inputs, batch if dynamic else None)
-    for node in chosen.graph.nodes:  # where lines of code came from: folders of this machine, which are nobody's business
+    return found
+
+
+def settle(module: nn.Module, inputs: Mapping[str, Tensor], found: Traced) -> Traced:
+    """The program to be written: free sizes from one on, and without the tensors that the first program does not use.
+
+    Args:
+        module: what ``discover`` traced, or the same written otherwise.
+        inputs: for it.
+        found: what ``discover`` found.
+
+    Raises:
+        ExportError: the module cannot be traced.
+    """
+    _shrink_unused(module, found.program)
+    dims = {name: Dim(name, min=1 if low <= 2 else low, max=high) for name, (low, high) in found.sizes.items()}
+    shapes = {name: (*found.shapes[name], *tensor.shape[len(found.shapes[name]) :]) for name, tensor in inputs.items()}
+    named = {name: {axis: dims.get(str(size), Dim.STATIC) for axis, size in enumerate(shape)} for name, shape in shapes.items()}
+    try:
+        program = _export(module, inputs, named)
+    except ExportError:  # sizes that obey more than a range, such as being even: torch then finds out again by itself
+        plain = {
+            name: {axis: dims[BATCH] if size == BATCH else Dim.AUTO if isinstance(size, str) else Dim.STATIC for axis, size in enumerate(shape)}
+            for name, shape in shapes.items()
+        }
+        program = _export(module, inputs, plain)
+    for node in program.graph.nodes:  # where lines of code came from: folders of this machine, which are nobody's business
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(key, None)
-    return Traced(chosen, inputs, shapes, _ranges(chosen, names))
+    return _traced(program, inputs)
+
+
+def _traced(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> Traced:
+    names, shapes = _names(program, inputs)
+    return Traced(program, inputs, shapes, _ranges(program, names))
 
 
 def _dimensions(tensor: Tensor, batch: int, dynamic: bool, free: bool) -> dict[int, Any]:
@@ -101,14 +116,14 @@ def _values(program: ExportedProgram) -> dict[str, Any]:
     return {str(name): nodes[str(name)].meta["val"] for name in program.graph_signature.user_inputs} | {ESTIMATE: output.meta["val"]}
 
 
-def _names(program: ExportedProgram, inputs: Mapping[str, Tensor], batch: int | None) -> tuple[dict[str, str], dict[str, Shape]]:
+def _names(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> tuple[dict[str, str], dict[str, Shape]]:
     """Names for torch's symbols, and all shapes in terms of them."""
     values = dict(zip([*inputs, ESTIMATE], _values(program).values(), strict=True))
     names: dict[str, str] = {}
     for name in inputs:
         for axis, size in enumerate(values[name].shape):
             if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                names.setdefault(str(size), BATCH if axis == 0 and batch is not None else f"{name}_{axis}")
+                names.setdefault(str(size), BATCH if axis == 0 else f"{name}_{axis}")
     return names, {name: tuple(_size(size, names) for size in value.shape) for name, value in values.items()}
 
 
@@ -130,11 +145,14 @@ def _ranges(program: ExportedProgram, names: Mapping[str, str]) -> dict[str, tup
     return found
 
 
-def _shrink_unused(module: nn.Module, program: ExportedProgram) -> bool:
-    """Give tensors that the program does not use one element, which stands for all of them, so that no file holds the rest; whether there were any."""
+def _shrink_unused(module: nn.Module, program: ExportedProgram) -> None:
+    """Give tensors that the program does not use one element, which stands for all of them, so that no file holds the rest."""
     held = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
     places = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    used = {id(held[places[node.name]]) for node in program.graph.nodes if node.op == "placeholder" and node.users and node.name in places}
+    paths = {places[node.name] for node in program.graph.nodes if node.op == "placeholder" and node.users and node.name in places}
+    used = {id(held[path]) for path in paths if path in held}
+    if not used:  # the module is another one than the program's
+        return
     unused = {path: tensor for path, tensor in held.items() if id(tensor) not in used and tensor.numel() > 1}
     for path, tensor in unused.items():
         owner, leaf = module.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
@@ -143,4 +161,3 @@ def _shrink_unused(module: nn.Module, program: ExportedProgram) -> bool:
             owner._parameters[leaf] = nn.Parameter(small, requires_grad=False)
         else:
             owner._buffers[leaf] = small
-    return bool(unused)

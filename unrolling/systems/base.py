@@ -86,6 +86,23 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A method of a comparison that does not go step by step.
+
+    Attributes:
+        name: for the table.
+        run: data -> estimates.
+        note: what a reader should know.
+        limit: largest number of samples of a batch it is given, for methods that take long.
+    """
+
+    name: str
+    run: Callable[[Any], Tensor]
+    note: str = ""
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Application:
     """How a file becomes data and an estimate becomes files, for ``unroll apply``.
 
@@ -120,6 +137,7 @@ class Recipe:
         tying: what is learned.
         schedule: how a network of a given depth is trained.
         classical: the parent among other classical methods, to compare with.
+        direct: methods without iterations to compare with.
         parent_name: which of them is the parent.
         generic_steps: optimizer steps of the generic network, chosen so that it trains at least as long as this one.
         generic_batch: its samples per step.
@@ -130,6 +148,7 @@ class Recipe:
         threads: of the processor when the products are so small that more of them get in each other's way; None for all cores.
         notes: what a reader of the comparison should know.
         vectors: whether a linear estimate and an MLP can take the task's data (``Task.rows``), so that they belong in the comparison.
+        affine: of these, whether the linear estimate does; not where data multiply one another, as a signal and its channel do.
         data_references: where the task's data come from.
         apply: how the network is applied to a file, where it can be.
         not_exported: formats of ``unroll export`` that it has no form in, with the reason.
@@ -146,6 +165,7 @@ class Recipe:
     parent_name: str
     generic_steps: int
     generic_batch: int
+    direct: Callable[[Any], Sequence[Direct]] = lambda task: ()
     peers: Callable[[Any], Sequence[Peer]] = lambda task: ()
     decode: Callable[[Any], Callable[[Tensor], Tensor]] = lambda task: lambda codes: codes
     dictionary: Callable[[Any], Tensor] | None = None
@@ -153,6 +173,7 @@ class Recipe:
     threads: int | None = None
     notes: tuple[str, ...] = ()
     vectors: bool = True
+    affine: bool = True
     data_references: tuple[Reference, ...] = ()
     apply: Application | None = None
     not_exported: Mapping[str, str] = field(default_factory=dict)

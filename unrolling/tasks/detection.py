@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from unrolling.algorithms.mimo import Received, apply, decide, find_modulation, real_form, wrong_bits
-from unrolling.tasks.base import BER, SER, Metric, Samples, Shift, Task
+from unrolling.tasks.base import BER, SER, Samples, Shift, Task
 
-METRICS: dict[str, Metric] = {"ber": BER, "ser": SER}
 CHANNELS = ("iid", "toeplitz", "kronecker", "kronecker-fixed")
 SWEEP = (4.0, 6.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)  # dB
 
@@ -41,7 +41,6 @@ class Detection(Task):
         snr: of validation and test samples, in dB.
         low: the least SNR of training samples, in dB.
         high: the greatest.
-        metric: ``ber``, bits labelled by Gray's code, or ``ser``, symbols of all their dimensions.
         seed: of fixed channels and of the held-out samples.
         held_out: number of validation and of test samples.
         data: a ``.npy`` file of your own channels, (N, K) or (count, N, K), instead of random ones; of ten and more, the last tenth is kept for the test and
@@ -49,10 +48,11 @@ class Detection(Task):
         fixed: tensors of a weights file; its ``channel``, if any, is used.
 
     Raises:
-        ValueError: more streams than antennas, an unknown modulation, channel or metric, a correlation or SNR out of range, a file that holds no channels.
+        ValueError: more streams than antennas, an unknown modulation or channel, a correlation or SNR out of range, a file that holds no channels.
     """
 
     name = "detection"
+    metric = BER
 
     def __init__(
         self,
@@ -64,7 +64,6 @@ class Detection(Task):
         snr: float = 10.0,
         low: float = 7.0,
         high: float = 14.0,
-        metric: str = "ber",
         seed: int = 0,
         held_out: int = 10_000,
         data: str | Path | None = None,
@@ -75,13 +74,11 @@ class Detection(Task):
         self.snr, self.low, self.high = check_snr("snr", snr), check_snr("low", low), check_snr("high", high)
         if low > high:
             raise ValueError(f"low is {low:g} dB and high is {high:g} dB; training SNRs go from low to high")
-        if metric not in METRICS:
-            raise ValueError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
         if channel not in CHANNELS:
             raise ValueError(f"no channel {channel!r}; there are {', '.join(CHANNELS)}, or your own with data")
         if not 0 <= correlation < 1:
             raise ValueError(f"correlation must lie in [0, 1), 0 for none; got {correlation}")
-        self.metric, self.channel, self.correlation, self.seed = METRICS[metric], channel, correlation, seed
+        self.channel, self.correlation, self.seed = channel, correlation, seed
         self.known = self._known(streams, antennas, data, fixed or {})
         if self.known is not None:
             self.channel = channel if data is None else "given"
@@ -181,19 +178,29 @@ class Detection(Task):
             drawn = iid_channels(batch, self.antennas, self.streams, generator, dtype)
         return as_real(drawn) if self.modulation.complex else drawn
 
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """-log p(s | x') of the level s that was sent, p(s | x') = softmax_s(-4 (x' - s)^2 / d^2), d between neighbours: what decisions care for."""
+        levels = self.levels.to(estimate)
+        score = (-4 / (levels[1] - levels[0]).square()) * (estimate.unsqueeze(-1) - levels).square()
+        return cross_entropy(score.flatten(0, 1), decide(target.to(estimate), levels).flatten())
+
     def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        """(batch, 3): wrong bits (or symbols), how many there are, one group. The nearest level decides."""
+        """(batch, 3): wrong bits, labelled by Gray's code, how many there are, one group. The nearest level decides."""
         levels = self.levels.to(estimate)
         found, sent = decide(estimate, levels), decide(target.to(estimate), levels)
-        if self.metric is SER:
-            wrong = found != sent
-            wrong = (wrong[:, : self.streams] | wrong[:, self.streams :]) if self.modulation.complex else wrong
-            errors, count = wrong.sum(1), wrong.shape[1]
-        else:
-            errors = wrong_bits(self.modulation.order).to(found.device)[found, sent].sum(1)
-            count = self.modulation.bits * found.shape[1]
-        errors = errors.float()
-        return torch.stack([errors, torch.full_like(errors, count), torch.zeros_like(errors)], dim=1)
+        errors = wrong_bits(self.modulation.order).to(found.device)[found, sent].sum(1).float()
+        return torch.stack([errors, torch.full_like(errors, self.modulation.bits * found.shape[1]), torch.zeros_like(errors)], dim=1)
+
+    def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
+        """The symbol error rate, where a symbol has more than one bit: a complex symbol is wrong if either of its parts is."""
+        if self.modulation.name == "bpsk":
+            return {}
+        wrong = []
+        for estimate, batch in zip(estimates, batches, strict=True):
+            levels = self.levels.to(estimate)
+            parts = decide(estimate, levels) != decide(batch.target[: len(estimate)].to(estimate), levels)
+            wrong.append(parts.unflatten(1, (2, self.streams)).any(1).float())
+        return {f"{SER.name}, {SER.unit}": float(torch.cat(wrong).mean())}
 
     def rows(self, data: Received) -> Tensor:
         """y and H side by side, for methods that know vectors only; y alone where the channel is always the same."""
@@ -215,7 +222,6 @@ class Detection(Task):
             "snr": self.snr,
             "low": self.low,
             "high": self.high,
-            "metric": self.metric.name.lower(),
             "seed": self.seed,
         }
         if self.known is not None:

@@ -16,7 +16,8 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
 
     Raises:
         ValueError: no stage; what ``trained_by`` refuses; a curriculum on what the task does not draw with; weights of another number of layers; a
-            projection onto a constraint that the parameter has already; an energy that the network's parent does not have.
+            projection onto a constraint that the parameter has already; a setting that is no number of the layers; an energy that the network's parent does
+            not have.
     """
     if not schedule:
         raise ValueError("the schedule has no stage")
@@ -30,6 +31,11 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
         elif not isinstance(stage.supervision, Last):
             raise ValueError(f"stage {number} supervises layers, and {type(network).__name__} has none")
         _check_projection(stage, network, chosen, number)
+        for name in stage.settings:
+            value = getattr(network.layers[0], name, None) if isinstance(network, Unrolled) else None
+            if not isinstance(value, float):
+                kind = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix("Parametrized")
+                raise ValueError(f"stage {number} sets {name!r}, which is no number of {kind}")
         if isinstance(stage.loss, Energy) and not (isinstance(network, Unrolled) and hasattr(network.parent, "objective")):
             name = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix("Parametrized")
             raise ValueError(f"stage {number} trains on the energy, and {name} has no `objective`")

@@ -207,6 +207,8 @@ class _Loop:
         for parts in source:
             step = self.position.step
             factor = stage.annealing.factor(step, stage.steps)
+            if stage.settings:
+                self._set(stage, step)
             for optimizer, own in zip(wrapped, rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, own, strict=True):
                     group["lr"] = rate * factor
@@ -269,6 +271,13 @@ class _Loop:
                     for item in matching(name, chosen):
                         item.tensor.copy_(constraint.project(item.tensor))  # pyright: ignore[reportCallIssue]
         return loss
+
+    def _set(self, stage: Stage, step: int) -> None:
+        """Numbers of the layers that move along the stage."""
+        network: Any = self.network
+        for name, value in stage.set(step).items():
+            for layer in network.layers:
+                setattr(layer, name, value)
 
     def _between(self, clock: float, global_step: int, agreed: bool) -> float:
         """Between two steps: write a checkpoint when it is time, and stop when asked to. Returns when the seconds were last counted."""

@@ -175,6 +175,8 @@ class Stage:
         clip: largest gradient norm; None leaves gradients alone.
         project: after each step these parameters, by name, are replaced by the nearest values that a constraint allows (``{"threshold": Positive()}``).
         draw: values that the task draws batches with, such as ``{"snr": Ramp(40, 20)}``: a curriculum on noise.
+        settings: plain numbers of the layers, by attribute name, that are set before each step: ``{"surrogate_width": Ramp(1.0, 0.2)}`` narrows a surrogate
+            gradient. They are not saved with weights, and should not change what a trained layer computes.
         repeat: steps taken on one batch before the next is drawn.
         inherit: before the first step the last of the layers takes the values of the one before it, those named here times a factor
             (``{"threshold": 0.8}``; {} copies): the warm start of greedy training. None leaves it as it is.
@@ -196,6 +198,7 @@ class Stage:
     clip: float | None = None
     project: Mapping[str, nn.Module] = field(default_factory=dict)
     draw: Mapping[str, float | Ramp] = field(default_factory=dict)
+    settings: Mapping[str, float | Ramp] = field(default_factory=dict)
     repeat: int = 1
     inherit: Mapping[str, float] | None = None
     stop: Patience | None = None
@@ -220,7 +223,11 @@ class Stage:
 
     def drawn(self, step: int) -> dict[str, float]:
         """What the task draws the batch of a step with."""
-        return {name: value.value(step, self.steps) if isinstance(value, Ramp) else value for name, value in self.draw.items()}
+        return _values(self.draw, step, self.steps)
+
+    def set(self, step: int) -> dict[str, float]:
+        """What the layers' numbers are set to before a step."""
+        return _values(self.settings, step, self.steps)
 
     def describe(self) -> dict[str, Any]:
         """Plain values of what differs from a stage's defaults, for a checkpoint or a weights card."""
@@ -228,9 +235,13 @@ class Stage:
         return {name: _plain(name, value) for name, value in plain.items()}
 
 
+def _values(values: Mapping[str, float | Ramp], step: int, steps: int) -> dict[str, float]:
+    return {name: value.value(step, steps) if isinstance(value, Ramp) else value for name, value in values.items()}
+
+
 _ALWAYS = ("steps", "rate", "batch")
 _DEFAULTS = {f.name: f.default if isinstance(f.default, int | float | Supervision | Optimizer | Annealing) else None for f in fields(Stage)} | {
-    name: {} for name in ("rates", "project", "draw")
+    name: {} for name in ("rates", "project", "draw", "settings")
 }
 
 
@@ -243,7 +254,7 @@ def _plain(name: str, value: Any) -> Any:
         return None if value is None else value._asdict()
     if name == "project":
         return {key: repr(constraint) for key, constraint in value.items()}
-    if name == "draw":
+    if name in ("draw", "settings"):
         return {key: asdict(item) if isinstance(item, Ramp) else item for key, item in value.items()}
     if isinstance(value, Annealing | Supervision):
         return {"name": type(value).__name__, **asdict(value)}  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,187 @@
+"""The layer of DetNet: projected gradient whose step goes through a small network."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolling.algorithms.dictionary import scalar_parameter
+from unrolling.algorithms.mimo import Detector, MatchedFilter, MatchedFiltering, Received, adjoint
+from unrolling.core import Positive, constrain
+
+INPUTS = ("concat", "gradient")
+HEADS = ("soft_sign", "one_hot")
+
+
+class DetNetState(NamedTuple):
+    """The state of DetNet; in the shared form the last dimension counts the streams."""
+
+    x: Tensor  # (batch, K)
+    head: Tensor  # what x is read from: x itself, or one-hot scores (batch, K M) or (batch, M, K)
+    auxiliary: Tensor  # v (batch, V), or (batch, V, K)
+
+
+class DetNetLayer(Detector):
+    """a = relu(W_1 z + b_1), x' = psi_t(W_2 a + b_2), v' = W_3 a + b_3, x <- alpha x + (1 - alpha) x', v <- alpha v + (1 - alpha) v'.
+
+    With b = H^T y / g, G = H^T H / g, g = tr(H^T H) / K, the input is z = [b; x; G x; v] (``concat``: Samuel, Diskin and Wiesel 2017,
+    doi:10.1109/SPAWC.2017.8227772) or z = [x - delta_1 b + delta_2 G x; v] (``gradient``: the same authors 2019, doi:10.1109/TSP.2019.2899805,
+    arXiv:1805.07631). psi_t(u) = clip(u / t, -1, 1), t > 0, which for t > 0 is the published -1 + relu(u + t) / |t| - relu(u - t) / |t|; the head
+    ``one_hot`` puts out a score o_m for each level s_m of each stream, is linear, and reads x = sum_m s_m o_m. Published networks leave out g.
+
+    At the start it is projected gradient, x' = Pi(x + delta (b - G x)), in some of its hidden units; the others are random, and what they say does not
+    reach x yet. ``initial="random"`` draws all weights from N(0, 0.01^2), as published.
+
+    In the ``shared`` form all streams have one set of weights, z being [b_k; x_k; (G x)_k; v_k] for stream k: W_1 is A (x) I instead of dense, and so on.
+    Streams of a channel with independent entries are exchangeable, which a dense network has to learn and this one knows; it has some thousand numbers
+    instead of hundreds of thousands, and serves any K and N.
+
+    Parameters: ``hidden`` (W_1, b_1), ``output`` (W_2, b_2), ``auxiliary`` (W_3, b_3); ``slope`` t, positive, of the soft sign; ``step_size``
+    (delta_1, delta_2) of the gradient input.
+
+    Args:
+        levels: (M,) of a real dimension; two of them for the soft sign.
+        streams: K; None for the shared form.
+        hidden: width of a; in the shared form per stream.
+        auxiliary: width V of v; in the shared form per stream.
+        input: ``concat`` or ``gradient``.
+        head: ``soft_sign`` or ``one_hot``.
+        residual: alpha in [0, 1).
+        slope: t at the start.
+        step_size: delta of the projected gradient at the start.
+        initial: ``projected_gradient`` or ``random``.
+        seed: of the random weights.
+
+    Raises:
+        ValueError: an unknown input, head or initial, a residual outside [0, 1), a soft sign for more than two levels, too few hidden units to hold the
+            projected gradient.
+    """
+
+    def __init__(
+        self,
+        levels: Float[Tensor, " M"],
+        streams: int | None = None,
+        *,
+        hidden: int,
+        auxiliary: int,
+        input: str = "concat",
+        head: str = "soft_sign",
+        residual: float = 0.9,
+        slope: float = 0.5,
+        step_size: float = 0.5,
+        initial: str = "projected_gradient",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(levels, needs_noise=False)
+        for name, value, known in (("input", input, INPUTS), ("head", head, HEADS), ("initial", initial, ("projected_gradient", "random"))):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it is one of {', '.join(known)}")
+        if not 0 <= residual < 1:
+            raise ValueError(f"residual must lie in [0, 1), 0 for none; got {residual}")
+        if head == "soft_sign" and len(levels) != 2:
+            raise ValueError(f"the soft sign has two levels, and the alphabet {len(levels)}: use head='one_hot'")
+        self.streams, self.head, self.input, self.residual = streams, head, input, residual
+        width = streams or 1  # of what stands for one number per stream
+        scores = width * (len(levels) if head == "one_hot" else 1)
+        inputs = (3 if input == "concat" else 1) * width + auxiliary
+        if initial == "projected_gradient" and hidden < 2 * width:
+            raise ValueError(f"hidden is {hidden}; projected gradient takes two units for each of {width} streams")
+        if auxiliary < 1 or hidden < 1:
+            raise ValueError(f"hidden and auxiliary are widths, at least 1; got {hidden} and {auxiliary}")
+        self.prepare = MatchedFiltering()
+        self.hidden = nn.Linear(inputs, hidden, dtype=levels.dtype)
+        self.output = nn.Linear(hidden, scores, dtype=levels.dtype)
+        self.auxiliary = nn.Linear(hidden, auxiliary, dtype=levels.dtype)
+        if head == "soft_sign":
+            self.slope = scalar_parameter(slope, levels)
+            constrain(self, "slope", Positive())
+        if input == "gradient":
+            self.step_size = nn.Parameter(torch.full((2,), 0.0 if initial == "random" else -step_size, dtype=levels.dtype))
+        self._initialise(width, slope, step_size, initial, torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def _initialise(self, width: int, slope: float, step_size: float, initial: str, generator: torch.Generator) -> None:
+        def normal(shape: torch.Size, deviation: float) -> Tensor:
+            return deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+        if initial == "random":
+            for part in (self.hidden, self.output, self.auxiliary):
+                part.weight.copy_(normal(part.weight.shape, 0.01))
+                part.bias.copy_(normal(part.bias.shape, 0.01))
+            return
+        identity = torch.eye(width, dtype=torch.float64)
+        inputs, hidden = self.hidden.weight.shape[1], self.hidden.weight.shape[0]
+        weight = normal(self.hidden.weight.shape, 1 / sqrt(inputs / width))
+        # c = x + delta b - delta G x and -c, or what Pi(c) + top is the difference of: c + top and c - top.
+        moved = torch.cat([step_size * identity, identity, -step_size * identity], dim=1) if self.input == "concat" else identity
+        second = -1.0 if self.head == "soft_sign" else 1.0
+        weight[: 2 * width] = 0.0
+        weight[:width, : moved.shape[1]], weight[width : 2 * width, : moved.shape[1]] = moved, second * moved
+        bias = normal(self.hidden.bias.shape, 0.5)
+        output, offset = torch.zeros(self.output.weight.shape, dtype=torch.float64), torch.zeros(self.output.bias.shape, dtype=torch.float64)
+        if self.head == "soft_sign":
+            bias[: 2 * width] = 0.0
+            output[:, :width], output[:, width : 2 * width] = slope * identity, -slope * identity
+        else:
+            # Scores (1 + s_m Pi(c)) / M: x = sum_m s_m o_m is then Pi(c), as levels have mean zero and mean square one.
+            levels = self.levels.double()
+            top, count = float(levels[-1]), len(levels)
+            bias[:width], bias[width : 2 * width] = top, -top
+            share = torch.kron(identity, levels.unsqueeze(1)) / count
+            output[:, :width], output[:, width : 2 * width] = share, -share
+            offset = ((1 - levels * top) / count).repeat(width)
+        self.hidden.weight.copy_(weight)
+        self.hidden.bias.copy_(bias)
+        self.output.weight.copy_(output)
+        self.output.bias.copy_(offset)
+        self.auxiliary.weight.copy_(normal(self.auxiliary.weight.shape, 0.5 / sqrt(hidden / width)))
+        self.auxiliary.bias.zero_()
+
+    def start(self, problem: MatchedFilter) -> DetNetState:
+        """x = 0, v = 0, and scores of zero."""
+        batch, streams = problem.matched.shape
+        x = problem.matched.new_zeros(batch, streams)
+        if self.streams is None:
+            head = x if self.head == "soft_sign" else x.new_zeros(batch, len(self.levels), streams)
+            return DetNetState(x, head, x.new_zeros(batch, self.auxiliary.out_features, streams))
+        head = x if self.head == "soft_sign" else x.new_zeros(batch, self.output.out_features)
+        return DetNetState(x, head, x.new_zeros(batch, self.auxiliary.out_features))
+
+    def forward(self, state: DetNetState, problem: MatchedFilter) -> DetNetState:
+        """One layer."""
+        image = adjoint(problem.gram, state.x)
+        if self.input == "concat":
+            known = [problem.matched, state.x, image]
+        else:
+            known = [state.x - self.step_size[0] * problem.matched + self.step_size[1] * image]
+        if self.streams is None:
+            known = [each.unsqueeze(1) for each in known]
+        active = torch.relu(self._affine(self.hidden, torch.cat([*known, state.auxiliary], dim=1)))
+        score, auxiliary = self._affine(self.output, active), self._affine(self.auxiliary, active)
+        if self.head == "soft_sign":
+            score = torch.clamp((score if self.streams else score.squeeze(1)) / self.slope, -1, 1)
+        head = torch.lerp(score, state.head, self.residual)
+        return DetNetState(self._read(head), head, torch.lerp(auxiliary, state.auxiliary, self.residual))
+
+    def _affine(self, part: nn.Linear, z: Tensor) -> Tensor:
+        """Dense, or the same for all streams, (batch, inputs, K)."""
+        return part(z) if self.streams else torch.matmul(part.weight, z) + part.bias.unsqueeze(1)
+
+    def _read(self, head: Tensor) -> Tensor:
+        """x."""
+        if self.head == "soft_sign":
+            return head
+        if self.streams:
+            return head.unflatten(1, (self.streams, len(self.levels))) @ self.levels
+        return torch.einsum("bmk,m->bk", head, self.levels)
+
+    def check(self, data: Received) -> None:
+        super().check(data)
+        if self.streams and data.channel.shape[2] != self.streams:
+            raise ValueError(
+                f"this DetNet has weights for {self.streams} streams, and the channel has {data.channel.shape[2]} columns: the shared form serves any"
+            )

@@ -1,0 +1,129 @@
+"""Images and kernels in the two-dimensional Fourier domain, and operators whose A^H A is diagonal there."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unrolling.operators.linear import LinearOperator, Shape
+
+
+def fast_size(size: int) -> int:
+    """The smallest 2^a 3^b 5^c that is at least ``size``: a length whose FFT is quick."""
+    while True:
+        rest = size
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest <= 1:
+            return size
+        size += 1
+
+
+def transfer(kernel: Tensor, height: int, width: int) -> Tensor:
+    """The two-dimensional DFT of kernels (..., kh, kw) whose origin is at (kh // 2, kw // 2), on a grid of height x width; (..., height, width).
+
+    Raises:
+        ValueError: a kernel larger than the grid.
+    """
+    check_kernel(kernel, height, width)
+    return torch.fft.fft2(_embed(kernel, height, width))
+
+
+def check_kernel(kernel: Tensor, height: int, width: int) -> None:
+    """Refuses a kernel (..., kh, kw) that is larger than an image.
+
+    Raises:
+        ValueError: it is, or has fewer than two dimensions.
+    """
+    if kernel.ndim < 2:
+        raise ValueError(f"a kernel is (kh, kw), or (batch, kh, kw) with one per image; got shape {tuple(kernel.shape)}")
+    if kernel.shape[-2] > height or kernel.shape[-1] > width:
+        raise ValueError(f"the kernel has {kernel.shape[-2]} x {kernel.shape[-1]} pixels, more than the image, which has {height} x {width}")
+
+
+def _embed(kernel: Tensor, height: int, width: int) -> Tensor:
+    """The kernel on a larger periodic grid, its origin at (0, 0)."""
+    rows, columns = kernel.shape[-2:]
+    padded = torch.nn.functional.pad(kernel, (0, width - columns, 0, height - rows))
+    return padded.roll((-(rows // 2), -(columns // 2)), (-2, -1))
+
+
+def convolve(x: Tensor, kernel: Tensor, *, adjoint: bool = False) -> Tensor:
+    """Circular convolution of images (..., height, width) with kernels (..., kh, kw) that broadcast to them, or its adjoint (correlation).
+
+    Real where both are real.
+    """
+    height, width = x.shape[-2:]
+    check_kernel(kernel, height, width)
+    if x.is_complex() or kernel.is_complex():
+        spectrum = torch.fft.fft2(_embed(kernel, height, width))
+        return torch.fft.ifft2(torch.fft.fft2(x) * (spectrum.conj() if adjoint else spectrum))
+    spectrum = torch.fft.rfft2(_embed(kernel, height, width))
+    return torch.fft.irfft2(torch.fft.rfft2(x) * (spectrum.conj() if adjoint else spectrum), s=(height, width))
+
+
+def per_image(kernel: Tensor, x: Tensor) -> Tensor:
+    """Kernels (kh, kw) or (batch, kh, kw), with dimensions between batch and image as x has them, so that they broadcast."""
+    return kernel if kernel.ndim == 2 else kernel.reshape(kernel.shape[0], *[1] * (x.ndim - 3), *kernel.shape[1:])
+
+
+def divide(b: Tensor, spectrum: Tensor, *, real: bool) -> Tensor:
+    """F^-1 [F b / spectrum] for images (..., height, width) and a positive spectrum (..., height, width) in the order of ``fft2``.
+
+    Args:
+        b: images.
+        spectrum: broadcasts to them.
+        real: whether the spectrum is that of a real operator, so that real images stay real.
+    """
+    if real and not b.is_complex():
+        width = b.shape[-1]
+        return torch.fft.irfft2(torch.fft.rfft2(b) / spectrum[..., : width // 2 + 1], s=b.shape[-2:])
+    return torch.fft.ifft2(torch.fft.fft2(b) / spectrum)
+
+
+class Circulant(LinearOperator):
+    """An operator on images (batch, height, width) whose A^H A is a circular convolution: diagonal in the two-dimensional Fourier basis.
+
+    A subclass writes ``gram_spectrum`` besides ``forward`` and ``adjoint``; equations with A^H A, and with sums of such, then have a closed form.
+
+    Attributes:
+        real: whether real images have real results.
+    """
+
+    real = True
+
+    def __init__(self, input_shape: Shape, output_shape: Shape) -> None:
+        super().__init__(input_shape, output_shape)
+        if type(self).gram_spectrum is Circulant.gram_spectrum:
+            raise TypeError(f"{type(self).__name__} is a Circulant without `gram_spectrum`")
+
+    def gram_spectrum(self, height: int, width: int) -> Float[Tensor, "batch height width"]:
+        """The eigenvalues of A^H A in the order of ``fft2``, with a leading size of 1 where all images share them."""
+        raise TypeError(f"{type(self).__name__} has no Gram spectrum")
+
+    def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
+        """(A^H A + rho I)^-1 b = F^-1 [F b / (spectrum + rho)], rho > 0."""
+        return divide(b, self.gram_spectrum(*b.shape[-2:]) + rho, real=self.real)
+
+
+class Identity(Circulant):
+    """A x = x: denoising."""
+
+    def __init__(self) -> None:
+        super().__init__((None, None), (None, None))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+    def gram_spectrum(self, height: int, width: int) -> Float[Tensor, "batch height width"]:
+        """Ones."""
+        return torch.ones(1, height, width)
+
+    def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
+        """b / (1 + rho)."""
+        return b / (1 + rho)

@@ -1,0 +1,55 @@
+"""EPNet: expectation propagation for MIMO detection with a learned damping in each layer (Zhang, He, Li, Wen and Jin 2021)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolling.algorithms.expectation_propagation import ExpectationPropagation
+from unrolling.systems.base import Reference, System, Tying
+from unrolling.systems.communications import baselines
+from unrolling.training.losses import MSE
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+
+def schedule(depth: int) -> Schedule:
+    return [Stage(400, rate=3e-2, batch=512, loss=MSE(), annealing=Cosine(0.02, 1e-2), clip=1.0)]
+
+
+SYSTEM = System(
+    name="communications/ep_net",
+    title="EPNet",
+    summary="symbols of many users from many antennas, nearly as well as can be, with one learned number in each layer: expectation propagation.",
+    equations=(
+        "S = (G / sigma^2 + Diag(Lambda))^-1, mu = S (b / sigma^2 + gamma);  h = 1 / (1 / S_kk - Lambda), t = h (mu / S_kk - gamma)\n"
+        "x, p = mean and variance of s | t, h;  Lambda = (1 - d[t]) (1 / p - 1 / h) + d[t] Lambda, gamma = (1 - d[t]) (x / p - t / h) + d[t] gamma\n"
+        "b = H^T y, G = H^T H; a step that would make Lambda negative is left out. d = 0.5 in all layers at the start."
+    ),
+    references=(
+        Reference(
+            "Zhang, J., He, Y., Li, Y.-W., Wen, C.-K. and Jin, S.",
+            "Meta learning-based MIMO detectors: design, simulation, and experimental test",
+            "IEEE Trans. Wireless Communications 20(2)",
+            2021,
+            "10.1109/TWC.2020.3030882",
+        ),
+        Reference(
+            "Cespedes, J., Olmos, P. M., Sanchez-Fernandez, M. and Perez-Cruz, F.",
+            "Expectation propagation detection for high-order high-dimensional MIMO systems",
+            "IEEE Trans. Communications 62(8)",
+            2014,
+            "10.1109/TCOMM.2014.2332349",
+        ),
+    ),
+    home=Path(__file__).parent,
+    recipes={
+        "detection": baselines.detection_recipe(
+            parent=lambda task: ExpectationPropagation(task.levels, damping=0.5),
+            depth=5,
+            tying=lambda task: Tying(untied=("damping",)),
+            schedule=schedule,
+            parent_name="expectation propagation",
+            generic_steps=1500,
+            generic_batch=512,
+        )
+    },
+)
