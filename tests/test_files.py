@@ -26,6 +26,15 @@ def test_a_file_gives_back_its_tensors_and_its_record_to_the_bit(tmp_path):
         assert torch.equal(tensors[name], tensor.detach())
 
 
+def test_tensors_that_share_memory_are_kept_under_each_of_their_names(tmp_path):
+    base = torch.arange(6.0)
+    files.write(tmp_path / "f", {"a": base, "b": base, "part": base[2:4]}, {})
+    tensors, _ = files.read(tmp_path / "f")
+    assert torch.equal(tensors["a"], base)
+    assert torch.equal(tensors["b"], base)
+    assert torch.equal(tensors["part"], base[2:4])
+
+
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(broken, tmp_path, monkeypatch):
     path = tmp_path / "f.safetensors"

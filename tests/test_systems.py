@@ -24,6 +24,7 @@ from unrolling.tasks.codes import Codes
 from unrolling.tasks.photographs import Photographs
 from unrolling.tasks.recovery import Recovery
 from unrolling.tasks.speech import Enhancement, Separation
+from unrolling.tasks.spikes import Spikes
 from unrolling.training.checks import check_schedule
 from unrolling.training.weights import load_weights, read_weights
 
@@ -34,6 +35,8 @@ DEPTH = 4
 @cache
 def small(name):
     """A task small enough to test on; codes-100 has as many atoms as pixels."""
+    if name == "spikes":
+        return Spikes(held_out=24)
     if name == "recovery":
         return Recovery(m=10, n=20, held_out=24)
     if name in ("enhancement", "separation"):
@@ -108,7 +111,7 @@ def test_a_broken_entry_point_is_reported_and_takes_nothing_down(monkeypatch):
 
 
 def test_an_unknown_task_is_refused_with_the_list():
-    with pytest.raises(ValueError, match="sparse_coding/lista has no task 'denoising'; it has photographs, codes, recovery"):
+    with pytest.raises(ValueError, match="sparse_coding/lista has no task 'denoising'; it has photographs, codes, spikes, recovery"):
         find("sparse_coding/lista").recipe("denoising")
 
 

@@ -25,7 +25,13 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, 
 
     pairs = [name for name, tensor in tensors.items() if tensor.dtype == torch.complex128]
     plain = {name: torch.view_as_real(tensor.detach().resolve_conj()) if name in pairs else tensor.detach() for name, tensor in tensors.items()}
-    content = {name: tensor.cpu().contiguous() for name, tensor in plain.items()}
+    content: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in plain.items():
+        tensor = tensor.cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        content[name] = tensor.clone() if place in seen and tensor.numel() else tensor  # safetensors wants memory of its own for each name
+        seen.add(place)
     write_bytes(path, save(content, {"record": json.dumps(record), **({_PAIRS: json.dumps(pairs)} if pairs else {})}))
 
 

@@ -11,6 +11,7 @@ from unrolling.core import Iteration
 from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
+from unrolling.systems.sparse_coding.spike_baselines import spikes_parent, spikes_recipe
 from unrolling.tasks.codes import Codes
 from unrolling.tasks.photographs import Photographs
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -61,6 +62,10 @@ def recovery_schedule(depth: int) -> Schedule:
     return [Stage(4000, rate=1e-3, rates={"threshold": 1e-2}, batch=128, annealing=Cosine(0.05, 1e-2), clip=1.0)]
 
 
+def spikes_schedule(depth: int) -> Schedule:
+    return [Stage(4000, rate=1e-3, rates={"inner.threshold": 1e-2}, batch=256, annealing=Cosine(0.05, 1e-2), clip=1.0)]
+
+
 SYSTEM = System(
     name="sparse_coding/lista",
     title="LISTA",
@@ -108,6 +113,15 @@ SYSTEM = System(
             generic_steps=10_000,
             generic_batch=500,
             atoms=400,
+        ),
+        "spikes": spikes_recipe(
+            parent=spikes_parent,
+            depth=6,
+            tying=lambda task: Tying(untied=("inner",)),
+            schedule=spikes_schedule,
+            parent_name="ISTA",
+            generic_steps=4000,
+            generic_batch=256,
         ),
         "recovery": baselines.recovery_recipe(
             parent=lambda task: GramISTA(task.dictionary, 0.1),
