@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import torch
@@ -9,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import check_dictionary, check_weight, check_width, lipschitz, scalar_parameter, step_advice
-from unrolling.algorithms.ista import GramISTA, Prox, penalty_of
-from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.algorithms.ista import GramISTA, Prox, penalty_of, shrinker, thin_way
+from unrolling.core import Iteration, Positive, Scratch, Way, constrain, tree
 from unrolling.operators import Matrix
 from unrolling.prox import soft_threshold, support_select
 
@@ -109,6 +110,42 @@ class CoupledISTA(Iteration):
         count = self.selection.count(state.steps, self.dictionary.shape[1])
         x = support_select(moved, self.threshold, count) if count else self.prox(moved, self.threshold)
         return SelectedState(x, state.steps + 1)
+
+    def inference(self, shared: frozenset[str]) -> Way | None:
+        """gamma merged into W; as one product with I - gamma W A where that is cheaper, which it is when layers share it and n < 2 m."""
+        if self.prox is not soft_threshold or self.dictionary.is_complex():
+            return None
+        m, n = self.dictionary.shape
+        merged = self.step_size.detach() * self.encoder.matrix.detach()
+        level, selection, plain = self.threshold.detach(), self.selection, shrinker(self.threshold)
+        key: Hashable
+        if n < 2 * m and {"encoder.matrix", "step_size"} <= shared:
+            coupled = (torch.eye(n, dtype=merged.dtype, device=merged.device) - merged @ self.dictionary).T.contiguous()
+            memory = Scratch()
+            prepare: Callable[[Tensor], Tensor] = lambda y: y @ merged.T  # noqa: E731
+            key = ("coupled", self.encoder.matrix.data_ptr(), self.step_size.data_ptr())
+
+            def move(x: Tensor, b: Tensor, fresh: bool) -> Tensor:
+                return torch.addmm(b, x, coupled, out=memory.next(b, n, x, fresh))
+
+            def begin(b: Tensor, fresh: bool) -> Tensor:
+                return b.clone()
+        else:
+            thin = thin_way(self, merged, self.dictionary, lambda z: z)
+            prepare, key = thin.prepare, thin.key
+            move, begin = thin.step, thin.first  # pyright: ignore[reportAssignmentType]
+
+        def shrink(z: Tensor, steps: int, fresh: bool) -> SelectedState:
+            count = selection.count(steps, n)
+            return SelectedState(support_select(z, level, count) if count else plain(z), steps + 1)
+
+        def step(state: SelectedState, problem: Tensor, fresh: bool) -> SelectedState:
+            return shrink(move(state.x, problem, fresh), state.steps, fresh)
+
+        def first(problem: Tensor, fresh: bool) -> SelectedState:
+            return shrink(begin(problem, fresh), 0, fresh)
+
+        return Way(prepare, step, key, first)
 
     def objective(self, state: SelectedState, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + lambda |x|_1 with lambda = theta L, (batch,): what ISTA with this threshold minimises."""

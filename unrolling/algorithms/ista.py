@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import as_operator, check_dictionary, check_step_size, check_weight, check_width, scalar_parameter, step_advice
-from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.core import Iteration, Positive, Scratch, Way, constrain, tree
 from unrolling.operators import LinearOperator, Matrix
 from unrolling.prox import soft_threshold
 
@@ -133,6 +133,19 @@ class GramISTA(_MatrixISTA):
         """One step; ``scale`` multiplies the threshold (continuation)."""
         return self.prox(self.mix(state, problem), self._scaled_threshold(scale))
 
+    def inference(self, shared: frozenset[str]) -> Way | None:
+        """One product a step into memory that is used again, the threshold taken in place; the first step needs no product."""
+        if self.prox is not soft_threshold or type(self) is not GramISTA or self.dictionary.is_complex():
+            return None
+        transposed, shrink, memory = self.inhibition.detach().T, shrinker(self.threshold), Scratch()
+
+        def step(state: Tensor, problem: Tensor, fresh: bool) -> Tensor:
+            if problem.ndim != 2:
+                return self(state, problem)
+            return shrink(torch.addmm(problem, state, transposed, out=memory.next(problem, problem.shape[1], state, fresh)))
+
+        return Way(self.prepare, step, id(self._modules.get("prepare")), lambda problem, fresh: self.prox(problem, self.threshold))
+
     def mix(self, x: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... n"]) -> Float[Tensor, "batch ... n"]:
         """W_e y + W_t x."""
         return x @ self.inhibition.T + problem if x.ndim > 2 else torch.addmm(problem, x, self.inhibition.T)  # fused where torch can
@@ -162,6 +175,12 @@ class ThinISTA(_MatrixISTA):
         ValueError: a zero column, a negative weight, a step size that is not positive.
     """
 
+    def inference(self, shared: frozenset[str]) -> Way | None:
+        """Two products a step into memory that is used again, the threshold taken in place."""
+        if self.prox is not soft_threshold or self.dictionary.is_complex():
+            return None
+        return thin_way(self, self.encoder.matrix.detach(), self.dictionary, shrinker(self.threshold))
+
     def start(self, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, "batch ... n"]:
         """x = 0."""
         return problem.new_zeros(*problem.shape[:-1], self.dictionary.shape[1])
@@ -173,3 +192,37 @@ class ThinISTA(_MatrixISTA):
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, (batch,)."""
         return 0.5 * tree.rows(problem - state @ self.dictionary.T).abs().square().sum(1) + self._penalty(state)
+
+
+def shrinker(threshold: Tensor) -> Callable[[Tensor], Tensor]:
+    """Soft-thresholding in place with a threshold that is known beforehand: as one number where all are the same."""
+    level = threshold.detach()
+    first = float(level.reshape(-1)[0])
+    if bool((level == first).all()):
+        return lambda z: torch.ops.aten.softshrink.out(z, first, out=z)
+    scratch = Scratch()
+    low = -level
+
+    def shrink(z: Tensor) -> Tensor:
+        return z.sub_(torch.clamp(z, low, level, out=scratch.next(z, z.shape[1], None, False)))
+
+    return shrink
+
+
+def thin_way(layer: Iteration, encoder: Tensor, dictionary: Tensor, shrink: Callable[[Tensor], Tensor]) -> Way:
+    """x <- S(x + W (y - A x)) for data (batch, m), both products into memory that is used again; the first step is S(W y)."""
+    down, up = dictionary.T, encoder.T
+    residual, memory = Scratch(), Scratch()
+
+    def step(state: Tensor, y: Tensor, fresh: bool) -> Tensor:
+        if y.ndim != 2:
+            return layer(state, y)
+        gap = torch.addmm(y, state, down, alpha=-1, out=residual.next(y, y.shape[1], None, False))
+        return shrink(torch.addmm(state, gap, up, out=memory.next(state, state.shape[1], state, fresh)))
+
+    def first(y: Tensor, fresh: bool) -> Tensor:
+        if y.ndim != 2:
+            return layer(layer.start(y), y)
+        return shrink(torch.mm(y, up, out=memory.next(y, up.shape[1], None, fresh)))
+
+    return Way(layer.prepare, step, id(layer._modules.get("prepare") or layer), first)

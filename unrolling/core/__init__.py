@@ -5,6 +5,7 @@ from unrolling.core.compiled import Compiled
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
 from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
+from unrolling.core.inference import Inference, Scratch, Way, frozen
 from unrolling.core.iteration import Iteration, check_finite
 from unrolling.core.linear_solvers import LinearSolution, anderson, gmres
 from unrolling.core.safeguard import Guarded, Safeguarded
@@ -22,6 +23,7 @@ __all__ = [
     "Guarded",
     "Implicit",
     "ImplicitReport",
+    "Inference",
     "Iteration",
     "Learned",
     "LinearSolution",
@@ -29,15 +31,18 @@ __all__ = [
     "Positive",
     "Progress",
     "Safeguarded",
+    "Scratch",
     "Simplex",
     "Solution",
     "Truncated",
     "UnitNorm",
     "Unrolled",
+    "Way",
     "ZeroMean",
     "anderson",
     "check_finite",
     "constrain",
+    "frozen",
     "gmres",
     "solve",
     "tree",

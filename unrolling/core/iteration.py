@@ -27,6 +27,7 @@ class Iteration(nn.Module):
     - ``stationary(state) -> bool``: optional; false while h itself still changes (a continuation), so that ``solve`` does not take a pause for convergence.
     - ``check(data)``: optional; refuses data that do not fit, from shapes and dtypes alone.
     - ``advice() -> str``: optional; what to do when the iteration diverges, such as a safe step size.
+    - ``inference(shared) -> Way | None``: optional; a cheaper way to take the same step when nothing is recorded (``core.inference``).
 
     Every tensor of data, problem and state is batch first, or has no dimension, or has a leading size of 1 and is shared by all samples.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.nn.utils import parametrize
 from unrolling.core.compiled import Compiled
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
+
+if TYPE_CHECKING:
+    from unrolling.core.inference import Inference
 
 
 class Learned(NamedTuple):
@@ -63,6 +66,12 @@ class Unrolled(nn.Module):
         problems = self._prepare(range(len(layers)), data)
         state = self.gradient.run(layers, problems, layers[0].start(problems[0]))
         return layers[-1].estimate(state)
+
+    def inference(self) -> Inference:
+        """The forward pass without anything that only training needs, with the values of this moment; see ``Inference``."""
+        from unrolling.core.inference import Inference
+
+        return Inference(self)
 
     def compiled(self, backend: str = "inductor") -> Compiled:
         """The forward pass as one compiled graph for any batch size, the same object at every call; compiled when it is first called.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unrolling.export.format import Format, Run
+from unrolling.export.format import Format, Run, quiet
 from unrolling.export.trace import ExportError, Traced, first_line
 
 CARD = "card"
@@ -47,16 +46,14 @@ class AotiPackage(Format):
         # Only the shapes of the example matter, and its numbers may be private.
         program.example_inputs = ((), {name: torch.zeros_like(tensor) for name, tensor in traced.example.items()})
         try:
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")
+            with quiet("torch._inductor"):  # operators that run through torch and not through code of their own
                 torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs={"aot_inductor.metadata": {CARD: card}})
         except Exception as error:  # of many kinds
             raise ExportError(f"the network cannot be compiled: {first_line(error)}") from error
 
     def open(self, path: Path) -> tuple[Run, str | None]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 package: Any = torch._inductor.aoti_load_package(str(path))
         except Exception as error:
             raise ValueError(f"{path} cannot be read as an AOTInductor package: {first_line(error)}") from error

@@ -216,9 +216,9 @@ def _norm(op: Any, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _equal(op: Any, a: Any, b: Any) -> Tensor:
-    re, im = (b.re, b.im) if isinstance(b, Pair) else (b, 0.0) if isinstance(b, Tensor) else _parts(b)
     a = _lift(a)
-    return op(a.re, re) & op(a.im, im) if op.overloadpacket is aten.eq else op(a.re, re) | op(a.im, im)
+    re, im = (b.re, b.im) if isinstance(b, Pair) else (b, 0.0) if isinstance(b, Tensor) else _parts(b)
+    return (a.re == re) & (a.im == im) if op.overloadpacket is aten.eq else (a.re != re) | (a.im != im)
 
 
 def _embedded(matrix: Pair) -> Tensor:

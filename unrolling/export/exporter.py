@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unrolling.core import tree
+from unrolling.core import frozen, tree
 from unrolling.export.card import describe, to_json
 from unrolling.export.format import Format
-from unrolling.export.frozen import check_network, frozen
+from unrolling.export.frozen import check_network
 from unrolling.export.load import Loaded, find, load
 from unrolling.export.ports import Named, named, pairs
 from unrolling.export.real_pairs import RealPairs, is_complex
@@ -189,7 +189,8 @@ def _doubled(data: Any, traced: Traced) -> Any:
 
 def _compare(reference: nn.Module, loaded: Loaded, data: Any) -> tuple[float, float]:
     """Largest error, and the same relative to the largest value."""
-    wanted, got = _estimate(reference, data), loaded(data)
+    wanted = _estimate(reference, data)
+    got = loaded(data).to(wanted.device)
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         raise ExportError(f"the file's estimate is {got.dtype} {tuple(got.shape)}, and the network's {wanted.dtype} {tuple(wanted.shape)}; it was removed")
     error, size = float((got - wanted).abs().max()), float(wanted.abs().max())

@@ -1,14 +1,11 @@
-"""A network as it is exported: for evaluation, without gradients, constraints worked out, finite."""
+"""What a network must be to be exported: finite, and a network."""
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
-from unrolling.core import Backprop, Equilibrium, Iteration, Unrolled
+from unrolling.core import Equilibrium, Iteration, Unrolled
 
 
 def check_network(network: nn.Module) -> None:
@@ -39,23 +36,3 @@ def check_network(network: nn.Module) -> None:
 def untrained(network: Unrolled) -> bool:
     """Whether every learned value is still the classical one, to the bit."""
     return all(torch.equal(row.value, row.classical.expand_as(row.value)) for row in network.parameter_table())
-
-
-def frozen(network: nn.Module) -> nn.Module:
-    """A copy for evaluation whose constrained parameters are plain tensors of the same values."""
-    own = copy.deepcopy(network).eval()
-    values: dict[int, nn.Parameter] = {}
-    for module in own.modules():
-        module.zero_grad(set_to_none=True)
-        if parametrize.is_parametrized(module):
-            lists: nn.ModuleDict = module.parametrizations  # pyright: ignore[reportAssignmentType]
-            # A list of constraints that several layers hold gives a tensor that they share.
-            plain = {name: values.setdefault(id(part), nn.Parameter(getattr(module, name).detach().clone())) for name, part in lists.items()}
-            # torch puts the constrained names on a class made for the purpose, which copies share and which this module leaves.
-            module.__class__ = type(module).__bases__[0]
-            del module._modules["parametrizations"]
-            for name, value in plain.items():
-                module.register_parameter(name, value)
-    if isinstance(own, Unrolled):
-        own.gradient = Backprop()  # every rule has the same forward pass
-    return own.requires_grad_(False)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import hashlib
 import operator
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unrolling.export.format import Format, Run
+from unrolling.export.format import Format, Run, quiet
 from unrolling.export.ports import ESTIMATE
 from unrolling.export.trace import ExportError, Traced, first_line
 
@@ -35,7 +32,7 @@ class OnnxModel(Format):
     def write(self, traced: Traced, path: Path, card: str) -> None:
         import unrolling
 
-        with _quiet():
+        with quiet("torch.onnx", "onnxscript", "onnx_ir"):  # packages that no network here needs, what is not simplified
             try:
                 options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False, "custom_translation_table": _translations()}
                 converted = torch.onnx.export(traced.program, opset_version=self.opset, output_names=[ESTIMATE], **options)
@@ -47,6 +44,7 @@ class OnnxModel(Format):
             model = converted.model
             if model.opset_imports[""] != self.opset:
                 raise ExportError(f"the network was written in opset {model.opset_imports['']} of ONNX, not in {self.opset}")
+            _share(model.graph)
             _name_sizes(model.graph, traced)
             _forget_origins(model)
             model.producer_name, model.producer_version = "unrolling", unrolling.__version__
@@ -83,19 +81,15 @@ def _translations() -> dict[Any, Any]:
     return {operator.floordiv: floor_divide}
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks, on packages that no network here needs and on what it does not simplify."""
-    loggers = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript", "onnx_ir"))}
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
+def _share(graph: Any) -> None:
+    """Equal tensors once: what layers have in common comes out of the exporter transposed for each of them."""
+    kept: dict[Any, Any] = {}
+    for name, value in list(graph.initializers.items()):
+        array = value.const_value.numpy()
+        first = kept.setdefault((array.dtype, array.shape, hashlib.sha256(array.tobytes()).digest()), value)
+        if first is not value:
+            value.replace_all_uses_with(first)
+            del graph.initializers[name]
 
 
 def _name_sizes(graph: Any, traced: Traced) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import torch
 
-from unrolling.export.format import Format, Run
+from unrolling.export.format import Format, Run, quiet
 from unrolling.export.trace import Traced, first_line
 
 CARD = "card.json"
@@ -27,15 +26,13 @@ class TorchProgram(Format):
     def write(self, traced: Traced, path: Path, card: str) -> None:
         # torch would store the example, which may be private.
         traced.program.example_inputs = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on tensors that stand for many equal numbers
+        with quiet():  # on tensors of one element that stand for many
             torch.export.save(traced.program, path, extra_files={CARD: card})
 
     def open(self, path: Path) -> tuple[Run, str | None]:
         files = {CARD: ""}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 module = torch.export.load(path, extra_files=files).module()
         except Exception as error:
             raise ValueError(f"{path} cannot be read as a torch.export program: {first_line(error)}") from error
