@@ -7,7 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("import_time", "soft_threshold", "engine_overhead", "gradient_rules", "codes")
+ALL = (
+    "import_time",
+    "soft_threshold",
+    "support_selection",
+    "engine_overhead",
+    "gradient_rules",
+    "training_step",
+    "interruptions",
+    "codes",
+    "page",
+    "speech",
+)
 
 
 def main() -> int:

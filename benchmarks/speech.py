@@ -9,7 +9,6 @@ networks are trained here, or taken from the shipped weights with --pretrained.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +30,7 @@ from unrolling.tasks.base import Samples
 from unrolling.tasks.speech import Enhancement, Separation
 from unrolling.tasks.speech_metrics import improvement_pieces, pesq, sdr, si_sdr, stoi
 from unrolling.training.fit import fit
+from unrolling.training.losses import describe
 from unrolling.training.multiplicative import Multiplicative
 from unrolling.training.stages import Cosine, scaled
 
@@ -177,8 +177,8 @@ def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, p
         network = system.network(recipe, task, depth)
         history = fit(network, task, schedule, seed=seed, quiet=True, validations=0)
         rows.append(scores.add("Deep NMF", network, steps=history.steps, seconds=round(history.seconds)))
-        norms = [torch.linalg.vector_norm(layer.dictionary.double(), dim=0) for layer in network.layers]
-        smallest = min(float(layer.dictionary.min()) for layer in network.layers)
+        norms = [torch.linalg.vector_norm(layer.dictionary.detach().double(), dim=0) for layer in network.layers]
+        smallest = min(float(layer.dictionary.detach().min()) for layer in network.layers)
         worst = max(float((n - 1).abs().max()) for n in norms)
         rows.append({"what": "enhancement", "method": "Deep NMF", "smallest entry": smallest, "largest deviation of a norm from 1": worst})
         tied = unroll(deep_nmf.parent(task), depth, tied=("dictionary", "sparsity", "reconstruction"))
@@ -214,40 +214,39 @@ def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, p
     return rows
 
 
-def separate(task: Separation, steps: tuple[int, int] | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 4) -> list[Row]:
-    """Masks trained with the mixture's phase; then trained on, as long, with it and through MISI."""
+def separate(task: Separation, steps: int | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 4) -> list[Row]:
+    """Masks trained with the mixture's phase; then trained on, as long and on the same loss, with it and through MISI."""
     scores = Scores(task, perceptual)
     rows = [scores.add("the mixture", lambda x: x.unsqueeze(1).repeat(1, 2, 1))]
     system = find("speech/misi")
     recipe = system.recipes["separation"]
     if pretrained:
-        through = system.pretrained("separation", depth)
-        without = system.pretrained("separation", 1)
-    else:
-        first, second = recipe.schedule(depth)
-        if steps is not None:
-            first, second = replace(first, steps=steps[0]), replace(second, steps=steps[1])
-        masks = system.network(recipe, task, 1)
-        fit(masks, task, [first], seed=seed, quiet=True, validations=0)
-        without = copy.deepcopy(masks)
-        fit(without, task, [second], seed=seed + 1, quiet=True, validations=0)
-        through = system.network(recipe, task, depth)
-        through.load_learned(masks.learned())
-        fit(through, task, [second], seed=seed + 1, quiet=True, validations=0)
-    rows.append(scores.add("trained without MISI", without))
-    rows.append(scores.add(f"trained without MISI, {depth - 1} iterations after it", _behind(without, task, depth)))
-    rows.append(scores.add(f"trained through {depth - 1} iterations", through))
-    rows.append(scores.add(f"trained through {depth - 1} iterations, run without", _behind(through, task, 1)))
-    rows += [scores.gain(f"trained through {depth - 1} iterations", "trained without MISI")]
-    rows += [scores.gain(f"trained without MISI, {depth - 1} iterations after it", "trained without MISI")]
+        rows.append(scores.add("masks alone, on SI-SDR", system.pretrained("separation", 1)))
+        rows.append(scores.add(f"trained through {depth - 1} iterations", system.pretrained("separation", depth)))
+        return [*rows, scores.gain(f"trained through {depth - 1} iterations", "masks alone, on SI-SDR")]
+    schedule = recipe.schedule(depth)
+    *before, last = schedule if steps is None else scaled(schedule, steps)
+    masks = system.network(recipe, task, 1)
+    for stage in before:
+        fit(masks, task, [stage], seed=seed, quiet=True, validations=0)
+        rows.append(scores.add(f"masks alone, after {stage.steps} steps on {describe(stage.loss)}", masks))
+    names = {False: "", True: ", adding up to the mixture"}
+    for consistent, words in names.items():
+        for count in (1, depth):
+            network = unroll(MISI(task.stft, magnitudes=masks.layers[0].magnitudes, mixture_consistent=consistent), count, tied="magnitudes")
+            fit(network, task, [last], seed=seed + 1, quiet=True, validations=0)
+            rows.append(scores.add(f"trained through {count - 1} iterations{words}", network, steps=last.steps))
+            if count == 1:
+                rows.append(scores.add(f"trained through 0 iterations{words}, {depth - 1} after it", _behind(network, task, depth, consistent)))
+        rows += [scores.gain(f"trained through {depth - 1} iterations{words}", f"trained through 0 iterations{other}") for other in sorted({"", words})]
     return rows
 
 
-def _behind(network: Unrolled, task: Separation, depth: int) -> Unrolled:
+def _behind(network: Unrolled, task: Separation, depth: int, consistent: bool) -> Unrolled:
     """The masks of a network before another number of iterations."""
     magnitudes = network.layers[0].magnitudes
     assert isinstance(magnitudes, misi.MaskedMagnitudes)
-    return unroll(MISI(task.stft, magnitudes=magnitudes), depth)
+    return unroll(MISI(task.stft, magnitudes=magnitudes, mixture_consistent=consistent), depth)
 
 
 def main() -> None:
@@ -256,7 +255,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder with recordings: sub-folders fsdd (or speech) and noise")
     parser.add_argument("--unseen", help=f"speakers to test on; {UNSEEN} where they are there", default=None)
     parser.add_argument("--steps", type=int, help="training steps of Deep NMF, instead of its schedule's")
-    parser.add_argument("--misi-steps", type=int, nargs=2, help="steps of the masks alone, and of each continuation")
+    parser.add_argument("--misi-steps", type=int, help="training steps of unfolded MISI in all, instead of its schedule's")
     parser.add_argument("--mixtures", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--pretrained", action="store_true", help="the shipped weights, not trained here")

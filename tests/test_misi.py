@@ -1,5 +1,7 @@
 """Phases from magnitudes: what each step keeps, its fixed points, its descent, and the masks before it."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from unrolling import solve, unroll
 from unrolling.algorithms.misi import MISI, GriffinLim, Magnitudes
 from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
 from unrolling.operators.stft import STFT
-from unrolling.systems.speech.misi import ConvexMask, MaskedMagnitudes, ReLUMask, SigmoidMask
+from unrolling.systems.speech.misi import ConvexMask, MaskedMagnitudes, NegativeSDR, ReLUMask, SigmoidMask
 from unrolling.tasks.speech_metrics import best_order, si_sdr
 from unrolling.testing import check_iteration
 
@@ -223,3 +225,11 @@ def test_the_best_order_is_found_among_all(seed):
     shuffled = torch.stack([t[o] for t, o in zip(target, order, strict=True)]) + 0.1 * gaussian(3, 3, 20, seed=seed + 1)
     found = best_order(shuffled, target)
     assert (si_sdr(found, target) > 10).all()
+
+
+def test_the_loss_behind_misi_counts_a_wrong_scale():
+    estimate, target = gaussian(3, 2, 50), gaussian(3, 2, 50, seed=1)
+    found = NegativeSDR().each(estimate, target)
+    wanted = [-10 * math.log10(float(x.square().sum() / (x - e).square().sum())) for e, x in zip(estimate, target, strict=True)]
+    assert found.tolist() == pytest.approx(wanted)
+    assert float(NegativeSDR()(0.5 * target, target)) == pytest.approx(-20 * math.log10(2))

@@ -26,7 +26,7 @@ class DetNetState(NamedTuple):
 
 
 class DetNetLayer(Detector):
-    """a = relu(W_1 z + b_1), x' = psi_t(W_2 a + b_2), v' = W_3 a + b_3, x <- alpha x + (1 - alpha) x', v <- alpha v + (1 - alpha) v'.
+    """a = relu(W_1 z + b_1), [u; v'] = W_2 a + b_2, x' = psi_t(u), x <- alpha x + (1 - alpha) x', v <- alpha v + (1 - alpha) v'.
 
     With b = H^T y / g, G = H^T H / g, g = tr(H^T H) / K, the input is z = [b; x; G x; v] (``concat``: Samuel, Diskin and Wiesel 2017,
     doi:10.1109/SPAWC.2017.8227772) or z = [x - delta_1 b + delta_2 G x; v] (``gradient``: the same authors 2019, doi:10.1109/TSP.2019.2899805,
@@ -40,7 +40,7 @@ class DetNetLayer(Detector):
     Streams of a channel with independent entries are exchangeable, which a dense network has to learn and this one knows; it has some thousand numbers
     instead of hundreds of thousands, and serves any K and N.
 
-    Parameters: ``hidden`` (W_1, b_1), ``output`` (W_2, b_2), ``auxiliary`` (W_3, b_3); ``slope`` t, positive, of the soft sign; ``step_size``
+    Parameters: ``hidden`` (W_1, b_1), ``update`` (W_2, b_2), which are two matrices in the papers; ``slope`` t, positive, of the soft sign; ``step_size``
     (delta_1, delta_2) of the gradient input.
 
     Args:
@@ -94,8 +94,8 @@ class DetNetLayer(Detector):
             raise ValueError(f"hidden and auxiliary are widths, at least 1; got {hidden} and {auxiliary}")
         self.prepare = MatchedFiltering()
         self.hidden = nn.Linear(inputs, hidden, dtype=levels.dtype)
-        self.output = nn.Linear(hidden, scores, dtype=levels.dtype)
-        self.auxiliary = nn.Linear(hidden, auxiliary, dtype=levels.dtype)
+        self.update = nn.Linear(hidden, scores + auxiliary, dtype=levels.dtype)
+        self.widths = (scores, auxiliary)
         if head == "soft_sign":
             self.slope = scalar_parameter(slope, levels)
             constrain(self, "slope", Positive())
@@ -109,7 +109,7 @@ class DetNetLayer(Detector):
             return deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
 
         if initial == "random":
-            for part in (self.hidden, self.output, self.auxiliary):
+            for part in (self.hidden, self.update):
                 part.weight.copy_(normal(part.weight.shape, 0.01))
                 part.bias.copy_(normal(part.bias.shape, 0.01))
             return
@@ -122,34 +122,32 @@ class DetNetLayer(Detector):
         weight[: 2 * width] = 0.0
         weight[:width, : moved.shape[1]], weight[width : 2 * width, : moved.shape[1]] = moved, second * moved
         bias = normal(self.hidden.bias.shape, 0.5)
-        output, offset = torch.zeros(self.output.weight.shape, dtype=torch.float64), torch.zeros(self.output.bias.shape, dtype=torch.float64)
+        scores = self.widths[0]
+        update, offset = normal(self.update.weight.shape, 0.5 / sqrt(hidden / width)), torch.zeros(self.update.bias.shape, dtype=torch.float64)
+        update[:scores] = 0.0
         if self.head == "soft_sign":
             bias[: 2 * width] = 0.0
-            output[:, :width], output[:, width : 2 * width] = slope * identity, -slope * identity
+            update[:scores, :width], update[:scores, width : 2 * width] = slope * identity, -slope * identity
         else:
             # Scores (1 + s_m Pi(c)) / M: x = sum_m s_m o_m is then Pi(c), as levels have mean zero and mean square one.
             levels = self.levels.double()
             top, count = float(levels[-1]), len(levels)
             bias[:width], bias[width : 2 * width] = top, -top
             share = torch.kron(identity, levels.unsqueeze(1)) / count
-            output[:, :width], output[:, width : 2 * width] = share, -share
-            offset = ((1 - levels * top) / count).repeat(width)
+            update[:scores, :width], update[:scores, width : 2 * width] = share, -share
+            offset[:scores] = ((1 - levels * top) / count).repeat(width)
         self.hidden.weight.copy_(weight)
         self.hidden.bias.copy_(bias)
-        self.output.weight.copy_(output)
-        self.output.bias.copy_(offset)
-        self.auxiliary.weight.copy_(normal(self.auxiliary.weight.shape, 0.5 / sqrt(hidden / width)))
-        self.auxiliary.bias.zero_()
+        self.update.weight.copy_(update)
+        self.update.bias.copy_(offset)
 
     def start(self, problem: MatchedFilter) -> DetNetState:
         """x = 0, v = 0, and scores of zero."""
         batch, streams = problem.matched.shape
+        scores, auxiliary = self.widths
         x = problem.matched.new_zeros(batch, streams)
-        if self.streams is None:
-            head = x if self.head == "soft_sign" else x.new_zeros(batch, len(self.levels), streams)
-            return DetNetState(x, head, x.new_zeros(batch, self.auxiliary.out_features, streams))
-        head = x if self.head == "soft_sign" else x.new_zeros(batch, self.output.out_features)
-        return DetNetState(x, head, x.new_zeros(batch, self.auxiliary.out_features))
+        each = (streams,) if self.streams is None else ()
+        return DetNetState(x, x if self.head == "soft_sign" else x.new_zeros(batch, scores, *each), x.new_zeros(batch, auxiliary, *each))
 
     def forward(self, state: DetNetState, problem: MatchedFilter) -> DetNetState:
         """One layer."""
@@ -158,18 +156,28 @@ class DetNetLayer(Detector):
             known = [problem.matched, state.x, image]
         else:
             known = [state.x - self.step_size[0] * problem.matched + self.step_size[1] * image]
-        if self.streams is None:
-            known = [each.unsqueeze(1) for each in known]
-        active = torch.relu(self._affine(self.hidden, torch.cat([*known, state.auxiliary], dim=1)))
-        score, auxiliary = self._affine(self.output, active), self._affine(self.auxiliary, active)
+        score, auxiliary = (self._per_stream if self.streams is None else self._dense)(known, state.auxiliary)
         if self.head == "soft_sign":
-            score = torch.clamp((score if self.streams else score.squeeze(1)) / self.slope, -1, 1)
+            score = torch.clamp(score / self.slope, -1, 1)
         head = torch.lerp(score, state.head, self.residual)
         return DetNetState(self._read(head), head, torch.lerp(auxiliary, state.auxiliary, self.residual))
 
-    def _affine(self, part: nn.Linear, z: Tensor) -> Tensor:
-        """Dense, or the same for all streams, (batch, inputs, K)."""
-        return part(z) if self.streams else torch.matmul(part.weight, z) + part.bias.unsqueeze(1)
+    def _dense(self, known: list[Tensor], auxiliary: Tensor) -> tuple[Tensor, Tensor]:
+        """u and v'."""
+        score, following = self.update(torch.relu(self.hidden(torch.cat([*known, auxiliary], dim=1)))).split(self.widths, dim=1)
+        return score, following
+
+    def _per_stream(self, known: list[Tensor], auxiliary: Tensor) -> tuple[Tensor, Tensor]:
+        """u and v' of all streams by one set of weights.
+
+        Batch first to the eye, in memory the features come first: each product is then one of a small matrix with a wide one.
+        """
+        batch, streams = known[0].shape
+        features = torch.cat([torch.stack(known), auxiliary.transpose(0, 1)])
+        active = torch.relu_(torch.addmm(self.hidden.bias.unsqueeze(1), self.hidden.weight, features.flatten(1)))
+        following = torch.addmm(self.update.bias.unsqueeze(1), self.update.weight, active).unflatten(1, (batch, streams))
+        score, following = (part.transpose(0, 1) for part in following.split(self.widths))
+        return score.squeeze(1) if self.head == "soft_sign" else score, following
 
     def _read(self, head: Tensor) -> Tensor:
         """x."""

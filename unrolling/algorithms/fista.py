@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unrolling.algorithms.ista import ISTA, GramISTA
 from unrolling.algorithms.synthesis import SynthesisISTA
+from unrolling.algorithms.varying import VaryingISTA
 from unrolling.core import Iteration
 
 
@@ -41,7 +42,7 @@ class FISTA(Iteration):
     Parameters: those of ``ista``.
 
     Args:
-        ista: the step to accelerate, an ``ISTA``, a ``GramISTA`` or a ``SynthesisISTA``
+        ista: the step to accelerate, an ``ISTA``, a ``GramISTA``, a ``SynthesisISTA`` or a ``VaryingISTA``
             (the fields of its state are affine in its code, so that each may be extrapolated).
         momentum: t -> t+; a constant 1 switches the acceleration off.
         continuation: start with a larger weight and lower it (Hale, Yin and Zhang 2008, doi:10.1137/070698920).
@@ -52,7 +53,7 @@ class FISTA(Iteration):
 
     def __init__(
         self,
-        ista: ISTA | GramISTA | SynthesisISTA,
+        ista: ISTA | GramISTA | SynthesisISTA | VaryingISTA,
         *,
         momentum: Callable[[float], float] = nesterov,
         continuation: Continuation | tuple[float, float] | None = None,

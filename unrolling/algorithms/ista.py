@@ -210,19 +210,17 @@ def shrinker(threshold: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def thin_way(layer: Iteration, encoder: Tensor, dictionary: Tensor, shrink: Callable[[Tensor], Tensor]) -> Way:
-    """x <- S(x + W (y - A x)) for data (batch, m), both products into memory that is used again; the first step is S(W y)."""
+    """x <- S(x + W (y - A x)) for data (batch, m): the first step is S(W y), in new memory, and all others write into that."""
     down, up = dictionary.T, encoder.T
-    residual, memory = Scratch(), Scratch()
+    residual = Scratch()
 
     def step(state: Tensor, y: Tensor, fresh: bool) -> Tensor:
         if y.ndim != 2:
             return layer(state, y)
         gap = torch.addmm(y, state, down, alpha=-1, out=residual.next(y, y.shape[1], None, False))
-        return shrink(torch.addmm(state, gap, up, out=memory.next(state, state.shape[1], state, fresh)))
+        return shrink(state.addmm_(gap, up))
 
     def first(y: Tensor, fresh: bool) -> Tensor:
-        if y.ndim != 2:
-            return layer(layer.start(y), y)
-        return shrink(torch.mm(y, up, out=memory.next(y, up.shape[1], None, fresh)))
+        return layer(layer.start(y), y) if y.ndim != 2 else shrink(torch.mm(y, up))
 
     return Way(layer.prepare, step, id(layer._modules.get("prepare") or layer), first)

@@ -65,7 +65,9 @@ def lmmse(data: Received, *, unbiased: bool = False) -> Tensor:
     products = gram(data.channel)
     identity = torch.eye(products.shape[-1], dtype=products.dtype, device=products.device)
     factor, failed = torch.linalg.cholesky_ex(products + noise_of(data).unsqueeze(-1) * identity)
-    if bool((failed != 0).any()):
+    pivots = factor.diagonal(dim1=-2, dim2=-1)
+    lost = pivots.amin(1).square() <= 8 * products.shape[-1] * torch.finfo(pivots.dtype).eps * pivots.amax(1).square()
+    if bool((lost | (failed != 0)).any()):
         raise ValueError("a channel whose columns depend on each other needs noise to be inverted; its noise_variance is zero, or too small to count")
     matched = adjoint(data.channel, data.y).unsqueeze(-1)
     if not unbiased:

@@ -116,7 +116,9 @@ class MMNetLayer(Detector):
         matrix = self.linear(channel)
         linear = state + apply(matrix, residual)
         identity = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-        remaining = (identity - matrix @ channel).square().sum((1, 2)).unsqueeze(1)
+        # Written as bmm, since what matmul does with a shared matrix depends on who needs a gradient, and with it the last bits.
+        product = torch.bmm(matrix.expand(channel.shape[0], -1, -1), channel)
+        remaining = (identity - product).square().sum((1, 2)).unsqueeze(1)
         amplified = matrix.square().sum((1, 2)).unsqueeze(1)
         variance = ((error * remaining + noise * amplified) / matrix.shape[1]).clamp_min(_LEAST)
         return posterior(linear, variance / self.precision, self.levels).mean

@@ -24,7 +24,7 @@ class Relaxed(NamedTuple):
     gap: Tensor  # (batch,): (dual - primal) / (1 + |dual|)
 
 
-def semidefinite_relaxation(data: Received, *, iterations: int = 10, rounding: str = "eigenvector", draws: int = 0, seed: int = 0) -> Relaxed:
+def semidefinite_relaxation(data: Received, *, iterations: int = 12, rounding: str = "eigenvector", draws: int = 0, seed: int = 0) -> Relaxed:
     """max tr(C X) over X >= 0 with a diagonal of ones, C = [[-G, b], [b^T, 0]], G = H^T H / g, b = H^T y / g, and symbols from X.
 
     Without the constraint X = [x; 1] [x; 1]^T this is maximum likelihood for x in {-1, 1}^K: -|y - H x|^2 is tr(C X) up to a constant and a factor (Tan and
@@ -35,7 +35,7 @@ def semidefinite_relaxation(data: Received, *, iterations: int = 10, rounding: s
 
     Args:
         data: symbols of two levels, -1 and 1; the noise is not needed.
-        iterations: 10 reach a relative gap of about 1e-5, where symbols no longer change.
+        iterations: 12 bring the median gap to some 1e-3, after which symbols hardly change; in single precision 15 or so end at its rounding.
         rounding: ``eigenvector`` takes signs from the dominant eigenvector of X, ``last`` from its last column.
         draws: of randomised rounding, signs of N(0, X) vectors, the best of which counts if it is better; 0 for none.
         seed: of these.
@@ -78,16 +78,21 @@ def _interior_point(cost: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     for _ in range(iterations):
         inverse = torch.cholesky_inverse(factor)
         barrier = mu.unsqueeze(1)
-        normal = torch.linalg.cholesky(inverse * matrix)
+        normal, failed = torch.linalg.cholesky_ex(inverse * matrix)
         change = torch.cholesky_solve((barrier * inverse.diagonal(dim1=1, dim2=2) - 1).unsqueeze(-1), normal).squeeze(-1)
         moved = barrier.unsqueeze(2) * inverse - matrix - (inverse * change.unsqueeze(1)) @ matrix
         moved = 0.5 * (moved + moved.mT)
-        primal_step = _longest(matrix, moved)
-        dual_step = _longest(slack, torch.diag_embed(change))
+        # A sample that has come as near to the optimum as its precision allows stays where it is.
+        stuck = (failed != 0) | ~torch.isfinite(moved.sum((1, 2)))
+        moved, change = torch.where(stuck.view(-1, 1, 1), 0.0, moved), torch.where(stuck.unsqueeze(1), 0.0, change)
+        primal_step, dual_step = _longest(matrix, moved), _longest(slack, torch.diag_embed(change))
         matrix = matrix + primal_step.view(-1, 1, 1) * moved
-        multiplier = multiplier + dual_step.unsqueeze(1) * change
+        candidate = multiplier + dual_step.unsqueeze(1) * change
+        following, failed = torch.linalg.cholesky_ex(torch.diag_embed(candidate) - cost)
+        stuck = failed != 0
+        multiplier = torch.where(stuck.unsqueeze(1), multiplier, candidate)
+        factor = torch.where(stuck.view(-1, 1, 1), factor, following)
         slack = torch.diag_embed(multiplier) - cost
-        factor = torch.linalg.cholesky(slack)
         mu = (slack * matrix).sum((1, 2)) / (2 * size)
         mu = torch.where(primal_step + dual_step > 1.8, 0.5 * mu, mu)
     return matrix, multiplier

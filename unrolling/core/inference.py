@@ -57,8 +57,9 @@ class Inference:
     """
 
     def __init__(self, network: Unrolled) -> None:
-        self.network = frozen(network)
-        layers: list[Any] = list(self.network.layers)
+        own: Any = frozen(network)
+        self.network = own
+        layers: list[Any] = list(own.layers)
         untied = set(network.untied)
         names = {name for layer in layers[:1] for name, _ in layer.named_parameters()}
         shared = frozenset(name for name in names if name not in untied)
@@ -66,8 +67,8 @@ class Inference:
         self.ways: list[Way] = []
         for layer in layers:
             if id(layer) not in made:
-                own = layer.inference(shared) if hasattr(layer, "inference") else None
-                made[id(layer)] = own or _plain(layer)
+                special = layer.inference(shared) if hasattr(layer, "inference") else None
+                made[id(layer)] = special or _plain(layer)
             self.ways.append(made[id(layer)])
 
     @torch.inference_mode()

@@ -12,7 +12,10 @@ LARGE = 64  # from this length on an FFT takes less time than a product with the
 
 
 def dct_matrix(size: int, dtype: torch.dtype = torch.float64) -> Float[Tensor, "size size"]:
-    """C[k, i] = sqrt(2 / n) cos(pi k (2 i + 1) / (2 n)), the row k = 0 divided by sqrt(2): C C^T = I (Ahmed, Natarajan and Rao 1974, doi:10.1109/T-C.1974.223784)."""
+    """C[k, i] = sqrt(2 / n) cos(pi k (2 i + 1) / (2 n)), the row k = 0 divided by sqrt(2): C C^T = I.
+
+    Ahmed, Natarajan and Rao 1974, doi:10.1109/T-C.1974.223784.
+    """
     k, i = torch.arange(size, dtype=torch.float64).unsqueeze(1), torch.arange(size, dtype=torch.float64)
     matrix = torch.cos(torch.pi * k * (2 * i + 1) / (2 * size)) * (2 / size) ** 0.5
     matrix[0] /= 2**0.5

@@ -136,6 +136,14 @@ class BlockSensing(LinearOperator):
         """Phi^H of each block's measurements, put in its place."""
         return _from_cells(y @ self.matrix.conj(), self.block)
 
+    def solve_normal(self, b: Float[Tensor, "batch height width"], rho: Tensor | float) -> Float[Tensor, "batch height width"]:
+        """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0: an m x m equation, the same for every block."""
+        m = self.matrix.shape[0]
+        inner = self.matrix @ self.matrix.mH + rho * torch.eye(m, dtype=self.matrix.dtype, device=self.matrix.device)
+        measured = self(b)
+        solved = torch.cholesky_solve(measured.reshape(-1, m).mT, torch.linalg.cholesky(inner)).mT.reshape(measured.shape)
+        return (b - self.adjoint(solved)) / rho
+
 
 def _to_cells(image: Tensor, size: int) -> Tensor:
     """(batch, height, width) -> (batch, height / size, width / size, size size)."""

@@ -28,7 +28,7 @@ def transfer(kernel: Tensor, height: int, width: int) -> Tensor:
         ValueError: a kernel larger than the grid.
     """
     check_kernel(kernel, height, width)
-    return torch.fft.fft2(_embed(kernel, height, width))
+    return torch.fft.fft2(wrap(kernel, height, width))
 
 
 def check_kernel(kernel: Tensor, height: int, width: int) -> None:
@@ -43,11 +43,19 @@ def check_kernel(kernel: Tensor, height: int, width: int) -> None:
         raise ValueError(f"the kernel has {kernel.shape[-2]} x {kernel.shape[-1]} pixels, more than the image, which has {height} x {width}")
 
 
-def _embed(kernel: Tensor, height: int, width: int) -> Tensor:
-    """The kernel on a larger periodic grid, its origin at (0, 0)."""
-    rows, columns = kernel.shape[-2:]
-    padded = torch.nn.functional.pad(kernel, (0, width - columns, 0, height - rows))
-    return padded.roll((-(rows // 2), -(columns // 2)), (-2, -1))
+def wrap(kernel: Tensor, height: int, width: int) -> Tensor:
+    """A kernel (..., kh, kw) on a periodic grid of height x width, its origin at (0, 0); what exceeds the grid is added from the other side."""
+    for dim, size in ((-2, height), (-1, width)):
+        length = kernel.shape[dim]
+        turns = -(-length // size)
+        shift = -(length // 2)
+        if turns > 1:
+            before, after = (0, turns * size - length), (0, 0, 0, turns * size - length)
+            kernel = torch.nn.functional.pad(kernel, before if dim == -1 else after).unflatten(dim, (turns, size)).sum(dim - 1)
+        else:
+            kernel = torch.nn.functional.pad(kernel, (0, size - length) if dim == -1 else (0, 0, 0, size - length))
+        kernel = kernel.roll(shift, dim)
+    return kernel
 
 
 def convolve(x: Tensor, kernel: Tensor, *, adjoint: bool = False) -> Tensor:
@@ -58,9 +66,9 @@ def convolve(x: Tensor, kernel: Tensor, *, adjoint: bool = False) -> Tensor:
     height, width = x.shape[-2:]
     check_kernel(kernel, height, width)
     if x.is_complex() or kernel.is_complex():
-        spectrum = torch.fft.fft2(_embed(kernel, height, width))
+        spectrum = torch.fft.fft2(wrap(kernel, height, width))
         return torch.fft.ifft2(torch.fft.fft2(x) * (spectrum.conj() if adjoint else spectrum))
-    spectrum = torch.fft.rfft2(_embed(kernel, height, width))
+    spectrum = torch.fft.rfft2(wrap(kernel, height, width))
     return torch.fft.irfft2(torch.fft.rfft2(x) * (spectrum.conj() if adjoint else spectrum), s=(height, width))
 
 
@@ -102,6 +110,12 @@ class Circulant(LinearOperator):
     def gram_spectrum(self, height: int, width: int) -> Float[Tensor, "batch height width"]:
         """The eigenvalues of A^H A in the order of ``fft2``, with a leading size of 1 where all images share them."""
         raise TypeError(f"{type(self).__name__} has no Gram spectrum")
+
+    def weighted_spectrum(self, weight: Tensor, height: int, width: int) -> Float[Tensor, "batch height width"]:
+        """The eigenvalues of A^H W A, W the multiplication by ``weight``: one number, or one per channel (channels, 1, 1) where the operator has such."""
+        if weight.numel() != 1:
+            raise ValueError(f"{type(self).__name__} takes one weight for all of its output; got {tuple(weight.shape)}")
+        return weight.reshape(()) * self.gram_spectrum(height, width)
 
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b = F^-1 [F b / (spectrum + rho)], rho > 0."""

@@ -10,7 +10,7 @@ from unrolling.systems.communications import baselines
 from unrolling.tasks.detection import Detection
 from unrolling.training.stages import Adam, Cosine, Exponential, Logarithmic, Schedule, Stage
 
-WEIGHTS = ("hidden", "output", "auxiliary")
+WEIGHTS = ("hidden", "update")
 
 
 class Published2017(Detection):
@@ -26,12 +26,8 @@ class Published2019(Detection):
 
 
 def parent(task: Detection) -> DetNetLayer:
-    """Weights that all streams share where streams are exchangeable; dense ones for a fixed channel, which has streams with names."""
-    head = "soft_sign" if len(task.levels) == 2 else "one_hot"
-    if task.fixed():
-        streams = task.streams * (2 if task.modulation.complex else 1)
-        return DetNetLayer(task.levels, streams, hidden=4 * streams, auxiliary=streams, head=head, residual=0.5)
-    return DetNetLayer(task.levels, hidden=16, auxiliary=4, head=head, residual=0.5)
+    """Weights that all streams share."""
+    return DetNetLayer(task.levels, hidden=16, auxiliary=4, head="soft_sign" if len(task.levels) == 2 else "one_hot", residual=0.5)
 
 
 def published_2017(task: Detection) -> DetNetLayer:
@@ -64,10 +60,10 @@ SYSTEM = System(
     title="DetNet",
     summary="symbols of many users from many antennas without knowing the noise: projected gradient with a small network in each step.",
     equations=(
-        "a = relu(W1[t] z + b1[t]);  x' = psi(W2[t] a + b2[t]);  v' = W3[t] a + b3[t];  x = alpha x + (1 - alpha) x';  v = alpha v + (1 - alpha) v'\n"
+        "a = relu(W1[t] z + b1[t]);  [u; v'] = W2[t] a + b2[t];  x = alpha x + (1 - alpha) psi(u);  v = alpha v + (1 - alpha) v'\n"
         "z = [b; x; G x; v], b = H^T y / g, G = H^T H / g, g = tr(H^T H) / K;  psi(u) = clip(u / t, -1, 1)\n"
-        "at the start x' = clip(x + delta (b - G x), -1, 1): projected gradient for |y - H x|^2. All streams share one set of weights where the channel is "
-        "random (W = A (x) I); for a fixed channel, and as published (tasks published-2017 and published-2019), they are dense."
+        "at the start x' = clip(x + delta (b - G x), -1, 1): projected gradient for |y - H x|^2. All streams share one set of weights (W = A (x) I); "
+        "as published (tasks published-2017 and published-2019) they are dense."
     ),
     references=(
         baselines.SAMUEL_2017,
@@ -77,7 +73,7 @@ SYSTEM = System(
     recipes={
         "detection": baselines.detection_recipe(
             parent=parent,
-            depth=20,
+            depth=16,
             tying=tying,
             schedule=schedule,
             parent_name="projected gradient",

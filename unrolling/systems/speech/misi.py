@@ -18,7 +18,9 @@ from unrolling.operators.stft import STFT
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
 from unrolling.systems.speech.sound import application
 from unrolling.tasks.speech import Mixtures, Separation
-from unrolling.training.stages import Cosine, Schedule, Stage
+from unrolling.tasks.speech_metrics import sdr
+from unrolling.training.losses import PermutationInvariant, SampleLoss
+from unrolling.training.stages import Constant, Cosine, Schedule, Stage
 
 SEED = 0  # of the mask network's initial values
 
@@ -118,10 +120,25 @@ def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = Sigmoid
     return MISI(task.stft, magnitudes=MaskedMagnitudes(task.stft, len(task.sources), mask=mask))
 
 
+@dataclass(frozen=True)
+class NegativeSDR(SampleLoss):
+    """-10 log10(|x|^2 / |x - x'|^2) in dB: a wrong scale counts. MISI shares out what is missing from the mixture, which means nothing at a free scale."""
+
+    def each(self, estimate: Tensor, target: Tensor) -> Tensor:
+        return -sdr(estimate.flatten(1), target.flatten(1))
+
+
 def schedule(depth: int) -> Schedule:
-    """The masks for the mixture's phase first (one layer), then through all layers; the same number of steps for every depth."""
-    first = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.1), clip=5.0)
-    return [first, Stage(800, rate=1e-3, batch=8, annealing=Cosine(0.02, 1e-2), clip=5.0)]
+    """The masks for the mixture's phase first (one layer, at any scale), then their scale, then through all layers."""
+    masks = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.1), clip=5.0)
+    if depth == 1:
+        return [masks]
+    loss = PermutationInvariant(NegativeSDR())
+    return [
+        masks,
+        Stage(150, rate=5e-4, batch=8, depth=1, loss=loss, annealing=Constant(0.1), clip=5.0),
+        Stage(250, rate=5e-4, batch=8, loss=loss, annealing=Cosine(0.05, 1e-2), clip=5.0),
+    ]
 
 
 def classical(task: Separation) -> Sequence[Classical]:

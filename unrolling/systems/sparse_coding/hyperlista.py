@@ -1,0 +1,43 @@
+"""HyperLISTA: three learned numbers for all layers (Chen, Liu, Wang and Yin 2021)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolling.algorithms.hyper import HyperLISTA
+from unrolling.systems.base import Reference, System, Tying
+from unrolling.systems.sparse_coding import family
+from unrolling.training.losses import LogNMSE
+from unrolling.training.optimizers import NelderMead
+from unrolling.training.stages import Constant, Schedule, Stage
+
+RATE = 1.7  # draws go from a fifth to five times the initial values
+
+
+def schedule(depth: int) -> Schedule:
+    """One search on one batch."""
+    return [Stage(1, rate=RATE, batch=100, loss=LogNMSE(), optimizer=NelderMead(), annealing=Constant())]
+
+
+SYSTEM = System(
+    name="sparse_coding/hyperlista",
+    title="HyperLISTA",
+    summary="sparse recovery with three learned numbers: threshold, momentum and support follow each signal's own residual.",
+    equations=(
+        "x[t+1] = S_theta,k(x[t] + W (y - A x[t]) + beta (x[t] - x[t-1])),    e = |A^+ (y - A x[t])|_1 of each signal\n"
+        "theta = c1 e,  beta = c2 |x[t]|_0,  k = n clip(c3 log(|A^+ y|_1 / e), 0, 1) entries pass unshrunk; W are the analytic weights of ALISTA.\n"
+        "c1, c2 and c3 are searched for without gradients."
+    ),
+    references=(
+        Reference("Chen, X., Liu, J., Wang, Z. and Yin, W.", "Hyperparameter tuning is all you need for LISTA", "NeurIPS, arXiv:2110.15900", 2021),
+        family.LIU,
+    ),
+    home=Path(__file__).parent,
+    recipes={
+        "recovery": family.recipe(
+            lambda task: HyperLISTA(task.dictionary),
+            Tying(tied=("threshold_scale", "momentum_scale", "support_scale")),
+            schedule,
+        )
+    },
+)

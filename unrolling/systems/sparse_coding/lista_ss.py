@@ -1,0 +1,35 @@
+"""LISTA-SS: LISTA with support selection (Chen, Liu, Wang and Yin 2018; survey, section IV-E)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolling.algorithms.coupled import SelectiveGramISTA
+from unrolling.systems.base import System, Tying
+from unrolling.systems.sparse_coding import family
+from unrolling.tasks.recovery import Recovery
+
+
+def parent(task: Recovery) -> SelectiveGramISTA:
+    """ISTA with support selection."""
+    return SelectiveGramISTA(task.dictionary, family.FIRST_THRESHOLD, selection=family.selection(task))
+
+
+SYSTEM = System(
+    name="sparse_coding/lista_ss",
+    title="LISTA-SS",
+    summary="LISTA with tied matrices, thresholds per layer and unit, and the surest entries unshrunk.",
+    equations=(
+        "x[t+1] = S_theta[t],p[t](W_e y + W_t x[t]),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
+        "W_e and W_t, one of each for all layers, start at A^T / L and I - A^T A / L, and are not coupled."
+    ),
+    references=(family.CHEN,),
+    home=Path(__file__).parent,
+    recipes={
+        "recovery": family.recipe(
+            parent,
+            Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
+            family.schedule(2000, 1e-3, {"threshold": 2e-2}),
+        )
+    },
+)
