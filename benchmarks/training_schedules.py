@@ -25,14 +25,14 @@ from unrolling.tasks.recovery import Recovery
 from unrolling.training.fit import fit
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
-from unrolling.training.stages import Schedule, Stage
+from unrolling.training.stages import Schedule, Stage, scaled
 
 DEPTH = 16
 
 
 def published_parent(task: Recovery) -> CoupledISTA:
     """W = A^T / L, theta = 0.4 / L, as the authors' code starts."""
-    return CoupledISTA(task.dictionary, 0.4, selection=family.SELECTION)
+    return CoupledISTA(task.dictionary, 0.4, selection=(1.2, 13.0))
 
 
 WAYS: dict[str, tuple[Callable[[Recovery], CoupledISTA], Callable[[int], Schedule]]] = {
@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[Callable[[Recovery], CoupledISTA], Callable[[int], Schedul
         family.analytic_parent,
         lambda steps: SCHEMES["end_to_end"].make(DEPTH, Stage(steps, rate=1e-4, rates={"threshold": 5e-3}, loss=LogNMSE())),
     ),
-    "the system's own": (family.analytic_parent, lambda steps: family.schedule(steps, *lista_cpss.RATES)(DEPTH)),
+    "the system's own": (family.analytic_parent, lambda steps: scaled(lista_cpss.SCHEDULE(DEPTH), steps)),
 }
 
 
@@ -54,9 +54,15 @@ def nmse(network: Unrolled, task: Recovery) -> float:
     return task.metric.value(evaluate(network, task, task.test))
 
 
+def untied(make: Callable[[int], Schedule]) -> tuple[str, ...]:
+    """W and theta of each layer; gamma too where the schedule trains it."""
+    named = {name for stage in make(200) for name in stage.parameters or ()}
+    return ("encoder", "step_size", "threshold") if "step_size" in named else ("encoder", "threshold")
+
+
 def seconds_per_step(parent: CoupledISTA, make: Callable[[int], Schedule], task: Recovery) -> float:
     """CPU-seconds of a step on average over a whole schedule, from a short one."""
-    network = unroll(parent, DEPTH, untied=("encoder", "threshold"))
+    network = unroll(parent, DEPTH, untied=untied(make))
     begin = time.process_time()
     fit(network, task, make(200), validations=0, quiet=True)
     return (time.process_time() - begin) / 200
@@ -68,7 +74,7 @@ def measure(name: str, budget: float, seed: int) -> dict[str, object]:
     task = Recovery(seed=seed)
     parent = parent_of(task)
     steps = max(DEPTH * 3, int(budget / seconds_per_step(parent, make, task)))
-    network = unroll(parent, DEPTH, untied=("encoder", "threshold"))
+    network = unroll(parent, DEPTH, untied=untied(make))
     before = nmse(network, task)
     begin = time.process_time()
     history = fit(network, task, make(steps), seed=seed, validations=0, quiet=True)

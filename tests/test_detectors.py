@@ -247,7 +247,9 @@ def test_expectation_propagation_is_the_loop_written_by_hand():
     data, _ = received(n=7, k=4, snr=6.0)
     levels = BPSK
     precision, shift = torch.ones(6, 4, dtype=torch.float64), torch.zeros(6, 4, dtype=torch.float64)
-    for state in unroll(ExpectationPropagation(levels, damping=0.3), 6).trajectory(data):
+    iteration = ExpectationPropagation(levels, damping=0.3)
+    states = [iteration.start(iteration.prepare(data)), *unroll(iteration, 6).trajectory(data)]
+    for state in states:
         for b in range(6):
             h, s2 = data.channel[b], data.noise_variance[b, 0]
             cover = torch.linalg.inv(h.T @ h / s2 + precision[b].diag())
@@ -263,6 +265,12 @@ def test_expectation_propagation_is_the_loop_written_by_hand():
             keep = torch.where(new > 0, 0.3, 1.0)
             precision[b] = (1 - keep) * new + keep * precision[b]
             shift[b] = (1 - keep) * (m / p - t / cavity) + keep * shift[b]
+
+
+def test_expectation_propagation_starts_at_the_unbiased_lmmse_estimate():
+    data, _ = received(snr=5.0)
+    iteration = ExpectationPropagation(BPSK)
+    torch.testing.assert_close(iteration.start(iteration.prepare(data)).message, lmmse(data, unbiased=True))
 
 
 def test_expectation_propagation_is_exact_for_one_stream():

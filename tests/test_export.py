@@ -12,7 +12,7 @@ from iterations import Detection, Lasso, Shrinking, channel_data, gaussian, unit
 from tiny import moved, network, recovery, same
 from torch import nn
 
-from unrolling import Iteration, unroll
+from unrolling import Iteration, k_sparse, unroll
 from unrolling import export as room
 from unrolling.algorithms import GramISTA
 from unrolling.export import export, load
@@ -120,6 +120,23 @@ def test_onnx_rounds_sizes_up_as_python_does(tmp_path):
         y = torch.randn(2, n)
         frames = 2 * np.stack([y.numpy()[:, k : k + 4].sum(1) for k in range(0, n, 4)], 1)
         np.testing.assert_allclose(run(done.path, "onnx", data=y.numpy()), frames, rtol=0, atol=1e-6)
+
+
+class Strongest(Iteration):
+    """The two entries of largest magnitude, of equal ones the first, twice as large each time."""
+
+    def start(self, problem):
+        return problem
+
+    def forward(self, state, problem):
+        return 2 * k_sparse(state, 2)
+
+
+def test_onnx_ranks_equal_entries_as_torch_does(tmp_path):
+    done = export(unroll(Strongest(), 1), file(tmp_path, "onnx"), torch.randn(3, 5), format="onnx")
+    y = np.array([[1, -1, 1, 0.5, 0], [0, 0, 0, 0, 0], [-2, 2, 2, -2, 3], [1, 2, 3, 3, 3]], np.float32)
+    wanted = [[2, -2, 0, 0, 0], [0, 0, 0, 0, 0], [-4, 0, 0, 0, 6], [0, 0, 6, 6, 0]]
+    assert run(done.path, "onnx", data=y).tolist() == wanted
 
 
 @pytest.mark.parametrize("form", QUICK)

@@ -39,13 +39,13 @@ def test_a_missing_package_is_named_with_what_to_install(missing, untouched, mon
         export(unroll(Shrinking(), 1), tmp_path / "network.onnx", gaussian(3, 9), format="onnx")
 
 
-def test_aoti_without_a_compiler_says_so(untouched, monkeypatch, tmp_path):
+def test_aoti_without_a_compiler_says_so(untouched, tmp_path):
     from torch._inductor import config, cpp_builder
 
     cpp_builder.cpp_compiler_search.cache_clear()
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    words = r"format aoti compiles a network with a C\+\+ compiler, and there is none: install g\+\+"
     try:
-        with pytest.raises(RuntimeError, match="format aoti compiles a network with a C\\+\\+ compiler, and there is none: install g\\+\\+"):
+        with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(RuntimeError, match=words):
             export(unroll(Shrinking(), 1), file(tmp_path, "aoti"), gaussian(3, 9), format="aoti")
     finally:
         cpp_builder.cpp_compiler_search.cache_clear()

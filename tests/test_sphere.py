@@ -162,7 +162,7 @@ def cost(data, x):
 @pytest.mark.parametrize("snr", [0.0, 8.0])
 def test_the_relaxation_is_bounded_by_its_dual_from_above_and_by_maximum_likelihood_from_below(snr):
     data, _ = received(batch=20, n=6, k=5, snr=snr)
-    found = semidefinite_relaxation(data, iterations=40)
+    found = semidefinite_relaxation(data, tolerance=1e-8)
     best = cost(data, nearest(data, BPSK)[0])
     assert (found.primal <= found.dual + 1e-9).all()
     assert (found.primal >= best - 1e-6 * best.abs().clip(1)).all()
@@ -172,7 +172,7 @@ def test_the_relaxation_is_bounded_by_its_dual_from_above_and_by_maximum_likelih
 
 def test_the_matrix_is_feasible():
     data, _ = received(batch=8, n=6, k=5, snr=3.0)
-    matrix = semidefinite_relaxation(data, iterations=15).matrix
+    matrix = semidefinite_relaxation(data, tolerance=1e-4).matrix
     torch.testing.assert_close(matrix.diagonal(dim1=1, dim2=2), torch.ones(8, 6, dtype=torch.float64), rtol=0, atol=1e-9)
     assert torch.linalg.eigvalsh(matrix).min() > -1e-12
     torch.testing.assert_close(matrix, matrix.mT)
@@ -181,7 +181,7 @@ def test_the_matrix_is_feasible():
 def test_the_dual_is_a_certificate():
     """Any y with Diag(y) - C >= 0 bounds tr(C X): here by the eigenvalues of C alone, which is never better than what the method found."""
     data, _ = received(batch=8, n=6, k=5, snr=3.0)
-    found = semidefinite_relaxation(data, iterations=30)
+    found = semidefinite_relaxation(data, tolerance=1e-6)
     gain = (data.channel.square().sum((1, 2)) / 5).view(-1, 1, 1)
     products, matched = data.channel.mT @ data.channel / gain, data.channel.mT @ data.y.unsqueeze(2) / gain
     matrix = torch.cat([torch.cat([-products, matched], 2), torch.cat([matched.mT, torch.zeros(8, 1, 1, dtype=torch.float64)], 2)], 1)
@@ -191,7 +191,7 @@ def test_the_dual_is_a_certificate():
 @pytest.mark.parametrize("rounding", ["eigenvector", "last"])
 def test_without_noise_the_relaxation_is_tight(rounding):
     data, x = received(batch=10, n=8, k=5, snr=250.0)
-    found = semidefinite_relaxation(data, iterations=30, rounding=rounding)
+    found = semidefinite_relaxation(data, tolerance=1e-7, rounding=rounding)
     assert torch.equal(found.x, x)
     torch.testing.assert_close(found.primal, cost(data, x), rtol=1e-6, atol=1e-6)
 
@@ -210,27 +210,38 @@ def test_randomised_rounding_is_never_worse():
     assert (cost(data, drawn.x) > cost(data, plain.x) + 1e-9).any()
 
 
-def test_more_iterations_close_the_gap_in_single_precision_too():
+def test_a_smaller_tolerance_takes_more_iterations_and_single_precision_ends_at_its_rounding():
     data, _ = received(batch=30, n=20, k=12, snr=9.0)
-    gaps = [semidefinite_relaxation(cast(data, torch.float32), iterations=count).gap.median().item() for count in (4, 8, 12, 40)]
-    assert gaps[0] > gaps[1] > gaps[2] > 0
-    assert abs(gaps[3]) < 1e-3
-    assert torch.isfinite(semidefinite_relaxation(cast(data, torch.float32), iterations=100).matrix).all()
+    runs = [semidefinite_relaxation(cast(data, torch.float32), tolerance=tolerance) for tolerance in (1e-1, 1e-2, 1e-3, 0.0)]
+    for run, tolerance in zip(runs[:3], (1e-1, 1e-2, 1e-3), strict=True):
+        assert run.gap.max() <= tolerance * (1 + 1e-3)
+    counts = [run.iterations.double().mean().item() for run in runs]
+    assert counts[0] < counts[1] < counts[2] < counts[3] <= 50
+    assert runs[3].gap.abs().max() < 1e-3
+    assert torch.isfinite(runs[3].matrix).all()
+
+
+def test_a_sample_converges_alone_as_it_does_among_others():
+    data, _ = received(batch=9, n=10, k=6, snr=5.0)
+    together = semidefinite_relaxation(data)
+    for b in (0, 5):
+        alone = semidefinite_relaxation(Received(data.y[b : b + 1], data.channel[b : b + 1]))
+        torch.testing.assert_close(alone.matrix[0], together.matrix[b])
+        assert alone.iterations[0] == together.iterations[b]
 
 
 def test_the_relaxation_makes_fewer_errors_than_lmmse_and_more_than_maximum_likelihood():
     data, x = received(batch=1500, n=30, k=20, snr=9.0, seed=2, dtype=torch.float32)
-    rates = [
-        (estimate.sign() != x).float().mean().item() for estimate in (sphere_decode(data, BPSK).x, semidefinite_relaxation(data, iterations=12).x, lmmse(data))
-    ]
+    rates = [(estimate.sign() != x).float().mean().item() for estimate in (sphere_decode(data, BPSK).x, semidefinite_relaxation(data).x, lmmse(data))]
     assert rates[0] < rates[1] < 0.5 * rates[2]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"iterations": 0}, "iterations is at least 1"),
-        ({"draws": -1}, "draws at least 0"),
+        ({"max_iterations": 0}, "max_iterations at least 1; got 0.003, 0 and 0"),
+        ({"draws": -1}, "tolerance and draws are at least 0"),
+        ({"tolerance": -1.0}, "tolerance and draws are at least 0"),
         ({"rounding": "best"}, "rounding is 'best'; it is 'eigenvector' or 'last'"),
     ],
 )

@@ -106,12 +106,13 @@ class ADMM(Iteration):
         data_term: 0.5 |A x - y|^2.
         splittings: the penalties on x.
         dual_update: ``survey`` as above, or ``damped``: alpha_i <- eta_i alpha_i + (D_i x - z_i).
-        separate_start: whether the first x has penalties and operators of its own, which then are parameters of ``first``.
+        start: ``zero`` starts at the x that z = alpha = 0 lead to, ``data`` at the data term's own start, such as a linear estimate.
+        separate_start: with ``zero``, whether the first x has penalties and operators of its own, which then are parameters of ``first``.
         hard_consistency: whether the estimate has its measured frequencies replaced by the data, which must be ``KSpace``.
         inner: tolerance and largest number of iterations of conjugate gradients.
 
     Raises:
-        ValueError: no splitting, an unknown dual update.
+        ValueError: no splitting, an unknown dual update or start.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class ADMM(Iteration):
         splittings: Sequence[Splitting],
         *,
         dual_update: Literal["survey", "damped"] = "survey",
+        start: Literal["zero", "data"] = "zero",
         separate_start: bool = False,
         hard_consistency: bool = False,
         inner: tuple[float, int] = (1e-6, 50),
@@ -129,16 +131,18 @@ class ADMM(Iteration):
             raise ValueError("ADMM splits at least one penalty off; splittings is empty")
         if dual_update not in ("survey", "damped"):
             raise ValueError(f"dual_update is {dual_update!r}; it is 'survey' or 'damped'")
+        if start not in ("zero", "data") or (start == "data" and separate_start):
+            raise ValueError(f"start is 'zero' or 'data', and a separate start is one at zero; got {start!r}")
         self.data_term = data_term
         self.prepare = data_term
         self.splittings = nn.ModuleList(splittings)
         self.first = nn.ModuleList(_Quadratic(copy.deepcopy(s.back), s.penalty.detach()) for s in splittings) if separate_start else None
-        self.dual_update, self.hard_consistency, self.inner = dual_update, hard_consistency, inner
+        self.dual_update, self.begin, self.hard_consistency, self.inner = dual_update, start, hard_consistency, inner
 
     def start(self, problem: Problem) -> ADMMState:
-        """z = alpha = 0 and the x that they lead to."""
+        """z = alpha = 0 and the x that they lead to, or that of the data term."""
         quadratics: Any = self.splittings if self.first is None else self.first
-        x = self._solve(problem.back, quadratics, problem)
+        x = self.data_term.start(problem) if self.begin == "data" else self._solve(problem.back, quadratics, problem)
         zeros = tuple(torch.zeros_like(part.transform(x)) for part in self._parts())
         return ADMMState(x, zeros, zeros, self._consistent(x, problem))
 
@@ -159,12 +163,20 @@ class ADMM(Iteration):
         """x, or that with the measured frequencies put back."""
         return state.x if state.output is None else state.output
 
-    def objective(self, state: ADMMState, problem: Problem) -> Tensor:
-        """0.5 |A x - y|^2 + sum_i lambda_i g_i(D_i x), (batch,), for proxes that know their ``penalty``, and |.|_1 for those that do not."""
+    @property
+    def objective(self) -> Callable[[ADMMState, Problem], Tensor]:
+        """0.5 |A x - y|^2 + sum_i lambda_i g_i(D_i x), (batch,), of a state and a problem; |.|_1 for proxes that do not know their ``penalty``.
+
+        Raises:
+            AttributeError: a splitting without weight, whose penalty nobody knows.
+        """
+        if any(part.weight is None for part in self._parts()):
+            raise AttributeError("a splitting whose prox has no weight has no known penalty, and ADMM no objective")
+        return self._objective
+
+    def _objective(self, state: ADMMState, problem: Problem) -> Tensor:
         total = self.data_term.value(state.x, problem)
         for part in self._parts():
-            if part.weight is None:
-                raise TypeError("a splitting whose prox has no weight has no known penalty, and no objective")
             image = part.transform(state.x)
             own = getattr(part.prox, "penalty", None)
             total = total + ((part.weight * image.abs()).flatten(1).sum(1) if own is None else own(image, part.weight))

@@ -90,11 +90,12 @@ class Linear(DataTerm):
 
     Args:
         operator: A. With a ``Circulant`` the equations that algorithms solve have closed forms in the Fourier basis.
+        initial: a linear estimate, from y to x, where iterations start; A^H by default.
     """
 
-    def __init__(self, operator: LinearOperator) -> None:
+    def __init__(self, operator: LinearOperator, *, initial: LinearOperator | None = None) -> None:
         super().__init__()
-        self.operator = operator
+        self.operator, self.initial = operator, initial
         self.real = bool(getattr(operator, "real", True))
 
     def forward(self, data: Tensor) -> Problem:
@@ -110,7 +111,9 @@ class Linear(DataTerm):
         return self.operator.adjoint(y)
 
     def start(self, problem: Problem) -> Tensor:
-        """A^H y; for a ``BicubicReduction`` the enlarged image, where super-resolution starts."""
+        """A^H y, or the initial estimate; for a ``BicubicReduction`` the enlarged image, where super-resolution starts."""
+        if self.initial is not None:
+            return self.initial(problem.data)
         return self.operator.enlarge(problem.data) if isinstance(self.operator, BicubicReduction) else problem.back
 
     def solve(self, b: Tensor, rho: Tensor | float, problem: Problem) -> Tensor:

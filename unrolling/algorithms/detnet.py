@@ -158,7 +158,7 @@ class DetNetLayer(Detector):
             known = [state.x - self.step_size[0] * problem.matched + self.step_size[1] * image]
         score, auxiliary = (self._per_stream if self.streams is None else self._dense)(known, state.auxiliary)
         if self.head == "soft_sign":
-            score = torch.clamp(score / self.slope, -1, 1)
+            score = torch.clamp(score * (1 / self.slope), -1, 1)
         head = torch.lerp(score, state.head, self.residual)
         return DetNetState(self._read(head), head, torch.lerp(auxiliary, state.auxiliary, self.residual))
 
@@ -173,9 +173,9 @@ class DetNetLayer(Detector):
         Batch first to the eye, in memory the features come first: each product is then one of a small matrix with a wide one.
         """
         batch, streams = known[0].shape
-        features = torch.cat([torch.stack(known), auxiliary.transpose(0, 1)])
+        features = torch.cat([*(each.unsqueeze(0) for each in known), auxiliary.transpose(0, 1)])
         active = torch.relu_(torch.addmm(self.hidden.bias.unsqueeze(1), self.hidden.weight, features.flatten(1)))
-        following = torch.addmm(self.update.bias.unsqueeze(1), self.update.weight, active).unflatten(1, (batch, streams))
+        following = (self.update.weight @ active).add_(self.update.bias.unsqueeze(1)).unflatten(1, (batch, streams))
         score, following = (part.transpose(0, 1) for part in following.split(self.widths))
         return score.squeeze(1) if self.head == "soft_sign" else score, following
 

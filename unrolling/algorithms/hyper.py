@@ -50,9 +50,7 @@ class HyperLISTA(Iteration):
     encoder: Tensor
     leverage: Tensor
 
-    def __init__(
-        self, dictionary: Float[Tensor, "m n"], threshold_scale: float = 2e-3, momentum_scale: float = 1.5e-3, support_scale: float = 5e-2
-    ) -> None:
+    def __init__(self, dictionary: Float[Tensor, "m n"], threshold_scale: float = 2e-3, momentum_scale: float = 1.5e-3, support_scale: float = 5e-2) -> None:
         super().__init__()
         dictionary = check_real(dictionary, "HyperLISTA")
         self.register_buffer("dictionary", dictionary)

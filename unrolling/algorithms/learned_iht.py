@@ -79,9 +79,7 @@ class GramHardISTA(GramISTA):
         ValueError: as ``GramISTA``; a width outside (0, 2].
     """
 
-    def __init__(
-        self, dictionary: Float[Tensor, "m n"], threshold: float | Tensor, *, step_size: float | None = None, surrogate_width: float = 1.0
-    ) -> None:
+    def __init__(self, dictionary: Float[Tensor, "m n"], threshold: float | Tensor, *, step_size: float | None = None, surrogate_width: float = 1.0) -> None:
         if dictionary.is_complex():
             raise TypeError("GramHardISTA is for real dictionaries")
         if not 0 < surrogate_width <= 2:

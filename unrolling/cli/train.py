@@ -59,8 +59,8 @@ def train(
     else:
         for sentence in card["health"]:
             print(sentence)
-        metric = card["metric"]
-        print(f"{metric['name']} {metric['mean']:.2f} {metric['unit']} on the validation set; weights in {job.folder / 'weights.safetensors'}")
+        metric = job.task.metric
+        print(f"{metric.name} {metric.text(card['metric']['mean'])} on the validation set; weights in {job.folder / 'weights.safetensors'}")
 
 
 def train_job(
@@ -170,7 +170,7 @@ def reproduce(
     gap = max(float((again[key] - value).norm() / value.norm().clamp_min(1e-30)) for key, value in shipped.items())
     unit = card["metric"]["unit"]
     print(
-        f"{path.name}: {card['metric']['mean']:.2f} {unit} as shipped, {new['metric']['mean']:.2f} {unit} again; largest relative difference of a tensor "
+        f"{path.name}: {card['metric']['mean']:.4g} {unit} as shipped, {new['metric']['mean']:.4g} {unit} again; largest relative difference of a tensor "
         f"{gap:.2g}{' (the same to the bit)' if all(again[key].equal(value) for key, value in shipped.items()) else ''}",
         file=sys.stderr if as_json else sys.stdout,
     )

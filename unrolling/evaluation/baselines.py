@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
+from unrolling.systems.base import Rival
 from unrolling.tasks.base import Task, evaluate, first
 from unrolling.training.fit import fit
 from unrolling.training.stages import Cosine, Stage
@@ -159,6 +160,33 @@ def _trained_mlp(
     size = sum(p.numel() for p in network.parameters())
     words = f"two hidden layers of {hidden}, trained {seconds:.0f} s at rate {rate:g}"
     return Contender(name, "generic", network, None, size, words, network=network, training_seconds=seconds)
+
+
+def train_rival(task: Task, rival: Rival, *, seed: int = 0, quiet: bool = True) -> Contender:
+    """A generic network of the field, its learning rate chosen on the validation set in a twentieth of the steps where there are several.
+
+    Args:
+        task: training data and loss.
+        rival: what to train and how long.
+        seed: of initial values and batches.
+        quiet: no progress bar.
+    """
+
+    def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
+        torch.manual_seed(seed)
+        network = rival.make()
+        history = fit(network, task, [Stage(steps, rate=rate, batch=rival.batch, annealing=Cosine(0.05), clip=1.0)], seed=seed, quiet=quiet, validations=0)
+        return network, history.seconds
+
+    def score(rate: float) -> float:
+        value = task.metric.value(evaluate(trained(rate, max(1, rival.steps // 20))[0], task, task.validation))
+        return value if task.metric.better == "lower" else -value
+
+    rate = rival.rates[0] if len(rival.rates) == 1 else min(rival.rates, key=score)
+    network, seconds = trained(rate, rival.steps)
+    size = sum(p.numel() for p in network.parameters())
+    words = f"trained {seconds:.0f} s at rate {rate:g}"
+    return Contender(rival.name, "generic", network, None, size, words, network=network, training_seconds=seconds)
 
 
 def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callable[[Tensor], Tensor], *, limit: int, label: str, **options: Any) -> Contender:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolling.core import Safeguarded, Unrolled
 from unrolling.evaluation import illustrate, theory
-from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp, train_working_mlp
+from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp, train_rival, train_working_mlp
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.comparison import Comparison, Curve, Interval, Row, SafeguardReport
 from unrolling.evaluation.cost import cost_of
@@ -197,6 +197,7 @@ class _Measured:
             if effort != "quick":
                 work = cost_of(network, first(task.timing, 1).data).multiply_adds or 1
                 makers.append(("MLP, as many multiply-adds", "generic", lambda: train_working_mlp(task, work, learned, steps, batch, seed=seed, quiet=quiet)))
+        makers += [(rival.name, "generic", lambda r=rival: train_rival(task, r, seed=seed, quiet=quiet)) for rival in recipe.rivals(task, learned)]
         if recipe.dictionary is not None:
             dictionary, decode = recipe.dictionary(task), recipe.decode(task)
             makers += [

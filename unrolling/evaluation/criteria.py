@@ -30,8 +30,9 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         text = {kind: write.format(finite[kind]) if kind in finite else "–" for kind in KINDS}
         lines.append(Criterion(name, measured, text["parent"], text["generic"], text["network"], best))
 
+    write = "{:.2f}" if metric.decibels else "{:.2e}"
     quality = {kind: row.quality.mean if row else None for kind, row in rows.items()}
-    add("performance", f"{metric.name} on the test set, {metric.unit}", quality, metric.better, "{:.2f}")
+    add("performance", f"{metric.name} on the test set, {metric.unit}", quality, metric.better, write)
     seconds = {kind: row.seconds.batch * 1e3 if row and row.seconds else None for kind, row in rows.items()}
     add("efficiency", "time per sample in a batch, ms", seconds, "lower", "{:.3g}")
     work = {kind: row.cost.multiply_adds / 1e6 if row and row.cost and row.cost.multiply_adds is not None else None for kind, row in rows.items()}
@@ -50,11 +51,11 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         for curve in shift.curves:
             if curve.role in areas and areas[curve.role] is None:
                 areas[curve.role] = curve.area
-        add("generalisability", f"mean {metric.name} over {shift.name}, {metric.unit}", areas, metric.better, "{:.2f}")
+        add("generalisability", f"mean {metric.name} over {shift.name}, {metric.unit}", areas, metric.better, write)
     if comparison.sizes:
         sizes = comparison.sizes[0].samples
         few: dict[str, float | None] = {"parent": None, **{curve.role: curve.quality[0] for curve in comparison.sizes}}
-        add("generalisability", f"{metric.name} after training on {sizes[0]} samples, {metric.unit}", few, metric.better, "{:.2f}")
+        add("generalisability", f"{metric.name} after training on {sizes[0]} samples, {metric.unit}", few, metric.better, write)
     return lines
 
 

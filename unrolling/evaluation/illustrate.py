@@ -68,7 +68,7 @@ def headline(title: str, task: Task, rows: Sequence[Row]) -> str:
     sign = 1 if metric.better == "higher" else -1
     network = next(row for row in rows if row.role == "network")
     depth = network.iterations or 1
-    text = f"{title} reaches {network.quality.mean:.2f} {metric.unit} {metric.name} in {depth} layer{'s' if depth > 1 else ''}"
+    text = f"{title} reaches {metric.text(network.quality.mean)} {metric.name} in {depth} layer{'s' if depth > 1 else ''}"
     classical = [row for row in rows if row.role in ("parent", "classical")]
     matching = [row for row in classical if "until it matches" in row.name]
     if matching:
@@ -80,9 +80,9 @@ def headline(title: str, task: Task, rows: Sequence[Row]) -> str:
         best = max(ended, key=lambda row: sign * row.quality.mean)
         gap = sign * (network.quality.mean - best.quality.mean)
         side = "behind" if gap > 0 else "ahead"
-        text += f"; {best.name.split(', at')[0]}, run to convergence ({best.iterations} iterations), ends {abs(gap):.2f} {metric.unit} {side}"
+        text += f"; {best.name.split(', at')[0]}, run to convergence ({best.iterations} iterations), ends {metric.text(abs(gap))} {side}"
     linear = next((row for row in rows if row.name == "linear MMSE"), None)
     if linear is not None:
         gap = sign * (network.quality.mean - linear.quality.mean)
-        text += f"; the best linear estimate is {abs(gap):.2f} {metric.unit} {'worse' if gap > 0 else 'better'}"
+        text += f"; the best linear estimate is {metric.text(abs(gap))} {'worse' if gap > 0 else 'better'}"
     return text + "."

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from unrolling.core import frozen, tree
 from unrolling.export.card import describe, to_json
+from unrolling.export.checks import check_network
 from unrolling.export.format import Format
-from unrolling.export.frozen import check_network
 from unrolling.export.load import Loaded, find, load
 from unrolling.export.ports import Named, named, pairs
 from unrolling.export.real_pairs import RealPairs, is_complex

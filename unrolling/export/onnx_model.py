@@ -71,14 +71,21 @@ def _run(session: Any, inputs: Any) -> torch.Tensor:
 
 
 def _translations() -> dict[Any, Any]:
-    """Operators whose translation in torch differs from what they are."""
+    """Operators that torch does not translate, or otherwise than what they are."""
     from onnxscript import opset20
+
+    op: Any = opset20
 
     def floor_divide(a: Any, b: Any) -> Any:
         # Division in ONNX cuts towards zero, and -(-n // k) is how sizes are rounded up.
-        return opset20.Div(opset20.Sub(a, opset20.Mod(a, b)), b)  # pyright: ignore[reportArgumentType]
+        return op.Div(op.Sub(a, op.Mod(a, b)), b)
 
-    return {operator.floordiv: floor_divide}
+    def stable_sort(z: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+        # Of equal values TopK, too, takes the one that comes first.
+        size = op.Gather(op.Shape(z), op.Constant(value_ints=[dim]), axis=0)
+        return op.TopK(z, size, axis=dim, largest=int(descending), sorted=1)
+
+    return {operator.floordiv: floor_divide, torch.ops.aten.sort.stable: stable_sort}
 
 
 def _share(graph: Any) -> None:

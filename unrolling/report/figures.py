@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from unrolling.evaluation.comparison import Comparison, Curve, Parameter, Picture
 from unrolling.report import images
 from unrolling.report.chart import DASHES, MARKERS, NARROW, SMALL, WIDE, Axes, Series, line_chart, tick_text
-from unrolling.report.table import count_text, decimals, ratio_text, seconds_text, seconds_tick
+from unrolling.report.table import count_text, quality_text, rate_text, ratio_text, seconds_text, seconds_tick
+from unrolling.tasks.base import Metric
 
 SPAN = 60.0  # dB: a method that diverged does not flatten the others
 PICTURE_BYTES = 1_900_000  # of PNG; a third more as text
@@ -36,12 +37,12 @@ def error_by_iteration(comparison: Comparison) -> Figure | None:
     if not curves:
         return None
     looks = _looks(comparison.curves)
-    series = [_series(curve, looks, [float(i) for i in curve.iterations]) for curve in curves]
+    series = [_series(curve, metric, looks, [float(i) for i in curve.iterations]) for curve in curves]
     words = f"{metric.name} on the test set after each iteration of an algorithm, or each layer of the network; {metric.better} is better."
     network = _network(curves)
     if network is not None:
         goal, depth = network.quality[-1], network.iterations[-1]
-        words += f" After {depth} {'layer' if depth == 1 else 'layers'} the network is at {decimals(goal)} {metric.unit} (dotted line)."
+        words += f" After {depth} {'layer' if depth == 1 else 'layers'} the network is at {quality_text(goal, metric)} {metric.unit} (dotted line)."
         reached = [(curve, _reach(comparison, curve, goal)) for curve in curves if curve.role not in ("network", "initial")]
         there = sorted((step, curve.name) for curve, step in reached if step is not None)
         if there:
@@ -51,10 +52,10 @@ def error_by_iteration(comparison: Comparison) -> Figure | None:
         never = [f"{curve.name} ({count_text(curve.iterations[-1])} iterations)" for curve, step in reached if step is None]
         if never:
             words += f" It is not reached by {_series_of_words(never)}."
-    axes = Axes("iterations, or layers of the network", _y_label(comparison), tick_text, tick_text, log=True)
+    axes = Axes("iterations, or layers of the network", _y_label(comparison), tick_text, quality_tick(metric), log=True)
     figure = Figure(f"{metric.name} against iterations", words)
     _draw(figure, comparison, series, axes, network)
-    figure.header, figure.numbers = _numbers(curves, network)
+    figure.header, figure.numbers = _numbers(curves, metric, network)
     return figure
 
 
@@ -63,7 +64,7 @@ def error_by_time(comparison: Comparison) -> Figure | None:
     metric = comparison.metric
     curves = [curve for curve in _drawable(comparison) if curve.seconds is not None and math.isfinite(curve.seconds) and curve.seconds > 0]
     looks = _looks(comparison.curves)
-    series = [_series(curve, looks, [i * (curve.seconds or 0.0) for i in curve.iterations]) for curve in curves]
+    series = [_series(curve, metric, looks, [i * (curve.seconds or 0.0) for i in curve.iterations]) for curve in curves]
     loose = [
         row
         for row in comparison.rows
@@ -78,7 +79,7 @@ def error_by_time(comparison: Comparison) -> Figure | None:
         return None
     for row in loose:
         assert row.seconds is not None
-        series.append(Series(row.name, [row.seconds.batch], [row.quality.mean], "generic", marker="diamond", line=False))
+        series.append(Series(row.name, [row.seconds.batch], drawn(metric, [row.quality.mean]), "generic", marker="diamond", line=False))
     words = "The same curves, with iterations turned into time per sample in a batch, all methods measured in one run."
     network = _network(curves)
     if network is not None and network.seconds:
@@ -95,8 +96,18 @@ def error_by_time(comparison: Comparison) -> Figure | None:
     if loose:
         words += " Single grey diamonds are methods that do not go step by step."
     figure = Figure(f"{metric.name} against time", words)
-    _draw(figure, comparison, series, Axes("time per sample in a batch", _y_label(comparison), seconds_tick, tick_text, log=True), network)
+    _draw(figure, comparison, series, Axes("time per sample in a batch", _y_label(comparison), seconds_tick, quality_tick(metric), log=True), network)
     return figure
+
+
+def drawn(metric: Metric, values: Sequence[float]) -> list[float]:
+    """A metric's values as charts show them: dB as they are, error rates on a logarithmic scale, where one of zero has no place."""
+    return list(values) if metric.decibels else [metric.level(value) if value > 0 else math.nan for value in values]
+
+
+def quality_tick(metric: Metric) -> Callable[[float], str]:
+    """Writes a tick of the axis that ``drawn`` values have."""
+    return tick_text if metric.decibels else lambda level: rate_text(10 ** (level / 10), 1)
 
 
 def _drawable(comparison: Comparison) -> list[Curve]:
@@ -124,25 +135,25 @@ def _looks(curves: Sequence[Curve]) -> dict[str, tuple[str, str]]:
     return looks | {name: (DASHES[k % len(DASHES)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(others)}
 
 
-def _series(curve: Curve, looks: dict[str, tuple[str, str]], x: Sequence[float]) -> Series:
+def _series(curve: Curve, metric: Metric, looks: dict[str, tuple[str, str]], x: Sequence[float]) -> Series:
     role = curve.role if curve.role in ("network", "parent") else "classical"
     dash, marker = looks[curve.name]
-    return Series(curve.name, x, curve.quality, role, dash, marker, every_point=role == "network" and len(x) <= 40)
+    return Series(curve.name, x, drawn(metric, curve.quality), role, dash, marker, every_point=role == "network" and len(x) <= 40)
 
 
 def _draw(figure: Figure, comparison: Comparison, series: list[Series], axes: Axes, network: Curve | None) -> None:
     axes.y_span, axes.y_best = SPAN, "low" if comparison.metric.better == "lower" else "high"
-    axes.level = network.quality[-1] if network else None
+    axes.level = drawn(comparison.metric, network.quality[-1:])[0] if network else None
     description = f"{figure.title}. {figure.words}"
     figure.drawings = [line_chart(series, axes, WIDE, description, "wide"), line_chart(series, axes, NARROW, description, "narrow")]
 
 
-def _numbers(curves: Sequence[Curve], network: Curve | None) -> tuple[list[str], list[list[str]]]:
+def _numbers(curves: Sequence[Curve], metric: Metric, network: Curve | None) -> tuple[list[str], list[list[str]]]:
     """Each curve at 1, 2, 5, 10, ... iterations and at the network's depth."""
     last = max(max(curve.iterations) for curve in curves)
     wanted = {f * 10**d for d in range(len(str(last))) for f in (1, 2, 5) if f * 10**d <= last} | {last} | ({network.iterations[-1]} if network else set())
     known = [dict(zip(curve.iterations, curve.quality, strict=True)) for curve in curves]
-    rows = [[count_text(i), *(decimals(k.get(i)) for k in known)] for i in sorted(wanted) if any(i in k for k in known)]
+    rows = [[count_text(i), *(quality_text(k.get(i), metric) for k in known)] for i in sorted(wanted) if any(i in k for k in known)]
     return ["iterations", *(curve.name for curve in curves)], rows
 
 

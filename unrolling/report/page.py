@@ -85,6 +85,7 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
     limits = _forest_limits(comparison)
 
     def percent(value: float) -> float | None:
+        (value,) = figures.drawn(comparison.metric, [value])
         if limits is None or not math.isfinite(value):
             return None
         place = 100 * (value - limits[0]) / (limits[1] - limits[0])
@@ -98,8 +99,8 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "name": row.name,
                 "role": table.ROLE_WORDS.get(row.role, row.role),
                 "network": row is network,
-                "quality": table.decimals(row.quality.mean),
-                "interval": table.interval_text(row.quality),
+                "quality": table.quality_text(row.quality.mean, comparison.metric),
+                "interval": table.interval_text(row.quality, comparison.metric),
                 "best": index == quality,
                 "place": percent(row.quality.mean),
                 "bar": None if low is None or high is None else (low, round(high - low, 2)),
@@ -121,7 +122,8 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _forest_limits(comparison: Comparison) -> tuple[float, float] | None:
     """The ends of the column that draws the intervals."""
-    values = [v for row in comparison.rows for v in (row.quality.mean, row.quality.low, row.quality.high) if math.isfinite(v)]
+    ends = [v for row in comparison.rows for v in figures.drawn(comparison.metric, (row.quality.mean, row.quality.low, row.quality.high))]
+    values = [v for v in ends if math.isfinite(v)]
     return y_range(values, figures.SPAN, "low" if comparison.metric.better == "lower" else "high") if len(values) > 1 else None
 
 

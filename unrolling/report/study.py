@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from unrolling.evaluation.comparison import Comparison, Picture
 from unrolling.report import images
 from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
-from unrolling.report.figures import SPAN, Figure, Image, value_text
-from unrolling.report.table import count_text, decimals, digits
+from unrolling.report.figures import SPAN, Figure, Image, drawn, quality_tick, value_text
+from unrolling.report.table import count_text, digits, quality_text
 
 LAYER_BYTES = 600_000  # of the pictures after each layer
 HEADS = {"parent": "Iterative algorithm", "generic": "Generic network", "network": "Unrolled network"}
@@ -63,17 +63,19 @@ def layer_figures(comparison: Comparison) -> list[Figure]:
         cheapest = min(range(depth), key=lambda k: losses[k])
         words = (
             f"{metric.name} lost when a layer is left out of the trained network, in {metric.unit}. "
-            f"Layer {cheapest + 1} is missed least: {decimals(losses[cheapest])} {metric.unit}."
+            f"Layer {cheapest + 1} is missed least: {quality_text(losses[cheapest], metric)} {metric.unit}."
         )
         axes = Axes("layer left out", f"loss in {metric.unit}", tick_text, tick_text, integers=True, y_limits=(0.0,))
         figure = _figure("What a layer is worth", words, [Series("loss without it", x, losses, "network", every_point=True, label=False)], axes)
-        figure.header, figure.numbers = ["layer left out", f"loss, {metric.unit}"], [[str(k + 1), decimals(losses[k])] for k in range(depth)]
+        figure.header, figure.numbers = ["layer left out", f"loss, {metric.unit}"], [[str(k + 1), quality_text(losses[k], metric)] for k in range(depth)]
         figures.append(figure)
     if layers.beyond:
         points = [(depth, layers.quality[-1]), *layers.beyond]
         words = "All layers are the same, so that the network can be run on; it was trained for the depth of the first mark."
-        series = [Series("network", [float(d) for d, _ in points], [q for _, q in points], "network", every_point=True, label=False)]
-        figures.append(_figure("Beyond the trained depth", words, series, Axes("layers", f"{metric.name} in {metric.unit}", tick_text, tick_text, log=True)))
+        series = [Series("network", [float(d) for d, _ in points], drawn(metric, [q for _, q in points]), "network", every_point=True, label=False)]
+        figures.append(
+            _figure("Beyond the trained depth", words, series, Axes("layers", f"{metric.name} in {metric.unit}", tick_text, quality_tick(metric), log=True))
+        )
     return [figure for figure in figures if any(figure.drawings)]
 
 
@@ -88,9 +90,11 @@ def shift_figures(comparison: Comparison) -> list[Figure]:
         for k, curve in enumerate(shift.curves):
             dash, marker = looks.get(curve.name, ("", "circle"))
             role = curve.role if curve.role in ("network", "parent") else "classical"
-            series.append(Series(curve.name, x, curve.quality, role, dash, marker, every_point=k == 0))
+            series.append(Series(curve.name, x, drawn(metric, curve.quality), role, dash, marker, every_point=k == 0))
         values = shift.values
-        axes = Axes(shift.name, f"{metric.name} in {metric.unit}, {metric.better} is better", lambda i, v=values: _value(v, i), tick_text, integers=True)
+        axes = Axes(
+            shift.name, f"{metric.name} in {metric.unit}, {metric.better} is better", lambda i, v=values: _value(v, i), quality_tick(metric), integers=True
+        )
         axes.y_span, axes.y_best = SPAN, "low" if metric.better == "lower" else "high"
         words = shift.words
         if shift.trained is not None:
@@ -101,8 +105,8 @@ def shift_figures(comparison: Comparison) -> list[Figure]:
             words += f" The network stays ahead of {shift.parent} over all of this range."
         figure = _figure(shift.name[0].upper() + shift.name[1:], words, series, axes)
         figure.header = [shift.name, *(curve.name for curve in shift.curves)]
-        figure.numbers = [[value_text(v), *(decimals(curve.quality[k]) for curve in shift.curves)] for k, v in enumerate(values)]
-        figure.numbers.append(["mean", *(decimals(curve.area) for curve in shift.curves)])
+        figure.numbers = [[value_text(v), *(quality_text(curve.quality[k], metric) for curve in shift.curves)] for k, v in enumerate(values)]
+        figure.numbers.append(["mean", *(quality_text(curve.area, metric) for curve in shift.curves)])
         figures.append(figure)
     return [figure for figure in figures if any(figure.drawings)]
 
@@ -120,15 +124,15 @@ def size_figure(comparison: Comparison) -> Figure | None:
     x = [float(k) for k in range(len(samples))]
     labels = ["all" if count is None else count_text(count) for count in samples]
     series = [
-        Series(curve.name, x, curve.quality, "network" if curve.role == "network" else "classical", "" if curve.role == "network" else DASHES[0])
+        Series(curve.name, x, drawn(metric, curve.quality), "network" if curve.role == "network" else "classical", "" if curve.role == "network" else DASHES[0])
         for curve in comparison.sizes
     ]
-    axes = Axes("training samples", f"{metric.name} in {metric.unit}", lambda i: labels[round(i)] if 0 <= round(i) < len(labels) else "", tick_text)
+    axes = Axes("training samples", f"{metric.name} in {metric.unit}", lambda i: labels[round(i)] if 0 <= round(i) < len(labels) else "", quality_tick(metric))
     axes.integers = True
     words = "Trained with the same number of steps on few samples drawn once; the weights are those that were best on the validation set."
     figure = _figure("How much data it takes", words, series, axes)
     figure.header = ["training samples", *(curve.name for curve in comparison.sizes)]
-    figure.numbers = [[labels[k], *(decimals(curve.quality[k]) for curve in comparison.sizes)] for k in range(len(samples))]
+    figure.numbers = [[labels[k], *(quality_text(curve.quality[k], metric) for curve in comparison.sizes)] for k in range(len(samples))]
     return figure
 
 
@@ -142,11 +146,9 @@ def spread_words(comparison: Comparison) -> str:
     row = comparison.rows[0] if comparison.rows else None
     if row is None or not row.seeds:
         return ""
-    values = [row.quality.mean, *row.seeds]
-    return (
-        f"Trained with {len(values)} seeds the network's {comparison.metric.name} goes from {decimals(min(values))} to {decimals(max(values))} "
-        f"{comparison.metric.unit}, {decimals(sum(values) / len(values))} on average."
-    )
+    values, metric = [row.quality.mean, *row.seeds], comparison.metric
+    low, high, middle = (quality_text(value, metric) for value in (min(values), max(values), sum(values) / len(values)))
+    return f"Trained with {len(values)} seeds the network's {metric.name} goes from {low} to {high} {metric.unit}, {middle} on average."
 
 
 def safeguard_words(comparison: Comparison) -> str:
@@ -158,12 +160,12 @@ def safeguard_words(comparison: Comparison) -> str:
     network = comparison.rows[0]
     difference = guard.quality.mean - network.quality.mean
     worse = difference * (1 if metric.better == "lower" else -1)
-    change = f"{decimals(abs(difference))} {metric.unit} {'worse' if worse > 0 else 'better'}" if difference else "no different"
+    change = f"{quality_text(abs(difference), metric)} {metric.unit} {'worse' if worse > 0 else 'better'}" if difference else "no different"
     kept = "held for every sample of the test set" if guard.never_worse else "was broken on the test set"
     text = (
         "Safeguarded, the network takes a layer's step only where the parent's objective gets no worse than by the parent's own step, so that the result is "
         f"never worse in that objective than the parent's after as many steps; this {kept}. {guard.rate:.0%} of the network's steps were taken. "
-        f"The {metric.name} is then {decimals(guard.quality.mean)} {metric.unit}, {change} than without"
+        f"The {metric.name} is then {quality_text(guard.quality.mean, metric)} {metric.unit}, {change} than without"
     )
     if guard.seconds and network.seconds and network.seconds.batch > 0:
         text += f", and a batch takes {digits(guard.seconds.batch / network.seconds.batch, 2)} times as long"

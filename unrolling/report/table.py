@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from unrolling.evaluation.comparison import Comparison, Interval, Row
+from unrolling.tasks.base import Metric
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +31,25 @@ def decimals(value: float | None, places: int = 2) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", "−")
 
 
-def interval_text(quality: Interval) -> str:
+def quality_text(value: float | None, metric: Metric) -> str:
+    """A metric's value: two decimals in dB, three digits with an exponent for an error rate."""
+    if metric.decibels or value is None or not math.isfinite(value):
+        return decimals(value)
+    return rate_text(value)
+
+
+def rate_text(value: float, count: int = 3) -> str:
+    """``2.54e−3``."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{count - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")
+
+
+def interval_text(quality: Interval, metric: Metric) -> str:
     """``[low, high]``, or nothing when an end is missing."""
-    return f"[{decimals(quality.low)}, {decimals(quality.high)}]" if math.isfinite(quality.low) and math.isfinite(quality.high) else ""
+    finite = math.isfinite(quality.low) and math.isfinite(quality.high)
+    return f"[{quality_text(quality.low, metric)}, {quality_text(quality.high, metric)}]" if finite else ""
 
 
 def count_text(count: int | None) -> str:
@@ -106,13 +123,13 @@ def markdown_table(comparison: Comparison) -> str:
     ]
     winner = best([row.quality.mean for row in comparison.rows], metric.better)
     for index, row in enumerate(comparison.rows):
-        quality = decimals(row.quality.mean)
+        quality = quality_text(row.quality.mean, metric)
         quality = f"**{quality}**" if index == winner else quality
         seconds = row.seconds
         cells = [
             _cell(row.name),
             ROLE_WORDS.get(row.role, _cell(row.role)),
-            f"{quality} {interval_text(row.quality)}".strip(),
+            f"{quality} {interval_text(row.quality, metric)}".strip(),
             count_text(row.iterations),
             count_text(row.parameters),
             seconds_text(seconds and seconds.batch),
@@ -143,13 +160,14 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def paired_text(row: Row, unit: str) -> str:
+def paired_text(row: Row, metric: Metric) -> str:
     """How a row differs from the network on the same samples."""
     if row.paired is None:
         return ""
     sign = "+" if row.paired.difference > 0 else ""
     p = "p < 0.002" if row.paired.p < 0.002 else f"p = {row.paired.p:.2g}"
-    return f"{sign}{decimals(row.paired.difference)} {unit} [{decimals(row.paired.low)}, {decimals(row.paired.high)}], {p}"
+    low, high = quality_text(row.paired.low, metric), quality_text(row.paired.high, metric)
+    return f"{sign}{quality_text(row.paired.difference, metric)} {metric.unit} [{low}, {high}], {p}"
 
 
 def bytes_text(size: int | None) -> str:
@@ -182,7 +200,7 @@ def cost_rows(comparison: Comparison) -> list[list[str]]:
         rows.append(
             [
                 row.name,
-                paired_text(row, comparison.metric.unit) or ABSENT,
+                paired_text(row, comparison.metric) or ABSENT,
                 work_text(cost.multiply_adds) if cost else ABSENT,
                 bytes_text(cost.peak_bytes) if cost else ABSENT,
                 bytes_text(cost.stored_bytes) if cost else ABSENT,
@@ -204,7 +222,7 @@ def print_table(comparison: Comparison, console: Console | None = None) -> None:
     metric, network = comparison.metric, network_row(comparison)
     table = Table(title=Text(f"{comparison.title}: {comparison.task}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     columns: list[tuple[str, Callable[[int, Row], str]]] = [
-        (f"{metric.name}, {metric.unit}", lambda index, row: ("* " if index == winner else "") + decimals(row.quality.mean)),
+        (f"{metric.name}, {metric.unit}", lambda index, row: ("* " if index == winner else "") + quality_text(row.quality.mean, metric)),
         ("iterations", lambda _, row: count_text(row.iterations)),
         ("in a batch", lambda _, row: seconds_text(row.seconds and row.seconds.batch)),
         ("alone", lambda _, row: seconds_text(row.seconds and row.seconds.single)),
@@ -213,7 +231,7 @@ def print_table(comparison: Comparison, console: Console | None = None) -> None:
     if console.width >= 100:
         columns.insert(2, ("parameters", lambda _, row: count_text(row.parameters)))
     if console.width >= 120:
-        columns.insert(1, ("95 % interval", lambda _, row: interval_text(row.quality) or ABSENT))
+        columns.insert(1, ("95 % interval", lambda _, row: interval_text(row.quality, metric) or ABSENT))
     table.add_column("method", overflow="fold")
     for header, _ in columns:
         table.add_column(Text(header), justify="right", no_wrap=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.core import GradientRule, Iteration, Unrolled, unroll
 from unrolling.tasks.base import Task
@@ -103,20 +103,49 @@ class Direct:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A generic network in a comparison, trained on the same task.
+
+    Attributes:
+        name: for the table.
+        make: the untrained network, from data to estimates.
+        steps: optimizer steps, chosen so that it trains at least as long as the system.
+        batch: samples per step.
+        rates: learning rates, of which one is chosen on validation data.
+    """
+
+    name: str
+    make: Callable[[], nn.Module]
+    steps: int
+    batch: int
+    rates: tuple[float, ...] = (1e-3,)
+
+
+@dataclass(frozen=True)
 class Application:
     """How a file becomes data and an estimate becomes files, for ``unroll apply``.
 
     Attributes:
         reads: what the input file is, for people.
         writes: what each output file holds, in their order.
-        run: (network, task, input, outputs) -> what became of it, plain values by name.
+        run: (network, task, input, outputs) -> what became of it, plain values by name; further ``options`` come as keyword arguments.
         least: how many of the outputs must be named; the rest may be left out.
+        options: of the command's further options (``sigma``, ``mask``, ``show_kernel``) those that it takes.
+        settings: (system, task's name, input, options) -> task options of the weights to take, where that depends on the file or on what was asked for.
+        suffixes: of files that it works on one by one when it is given several, folders or patterns; empty where it takes one file only.
+        default_suffix: of the output where none is named; empty where one must be.
+        check: (output) -> None; refuses an output before any work.
     """
 
     reads: str
     writes: tuple[str, ...]
-    run: Callable[[Unrolled, Any, Path, Sequence[Path]], Mapping[str, Any]]
+    run: Callable[..., Mapping[str, Any]]
     least: int = 1
+    options: tuple[str, ...] = ()
+    settings: Callable[[System, str, Path, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    suffixes: tuple[str, ...] = ()
+    default_suffix: str = ""
+    check: Callable[[Path], None] | None = None
 
 
 class Tying(NamedTuple):
@@ -138,6 +167,7 @@ class Recipe:
         schedule: how a network of a given depth is trained.
         classical: the parent among other classical methods, to compare with.
         direct: methods without iterations to compare with.
+        rivals: generic networks of the field, from the task and the number of parameters that the system learns.
         parent_name: which of them is the parent.
         generic_steps: optimizer steps of the generic network, chosen so that it trains at least as long as this one.
         generic_batch: its samples per step.
@@ -172,6 +202,7 @@ class Recipe:
     atoms: Callable[[Any], Tensor] | None = None
     threads: int | None = None
     notes: tuple[str, ...] = ()
+    rivals: Callable[[Any, int], Sequence[Rival]] = lambda task, parameters: ()
     vectors: bool = True
     affine: bool = True
     data_references: tuple[Reference, ...] = ()

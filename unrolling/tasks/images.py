@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ TEST = ("astronaut", "camera")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
-def photograph(name: str) -> Tensor:
-    """A photograph of the packages as luma in [0, 1], (height, width).
+def photograph(name: str, convert: Callable[[np.ndarray], Tensor] | None = None) -> Tensor:
+    """A photograph of the packages as luma in [0, 1], (height, width); or what ``convert`` makes of it.
 
     Raises:
         ValueError: an unknown name.
@@ -27,26 +28,27 @@ def photograph(name: str) -> Tensor:
     if name in ("china", "flower"):
         from sklearn.datasets import load_sample_image
 
-        return luma(np.asarray(load_sample_image(f"{name}.jpg")))
+        return (convert or luma)(np.asarray(load_sample_image(f"{name}.jpg")))
     import skimage.data
 
     picture = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
-    return luma(np.asarray(picture))
+    return (convert or luma)(np.asarray(picture))
 
 
-def split(data: str | Path | None, training: tuple[str, ...] = TRAINING) -> dict[str, dict[str, Tensor]]:
+def split(data: str | Path | None, training: tuple[str, ...] = TRAINING, convert: Callable[[np.ndarray], Tensor] | None = None) -> dict[str, dict[str, Tensor]]:
     """Photographs by part (train, validation, test) and name: the packages', with those of a folder in their place.
 
     Args:
         data: None; or a folder whose sub-folders train, validation and test replace those parts; or a folder of test photographs.
         training: which of the packages' photographs to train on.
+        convert: (height, width[, channels]) to a tensor; ``luma`` by default.
     """
     parts = {"train": training, "validation": VALIDATION, "test": TEST}
     root = None if data is None else Path(data)
     own = {part: root / part for part in parts if root is not None and (root / part).is_dir()}
     if root is not None and not own:
         own = {"test": root}
-    return {part: folder(own[part]) if part in own else {name: photograph(name) for name in names} for part, names in parts.items()}
+    return {part: folder(own[part], convert) if part in own else {name: photograph(name, convert) for name in names} for part, names in parts.items()}
 
 
 def luma(picture: np.ndarray) -> Tensor:
@@ -66,24 +68,45 @@ def luma(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def folder(path: str | Path) -> dict[str, Tensor]:
-    """All pictures of a folder and its sub-folders as luma, by file name in order.
+def colours(picture: np.ndarray) -> Tensor:
+    """(height, width[, channels]) of any integer or float type to (3, height, width) in [0, 1]; grey is repeated, alpha is dropped.
+
+    Raises:
+        ValueError: as for ``luma``.
+    """
+    from skimage import util
+
+    luma(picture)  # whatever is no picture is refused in one place
+    values = util.img_as_float32(picture)
+    values = values[..., None] if values.ndim == 2 else values
+    values = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].repeat(3, axis=-1)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32))
+
+
+def folder(path: str | Path, convert: Callable[[np.ndarray], Tensor] | None = None) -> dict[str, Tensor]:
+    """All pictures of a folder and its sub-folders as luma, or what ``convert`` makes of them, by file name in order.
 
     Raises:
         ValueError: no folder, none in it, or one that cannot be read (its name is in the message).
     """
-    from skimage import io
-
     root = Path(path)
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder")
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(f"{root} holds no picture ({', '.join(SUFFIXES)})")
-    pictures = {}
-    for file in files:
-        try:
-            pictures[str(file.relative_to(root))] = luma(np.asarray(io.imread(file)))
-        except Exception as error:
-            raise ValueError(f"{file} cannot be read as a picture: {error}") from error
-    return pictures
+    return {str(file.relative_to(root)): read(file, convert) for file in files}
+
+
+def read(file: Path, convert: Callable[[np.ndarray], Tensor] | None = None) -> Tensor:
+    """A picture from a file as luma, or what ``convert`` makes of it.
+
+    Raises:
+        ValueError: it cannot be read; its name is in the message.
+    """
+    from skimage import io
+
+    try:
+        return (convert or luma)(np.asarray(io.imread(file)))
+    except Exception as error:
+        raise ValueError(f"{file} cannot be read as a picture: {error}") from error

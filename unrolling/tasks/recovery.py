@@ -165,6 +165,14 @@ class Recovery(Task):
             y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-snr / 20)
         return Samples(y, x)
 
+    def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
+        """F1 of the support, the harmonic mean of precision and recall over all entries of all samples: 1 when exactly the non-zeros are found."""
+        found = right = there = 0
+        for estimate, batch in zip(estimates, batches, strict=True):
+            own, true = estimate != 0, batch.target[: len(estimate)] != 0
+            found, right, there = found + int(own.sum()), right + int((own & true).sum()), there + int(true.sum())
+        return {"support F1": 2 * right / max(1, found + there)}
+
     def shifts(self) -> Sequence[Shift]:
         """More noise, denser signals, a measurement that is not quite the dictionary's, another amplitude."""
         count = min(len(self.test[0].target), 500)

@@ -75,9 +75,8 @@ class VaryingDictionary(Task):
         self.timing = self.draw(held_out, generator)
         varied = [*(["permuted"] if permute else []), *([f"noisy at {dictionary_snr:g} dB"] if dictionary_snr != float("inf") else [])]
         m, n = self.dictionary.shape
-        self.summary = (
-            f"Recover {n} unknowns, {probability:.0%} of them non-zero, from {m} measurements with a dictionary that is part of the data"
-            + (f": one dictionary, {' and '.join(varied)}, anew for every draw." if varied else ".")
+        self.summary = f"Recover {n} unknowns, {probability:.0%} of them non-zero, from {m} measurements with a dictionary that is part of the data" + (
+            f": one dictionary, {' and '.join(varied)}, anew for every draw." if varied else "."
         )
 
     def vary(self, generator: torch.Generator) -> Tensor:

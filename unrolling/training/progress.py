@@ -126,7 +126,7 @@ class Reporter:
         elapsed = time.monotonic() - self._start
         self._write({"stage": stage, "step": step, "loss": _finite(loss), "rate": rate, "seconds": round(elapsed, 3), **self._extra})
         self._extra = {}
-        metric = "" if self._value is None else f"  {self.metric.name} {self._value:.2f} {self.metric.unit}"
+        metric = "" if self._value is None else f"  {self.metric.name} {self.metric.text(self._value)}"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, loss=f"{loss:.4g}", metric=metric, description=f"stage {stage + 1}/{self.stages}")
         elif not self.quiet and (step % (self.every * 10) < self.every or step == self.total):

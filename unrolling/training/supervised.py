@@ -15,7 +15,11 @@ from unrolling.training.stages import Last, Stage
 
 
 class Supervised(nn.Module):
-    """(data, target) -> the loss of a stage, a scalar. The estimates of layers before the last are back-propagated through whatever the gradient rule."""
+    """(data, target) -> the loss of a stage, a scalar. The estimates of layers before the last are back-propagated through whatever the gradient rule.
+
+    An iteration may let losses see more than its estimate (the kernel of a blurred image, say): ``supervised(state)`` then takes the place of
+    ``estimate(state)`` in training.
+    """
 
     def __init__(self, network: nn.Module, task: Task, stage: Stage) -> None:
         super().__init__()
@@ -32,14 +36,15 @@ class Supervised(nn.Module):
         if isinstance(stage.loss, Energy):
             return self._energy(network, data)
         if isinstance(stage.supervision, Last):
-            if stage.depth is None:
-                return self.loss(network(data), target)
             layers: Any = network.layers
-            return self.loss(layers[stage.depth - 1].estimate(network.run(data, layers=slice(0, stage.depth))), target)
+            last = layers[(stage.depth or len(network)) - 1]
+            if stage.depth is None and not hasattr(last, "supervised"):
+                return self.loss(network(data), target)
+            return self.loss(_seen(last)(network.run(data, layers=slice(0, stage.depth or len(network)))), target)
         depth = stage.depth or len(network)
         weights = stage.supervision.weights(depth)
         walk = zip(weights, network.layers, network.trajectory(data, layers=slice(0, depth)), strict=False)
-        pairs: list[tuple[float, Tensor]] = [(w, layer.estimate(state)) for w, layer, state in walk if w]  # pyright: ignore[reportCallIssue]
+        pairs: list[tuple[float, Tensor]] = [(w, _seen(layer)(state)) for w, layer, state in walk if w]
         return trajectory(self.loss, [w for w, _ in pairs], [estimate for _, estimate in pairs], target)
 
     def _energy(self, network: Unrolled, data: Any) -> Tensor:
@@ -54,3 +59,8 @@ class Supervised(nn.Module):
             return value(network.run(data, layers=slice(0, depth)))
         weights = self.stage.supervision.weights(depth)
         return torch.stack([w * value(s) for w, s in zip(weights, network.trajectory(data, layers=slice(0, depth)), strict=True) if w]).sum()
+
+
+def _seen(layer: Any) -> Any:
+    """What a loss sees of a layer's state."""
+    return getattr(layer, "supervised", layer.estimate)

@@ -20,9 +20,10 @@ SYSTEM = System(
     title="EPNet",
     summary="symbols of many users from many antennas, nearly as well as can be, with one learned number in each layer: expectation propagation.",
     equations=(
+        "Lambda = (1 - d[k]) (1 / p - 1 / h) + d[k] Lambda, gamma = (1 - d[k]) (x / p - t / h) + d[k] gamma;  x, p = mean and variance of s | t, h\n"
         "S = (G / sigma^2 + Diag(Lambda))^-1, mu = S (b / sigma^2 + gamma);  h = 1 / (1 / S_kk - Lambda), t = h (mu / S_kk - gamma)\n"
-        "x, p = mean and variance of s | t, h;  Lambda = (1 - d[t]) (1 / p - 1 / h) + d[t] Lambda, gamma = (1 - d[t]) (x / p - t / h) + d[t] gamma\n"
-        "b = H^T y, G = H^T H; a step that would make Lambda negative is left out. d = 0.5 in all layers at the start."
+        "b = H^T y, G = H^T H; a step that would make Lambda negative is left out. Lambda = 1, gamma = 0 at first: t is the unbiased LMMSE estimate. "
+        "d = 0.5 in all layers before training."
     ),
     references=(
         Reference(
@@ -50,6 +51,7 @@ SYSTEM = System(
             parent_name="expectation propagation",
             generic_steps=1500,
             generic_batch=512,
+            not_exported={"onnx": "it factorises a matrix in every layer, and ONNX has no Cholesky factorisation"},
         )
     },
 )

@@ -61,24 +61,33 @@ def codes_recipe(atoms: int, notes: tuple[str, ...] = (), **own: Any) -> Recipe:
     )
 
 
-def recovery_recipe(**own: Any) -> Recipe:
-    """A recipe for ``Recovery``."""
+RECOVERY_OPTIONS: Mapping[str, Any] = {
+    "m": 250,
+    "n": 500,
+    "probability": 0.1,
+    "snr": float("inf"),
+    "condition": 0.0,
+    "coherence": 0.0,
+    "block": 5,
+    "group": 1,
+    "nonnegative": 0,
+}
+
+
+def recovery_recipe(*, options: Mapping[str, Any] | None = None, more: Callable[[Recovery], list[Classical]] = lambda task: [], **own: Any) -> Recipe:
+    """A recipe for ``Recovery``.
+
+    Args:
+        options: where the defaults differ from those of the reference problem.
+        more: classical methods beside those of every recipe.
+        own: the rest of the recipe.
+    """
     return Recipe(
         task=Recovery,
-        classical=recovery,
+        classical=lambda task: [*recovery(task), *more(task)],
         peers=recovery_peers,
         dictionary=lambda task: task.dictionary,
-        options={
-            "m": 250,
-            "n": 500,
-            "probability": 0.1,
-            "snr": float("inf"),
-            "condition": 0.0,
-            "coherence": 0.0,
-            "block": 5,
-            "group": 1,
-            "nonnegative": 0,
-        },
+        options={**RECOVERY_OPTIONS, **(options or {})},
         tag=recovery_tag,
         **own,
     )

@@ -7,23 +7,24 @@ from pathlib import Path
 from unrolling.systems.base import System, Tying
 from unrolling.systems.sparse_coding import family
 
-RATES = (1e-3, {"threshold": 2e-2})
+SCHEDULE = family.freed(2000, 400, 2e-2, 3e-4)
 
 SYSTEM = System(
     name="sparse_coding/lista_cpss",
     title="LISTA-CPSS",
     summary="sparse recovery at a linear rate: a matrix and a threshold per layer, the surest entries unshrunk.",
     equations=(
-        "x[t+1] = S_theta[t],p[t](x[t] + W[t] (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
-        "W[t] starts at the analytic weights of ALISTA; p[t] = min(1.2 t, 13) for signals with a tenth of non-zeros."
+        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W[t] (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
+        "W[t] starts at the analytic weights of ALISTA; gamma[t], a number that W[t] could hold itself, lets its scale be learned first.\n"
+        "p[t] = 2.5 t without noise and min(1.2 t, 13) with it, for signals with a tenth of non-zeros."
     ),
     references=(family.CHEN,),
     home=Path(__file__).parent,
     recipes={
         "recovery": family.recipe(
             family.analytic_parent,
-            Tying(untied=("encoder", "threshold")),
-            family.schedule(4000, *RATES),
+            Tying(untied=("encoder", "step_size", "threshold")),
+            SCHEDULE,
         )
     },
 )

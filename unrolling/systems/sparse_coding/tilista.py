@@ -21,7 +21,7 @@ SYSTEM = System(
         "recovery": family.recipe(
             family.analytic_parent,
             Tying(tied=("encoder",), untied=("step_size", "threshold")),
-            family.schedule(3000, 2e-2, {"encoder": 4e-4, "threshold": 2e-2}),
+            family.freed(2000, 400, 2e-2, 3e-4),
         )
     },
 )

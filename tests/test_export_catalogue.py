@@ -1,0 +1,99 @@
+"""Every system as a file in every format, on a small version of its task, or with the reason why not."""
+
+import inspect
+from functools import cache
+
+import pytest
+import torch
+from exported import file
+from test_systems import small
+from tiny import moved
+from torch import nn
+
+from unrolling.core import tree
+from unrolling.export import ExportError, export, formats, load
+from unrolling.systems.catalogue import catalogue, find
+
+FIELDS = sorted({name.split("/")[0] for name in catalogue()})
+EVERY = [(name, recipe) for name, system in catalogue().items() for recipe in system.recipes]
+BAR, BATCH = 1e-5, 4
+
+
+@cache
+def made(name, depth):
+    """The network of a system's first recipe, which is what `unroll export` writes, its learned values moved a little; and data of a small task."""
+    system = find(name)
+    recipe, chosen = next(iter(system.recipes.items()))
+    task = small(recipe)
+    if not isinstance(task, chosen.task if inspect.isclass(chosen.task) else ()):
+        task = chosen.task(**chosen.options)
+    net = moved(system.network(chosen, task, depth), size=1e-3)
+    data = task.draw(BATCH, torch.Generator().manual_seed(0)).data
+    for _ in range(6):  # thresholds that are too large for so small a task would leave nothing to compare
+        if bool((net(data) != 0).any()):
+            return net, data, chosen.not_exported
+        data = tree.apply(lambda t: 2 * t, data)
+    pytest.fail(f"{name} estimates nothing but zeros")
+
+
+def check(name, form, depth, tmp_path):
+    """It exports and agrees; or the recipe says that it does not, and it does not."""
+    net, data, ruled_out = made(name, depth)
+    if form in ruled_out:
+        assert len(ruled_out[form].split()) > 3
+        with pytest.raises(ExportError):
+            export(net, file(tmp_path, form), data, format=form, free_sizes=False)
+        return
+    done = export(net, file(tmp_path, form), data, format=form, free_sizes=False)
+    assert done.max_relative_error < BAR
+    assert len(done.compared) == 3
+    assert "batch" in done.sizes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", catalogue())
+def test_every_system_is_a_torch_program(name, tmp_path):
+    check(name, "torch", 2, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", catalogue())
+def test_every_system_is_an_onnx_model(name, tmp_path):
+    """One layer has every operator that two have."""
+    check(name, "onnx", 1, tmp_path)
+
+
+class Several(nn.Module):
+    """Networks side by side."""
+
+    def __init__(self, networks):
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+
+    def estimates(self, data):
+        """One for each, (batch, numbers), complex ones as pairs of real ones."""
+        found = (network(data[name]) for name, network in self.networks.items())
+        return [(torch.view_as_real(e) if e.is_complex() else e).reshape(BATCH, -1) for e in found]
+
+    def forward(self, data):
+        return torch.cat(self.estimates(data), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
+    """In one package, of a batch of four: most of the time a compiler takes is for the code around the networks."""
+    chosen = {name.replace("/", "_"): made(name, 1) for name in catalogue() if name.split("/")[0] == field}
+    chosen = {name: parts for name, parts in chosen.items() if "aoti" not in parts[2]}
+    together, data = Several({name: net for name, (net, _, _) in chosen.items()}).eval(), {name: given for name, (_, given, _) in chosen.items()}
+    path = export(together, file(tmp_path, "aoti"), data, format="aoti", batch=BATCH, free_sizes=False).path
+    with torch.no_grad():
+        wanted = together.estimates(data)
+    got = load(path)(data).split([each.shape[1] for each in wanted], 1)
+    for name, ours, theirs in zip(chosen, got, wanted, strict=True):
+        assert float((ours - theirs).abs().max()) < BAR * float(theirs.abs().max()), name
+
+
+@pytest.mark.parametrize(("name", "recipe"), EVERY)
+def test_what_a_recipe_rules_out_is_a_format(name, recipe):
+    assert set(find(name).recipes[recipe].not_exported) <= set(formats)

@@ -1,0 +1,1 @@
+"""Photographs: denoising, compression artefacts, super-resolution, blind deblurring."""

@@ -1,0 +1,128 @@
+"""What the systems for blind deblurring have in common: rivals, how they are applied to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.algorithms.blind_deblurring import BlindDeblurring, differences
+from unrolling.core import Unrolled
+from unrolling.networks.unet import UNet, unet_width
+from unrolling.systems.base import Application, Classical, Direct, Reference, Rival
+from unrolling.systems.imaging.applications import SUFFIXES, facts
+from unrolling.tasks import pixels
+from unrolling.tasks.deblurring import Deblurring
+
+LARGEST = 640  # pixels along a side up to which a picture is deblurred as a whole
+MARGIN = 96  # pixels around a tile, twice what the kernel and its inverse reach
+ENLARGED = 8  # times, in the picture of a kernel
+LI = Reference(
+    "Li, Y., Tofighi, M., Geng, J., Monga, V. and Eldar, Y. C.",
+    "Efficient and interpretable deep blind image deblurring via algorithm unrolling",
+    "IEEE Transactions on Computational Imaging 6",
+    2020,
+    "10.1109/TCI.2020.2964202",
+)
+
+
+def variation(task: Deblurring, setting: tuple[float, float]) -> BlindDeblurring:
+    """Total variation, survey (7): two differences, zeta falling by a twentieth in each step."""
+    weight, retrieval = setting
+    filters = differences() if not task.colour else differences().repeat(1, 3, 1, 1) / 3
+    return BlindDeblurring(filters, weight=weight, coupling=10.0, retrieval=retrieval, rate=0.95, kernel_size=45)
+
+
+def classical(task: Deblurring) -> list[Classical]:
+    """The parent of both forms, its weights from validation photographs."""
+    settings = tuple((weight, retrieval) for weight in (0.001, 0.003, 0.01) for retrieval in (0.02, 0.1))
+    return [Classical("total variation, half-quadratic", lambda s: variation(task, s), settings, 300, tuning=60)]
+
+
+def directs(task: Deblurring) -> list[Direct]:
+    """Doing nothing."""
+    return [Direct("the blurred image", lambda data: data)]
+
+
+def rivals(steps: int) -> Any:
+    """A U-Net with as many parameters, at the image's own size."""
+
+    def made(task: Deblurring, parameters: int) -> Sequence[Rival]:
+        colours = 3 if task.colour else 1
+        width = unet_width(parameters, inputs=colours)
+        return [Rival(f"U-Net, width {width}", lambda: UNet(width, inputs=colours), steps, 8, (1e-3, 3e-3))]
+
+    return made
+
+
+def _deblur(network: Unrolled, task: Deblurring, source: Path, outputs: Sequence[Path], show_kernel: bool = False) -> Mapping[str, Any]:
+    picture = pixels.read(source)
+    planes = picture.pixels
+    together = bool(task.colour)
+    layer: Any = network.layers[0]
+    size = layer.kernel_size
+    height, width = planes.shape[-2:]
+    if min(height, width) < size:
+        raise ValueError(f"{source}: the kernel has {size} x {size} pixels, more than the picture, which has {height} x {width}")
+    if together and planes.shape[0] == 1:
+        planes = planes.repeat(3, 1, 1)
+    luma = planes if together else planes.mean(0)
+    kernels = _kernels(network, _middle(luma).unsqueeze(0))
+    whole = max(height, width) <= LARGEST
+
+    def run(piece: Tensor) -> Tensor:
+        # What a network for grey does for the colours of a picture: each by itself, all with the kernels that their mean has led to.
+        return _with_kernels(network, piece.unsqueeze(0), kernels)[0] if together else _with_kernels(network, piece, kernels)
+
+    with torch.inference_mode():
+        sharp = run(planes) if whole else pixels.in_tiles(run, planes, margin=MARGIN, tile=LARGEST - 2 * MARGIN)
+    sharp = sharp[: picture.pixels.shape[0]]
+    pixels.write(outputs[0], picture.replaced(sharp))
+    found: dict[str, Any] = {**facts(picture), "kernel_pixels": int((kernels[-1] > 0.01 * kernels[-1].max()).sum())}
+    if show_kernel:
+        path = outputs[0].with_name(f"{outputs[0].stem}-kernel.png")
+        pixels.check_output(path)
+        enlarged = (kernels[-1] / kernels[-1].max()).repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
+        pixels.write(path, pixels.Picture(enlarged))
+        found["more"] = {str(path): f"the blur kernel, {ENLARGED} times its size"}
+    return found
+
+
+def _middle(luma: Tensor) -> Tensor:
+    """The part of a large image that the kernels are found from."""
+    height, width = luma.shape[-2:]
+    top, left = (max(0, (side - LARGEST) // 2) for side in (height, width))
+    return luma[..., top : top + LARGEST, left : left + LARGEST]
+
+
+@torch.inference_mode()
+def _kernels(network: Unrolled, image: Tensor) -> list[Tensor]:
+    """The kernel after each layer."""
+    return [state.kernel for state in network.trajectory(image)]
+
+
+def _with_kernels(network: Unrolled, images: Tensor, kernels: Sequence[Tensor]) -> Tensor:
+    """The estimate where the kernel after each layer is given: pieces of one picture share its kernel."""
+    state: Any = None
+    last: Any = None
+    for number, ((layer, problem), kernel) in enumerate(zip(network.prepared(images), kernels, strict=True)):
+        state = layer.start(problem) if number == 0 else state
+        state = layer(state, problem)._replace(kernel=kernel.expand(images.shape[0], -1, -1))
+        last = layer
+    return last.estimate(state)
+
+
+def application() -> Application:
+    """Of blurred pictures, grey and colour."""
+    return Application(
+        pixels.READS,
+        ("the sharp picture",),
+        _deblur,
+        options=("show_kernel",),
+        suffixes=SUFFIXES,
+        default_suffix="-sharp.png",
+        check=pixels.check_output,
+    )

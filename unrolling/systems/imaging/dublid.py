@@ -1,0 +1,73 @@
+"""DUBLID: blind deblurring by half-quadratic splitting with learned filters (Li et al. 2020; survey, box "DUBLID"), in the form its authors released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unrolling.algorithms.dublid import DUBLID
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.imaging.blind import LI, application, classical, directs, rivals
+from unrolling.tasks.deblurring import Deblurring
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+STEPS = 6000
+ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
+EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
+DEPTH = 10
+
+
+def parent(task: Deblurring, *, channels: int = 16, layers: int = DEPTH) -> DUBLID:
+    """Half-quadratic splitting with the patterns of the cosine transform as filters, ever more blurred ones in the earlier steps."""
+    return DUBLID(channels, layers, colours=3 if task.colour else 1, start="derivatives")
+
+
+def schedule(depth: int) -> Schedule:
+    """All layers at once, on the image and the kernel."""
+    rates = {"threshold": 1e-2, "coupling": 1e-2, "kernel_step": 1e-2, "kernel_threshold": 1e-2, "retrieval": 1e-2}
+    rates |= {"initial_threshold": 1e-2, "final_threshold": 1e-2}
+    return [Stage(STEPS, rate=1e-3, rates=rates, batch=8, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+
+
+def tag(options: dict[str, Any]) -> str:
+    """What is unlike the usual."""
+    parts = [options["kind"]]
+    parts += ["rgb"] if options["colour"] else []
+    parts += [f"{key}{options[key]:g}" for key, usual in (("shortest", 5.0), ("longest", 31.0), ("noise", 0.01)) if options[key] != usual]
+    return "-".join(parts)
+
+
+SYSTEM = System(
+    name="imaging/dublid",
+    title="DUBLID",
+    summary="photographs sharp again after an unknown motion of the camera, and the motion: ten layers of half-quadratic splitting with learned filters.",
+    equations=(
+        "g_i = F^-1[(zeta_i conj(k) f_i y + z_i) / (zeta_i |k|^2 + 1)],    z_i <- S_b[l](g_i),    y_i = f_i[l] * y, l = 0 ... L-1 (products in frequency)\n"
+        "k' = F^-1[(tau sum_i conj(z_i) y_i + k) / (tau sum_i |z_i|^2 + 1)],    k <- [k' - 0.01 a max k']_+ / sum\n"
+        "x = argmin 0.5 |y - k * x|^2 + sum_i (eta_i / 2) |f_i[L] * x - g_i|^2\n"
+        "f[l]: L - l filters of 3 x 3 in a row, shared by the layers; at the start the patterns of the cosine transform, blurred. Zeta, b, tau, a in each layer."
+    ),
+    references=(LI,),
+    home=Path(__file__).parent,
+    recipes={
+        "deblurring": Recipe(
+            task=Deblurring,
+            parent=parent,
+            depth=DEPTH,
+            tying=lambda task: Tying(tied=ONCE, untied=EACH),
+            schedule=schedule,
+            classical=classical,
+            direct=directs,
+            rivals=rivals(STEPS),
+            parent_name="total variation, half-quadratic",
+            generic_steps=STEPS,
+            generic_batch=8,
+            vectors=False,
+            threads=1,
+            notes=("Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",),
+            apply=application(),
+            options={"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0},
+            tag=tag,
+        )
+    },
+)
