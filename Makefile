@@ -11,7 +11,7 @@ run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT)
 
 test: $(READY)
-	$(BIN)/python -m pytest --cov=unrolling --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov=unrolling --cov-report=term:skip-covered
 	$(BIN)/python -m coverage report --include='unrolling/core/*' --fail-under=95
 
 lint: $(READY)

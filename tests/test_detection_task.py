@@ -6,7 +6,7 @@ import torch
 from iterations import gaussian
 
 from unrolling.algorithms.linear_detection import matched_filter
-from unrolling.algorithms.mimo import apply, pam
+from unrolling.algorithms.mimo import Received, apply, pam
 from unrolling.tasks.base import BER, SER, Metric, evaluate
 from unrolling.tasks.detection import CHANNELS, Detection, exponential_correlation, kronecker_channels, toeplitz_channel
 from unrolling.tasks.sequence import SequenceDetection
@@ -115,6 +115,16 @@ def test_a_fixed_channel_is_one_for_all_samples_and_parts_and_differs_from_seed_
     assert torch.equal(again.test[0].data.channel, own)
     assert task.rows(task.test[0].data).shape == (40, 5)
     assert small().rows(small().test[0].data).shape == (40, 5 + 15)
+
+
+def test_a_vector_is_one_row_with_its_channel_also_where_it_is_alone_or_shares_it():
+    task = small()
+    data = task.test[0].data
+    rows = task.rows(data)
+    assert torch.equal(rows, torch.cat([data.y, data.channel.reshape(40, 15)], dim=1))
+    assert torch.equal(task.rows(Received(*(t[3:4] for t in data))), rows[3:4])
+    shared = task.rows(Received(data.y, data.channel[:1], data.noise_variance))
+    assert torch.equal(shared, torch.cat([data.y, data.channel[:1].reshape(1, 15).repeat(40, 1)], dim=1))
 
 
 def test_channels_of_ones_own_are_read_and_shared_out(tmp_path):

@@ -1,6 +1,7 @@
 """Table III, layers, shifts, sizes, the safeguard: what is measured and what the page says of it."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,6 +214,21 @@ def test_where_the_network_falls_behind_its_parent():
     assert found.crossing == 4.0  # behind where it was trained
     (found,) = sweep(task, [shift((-3.0, 1.0, 3.0), 1.0, None)], [contender("n", "network", lambda v: -20 + 5 * abs(v - 1)), parent])
     assert found.crossing == pytest.approx(3.0, abs=0.3) or found.crossing == pytest.approx(-1.0, abs=0.3)
+
+
+def test_each_value_of_a_shift_has_an_interval_as_wide_as_its_samples_differ():
+    task = recovery(held_out=2)
+    alike = contender("network", "network", lambda v: -20.0)
+
+    def scattered(data):
+        return 1 + torch.tensor([[0.05], [0.1], [0.15], [0.2]])
+
+    (found,) = sweep(task, [shift((0.0, 1.0), 0.0, None)], [alike, Contender("other", "parent", scattered)])
+    for each in found.curves[0].intervals:
+        assert (each.low, each.high) == (pytest.approx(each.mean, abs=1e-4), pytest.approx(each.mean, abs=1e-4))
+    for each in found.curves[1].intervals:
+        assert 20 * math.log10(0.05) <= each.low < each.mean < each.high <= 20 * math.log10(0.2)
+    assert [each.mean for each in found.curves[1].intervals] == found.curves[1].quality
 
 
 def test_the_tasks_own_shifts_meet_the_training_where_they_say(trained):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from iterations import unit_dictionary
+from pictured import SMALL, small_task
 from spoken import write_recordings
 from tiny import moved, write_pictures
 
@@ -40,6 +41,8 @@ DETECTION = {"detection": Detection, "published-2017": Published2017, "published
 @cache
 def small(name):
     """A task small enough to test on; codes-100 has as many atoms as pixels."""
+    if name in SMALL:
+        return small_task(name)
     if name == "spikes":
         return Spikes(held_out=24)
     if name == "recovery":
@@ -253,6 +256,12 @@ def test_more_layers_of_the_recovery_parent_come_nearer_to_the_target():
 WEIGHTS = sorted(path for system in catalogue().values() for path in (system.home / "weights").glob(f"{system.name.rsplit('/', 1)[-1]}-*.safetensors"))
 
 
+def recipe_options(card):
+    """Those of the task's options that the card records."""
+    recipe = find(card["system"]).recipes[card["task"]["name"]]
+    return {key: type(default)(card["task"][key]) for key, default in recipe.options.items() if key in card["task"]}
+
+
 def around(card, fixed):
     """What a recipe's parent asks of its task, from a weights file alone; None when the file has too little for that."""
     if card["task"]["name"] in ("enhancement", "separation"):
@@ -265,6 +274,9 @@ def around(card, fixed):
         known = inspect.signature(kind).parameters
         options = {name: type(known[name].default)(value) for name, value in card["task"].items() if name in known}
         return kind(fixed=fixed, held_out=500 if kind is SequenceDetection else 20, **options)
+    if card["task"]["name"] in SMALL:
+        options = recipe_options(card)
+        return SMALL[card["task"]["name"]][0](fixed=fixed, **options)
     if "sensing.matrix" in fixed:
         matrix = fixed["sensing.matrix"]
         return SimpleNamespace(sensing=BlockSensing(matrix), linear_gain=lambda: torch.zeros(256, matrix.shape[0]))
@@ -290,8 +302,7 @@ def test_shipped_weights_load_into_the_network_that_their_card_describes(path):
 def test_shipped_weights_are_found_by_the_options_in_their_card(path):
     _, _, card = read_weights(path)
     system = find(card["system"])
-    recipe = system.recipes[card["task"]["name"]]
-    options = {key: type(default)(card["task"][key]) for key, default in recipe.options.items() if key in card["task"]}
+    options = recipe_options(card)
     if "measurements" in card["task"]:
         options["ratio"] = card["task"]["measurements"] / 256
     assert system.shipped(card["task"]["name"], card["depth"], options) == path

@@ -121,7 +121,7 @@ class CoupledISTA(Iteration):
         key: Hashable
         if n < 2 * m and {"encoder.matrix", "step_size"} <= shared:
             coupled = (torch.eye(n, dtype=merged.dtype, device=merged.device) - merged @ self.dictionary).T.contiguous()
-            memory = Scratch()
+            memory, part, fuse = Scratch(), None, None
             prepare: Callable[[Tensor], Tensor] = lambda y: y @ merged.T  # noqa: E731
             key = ("coupled", self.encoder.matrix.data_ptr(), self.step_size.data_ptr())
 
@@ -131,8 +131,12 @@ class CoupledISTA(Iteration):
             def begin(b: Tensor, fresh: bool) -> Tensor:
                 return b.clone()
         else:
-            thin = thin_way(self, merged, self.dictionary, lambda z: z)
-            prepare, key = thin.prepare, thin.key
+            if not selection.growth:
+                thin = thin_way(self, merged, self.dictionary, self.threshold)
+                plain = lambda z: z  # noqa: E731 (it has thresholded already)
+            else:
+                thin = thin_way(self, merged, self.dictionary, torch.zeros_like(level.reshape(-1)[:1]), shrink=lambda z: z)
+            prepare, key, part, fuse = thin.prepare, thin.key, thin.part, thin.fuse
             move, begin = thin.step, thin.first  # pyright: ignore[reportAssignmentType]
 
         def shrink(z: Tensor, steps: int, fresh: bool) -> SelectedState:
@@ -145,7 +149,7 @@ class CoupledISTA(Iteration):
         def first(problem: Tensor, fresh: bool) -> SelectedState:
             return shrink(begin(problem, fresh), 0, fresh)
 
-        return Way(prepare, step, key, first)
+        return Way(prepare, step, key, first, part, fuse)
 
     def objective(self, state: SelectedState, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + lambda |x|_1 with lambda = theta L, (batch,): what ISTA with this threshold minimises."""

@@ -15,7 +15,6 @@ from unrolling.operators.linear import LinearOperator
 from unrolling.operators.resize import BicubicReduction
 from unrolling.operators.spectral import Circulant, convolve, divide, transfer
 
-
 LEAST = 1e-6  # of a denominator: at a frequency that neither the data nor a filter sees the result is then zero
 
 
@@ -198,4 +197,6 @@ class KnownBlur(DataTerm):
     def check(self, data: Blurred) -> None:
         image, kernel = data
         if image.ndim != 3 or kernel.ndim != 3 or kernel.shape[-2] > image.shape[-2] or kernel.shape[-1] > image.shape[-1]:
-            raise ValueError(f"data are images (batch, height, width) with kernels (batch or 1, kh, kw) no larger; got {tuple(image.shape)}, {tuple(kernel.shape)}")
+            raise ValueError(
+                f"data are images (batch, height, width) with kernels (batch or 1, kh, kw) no larger; got {tuple(image.shape)}, {tuple(kernel.shape)}"
+            )

@@ -17,7 +17,7 @@ _LEAST_VARIANCE, _LEAST_CAVITY = 1e-6, 1e-9
 
 
 class EPState(NamedTuple):
-    """The state of expectation propagation: a Gaussian exp(shift x - precision x^2 / 2) in the place of each symbol's alphabet, and what the others then say."""
+    """The state of expectation propagation: a Gaussian exp(shift x - precision x^2 / 2) in place of each symbol's alphabet, and what the others then say."""
 
     x: Tensor  # m (batch, K): the mean of each symbol given the message
     variance: Tensor  # p (batch, K): its variance

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from unrolling.algorithms.ista import ISTA, GramISTA
+from unrolling.algorithms.proximal_gradient import ProximalGradient
 from unrolling.algorithms.synthesis import SynthesisISTA
 from unrolling.algorithms.varying import VaryingISTA
 from unrolling.core import Iteration
@@ -42,7 +43,7 @@ class FISTA(Iteration):
     Parameters: those of ``ista``.
 
     Args:
-        ista: the step to accelerate, an ``ISTA``, a ``GramISTA``, a ``SynthesisISTA`` or a ``VaryingISTA``
+        ista: the step to accelerate, an ``ISTA``, a ``GramISTA``, a ``SynthesisISTA``, a ``VaryingISTA`` or a ``ProximalGradient``
             (the fields of its state are affine in its code, so that each may be extrapolated).
         momentum: t -> t+; a constant 1 switches the acceleration off.
         continuation: start with a larger weight and lower it (Hale, Yin and Zhang 2008, doi:10.1137/070698920).
@@ -53,7 +54,7 @@ class FISTA(Iteration):
 
     def __init__(
         self,
-        ista: ISTA | GramISTA | SynthesisISTA | VaryingISTA,
+        ista: ISTA | GramISTA | SynthesisISTA | VaryingISTA | ProximalGradient,
         *,
         momentum: Callable[[float], float] = nesterov,
         continuation: Continuation | tuple[float, float] | None = None,

@@ -49,6 +49,9 @@ class HyperLISTA(Iteration):
     dictionary: Tensor
     encoder: Tensor
     leverage: Tensor
+    threshold_scale: Tensor
+    momentum_scale: Tensor
+    support_scale: Tensor
 
     def __init__(self, dictionary: Float[Tensor, "m n"], threshold_scale: float = 2e-3, momentum_scale: float = 1.5e-3, support_scale: float = 5e-2) -> None:
         super().__init__()

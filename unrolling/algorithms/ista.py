@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import as_operator, check_dictionary, check_step_size, check_weight, check_width, scalar_parameter, step_advice
+from unrolling.algorithms.thin_step import ThinStep, run_thin_steps, thin_step
 from unrolling.core import Iteration, Positive, Scratch, Way, constrain, tree
 from unrolling.operators import LinearOperator, Matrix
 from unrolling.prox import soft_threshold
@@ -58,7 +59,15 @@ class ISTA(Iteration):
     def forward(self, state: Float[Tensor, "batch ..."], problem: Float[Tensor, "batch ..."], scale: float = 1.0) -> Float[Tensor, "batch ..."]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
         threshold = self.threshold if scale == 1.0 else scale * self.threshold
-        return self.prox(state + self.step_size * self.dictionary.adjoint(problem - self.dictionary(state)), threshold)
+        # The step size goes to the residual, which is mostly the smaller of the two.
+        return self.prox(state + self.dictionary.adjoint(self.step_size * (problem - self.dictionary(state))), threshold)
+
+    def inference(self, shared: frozenset[str]) -> Way | None:
+        """For a real matrix: two products a step into memory that is used again, the step size a part of one of them, the threshold taken in place."""
+        if self.prox is not soft_threshold or type(self.dictionary) is not Matrix or self.threshold.ndim > 1 or type(self) is not ISTA:
+            return None
+        matrix = self.dictionary.matrix
+        return None if matrix.is_complex() else thin_way(self, matrix.T, matrix, self.threshold, scale=float(self.step_size))
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, or the penalty of another prox, (batch,)."""
@@ -179,7 +188,7 @@ class ThinISTA(_MatrixISTA):
         """Two products a step into memory that is used again, the threshold taken in place."""
         if self.prox is not soft_threshold or self.dictionary.is_complex():
             return None
-        return thin_way(self, self.encoder.matrix.detach(), self.dictionary, shrinker(self.threshold))
+        return thin_way(self, self.encoder.matrix.detach(), self.dictionary, self.threshold)
 
     def start(self, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, "batch ... n"]:
         """x = 0."""
@@ -209,18 +218,48 @@ def shrinker(threshold: Tensor) -> Callable[[Tensor], Tensor]:
     return shrink
 
 
-def thin_way(layer: Iteration, encoder: Tensor, dictionary: Tensor, shrink: Callable[[Tensor], Tensor]) -> Way:
-    """x <- S(x + W (y - A x)) for data (batch, m): the first step is S(W y), in new memory, and all others write into that."""
-    down, up = dictionary.T, encoder.T
-    residual = Scratch()
+def thin_way(
+    layer: Iteration, encoder: Tensor, dictionary: Tensor, threshold: Tensor, *, scale: float = 1.0, shrink: Callable[[Tensor], Tensor] | None = None
+) -> Way:
+    """x <- S_theta(x + s W (y - A x)) for data (batch, m): the first step is S_theta(s W y), in new memory, and all others write into that.
+
+    Args:
+        layer: whose step it is, for data of more dimensions.
+        encoder: W (n, m).
+        dictionary: A (m, n).
+        threshold: theta, a number or (n,).
+        scale: s.
+        shrink: in the place of soft-thresholding, in place.
+    """
+    down, up, residual = dictionary.T, encoder.T, Scratch()
+    part = thin_step(encoder, dictionary, threshold if shrink is None else torch.zeros_like(threshold), scale)
+    single = None if part is None or shrink is None else run_thin_steps([part])
+    finish = shrinker(threshold) if shrink is None else shrink
 
     def step(state: Tensor, y: Tensor, fresh: bool) -> Tensor:
         if y.ndim != 2:
             return layer(state, y)
+        if single is not None and y.shape[0] == 1:
+            return finish(single(state, y))
         gap = torch.addmm(y, state, down, alpha=-1, out=residual.next(y, y.shape[1], None, False))
-        return shrink(state.addmm_(gap, up))
+        return finish(state.addmm_(gap, up, alpha=scale))
 
     def first(y: Tensor, fresh: bool) -> Tensor:
-        return layer(layer.start(y), y) if y.ndim != 2 else shrink(torch.mm(y, up))
+        if y.ndim != 2:
+            return layer(layer.start(y), y)
+        moved = torch.mm(y, up)
+        return finish(moved if scale == 1.0 else moved.mul_(scale))
 
-    return Way(layer.prepare, step, id(layer._modules.get("prepare") or layer), first)
+    return Way(layer.prepare, step, id(layer._modules.get("prepare") or layer), first, part if shrink is None else None, _one_sample)
+
+
+def _one_sample(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor | None]:
+    """The whole network for a single y (1, m), from zero."""
+    run, weights = run_thin_steps(steps), steps[0].encoder
+
+    def estimate(y: Tensor) -> Tensor | None:
+        if y.ndim != 2 or y.shape[0] != 1 or y.dtype != weights.dtype or not y.is_cpu:
+            return None
+        return run(y.new_zeros(1, weights.shape[0]), y)
+
+    return estimate

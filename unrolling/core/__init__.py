@@ -1,6 +1,8 @@
 """The engine: one iteration, three ways to run it, a choice of gradients. Imports torch alone."""
 
 from unrolling.core import tree
+from unrolling.core.adaptive import Adaptive
+from unrolling.core.captured import Captured
 from unrolling.core.compiled import Compiled
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
 from unrolling.core.equilibrium import Equilibrium
@@ -13,8 +15,10 @@ from unrolling.core.solve import DivergenceError, Progress, Solution, solve
 from unrolling.core.unroll import Learned, Unrolled, unroll
 
 __all__ = [
+    "Adaptive",
     "Backprop",
     "Bounded",
+    "Captured",
     "Checkpointed",
     "Compiled",
     "DivergenceError",

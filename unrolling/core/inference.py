@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,8 @@ class Way(NamedTuple):
     step: Callable[[Any, Any, bool], Any]  # state, problem, whether the new state must be memory of its own (it is the last) -> state
     key: Hashable  # ways of one key have the same problem
     first: Callable[[Any, bool], Any] | None = None  # problem, whether to be kept -> the state after the first step, where the start is known to be zero
+    part: Any = None  # of a layer in a run of all layers at once
+    fuse: Callable[[Sequence[Any]], Callable[[Any], Tensor | None]] | None = None  # the parts of all layers -> data -> estimate; None for data it is not for
 
 
 class Scratch:
@@ -70,12 +72,17 @@ class Inference:
                 special = layer.inference(shared) if hasattr(layer, "inference") else None
                 made[id(layer)] = special or _plain(layer)
             self.ways.append(made[id(layer)])
+        fuse = self.ways[0].fuse
+        together = fuse is not None and all(way.fuse is fuse and way.part is not None for way in self.ways)
+        self._at_once = fuse([way.part for way in self.ways]) if together and fuse is not None else None
 
     @torch.inference_mode()
     def __call__(self, data: Any) -> Tensor:
         """The estimate."""
         layers: list[Any] = list(self.network.layers)
         layers[0].check(data)
+        if self._at_once is not None and (estimate := self._at_once(data)) is not None:
+            return estimate
         problems: dict[Hashable, Any] = {}
         state, last = None, len(self.ways) - 1
         for number, way in enumerate(self.ways):

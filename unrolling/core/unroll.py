@@ -15,6 +15,8 @@ from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 
 if TYPE_CHECKING:
+    from unrolling.core.adaptive import Adaptive
+    from unrolling.core.captured import Captured
     from unrolling.core.inference import Inference
 
 
@@ -88,6 +90,18 @@ class Unrolled(nn.Module):
         if backend not in made:
             made[backend] = Compiled(self, backend)
         return made[backend]
+
+    def captured(self, most: int = 4) -> Captured:
+        """``inference()`` whose launches on a GPU are recorded once and replayed, for small networks; see ``Captured``."""
+        from unrolling.core.captured import Captured
+
+        return Captured(self, most)
+
+    def adaptive(self, after: float = 60.0) -> Adaptive:
+        """``inference()`` that turns into ``compiled()`` once ``after`` seconds have been spent on one kind of data; see ``Adaptive``."""
+        from unrolling.core.adaptive import Adaptive
+
+        return Adaptive(self, after)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled belongs to this network: neither a copy nor a file takes it along.

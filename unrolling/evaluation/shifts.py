@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.evaluation.measure import Contender
+from unrolling.evaluation.measure import Contender, Interval, interval
 from unrolling.tasks.base import Metric, Samples, Shift, Task, evaluate
 
 
@@ -23,6 +23,7 @@ class ShiftCurve:
     role: str
     quality: list[float]
     area: float  # mean of the metric over the values
+    intervals: list[Interval] = field(default_factory=list)  # of each value, 95 %
 
 
 @dataclass
@@ -51,9 +52,10 @@ def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) 
         samples = [shift.make(value) for value in shift.values]
         curves = []
         for contender in contenders:
-            quality = [task.metric.value(evaluate(contender.run, task, [batch])) for batch in samples]
+            found = [interval(task.metric, evaluate(contender.run, task, [batch])) for batch in samples]
+            quality = [each.mean for each in found]
             finite = [q for q in quality if isfinite(q)]
-            curves.append(ShiftCurve(contender.name, contender.role, quality, sum(finite) / len(finite) if finite else float("nan")))
+            curves.append(ShiftCurve(contender.name, contender.role, quality, sum(finite) / len(finite) if finite else float("nan"), found))
         parent = next((curve for curve in curves if curve.role == "parent"), None)
         crossing = None if parent is None else _crossing(task.metric, shift, curves[0].quality, parent.quality)
         reports.append(ShiftReport(shift.name, shift.words, list(shift.values), shift.trained, curves, crossing, parent.name if parent else None))

@@ -78,7 +78,9 @@ class RadialBasis(nn.Module):
     def __init__(self, weights: Float[Tensor, "channels centres"], first: float = -310.0, last: float = 310.0) -> None:
         super().__init__()
         if weights.ndim != 2 or weights.shape[1] < 2 or not last > first:
-            raise ValueError(f"weights are (channels, centres), 2 centres or more from first to a larger last; got {tuple(weights.shape)} from {first} to {last}")
+            raise ValueError(
+                f"weights are (channels, centres), 2 centres or more from first to a larger last; got {tuple(weights.shape)} from {first} to {last}"
+            )
         self.first, self.last = first, last
         self.weights = nn.Parameter(weights.detach().clone())
         self.register_buffer("basis", _hermite().to(weights.dtype))

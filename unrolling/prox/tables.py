@@ -112,7 +112,9 @@ def _kernels() -> dict[torch.dtype, Callable[..., None]]:
         kernels: dict[torch.dtype, Callable[..., None]] = {torch.float32: library.piecewise_float32, torch.float64: library.piecewise_float64}
     except Exception as error:  # whatever it is, torch operators do the same
         if os.environ.get("UNROLLING_VERBOSE"):
-            warnings.warn(f"piecewise_polynomial runs on torch operators, which take longer, as its kernel could not be built: {error}", RuntimeWarning, stacklevel=3)
+            warnings.warn(
+                f"piecewise_polynomial runs on torch operators, which take longer, as its kernel could not be built: {error}", RuntimeWarning, stacklevel=3
+            )
         return {}
     for kernel in kernels.values():
         kernel.restype = None

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unrolling.evaluation.comparison import Comparison, Picture
+from unrolling.evaluation.shifts import ShiftCurve
 from unrolling.report import images
 from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
 from unrolling.report.figures import SPAN, Figure, Image, drawn, quality_tick, value_text
-from unrolling.report.table import count_text, digits, quality_text
+from unrolling.report.table import count_text, digits, interval_text, quality_text
+from unrolling.tasks.base import Metric
 
 LAYER_BYTES = 600_000  # of the pictures after each layer
 HEADS = {"parent": "Iterative algorithm", "generic": "Generic network", "network": "Unrolled network"}
@@ -90,13 +92,15 @@ def shift_figures(comparison: Comparison) -> list[Figure]:
         for k, curve in enumerate(shift.curves):
             dash, marker = looks.get(curve.name, ("", "circle"))
             role = curve.role if curve.role in ("network", "parent") else "classical"
-            series.append(Series(curve.name, x, drawn(metric, curve.quality), role, dash, marker, every_point=k == 0))
+            edges = [drawn(metric, [getattr(each, end) for each in curve.intervals]) for end in ("low", "high")] if k == 0 and curve.intervals else None
+            band = (edges[0], edges[1]) if edges else None
+            series.append(Series(curve.name, x, drawn(metric, curve.quality), role, dash, marker, every_point=k == 0, band=band))
         values = shift.values
         axes = Axes(
             shift.name, f"{metric.name} in {metric.unit}, {metric.better} is better", lambda i, v=values: _value(v, i), quality_tick(metric), integers=True
         )
         axes.y_span, axes.y_best = SPAN, "low" if metric.better == "lower" else "high"
-        words = shift.words
+        words = shift.words + (" The band is the network's 95 % interval." if shift.curves and shift.curves[0].intervals else "")
         if shift.trained is not None:
             words += f" Trained at {value_text(shift.trained)}."
         if shift.crossing is not None:
@@ -105,10 +109,16 @@ def shift_figures(comparison: Comparison) -> list[Figure]:
             words += f" The network stays ahead of {shift.parent} over all of this range."
         figure = _figure(shift.name[0].upper() + shift.name[1:], words, series, axes)
         figure.header = [shift.name, *(curve.name for curve in shift.curves)]
-        figure.numbers = [[value_text(v), *(quality_text(curve.quality[k], metric) for curve in shift.curves)] for k, v in enumerate(values)]
+        figure.numbers = [[value_text(v), *(_with_interval(curve, k, metric) for curve in shift.curves)] for k, v in enumerate(values)]
         figure.numbers.append(["mean", *(quality_text(curve.area, metric) for curve in shift.curves)])
         figures.append(figure)
     return [figure for figure in figures if any(figure.drawings)]
+
+
+def _with_interval(curve: ShiftCurve, k: int, metric: Metric) -> str:
+    """``3.48e−3 [3.16e−3, 3.85e−3]``."""
+    value = quality_text(curve.quality[k], metric)
+    return f"{value} {interval_text(curve.intervals[k], metric)}".strip() if curve.intervals else value
 
 
 def _value(values: Sequence[float], index: float) -> str:

@@ -99,7 +99,7 @@ class Deblurring(Pictures):
         return linear_motion(length, math.pi * float(torch.rand((), generator=generator)), SIZE)
 
     def spoil(self, clean: Tensor, generator: torch.Generator, length: float | None = None) -> Samples:
-        blurred, kernel, sharp = self._blur(clean, generator, length)
+        blurred, _, sharp = self._blur(clean, generator, length)
         return Samples(blurred, sharp)
 
     def _blur(self, clean: Tensor, generator: torch.Generator, length: float | None = None) -> tuple[Tensor, Tensor, Tensor]:

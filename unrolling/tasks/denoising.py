@@ -29,11 +29,13 @@ class Denoising(Pictures):
 
     name = "denoising"
 
-    def __init__(self, sigma: float = 25.0, seed: int = 0, data: str | Path | None = None, fixed: Mapping[str, Tensor] | None = None, crop: int = 72) -> None:
+    def __init__(self, sigma: float = 25.0, seed: int = 0, data: str | Path | None = None, fixed: Mapping[str, Tensor] | None = None, crop: int = 64) -> None:
         if not 0 < sigma < float("inf"):
             raise ValueError(f"sigma is {sigma}; the noise has a standard deviation above 0, in levels of 8 bits")
         self.sigma = sigma
-        self.summary = f"Photographs with white Gaussian noise of standard deviation {sigma:g} (of 255 grey levels); none of the test photographs was trained on."
+        self.summary = (
+            f"Photographs with white Gaussian noise of standard deviation {sigma:g} (of 255 grey levels); none of the test photographs was trained on."
+        )
         super().__init__(seed, data, crop)
 
     def spoil(self, clean: Tensor, generator: torch.Generator, sigma: float | None = None) -> Samples:

@@ -152,7 +152,7 @@ class Detection(Task):
             return Samples(Received(y, channel, factor * noise), x)
 
         return (
-            Shift("SNR in dB", SWEEP, lambda v: drawn(v, SWEEP.index(v)), self.snr, "Test samples at each SNR; the network was trained on a range of them."),
+            Shift("SNR in dB", SWEEP, lambda v: drawn(v, SWEEP.index(v)), None, f"Test samples at each SNR; training had {self.low:g} to {self.high:g} dB."),
             Shift("error of the known channel, relative", (0.0, 0.05, 0.1, 0.2), misjudged, 0.0, "The receiver knows H + E, and H was the channel."),
             Shift("known over true noise variance", (0.25, 0.5, 1.0, 2.0, 4.0), mistaken, 1.0, "A detector that needs the noise is told a wrong variance."),
         )
@@ -204,9 +204,9 @@ class Detection(Task):
 
     def rows(self, data: Received) -> Tensor:
         """y and H side by side, for methods that know vectors only; y alone where the channel is always the same."""
-        if data.channel.shape[0] == 1:
+        if self.fixed():
             return data.y
-        return torch.cat([data.y, data.channel.flatten(1)], dim=1)
+        return torch.cat([data.y, data.channel.flatten(1).expand(data.y.shape[0], -1)], dim=1)
 
     def fixed(self) -> dict[str, Tensor]:
         return {"channel": self.known["training"]} if self.known is not None and len(self.known["training"]) == 1 else {}

@@ -103,7 +103,9 @@ class MRI(Task):
         self.mask = fixed["mask"] if fixed is not None else self._mask(mask, rate)
         where = "random slices of a head" if data is None else "slices of your own"
         kind = {"radial": "pseudo-radial lines", "cartesian": "columns"}.get(mask, "a mask of your own")
-        self.summary = f"Magnetic resonance images ({where}) from {float(self.mask.mean()):.1%} of their k-space: {kind}, {'real' if real else 'complex'} images."
+        self.summary = (
+            f"Magnetic resonance images ({where}) from {float(self.mask.mean()):.1%} of their k-space: {kind}, {'real' if real else 'complex'} images."
+        )
 
     @cached_property
     def slices(self) -> dict[str, list[Tensor]]:
@@ -205,7 +207,8 @@ class MRI(Task):
         mask = self.mask_name if self.mask_name in MASKS else "file"
         counts = {part: len(held) for part, held in self.slices.items()}
         own = {"mask": mask, "rate": self.sampled, "real": int(self.real), "noise": self.noise, "seed": self.seed, "material": material, "slices": counts}
-        return {"name": self.name, **own, "fingerprint": digest.hexdigest()[:16]}
+        note = images.attribution(self._data)
+        return {"name": self.name, **own, **({"attribution": note} if note else {}), "fingerprint": digest.hexdigest()[:16]}
 
 
 def read_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Tensor:

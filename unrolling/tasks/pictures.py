@@ -28,7 +28,7 @@ class Pictures(Task):
     Args:
         seed: of the noise and of the training crops.
         data: a folder of photographs to test on; or with sub-folders train, validation and test that replace the packages' photographs, and ``extra``, whose
-            photographs, brought down to 800 pixels, are trained on besides.
+            photographs, brought down to 800 pixels, are trained on besides. An ``ATTRIBUTION.txt`` in it goes into the card of weights.
         crop: side of the training crops.
         training: which of the packages' photographs to train on.
 
@@ -67,7 +67,9 @@ class Pictures(Task):
             for name, picture in pictures.items():
                 least = self.crop if part == "train" else self.least
                 if min(picture.shape[-2:]) < least:
-                    raise ValueError(f"{name} has {picture.shape[-2]} x {picture.shape[-1]} pixels, less than {least} x {least}, which the task {self.name} needs")
+                    raise ValueError(
+                        f"{name} has {picture.shape[-2]} x {picture.shape[-1]} pixels, less than {least} x {least}, which the task {self.name} needs"
+                    )
         return found
 
     @property
@@ -125,13 +127,15 @@ class Pictures(Task):
         digest = hashlib.sha256()
         for picture in self.photographs["train"].values():
             digest.update(picture.contiguous().numpy().tobytes())
-        return {
+        found = {
             "name": self.name,
             "crop": self.crop,
             "seed": self.seed,
             "photographs": {part: list(pictures) for part, pictures in self.photographs.items()},
             "fingerprint": digest.hexdigest()[:16],
         }
+        note = images.attribution(self._data)
+        return {**found, "attribution": note} if note else found
 
 
 def tile_pieces(estimate: Tensor, target: Tensor, first_group: int) -> Tensor:

@@ -76,7 +76,7 @@ def read(path: str | Path) -> Picture:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; the input is {READS}")
-    Image = pillow()  # noqa: N806
+    Image = pillow()
     try:
         with Image.open(path) as file:
             return _read(path, file)

@@ -16,9 +16,11 @@ from unrolling.algorithms.projected_gradient import ProjectedGradient
 from unrolling.algorithms.semidefinite import semidefinite_relaxation
 from unrolling.algorithms.sphere import sphere_decode
 from unrolling.systems.base import Classical, Direct, Recipe, Reference
+from unrolling.systems.communications import files
 from unrolling.tasks.detection import Detection
 
 SEARCHABLE = 40  # bits in a vector that a sphere decoder is asked for, in a comparison that should end
+AFFORDABLE = 30  # streams up to which the relaxation is given all samples
 NODES = 200_000  # after which it gives up a vector
 
 OPTIONS: Mapping[str, Any] = {
@@ -63,6 +65,7 @@ def detection_recipe(notes: tuple[str, ...] = (), options: Mapping[str, Any] | N
         notes=(*notes, CONVENTION, MAXIMUM_LIKELIHOOD),
         options={**OPTIONS, **(options or {})},
         tag=detection_tag,
+        apply=files.detection(),
     )
 
 
@@ -84,7 +87,8 @@ def detectors(task: Detection) -> list[Direct]:
         Direct("LMMSE", lambda data: lmmse(data, unbiased=True), "told the noise variance"),
     ]
     if len(task.levels) == 2:
-        found.append(Direct("semidefinite relaxation", relaxed, "interior point to a relative gap of 3e-3; rounded by the dominant eigenvector", 2000))
+        limit = None if task.streams <= AFFORDABLE else 2000
+        found.append(Direct("semidefinite relaxation", relaxed, "interior point to a relative gap of 3e-3; rounded by the dominant eigenvector", limit))
     streams = task.streams * (2 if task.modulation.complex else 1)
     if streams * task.modulation.bits <= SEARCHABLE:
 

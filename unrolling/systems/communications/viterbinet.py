@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.trellis import GaussianLikelihood, Observed
 from unrolling.algorithms.viterbi import BCJR, Viterbi
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
+from unrolling.systems.communications import files
 from unrolling.tasks.sequence import SequenceDetection
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -107,6 +108,7 @@ SYSTEM = System(
             ),
             options={"memory": 4, "decay": 0.5, "order": 2, "snr": 8.0, "csi_error": 0.0, "receiver_error": 0.1, "symbols": 5000},
             tag=tag,
+            apply=files.sequence(),
         )
     },
 )

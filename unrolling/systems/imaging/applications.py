@@ -120,7 +120,7 @@ class Decoded(NamedTuple):
 
 
 def _open_jpeg(source: Path) -> Decoded:
-    Image = pixels.pillow()  # noqa: N806
+    Image = pixels.pillow()
     if not source.is_file():
         raise ValueError(f"{source} does not exist; the input is a JPEG file")
     try:
@@ -239,4 +239,3 @@ def super_resolution() -> Application:
         default_suffix="-enlarged.png",
         check=pixels.check_output,
     )
-

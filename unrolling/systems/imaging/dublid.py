@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def schedule(depth: int) -> Schedule:
     return [Stage(STEPS, rate=1e-3, rates=rates, batch=8, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
-def tag(options: dict[str, Any]) -> str:
+def tag(options: Mapping[str, Any]) -> str:
     """What is unlike the usual."""
     parts = [options["kind"]]
     parts += ["rgb"] if options["colour"] else []
@@ -64,7 +65,9 @@ SYSTEM = System(
             generic_batch=8,
             vectors=False,
             threads=1,
-            notes=("Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",),
+            notes=(
+                "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",
+            ),
             apply=application(),
             options={"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0},
             tag=tag,

@@ -33,7 +33,7 @@ def recipe(size: int, steps: int) -> Recipe:
         parent=lambda task: denoising_parent(task, size),
         depth=5,
         tying=tying,
-        schedule=schedule(steps),
+        schedule=schedule(steps, batch=4),
         classical=denoisers,
         direct=directs,
         rivals=rivals(lambda data: data, steps),
@@ -57,5 +57,5 @@ SYSTEM = System(
     equations=EQUATIONS,
     references=(CHEN, PERONA),
     home=Path(__file__).parent,
-    recipes={"denoising": recipe(5, 20_000)},
+    recipes={"denoising": recipe(5, 4_500)},
 )

@@ -14,7 +14,7 @@ from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
-from unrolling.training.stages import Cosine, Last, Schedule, Stage, Supervision
+from unrolling.training.stages import Cosine, Last, Power, Schedule, Stage, Supervision
 
 CHEN = Reference(
     "Chen, X., Liu, J., Wang, Z. and Yin, W.", "Theoretical linear convergence of unfolded ISTA and its practical weights and thresholds", "NeurIPS", 2018
@@ -45,7 +45,7 @@ def analytic_parent(task: Recovery, *, selective: bool = True) -> CoupledISTA:
     return CoupledISTA(dictionary, weight, encoder=analytic_weights(dictionary), selection=chosen, prox=baselines.penalty(task))
 
 
-def schedule(steps: int, rate: float, rates: dict[str, float], *, batch: int = 128) -> Callable[[int], Schedule]:
+def schedule(steps: int, rate: float, rates: dict[str, float], *, batch: int = 64) -> Callable[[int], Schedule]:
     """Layers added one by one, then refined together, on the logarithm of the relative error; rates are those of a new layer."""
 
     def stages(depth: int) -> Schedule:
@@ -54,7 +54,15 @@ def schedule(steps: int, rate: float, rates: dict[str, float], *, batch: int = 1
     return stages
 
 
-def freed(steps: int, rest: int, rate: float, encoder: float, *, supervision: Supervision = Last()) -> Callable[[int], Schedule]:  # noqa: B008 (frozen)
+def freed(
+    steps: int,
+    rest: int,
+    rate: float,
+    encoder: float,
+    *,
+    supervision: Supervision = Last(),  # noqa: B008 (frozen)
+    joint: Supervision = Power(4.0),  # noqa: B008
+) -> Callable[[int], Schedule]:
     """As ALISTA is trained, W staying at the analytic weights; then W at a low rate, and the rest at a twentieth of its own.
 
     Args:
@@ -62,14 +70,15 @@ def freed(steps: int, rest: int, rate: float, encoder: float, *, supervision: Su
         rest: of the second.
         rate: of the step size and the threshold of a new layer.
         encoder: rate of W.
-        supervision: of both parts but the refinement in the first.
+        supervision: of the first part, while layers are added.
+        joint: supervision of the second part. With the last layer alone, earlier layers get worse for its sake.
     """
 
     def stages(depth: int) -> Schedule:
-        like = Stage(steps, rate=rate, rates={"threshold": rate}, loss=LogNMSE(), supervision=supervision, parameters=("step_size", "threshold"))
+        like = Stage(steps, rate=rate, rates={"threshold": rate}, batch=64, loss=LogNMSE(), supervision=supervision, parameters=("step_size", "threshold"))
         rates = {"threshold": rate / 20, "encoder": encoder}
-        joint = replace(like, steps=rest, rate=rate / 20, rates=rates, parameters=None, annealing=Cosine(0.05, 0.02))
-        return [*SCHEMES["grow_then_refine"].make(depth, like), joint]
+        free = replace(like, steps=rest, batch=128, rate=rate / 20, rates=rates, parameters=None, supervision=joint, annealing=Cosine(0.05, 0.02))
+        return [*SCHEMES["grow_then_refine"].make(depth, like), free]
 
     return stages
 

@@ -23,7 +23,7 @@ SYSTEM = System(
         "recovery": family.recipe(
             partial(family.analytic_parent, selective=False),
             Tying(untied=("encoder", "step_size", "threshold")),
-            family.freed(1200, 800, 2e-2, 4e-4, supervision=Power(2.0)),
+            family.freed(1200, 800, 2e-2, 4e-4, supervision=Power(2.0), joint=Power(2.0)),
         )
     },
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from unrolling.systems.base import System, Tying
 from unrolling.systems.sparse_coding import family
 
-SCHEDULE = family.freed(2000, 400, 2e-2, 3e-4)
+SCHEDULE = family.freed(2000, 300, 2e-2, 1e-4)
 
 SYSTEM = System(
     name="sparse_coding/lista_cpss",

@@ -29,7 +29,7 @@ SYSTEM = System(
         "recovery": family.recipe(
             parent,
             Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
-            family.schedule(2000, 1e-3, {"threshold": 2e-2}),
+            family.schedule(2000, 1e-3, {"threshold": 2e-2}, batch=128),
         )
     },
 )

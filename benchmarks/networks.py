@@ -1,0 +1,36 @@
+"""The networks that are measured: random and small enough in their steps that nothing overflows; what they estimate does not matter here."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unrolling import Unrolled, unroll
+from unrolling.algorithms import CoupledISTA, GramISTA
+from unrolling.tasks.recovery import gaussian_dictionary
+
+M, N, DEPTH = 250, 500, 16
+
+
+def lista_cp(depth: int = DEPTH, m: int = M, n: int = N) -> Unrolled:
+    """A matrix (n, m), a step size and a threshold per layer; every layer's matrix differs, as after training."""
+    net = unroll(CoupledISTA(gaussian_dictionary(m, n, 0), 0.1), depth, untied=("encoder", "step_size", "threshold"))
+    return _moved(net)
+
+
+def lista(depth: int = DEPTH, m: int = M, n: int = N) -> Unrolled:
+    """Tied matrices, thresholds per layer and unit."""
+    return _moved(unroll(GramISTA(gaussian_dictionary(m, n, 0), 0.1), depth, tied=("encoder", "inhibition"), untied="threshold"))
+
+
+@torch.no_grad()
+def _moved(network: Unrolled) -> Unrolled:
+    generator = torch.Generator().manual_seed(0)
+    for _, parameter in network.named_learned():
+        parameter.mul_(1 + 1e-3 * torch.randn(parameter.shape, generator=generator))
+    return network.eval()
+
+
+def measurements(batch: int, m: int = M) -> Tensor:
+    """Data (batch, m)."""
+    return torch.randn(batch, m, generator=torch.Generator().manual_seed(batch))

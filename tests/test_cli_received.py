@@ -1,0 +1,232 @@
+"""``unroll apply`` on what was received: symbols out of ``.npz`` files, and how it refuses."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from iterations import gaussian
+
+from unrolling.algorithms.mimo import Received, complex_symbols, decide, pam, real_form
+from unrolling.algorithms.trellis import Observed
+from unrolling.cli.main import main
+from unrolling.systems.catalogue import find
+from unrolling.systems.communications import files
+from unrolling.tasks.detection import Detection
+from unrolling.tasks.sequence import SequenceDetection
+
+DETNET, OAMP_NET, MMNET, VITERBINET = (f"communications/{name}" for name in ("detnet", "oamp_net", "mmnet", "viterbinet"))
+
+
+@pytest.fixture
+def unroll(monkeypatch, capsys):
+    """Runs the command in this process: arguments -> (exit status, standard output, error output)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["unroll", "apply", *map(str, arguments)])
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def vectors():
+    """Data and symbols, 20 x 30."""
+    return Detection(held_out=10).at(10.0, 50, torch.Generator().manual_seed(1))
+
+
+def saved(path, **arrays):
+    np.savez(path, **{name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in arrays.items()})
+    return path
+
+
+def as_saved(data):
+    return {"y": data.y, "channel": data.channel, "noise_variance": data.noise_variance}
+
+
+@pytest.mark.parametrize("system", ["detnet", "oamp_net", "oamp_net2", "ep_net"])
+def test_symbols_are_the_decisions_of_the_network(unroll, vectors, tmp_path, system):
+    data, x = vectors
+    status, output, errors = unroll(
+        f"communications/{system}", saved(tmp_path / "received.npz", **as_saved(data)), "-o", tmp_path / "symbols.npy", tmp_path / "soft.npy"
+    )
+    assert (status, errors) == (0, "")
+    assert output == f"{tmp_path / 'symbols.npy'}: the symbols\n{tmp_path / 'soft.npy'}: the estimates before the decision\n"
+    with torch.inference_mode():
+        wanted = find(f"communications/{system}").pretrained("detection")(data)
+    symbols, soft = (torch.from_numpy(np.load(tmp_path / f"{name}.npy")) for name in ("symbols", "soft"))
+    torch.testing.assert_close(soft, wanted, rtol=0, atol=1e-5)
+    assert torch.equal(symbols, pam(2).float()[decide(wanted, pam(2).float())])
+    assert (symbols != x).float().mean() < 0.02
+
+
+def test_blocks_precision_and_a_shared_channel_change_nothing(unroll, vectors, tmp_path, monkeypatch):
+    data, _ = vectors
+    shared = Received(data.y, data.channel[:1], data.noise_variance)
+    found = {}
+    for name, arrays in {
+        "single": as_saved(shared),
+        "double": {key: value.double() for key, value in as_saved(shared).items()},
+        "matrix": {**as_saved(shared), "channel": shared.channel[0], "noise_variance": np.float64(0.1)},
+        "each": {**as_saved(shared), "channel": shared.channel.expand(50, -1, -1)},
+    }.items():
+        for block in (50, 7):
+            monkeypatch.setattr(files, "BLOCK", block)
+            assert unroll(DETNET, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy", tmp_path / "b.npy")[0] == 0
+            found[name, block] = np.load(tmp_path / "b.npy")
+    for other in found.values():
+        np.testing.assert_allclose(other, found["single", 50], rtol=0, atol=1e-3)
+
+
+def test_one_vector_alone_gives_one_vector(unroll, vectors, tmp_path):
+    data, _ = vectors
+    path = saved(tmp_path / "a.npz", y=data.y[3], channel=data.channel[3])
+    status, output, _ = unroll(DETNET, path, "-o", tmp_path / "one.npy", "--json")
+    assert status == 0
+    found = json.loads(output)
+    assert (found["vectors"], found["streams"], found["modulation"], found["dependent_channels"]) == (1, 20, "bpsk", 0)
+    assert unroll(DETNET, saved(tmp_path / "all.npz", y=data.y, channel=data.channel), "-o", tmp_path / "all.npy")[0] == 0
+    assert np.array_equal(np.load(tmp_path / "one.npy"), np.load(tmp_path / "all.npy")[3])
+
+
+def test_shared_weights_serve_other_numbers_of_streams_and_antennas(unroll, tmp_path):
+    data, x = Detection(streams=12, antennas=24, held_out=10).at(14.0, 200, torch.Generator().manual_seed(0))
+    assert unroll(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=data.channel), "-o", tmp_path / "a.npy")[0] == 0
+    assert np.mean(np.load(tmp_path / "a.npy") != x.numpy()) < 1e-3
+
+
+def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel(unroll, tmp_path):
+    net = find(MMNET).pretrained()
+    recipe = find(MMNET).recipes["detection"]
+    task = recipe.task(**{**recipe.options, "held_out": 10})
+    channel = files.as_complex(task.fixed()["channel"])
+    data, x = task.at(14.0, 100, torch.Generator().manual_seed(2))
+    first, second = data.y.chunk(2, dim=1)
+    y = torch.complex(first, second)
+    # The noise variance of a complex entry is twice that of each of its parts.
+    torch.testing.assert_close(real_form(y, channel, 2 * data.noise_variance), data)
+    arrays = {"y": y, "noise_variance": 2 * data.noise_variance[:, 0]}
+    found = {}
+    for name, more in {"known": {}, "given": {"channel": channel[0]}}.items():
+        assert unroll(MMNET, saved(tmp_path / "a.npz", **arrays, **more), "-o", tmp_path / f"{name}.npy", tmp_path / f"{name}-soft.npy")[0] == 0
+        found[name] = np.load(tmp_path / f"{name}.npy")
+        with torch.inference_mode():
+            wanted = complex_symbols(net(data)).numpy()
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}-soft.npy"), wanted, rtol=0, atol=1e-4)
+    assert np.array_equal(found["known"], found["given"])
+    np.testing.assert_allclose(np.abs(found["known"]), 1, atol=1e-6)
+    assert np.mean(np.abs(found["known"] - complex_symbols(x).numpy()) > 1e-3) < 0.05
+    other = saved(tmp_path / "b.npz", **arrays, channel=channel[0] + 0.1)
+    status, _, errors = unroll(MMNET, other, "-o", tmp_path / "b.npy")
+    assert status == 2
+    assert "holds another channel than the one that these weights were trained for; train some for it" in errors
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_sequences_come_out_of_viterbinet(unroll, tmp_path, suffix):
+    task = SequenceDetection(held_out=1000)
+    data, states = task.test[0]
+    path = tmp_path / f"a{suffix}"
+    np.savez(path, y=data.y.numpy()) if suffix == ".npz" else np.save(path, data.y.numpy())
+    status, output, errors = unroll(VITERBINET, path, "-o", tmp_path / "symbols.npy")
+    assert (status, errors, output) == (0, "", f"{tmp_path / 'symbols.npy'}: the symbols\n")
+    symbols = np.load(tmp_path / "symbols.npy")
+    with torch.inference_mode():
+        wanted = task.levels[task.trellis.newest(find(VITERBINET).pretrained()(Observed(data.y)).argmax(2))]
+    assert np.array_equal(symbols, wanted.numpy())
+    assert np.mean(symbols != task.levels[task.trellis.newest(states)].numpy()) < 0.02
+    np.save(tmp_path / "one.npy", data.y[1].numpy())
+    assert unroll(VITERBINET, tmp_path / "one.npy", "-o", tmp_path / "one-symbols.npy")[0] == 0
+    assert np.array_equal(np.load(tmp_path / "one-symbols.npy"), symbols[1])
+
+
+def test_columns_that_depend_on_each_other_are_told_of(unroll, vectors, tmp_path):
+    data, _ = vectors
+    channel = data.channel.clone()
+    channel[4, :, 0] = 0.5 * channel[4, :, 1] - channel[4, :, 2]
+    channel[7, :, 3] = 0
+    status, output, _ = unroll(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=channel), "-o", tmp_path / "a.npy", "--json")
+    assert status == 0
+    assert json.loads(output)["dependent_channels"] == 2
+    assert json.loads(output)["warnings"] == [
+        f"{tmp_path / 'a.npz'}: 2 of 50 channels have columns that depend on each other; their symbols cannot be told apart"
+    ]
+    assert set(np.unique(np.load(tmp_path / "a.npy"))) == {-1.0, 1.0}
+    near = data.channel.clone()
+    near[:, :, 0] = near[:, :, 1] + 1e-3 * near[:, :, 0]  # badly conditioned, and still a channel
+    status, output, _ = unroll(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=near), "-o", tmp_path / "a.npy", "--json")
+    assert (status, json.loads(output)["warnings"]) == (0, [])
+
+
+GOOD = {"y": gaussian(4, 6).numpy(), "channel": gaussian(4, 6, 3).numpy(), "noise_variance": np.full(4, 0.1)}
+HOLED = gaussian(4, 6).numpy()
+HOLED[2, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("system", "arrays", "words"),
+    [
+        (DETNET, {"y": GOOD["y"]}, ["holds y; this detector needs y, channel"]),
+        (OAMP_NET, {"y": GOOD["y"], "channel": GOOD["channel"]}, ["holds y, channel; this detector needs y, channel, noise_variance"]),
+        (DETNET, {**GOOD, "y": HOLED}, ["y holds NaN or infinite values, the first at (2, 1)"]),
+        (DETNET, {**GOOD, "channel": np.full((4, 6, 3), np.inf)}, ["channel holds NaN or infinite values"]),
+        (DETNET, {**GOOD, "channel": GOOD["channel"].transpose(0, 2, 1)}, ["antennas by streams", "got (4, 6) and (4, 3, 6)"]),
+        (DETNET, {**GOOD, "y": GOOD["y"][:, :2], "channel": GOOD["channel"][:, :2]}, ["has 3 streams and 2 antennas", "at least as many antennas"]),
+        (DETNET, {**GOOD, "channel": GOOD["channel"][:3]}, ["got (4, 6) and (3, 6, 3)"]),
+        (DETNET, {**GOOD, "y": GOOD["y"][:0], "channel": GOOD["channel"][:0]}, ["got (0, 6) and (0, 6, 3)"]),
+        (DETNET, {**GOOD, "y": GOOD["y"] + 1j}, ["y is complex", "real_form makes real ones"]),
+        (DETNET, {**GOOD, "y": np.array([["a"] * 6] * 4)}, ["y holds <U1, and not numbers"]),
+        (OAMP_NET, {**GOOD, "noise_variance": np.zeros(4)}, ["noise_variance is E |n_i|^2 and positive; the smallest is 0"]),
+        (OAMP_NET, {**GOOD, "noise_variance": np.inf}, ["noise_variance holds NaN or infinite values"]),
+        (OAMP_NET, {**GOOD, "noise_variance": np.ones((4, 6))}, ["one number, or one for each of 4 vectors; got (4, 6)"]),
+        (OAMP_NET, {**GOOD, "noise_variance": 1j}, ["noise_variance is real"]),
+        (MMNET, {"y": gaussian(4, 16).numpy(), "noise_variance": 0.1}, ["y is real", "give y and channel as complex numbers"]),
+        (MMNET, {"y": gaussian(4, 12).numpy() + 1j, "noise_variance": 0.1}, ["got (4, 12) and (1, 16, 8), that of the weights"]),
+        (VITERBINET, {"x": GOOD["y"]}, ["holds x; this detector needs y"]),
+        (VITERBINET, {"y": GOOD["channel"]}, ["y is (batch, T), or (T,) for one sequence; got (4, 6, 3)"]),
+        (VITERBINET, {"y": HOLED}, ["NaN or infinite values, the first at (2, 1)"]),
+    ],
+)
+def test_data_that_are_none_get_one_line_and_write_nothing(unroll, tmp_path, system, arrays, words):
+    status, output, errors = unroll(system, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy")
+    assert (status, output) == (2, "")
+    assert errors.startswith("unroll: ")
+    assert errors.count("\n") == 1
+    for word in words:
+        assert word in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("text.npz", "-o", "a.npy"), ["text.npz is not a .npz file of arrays"]),
+        (("short.npz", "-o", "a.npy"), ["short.npz is not a .npz file of arrays"]),
+        (("pickle.npz", "-o", "a.npy"), ["pickle.npz is not a .npz file of arrays"]),
+        (("none.npz", "-o", "a.npy"), ["none.npz does not exist; the input is a .npz file with y (batch, N)"]),
+        (("good.npz", "-o", "a.csv"), ["symbols are written as .npy"]),
+        (("good.npz", "-o", "none/a.npy"), ["none is not a folder"]),
+        (("good.npz", "-o", "a.npy", "a.npy"), ["a.npy is named twice"]),
+        (("good.npz",), ["writes 1 to 2 files (the symbols, the estimates before the decision), and 0 are named"]),
+    ],
+)
+def test_files_that_are_none_are_refused(unroll, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    saved("good.npz", **GOOD)
+    saved("pickle.npz", y=np.array([None]))
+    (tmp_path / "text.npz").write_text("no arrays")
+    (tmp_path / "short.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:-40])
+    before = sorted(path.name for path in tmp_path.iterdir())
+    status, output, errors = unroll(DETNET, *arguments)
+    assert (status, output) == (2, "")
+    assert errors.count("\n") == 1
+    for word in words:
+        assert word in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

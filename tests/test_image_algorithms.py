@@ -1,0 +1,409 @@
+"""Classical algorithms on images: conformance, hand-written loops, closed forms, other libraries."""
+
+import numpy as np
+import pytest
+import torch
+from iterations import gaussian
+from pictured import scene
+
+from unrolling import solve, unroll
+from unrolling.algorithms.admm import ADMM, Splitting
+from unrolling.algorithms.data_terms import Blurred, KnownBlur, Linear, SampledFourier
+from unrolling.algorithms.diffusion import Diffusion, EdgeStopping, PeronaMalik
+from unrolling.algorithms.fista import FISTA
+from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
+from unrolling.algorithms.primal_dual import ChambollePock
+from unrolling.algorithms.proximal_gradient import ProximalGradient
+from unrolling.operators import CircularConvolution, CircularFilterBank, FilterBank, FiniteDifferences, Identity, KSpace
+from unrolling.operators.filters import BasisFilters, zero_mean_atoms
+from unrolling.operators.fourier import fft, ifft
+from unrolling.operators.patches import BlockSensing
+from unrolling.operators.resize import BicubicReduction
+from unrolling.prox import soft_threshold
+from unrolling.prox.analysis import AnalysisProx
+from unrolling.prox.influence import PiecewiseLinear, RadialBasis
+from unrolling.prox.isotropic import IsotropicShrink, Ridge
+from unrolling.testing import check_compile, check_iteration, check_minimiser, check_prox
+
+HEIGHT, WIDTH, WEIGHT = 9, 8, 0.1
+COMPLEX = torch.complex128
+
+
+def images(count=3, seed=0, shape=(HEIGHT, WIDTH)):
+    return 0.5 + 0.2 * gaussian(count, *shape, seed=seed)
+
+
+def complex_images(count=3, seed=0, shape=(HEIGHT, WIDTH)):
+    return torch.complex(images(count, seed, shape), images(count, seed + 50, shape))
+
+
+def mask(height=HEIGHT, width=WIDTH, rate=0.6):
+    drawn = (torch.rand(1, height, width, generator=torch.Generator().manual_seed(0)) < rate).double()
+    drawn[:, 0, 0] = 1
+    return drawn
+
+
+def kspace(x):
+    m = mask(*x.shape[-2:])
+    return KSpace(m * fft(x), m)
+
+
+def blurred(x):
+    kernel = gaussian(x.shape[0], 3, 3, seed=4).abs()
+    kernel = kernel / kernel.sum((-2, -1), keepdim=True)
+    return Blurred(KnownBlur().image(x, Blurred(x, kernel)), kernel)
+
+
+def variation_splitting(weight=WEIGHT, penalty=1.0, **changes):
+    return Splitting(FiniteDifferences("circular"), IsotropicShrink(), weight, penalty=penalty, **changes).double()
+
+
+def learned_admm(real=True, size=3, knots=101, **changes):
+    count = size**2 - 1
+    filters = CircularFilterBank(BasisFilters(zero_mean_atoms(size, torch.float64), unit_norm=False))
+    shrinkage = PiecewiseLinear(count, knots, values=soft_threshold(torch.linspace(-1, 1, knots, dtype=torch.float64), 0.04))
+    splitting = Splitting(filters, shrinkage, penalty=0.2 * torch.ones(count, 1, 1), rate=1.6 * torch.ones(count, 1, 1))
+    return ADMM(SampledFourier(real=real), [splitting], **changes).double()
+
+
+def diffusion(size=3, centres=15, **changes):
+    filters = FilterBank(BasisFilters(zero_mean_atoms(size, torch.float64)), "symmetric")
+    influence = RadialBasis(gaussian(size**2 - 1, centres, seed=3) * 0.01, -2, 2)
+    return Diffusion(Linear(Identity()), filters, influence, 0.1, **changes).double()
+
+
+def few(seed=0):
+    return images(2, seed, (5, 4))
+
+
+def few_complex():
+    return complex_images(2, 0, (5, 4))
+
+
+TINY = {"size": 2, "knots": 7}  # a finite difference for each parameter takes its time
+CASES = {
+    "ADMM, masked Fourier, total variation": lambda: (ADMM(SampledFourier(real=True), [variation_splitting()]).double(), kspace(few())),
+    "ADMM, complex": lambda: (learned_admm(real=False, **TINY), kspace(few_complex())),
+    "ADMM, separate start": lambda: (learned_admm(separate_start=True, **TINY), kspace(few())),
+    "ADMM, measured values put back": lambda: (learned_admm(hard_consistency=True, **TINY), kspace(few())),
+    "ADMM, damped": lambda: (learned_admm(dual_update="damped", **TINY), kspace(few())),
+    "ADMM, two splittings": lambda: (
+        ADMM(KnownBlur(), [variation_splitting(), Splitting(Identity(), soft_threshold, 0.05).double()]).double(),
+        blurred(few()),
+    ),
+    "half-quadratic splitting": lambda: (
+        HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), IsotropicShrink(), WEIGHT).double(),
+        blurred(few()),
+    ),
+    "proximal gradient": lambda: (ProximalGradient(KnownBlur(), AnalysisProx(FiniteDifferences(), 8.0, iterations=5), WEIGHT).double(), blurred(few())),
+    "FISTA on images": lambda: (FISTA(ProximalGradient(SampledFourier(), soft_threshold, 0.05)).double(), kspace(few_complex())),
+    "Chambolle-Pock": lambda: (ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(), few()),
+    "Perona-Malik": lambda: (PeronaMalik(Linear(Identity()), 0.1, weight=0.1).double(), few()),
+    "reaction diffusion": lambda: (diffusion(size=2, centres=7), few()),
+    "variational network": lambda: (diffusion(size=2, centres=7, normalised=True), few()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_passes_every_check_of_an_iteration(name):
+    iteration, data = CASES[name]()
+    check_iteration(iteration, data, skip="compile")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_each_compiles_into_one_graph(name):
+    check_compile(*CASES[name]())
+
+
+# Against loops written by hand
+
+
+def test_admm_with_filters_is_the_loop_written_by_hand():
+    """ADMM-CSNet before training: D the cosine patterns, a piecewise linear function that is the soft threshold on its knots."""
+    iteration, data = learned_admm(), kspace(images())
+    atoms = zero_mean_atoms(3, torch.float64)
+    spectra = torch.stack([torch.fft.fft2(torch.nn.functional.pad(a.flip((-2, -1)), (0, WIDTH - 3, 0, HEIGHT - 3)).roll((-1, -1), (-2, -1))) for a in atoms])
+    m, y, rho, eta = data.mask, data.samples, 0.2, 1.6
+    symmetric = 0.5 * (m + m.flip((-2, -1)).roll((1, 1), (-2, -1)))  # of real images: the mask's even part
+    denominator = symmetric + rho * spectra.abs().square().sum(0)
+
+    def apply(x):
+        return torch.fft.ifft2(torch.fft.fft2(x).unsqueeze(1) * spectra).real
+
+    def solved(z_minus_dual):
+        back = ifft(m * y).real + rho * torch.fft.ifft2((torch.fft.fft2(z_minus_dual) * spectra.conj()).sum(1)).real
+        return torch.fft.ifft2(torch.fft.fft2(back) / denominator).real
+
+    dual = torch.zeros(3, 8, HEIGHT, WIDTH, dtype=torch.float64)
+    x = solved(dual)
+    net = unroll(iteration, 5, untied=("splittings",))
+    for state in net.trajectory(data):
+        u = apply(x) + dual
+        assert float(u.detach().abs().max()) < 1
+        knots = torch.linspace(-1, 1, 101, dtype=torch.float64)
+        z = torch.from_numpy(np.interp(u.numpy(), knots.numpy(), np.sign(knots) * np.maximum(np.abs(knots) - 0.04, 0)))
+        dual = dual + eta * (apply(x) - z)
+        x = solved(z - dual)
+        torch.testing.assert_close(state.x.detach(), x, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_each_x_of_admm_solves_its_normal_equations(real):
+    """Over real images the solution is exact for masks without symmetry too, where the real part of the complex one is not."""
+    iteration = learned_admm(real)
+    data = kspace(images() if real else complex_images())
+    problem = iteration.prepare(data)
+    state = iteration.start(problem)
+    (part,) = iteration.splittings
+    for _ in range(3):
+        state = iteration(state, problem)
+        right = problem.back + part.back.adjoint(part.penalty * (state.z[0] - state.dual[0]))
+        normal = ifft(data.mask.square() * fft(state.x))
+        left = (normal.real if real else normal) + part.back.adjoint(part.penalty * part.back(state.x))
+        torch.testing.assert_close(left, right, atol=1e-10, rtol=0)
+
+
+def test_without_a_denoiser_the_measured_frequencies_of_admm_grow_geometrically():
+    """(b) of the specification: z = u, eta = 1, so that alpha stays 0 and F x_n = m y (1 - (rho / (1 + rho))^n)."""
+    rho = 0.3
+    splitting = Splitting(Identity(), torch.nn.Identity(), penalty=rho)
+    iteration, data = ADMM(SampledFourier(), [splitting]).double(), kspace(complex_images())
+    for n, state in enumerate(unroll(iteration, 6).trajectory(data), start=2):  # the start is the first x
+        share = 1 - (rho / (1 + rho)) ** n
+        torch.testing.assert_close(fft(state.x.detach()), (data.mask * data.samples * share), atol=1e-9, rtol=1e-6)
+
+
+def test_measured_frequencies_are_put_back():
+    data = kspace(images())
+    for state in unroll(learned_admm(real=False, hard_consistency=True), 3).trajectory(data):
+        found = data.mask * fft(state.output)
+        torch.testing.assert_close(found.detach(), data.samples, atol=1e-12, rtol=0)
+
+
+def test_half_quadratic_splitting_is_the_loop_written_by_hand():
+    iteration = HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), IsotropicShrink(), WEIGHT, penalty=2.0, growth=1.5, largest=4.0).double()
+    data = blurred(images(1))
+    pad = torch.nn.functional.pad(data.kernel[0].double(), (0, WIDTH - 3, 0, HEIGHT - 3)).roll((-1, -1), (0, 1))
+    k = torch.fft.fft2(pad)
+    x = data.image[0]
+    down = torch.exp(2j * torch.pi * torch.fft.fftfreq(HEIGHT, dtype=torch.float64)).reshape(-1, 1) - 1
+    right = torch.exp(2j * torch.pi * torch.fft.fftfreq(WIDTH, dtype=torch.float64)).reshape(1, -1) - 1
+    for n, state in enumerate(unroll(iteration, 6).trajectory(data)):
+        beta = 2.0 * min(1.5**n, 4.0)
+        gradient = torch.stack([x.roll(-1, 0) - x, x.roll(-1, 1) - x])
+        length = gradient.square().sum(0).sqrt()
+        z = gradient * (1 - (WEIGHT / beta) / length.clamp_min(1e-300)).clamp_min(0)
+        top = k.conj() * torch.fft.fft2(data.image[0]) + beta * (down.conj() * torch.fft.fft2(z[0]) + right.conj() * torch.fft.fft2(z[1]))
+        x = torch.fft.ifft2(top / (k.abs().square() + beta * (down.abs().square() + right.abs().square()))).real
+        torch.testing.assert_close(state.x.detach()[0], x, atol=1e-10, rtol=0)
+
+
+def test_perona_malik_is_the_four_neighbour_scheme_of_its_paper():
+    """I + 0.2 sum over the four neighbours of g(d) d, g(d) = 1 / (1 + (d / kappa)^2); no flow through the border."""
+    kappa, x = 0.1, images(1)[0].numpy()
+    iteration = PeronaMalik(Linear(Identity()), kappa, step_size=0.2).double()
+    for state in unroll(iteration, 10).trajectory(images(1)):
+        total = np.zeros_like(x)
+        for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            neighbour = np.pad(x, 1, mode="edge")
+            neighbour = np.roll(neighbour, -step, axis)[1:-1, 1:-1]
+            difference = neighbour - x
+            total += difference / (1 + (difference / kappa) ** 2)
+        x = x + 0.2 * total
+        np.testing.assert_allclose(state[0], x, atol=1e-12)
+
+
+def test_diffusion_without_reaction_keeps_the_mean_and_the_extremes_bound_it():
+    y = images(2)
+    x = unroll(PeronaMalik(Linear(Identity()), 0.1).double(), 40)(y)
+    torch.testing.assert_close(x.mean((1, 2)), y.mean((1, 2)))
+    assert bool((x.amax((1, 2)) <= y.amax((1, 2))).all())
+    assert bool((x.amin((1, 2)) >= y.amin((1, 2))).all())
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 3.0])
+def test_diffusion_with_no_influence_stays_at_the_data(weight):
+    filters = FilterBank(BasisFilters(zero_mean_atoms(5, torch.float64)))
+    iteration = Diffusion(Linear(Identity()), filters, RadialBasis(torch.zeros(24, 63, dtype=torch.float64)), weight, scale=255.0).double()
+    torch.testing.assert_close(unroll(iteration, 5)(images()), images(), atol=1e-12, rtol=0)
+
+
+def test_the_variational_network_is_its_formula():
+    """u - (sum_i K_i^T phi_i(K_i u) / N + lambda (u - f)) / (1 + lambda), with dense matrices."""
+    iteration, y = diffusion(normalised=True), images(1)
+    phi, matrix = iteration.influence, torch.stack([iteration.filters(e.reshape(1, HEIGHT, WIDTH))[0] for e in torch.eye(HEIGHT * WIDTH).double()], -1)
+    u = y[0] + 0.05 * images(1, seed=9)[0]
+    found = iteration(u.unsqueeze(0), iteration.prepare(y))[0]
+    rows = matrix.flatten(1, 2)
+    responses = (rows @ u.flatten()).reshape(1, 8, HEIGHT, WIDTH)
+    force = torch.einsum("cpi,cp->i", rows, phi(responses)[0].flatten(1)).reshape(HEIGHT, WIDTH)
+    torch.testing.assert_close(found.detach(), (u - (force / 8 + 0.1 * (u - y[0])) / 1.1).detach(), atol=1e-10, rtol=0)
+
+
+def test_the_interior_of_a_diffusion_does_not_see_beyond_its_reach():
+    """Five steps of 5 x 5 filters: 20 pixels."""
+    filters = FilterBank(BasisFilters(zero_mean_atoms(5, torch.float64)))
+    weights = gaussian(24, 63, seed=3) * 0.01
+    iteration = Diffusion(Linear(Identity()), filters, RadialBasis(weights), 0.1, scale=255.0).double()
+    y = scene(60, 70)[0:1].double()
+    other = y.clone()
+    other[:, :, 45:] = 0.3
+    first, second = (unroll(iteration, 5)(data) for data in (y, other))
+    torch.testing.assert_close(first[..., :25], second[..., :25], atol=1e-12, rtol=0)
+    assert float((first[..., 25:45] - second[..., 25:45]).abs().max()) > 1e-6
+
+
+# Limits
+
+
+def test_total_variation_by_three_algorithms_is_one_image_and_that_of_scikit_image():
+    from skimage.restoration import denoise_tv_chambolle
+
+    y = scene(24, 20).double() + 0.05 * gaussian(1, 24, 20)
+    methods = [
+        ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(),
+        ProximalGradient(Linear(Identity()), AnalysisProx(FiniteDifferences(), 8.0, iterations=2000), WEIGHT).double(),
+        ADMM(Linear(Identity()), [Splitting(FiniteDifferences(), IsotropicShrink(), WEIGHT).double()], inner=(1e-9, 100)).double(),
+    ]
+    steps = [4000, 1, 400]
+    found = [solve(method, y, tolerance=0.0, max_iterations=count).estimate for method, count in zip(methods, steps, strict=True)]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], atol=2e-4, rtol=0)
+    reference = denoise_tv_chambolle(y[0].numpy(), weight=WEIGHT, eps=1e-9, max_num_iter=20000)
+    np.testing.assert_allclose(found[0][0].numpy(), reference, atol=2e-3)
+
+
+def test_total_variation_of_masked_fourier_samples_by_admm_and_fista_has_the_same_objective():
+    x = scene(24, 20).double()
+    m = (torch.rand(1, 24, 20, generator=torch.Generator().manual_seed(1)) < 0.6).double()
+    data = KSpace(m * fft(x), m)
+    admm = ADMM(SampledFourier(real=True), [Splitting(FiniteDifferences("circular"), IsotropicShrink(), 0.01, penalty=0.1).double()]).double()
+    fista = FISTA(ProximalGradient(SampledFourier(real=True), AnalysisProx(FiniteDifferences("circular"), 8.0, iterations=60), 0.01)).double()
+    one = solve(admm, data, tolerance=0.0, max_iterations=600)
+    two = solve(fista, data, tolerance=0.0, max_iterations=300)
+    torch.testing.assert_close(one.estimate, two.estimate, atol=2e-3, rtol=0)
+    problem = admm.prepare(data)
+    assert float(admm.objective(one.state, problem)) == pytest.approx(float(fista.objective(two.state, problem)), rel=1e-3)
+
+
+def test_a_ridge_comes_to_its_closed_form_by_every_algorithm():
+    """min 0.5 |k * x - y|^2 + (lambda / 2) |D x|^2, diagonal in the Fourier basis."""
+    data = blurred(images())
+    transform, term = FiniteDifferences("circular"), KnownBlur()
+    problem = term(data)
+    closed = term.solve(problem.back, WEIGHT * transform.gram_spectrum(HEIGHT, WIDTH).double(), problem)
+    admm = ADMM(KnownBlur(), [Splitting(FiniteDifferences("circular"), Ridge(), WEIGHT, penalty=0.1).double()]).double()
+    primal = ChambollePock(KnownBlur(), FiniteDifferences("circular"), Ridge(), WEIGHT).double()
+    half = HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), Ridge(), WEIGHT, penalty=1e4, growth=1.0).double()
+    torch.testing.assert_close(solve(admm, data, tolerance=1e-12, max_iterations=2000).estimate, closed, atol=1e-8, rtol=0)
+    torch.testing.assert_close(solve(primal, data, tolerance=1e-12, max_iterations=20000).estimate, closed, atol=1e-7, rtol=0)
+    assert float((solve(half, data, tolerance=0.0, max_iterations=3000).estimate - closed).abs().max()) < float((data.image - closed).abs().max())
+
+
+def test_without_a_penalty_an_invertible_blur_is_undone():
+    kernel = torch.zeros(1, 3, 3, dtype=torch.float64)
+    kernel[0, 1, 1], kernel[0, 0, 1] = 0.8, 0.2
+    x = images()
+    data = Blurred(KnownBlur().image(x, Blurred(x, kernel)), kernel)
+    gradient = ProximalGradient(KnownBlur(), soft_threshold, 0.0).double()
+    torch.testing.assert_close(solve(gradient, data, tolerance=1e-14, max_iterations=500).estimate, x, atol=1e-10, rtol=0)
+
+
+def test_the_data_term_of_super_resolution_starts_at_the_enlarged_image():
+    operator = BicubicReduction(2)
+    y = scene(12, 10).double()
+    problem = Linear(operator.double())(y)
+    torch.testing.assert_close(Linear(operator).start(problem), operator.enlarge(y))
+
+
+@pytest.mark.parametrize("solved", ["orthonormal rows", "filters among zeros"])
+def test_equations_without_a_fourier_basis_are_solved_all_the_same(solved):
+    x = images(2)[:, :8, :8].contiguous()
+    sensing = BlockSensing(torch.linalg.qr(gaussian(16, 6))[0].T.contiguous())
+    operator = sensing if solved == "orthonormal rows" else FilterBank(gaussian(2, 3, 3), "zero")
+    y = operator(x)
+    splitting = Splitting(FiniteDifferences(), Ridge(), WEIGHT, penalty=0.5).double()
+    found = solve(ADMM(Linear(operator), [splitting], inner=(1e-12, 200)).double(), y, tolerance=1e-11, max_iterations=2000).estimate
+    residual = operator.adjoint(operator(found) - y) + WEIGHT * FiniteDifferences().adjoint(FiniteDifferences()(found))
+    assert float(residual.abs().max()) < 1e-6
+
+
+# Proxes
+
+
+def test_shrinkage_by_length_is_a_prox_and_of_one_entry_the_soft_threshold():
+    check_prox(IsotropicShrink(), IsotropicShrink().penalty, shape=(3, 2, 4, 5))
+    z = gaussian(3, 1, 4, 5)
+    torch.testing.assert_close(IsotropicShrink()(z, 0.4), soft_threshold(z, 0.4))
+    gradient = torch.autograd.grad(IsotropicShrink()(torch.zeros(1, 2, 1, 1, requires_grad=True), 0.1).sum(), [], allow_unused=True)
+    assert gradient == ()
+
+
+def test_the_prox_of_total_variation_minimises_it():
+    prox = AnalysisProx(FiniteDifferences(), 8.0, iterations=3000)
+    check_minimiser(prox, prox.penalty, shape=(2, 5, 4), tolerance=1e-4)
+
+
+def test_the_piecewise_linear_function_is_that_of_numpy_and_goes_on_in_a_straight_line():
+    values = gaussian(4, 21, seed=2)
+    function = PiecewiseLinear(4, 21, values=values).double()
+    z = 1.5 * gaussian(2, 4, 30)
+    found = function(z).detach()
+    knots = np.linspace(-1, 1, 21)
+    for c in range(4):
+        wanted = np.interp(z[:, c], knots, values[c])
+        slopes = [(values[c, 1] - values[c, 0]) / 0.1, (values[c, -1] - values[c, -2]) / 0.1]
+        low, high = z[:, c].numpy() < -1, z[:, c].numpy() > 1
+        wanted[low] = float(values[c, 0]) + float(slopes[0]) * (z[:, c].numpy()[low] + 1)
+        wanted[high] = float(values[c, -1]) + float(slopes[1]) * (z[:, c].numpy()[high] - 1)
+        np.testing.assert_allclose(found[:, c], wanted, atol=1e-10)
+
+
+def test_radial_basis_functions_are_sums_of_gaussians():
+    """Within 1e-4 of the sum, and its gradients those of finite differences."""
+    weights = gaussian(3, 63, seed=5)
+    function = RadialBasis(weights).double()
+    z = 200 * gaussian(2, 3, 400)
+    centres = torch.linspace(-310, 310, 63, dtype=torch.float64)
+    dense = (weights[:, None, :] * torch.exp(-0.5 * ((z.unsqueeze(-1) - centres) / 10).square())).sum(-1)
+    torch.testing.assert_close(function(z).detach(), dense, atol=1e-4, rtol=0)
+    probe = (50 * gaussian(1, 3, 6, seed=8)).requires_grad_()
+    slope = torch.autograd.grad(function(probe).sum(), probe)[0]
+    x = probe.detach()
+    exact = (weights[:, None, :] * torch.exp(-0.5 * ((x.unsqueeze(-1) - centres) / 10).square()) * (-(x.unsqueeze(-1) - centres) / 100)).sum(-1)
+    torch.testing.assert_close(slope, exact, atol=1e-3, rtol=1e-2)
+    assert torch.autograd.gradcheck(lambda w: torch.func.functional_call(function, {"weights": w}, (x,)), (weights.clone().requires_grad_(),))
+    assert float(function(torch.full((1, 3, 1), 1e4, dtype=torch.float64)).detach().abs().max()) == 0  # it ends at zero
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ADMM(SampledFourier(), []), "at least one penalty"),
+        (lambda: ADMM(SampledFourier(), [variation_splitting()], dual_update="other"), "'survey' or 'damped'"),
+        (lambda: ADMM(SampledFourier(), [variation_splitting()], start="data", separate_start=True), "separate start"),
+        (lambda: Splitting(Identity(), soft_threshold, 0.1, penalty=0.0), "penalty must be positive"),
+        (lambda: Splitting(Identity(), soft_threshold, 0.1, synthesis=FiniteDifferences()), "must agree"),
+        (lambda: HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), IsotropicShrink(), 0.1, growth=0.5), "growth"),
+        (lambda: ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), 0.1, primal_step=0.0), "must be positive"),
+        (lambda: ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), 0.1, extrapolation=2.0), "extrapolation"),
+        (lambda: ProximalGradient(KnownBlur(), soft_threshold, 0.1, step_size=-1.0), "step_size"),
+        (lambda: EdgeStopping(0.0, 0.1), "positive"),
+        (lambda: Diffusion(Linear(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), -1.0), "weight must be at least 0"),
+        (lambda: Diffusion(Linear(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), 0.1, scale=0.0), "scale must be positive"),
+        (lambda: AnalysisProx(FiniteDifferences(), 8.0, iterations=0), "at least one"),
+        (lambda: RadialBasis(torch.zeros(3, 1)), "2 centres or more"),
+        (lambda: SampledFourier().check(KSpace(images(), mask())), "complex"),
+        (lambda: SampledFourier().check(KSpace(fft(images()), mask()[:, :4])), "of one size"),
+        (lambda: SampledFourier().check(images()), "KSpace"),
+        (lambda: KnownBlur().check(Blurred(images(), torch.ones(1, 20, 20))), "no larger"),
+        (lambda: CircularConvolution(torch.ones(3, 3))(torch.ones(1, 2, 2)), "larger than"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
