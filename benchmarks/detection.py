@@ -43,7 +43,6 @@ from unrolling.training.fit import fit
 PARTS = ("iid", "toeplitz", "large", "correlated", "speed", "sphere", "viterbi")
 SNRS = (8.0, 9.0, 10.0, 11.0, 12.0, 13.0)
 CHUNK = 1000  # vectors at a time
-NODES = 10**6  # after which the exact search gives up a vector
 Detector = Callable[[Received], Tensor]
 
 
@@ -113,37 +112,37 @@ def table(rows: Sequence[dict[str, Any]], against: Sequence[str]) -> None:
     print("bits per point: " + ", ".join(f"{name} {at[name, snrs[0]]['bits']:,}" for name in names))
 
 
-def square(channel: str, networks: dict[str, Detector], bits: float, slow_bits: float, snrs: Sequence[float], size: tuple[int, int] = (20, 30)) -> list[Any]:
+def square(channel: str, networks: dict[str, Detector], options: argparse.Namespace, size: tuple[int, int] = (20, 30)) -> list[Any]:
     """BPSK with everything that can be afforded."""
     task = Detection(streams=size[0], antennas=size[1], channel=channel, held_out=CHUNK)
-    levels = task.levels
+    levels, nodes = task.levels, options.nodes
     detectors = {**classical(levels), "SDR": relaxation, **networks}
-    detectors["ML"] = lambda data: sphere_decode(data, levels, max_nodes=NODES).x
+    detectors["ML"] = lambda data: sphere_decode(data, levels, max_nodes=nodes).x
     slow = ("SDR",) if size[0] <= 20 else ("SDR", "ML")
-    amount = {name: slow_bits if name in slow else bits for name in detectors}
-    return error_rates(task, detectors, amount, snrs)
+    amount = {name: options.slow_bits if name in slow else options.bits for name in detectors}
+    return error_rates(task, detectors, amount, options.snr)
 
 
 def iid(options: argparse.Namespace) -> list[Any]:
     networks = {"DetNet": network("detnet"), "OAMP-Net": network("oamp_net"), "OAMP-Net2": network("oamp_net2"), "EPNet": network("ep_net")}
-    return square("iid", networks, options.bits, options.slow_bits, options.snr)
+    return square("iid", networks, options)
 
 
 def toeplitz(options: argparse.Namespace) -> list[Any]:
     networks = {"DetNet": network("detnet", channel="toeplitz"), "DetNet, iid": network("detnet"), "EPNet": network("ep_net")}
-    return square("toeplitz", networks, options.bits, options.slow_bits, options.snr)
+    return square("toeplitz", networks, options)
 
 
 def large(options: argparse.Namespace) -> list[Any]:
     networks = {"DetNet": network("detnet"), "OAMP-Net": network("oamp_net"), "OAMP-Net2": network("oamp_net2"), "EPNet": network("ep_net")}
-    return square("iid", networks, options.bits, options.slow_bits, options.snr, (60, 90))
+    return square("iid", networks, options, (60, 90))
 
 
 def correlated(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Fixed Kronecker channels; MMNet and OAMP-Net are trained here for each, and the SNR gain over LMMSE read off where its error rate is 1e-2."""
     rows = []
     mmnet, oamp_net = find("communications/mmnet"), find("communications/oamp_net")
-    for seed in range(options.channels):
+    for seed in options.channels:
         recipe = mmnet.recipes["detection"]
         task: Any = recipe.task(seed=seed, **{**recipe.options, "held_out": CHUNK})
         trained = {}
@@ -208,7 +207,7 @@ def sphere(options: argparse.Namespace) -> list[dict[str, Any]]:
             levels = pam(find_modulation(modulation).order)
             sphere_decode(data, levels, max_nodes=200)
             begin = time.perf_counter()
-            found = sphere_decode(data, levels, max_nodes=NODES)
+            found = sphere_decode(data, levels, max_nodes=options.nodes)
             us = (time.perf_counter() - begin) / options.vectors * 1e6
             nodes = found.nodes.double()
             row = {"modulation": modulation, "streams": streams, "antennas": task.antennas, "snr": snr, "nodes": float(nodes.mean())}
@@ -224,7 +223,7 @@ def viterbi(options: argparse.Namespace) -> list[dict[str, Any]]:
     recipe = system.recipes["sequence"]
     rows = []
     for decay in options.decay:
-        for snr in (0.0, 2.0, 4.0, 6.0, 8.0, 10.0):
+        for snr in options.sequence_snr:
             rates: dict[str, Any] = {"decay": decay, "snr": snr}
             for name, csi_error in (("ViterbiNet", 0.0), ("csi", 0.1)):
                 task: Any = recipe.task(**{**recipe.options, "decay": decay, "snr": snr, "csi_error": csi_error, "held_out": 500})
@@ -282,11 +281,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--bits", type=float, default=2e6, help="per point")
-    parser.add_argument("--slow-bits", type=float, default=2e5, help="per point, of the relaxation")
+    parser.add_argument("--slow-bits", type=float, default=2e5, help="per point, of the relaxation, and of maximum likelihood at 60 x 90")
+    parser.add_argument("--nodes", type=int, default=10**6, help="after which the exact search gives up a vector")
     parser.add_argument("--snr", type=float, nargs="*", default=list(SNRS))
-    parser.add_argument("--channels", type=int, default=3, help="of the part `correlated`")
+    parser.add_argument("--channels", type=int, nargs="*", default=[0, 1, 2], help="seeds of those of the part `correlated`")
     parser.add_argument("--vectors", type=int, default=200, help="of the part `sphere`")
     parser.add_argument("--decay", type=float, nargs="*", default=[0.1, 0.5, 1.0], help="of the taps, part `viterbi`")
+    parser.add_argument("--sequence-snr", type=float, nargs="*", default=[0.0, 2.0, 4.0, 6.0, 8.0, 10.0], help="of the part `viterbi`")
     parser.add_argument("--symbols", type=float, default=2e5, help="per point of the part `viterbi`")
     parser.add_argument("--rounds", type=int, default=15, help="of the part `speed`")
     parser.add_argument("--threads", type=int, default=1)

@@ -1,7 +1,7 @@
 """Memory, time and error of the gradient rules over 100 layers of ISTA (m = 50, n = 100, batch 64, float64).
 
-Bars: Checkpointed equals Backprop exactly; Implicit agrees with the closed form of the lasso gradient to 1e-8; Implicit and OneStep keep under 3 % of
-Backprop's memory.
+Bars: Checkpointed equals Backprop exactly, in at most 15 % of its memory and at most 1.4 times its time; Implicit agrees with the closed form of the lasso
+gradient to 1e-8; Implicit and OneStep keep under 3 % of Backprop's memory.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import time
 import torch
 from torch import Tensor, nn
 
-from unrolling import Backprop, Checkpointed, Equilibrium, Implicit, OneStep, Truncated, solve, unroll
+from benchmarks.networks import lista_cp
+from benchmarks.timing import alternate, compared
+from unrolling import Backprop, Checkpointed, Equilibrium, Implicit, OneStep, Truncated, Unrolled, solve, unroll
 from unrolling.algorithms import ISTA
+from unrolling.core import GradientRule
 from unrolling.evaluation.gradient_modes import saved_bytes
 from unrolling.operators import Matrix
 from unrolling.tasks.recovery import gaussian_dictionary
@@ -44,6 +47,33 @@ def closed_form(ista: ISTA, y: Tensor, weights: Tensor) -> Tensor:
     return by_dictionary
 
 
+def checkpointing(seconds: float = 10.0) -> list[dict[str, object]]:
+    """Memory and time of a training step with Checkpointed over Backprop: the network above, and LISTA-CP of m = 250, n = 500 at batch 100 in float32."""
+    dictionary = gaussian_dictionary(50, 100, 0).double()
+    small = unroll(ISTA(Matrix(nn.Parameter(dictionary)), 0.2), DEPTH, tied=("dictionary", "threshold"))
+    generator = torch.Generator().manual_seed(1)
+    given = {"ISTA, m = 50, n = 100, batch 64": (small, torch.randn(64, 50, generator=generator, dtype=torch.float64))}
+    given["LISTA-CP, m = 250, n = 500, batch 100"] = (lista_cp(DEPTH), torch.randn(100, 250, generator=generator))
+    rows: list[dict[str, object]] = []
+    for name, (network, y) in given.items():
+        rules = {"Backprop": Backprop(), "Checkpointed": Checkpointed()}
+        memory: dict[str, int] = {}
+
+        def step(rule: GradientRule, network: Unrolled = network, y: Tensor = y) -> None:
+            network.gradient = rule
+            network.zero_grad()
+            network(y).square().sum().backward()
+
+        for key, rule in rules.items():
+            network.gradient = rule
+            memory[key] = saved_bytes(network, y)
+        times = alternate({key: lambda r=rule, s=step: s(r) for key, rule in rules.items()}, seconds=seconds, least=5)
+        kept = memory["Checkpointed"] / memory["Backprop"]
+        rows.append({"rule": f"Checkpointed, memory of Backprop's: {name}", "value": kept, "bar": 0.15, "better": "low"})
+        rows.append({"rule": f"Checkpointed, time of Backprop's: {name}", **compared(times, "Checkpointed", "Backprop"), "bar": 1.4, "better": "low"})
+    return rows
+
+
 def measure() -> list[dict[str, object]]:
     dictionary = gaussian_dictionary(50, 100, 0).double()
     generator = torch.Generator().manual_seed(1)
@@ -70,6 +100,7 @@ def measure() -> list[dict[str, object]]:
                 "cosine_to_backprop": float(torch.nn.functional.cosine_similarity(computed, reference, dim=0)),
             }
         )
+    rows += checkpointing()
     converged = Equilibrium(ista, learned="dictionary", gradient=Implicit(tolerance=1e-13), tolerance=1e-15, max_iterations=200_000)
     computed = gradient(converged, y, weights).view_as(exact)
     rows.append({"rule": "Implicit at convergence, against the closed form", "relative_error": float((computed - exact).norm() / exact.norm())})

@@ -153,10 +153,8 @@ def beside(title: str, ours: Unrolled, theirs: Theirs, ours_y: Tensor, theirs_y:
         steps["theirs, compiled"] = training(torch.compile(own), own, theirs_y)
     learned = alternate(steps, seconds=seconds, least=10, wait=wait)
     rows: Rows = []
-    for kind, times, pairs in (
-        ("forward", forward, (("ours, inference", "theirs, eager"), ("ours, eager", "theirs, eager"), ("ours, compiled", "theirs, eager"), ("ours, compiled", "theirs, compiled"))),
-        ("training step", learned, (("ours, eager", "theirs, eager"), ("ours, compiled", "theirs, eager"), ("ours, compiled", "theirs, compiled"))),
-    ):
+    sides = (("ours, eager", "theirs, eager"), ("ours, compiled", "theirs, eager"), ("ours, compiled", "theirs, compiled"))
+    for kind, times, pairs in (("forward", forward, (("ours, inference", "theirs, eager"), *sides)), ("training step", learned, sides)):
         seen = set()
         for mine, other in pairs:
             if mine not in times or other not in times:

@@ -1,11 +1,14 @@
-"""Runs every benchmark in a process of its own and keeps their JSON; `make bench`."""
+"""Runs every benchmark in a process of its own, keeps their JSON in a folder named by the time, and writes the page of all runs; `make bench`."""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from benchmarks import history
 
 ALL = (
     "import_time",
@@ -18,6 +21,11 @@ ALL = (
     "codes",
     "page",
     "speech",
+    "export_formats",
+    "peers",
+    "roofline",
+    "scaling",
+    "precision",
 )
 
 
@@ -29,15 +37,17 @@ def main() -> int:
     unknown = set(options.only) - set(ALL)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
-    options.out.mkdir(parents=True, exist_ok=True)
+    folder = options.out / time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
+    folder.mkdir(parents=True)
     failed = []
     for name in options.only or ALL:
         print(f"== {name}", flush=True)
         done = subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--json"], stdout=subprocess.PIPE, text=True, check=False)
-        (options.out / f"{name}.json").write_text(done.stdout)
+        (folder / f"{name}.json").write_text(done.stdout)
         print(done.stdout, flush=True)
         if done.returncode:
             failed.append(name)
+    print(history.write(options.out))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -238,7 +238,7 @@ def test_weights_bring_the_options_that_they_were_trained_with(unroll, small, tm
     [
         (["train", "sparse_coding/lissta", *TINY], ["no system 'sparse_coding/lissta'", "did you mean sparse_coding/lista?"]),
         (["show", "lcod2"], ["no system 'lcod2'"]),
-        (["train", LISTA, "--task", "denoising"], ["no task 'denoising'", "photographs, codes, recovery"]),
+        (["train", LISTA, "--task", "denoising"], ["no task 'denoising'", "photographs, codes, spikes, recovery"]),
         (["train", LISTA, *TINY, "--set", "rank=3"], ["--set rank=3", "m=250"]),
         (["train", LISTA, *TINY, "--set", "m"], ["--set m", "m=250"]),
         (["train", LISTA, *TINY, "--set", "m=ten"], ["--set m=ten: m is a whole number"]),

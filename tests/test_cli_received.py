@@ -15,6 +15,7 @@ from unrolling.systems.catalogue import find
 from unrolling.systems.communications import files
 from unrolling.tasks.detection import Detection
 from unrolling.tasks.sequence import SequenceDetection
+from unrolling.training.weights import save_weights
 
 DETNET, OAMP_NET, MMNET, VITERBINET = (f"communications/{name}" for name in ("detnet", "oamp_net", "mmnet", "viterbinet"))
 
@@ -127,6 +128,21 @@ def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel
     status, _, errors = unroll(MMNET, other, "-o", tmp_path / "b.npy")
     assert status == 2
     assert "holds another channel than the one that these weights were trained for; train some for it" in errors
+
+
+def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(unroll, tmp_path):
+    draw = torch.Generator().manual_seed(3)
+    channel = torch.randn(6, 4, generator=draw, dtype=torch.complex64) / 6**0.5
+    np.save(tmp_path / "channel.npy", channel.numpy())
+    system = find(MMNET)
+    recipe = system.recipes["detection"]
+    task = recipe.task(data=tmp_path / "channel.npy", **{**recipe.options, "held_out": 10})
+    weights = tmp_path / "own.safetensors"
+    save_weights(system.network(recipe, task, 5), weights, {"system": MMNET, "task": task.identity(), "seed": 0}, task.fixed())
+    symbols = complex_symbols(pam(2).float()[torch.randint(2, (50, 8), generator=draw)])
+    y = symbols @ channel.T + 0.1 * torch.randn(50, 6, generator=draw, dtype=torch.complex64)
+    assert unroll(MMNET, saved(tmp_path / "a.npz", y=y, noise_variance=0.01), "-o", tmp_path / "a.npy", "--weights", weights)[0] == 0
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), symbols.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy"])

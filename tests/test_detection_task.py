@@ -230,6 +230,7 @@ def test_shifts_change_what_they_say_and_nothing_else():
         ({"low": 9.0, "high": 8.0}, "low is 9 dB and high is 8 dB"),
         ({"modulation": "8psk"}, "no modulation '8psk'; there are bpsk, qpsk, 16qam, 64qam"),
         ({"channel": "rayleigh"}, "no channel 'rayleigh'; there are iid, toeplitz, kronecker, kronecker-fixed, or your own with data"),
+        ({"channel": "given"}, "channel 'given' is channels of your own: name their file"),
         ({"correlation": 1.0}, r"correlation must lie in \[0, 1\)"),
     ],
 )

@@ -94,6 +94,16 @@ def test_the_command_prints_what_goes_in_and_out(unrolled, weights, tmp_path):
     assert (tmp_path / "sparse_coding-lista-recovery.onnx").is_file()
 
 
+def test_the_command_measures_what_fewer_bits_lose(unrolled, weights):
+    status, output, errors = unrolled(LISTA, *TINY, "--weights", weights, "--precision", "int8", "--json")
+    assert status == 0, errors
+    card = json.loads(output)["card"]
+    assert card["precision"]["weights"] == "int8"
+    assert card["quality"]["metric"] == "NMSE"
+    assert 0 < abs(card["quality"]["float32"] - card["quality"]["int8"]) < 1
+    refused(unrolled(LISTA, *TINY, "--weights", weights, "--precision", "int4"), "no precision 'int4'", "bf16")
+
+
 def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_path):
     recipe = small.recipes["recovery"]
     task = recipe.task(m=10, n=20)

@@ -23,9 +23,9 @@ from unrolling.prox import soft_threshold
 from unrolling.prox.analysis import AnalysisProx
 from unrolling.prox.influence import PiecewiseLinear, RadialBasis
 from unrolling.prox.isotropic import IsotropicShrink, Ridge
-from unrolling.testing import check_compile, check_iteration, check_minimiser, check_prox
+from unrolling.testing import check_compile, check_iteration
 
-HEIGHT, WIDTH, WEIGHT = 9, 8, 0.1
+HEIGHT, WIDTH, WEIGHT = 9, 8, 0.125  # a number that float32, in which numbers begin, holds exactly
 COMPLEX = torch.complex128
 
 
@@ -62,22 +62,22 @@ def learned_admm(real=True, size=3, knots=101, **changes):
     count = size**2 - 1
     filters = CircularFilterBank(BasisFilters(zero_mean_atoms(size, torch.float64), unit_norm=False))
     shrinkage = PiecewiseLinear(count, knots, values=soft_threshold(torch.linspace(-1, 1, knots, dtype=torch.float64), 0.04))
-    splitting = Splitting(filters, shrinkage, penalty=0.2 * torch.ones(count, 1, 1), rate=1.6 * torch.ones(count, 1, 1))
+    splitting = Splitting(filters, shrinkage, penalty=0.25 * torch.ones(count, 1, 1), rate=1.5 * torch.ones(count, 1, 1))
     return ADMM(SampledFourier(real=real), [splitting], **changes).double()
 
 
 def diffusion(size=3, centres=15, **changes):
     filters = FilterBank(BasisFilters(zero_mean_atoms(size, torch.float64)), "symmetric")
     influence = RadialBasis(gaussian(size**2 - 1, centres, seed=3) * 0.01, -2, 2)
-    return Diffusion(Linear(Identity()), filters, influence, 0.1, **changes).double()
+    return Diffusion(Linear(Identity()), filters, influence, WEIGHT, **changes).double()
 
 
-def few(seed=0):
-    return images(2, seed, (5, 4))
+def few():
+    return images(3, 0, (5, 4))
 
 
 def few_complex():
-    return complex_images(2, 0, (5, 4))
+    return complex_images(3, 0, (5, 4))
 
 
 TINY = {"size": 2, "knots": 7}  # a finite difference for each parameter takes its time
@@ -107,7 +107,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_each_passes_every_check_of_an_iteration(name):
     iteration, data = CASES[name]()
-    check_iteration(iteration, data, skip="compile")
+    # Where measured values are put back, the mask is a decision, which has no gradient.
+    check_iteration(iteration, data, skip=("compile", "gradients") if iteration.__dict__.get("hard_consistency") else "compile")
 
 
 @pytest.mark.slow
@@ -124,7 +125,7 @@ def test_admm_with_filters_is_the_loop_written_by_hand():
     iteration, data = learned_admm(), kspace(images())
     atoms = zero_mean_atoms(3, torch.float64)
     spectra = torch.stack([torch.fft.fft2(torch.nn.functional.pad(a.flip((-2, -1)), (0, WIDTH - 3, 0, HEIGHT - 3)).roll((-1, -1), (-2, -1))) for a in atoms])
-    m, y, rho, eta = data.mask, data.samples, 0.2, 1.6
+    m, y, rho, eta = data.mask, data.samples, 0.25, 1.5
     symmetric = 0.5 * (m + m.flip((-2, -1)).roll((1, 1), (-2, -1)))  # of real images: the mask's even part
     denominator = symmetric + rho * spectra.abs().square().sum(0)
 
@@ -166,7 +167,7 @@ def test_each_x_of_admm_solves_its_normal_equations(real):
 
 def test_without_a_denoiser_the_measured_frequencies_of_admm_grow_geometrically():
     """(b) of the specification: z = u, eta = 1, so that alpha stays 0 and F x_n = m y (1 - (rho / (1 + rho))^n)."""
-    rho = 0.3
+    rho = 0.25
     splitting = Splitting(Identity(), torch.nn.Identity(), penalty=rho)
     iteration, data = ADMM(SampledFourier(), [splitting]).double(), kspace(complex_images())
     for n, state in enumerate(unroll(iteration, 6).trajectory(data), start=2):  # the start is the first x
@@ -200,9 +201,9 @@ def test_half_quadratic_splitting_is_the_loop_written_by_hand():
 
 
 def test_perona_malik_is_the_four_neighbour_scheme_of_its_paper():
-    """I + 0.2 sum over the four neighbours of g(d) d, g(d) = 1 / (1 + (d / kappa)^2); no flow through the border."""
-    kappa, x = 0.1, images(1)[0].numpy()
-    iteration = PeronaMalik(Linear(Identity()), kappa, step_size=0.2).double()
+    """I + (3 / 16) sum over the four neighbours of g(d) d, g(d) = 1 / (1 + (d / kappa)^2); no flow through the border."""
+    kappa, x = 0.125, images(1)[0].numpy()
+    iteration = PeronaMalik(Linear(Identity()), kappa, step_size=0.1875).double()
     for state in unroll(iteration, 10).trajectory(images(1)):
         total = np.zeros_like(x)
         for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
@@ -210,7 +211,7 @@ def test_perona_malik_is_the_four_neighbour_scheme_of_its_paper():
             neighbour = np.roll(neighbour, -step, axis)[1:-1, 1:-1]
             difference = neighbour - x
             total += difference / (1 + (difference / kappa) ** 2)
-        x = x + 0.2 * total
+        x = x + 0.1875 * total
         np.testing.assert_allclose(state[0], x, atol=1e-12)
 
 
@@ -238,7 +239,7 @@ def test_the_variational_network_is_its_formula():
     rows = matrix.flatten(1, 2)
     responses = (rows @ u.flatten()).reshape(1, 8, HEIGHT, WIDTH)
     force = torch.einsum("cpi,cp->i", rows, phi(responses)[0].flatten(1)).reshape(HEIGHT, WIDTH)
-    torch.testing.assert_close(found.detach(), (u - (force / 8 + 0.1 * (u - y[0])) / 1.1).detach(), atol=1e-10, rtol=0)
+    torch.testing.assert_close(found.detach(), (u - (force / 8 + WEIGHT * (u - y[0])) / (1 + WEIGHT)).detach(), atol=1e-10, rtol=0)
 
 
 def test_the_interior_of_a_diffusion_does_not_see_beyond_its_reach():
@@ -260,13 +261,13 @@ def test_the_interior_of_a_diffusion_does_not_see_beyond_its_reach():
 def test_total_variation_by_three_algorithms_is_one_image_and_that_of_scikit_image():
     from skimage.restoration import denoise_tv_chambolle
 
-    y = scene(24, 20).double() + 0.05 * gaussian(1, 24, 20)
+    y = scene(12, 10).double() + 0.05 * gaussian(1, 12, 10)
     methods = [
         ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(),
-        ProximalGradient(Linear(Identity()), AnalysisProx(FiniteDifferences(), 8.0, iterations=2000), WEIGHT).double(),
+        ProximalGradient(Linear(Identity()), AnalysisProx(FiniteDifferences(), 8.0, iterations=1000), WEIGHT).double(),
         ADMM(Linear(Identity()), [Splitting(FiniteDifferences(), IsotropicShrink(), WEIGHT).double()], inner=(1e-9, 100)).double(),
     ]
-    steps = [4000, 1, 400]
+    steps = [2000, 1, 300]
     found = [solve(method, y, tolerance=0.0, max_iterations=count).estimate for method, count in zip(methods, steps, strict=True)]
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], atol=2e-4, rtol=0)
@@ -275,8 +276,8 @@ def test_total_variation_by_three_algorithms_is_one_image_and_that_of_scikit_ima
 
 
 def test_total_variation_of_masked_fourier_samples_by_admm_and_fista_has_the_same_objective():
-    x = scene(24, 20).double()
-    m = (torch.rand(1, 24, 20, generator=torch.Generator().manual_seed(1)) < 0.6).double()
+    x = scene(12, 10).double()
+    m = (torch.rand(1, 12, 10, generator=torch.Generator().manual_seed(1)) < 0.6).double()
     data = KSpace(m * fft(x), m)
     admm = ADMM(SampledFourier(real=True), [Splitting(FiniteDifferences("circular"), IsotropicShrink(), 0.01, penalty=0.1).double()]).double()
     fista = FISTA(ProximalGradient(SampledFourier(real=True), AnalysisProx(FiniteDifferences("circular"), 8.0, iterations=60), 0.01)).double()
@@ -329,54 +330,6 @@ def test_equations_without_a_fourier_basis_are_solved_all_the_same(solved):
     assert float(residual.abs().max()) < 1e-6
 
 
-# Proxes
-
-
-def test_shrinkage_by_length_is_a_prox_and_of_one_entry_the_soft_threshold():
-    check_prox(IsotropicShrink(), IsotropicShrink().penalty, shape=(3, 2, 4, 5))
-    z = gaussian(3, 1, 4, 5)
-    torch.testing.assert_close(IsotropicShrink()(z, 0.4), soft_threshold(z, 0.4))
-    gradient = torch.autograd.grad(IsotropicShrink()(torch.zeros(1, 2, 1, 1, requires_grad=True), 0.1).sum(), [], allow_unused=True)
-    assert gradient == ()
-
-
-def test_the_prox_of_total_variation_minimises_it():
-    prox = AnalysisProx(FiniteDifferences(), 8.0, iterations=3000)
-    check_minimiser(prox, prox.penalty, shape=(2, 5, 4), tolerance=1e-4)
-
-
-def test_the_piecewise_linear_function_is_that_of_numpy_and_goes_on_in_a_straight_line():
-    values = gaussian(4, 21, seed=2)
-    function = PiecewiseLinear(4, 21, values=values).double()
-    z = 1.5 * gaussian(2, 4, 30)
-    found = function(z).detach()
-    knots = np.linspace(-1, 1, 21)
-    for c in range(4):
-        wanted = np.interp(z[:, c], knots, values[c])
-        slopes = [(values[c, 1] - values[c, 0]) / 0.1, (values[c, -1] - values[c, -2]) / 0.1]
-        low, high = z[:, c].numpy() < -1, z[:, c].numpy() > 1
-        wanted[low] = float(values[c, 0]) + float(slopes[0]) * (z[:, c].numpy()[low] + 1)
-        wanted[high] = float(values[c, -1]) + float(slopes[1]) * (z[:, c].numpy()[high] - 1)
-        np.testing.assert_allclose(found[:, c], wanted, atol=1e-10)
-
-
-def test_radial_basis_functions_are_sums_of_gaussians():
-    """Within 1e-4 of the sum, and its gradients those of finite differences."""
-    weights = gaussian(3, 63, seed=5)
-    function = RadialBasis(weights).double()
-    z = 200 * gaussian(2, 3, 400)
-    centres = torch.linspace(-310, 310, 63, dtype=torch.float64)
-    dense = (weights[:, None, :] * torch.exp(-0.5 * ((z.unsqueeze(-1) - centres) / 10).square())).sum(-1)
-    torch.testing.assert_close(function(z).detach(), dense, atol=1e-4, rtol=0)
-    probe = (50 * gaussian(1, 3, 6, seed=8)).requires_grad_()
-    slope = torch.autograd.grad(function(probe).sum(), probe)[0]
-    x = probe.detach()
-    exact = (weights[:, None, :] * torch.exp(-0.5 * ((x.unsqueeze(-1) - centres) / 10).square()) * (-(x.unsqueeze(-1) - centres) / 100)).sum(-1)
-    torch.testing.assert_close(slope, exact, atol=1e-3, rtol=1e-2)
-    assert torch.autograd.gradcheck(lambda w: torch.func.functional_call(function, {"weights": w}, (x,)), (weights.clone().requires_grad_(),))
-    assert float(function(torch.full((1, 3, 1), 1e4, dtype=torch.float64)).detach().abs().max()) == 0  # it ends at zero
-
-
 # Bad input
 
 
@@ -401,7 +354,7 @@ def test_radial_basis_functions_are_sums_of_gaussians():
         (lambda: SampledFourier().check(KSpace(fft(images()), mask()[:, :4])), "of one size"),
         (lambda: SampledFourier().check(images()), "KSpace"),
         (lambda: KnownBlur().check(Blurred(images(), torch.ones(1, 20, 20))), "no larger"),
-        (lambda: CircularConvolution(torch.ones(3, 3))(torch.ones(1, 2, 2)), "larger than"),
+        (lambda: CircularConvolution(torch.ones(3, 3))(torch.ones(1, 2, 2)), "more than the image"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, words):

@@ -10,6 +10,7 @@ from iterations import gaussian
 
 from unrolling import solve, unroll
 from unrolling.algorithms.misi import MISI, GriffinLim, Magnitudes
+from unrolling.algorithms.relaxed_misi import RelaxedMISI
 from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
 from unrolling.operators.stft import STFT
 from unrolling.systems.speech.misi import ConvexMask, MaskedMagnitudes, NegativeSDR, ReLUMask, SigmoidMask
@@ -161,6 +162,83 @@ def test_magnitudes_of_another_size_are_refused():
     stft, _, (x, A) = problem()
     with pytest.raises(ValueError, match=r"mixtures of 37 samples have magnitudes of shape \(batch, sources, 5, 22\); got \(2, 2, 5, 21\)"):
         unroll(MISI(stft), 2)(Magnitudes(x, A[..., 1:]))
+
+
+# Relaxed
+
+
+def relaxed(stft, alpha=0.6, emphasis=0.7, **options):
+    iteration = RelaxedMISI(stft, **options)
+    with torch.no_grad():
+        iteration.relaxation.copy_(alpha * torch.linspace(0.8, 1.2, stft.bins))
+        iteration.emphasis.fill_(emphasis)
+    return iteration
+
+
+@pytest.mark.slow
+def test_the_relaxed_one_is_a_sound_iteration():
+    stft, _, data = problem(batch=3, samples=21)
+    check_iteration(relaxed(stft), data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sources", [1, 2, 3, 5])
+@pytest.mark.parametrize("consistent", [False, True])
+def test_relaxed_by_nothing_it_is_misi_to_the_bit(dtype, sources, consistent):
+    stft, _, (x, A) = problem(sources)
+    stft, data = stft.to(dtype), Magnitudes(x.to(dtype), A.to(dtype))
+    classical = unroll(MISI(stft, mixture_consistent=consistent), 4)(data)
+    assert torch.equal(unroll(RelaxedMISI(stft, mixture_consistent=consistent), 4, untied=("relaxation", "emphasis"))(data), classical)
+
+
+@given(st.integers(2, 3), st.integers(0, 99))
+def test_a_relaxed_step_is_its_formula(sources, seed):
+    stft, _, data = problem(sources, seed=seed)
+    iteration = relaxed(stft)
+    u = gaussian(2, sources, 37, seed=seed + 1)
+    U = stft(u.flatten(0, 1)).unflatten(0, (2, sources))
+    alpha, p = iteration.relaxation.detach()[:, None], 0.7
+    level = (data.mixture.square().mean(1) * stft.window.square().sum()).sqrt().reshape(-1, 1, 1, 1)
+    S = U + alpha * (data.magnitudes * U / torch.maximum(U.abs(), 1e-6 * level) - U)
+    s = stft.inverse(S.flatten(0, 1), 37).unflatten(0, (2, sources))
+    heard = (data.magnitudes**2 + (1e-3 * level) ** 2).sqrt()
+    w = heard**p / (heard**p).sum(1, keepdim=True)
+    E = stft(data.mixture - s.sum(1)).unsqueeze(1)
+    wanted = s + stft.inverse((w * E).flatten(0, 1), 37).unflatten(0, (2, sources))
+    state = iteration(iteration.start(data)._replace(consistent=u), data)
+    torch.testing.assert_close(state.sources, s, rtol=0, atol=1e-10)
+    torch.testing.assert_close(state.consistent, wanted, rtol=0, atol=1e-10)
+
+
+@given(st.integers(1, 4), st.floats(0, 2), st.floats(-2, 4), st.integers(0, 99))
+def test_whatever_is_learned_the_sources_add_up_to_the_mixture(sources, alpha, emphasis, seed):
+    stft, _, data = problem(sources, seed=seed)
+    state = steps(relaxed(stft, alpha, emphasis), data, 3)
+    torch.testing.assert_close(state.consistent.sum(1), data.mixture, rtol=0, atol=1e-11)
+
+
+def test_without_trust_in_the_magnitudes_every_source_is_its_share_of_the_mixture():
+    stft, _, data = problem(3)
+    found = steps(relaxed(stft, alpha=0.0, emphasis=0.0), data, 4).consistent
+    torch.testing.assert_close(found, (data.mixture / 3).unsqueeze(1).expand_as(found), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 7.0, 1e4])
+def test_a_louder_mixture_has_louder_relaxed_sources(factor):
+    stft, _, (x, A) = problem()
+    one, other = (relaxed(stft).estimate(steps(relaxed(stft), Magnitudes(c * x, c * A), 4)) for c in (1, factor))
+    torch.testing.assert_close(other, factor * one, rtol=1e-8, atol=1e-10 * factor)
+
+
+def test_silence_has_finite_gradients_when_relaxed():
+    stft = STFT(8, 2).double()
+    x = torch.zeros(1, 20, dtype=torch.float64, requires_grad=True)
+    A = torch.zeros(1, 2, 5, stft.frames(20), dtype=torch.float64, requires_grad=True)
+    net = unroll(relaxed(stft), 3, untied=("relaxation", "emphasis"))
+    estimate = net(Magnitudes(x, A))
+    assert float(estimate.detach().abs().max()) == 0
+    estimate.sum().backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in (x, A, *net.parameters()))
 
 
 # Masks before it

@@ -15,7 +15,7 @@ from unrolling.core import Iteration, Positive, constrain
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_positive
-from unrolling.operators.spectral import Circulant, Identity
+from unrolling.operators.spectral import Identity, has_spectrum
 
 Prox = Callable[..., Tensor]
 
@@ -198,7 +198,7 @@ class ADMM(Iteration):
         """(A^H A + sum_i rho_i D_i^H D_i) x = right."""
         if all(isinstance(q.back, Identity) for q in quadratics):
             return self.data_term.solve(right, sum(q.penalty for q in quadratics), problem)
-        if problem.spectrum is not None and all(isinstance(q.back, Circulant) for q in quadratics):
+        if problem.spectrum is not None and all(has_spectrum(q.back) for q in quadratics):
             size = right.shape[-2:]
             weights = sum(q.back.weighted_spectrum(q.penalty, *size).to(right.real) for q in quadratics)
             return self.data_term.solve(right, weights, problem)

@@ -29,12 +29,12 @@ def sharpen(features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Float[Te
         coupling: zeta.
     """
     zeta, k = coupling.reshape(-1, 1, 1), kernel.unsqueeze(1)
-    return (zeta * k.conj() * features + sparse) / (zeta * _square(k) + 1)
+    return (zeta * (k.conj() * features) + sparse) * (1 / (zeta * _square(k) + 1))  # a complex product takes a third of the time of a division
 
 
 def fit_kernel(features: Tensor, sparse: Tensor, ridge: Tensor | float) -> Complex[Tensor, "batch height half"]:
     """M3 before projection: argmin_k 0.5 sum_i |f_i * y - k * z_i|^2 + (eps / 2) |k|^2, in the Fourier domain."""
-    return (sparse.conj() * features).sum(1) / (_square(sparse).sum(1) + ridge)
+    return (sparse.conj() * features).sum(1) * (1 / (_square(sparse).sum(1) + ridge))
 
 
 def move_kernel(features: Tensor, sparse: Tensor, before: Tensor, step: Tensor) -> Complex[Tensor, "batch height half"]:
@@ -46,7 +46,7 @@ def move_kernel(features: Tensor, sparse: Tensor, before: Tensor, step: Tensor) 
         before: that of k', (batch, height, half).
         step: tau.
     """
-    return (step * (sparse.conj() * features).sum(1) + before) / (step * _square(sparse).sum(1) + 1)
+    return (step * (sparse.conj() * features).sum(1) + before) * (1 / (step * _square(sparse).sum(1) + 1))
 
 
 def crop_kernel(spectrum: Tensor, size: Size, support: Size) -> tuple[Float[Tensor, "batch kh kw"], Float[Tensor, "batch height width"]]:
@@ -85,7 +85,7 @@ def retrieve(image: Tensor, sharp: Tensor, kernel: Tensor, filters: Tensor, weig
     eta, k = weight.reshape(-1, 1, 1, 1), kernel.unsqueeze(1)
     right = k.conj() * image + (eta * filters.conj() * sharp.unsqueeze(2)).sum(1)
     if image.shape[1] == 1:
-        return right / (_square(k) + (eta * _square(filters)).sum(0))
+        return right * (1 / (_square(k) + (eta * _square(filters)).sum(0)))
     # (colours, colours) at each frequency; the kernel adds |k|^2 to its diagonal.
     gram = (eta.unsqueeze(1) * filters.conj().unsqueeze(2) * filters.unsqueeze(1)).sum(0).movedim((0, 1), (-2, -1))
     identity = torch.eye(image.shape[1], dtype=gram.dtype, device=gram.device)

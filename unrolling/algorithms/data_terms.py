@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.resize import BicubicReduction
-from unrolling.operators.spectral import Circulant, convolve, divide, transfer
+from unrolling.operators.spectral import convolve, divide, has_spectrum, transfer
 
 LEAST = 1e-6  # of a denominator: at a frequency that neither the data nor a filter sees the result is then zero
 
@@ -100,7 +100,7 @@ class Linear(DataTerm):
     def forward(self, data: Tensor) -> Problem:
         """A^H y and the spectrum of A^H A."""
         back = self.operator.adjoint(data)
-        spectrum = self.operator.gram_spectrum(*back.shape[-2:]).to(back.real) if isinstance(self.operator, Circulant) else None
+        spectrum = self.operator.gram_spectrum(*back.shape[-2:]).to(back.real) if has_spectrum(self.operator) else None
         return Problem(back, spectrum, data)
 
     def image(self, x: Tensor, data: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from unrolling.algorithms.data_terms import DataTerm, Problem
 from unrolling.algorithms.dictionary import check_weight, scalar_parameter
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.operators.normal_equations import solve_positive
-from unrolling.operators.spectral import Circulant, Identity
+from unrolling.operators.spectral import Circulant, Identity, has_spectrum
 
 
 class HQSState(NamedTuple):
@@ -103,7 +103,7 @@ class HalfQuadraticSplitting(Iteration):
     def _solve(self, right: Tensor, beta: Tensor, problem: Problem) -> Tensor:
         if isinstance(self.transform, Identity):
             return self.data_term.solve(right, beta, problem)
-        if problem.spectrum is not None and isinstance(self.transform, Circulant):
+        if problem.spectrum is not None and has_spectrum(self.transform):
             return self.data_term.solve(right, self.transform.weighted_spectrum(beta, *right.shape[-2:]).to(right.real), problem)
 
         def apply(x: Tensor) -> Tensor:

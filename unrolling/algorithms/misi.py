@@ -65,7 +65,7 @@ class MISI(Iteration):
         batch, count, samples = state.consistent.shape
         spectrum = self.stft(state.consistent.flatten(0, 1)).unflatten(0, (batch, count))
         # Parseval: the mixture's level tells the spectrum's, and the same for every step.
-        floor = _floor(problem.mixture.square().mean(1) * self.stft.window.square().sum()).reshape(-1, 1, 1, 1)
+        floor = floor_of(problem.mixture.square().mean(1) * self.stft.window.square().sum()).reshape(-1, 1, 1, 1)
         found = with_phase(problem.magnitudes, spectrum, floor)
         sources = self.stft.inverse(found.flatten(0, 1), samples).unflatten(0, (batch, count))
         error = problem.mixture.unsqueeze(1) - sources.sum(1, keepdim=True)
@@ -114,7 +114,7 @@ class GriffinLim(Iteration):
 
     def forward(self, state: Float[Tensor, "batch samples"], problem: Float[Tensor, "batch bins frames"]) -> Float[Tensor, "batch samples"]:
         spectrum = self.stft(state)
-        return self.stft.inverse(with_phase(problem, spectrum, _floor(problem.square().mean((1, 2), keepdim=True))), self.length)
+        return self.stft.inverse(with_phase(problem, spectrum, floor_of(problem.square().mean((1, 2), keepdim=True))), self.length)
 
     def objective(self, state: Float[Tensor, "batch samples"], problem: Float[Tensor, "batch bins frames"]) -> Float[Tensor, " batch"]:
         """| |STFT x| - A |^2 over frames and both sides of the spectrum, (batch,)."""
@@ -126,7 +126,7 @@ class GriffinLim(Iteration):
             raise ValueError(f"data are magnitudes of shape (batch, {self.stft.bins}, frames); got {tuple(data.shape)}, {data.dtype}")
 
 
-def _floor(power: Tensor) -> Tensor:
+def floor_of(power: Tensor) -> Tensor:
     """Smallest modulus that is divided by, from the mean square of moduli; positive, and with a derivative, in silence too."""
     tiny = torch.finfo(power.dtype).tiny
     return FLOOR * (power + tiny).sqrt() + tiny**0.25  # whose power -3, in the derivative, is a number still

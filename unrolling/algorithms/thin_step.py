@@ -78,8 +78,9 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
     layers = (_Layer * len(steps))(
         *(_Layer(s.columns.data_ptr(), s.encoder.data_ptr(), s.threshold.data_ptr(), int(s.threshold.numel() > 1), s.scale) for s in steps)
     )
-    held = [*steps, layers]  # as long as the function
-    kernel, depth, where, gap = _kernels()[steps[0].encoder.dtype], len(steps), ctypes.addressof(layers), steps[0].encoder.new_empty(m)
+    gap = steps[0].encoder.new_empty(m)
+    held = [*steps, layers, gap]  # as long as the function
+    kernel, depth, where = _kernels()[steps[0].encoder.dtype], len(steps), ctypes.addressof(layers)
     scratch, parallel, shared = gap.data_ptr(), _parallel(), n * m >= _SHARED
 
     def run(x: Tensor, y: Tensor) -> Tensor:

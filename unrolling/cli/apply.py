@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
-from unrolling.cli.options import Depth, Json, Settings, SystemName, TaskName, Threads
+from unrolling.cli.options import Compile, Depth, Json, Settings, SystemName, TaskName, Threads, patience
 
 
 def apply(
@@ -26,6 +26,7 @@ def apply(
     sigma: Annotated[float | None, typer.Option("--sigma", help="standard deviation of the noise, of 255; by default estimated")] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="a .npy file with what was measured of k-space, zero frequency in its middle")] = None,
     show_kernel: Annotated[bool, typer.Option("--show-kernel", help="also write the blur kernel, as a picture beside the output")] = False,
+    compiling: Compile = "auto",
     settings: Settings = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -44,7 +45,7 @@ def apply(
     if foreign:
         known = ", ".join(f"--{key.replace('_', '-')}" for key in recipe.apply.options)
         raise ValueError(f"{found.name} has no option --{foreign[0].replace('_', '-')}" + (f"; it has {known}" if known else ""))
-    networks = _Networks(found, name, recipe, task, depth, weights, settings, threads, given)
+    networks = _Networks(found, name, recipe, task, depth, weights, settings, threads, given, patience(compiling))
     pairs, several = _pairs(found.name, recipe.apply, files, output or [])
     if several:
         _each(networks, pairs, as_json)
@@ -60,6 +61,8 @@ def apply(
         print(f"{path}: {what}")
     for path, what in facts.get("more", {}).items():
         print(f"{path}: {what}")
+    if "compiled" in facts:
+        print(facts["compiled"], file=sys.stderr)
 
 
 class _Networks:
@@ -76,9 +79,11 @@ class _Networks:
         settings: list[str] | None,
         threads: int | None,
         given: dict[str, Any],
+        after: float,
     ) -> None:
         self.system, self.name, self.recipe = system, name, recipe
         self.task, self.depth, self.weights, self.settings, self.threads, self.given = task, depth, weights, settings, threads, given
+        self.after = after  # seconds of plain work after which a network is compiled
         self.built: dict[tuple[str, ...], Any] = {}
 
     def run(self, source: Path, outputs: list[Path]) -> tuple[dict[str, Any], list[str]]:
@@ -86,7 +91,13 @@ class _Networks:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             job = self._job(source)
+            adaptive = job.network.forward
+            before = adaptive.seconds
             facts = dict(self.recipe.apply.run(job.network, job.task, source, outputs, **self.given))
+            if adaptive.seconds > before:
+                facts["compiled"] = f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later files need not wait for it"
+            elif adaptive.failure and before == 0:
+                facts["compiled"] = f"the network could not be compiled and went on as it is: {adaptive.failure}"
         return facts, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
     def _job(self, source: Path) -> Any:
@@ -105,6 +116,8 @@ class _Networks:
             assert job.weights is not None
             load_weights(job.network, job.weights, system=self.system.name)
             job.network.eval()
+            # What an application calls is the forward pass for inference.
+            job.network.forward = job.network.adaptive(self.after)
             self.built[key] = job
         return self.built[key]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
-from unrolling.cli.options import Data, Depth, Device, Json, Out, ScheduleName, Seed, Settings, Steps, SystemName, TaskName, Threads
+from unrolling.cli.options import Compile, Data, Depth, Device, Json, Out, ScheduleName, Seed, Settings, Steps, SystemName, TaskName, Threads, patience
 from unrolling.cli.train import train_job
 
 
@@ -30,6 +30,7 @@ def compare(
     thorough: Annotated[bool, typer.Option("--thorough", help="also train on fewer samples, which takes several trainings")] = False,
     seeds: Annotated[int, typer.Option("--seeds", help="train with so many seeds, to show how much they matter")] = 1,
     limit: Annotated[float, typer.Option("--limit", help="seconds that a baseline may take")] = 900.0,
+    compiling: Compile = "auto",
     out: Out = None,
     settings: Settings = None,
     threads: Threads = None,
@@ -49,6 +50,7 @@ def compare(
         raise ValueError(f"--seeds is {seeds}; it is at least 1, and more than 1 only where networks are trained")
     if not limit > 0:
         raise ValueError(f"--limit is {limit:g}; it is a number of seconds above 0")
+    after = patience(compiling)
     machine = Machine(device)
     machine.check()
     job = prepare.prepare(
@@ -76,6 +78,7 @@ def compare(
         limit=limit,
         training_seconds=card.get("seconds"),
         replicas=replicas,
+        compile_after=after,
     )
     comparison.command = prepare.command()
     write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())

@@ -22,6 +22,9 @@ def export(
     untrained: Annotated[bool, typer.Option("--untrained", help="export the network before training, which is the classical algorithm")] = False,
     batch: Annotated[str, typer.Option("--batch", help="samples that the file takes at once: a number, or `dynamic` for any")] = "dynamic",
     fixed_sizes: Annotated[bool, typer.Option("--fixed-sizes", help="take pictures of one size only, that of the task's timing data")] = False,
+    precision: Annotated[
+        str, typer.Option("--precision", help="of the weights in the file: float32, bf16 or int8; the metric is measured with both")
+    ] = "float32",
     seed: Seed = 0,
     settings: Settings = None,
     threads: Threads = None,
@@ -30,9 +33,11 @@ def export(
     """Write a trained system as a file that runs without this library, and compare the file with the network."""
     from unrolling.export import check_path, export, find
     from unrolling.export import untrained as is_untrained
+    from unrolling.export.precision import check_precision
     from unrolling.systems import catalogue
     from unrolling.training.weights import load_weights
 
+    check_precision(precision)
     chosen, size = find(form), _size(batch)
     chosen.check()
     found = catalogue.find(system)
@@ -49,6 +54,7 @@ def export(
     card = load_weights(job.network, job.weights, system=found.name) if job.weights else None
     if is_untrained(job.network) and not untrained:
         raise ValueError(f"every learned value of this network is still the classical one: train it first (unroll train {found.name}), or give --untrained")
+    quality = None if precision == "float32" else _quality(job, precision)
     exported = export(
         job.network,
         path,
@@ -65,15 +71,30 @@ def export(
             "weights": card,
             "licence": (card or {}).get("licence", "BSD-3-Clause"),
             "command": prepare.command(),
+            **({"quality": quality} if quality else {}),
         },
         units=job.task.units,
         batch=size,
         free_sizes=not fixed_sizes,
+        precision=precision,
     )
     if as_json:
         prepare.print_json({**exported._asdict(), "path": str(path)})
         return
     _print(exported, chosen)
+    if quality:
+        name, unit = quality["metric"], quality["unit"]
+        print(f"{name} on the test set: {quality['float32']:.4g} {unit} with all bits, {quality[precision]:.4g} {unit} with weights in {precision}".rstrip())
+
+
+def _quality(job: Any, precision: str) -> dict[str, Any]:
+    """The task's metric on its test set, of the network and of what is written."""
+    from unrolling.export import ReducedWeights
+    from unrolling.tasks.base import evaluate
+
+    reduced = ReducedWeights(job.network, precision).restored()
+    values = {name: job.task.metric.value(evaluate(net, job.task, job.task.test)) for name, net in (("float32", job.network), (precision, reduced))}
+    return {"metric": job.task.metric.name, "unit": job.task.metric.unit, **values}
 
 
 def _size(batch: str) -> int | None:

@@ -22,3 +22,22 @@ ScheduleName = Annotated[str | None, typer.Option("--schedule", help="a scheme f
 Curriculum = Annotated[
     list[str] | None, typer.Option("--curriculum", metavar="KEY=FIRST:LAST", help="a value that batches are drawn with, moving along each stage: snr=60:20")
 ]
+Compile = Annotated[
+    str,
+    typer.Option(
+        "--compile",
+        help="auto (compile once a minute has been spent on the plain network, which is what compiling may cost), always, or never",
+    ),
+]
+
+
+def patience(choice: str) -> float:
+    """Seconds of plain work after which a network is compiled.
+
+    Raises:
+        ValueError: another word than auto, always and never.
+    """
+    known = {"auto": 60.0, "always": 0.0, "never": float("inf")}
+    if choice not in known:
+        raise ValueError(f"--compile is {choice}; it is {', '.join(known)}")
+    return known[choice]

@@ -11,6 +11,7 @@ from torch import Tensor
 from unrolling.core import tree
 
 if TYPE_CHECKING:
+    from unrolling.core.compiled import Compiled
     from unrolling.core.unroll import Unrolled
 
 PATIENCE = 60.0  # seconds: two to four times what compiling a shipped network takes
@@ -40,9 +41,14 @@ class Adaptive:
         if not after >= 0:
             raise ValueError(f"after is {after}; it is a number of seconds, at least 0")
         self.after, self.failure = after, ""
-        self.compiled = None
-        self._network, self._plain = network, network.inference()
+        self.compiled: Compiled | None = None
+        self._make, self._plain = network.compiled, network.inference()
         self._spent: dict[Any, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """What compiling has cost so far."""
+        return self.compiled.seconds if self.compiled else 0.0
 
     def __call__(self, data: Any) -> Tensor:
         """The estimate."""
@@ -51,7 +57,7 @@ class Adaptive:
         if self._spent.get(kind, 0.0) >= self.after and not self.failure:
             try:
                 with torch.inference_mode():
-                    self.compiled = self._network.compiled()
+                    self.compiled = self._make()
                     return self.compiled(data)
             except Exception as error:  # no compiler on this machine, an operator it does not know: of many kinds
                 self.failure = (str(error).splitlines() or [type(error).__name__])[0]

@@ -104,8 +104,8 @@ class Unrolled(nn.Module):
         return Adaptive(self, after)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is compiled belongs to this network: neither a copy nor a file takes it along.
-        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+        # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes it along.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_compiled", "forward")}
 
     def run(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Any:
         """The state after some of the layers.

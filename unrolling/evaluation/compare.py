@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def compare(
     limit: float | None = 900.0,
     training_seconds: float | None = None,
     replicas: Sequence[Unrolled] = (),
+    compile_after: float = float("inf"),
 ) -> Comparison:
     """Measure a trained network against everything its recipe names, all times alternating in one run.
 
@@ -65,6 +67,7 @@ def compare(
         limit: seconds that a baseline may take; a row that failed or took longer says so, and the rest stands.
         training_seconds: of the network.
         replicas: the same network trained with other seeds.
+        compile_after: the network is also measured compiled where it takes so many seconds for the test set; its row says what compiling cost.
 
     Raises:
         ValueError: a test set too small for an interval.
@@ -74,6 +77,7 @@ def compare(
         raise ValueError(f"the test set holds {units} unit for {task.metric.name}; an interval needs at least two")
     measured = _Measured(task, network, seed, limit, say)
     contenders, curves = measured.contend(system, recipe, note, training_seconds, effort, quiet)
+    contenders += measured.compiled(contenders[0], compile_after)
     guarded = _guard(system, network)
     rows, estimates = measured.measure([*contenders, *guarded])
     guarded_rows, rows = rows[len(contenders) :], rows[: len(contenders)]
@@ -209,6 +213,26 @@ class _Measured:
             found = self._attempt(label, role, make)
             contenders.append(found if isinstance(found, Contender) else found[0])
         return contenders, curves
+
+    @torch.inference_mode()
+    def compiled(self, plain: Contender, after: float) -> list[Contender]:
+        """The network compiled, where it takes at least ``after`` seconds for the test set."""
+        begin = time.perf_counter()
+        plain.estimates = estimates_of(self.network, self.task.test)
+        taken = time.perf_counter() - begin
+        if taken < after:
+            return []
+        self.say("compiling the network")
+
+        def make() -> Contender:
+            run = self.network.compiled()
+            for data in (first(self.task.timing, 1).data, self.task.timing.data, *(batch.data for batch in self.task.test)):
+                run(data)
+            note = f"compiled in {run.seconds:.0f} s ({run.graphs} graph{'s' if run.graphs > 1 else ''}); the test set takes the plain network {taken:.2g} s"
+            return Contender(f"{plain.name}, compiled", "network", run, plain.iterations, plain.parameters, note, network=self.network)
+
+        found = self._attempt(f"{plain.name}, compiled", "network", make)
+        return [found if isinstance(found, Contender) else found[0]]
 
     def _attempt(self, name: str, role: str, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, or a contender that says why it gave nothing."""

@@ -28,6 +28,7 @@ def describe(
     form: Format,
     units: Mapping[str, str],
     own: Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card.
 
@@ -40,6 +41,7 @@ def describe(
         form: the format.
         units: of inputs and estimate, by name.
         own: what the caller has to say: system, task, weights, licence; it comes first, and may not take the names of what is found here.
+        more: what the exporter found out besides.
     """
     import unrolling
 
@@ -52,6 +54,7 @@ def describe(
         "sizes": {name: {"smallest": low, "largest": high} for name, (low, high) in traced.sizes.items()},
         "constants": constants(example),
         **_network(network),
+        **(more or {}),
         "learned_numbers": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "versions": {"unrolling": unrolling.__version__, "torch": str(torch.__version__), **_versions(form.packages)},
     }

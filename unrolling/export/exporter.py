@@ -19,6 +19,7 @@ from unrolling.export.checks import check_network
 from unrolling.export.format import Format
 from unrolling.export.load import Loaded, find, load
 from unrolling.export.ports import Named, named, pairs
+from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex
 from unrolling.export.trace import BATCH, ExportError, Shape, Traced, discover, settle
 
@@ -52,6 +53,7 @@ def export(
     units: Mapping[str, str] | None = None,
     batch: int | None = None,
     free_sizes: bool = True,
+    precision: str = "float32",
     draw: Callable[[int], Any] | None = None,
     tolerance: float = TOLERANCE,
 ) -> Exported:
@@ -71,11 +73,13 @@ def export(
         units: of the inputs and of ``estimate``, by name.
         batch: the only size of a batch, for a runtime that wants to know it; any by default.
         free_sizes: whether sizes besides the batch may vary where they can.
+        precision: ``float32`` keeps the network's own, whatever it is; ``bf16`` or ``int8`` hold its matrices in fewer bits (``ReducedWeights``), and the file
+            is compared with the network of these rounded weights. Whether its quality holds is for the caller to measure.
         draw: number of samples -> data to compare on; by default samples of the example, drawn with replacement.
         tolerance: largest relative error that is accepted.
 
     Raises:
-        ValueError: an unknown format, a path that cannot be written, a network that is not finite, data that do not fit.
+        ValueError: an unknown format or precision, a path that cannot be written, a network that is not finite, data that do not fit.
         TypeError: what is no network.
         ImportError: a package of the format is missing; the message says what to install.
         RuntimeError: no C++ compiler for ``aoti``.
@@ -86,15 +90,18 @@ def export(
     form.check()
     path = check_path(path, form)
     check_network(network)
+    check_precision(precision)
     inputs, samples = named(example), tree.batch_size(example, "the example")
     if batch is None and samples < 2:
         raise ValueError("the example holds one sample; with two or more it shows which tensors are per sample (or export for one batch size, batch=1)")
     if batch is not None and samples != batch:
         raise ValueError(f"batch is {batch}, and the example holds {samples} samples")
-    reference = copy.deepcopy(network).eval()
+    reduced = None if precision == "float32" else ReducedWeights(network, precision)
+    reference = copy.deepcopy(network).eval() if reduced is None else reduced
     estimate = _estimate(reference, example)
-    traced = _trace(network, example, inputs, samples, dynamic=batch is None, free=free_sizes, form=form)
-    own = describe(network, example, estimate, inputs, traced, form, units or {}, card or {})
+    traced = _trace(reference, example, inputs, samples, dynamic=batch is None, free=free_sizes, form=form)
+    held = {"precision": {"weights": "float32"} if reduced is None else summary(reduced)}
+    own = describe(network, example, estimate, inputs, traced, form, units or {}, card or {}, held)
     text = to_json(own)
     # In a folder of its own, moved when it is whole and right: what was at the path stays until then.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -164,7 +171,7 @@ def _checks(example: Any, samples: int, traced: Traced, draw: Callable[[int], An
     dynamic = BATCH in traced.sizes
     for count in BATCHES if dynamic else (samples,) * len(BATCHES):
         yield draw(count)
-    if traced.sizes.keys() - {BATCH}:
+    if traced.sizes.keys() - {BATCH} and _twice_is_allowed(example, traced):
         doubled = _doubled(again(2) if dynamic else again(samples), traced)
         try:
             _estimate(reference, doubled)
@@ -174,6 +181,13 @@ def _checks(example: Any, samples: int, traced: Traced, draw: Callable[[int], An
                 "export with free_sizes=False"
             ) from error
         yield doubled
+
+
+def _twice_is_allowed(data: Any, traced: Traced) -> bool:
+    """Whether no free size becomes larger than the file takes when it is doubled."""
+    pairs = [pair for name, tensor in named(data).items() for pair in zip(traced.shapes[name], tensor.shape, strict=False)]
+    limits = [(traced.sizes[name][1], size) for name, size in pairs if isinstance(name, str) and name != BATCH and name in traced.sizes]
+    return all(high is None or 2 * size <= high for high, size in limits)
 
 
 def _doubled(data: Any, traced: Traced) -> Any:

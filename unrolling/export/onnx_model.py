@@ -85,7 +85,10 @@ def _translations() -> dict[Any, Any]:
         size = op.Gather(op.Shape(z), op.Constant(value_ints=[dim]), axis=0)
         return op.TopK(z, size, axis=dim, largest=int(descending), sorted=1)
 
-    return {operator.floordiv: floor_divide, torch.ops.aten.sort.stable: stable_sort}
+    def negative(z: Any) -> Any:
+        return op.Neg(z)
+
+    return {operator.floordiv: floor_divide, torch.ops.aten.sort.stable: stable_sort, torch.ops.aten._neg_view.default: negative}
 
 
 def _share(graph: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,8 +40,11 @@ class ReducedWeights(nn.Module):
         self.network = frozen(network)
         owners = {id(tensor): tensor for tensor in [*self.network.parameters(), *self.network.buffers()]}
         paths: dict[int, list[str]] = {}
-        for path, tensor in [*self.network.named_parameters(remove_duplicate=False), *self.network.named_buffers(remove_duplicate=False)]:
-            paths.setdefault(id(tensor), []).append(path)
+        # A module that has two names is named once: `functional_call` would otherwise leave the reduced tensor in it.
+        for name, module in self.network.named_modules():
+            for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    paths.setdefault(id(tensor), []).append(f"{name}.{leaf}" if name else leaf)
         self.paths: list[list[str]] = []  # of each reduced tensor all that it goes by
         self.dtypes: list[torch.dtype] = []
         for key, tensor in owners.items():
@@ -55,7 +59,7 @@ class ReducedWeights(nn.Module):
 
     def forward(self, data: Any) -> Tensor:
         """The estimate."""
-        return torch.func.functional_call(self.network, self.widened(), (data,))
+        return torch.func.functional_call(self.network, self.widened(), (data,), tie_weights=False)
 
     def widened(self) -> dict[str, Tensor]:
         """The reduced tensors in the precision of the network, by all their names."""
@@ -69,8 +73,6 @@ class ReducedWeights(nn.Module):
     @torch.no_grad()
     def restored(self) -> nn.Module:
         """The network with the rounded values in its own precision: what ``forward`` computes, as fast as the network was."""
-        import copy
-
         network = copy.deepcopy(self.network)
         places: Any = dict(network.named_parameters(remove_duplicate=False)) | dict(network.named_buffers(remove_duplicate=False))
         done: dict[int, Tensor] = {}
@@ -103,6 +105,16 @@ class ReducedWeights(nn.Module):
         return f"{self.precision}, {len(self.paths)} tensors reduced, {self.bytes:,} bytes"
 
 
+def check_precision(precision: str) -> None:
+    """Refuses what is none.
+
+    Raises:
+        ValueError: another word than float32, bf16 and int8.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+
+
 def summary(reduced: ReducedWeights) -> Mapping[str, Any]:
     """For a card."""
     return {"weights": reduced.precision, "tensors": len(reduced.paths), "bytes": reduced.bytes, "arithmetic": "that of the inputs"}
@@ -120,6 +132,7 @@ def _reducible(tensor: Tensor) -> bool:
     return bool((tensor != 0).any())
 
 
+@torch.no_grad()
 def _packed(tensor: Tensor, precision: str) -> dict[str, Tensor]:
     real = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).detach()
     if precision == "bf16":

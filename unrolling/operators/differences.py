@@ -29,6 +29,7 @@ class FiniteDifferences(Circulant):
             raise ValueError(f"boundary is {boundary!r}; it is one of neumann, circular")
         super().__init__((None, None), (2, None, None))
         self.boundary = boundary
+        self.diagonal = boundary == "circular"
 
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch 2 height width"]:
         """Both differences of each pixel."""

@@ -76,7 +76,9 @@ def _synthesise(y: Tensor, filters: Tensor) -> Tensor:
     # torch's transposed convolution with one output channel takes seven times as long on a processor as a product and shifted sums.
     count, rows, columns = filters.shape
     batch, _, height, width = y.shape
-    patches = (filters.reshape(count, rows * columns).T @ y.reshape(batch, count, height * width)).reshape(batch, rows * columns, height, width)
+    # Not matmul, which sums in another order when gradients are wanted.
+    taps = filters.reshape(count, rows * columns).T.expand(batch, -1, -1)
+    patches = torch.bmm(taps, y.reshape(batch, count, height * width)).reshape(batch, rows * columns, height, width)
     total = y.new_zeros(batch, height + rows - 1, width + columns - 1)
     for i in range(rows):
         for j in range(columns):

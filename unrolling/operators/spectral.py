@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -98,9 +100,11 @@ class Circulant(LinearOperator):
 
     Attributes:
         real: whether real images have real results.
+        diagonal: False where a boundary keeps A^H A from being such a convolution after all.
     """
 
     real = True
+    diagonal = True
 
     def __init__(self, input_shape: Shape, output_shape: Shape) -> None:
         super().__init__(input_shape, output_shape)
@@ -115,11 +119,16 @@ class Circulant(LinearOperator):
         """The eigenvalues of A^H W A, W the multiplication by ``weight``: one number, or one per channel (channels, 1, 1) where the operator has such."""
         if weight.numel() != 1:
             raise ValueError(f"{type(self).__name__} takes one weight for all of its output; got {tuple(weight.shape)}")
-        return weight.reshape(()) * self.gram_spectrum(height, width)
+        return weight.reshape(1, 1, 1) * self.gram_spectrum(height, width)  # of three dimensions, so that the dtypes are promoted
 
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b = F^-1 [F b / (spectrum + rho)], rho > 0."""
         return divide(b, self.gram_spectrum(*b.shape[-2:]) + rho, real=self.real)
+
+
+def has_spectrum(operator: LinearOperator) -> TypeGuard[Circulant]:
+    """Whether A^H A is diagonal in the two-dimensional Fourier basis."""
+    return isinstance(operator, Circulant) and operator.diagonal
 
 
 class Identity(Circulant):

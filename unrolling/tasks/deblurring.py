@@ -64,7 +64,7 @@ class Deblurring(Pictures):
         seed: int = 0,
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
-        crop: int = 128,
+        crop: int = 104,
         each: int = 10,
     ) -> None:
         if kind not in KINDS:

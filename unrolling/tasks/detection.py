@@ -17,6 +17,7 @@ from unrolling.algorithms.mimo import Received, apply, decide, find_modulation, 
 from unrolling.tasks.base import BER, SER, Samples, Shift, Task
 
 CHANNELS = ("iid", "toeplitz", "kronecker", "kronecker-fixed")
+GIVEN = "given"  # what a task on channels of one's own calls them
 SWEEP = (4.0, 6.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)  # dB
 
 
@@ -74,14 +75,16 @@ class Detection(Task):
         self.snr, self.low, self.high = check_snr("snr", snr), check_snr("low", low), check_snr("high", high)
         if low > high:
             raise ValueError(f"low is {low:g} dB and high is {high:g} dB; training SNRs go from low to high")
-        if channel not in CHANNELS:
+        if channel == GIVEN and data is None and "channel" not in (fixed or {}):
+            raise ValueError(f"channel {GIVEN!r} is channels of your own: name their file (data), or choose one of {', '.join(CHANNELS)}")
+        if channel not in (*CHANNELS, GIVEN):
             raise ValueError(f"no channel {channel!r}; there are {', '.join(CHANNELS)}, or your own with data")
         if not 0 <= correlation < 1:
             raise ValueError(f"correlation must lie in [0, 1), 0 for none; got {correlation}")
         self.channel, self.correlation, self.seed = channel, correlation, seed
         self.known = self._known(streams, antennas, data, fixed or {})
         if self.known is not None:
-            self.channel = channel if data is None else "given"
+            self.channel = channel if data is None else GIVEN
             antennas, streams = self.known["training"].shape[1:]
             if self.modulation.complex:
                 antennas, streams = antennas // 2, streams // 2
@@ -92,7 +95,7 @@ class Detection(Task):
         self.validation = [self._draw("validation", held_out, generator, snr, snr)]
         self.test = [self._draw("test", held_out, generator, snr, snr)]
         self.timing = Samples(Received(*(t if t.shape[0] == 1 else t[:1000] for t in self.test[0].data)), self.test[0].target[:1000])
-        names = {"given": "given channels", "iid": "channels with independent entries"}
+        names = {GIVEN: "given channels", "iid": "channels with independent entries"}
         kind = names.get(self.channel, f"{self.channel} channels of correlation {correlation:g}")
         field = "complex" if self.modulation.complex else "real"
         self.summary = f"Detect {streams} {self.modulation.name.upper()} symbols from {antennas} {field} receive antennas at {snr:g} dB, {kind}."

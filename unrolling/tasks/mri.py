@@ -64,7 +64,7 @@ class MRI(Task):
     Images are random slices of a head (``phantoms``) unless ``data`` names some. The PSNR has a peak of 1 and counts magnitudes.
 
     Args:
-        mask: ``radial`` (pseudo-radial lines), ``cartesian`` (columns), or the path of a ``.npy`` file with a mask (height, width), zero frequency in its middle.
+        mask: ``radial`` (pseudo-radial lines), ``cartesian`` (columns), or the path of a ``.npy`` file with a mask, zero frequency in its middle.
         rate: part of k-space that is measured, for the first two.
         real: 1 for images that are known to be real; 0 puts a smooth random phase on images that are real, and keeps complex ones.
         noise: standard deviation of the noise on real and imaginary part of each measured frequency.

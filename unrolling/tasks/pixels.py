@@ -81,7 +81,10 @@ def read(path: str | Path) -> Picture:
         with Image.open(path) as file:
             return _read(path, file)
     except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture; the input is {READS}") from error
+        found = _other_tiff(path)
+        if found is None:
+            raise ValueError(f"{path} is not a picture; the input is {READS}") from error
+        return found
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
@@ -113,13 +116,31 @@ def _read(path: Path, file: Any) -> Picture:
         elif file.mode not in ("L", "LA", "RGB", "RGBA"):
             raise ValueError(f"{path} has pixels of the kind {file.mode}, which is not supported; save it as 8 or 16 bits, grey or colour")
         upright, depth = torch.from_numpy(np.array(file, dtype=np.float32) / 255), 8
+    return _made(path, upright, depth, profile, _notes(file))
+
+
+def _made(path: Path, upright: Tensor, depth: int, profile: bytes | None = None, notes: bytes | None = None) -> Picture:
+    """A picture of (height, width[, channels])."""
     upright = upright.unsqueeze(-1) if upright.ndim == 2 else upright
     planes = upright.movedim(-1, 0).contiguous()
     count = planes.shape[0]
     if count not in (1, 2, 3, 4):
         raise ValueError(f"{path} has {count} channels; a picture has 1 to 4")
     alpha = planes[-1] if count in (2, 4) else None
-    return Picture(planes[: 1 if count < 3 else 3], alpha, depth, profile, _notes(file))
+    return Picture(planes[: 1 if count < 3 else 3], alpha, depth, profile, notes)
+
+
+def _other_tiff(path: Path) -> Picture | None:
+    """A TIFF file of a kind that Pillow does not know, such as 16 bits of grey with alpha; None for what is no such file."""
+    if path.suffix.lower() not in (".tif", ".tiff") or path.read_bytes()[:2] not in (b"II", b"MM"):
+        return None
+    try:
+        values = _tiff(path)
+    except (ImportError, ValueError):
+        raise
+    except Exception as error:  # tifffile has its own
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    return _made(path, torch.from_numpy(values), 16)
 
 
 def _deep(path: Path, file: Any) -> tuple[np.ndarray, int] | None:
@@ -132,6 +153,11 @@ def _deep(path: Path, file: Any) -> tuple[np.ndarray, int] | None:
         return np.array(file, dtype=np.float32) / 65535, 16
     if file.format != "TIFF" or max(file.tag_v2.get(258, (1,))) <= 8:
         return None
+    return _tiff(path), 16
+
+
+def _tiff(path: Path) -> np.ndarray:
+    """(height, width[, channels]) float32 in [0, 1] of a TIFF file with 16 bits or floating-point numbers."""
     try:
         import tifffile
     except ImportError as error:
@@ -142,10 +168,10 @@ def _deep(path: Path, file: Any) -> tuple[np.ndarray, int] | None:
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise ValueError(f"{path} holds floating-point values that are not all finite and in [0, 1]; they go from {values.min():.4g} to {values.max():.4g}")
-        return values.astype(np.float32), 16
+        return values.astype(np.float32)
     if values.dtype != np.uint16:
         raise ValueError(f"{path} holds values of type {values.dtype}, which is not supported; save it as 8 or 16 bits")
-    return values.astype(np.float32) / 65535, 16
+    return values.astype(np.float32) / 65535
 
 
 def turned(values: np.ndarray, orientation: int) -> np.ndarray:

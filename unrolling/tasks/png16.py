@@ -67,7 +67,7 @@ def write(path: str | Path, pixels: np.ndarray, profile: bytes | None = None) ->
     """
     height, width, channels = pixels.shape
     colour = {count: kind for kind, count in CHANNELS.items()}[channels]
-    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
+    rows = np.ascontiguousarray(pixels, dtype=">u2").view(np.uint8).reshape(height, -1)
     # Each byte less the one of the pixel before: what most encoders find to be best.
     differences = rows.copy()
     differences[:, 2 * channels :] -= rows[:, : -2 * channels]

@@ -12,7 +12,7 @@ from unrolling.systems.imaging.blind import LI, application, classical, directs,
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-STEPS = 6000
+STEPS = 700
 ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
 EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
 DEPTH = 10
@@ -25,9 +25,8 @@ def parent(task: Deblurring, *, channels: int = 16, layers: int = DEPTH) -> DUBL
 
 def schedule(depth: int) -> Schedule:
     """All layers at once, on the image and the kernel."""
-    rates = {"threshold": 1e-2, "coupling": 1e-2, "kernel_step": 1e-2, "kernel_threshold": 1e-2, "retrieval": 1e-2}
-    rates |= {"initial_threshold": 1e-2, "final_threshold": 1e-2}
-    return [Stage(STEPS, rate=1e-3, rates=rates, batch=8, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    numbers = ("threshold", "coupling", "kernel_step", "kernel_threshold", "retrieval", "initial_threshold", "final_threshold")
+    return [Stage(STEPS, rate=2e-3, rates=dict.fromkeys(numbers, 2e-2), batch=1, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
 def tag(options: Mapping[str, Any]) -> str:
@@ -46,7 +45,7 @@ SYSTEM = System(
         "g_i = F^-1[(zeta_i conj(k) f_i y + z_i) / (zeta_i |k|^2 + 1)],    z_i <- S_b[l](g_i),    y_i = f_i[l] * y, l = 0 ... L-1 (products in frequency)\n"
         "k' = F^-1[(tau sum_i conj(z_i) y_i + k) / (tau sum_i |z_i|^2 + 1)],    k <- [k' - 0.01 a max k']_+ / sum\n"
         "x = argmin 0.5 |y - k * x|^2 + sum_i (eta_i / 2) |f_i[L] * x - g_i|^2\n"
-        "f[l]: L - l filters of 3 x 3 in a row, shared by the layers; at the start the patterns of the cosine transform, blurred. Zeta, b, tau, a in each layer."
+        "f[l]: L - l filters of 3 x 3 in a row, shared by the layers; at the start the cosine patterns, blurred. Zeta, b, tau, a in each layer."
     ),
     references=(LI,),
     home=Path(__file__).parent,
@@ -62,7 +61,7 @@ SYSTEM = System(
             rivals=rivals(STEPS),
             parent_name="total variation, half-quadratic",
             generic_steps=STEPS,
-            generic_batch=8,
+            generic_batch=1,
             vectors=False,
             threads=1,
             notes=(

@@ -30,7 +30,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 
 SIZE, KNOTS, THRESHOLD = 3, 101, 0.05  # of the filters, of the shrinkages and where these start
 PENALTY, RATE = 0.2, 1.6
-MRI_STEPS, COMPRESSIVE_STEPS = 6000, 6000
+MRI_STEPS, COMPRESSIVE_STEPS = 2000, 2000
 
 
 def mri_parent(task: MRI) -> ADMM:
@@ -47,10 +47,10 @@ def mri_parent(task: MRI) -> ADMM:
 
 
 def mri_schedule(depth: int) -> Schedule:
-    """Half of the steps while the network grows layer by layer, the other half all together."""
+    """Four tenths of the steps while the network grows layer by layer, the rest all together; an image of 256 x 256 pixels at a time."""
     rates = {"splittings.0.prox.values": 1e-3, "splittings.0.penalty": 1e-2, "splittings.0.rate": 1e-2}
-    options: dict[str, Any] = {"rate": 3e-3, "rates": rates, "batch": 4, "clip": 1.0}
-    each = max(1, MRI_STEPS // (2 * depth))
+    options: dict[str, Any] = {"rate": 3e-3, "rates": rates, "batch": 1, "clip": 1.0}
+    each = max(1, 2 * MRI_STEPS // (5 * depth))
     grown = [Stage(each, depth=k + 1, inherit={}, annealing=Cosine(0.05, 0.3), **options) for k in range(depth)]
     return [*grown, Stage(MRI_STEPS - each * depth, annealing=Cosine(0.02, 1e-2), **options)]
 
@@ -96,7 +96,7 @@ def mri_rivals(task: MRI, parameters: int) -> Sequence[Rival]:
     """A U-Net on the zero-filled image, with as many parameters."""
     real = task.real
     width = unet_width(parameters, 3, 1 if real else 2)
-    return [Rival(f"U-Net, width {width}", lambda: _FromMeasurements(zero_filled(task), width, real=real), MRI_STEPS, 4, (1e-3, 3e-3))]
+    return [Rival(f"U-Net, width {width}", lambda: _FromMeasurements(zero_filled(task), width, real=real), MRI_STEPS, 1, (1e-3, 3e-3))]
 
 
 def compressive_parent(task: Compressive) -> ADMM:
@@ -133,8 +133,8 @@ SYSTEM = System(
     summary="magnetic resonance images from part of their k-space, photographs from random projections: ADMM with learned filters and shrinkages.",
     equations=(
         "z_i = S_i(D_i x + a_i),    a_i <- a_i + eta_i (D_i x - z_i),    x = (Phi^H Phi + sum_i rho_i H_i^H H_i)^-1 (Phi^H y + sum_i rho_i H_i^H (z_i - a_i))\n"
-        "S_i piecewise linear, 101 knots from -1 to 1; D_i, H_i eight filters of 3 x 3; all of these, rho and eta in each layer. Magnetic resonance: Phi = m . F.\n"
-        "at the start D_i = H_i the zero-mean cosine patterns, S_i the soft threshold at 0.05, rho = 0.2, eta = 1.6.\n"
+        "S_i piecewise linear, 101 knots from -1 to 1; D_i, H_i eight filters of 3 x 3; all of these, rho and eta in each layer.\n"
+        "Magnetic resonance: Phi = m . F; at the start D_i = H_i the zero-mean cosine patterns, S_i the soft threshold at 0.05, rho = 0.2, eta = 1.6.\n"
         "compressive: D = I, S(u) = u - c2(s(c1(u))), c1 and c2 of 5 x 5 pixels and 48 channels, from the linear estimate of the blocks."
     ),
     references=(
@@ -159,7 +159,7 @@ SYSTEM = System(
         "mri": Recipe(
             task=MRI,
             parent=mri_parent,
-            depth=10,
+            depth=7,
             tying=lambda task: Tying(tied=("first",), untied=("splittings",)),
             schedule=mri_schedule,
             classical=mri_classical,
@@ -167,7 +167,7 @@ SYSTEM = System(
             rivals=mri_rivals,
             parent_name="total variation, ADMM",
             generic_steps=MRI_STEPS,
-            generic_batch=4,
+            generic_batch=1,
             vectors=False,
             threads=1,
             atoms=lambda layer: layer.splittings[0].transform.taps().detach(),

@@ -85,7 +85,9 @@ def _reconstruct(network: Unrolled, task: MRI, source: Path, outputs: Sequence[P
     for layer in network.layers:  # the filters and shrinkages are real; on complex images they act on both parts
         layer.data_term.real = real
     with torch.inference_mode():
-        images = network(KSpace(samples / peak, sampled.unsqueeze(0))) * peak
+        # Not a call, which may have been put in the hands of a copy that was made before.
+        state = network.run(KSpace(samples / peak, sampled.unsqueeze(0)))
+        images = layer.estimate(state) * peak
     combined = images[0] if len(images) == 1 else torch.linalg.vector_norm(images, dim=0)
     path = outputs[0]
     if path.suffix.lower() == ".npy":

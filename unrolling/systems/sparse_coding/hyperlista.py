@@ -19,7 +19,7 @@ RATE = 1.7
 
 def schedule(depth: int) -> Schedule:
     """One search on one batch."""
-    return [Stage(1, rate=RATE, batch=100, loss=LogNMSE(), optimizer=NelderMead(draws=48), annealing=Constant())]
+    return [Stage(1, rate=RATE, batch=400, loss=LogNMSE(), optimizer=NelderMead(draws=48), annealing=Constant())]
 
 
 SYSTEM = System(

@@ -1,0 +1,324 @@
+"""Images: the systems for photographs and magnetic resonance on the published test sets, beside classical methods.
+
+Bars: TNRD 5 x 5 at sigma 25 on BSD68 at least 28.6 dB trained on the 400 published crops, 28.45 dB trained on free photographs alone (the
+shipped weights), and 20 times faster than BM3D; JPEG of quality 10 on classic5 at least 29.1 dB; Set5 x3 at least 33.0 dB; ADMM-CSNet at 20 % at
+least 1.5 dB above TV-ADMM on chest and brain images and five times faster; DUBLID at least 3.4 dB above the blurred image on straight motions and
+1.5 dB above total variation, more than 1.19 dB on levin2009.
+
+--data names a folder with the sets bsd68, set12, classic5, set5, mri_chest, mri_brain, mri_masks and levin2009; what is not there is left out with a word.
+Settings of the classical methods come from validation data of the tasks, never from the sets that are scored. --weights names a folder of weights files to use
+before the shipped ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.timing import alternate, compared
+from unrolling import Unrolled, solve
+from unrolling.algorithms.data_terms import Blurred, KnownBlur
+from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
+from unrolling.core import Iteration
+from unrolling.operators import FiniteDifferences, KSpace
+from unrolling.operators.fourier import fft
+from unrolling.prox.isotropic import IsotropicShrink
+from unrolling.systems.base import Classical, System
+from unrolling.systems.catalogue import find
+from unrolling.tasks import images
+from unrolling.tasks.alignment import aligned
+from unrolling.tasks.deblocking import compress
+from unrolling.tasks.mri import MRI
+from unrolling.training.weights import load_weights, read_weights
+
+Row = dict[str, Any]
+Run = Callable[[Any], Tensor]
+SHIFT = 12
+
+
+def psnr(estimate: Tensor, target: Tensor) -> float:
+    """Of one image with a peak of 1, clipped."""
+    return float(-10 * (estimate.clamp(0, 1) - target).square().mean().log10())
+
+
+def network(name: str, task: str, weights: Path | None, **options: Any) -> Unrolled | None:
+    """With weights from the folder, else the shipped ones; None where there are neither."""
+    system: System = find(name)
+    recipe = system.recipes[task]
+    shipped = system.weights_path(task, recipe.depth, options)
+    path = weights / shipped.name if weights is not None and (weights / shipped.name).is_file() else shipped
+    if not path.is_file():
+        print(f"no weights for {name}, {task}: left out", file=sys.stderr)
+        return None
+    _, fixed, card = read_weights(path)
+    found = system.network(recipe, recipe.task(fixed=fixed, **{**recipe.options, **options}), card["depth"])
+    load_weights(found, path, system=name)
+    return found.eval()
+
+
+def chosen(method: Classical, task: Any, batches: int = 4) -> tuple[Iteration, Any]:
+    """The method with the setting that is best on validation data."""
+
+    def score(weight: Any) -> float:
+        held = task.validation[:batches]
+        rows = [task.pieces(iterated(method.make(weight), method.tuning or method.iterations)(b.data), b.target, n) for n, b in enumerate(held)]
+        return task.metric.value(torch.cat(rows))
+
+    weights = list(method.weights)
+    best = max(weights, key=score) if len(weights) > 1 else weights[0]
+    return method.make(best), best
+
+
+def iterated(iteration: Iteration, count: int) -> Run:
+    """So many steps."""
+
+    @torch.no_grad()
+    def run(data: Any) -> Tensor:
+        problem = iteration.prepare(data)
+        state = iteration.start(problem)
+        for _ in range(count):
+            state = iteration(state, problem)
+        return iteration.estimate(state)
+
+    return run
+
+
+def sets(root: Path, *names: str) -> dict[str, dict[str, Tensor]]:
+    """Those that are there."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in names:
+        if (root / name).is_dir():
+            found[name] = images.folder(root / name)
+        else:
+            print(f"{root / name} is not there: left out", file=sys.stderr)
+    return found
+
+
+def scored(part: str, name: str, methods: dict[str, Run], pairs: list[tuple[Any, Tensor]], score: Callable[[Tensor, Tensor], float] = psnr) -> list[Row]:
+    """The mean over images of the PSNR of each method."""
+    with torch.no_grad():
+        return [
+            {"part": part, "set": name, "method": method, "images": len(pairs), "psnr": float(np.mean([score(run(data), target) for data, target in pairs]))}
+            for method, run in methods.items()
+        ]
+
+
+def speed(part: str, methods: dict[str, Run], data: Any, ours: str, seconds: float) -> list[Row]:
+    """Time of each over ours, on one image."""
+    with torch.no_grad():
+        times = alternate({name: lambda run=run: run(data) for name, run in methods.items()}, seconds=seconds, least=3)
+    return [{"part": part, "set": "time of one image", "method": name, **compared(times, name, ours)} for name in methods if name != ours]
+
+
+def denoising(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """White noise of 25 / 255: in floating point, neither clipped nor rounded, seed 1."""
+    system = find("imaging/tnrd")
+    recipe = system.recipes["denoising"]
+    task: Any = recipe.task(**recipe.options)
+    methods: dict[str, Run] = {"noisy": lambda data: data}
+    for method in recipe.classical(task):
+        iteration, setting = chosen(method, task)
+        methods[f"{method.name}, {setting}"] = iterated(iteration, method.iterations)
+    methods |= {direct.name: direct.run for direct in recipe.direct(task)}
+    for name in ("imaging/tnrd", "imaging/tnrd_7x7"):
+        found = network(name, "denoising", weights)
+        if found is not None:
+            methods[name] = found
+    rows: list[Row] = []
+    for name, pictures in sets(root, "bsd68", "set12").items():
+        generator = torch.Generator().manual_seed(1)
+        pairs = [((x + 25 / 255 * torch.randn(x.shape, generator=generator)).unsqueeze(0), x.unsqueeze(0)) for x in pictures.values()]
+        used = methods if name == "bsd68" else {key: run for key, run in methods.items() if key != "BM3D"}
+        rows += scored("denoising", name, used, pairs)
+    if "imaging/tnrd" in methods:
+        rows += speed("denoising", methods, torch.rand(1, 256, 256, generator=torch.Generator().manual_seed(0)), "imaging/tnrd", seconds)
+    return rows
+
+
+def jpeg(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """Quality 10, 8 bits before and after."""
+    recipe = find("imaging/tnrd_jpeg").recipes["deblocking"]
+    task: Any = recipe.task(**recipe.options)
+    methods: dict[str, Run] = {"decoded": lambda data: data.image}
+    for method in recipe.classical(task):
+        iteration, setting = chosen(method, task)
+        methods[f"{method.name}, {setting}"] = iterated(iteration, method.iterations)
+    found = network("imaging/tnrd_jpeg", "deblocking", weights)
+    if found is not None:
+        methods["imaging/tnrd_jpeg"] = found
+    rows: list[Row] = []
+    for name, pictures in sets(root, "classic5").items():
+        pairs = [(compress(x.unsqueeze(0), 10), x.unsqueeze(0)) for x in (p[: p.shape[0] // 8 * 8, : p.shape[1] // 8 * 8] for p in pictures.values())]
+        rows += scored("jpeg", name, methods, pairs, lambda e, t: psnr((e.clamp(0, 1) * 255).round() / 255, t))
+    return rows
+
+
+def enlarging(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """Luma of BT.601 from the published small images, three times; a border of three pixels does not count."""
+    from unrolling.operators import BicubicReduction
+
+    if not (root / "set5").is_dir():
+        print(f"{root / 'set5'} is not there: left out", file=sys.stderr)
+        return []
+    large = images.folder(root / "set5" / "HR", video_luma)
+    small = images.folder(root / "set5" / "LR_x3", video_luma)
+    methods: dict[str, Run] = {"bicubic": BicubicReduction(3).enlarge}
+    found = network("imaging/tnrd_sr", "super_resolution", weights)
+    if found is not None:
+        methods["imaging/tnrd_sr"] = found
+    pairs = [(small[name].unsqueeze(0), x[: x.shape[0] // 3 * 3, : x.shape[1] // 3 * 3].unsqueeze(0)) for name, x in large.items()]
+    return scored("enlarging", "set5 x3", methods, pairs, lambda e, t: psnr(e[..., 3:-3, 3:-3], t[..., 3:-3, 3:-3]))
+
+
+def video_luma(picture: np.ndarray) -> Tensor:
+    """Y of BT.601 of 8-bit RGB, on the scale of 255 levels as one."""
+    y = picture[..., :3].astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255 + 16
+    return torch.from_numpy((y / 255).astype(np.float32))
+
+
+def mri(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """The published pseudo-radial mask of 20 %; weights of the classical methods from the chest images 81 to 90."""
+    if not all((root / name).is_dir() for name in ("mri_chest", "mri_brain", "mri_masks")):
+        print("mri_chest, mri_brain and mri_masks are needed: left out", file=sys.stderr)
+        return []
+    drawn = np.load(root / "mri_masks" / "masks_256.npz")["radial_20"].astype(np.float32)
+    mask = torch.fft.ifftshift(torch.from_numpy(drawn)).unsqueeze(0)
+    task = MRI(data=root / "mri_chest" / "chest_100.npz", fixed={"mask": mask})
+    recipe = find("medical/admm_csnet").recipes["mri"]
+    methods: dict[str, Run] = {direct.name: direct.run for direct in recipe.direct(task)}
+    for method in recipe.classical(task):
+        iteration, setting = chosen(method, task)
+        methods[f"{method.name}, {setting}"] = iterated(iteration, method.iterations)
+    parent = next(name for name in methods if name.startswith(recipe.parent_name))
+    found = network("medical/admm_csnet", "mri", weights)
+    if found is not None:
+        methods["medical/admm_csnet"] = found
+    brain = np.load(root / "mri_brain" / "brain_mat.npz")
+    own = {name: torch.from_numpy(brain[name].astype(np.float32)).unsqueeze(0) for name in ("brain1", "brain2")}
+    rows = scored("mri", "chest 91-100", methods, [(batch.data, batch.target) for batch in task.test])
+    for name, image in own.items():
+        rows += scored("mri", name, methods, [(KSpace(mask * fft(image), mask), image)])
+    if found is not None:
+        pair = {name: methods[name] for name in (parent, "medical/admm_csnet")}
+        rows += speed("mri", pair, KSpace(mask * fft(own["brain1"]), mask), "medical/admm_csnet", seconds)
+    return rows
+
+
+def compressive(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """25 % of the measurements of blocks of 33 x 33 pixels; images are brought to whole blocks."""
+    recipe = find("medical/admm_csnet").recipes["compressive"]
+    found = network("medical/admm_csnet", "compressive", weights)
+    task: Any = recipe.task(**recipe.options)
+    methods: dict[str, Run] = {"linear estimate": task.linear}
+    for method in recipe.classical(task):
+        iteration, setting = chosen(method, task)
+        methods[f"{method.name}, {setting}"] = iterated(iteration, 60)
+    if found is not None:
+        methods["medical/admm_csnet"] = found
+    rows: list[Row] = []
+    for name, pictures in sets(root, "set12").items():
+        whole = [x[: x.shape[0] // 33 * 33, : x.shape[1] // 33 * 33].unsqueeze(0) for x in pictures.values()]
+        rows += scored("compressive", name, methods, [(task.sensing(x), x) for x in whole])
+    return rows
+
+
+def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """Aligned PSNR; straight motions over held-out photographs of the packages, and the recordings of levin2009 with the ratio of errors."""
+    recipe = find("imaging/dublid").recipes["deblurring"]
+    task: Any = recipe.task(**recipe.options)
+    methods: dict[str, Run] = {"blurred": lambda data: data}
+    (method,) = recipe.classical(task)
+    iteration, setting = chosen(method, task)
+    parent = f"{method.name}, {setting}"
+    methods[parent] = iterated(iteration, method.iterations)
+    found = network("imaging/dublid", "deblurring", weights, **{})
+    if found is not None:
+        methods["imaging/dublid"] = found
+
+    def score(estimate: Tensor, target: Tensor) -> float:
+        return psnr(*aligned(estimate.clamp(0, 1), target, SHIFT))
+
+    rows = scored("deblurring", "straight motions", methods, [(batch.data, batch.target) for batch in task.test], score)
+    folder = root / "levin2009"
+    if folder.is_dir():
+        sharp, blurry = images.folder(folder / "gt"), images.folder(folder / "blurred")
+        truth = np.load(folder / "kernels.npz")
+        pairs = [(y.unsqueeze(0), sharp[f"{name.split('_')[0]}.png"].unsqueeze(0)) for name, y in blurry.items()]
+        rows += scored("deblurring", "levin2009", methods, pairs, score)
+        kernels = [torch.from_numpy(truth[name.split("_")[1].replace("kernel", "k")]).float() for name in blurry]
+        rows += error_ratios(pairs, kernels, iteration, method.iterations, found)
+    else:
+        print(f"{folder} is not there: left out", file=sys.stderr)
+    if found is not None:
+        rows += speed("deblurring", {name: methods[name] for name in (parent, "imaging/dublid")}, task.test[0].data[:, :255, :255], "imaging/dublid", seconds)
+    return rows
+
+
+def error_ratios(pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], parent: Iteration, count: int, found: Unrolled | None) -> list[Row]:
+    """Levin et al. 2009: the squared error with the estimated kernel over that with the true one, both by one non-blind solver; the share below some ratios."""
+
+    @torch.no_grad()
+    def of_parent(y: Tensor) -> Tensor:
+        problem = parent.prepare(y)
+        state = parent.start(problem)
+        for _ in range(count):
+            state = parent(state, problem)
+        return state.kernel
+
+    ways: dict[str, Callable[[Tensor], Tensor]] = {"total variation": of_parent}
+    if found is not None:
+        ways["imaging/dublid"] = lambda y: found.run(y).kernel.detach()
+    solver = HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), IsotropicShrink(), 2e-4, penalty=0.01)
+
+    def error(y: Tensor, x: Tensor, kernel: Tensor) -> float:
+        size = kernel.shape[-1]
+        wide = torch.nn.functional.pad(y.unsqueeze(1), (size, size, size, size), mode="reflect").squeeze(1)
+        result = solve(solver, Blurred(wide, kernel), tolerance=0.0, max_iterations=20).estimate[:, size:-size, size:-size]
+        one, two = aligned(result, x, SHIFT)
+        return float((one - two).square().sum())
+
+    with torch.no_grad():
+        best = [error(y, x, k.unsqueeze(0)) for (y, x), k in zip(pairs, kernels, strict=True)]
+        rows: list[Row] = []
+        for name, way in ways.items():
+            ratios = np.array([error(y, x, way(y)) / least for (y, x), least in zip(pairs, best, strict=True)])
+            curve = {f"below {limit:g}": float((ratios <= limit).mean()) for limit in (1.5, 2, 3, 5)}
+            rows.append({"part": "deblurring", "set": "levin2009, ratio of errors", "method": name, "median": float(np.median(ratios)), **curve})
+    return rows
+
+
+PARTS = {"denoising": denoising, "jpeg": jpeg, "enlarging": enlarging, "mri": mri, "compressive": compressive, "deblurring": deblurring}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--weights", type=Path, metavar="DIR")
+    parser.add_argument("--part", choices=PARTS, action="append", help="several may be named; all by default")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of timing, per comparison")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows: list[Row] = []
+    for part in options.part or PARTS:
+        found = PARTS[part](options.data, options.weights, options.seconds)
+        rows += found
+        if not options.json:
+            for row in found:
+                numbers = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float))
+                print(f"{row['part']:12s} {row['set']:28s} {row['method']:44s} {numbers}", flush=True)
+    if options.json:
+        print(json.dumps({"benchmark": "images", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Networks that are compiled when it pays, and networks captured on a GPU, as far as a machine without one can tell."""
+
+import copy
+
+import pytest
+import torch
+from iterations import Detection, channel_data, gaussian
+from tiny import bits, moved, network, recovery, same
+
+from unrolling import unroll
+
+
+@pytest.fixture
+def net(monkeypatch):
+    """A network that compiles quickly: traced, without a compiler at the end."""
+    torch._dynamo.reset()
+    made = moved(network(recovery(), 3))
+    original = made.compiled
+    monkeypatch.setattr(made, "compiled", lambda: original("aot_eager"), raising=False)
+    return made
+
+
+def signals(batch, seed=0):
+    return gaussian(batch, 8, seed=seed, dtype=torch.float32)
+
+
+def test_it_is_compiled_after_the_time_that_was_given_and_never_changes_its_results(net, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("unrolling.core.adaptive.time.perf_counter", lambda: now[0])
+    adaptive = net.adaptive(10.0)
+    plain = adaptive._plain
+
+    def slow(data):
+        now[0] += 4.0
+        return plain(data)
+
+    adaptive._plain = slow
+    for call in range(5):
+        torch.testing.assert_close(adaptive(signals(4, call)), net(signals(4, call)))
+        # 4, 8 and 12 seconds are spent; the fourth call is the first to find more than ten.
+        assert (adaptive.compiled is None) == (call < 3)
+    assert adaptive.compiled.graphs == 1
+    assert now[0] == 12.0
+    adaptive(signals(1))  # of another kind, on which no time has been spent
+    assert now[0] == 16.0
+
+
+def test_zero_compiles_at_once_and_infinity_never(net):
+    at_once, never = net.adaptive(0.0), net.adaptive(float("inf"))
+    torch.testing.assert_close(at_once(signals(3)), net(signals(3)))
+    torch.testing.assert_close(never(signals(3)), net(signals(3)))
+    assert at_once.compiled is not None
+    assert at_once.seconds > 0
+    assert never.compiled is None
+    assert never.seconds == 0
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="it is a number of seconds, at least 0"):
+            net.adaptive(wrong)
+
+
+def test_where_nothing_compiles_the_plain_network_goes_on(net, monkeypatch):
+    def fails():
+        raise RuntimeError("no compiler\nand much advice")
+
+    monkeypatch.setattr(net, "compiled", fails)
+    adaptive = net.adaptive(0.0)
+    torch.testing.assert_close(adaptive(signals(3)), net(signals(3)))
+    assert adaptive.failure == "no compiler"
+    assert "no compiler" in repr(adaptive)
+
+
+def test_in_the_place_of_forward_it_stays_with_its_network(net):
+    """A copy has the class's own `forward`, and weights of its own."""
+    net.forward = net.adaptive(float("inf"))
+    wanted = net(signals(3))
+    other = copy.deepcopy(net)
+    assert "forward" not in vars(other)
+    torch.testing.assert_close(other(signals(3)), wanted)
+    assert same(bits(other), bits(net))
+
+
+def test_captured_networks_off_a_gpu_are_inference():
+    net = moved(network(recovery(), 3))
+    captured = net.captured()
+    for batch in (4, 1, 4):
+        assert torch.equal(captured(signals(batch)), net.inference()(signals(batch)))
+    assert captured.graphs == 0
+    structured = unroll(Detection(), 3)
+    assert torch.equal(structured.captured()(channel_data(5)), structured(channel_data(5)))
+    with pytest.raises(ValueError, match="most is 0; at least one graph is held"):
+        net.captured(0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_a_graph_is_recorded_for_each_kind_of_data():
+    net = moved(network(recovery(), 3)).cuda()
+    captured = net.captured(most=2)
+    for batch, graphs in ((4, 1), (4, 1), (7, 2), (1, 2), (4, 2)):
+        y = signals(batch).cuda()
+        torch.testing.assert_close(captured(y), net(y), rtol=1e-5, atol=1e-6)
+        assert captured.graphs == graphs
+    first, second = captured(signals(4, 1).cuda()), captured(signals(4, 2).cuda())
+    assert not torch.equal(first, second)  # an answer keeps its values when the graph runs again
