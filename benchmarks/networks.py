@@ -1,4 +1,4 @@
-"""The networks that are measured: random and small enough in their steps that nothing overflows; what they estimate does not matter here."""
+"""The networks that are measured, near their classical values, and the data that they are for; how good their estimates are does not matter here."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from unrolling.algorithms import CoupledISTA, GramISTA
 from unrolling.tasks.recovery import gaussian_dictionary
 
 M, N, DEPTH = 250, 500, 16
+WEIGHT = 0.3  # codes have 46 % of their entries after the first layer and 12 % after the last
 
 
 def lista_cp(depth: int = DEPTH, m: int = M, n: int = N) -> Unrolled:
     """A matrix (n, m), a step size and a threshold per layer; every layer's matrix differs, as after training."""
-    net = unroll(CoupledISTA(gaussian_dictionary(m, n, 0), 0.1), depth, untied=("encoder", "step_size", "threshold"))
+    net = unroll(CoupledISTA(gaussian_dictionary(m, n, 0), WEIGHT), depth, untied=("encoder", "step_size", "threshold"))
     return _moved(net)
 
 
 def lista(depth: int = DEPTH, m: int = M, n: int = N) -> Unrolled:
     """Tied matrices, thresholds per layer and unit."""
-    return _moved(unroll(GramISTA(gaussian_dictionary(m, n, 0), 0.1), depth, tied=("encoder", "inhibition"), untied="threshold"))
+    return _moved(unroll(GramISTA(gaussian_dictionary(m, n, 0), WEIGHT), depth, tied=("encoder", "inhibition"), untied="threshold"))
 
 
 @torch.no_grad()
@@ -32,5 +33,7 @@ def _moved(network: Unrolled) -> Unrolled:
 
 
 def measurements(batch: int, m: int = M) -> Tensor:
-    """Data (batch, m)."""
-    return torch.randn(batch, m, generator=torch.Generator().manual_seed(batch))
+    """Of signals a tenth of whose 2 m entries are not zero, (batch, m)."""
+    generator = torch.Generator().manual_seed(batch)
+    x = torch.randn(batch, 2 * m, generator=generator) * (torch.rand(batch, 2 * m, generator=generator) < 0.1)
+    return x @ gaussian_dictionary(m, 2 * m, 0).T

@@ -18,7 +18,8 @@ class AotiPackage(Format):
     """``torch._inductor.aoti_load_package(path)(data=y)``, or ``AOTIModelPackageLoader`` of libtorch in C++; the card is the metadata entry ``card``.
 
     The package holds machine code for the kind of processor that it was made on, which its metadata name. Complex tensors are real ones (..., 2), real and
-    imaginary part. By itself it does not look at the sizes of its inputs; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it does.
+    imaginary part. By itself it does not look at the sizes of its inputs; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it does, and then
+    refuses a batch of one, which it can run.
     """
 
     name = "aoti"

@@ -88,7 +88,12 @@ def _translations() -> dict[Any, Any]:
     def negative(z: Any) -> Any:
         return op.Neg(z)
 
-    return {operator.floordiv: floor_divide, torch.ops.aten.sort.stable: stable_sort, torch.ops.aten._neg_view.default: negative}
+    def copy(target: Any, source: Any, non_blocking: bool = False) -> Any:
+        # torch's translation forgets that one number may be copied to many places.
+        return op.Expand(op.CastLike(source, target), op.Shape(target))
+
+    aten = torch.ops.aten
+    return {operator.floordiv: floor_divide, aten.sort.stable: stable_sort, aten._neg_view.default: negative, aten.copy.default: copy}
 
 
 def _share(graph: Any) -> None:

@@ -125,8 +125,12 @@ class SequenceDetection(Task):
         return cross_entropy(estimate.flatten(0, 1), target.flatten())
 
     def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        """(batch, 3): wrong newest symbols of each sequence, how many there are, one group. The state with the highest score decides."""
-        wrong = self.trellis.newest(estimate.argmax(2)) != self.trellis.newest(target)
+        """(batch, 3): wrong newest symbols of each sequence, how many there are, one group. The state with the highest score decides.
+
+        Estimates are scores (batch, T, states), or states that have been decided (batch, T).
+        """
+        found = estimate.argmax(2) if estimate.ndim == 3 else estimate
+        wrong = self.trellis.newest(found) != self.trellis.newest(target)
         errors = wrong.sum(1).float()
         return torch.stack([errors, torch.full_like(errors, wrong.shape[1]), torch.zeros_like(errors)], dim=1)
 
