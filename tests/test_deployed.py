@@ -8,6 +8,9 @@ from iterations import Detection, channel_data, gaussian
 from tiny import bits, moved, network, recovery, same
 
 from unrolling import unroll
+from unrolling.cli.options import patience
+from unrolling.evaluation.compare import _Measured
+from unrolling.evaluation.measure import Contender
 
 
 @pytest.fixture
@@ -77,6 +80,22 @@ def test_in_the_place_of_forward_it_stays_with_its_network(net):
     assert "forward" not in vars(other)
     torch.testing.assert_close(other(signals(3)), wanted)
     assert same(bits(other), bits(net))
+
+
+def test_compare_measures_the_compiled_network_where_the_test_set_takes_long_enough(net):
+    task, plain = recovery(), Contender("LISTA", "network", net, 3, 10)
+    measured = _Measured(task, net, 0, None, lambda text: None)
+    assert measured.compiled(plain, float("inf")) == []
+    (row,) = measured.compiled(plain, 0.0)
+    assert (row.name, row.error, row.iterations) == ("LISTA, compiled", "", 3)
+    assert "compiled in" in row.note
+    torch.testing.assert_close(row.run(signals(5)), net(signals(5)))
+
+
+def test_the_words_of_the_option_are_seconds():
+    assert [patience(word) for word in ("auto", "always", "never")] == [60.0, 0.0, float("inf")]
+    with pytest.raises(ValueError, match="--compile is maybe; it is auto, always, never"):
+        patience("maybe")
 
 
 def test_captured_networks_off_a_gpu_are_inference():

@@ -41,8 +41,11 @@ def check(name, form, depth, tmp_path):
     net, data, ruled_out = made(name, depth)
     if form in ruled_out:
         assert len(ruled_out[form].split()) > 3
-        with pytest.raises(ExportError):
-            export(net, file(tmp_path, form), data, format=form, free_sizes=False)
+        try:
+            done = export(net, file(tmp_path, form), data, format=form, free_sizes=False)
+        except ExportError:
+            return
+        assert done.max_relative_error >= BAR, "it does agree: take the entry out of the recipe"
         return
     done = export(net, file(tmp_path, form), data, format=form, free_sizes=False)
     assert done.max_relative_error < BAR

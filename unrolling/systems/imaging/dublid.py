@@ -8,7 +8,7 @@ from typing import Any
 
 from unrolling.algorithms.dublid import DUBLID
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging.blind import LI, application, classical, directs, rivals
+from unrolling.systems.imaging.blind import LI, NOT_EXPORTED, application, classical, directs, rivals
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -63,6 +63,7 @@ SYSTEM = System(
             generic_steps=STEPS,
             generic_batch=1,
             vectors=False,
+            not_exported=NOT_EXPORTED,
             threads=1,
             notes=(
                 "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",

@@ -7,7 +7,7 @@ from pathlib import Path
 from unrolling.algorithms.blind_deblurring import BlindDeblurring
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging.blind import LI, application, classical, directs, rivals
+from unrolling.systems.imaging.blind import LI, NOT_EXPORTED, application, classical, directs, rivals
 from unrolling.systems.imaging.dublid import tag
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -54,6 +54,7 @@ SYSTEM = System(
             generic_steps=STEPS,
             generic_batch=8,
             vectors=False,
+            not_exported=NOT_EXPORTED,
             threads=1,
             notes=(
                 "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",
