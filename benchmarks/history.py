@@ -109,9 +109,9 @@ def section(name: str, runs: Sequence[Run]) -> Section:
         bar = "" if held is None else f"{'at most' if row.get('better', 'low') == 'low' else 'at least'} {row['bar']:g}: {'met' if held else 'missed'}"
         old, new = before.get(label(row)), main_number(row)
         change = "" if old is None or new is None or old == 0 else f"{new / old - 1:+.0%}"
-        lines.append([label(row), *(text(row.get(key)) for key in columns), bar, change])
+        lines.append([label(row), bar, change, *(text(row.get(key)) for key in columns)])
     judged = [m for row in last.rows if main_number(row) is not None and (m := met(row)) is not None]
-    header = ["", *(key.replace("_", " ") for key in columns), "bar", "since the run before"]
+    header = ["", "bar", "since the run before", *(key.replace("_", " ") for key in columns)]
     return Section(name, last, len(runs), header, lines, chart(alike), (sum(judged), len(judged)))
 
 

@@ -42,7 +42,7 @@ def test_the_page_shows_the_last_run_beside_the_one_before_on_the_same_machine(t
     run(tmp_path, "2026-01-02", "formats", rows(9.0), processor="B")
     run(tmp_path, "2026-01-03", "formats", rows(1.2))
     page = history.write(tmp_path).read_text()
-    assert cells(page) == [["onnx &lt;fast&gt;, 1000", "1.2", "at most 1.15: missed", "+20%"], ["eager, 1", "2", "", "+0%"]]
+    assert cells(page) == [["onnx &lt;fast&gt;, 1000", "at most 1.15: missed", "+20%", "1.2"], ["eager, 1", "", "+0%", "2"]]
     assert "0 of 1 bars are met" in page
     assert "2 runs on A, 1 threads, the oldest first." in page
     assert "<script" not in page

@@ -75,7 +75,7 @@ class Deblocking(Pictures):
         "estimate": "1, luma from 0 to 1",
     }
 
-    def __init__(self, quality: int = 10, seed: int = 0, data: str | Path | None = None, fixed: Mapping[str, Tensor] | None = None, crop: int = 72) -> None:
+    def __init__(self, quality: int = 10, seed: int = 0, data: str | Path | None = None, fixed: Mapping[str, Tensor] | None = None, crop: int = 64) -> None:
         if not 1 <= quality <= 95:
             raise ValueError(f"quality is {quality}; it lies between 1 and 95")
         if crop % 8:

@@ -115,7 +115,9 @@ def _read(path: Path, file: Any) -> Picture:
             file = file.convert("L")
         elif file.mode not in ("L", "LA", "RGB", "RGBA"):
             raise ValueError(f"{path} has pixels of the kind {file.mode}, which is not supported; save it as 8 or 16 bits, grey or colour")
-        upright, depth = torch.from_numpy(np.array(file, dtype=np.float32) / 255), 8
+        values = np.array(file, dtype=np.float32)
+        values /= 255
+        upright, depth = torch.from_numpy(values), 8
     return _made(path, upright, depth, profile, _notes(file))
 
 
@@ -231,9 +233,12 @@ def write(path: str | Path, picture: Picture) -> None:
         warnings.warn(f"{path}: {suffix} files hold no alpha; it is left out", stacklevel=2)
         picture = replace(picture, alpha=None)
     depth = picture.depth if suffix in DEEP else 8
-    planes = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha.unsqueeze(0)])
+    held = [*picture.pixels, *([] if picture.alpha is None else [picture.alpha])]
     top = 2**depth - 1
-    values = (planes.clamp(0, 1) * top).round().movedim(0, -1).numpy().astype(np.uint16 if depth == 16 else np.uint8)
+    # Channel by channel, which takes a third of the memory.
+    values = np.empty((*picture.pixels.shape[-2:], len(held)), np.uint16 if depth == 16 else np.uint8)
+    for number, plane in enumerate(held):
+        values[..., number] = plane.clamp(0, 1).mul_(top).round_().numpy()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
     try:
         if depth == 16:

@@ -80,9 +80,15 @@ def _denoise(network: Unrolled, task: Any, source: Path, outputs: Sequence[Path]
     picture, level = _sigma(source, {"sigma": sigma})
     # Between two strengths that were trained for: the image is scaled to the strength of its noise.
     ratio = task.sigma / level
-    planes = picture.pixels if picture.pixels.shape[0] == 1 else torch.einsum("ij,jhw->ihw", OPPONENT, picture.pixels)
-    clean = pixels.in_tiles(lambda piece: network(piece * ratio) / ratio, planes, margin=reach(network))
-    clean = clean if clean.shape[0] == 1 else torch.einsum("ji,jhw->ihw", OPPONENT, clean)
+    colour = picture.pixels.shape[0] == 3
+
+    def run(piece: Tensor) -> Tensor:
+        # Colours are changed tile by tile: of a large picture nothing is held twice.
+        planes = torch.einsum("ij,jhw->ihw", OPPONENT, piece) if colour else piece
+        clean = network(planes * ratio) / ratio
+        return torch.einsum("ji,jhw->ihw", OPPONENT, clean) if colour else clean
+
+    clean = pixels.in_tiles(run, picture.pixels, margin=reach(network))
     pixels.write(outputs[0], picture.replaced(clean))
     return {**facts(picture), "sigma": round(level, 2), "sigma_is": "estimated" if sigma is None else "given", "trained_for": task.sigma}
 

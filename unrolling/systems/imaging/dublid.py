@@ -12,7 +12,7 @@ from unrolling.systems.imaging.blind import LI, NOT_EXPORTED, application, class
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-STEPS = 700
+STEPS = 3000
 ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
 EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
 DEPTH = 10
@@ -26,7 +26,7 @@ def parent(task: Deblurring, *, channels: int = 16, layers: int = DEPTH) -> DUBL
 def schedule(depth: int) -> Schedule:
     """All layers at once, on the image and the kernel."""
     numbers = ("threshold", "coupling", "kernel_step", "kernel_threshold", "retrieval", "initial_threshold", "final_threshold")
-    return [Stage(STEPS, rate=2e-3, rates=dict.fromkeys(numbers, 2e-2), batch=1, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    return [Stage(STEPS, rate=2e-3, rates=dict.fromkeys(numbers, 2e-2), batch=4, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
 def tag(options: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ SYSTEM = System(
             rivals=rivals(STEPS),
             parent_name="total variation, half-quadratic",
             generic_steps=STEPS,
-            generic_batch=1,
+            generic_batch=4,
             vectors=False,
             not_exported=NOT_EXPORTED,
             threads=1,

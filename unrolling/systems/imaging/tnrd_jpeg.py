@@ -10,7 +10,7 @@ from unrolling.systems.imaging import applications
 from unrolling.systems.imaging.reaction_diffusion import CHEN, PERONA, deblockers, decoded, parent, rivals, schedule, tying_without_reaction
 from unrolling.tasks.deblocking import Deblocking
 
-STEPS = 12_000
+STEPS = 1200
 
 SYSTEM = System(
     name="imaging/tnrd_jpeg",
@@ -29,13 +29,13 @@ SYSTEM = System(
             parent=lambda task: parent(QuantisedBlocks(), 7, 0.0, step=0.5, contrast=10.0),
             depth=4,
             tying=tying_without_reaction,
-            schedule=schedule(STEPS),
+            schedule=schedule(STEPS, batch=4),
             classical=deblockers,
             direct=lambda task: [Direct("the decoded image", decoded)],
             rivals=rivals(decoded, STEPS),
             parent_name="Perona-Malik with projection",
             generic_steps=STEPS,
-            generic_batch=8,
+            generic_batch=4,
             vectors=False,
             threads=1,
             atoms=lambda layer: layer.filters.taps().detach(),
