@@ -16,6 +16,9 @@ from unrolling.systems.catalogue import catalogue, find
 
 FIELDS = sorted({name.split("/")[0] for name in catalogue()})
 EVERY = [(name, recipe) for name, system in catalogue().items() for recipe in system.recipes]
+# Of the operators that imaging/tnrd is made of; a minute each.
+LIKE_TNRD = ("imaging/tnrd_7x7", "imaging/tnrd_jpeg", "imaging/tnrd_sr")
+SYSTEMS = [pytest.param(name, marks=pytest.mark.bench) if name in LIKE_TNRD else name for name in catalogue()]
 BAR, BATCH = 1e-5, 4
 
 
@@ -54,13 +57,13 @@ def check(name, form, depth, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_is_a_torch_program(name, tmp_path):
     check(name, "torch", 2, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_is_an_onnx_model(name, tmp_path):
     """One layer has every operator that two have."""
     check(name, "onnx", 1, tmp_path)
