@@ -19,6 +19,7 @@ ALL = (
     "training_step",
     "interruptions",
     "codes",
+    "recovery_time",
     "page",
     "speech",
     "export_formats",

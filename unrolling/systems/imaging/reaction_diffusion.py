@@ -103,7 +103,7 @@ def _bm3d(task: Any) -> list[Direct]:
 
 
 def _run_bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
-    from bm3d import bm3d
+    from bm3d import bm3d  # pyright: ignore[reportMissingImports]
 
     return np.asarray(bm3d(image, sigma))
 
