@@ -123,9 +123,8 @@ def main() -> None:
             print(f"{row['method']:26s} {row['failed']}")
             continue
         over = ", ".join(f"{ratio:.1f} times faster than {name}" for name, ratio in row["faster than"].items() if name != row["method"])
-        print(
-            f"{row['method']:26s} {row['effort']:6g} (layers, iterations, weight), {row['kind']} of {row['size']}: {row['milliseconds']:.4f} ms a signal; {over}"
-        )
+        head = f"{row['method']:26s} {row['effort']:6g} (layers, iterations, weight), {row['kind']} of {row['size']}"
+        print(f"{head}: {row['milliseconds']:.4f} ms a signal; {over}")
 
 
 if __name__ == "__main__":
