@@ -114,7 +114,8 @@ def test_each_passes_every_check_of_an_iteration(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_each_compiles_into_one_graph(name):
-    check_compile(*CASES[name]())
+    """Of complex numbers without Inductor, whose gradient of a real number times complex ones is wrong in torch 2.13; `compiled` takes no gradients."""
+    check_compile(*CASES[name](), backend="aot_eager" if name == "ADMM, complex" else "inductor")
 
 
 # Against loops written by hand
