@@ -91,6 +91,8 @@ def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
     """In one package, of a batch of four: most of the time a compiler takes is for the code around the networks."""
     chosen = {name.replace("/", "_"): made(name, 1) for name in catalogue() if name.split("/")[0] == field}
     chosen = {name: parts for name, parts in chosen.items() if "aoti" not in parts[2]}
+    if not chosen:
+        pytest.skip("ruled out by the recipes of all its systems")
     together, data = Several({name: net for name, (net, _, _) in chosen.items()}).eval(), {name: given for name, (_, given, _) in chosen.items()}
     path = export(together, file(tmp_path, "aoti"), data, format="aoti", batch=BATCH, free_sizes=False).path
     with torch.no_grad():
