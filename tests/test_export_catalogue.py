@@ -86,7 +86,7 @@ class Several(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [pytest.param(f, marks=pytest.mark.bench) if f in ("imaging", "medical") else f for f in FIELDS])  # minutes of compiling
 def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
     """In one package, of a batch of four: most of the time a compiler takes is for the code around the networks."""
     chosen = {name.replace("/", "_"): made(name, 1) for name in catalogue() if name.split("/")[0] == field}
