@@ -11,7 +11,6 @@ import pytest
 import torch
 from tiny import same, system, write_pictures
 
-from unrolling.cli.main import main
 from unrolling.systems import catalogue as catalogue_module
 from unrolling.tasks.recovery import Recovery
 from unrolling.training import files
@@ -19,23 +18,6 @@ from unrolling.training.weights import read_weights, save_weights
 
 LISTA = "sparse_coding/lista"
 TINY = ("--task", "recovery", "--set", "m=20", "--set", "n=40", "--depth", "3")
-
-
-@pytest.fixture
-def unroll(monkeypatch, capsys):
-    """Runs the command in this process: arguments -> (exit status, standard output, error output)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unroll", *map(str, arguments)])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

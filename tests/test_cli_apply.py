@@ -10,30 +10,12 @@ import torch
 from iterations import gaussian
 from spoken import write_recordings
 
-from unrolling.cli.main import main
 from unrolling.systems.catalogue import find
 from unrolling.tasks import audio
 from unrolling.tasks.speech import Enhancement, Separation
 from unrolling.training.weights import save_weights
 
 DEEP_NMF, MISI = "speech/deep_nmf", "speech/misi"
-
-
-@pytest.fixture
-def unroll(monkeypatch, capsys):
-    """Runs the command in this process: arguments -> (exit status, standard output, error output)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unroll", *map(str, arguments)])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

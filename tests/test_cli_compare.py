@@ -5,7 +5,6 @@ import json
 import pytest
 from test_cli import LISTA, TINY, refused
 from test_cli import small as small
-from test_cli import unroll as unroll
 from test_cli import untrained as untrained
 
 

@@ -1,7 +1,6 @@
 """``unroll apply`` on what was received: symbols out of ``.npz`` files, and how it refuses."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from iterations import gaussian
 
 from unrolling.algorithms.mimo import Received, complex_symbols, decide, pam, real_form
 from unrolling.algorithms.trellis import Observed
-from unrolling.cli.main import main
 from unrolling.systems.catalogue import find
 from unrolling.systems.communications import files
 from unrolling.tasks.detection import Detection
@@ -21,20 +19,9 @@ DETNET, OAMP_NET, MMNET, VITERBINET = (f"communications/{name}" for name in ("de
 
 
 @pytest.fixture
-def unroll(monkeypatch, capsys):
-    """Runs the command in this process: arguments -> (exit status, standard output, error output)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unroll", "apply", *map(str, arguments)])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return run
+def apply(unroll):
+    """Runs `unroll apply`."""
+    return lambda *arguments: unroll("apply", *arguments)
 
 
 @pytest.fixture
@@ -53,9 +40,9 @@ def as_saved(data):
 
 
 @pytest.mark.parametrize("system", ["detnet", "oamp_net", "oamp_net2", "ep_net"])
-def test_symbols_are_the_decisions_of_the_network(unroll, vectors, tmp_path, system):
+def test_symbols_are_the_decisions_of_the_network(apply, vectors, tmp_path, system):
     data, x = vectors
-    status, output, errors = unroll(
+    status, output, errors = apply(
         f"communications/{system}", saved(tmp_path / "received.npz", **as_saved(data)), "-o", tmp_path / "symbols.npy", tmp_path / "soft.npy"
     )
     assert (status, errors) == (0, "")
@@ -68,7 +55,7 @@ def test_symbols_are_the_decisions_of_the_network(unroll, vectors, tmp_path, sys
     assert (symbols != x).float().mean() < 0.02
 
 
-def test_blocks_precision_and_a_shared_channel_change_nothing(unroll, vectors, tmp_path, monkeypatch):
+def test_blocks_precision_and_a_shared_channel_change_nothing(apply, vectors, tmp_path, monkeypatch):
     data, _ = vectors
     shared = Received(data.y, data.channel[:1], data.noise_variance)
     found = {}
@@ -80,30 +67,30 @@ def test_blocks_precision_and_a_shared_channel_change_nothing(unroll, vectors, t
     }.items():
         for block in (50, 7):
             monkeypatch.setattr(files, "BLOCK", block)
-            assert unroll(DETNET, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy", tmp_path / "b.npy")[0] == 0
+            assert apply(DETNET, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy", tmp_path / "b.npy")[0] == 0
             found[name, block] = np.load(tmp_path / "b.npy")
     for other in found.values():
         np.testing.assert_allclose(other, found["single", 50], rtol=0, atol=1e-3)
 
 
-def test_one_vector_alone_gives_one_vector(unroll, vectors, tmp_path):
+def test_one_vector_alone_gives_one_vector(apply, vectors, tmp_path):
     data, _ = vectors
     path = saved(tmp_path / "a.npz", y=data.y[3], channel=data.channel[3])
-    status, output, _ = unroll(DETNET, path, "-o", tmp_path / "one.npy", "--json")
+    status, output, _ = apply(DETNET, path, "-o", tmp_path / "one.npy", "--json")
     assert status == 0
     found = json.loads(output)
     assert (found["vectors"], found["streams"], found["modulation"], found["dependent_channels"]) == (1, 20, "bpsk", 0)
-    assert unroll(DETNET, saved(tmp_path / "all.npz", y=data.y, channel=data.channel), "-o", tmp_path / "all.npy")[0] == 0
+    assert apply(DETNET, saved(tmp_path / "all.npz", y=data.y, channel=data.channel), "-o", tmp_path / "all.npy")[0] == 0
     assert np.array_equal(np.load(tmp_path / "one.npy"), np.load(tmp_path / "all.npy")[3])
 
 
-def test_shared_weights_serve_other_numbers_of_streams_and_antennas(unroll, tmp_path):
+def test_shared_weights_serve_other_numbers_of_streams_and_antennas(apply, tmp_path):
     data, x = Detection(streams=12, antennas=24, held_out=10).at(14.0, 200, torch.Generator().manual_seed(0))
-    assert unroll(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=data.channel), "-o", tmp_path / "a.npy")[0] == 0
+    assert apply(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=data.channel), "-o", tmp_path / "a.npy")[0] == 0
     assert np.mean(np.load(tmp_path / "a.npy") != x.numpy()) < 1e-3
 
 
-def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel(unroll, tmp_path):
+def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel(apply, tmp_path):
     net = find(MMNET).pretrained()
     recipe = find(MMNET).recipes["detection"]
     task = recipe.task(**{**recipe.options, "held_out": 10})
@@ -116,7 +103,7 @@ def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel
     arrays = {"y": y, "noise_variance": 2 * data.noise_variance[:, 0]}
     found = {}
     for name, more in {"known": {}, "given": {"channel": channel[0]}}.items():
-        assert unroll(MMNET, saved(tmp_path / "a.npz", **arrays, **more), "-o", tmp_path / f"{name}.npy", tmp_path / f"{name}-soft.npy")[0] == 0
+        assert apply(MMNET, saved(tmp_path / "a.npz", **arrays, **more), "-o", tmp_path / f"{name}.npy", tmp_path / f"{name}-soft.npy")[0] == 0
         found[name] = np.load(tmp_path / f"{name}.npy")
         with torch.inference_mode():
             wanted = complex_symbols(net(data)).numpy()
@@ -125,12 +112,12 @@ def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel
     np.testing.assert_allclose(np.abs(found["known"]), 1, atol=1e-6)
     assert np.mean(np.abs(found["known"] - complex_symbols(x).numpy()) > 1e-3) < 0.05
     other = saved(tmp_path / "b.npz", **arrays, channel=channel[0] + 0.1)
-    status, _, errors = unroll(MMNET, other, "-o", tmp_path / "b.npy")
+    status, _, errors = apply(MMNET, other, "-o", tmp_path / "b.npy")
     assert status == 2
     assert "holds another channel than the one that these weights were trained for; train some for it" in errors
 
 
-def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(unroll, tmp_path):
+def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(apply, tmp_path):
     draw = torch.Generator().manual_seed(3)
     channel = torch.randn(6, 4, generator=draw, dtype=torch.complex64) / 6**0.5
     np.save(tmp_path / "channel.npy", channel.numpy())
@@ -141,17 +128,17 @@ def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(u
     save_weights(system.network(recipe, task, 5), weights, {"system": MMNET, "task": task.identity(), "seed": 0}, task.fixed())
     symbols = complex_symbols(pam(2).float()[torch.randint(2, (50, 8), generator=draw)])
     y = symbols @ channel.T + 0.1 * torch.randn(50, 6, generator=draw, dtype=torch.complex64)
-    assert unroll(MMNET, saved(tmp_path / "a.npz", y=y, noise_variance=0.01), "-o", tmp_path / "a.npy", "--weights", weights)[0] == 0
+    assert apply(MMNET, saved(tmp_path / "a.npz", y=y, noise_variance=0.01), "-o", tmp_path / "a.npy", "--weights", weights)[0] == 0
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), symbols.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy"])
-def test_sequences_come_out_of_viterbinet(unroll, tmp_path, suffix):
+def test_sequences_come_out_of_viterbinet(apply, tmp_path, suffix):
     task = SequenceDetection(held_out=1000)
     data, states = task.test[0]
     path = tmp_path / f"a{suffix}"
     np.savez(path, y=data.y.numpy()) if suffix == ".npz" else np.save(path, data.y.numpy())
-    status, output, errors = unroll(VITERBINET, path, "-o", tmp_path / "symbols.npy")
+    status, output, errors = apply(VITERBINET, path, "-o", tmp_path / "symbols.npy")
     assert (status, errors, output) == (0, "", f"{tmp_path / 'symbols.npy'}: the symbols\n")
     symbols = np.load(tmp_path / "symbols.npy")
     with torch.inference_mode():
@@ -159,16 +146,16 @@ def test_sequences_come_out_of_viterbinet(unroll, tmp_path, suffix):
     assert np.array_equal(symbols, wanted.numpy())
     assert np.mean(symbols != task.levels[task.trellis.newest(states)].numpy()) < 0.02
     np.save(tmp_path / "one.npy", data.y[1].numpy())
-    assert unroll(VITERBINET, tmp_path / "one.npy", "-o", tmp_path / "one-symbols.npy")[0] == 0
+    assert apply(VITERBINET, tmp_path / "one.npy", "-o", tmp_path / "one-symbols.npy")[0] == 0
     assert np.array_equal(np.load(tmp_path / "one-symbols.npy"), symbols[1])
 
 
-def test_columns_that_depend_on_each_other_are_told_of(unroll, vectors, tmp_path):
+def test_columns_that_depend_on_each_other_are_told_of(apply, vectors, tmp_path):
     data, _ = vectors
     channel = data.channel.clone()
     channel[4, :, 0] = 0.5 * channel[4, :, 1] - channel[4, :, 2]
     channel[7, :, 3] = 0
-    status, output, _ = unroll(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=channel), "-o", tmp_path / "a.npy", "--json")
+    status, output, _ = apply(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=channel), "-o", tmp_path / "a.npy", "--json")
     assert status == 0
     assert json.loads(output)["dependent_channels"] == 2
     assert json.loads(output)["warnings"] == [
@@ -177,7 +164,7 @@ def test_columns_that_depend_on_each_other_are_told_of(unroll, vectors, tmp_path
     assert set(np.unique(np.load(tmp_path / "a.npy"))) == {-1.0, 1.0}
     near = data.channel.clone()
     near[:, :, 0] = near[:, :, 1] + 1e-3 * near[:, :, 0]  # badly conditioned, and still a channel
-    status, output, _ = unroll(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=near), "-o", tmp_path / "a.npy", "--json")
+    status, output, _ = apply(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=near), "-o", tmp_path / "a.npy", "--json")
     assert (status, json.loads(output)["warnings"]) == (0, [])
 
 
@@ -210,8 +197,8 @@ HOLED[2, 1] = np.nan
         (VITERBINET, {"y": HOLED}, ["NaN or infinite values, the first at (2, 1)"]),
     ],
 )
-def test_data_that_are_none_get_one_line_and_write_nothing(unroll, tmp_path, system, arrays, words):
-    status, output, errors = unroll(system, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy")
+def test_data_that_are_none_get_one_line_and_write_nothing(apply, tmp_path, system, arrays, words):
+    status, output, errors = apply(system, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy")
     assert (status, output) == (2, "")
     assert errors.startswith("unroll: ")
     assert errors.count("\n") == 1
@@ -233,14 +220,14 @@ def test_data_that_are_none_get_one_line_and_write_nothing(unroll, tmp_path, sys
         (("good.npz",), ["writes 1 to 2 files (the symbols, the estimates before the decision), and 0 are named"]),
     ],
 )
-def test_files_that_are_none_are_refused(unroll, tmp_path, monkeypatch, arguments, words):
+def test_files_that_are_none_are_refused(apply, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     saved("good.npz", **GOOD)
     saved("pickle.npz", y=np.array([None]))
     (tmp_path / "text.npz").write_text("no arrays")
     (tmp_path / "short.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:-40])
     before = sorted(path.name for path in tmp_path.iterdir())
-    status, output, errors = unroll(DETNET, *arguments)
+    status, output, errors = apply(DETNET, *arguments)
     assert (status, output) == (2, "")
     assert errors.count("\n") == 1
     for word in words:

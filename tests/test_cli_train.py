@@ -8,7 +8,6 @@ import pytest
 import torch
 from test_cli import LISTA, TINY, refused
 from test_cli import small as small
-from test_cli import unroll as unroll
 from test_cli import untrained as untrained
 from tiny import same, system
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from exported import QUICK, card_of, file, lista_in_numpy
 from iterations import Channel, Detection, channel_data
-from tiny import moved, network, recovery, system
+from test_cli import LISTA
+from test_cli import small as small
+from tiny import moved, network, recovery
 
 from unrolling import unroll
-from unrolling.cli.main import main
 from unrolling.export import export, load, untrained
 from unrolling.systems import catalogue as catalogue_module
 from unrolling.training.weights import save_weights
@@ -23,34 +24,14 @@ from unrolling.training.weights import save_weights
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-LISTA = "sparse_coding/lista"
 TINY = ("--task", "recovery", "--set", "m=10", "--set", "n=20", "--depth", "2")
 
 
 @pytest.fixture
-def unrolled(monkeypatch, capsys, tmp_path):
-    """Runs `unroll export` in this process, in a folder of its own: arguments -> (exit status, standard output, error output)."""
+def unrolled(unroll, monkeypatch, tmp_path):
+    """Runs `unroll export` in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unroll", "export", *map(str, arguments)])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """LISTA for recovery alone."""
-    chosen = system()
-    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: chosen})
-    return chosen
+    return lambda *arguments: unroll("export", *arguments)
 
 
 @pytest.fixture

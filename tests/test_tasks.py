@@ -6,17 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-from tiny import picture, recovery, write_pictures
+from tiny import picture, write_pictures
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from unrolling.tasks import images
 from unrolling.tasks.base import NMSE, PSNR, nmse_pieces
-from unrolling.tasks.codes import RIDGE, Codes
 from unrolling.tasks.photographs import Photographs
-from unrolling.tasks.recovery import read_dictionary
 
 
 def generator(seed=0):
@@ -55,121 +51,6 @@ def test_better_is_lower_for_errors_and_higher_for_ratios():
     assert not NMSE.at_least_as_good(-10, -20)
     assert PSNR.at_least_as_good(30, 20)
     assert PSNR.at_least_as_good(30, 30)
-
-
-# Recovery
-
-
-@pytest.mark.parametrize("snr", [0.0, 10.0, 30.0])
-def test_the_noise_has_the_power_that_the_ratio_says_for_each_sample(snr):
-    task = recovery(m=300, n=400, snr=snr)
-    y, x = task.draw(200, generator())
-    clean = x @ task.dictionary.T
-    ratios = 20 * torch.log10(clean.std(dim=1) / (y - clean).std(dim=1))
-    assert ratios.mean().item() == pytest.approx(snr, abs=0.1)
-    # Samples differ in energy by several dB; each has the ratio for itself: what is left is the spread of a variance of 300 numbers.
-    assert clean.std(dim=1).log10().mul(20).std().item() > 0.5
-    assert ratios.std().item() < 0.5
-
-
-def test_without_noise_the_measurements_are_exact():
-    task = recovery()
-    y, x = task.draw(50, generator())
-    assert torch.equal(y, x @ task.dictionary.T)
-
-
-@pytest.mark.parametrize("probability", [0.05, 0.3, 1.0])
-def test_the_share_of_non_zeros_is_the_probability_and_they_are_standard_normal(probability):
-    x = recovery(n=200, probability=probability).draw(500, generator()).target
-    share = (x != 0).double().mean().item()
-    assert abs(share - probability) <= 4 * (probability * (1 - probability) / x.numel()) ** 0.5
-    present = x[x != 0]
-    assert abs(present.mean().item()) < 4 / len(present) ** 0.5
-    assert present.square().mean().item() == pytest.approx(1, abs=6 / len(present) ** 0.5)
-
-
-@given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 10))
-def test_columns_have_norm_one(m, n, seed):
-    task = recovery(m=m, n=n, seed=seed, held_out=1)
-    assert task.dictionary.shape == (m, n)
-    torch.testing.assert_close(torch.linalg.vector_norm(task.dictionary, dim=0), torch.ones(n))
-
-
-def test_the_same_seed_gives_the_same_data_and_another_other_data():
-    one, same, other = recovery(seed=1), recovery(seed=1), recovery(seed=2)
-    for part in ("validation", "test"):
-        assert all(torch.equal(a, b) for a, b in zip(getattr(one, part)[0], getattr(same, part)[0], strict=True))
-        assert not torch.equal(getattr(one, part)[0].target, getattr(other, part)[0].target)
-    assert torch.equal(one.draw(5, generator(3)).data, same.draw(5, generator(3)).data)
-    assert one.identity() == same.identity()
-    assert one.identity()["fingerprint"] != other.identity()["fingerprint"]
-    assert not torch.equal(one.validation[0].target, one.test[0].target)
-
-
-def test_another_dictionary_from_a_file_is_normalised_and_sets_the_sizes(tmp_path):
-    matrix = np.random.default_rng(0).normal(size=(5, 7)) * np.arange(1, 8)
-    np.save(tmp_path / "a.npy", matrix)
-    task = recovery(data=tmp_path / "a.npy")
-    np.testing.assert_allclose(task.dictionary.numpy(), matrix / np.linalg.norm(matrix, axis=0), rtol=1e-6)
-    assert (task.identity()["m"], task.identity()["n"]) == (5, 7)
-    assert torch.equal(recovery(fixed={"dictionary": task.dictionary}).dictionary, task.dictionary)
-
-
-def _array(columns=3, **bad):
-    matrix = np.random.default_rng(0).normal(size=(4, columns))
-    for where, value in bad.items():
-        matrix[:, int(where[1:])] = value
-    return matrix
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        (_array(c1=0), "column 1 of the dictionary is zero"),
-        (_array(c2=np.nan), "NaN or infinite"),
-        (_array(c0=np.inf), "NaN or infinite"),
-        (1e300 * _array(), "NaN or infinite"),
-        (_array()[0], r"a dictionary is a matrix \(m, n\) with one atom per column; got shape \(3,\)"),
-        (np.array([["a", "b"]]), "is not a .npy file of real numbers"),
-        (np.array([[{}, 1]], dtype=object), "is not a .npy file of real numbers"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_an_array_that_is_no_dictionary_is_refused(matrix, message, tmp_path):
-    np.save(tmp_path / "a.npy", matrix)
-    with pytest.raises(ValueError, match=message):
-        recovery(data=tmp_path / "a.npy")
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_complex_dictionary_is_refused(tmp_path):
-    np.save(tmp_path / "a.npy", _array() + 1j)
-    with pytest.raises(ValueError, match=r"is not a .npy file of real numbers"):
-        read_dictionary(tmp_path / "a.npy")
-
-
-@pytest.mark.parametrize("content", [pytest.param(b""), b"hello", b"\x93NUMPY\x01\x00v\x00"])
-def test_a_file_that_is_no_array_is_refused_by_name(content, tmp_path):
-    (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'a.npy'} is not a .npy file")):
-        read_dictionary(tmp_path / "a.npy")
-
-
-def test_a_missing_dictionary_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "no.npy"))):
-        read_dictionary(tmp_path / "no.npy")
-
-
-@pytest.mark.parametrize("probability", [0.0, -0.1, 1.5, float("nan")])
-def test_a_probability_outside_its_range_is_refused(probability):
-    with pytest.raises(ValueError, match="probability must lie in"):
-        recovery(probability=probability)
-
-
-@pytest.mark.parametrize("values", [{"m": -1}, {"m": 0}, {"n": 0}, {"snr": float("nan")}])
-def test_sizes_and_ratios_that_make_no_sense_are_refused(values):
-    with pytest.raises(ValueError, match=f"{next(iter(values))} must"):
-        recovery(**values)
 
 
 # Photographs from a folder
@@ -364,14 +245,14 @@ def test_no_folder_and_a_folder_without_pictures_are_refused_by_name(tmp_path):
 
 
 def test_a_picture_smaller_than_a_block_is_refused_by_name(pictures, tmp_path):
-    _copy(pictures, tmp_path)
+    copied(pictures, tmp_path)
     Image.fromarray(picture(15, 40)).save(tmp_path / "test" / "small.png")
     with pytest.raises(ValueError, match=r"small.png has 15 x 40 pixels, less than one block of 16 x 16"):
         Photographs(data=tmp_path)
 
 
 def test_training_photographs_smaller_than_a_crop_are_refused_by_name_or_work(pictures, tmp_path):
-    _copy(pictures, tmp_path)
+    copied(pictures, tmp_path)
     Image.fromarray(picture(48, 48)).save(tmp_path / "train" / "small.png")
     try:
         task = Photographs(data=tmp_path)
@@ -381,118 +262,10 @@ def test_training_photographs_smaller_than_a_crop_are_refused_by_name_or_work(pi
         task.draw(40, generator())
 
 
-def _copy(pictures, folder):
+def copied(pictures, folder):
     for file in pictures.rglob("*.png"):
         (folder / file.relative_to(pictures)).parent.mkdir(exist_ok=True)
         (folder / file.relative_to(pictures)).write_bytes(file.read_bytes())
-
-
-# Codes
-
-
-@pytest.fixture(scope="module")
-def codes(pictures):
-    dictionary = torch.randn(100, 120, generator=generator(5))
-    dictionary /= torch.linalg.vector_norm(dictionary, dim=0)
-    return Codes(atoms=120, train_patches=2000, held_out=50, data=pictures, fixed={"dictionary": dictionary})
-
-
-@pytest.mark.parametrize("part", ["validation", "test", "train"])
-def test_codes_satisfy_the_optimality_conditions_of_the_lasso(codes, part):
-    """|A^T (y - A x)| <= alpha, with equality and the sign of x where x is not zero."""
-    y, x = codes.draw(50, generator()) if part == "train" else getattr(codes, part)[0]
-    tolerance = 3e-3 if part == "train" else 2e-5
-    correlation = (y - x @ codes.dictionary.T) @ codes.dictionary
-    assert correlation.abs().max().item() <= codes.alpha + tolerance
-    active = x.abs() > 1e-3
-    assert 1 < active.sum(1).double().mean() < 100
-    assert (correlation - codes.alpha * x.sign())[active].abs().max().item() <= tolerance
-
-
-def test_patches_have_no_mean_and_norm_one_before_whitening(codes):
-    raw = codes._raw("train", 500, 0)
-    assert raw.shape == (500, 100)
-    assert raw.mean(1).abs().max().item() < 1e-6
-    torch.testing.assert_close(torch.linalg.vector_norm(raw, dim=1), torch.ones(500))
-    torch.testing.assert_close(torch.linalg.vector_norm(codes.test[0].data, dim=1), torch.ones(50))
-
-
-def test_whitening_evens_out_the_spectrum_as_far_as_its_ridge_allows(codes):
-    """Eigenvalue v of the covariance becomes v / (v + 0.1 mean)."""
-    raw = codes._raw("train", 2000, 0).double()
-    before = torch.linalg.eigvalsh(raw.T @ raw / len(raw))
-    white = raw @ codes.whitening.double()
-    after = torch.linalg.eigvalsh(white.T @ white / len(white))
-    torch.testing.assert_close(after, before / (before + RIDGE * before.mean()), atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(codes.whitening, codes.whitening.T, atol=1e-4, rtol=0)
-    assert after[-1] / after[50] < 2 < 5 < before[-1] / before[50]
-
-
-def test_without_whitening_patches_stay_as_they_are(codes, pictures):
-    plain = Codes(atoms=120, train_patches=500, held_out=20, whiten=0, data=pictures, fixed={"dictionary": codes.dictionary})
-    assert torch.equal(plain.test[0].data, plain._raw("test", 20, 2))
-    assert plain.test[0].data.mean(1).abs().max().item() < 1e-6
-
-
-def test_patches_are_pieces_of_their_photographs(codes):
-    """Up to mean and scale, and of the right part."""
-    raw = codes._raw("validation", 20, 1)
-    windows = codes.photographs["validation"]["validation0.png"].unfold(0, 10, 1).unfold(1, 10, 1).reshape(-1, 100)
-    windows = windows - windows.mean(1, keepdim=True)
-    windows = windows / torch.linalg.vector_norm(windows, dim=1, keepdim=True).clamp_min(1e-9)
-    assert (raw @ windows.T).amax(1).min().item() > 0.9999
-
-
-def test_the_same_seed_gives_the_same_patches(codes, pictures):
-    again = Codes(atoms=120, train_patches=2000, held_out=50, data=pictures, fixed={"dictionary": codes.dictionary})
-    other = Codes(atoms=120, train_patches=2000, held_out=50, seed=1, data=pictures, fixed={"dictionary": codes.dictionary})
-    assert torch.equal(again.test[0].target, codes.test[0].target)
-    assert again.identity() == codes.identity()
-    assert not torch.equal(other.test[0].data, codes.test[0].data)
-
-
-def test_the_loss_of_codes_is_relative_to_their_energy(codes):
-    _, x = codes.test[0]
-    assert codes.loss(torch.zeros_like(x), x).item() == pytest.approx(1)
-    assert codes.loss(0.9 * x, x).item() == pytest.approx(0.01)
-
-
-@pytest.mark.slow
-def test_the_learned_dictionary_codes_patches_with_fewer_coefficients_than_a_random_one(codes, pictures):
-    learned = Codes(atoms=100, train_patches=1500, held_out=50, data=pictures)
-    torch.testing.assert_close(torch.linalg.vector_norm(learned.dictionary, dim=0), torch.ones(100))
-    random = Codes(atoms=100, train_patches=1500, held_out=50, data=pictures, fixed={"dictionary": codes.dictionary[:, :100]})
-    y = learned.test[0].data
-    assert torch.equal(y, random.test[0].data)
-
-    def objective(task):
-        x = task.test[0].target
-        return (0.5 * (y - x @ task.dictionary.T).square().sum(1) + task.alpha * x.abs().sum(1)).mean().item()
-
-    assert objective(learned) < 0.9 * objective(random)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"alpha": 0.0}, "alpha must be positive; got 0.0"),
-        ({"atoms": 99}, "atoms is 99; a dictionary of 10 x 10 patches has at least 100"),
-        ({"atoms": 130}, r"the dictionary given is \(100, 120\), and 130 atoms were asked for"),
-    ],
-)
-def test_bad_options_of_the_codes_are_refused(values, message, codes, pictures):
-    with pytest.raises(ValueError, match=message):
-        Codes(**{"atoms": 120, "train_patches": 100, "held_out": 5, "data": pictures, "fixed": {"dictionary": codes.dictionary}, **values})
-
-
-@pytest.mark.parametrize("values", [picture(9, 30), np.full((40, 40), 100, np.uint8)], ids=["small", "flat"])
-def test_a_picture_that_gives_no_patch_is_refused_by_name(values, codes, pictures, tmp_path):
-    _copy(pictures, tmp_path)
-    for file in (tmp_path / "test").iterdir():
-        file.unlink()
-    Image.fromarray(values).save(tmp_path / "test" / "useless.png")
-    with pytest.raises(ValueError, match=r"useless.png"):
-        Codes(atoms=120, train_patches=100, held_out=5, data=tmp_path, fixed={"dictionary": codes.dictionary})
 
 
 def test_a_task_without_training_data_says_so():

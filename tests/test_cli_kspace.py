@@ -1,0 +1,101 @@
+"""``unroll apply`` on k-space: what comes out, and how it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_cli_images import CSNET
+from test_cli_images import apply as apply
+from test_cli_images import held as held
+
+from unrolling.operators.fourier import KSpace, fft
+from unrolling.systems.medical.scanner import is_centred, read_kspace
+from unrolling.tasks import phantoms, pixels, sampling
+
+
+def measured(size=32, real=True, coils=1, rate=0.4, seed=0):
+    """An image, its centred k-space and the centred mask."""
+    generator = torch.Generator().manual_seed(seed)
+    image = phantoms.head(size, generator)
+    image = image.to(torch.complex64) if real else phantoms.with_phase(image, generator)
+    mask = sampling.radial_mask(size, rate)
+    maps = torch.ones(1, size, size) if coils == 1 else torch.stack([0.2 + torch.rand(size, size, generator=generator) for _ in range(coils)])
+    samples = mask * torch.fft.fftshift(fft(maps * image), (-2, -1))
+    return image, samples[0] if coils == 1 else samples, mask
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_kspace_becomes_what_the_network_makes_of_it_wherever_its_middle_is(apply, held, tmp_path, centred, named):
+    _, samples, mask = measured()
+    turned = torch.fft.ifftshift(samples)
+    np.save(tmp_path / "k.npy", (samples if centred else turned).numpy())
+    np.save(tmp_path / "mask.npy", mask.numpy())
+    assert is_centred(samples.unsqueeze(0))
+    assert not is_centred(turned.unsqueeze(0))
+    words = ["--mask", tmp_path / "mask.npy"] if named else []
+    assert apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.npy", *words)[0] == 0
+    found = torch.from_numpy(np.load(tmp_path / "x.npy"))
+    sampled = torch.fft.ifftshift(mask).unsqueeze(0)
+    peak = torch.fft.ifft2(turned, norm="ortho").abs().max()
+    with torch.no_grad():
+        wanted = held[CSNET][0](KSpace((turned / peak).unsqueeze(0), sampled if named else (turned != 0).float().unsqueeze(0)))[0] * peak
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_scaled_scan_gives_a_scaled_image_and_pictures_of_16_bits(apply, tmp_path):
+    _, samples, _ = measured()
+    for name, factor in (("one", 1.0), ("many", 1000.0)):
+        np.save(tmp_path / f"{name}.npy", (factor * samples).numpy())
+        assert apply(CSNET, tmp_path / f"{name}.npy", "-o", tmp_path / f"{name}-x.npy")[0] == 0
+    one, many = (np.load(tmp_path / f"{name}-x.npy") for name in ("one", "many"))
+    np.testing.assert_allclose(many, 1000 * one, rtol=1e-3, atol=1e-2)
+    assert apply(CSNET, tmp_path / "one.npy", "-o", tmp_path / "x.png")[0] == 0
+    shown = pixels.read(tmp_path / "x.png")
+    assert shown.depth == 16
+    np.testing.assert_allclose(shown.pixels[0].numpy(), np.abs(one) / np.abs(one).max(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("real", "coils", "kind"), [(True, 1, "f"), (False, 1, "c"), (False, 4, "f")])
+def test_complex_images_and_coils_are_recognised(apply, tmp_path, real, coils, kind):
+    _, samples, _ = measured(real=real, coils=coils)
+    np.save(tmp_path / "k.npy", samples.numpy())
+    status, out, _ = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.npy", "--json")
+    assert status == 0
+    facts = json.loads(out)
+    assert facts["coils"] == coils
+    assert facts["image"] == ("real" if real and coils == 1 else "complex")
+    assert np.load(tmp_path / "x.npy").dtype.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda k: np.where(np.arange(32) == 3, np.nan, k), "NaN or infinite"),
+        (lambda k: k.real, "k-space is complex"),
+        (lambda k: k[0], "k-space is (height, width)"),
+        (lambda k: 0 * k, "zero everywhere"),
+    ],
+)
+def test_kspace_that_is_none_is_refused(apply, tmp_path, change, words):
+    np.save(tmp_path / "k.npy", change(measured()[1].numpy()))
+    status, _, said = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.png")
+    assert status != 0
+    assert words in said
+    with pytest.raises(ValueError, match=r"k\.npy"):
+        read_kspace(tmp_path / "k.npy")
+
+
+def test_a_mask_of_another_shape_or_of_nothing_is_refused(apply, tmp_path):
+    _, samples, mask = measured()
+    np.save(tmp_path / "k.npy", samples.numpy())
+    for values, words in (
+        (mask[:, :30], "has 32 x 30 frequencies, and the data 32 x 32"),
+        (0 * mask, "zero everywhere"),
+        (0.5 * mask, "other values than 0 and 1"),
+    ):
+        np.save(tmp_path / "mask.npy", values.numpy())
+        status, _, said = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.png", "--mask", tmp_path / "mask.npy")
+        assert status != 0
+        assert words in said
