@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ def measure(seconds: float) -> list[dict[str, object]]:
             ours, bare = make_ours(), make_bare()
             torch.testing.assert_close(ours(y), bare(y), rtol=1e-4, atol=1e-4)
             with torch.no_grad():
-                rows.append({"network": name, "batch": batch, "pass": "forward", **ratio(lambda: ours(y), lambda: bare(y), seconds=seconds)})  # noqa: B023
+                rows.append({"network": name, "batch": batch, "pass": "forward", **ratio(partial(ours, y), partial(bare, y), seconds=seconds)})
             rows.append({"network": name, "batch": batch, "pass": "training step", **ratio(trainer(ours, y, x), trainer(bare, y, x), seconds=seconds)})
     return rows
 

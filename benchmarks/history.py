@@ -148,23 +148,11 @@ def chart(runs: Sequence[Run]) -> Figure | None:
     return figure
 
 
-TEMPLATE = """{% from 'parts.html' import chart %}
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="description" content="Benchmarks of unrolling">
-<link rel="icon" href="data:,">
-<title>Benchmarks</title>
-<style>
-{% include 'style.css' %}
-</style>
-</head>
-<body>
-<main class="page">
+TEMPLATE = """{% extends 'base.html' %}
+{% from 'parts.html' import chart %}
+{% block description %}Benchmarks of unrolling{% endblock %}
+{% block title %}Benchmarks{% endblock %}
+{% block main %}
 <header>
 <h1>Benchmarks</h1>
 <p class="headline">{{ met }} of {{ bars }} bars are met.</p>
@@ -195,9 +183,7 @@ TEMPLATE = """{% from 'parts.html' import chart %}
 <pre><code>python -m benchmarks.{{ s.name }}</code></pre>
 </section>
 {% endfor %}
-</main>
-</body>
-</html>
+{% endblock %}
 """
 
 

@@ -243,7 +243,10 @@ def scikit_learn(seconds: float, device: torch.device, compiling: bool) -> Rows:
     """Coordinate descent."""
     package = importlib.import_module("sklearn")
     decomposition = importlib.import_module("sklearn.decomposition")
-    encode = lambda a, y: decomposition.sparse_encode(y, a.T, algorithm="lasso_cd", alpha=WEIGHT, max_iter=2000)  # noqa: E731
+
+    def encode(a: Any, y: Any) -> Any:
+        return decomposition.sparse_encode(y, a.T, algorithm="lasso_cd", alpha=WEIGHT, max_iter=2000)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return lasso(f"scikit-learn {package.__version__}", encode)

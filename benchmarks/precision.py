@@ -69,7 +69,10 @@ def rows_of(name: str, task_name: str | None, seconds: float, device: torch.devi
     load_weights(network, path, system=name)
     network = network.eval().to(device)
     made = variants(network, device)
-    move = lambda data: tree.apply(lambda t: t.to(device), data)  # noqa: E731
+
+    def move(data: Any) -> Any:
+        return tree.apply(lambda t: t.to(device), data)
+
     data = move(task.timing.data)
     times = alternate({key: lambda r=run: r(data) for key, (run, _) in made.items()}, seconds=seconds, least=3, wait=waiter(device))
     rows: list[dict[str, object]] = []

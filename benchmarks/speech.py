@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 def agreement() -> list[Row]:
     """Largest difference from scikit-learn's multiplicative updates in float64, (129, 200) of rank 20 after 100 iterations."""
-    from sklearn.decomposition import NMF as Theirs  # noqa: N811
+    from sklearn import decomposition
 
     generator = torch.Generator().manual_seed(0)
     magnitude, W, H = (torch.rand(*shape, generator=generator, dtype=torch.float64) + 0.1 for shape in ((1, 129, 200), (129, 20), (200, 20)))
@@ -53,7 +53,7 @@ def agreement() -> list[Row]:
         with torch.no_grad():
             for _ in range(100):
                 state = ours(state, problem)
-        theirs = Theirs(20, init="custom", solver="mu", beta_loss=beta, max_iter=100, tol=0)
+        theirs = decomposition.NMF(20, init="custom", solver="mu", beta_loss=beta, max_iter=100, tol=0)
         activations = theirs.fit_transform(magnitude[0].T.numpy().copy(), W=H.numpy().copy(), H=W.T.numpy().copy())
         worst = max(abs(state.activations[0].numpy() - activations).max(), abs(state.dictionary[0].numpy() - theirs.components_.T).max())
         rows.append({"what": "NMF beside scikit-learn", "beta": beta, "largest difference": float(worst)})

@@ -25,7 +25,10 @@ SMALL = {
 }
 
 
-def write_scenes(root, sizes={"train": [(104, 96)], "validation": [(104, 102)], "test": [(102, 110)]}):  # noqa: B006
+SIZES = {"train": [(104, 96)], "validation": [(104, 102)], "test": [(102, 110)]}
+
+
+def write_scenes(root, sizes=SIZES):
     """Folders train, validation and test of pictures, large enough to be blurred."""
     for part, shapes in sizes.items():
         (root / part).mkdir()

@@ -37,7 +37,9 @@ def test_a_bar_is_met_from_its_own_side(row, held):
 
 
 def test_the_page_shows_the_last_run_beside_the_one_before_on_the_same_machine(tmp_path):
-    rows = lambda ratio: [{"way": "onnx <fast>", "batch": 1000, "ratio": ratio, "bar": 1.15, "better": "low"}, {"way": "eager", "batch": 1, "ratio": 2.0}]  # noqa: E731
+    def rows(ratio):
+        return [{"way": "onnx <fast>", "batch": 1000, "ratio": ratio, "bar": 1.15, "better": "low"}, {"way": "eager", "batch": 1, "ratio": 2.0}]
+
     run(tmp_path, "2026-01-01", "formats", rows(1.0))
     run(tmp_path, "2026-01-02", "formats", rows(9.0), processor="B")
     run(tmp_path, "2026-01-03", "formats", rows(1.2))

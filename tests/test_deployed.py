@@ -8,6 +8,7 @@ from iterations import Detection, channel_data, gaussian
 from tiny import bits, moved, network, recovery, same
 
 from unrolling import unroll
+from unrolling.algorithms import ISTA
 from unrolling.cli.options import patience
 from unrolling.evaluation.compare import _Measured
 from unrolling.evaluation.measure import Contender
@@ -96,6 +97,17 @@ def test_the_words_of_the_option_are_seconds():
     assert [patience(word) for word in ("auto", "always", "never")] == [60.0, 0.0, float("inf")]
     with pytest.raises(ValueError, match="--compile is maybe; it is auto, always, never"):
         patience("maybe")
+
+
+def test_complex_data_are_not_left_to_a_compiler_that_has_no_code_for_them():
+    iteration = ISTA(torch.randn(4, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)), 0.1)
+    net, y = unroll(iteration, 2), torch.randn(3, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(NotImplementedError, match="no code for complex numbers"):
+        net.compiled()(y)
+    adaptive = net.adaptive(0.0)
+    torch.testing.assert_close(adaptive(y), net(y))
+    assert "no code for complex numbers" in adaptive.failure
+    assert adaptive.seconds == 0
 
 
 def test_captured_networks_off_a_gpu_are_inference():

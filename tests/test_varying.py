@@ -157,8 +157,8 @@ def test_the_same_seed_draws_the_same_and_a_weights_file_brings_its_dictionary()
     [
         ({"probability": 0.0}, r"probability must lie in \(0, 1\]"),
         ({"permute": 2}, "permute is 0 or 1; got 2"),
-        ({"m": 0}, "m and n must be at least 1; got 0 and 20"),
-        ({"dictionary_snr": math.nan}, "numbers of dB"),
+        ({"m": 0}, "m must be at least 1; got 0"),
+        ({"dictionary_snr": math.nan}, "dictionary_snr must be a number of dB"),
     ],
 )
 def test_bad_options_are_refused(options, message):

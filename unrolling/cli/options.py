@@ -37,7 +37,9 @@ def patience(choice: str) -> float:
     Raises:
         ValueError: another word than auto, always and never.
     """
-    known = {"auto": 60.0, "always": 0.0, "never": float("inf")}
+    from unrolling.core.adaptive import PATIENCE
+
+    known = {"auto": PATIENCE, "always": 0.0, "never": float("inf")}
     if choice not in known:
         raise ValueError(f"--compile is {choice}; it is {', '.join(known)}")
     return known[choice]

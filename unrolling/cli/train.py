@@ -99,7 +99,7 @@ def train_job(
         "schedule": [stage.describe() for stage in job.schedule],
         "seed": seed,
         "steps": history.steps,
-        "seconds": round(history.seconds, 1),
+        "seconds": round(history.seconds, 3),
         "weights_are": choose,
         "metric": {"name": metric.name, "unit": metric.unit, "on": "validation", "mean": quality.mean, "low": quality.low, "high": quality.high},
         "health": history.health.sentences(),

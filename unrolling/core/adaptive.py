@@ -54,8 +54,6 @@ class Adaptive:
         """The estimate."""
         # As `compile` tells kinds apart: any batch above one is the same, and so is any other size once a second one was seen.
         kind = tuple((tensor.dtype, tensor.device, tensor.ndim, tensor.shape[:1] == (1,)) for tensor in tree.tensors(data))
-        if any(tensor.is_complex() for tensor in tree.tensors(data)):
-            self.failure = self.failure or "the compiler does not come to an end over complex transforms"
         if self._spent.get(kind, 0.0) >= self.after and not self.failure:
             try:
                 with torch.inference_mode():

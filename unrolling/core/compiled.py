@@ -32,6 +32,8 @@ class Compiled:
 
     Raises:
         RuntimeError: (from torch) a backend that it does not have.
+        NotImplementedError: (when called) complex data for Inductor, which has no code for complex operators: in torch 2.13 it may search for ever, and its
+            gradient of a real number times complex ones is wrong.
     """
 
     def __init__(self, network: nn.Module, backend: str = "inductor") -> None:
@@ -50,6 +52,8 @@ class Compiled:
         kind = torch.is_grad_enabled(), *((t.dtype, t.shape[:1] == (1,), t.shape[1:]) for t in tensors)
         if kind in self._seen:
             return self._call(data)
+        if self.backend == "inductor" and any(tensor.is_complex() for tensor in tensors):
+            raise NotImplementedError("torch's compiler has no code for complex numbers; run the network as it is, or its inference()")
         with _free_batch(tensors):
             estimate = self._call(data)
         self._seen.add(kind)

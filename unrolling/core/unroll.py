@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from unrolling.core.adaptive import PATIENCE, Adaptive
 from unrolling.core.compiled import Compiled
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 
 if TYPE_CHECKING:
-    from unrolling.core.adaptive import Adaptive
     from unrolling.core.captured import Captured
     from unrolling.core.inference import Inference
 
@@ -97,10 +97,8 @@ class Unrolled(nn.Module):
 
         return Captured(self, most)
 
-    def adaptive(self, after: float = 60.0) -> Adaptive:
+    def adaptive(self, after: float = PATIENCE) -> Adaptive:
         """``inference()`` that turns into ``compiled()`` once ``after`` seconds have been spent on one kind of data; see ``Adaptive``."""
-        from unrolling.core.adaptive import Adaptive
-
         return Adaptive(self, after)
 
     def __getstate__(self) -> dict[str, Any]:

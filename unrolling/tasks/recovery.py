@@ -76,6 +76,29 @@ def read_dictionary(path: str | Path) -> Tensor:
     return matrix / torch.linalg.vector_norm(matrix, dim=0)
 
 
+def check_law(m: int, n: int, probability: float, snr: float) -> None:
+    """Refuses sizes, densities and noise that no signals have.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    if m < 1 or n < 1:
+        name, value = ("m", m) if m < 1 else ("n", n)
+        raise ValueError(f"{name} must be at least 1; got {value}")
+    if snr != snr:
+        raise ValueError(f"snr must be a number of dB, or inf for no noise; got {snr}")
+    if not 0 < probability <= 1:
+        raise ValueError(f"probability must lie in (0, 1]; got {probability}")
+
+
+def measured(x: Tensor, dictionary: Tensor, snr: float, generator: torch.Generator) -> Tensor:
+    """y = A x + e, (batch, m): e white, its standard deviation std(y_i) 10^(-SNR/20) for each sample; none at infinity."""
+    y = x @ dictionary.T
+    if snr != float("inf"):
+        y = y + torch.randn(y.shape, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-snr / 20)
+    return y
+
+
 class Recovery(Task):
     """y = A x + e, x Bernoulli(p) times N(0, 1), e white with standard deviation std(y_i) 10^(-SNR/20); recover x.
 
@@ -117,13 +140,7 @@ class Recovery(Task):
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
-        if m < 1 or n < 1:
-            name, value = ("m", m) if m < 1 else ("n", n)
-            raise ValueError(f"{name} must be at least 1; got {value}")
-        if snr != snr:
-            raise ValueError(f"snr must be a number of dB, or inf for no noise; got {snr}")
-        if not 0 < probability <= 1:
-            raise ValueError(f"probability must lie in (0, 1]; got {probability}")
+        check_law(m, n, probability, snr)
         _check_structure(m, n, condition, coherence, block, group, nonnegative, drawn=fixed is None and data is None)
         if fixed is not None:
             self.dictionary = fixed["dictionary"]
@@ -154,16 +171,13 @@ class Recovery(Task):
     def draw(self, batch: int, generator: torch.Generator, *, snr: float | None = None, probability: float | None = None) -> Samples:
         """Signals of this task, or with another noise or density for a while (a curriculum)."""
         snr, probability = self.snr if snr is None else snr, self.probability if probability is None else probability
-        m, n = self.dictionary.shape
+        n = self.dictionary.shape[1]
         x = torch.randn(batch, n, generator=generator)
         present = torch.rand(batch, n // self.group, generator=generator) < probability
         x = x * (present if self.group == 1 else present.repeat_interleave(self.group, dim=1))
         if self.nonnegative:
             x = x.abs()
-        y = x @ self.dictionary.T
-        if snr != float("inf"):
-            y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-snr / 20)
-        return Samples(y, x)
+        return Samples(measured(x, self.dictionary, snr, generator), x)
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """F1 of the support, the harmonic mean of precision and recall over all entries of all samples: 1 when exactly the non-zeros are found."""

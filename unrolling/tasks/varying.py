@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolling.algorithms.varying import Sensed
 from unrolling.tasks.base import NMSE, Samples, Task
-from unrolling.tasks.recovery import gaussian_dictionary, read_dictionary
+from unrolling.tasks.recovery import check_law, gaussian_dictionary, measured, read_dictionary
 
 HELD = 20  # dictionaries of each held-out set
 
@@ -53,14 +53,11 @@ class VaryingDictionary(Task):
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
-        if m < 1 or n < 1:
-            raise ValueError(f"m and n must be at least 1; got {m} and {n}")
-        if not 0 < probability <= 1:
-            raise ValueError(f"probability must lie in (0, 1]; got {probability}")
+        check_law(m, n, probability, snr)
         if permute not in (0, 1):
             raise ValueError(f"permute is 0 or 1; got {permute}")
-        if snr != snr or dictionary_snr != dictionary_snr:
-            raise ValueError(f"snr and dictionary_snr are numbers of dB, or inf for no noise; got {snr} and {dictionary_snr}")
+        if dictionary_snr != dictionary_snr:
+            raise ValueError(f"dictionary_snr must be a number of dB, or inf for no noise; got {dictionary_snr}")
         if fixed is not None:
             self.dictionary = fixed["dictionary"]
         else:
@@ -93,12 +90,9 @@ class VaryingDictionary(Task):
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """Signals measured with one new variation, which is the data's ``dictionary`` (1, m, n)."""
         dictionary = self.vary(generator)
-        m, n = dictionary.shape
+        n = dictionary.shape[1]
         x = torch.randn(batch, n, generator=generator) * (torch.rand(batch, n, generator=generator) < self.probability)
-        y = x @ dictionary.T
-        if self.snr != float("inf"):
-            y = y + torch.randn(batch, m, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-self.snr / 20)
-        return Samples(Sensed(y, dictionary.unsqueeze(0)), x)
+        return Samples(Sensed(measured(x, dictionary, self.snr, generator), dictionary.unsqueeze(0)), x)
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
