@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from torch import Tensor
 from unrolling.algorithms.blind_deblurring import BlindDeblurring, differences
 from unrolling.core import Unrolled
 from unrolling.networks.unet import UNet, unet_width
-from unrolling.systems.base import Application, Classical, Direct, Reference, Rival
+from unrolling.systems.base import Application, Classical, Direct, Recipe, Reference, Rival, Tying
 from unrolling.systems.imaging.applications import SUFFIXES, facts
 from unrolling.tasks import pixels
 from unrolling.tasks.deblurring import Deblurring
+from unrolling.training.stages import Schedule
 
 NOT_EXPORTED = {
     "onnx": "ONNX Runtime transforms sizes that are no powers of two with fewer digits than torch, and deconvolution magnifies what is lost: "
@@ -130,4 +131,36 @@ def application() -> Application:
         suffixes=SUFFIXES,
         default_suffix="-sharp.png",
         check=pixels.check_output,
+    )
+
+
+def tag(options: Mapping[str, Any]) -> str:
+    """What is unlike the usual."""
+    parts = [options["kind"]]
+    parts += ["rgb"] if options["colour"] else []
+    parts += [f"{key}{options[key]:g}" for key, usual in (("shortest", 5.0), ("longest", 31.0), ("noise", 0.01)) if options[key] != usual]
+    return "-".join(parts)
+
+
+def recipe(parent: Any, tying: Tying, schedule: Callable[[int], Schedule], *, steps: int, batch: int) -> Recipe:
+    """Deblurring in ten layers, beside total variation and a U-Net that trains for as many steps."""
+    return Recipe(
+        task=Deblurring,
+        parent=parent,
+        depth=10,
+        tying=lambda task: tying,
+        schedule=schedule,
+        classical=classical,
+        direct=directs,
+        rivals=rivals(steps),
+        parent_name="total variation, half-quadratic",
+        generic_steps=steps,
+        generic_batch=batch,
+        vectors=False,
+        not_exported=NOT_EXPORTED,
+        threads=1,
+        notes=("Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",),
+        apply=application(),
+        options={"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0},
+        tag=tag,
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from unrolling.algorithms.dublid import DUBLID
-from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging.blind import LI, NOT_EXPORTED, application, classical, directs, rivals
+from unrolling.systems.base import System, Tying
+from unrolling.systems.imaging.blind import LI, recipe
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -29,14 +27,6 @@ def schedule(depth: int) -> Schedule:
     return [Stage(STEPS, rate=2e-3, rates=dict.fromkeys(numbers, 2e-2), batch=4, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
-def tag(options: Mapping[str, Any]) -> str:
-    """What is unlike the usual."""
-    parts = [options["kind"]]
-    parts += ["rgb"] if options["colour"] else []
-    parts += [f"{key}{options[key]:g}" for key, usual in (("shortest", 5.0), ("longest", 31.0), ("noise", 0.01)) if options[key] != usual]
-    return "-".join(parts)
-
-
 SYSTEM = System(
     name="imaging/dublid",
     title="DUBLID",
@@ -49,28 +39,5 @@ SYSTEM = System(
     ),
     references=(LI,),
     home=Path(__file__).parent,
-    recipes={
-        "deblurring": Recipe(
-            task=Deblurring,
-            parent=parent,
-            depth=DEPTH,
-            tying=lambda task: Tying(tied=ONCE, untied=EACH),
-            schedule=schedule,
-            classical=classical,
-            direct=directs,
-            rivals=rivals(STEPS),
-            parent_name="total variation, half-quadratic",
-            generic_steps=STEPS,
-            generic_batch=4,
-            vectors=False,
-            not_exported=NOT_EXPORTED,
-            threads=1,
-            notes=(
-                "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",
-            ),
-            apply=application(),
-            options={"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0},
-            tag=tag,
-        )
-    },
+    recipes={"deblurring": recipe(parent, Tying(tied=ONCE, untied=EACH), schedule, steps=STEPS, batch=4)},
 )

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from unrolling.algorithms.blind_deblurring import BlindDeblurring
 from unrolling.operators.filters import zero_mean_atoms
-from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging.blind import LI, NOT_EXPORTED, application, classical, directs, rivals
-from unrolling.systems.imaging.dublid import tag
+from unrolling.systems.base import System, Tying
+from unrolling.systems.imaging.blind import LI, recipe
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -40,28 +39,5 @@ SYSTEM = System(
     ),
     references=(LI,),
     home=Path(__file__).parent,
-    recipes={
-        "deblurring": Recipe(
-            task=Deblurring,
-            parent=parent,
-            depth=10,
-            tying=lambda task: Tying(tied=("retrieval",), untied=("filters", "weight", "coupling")),
-            schedule=schedule,
-            classical=classical,
-            direct=directs,
-            rivals=rivals(STEPS),
-            parent_name="total variation, half-quadratic",
-            generic_steps=STEPS,
-            generic_batch=8,
-            vectors=False,
-            not_exported=NOT_EXPORTED,
-            threads=1,
-            notes=(
-                "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",
-            ),
-            apply=application(),
-            options={"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0},
-            tag=tag,
-        )
-    },
+    recipes={"deblurring": recipe(parent, Tying(tied=("retrieval",), untied=("filters", "weight", "coupling")), schedule, steps=STEPS, batch=8)},
 )
