@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from test_cli import refused
-from test_cli import unroll as unroll
 from tiny import moved, recovery
 
 from unrolling import unroll as make
