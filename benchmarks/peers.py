@@ -1,209 +1,81 @@
 """Beside other libraries doing the same mathematics, both sides alternating in one process: time of theirs over ours, above one where ours is faster.
 
-deepinv: unfolded proximal gradient descent with an l1 prior (m = 250, n = 500, 16 layers, a step size and a weight per layer) and unfolded half-quadratic
-splitting for deblurring (64 x 64, 8 layers, batch 16). SPAMS and scikit-learn: the lasso of 200 samples at the same m and n, to the same objective. The results
-are compared before anything is timed. A peer that cannot be imported is reported and left out. They are the dependency group ``peers``, which is installed with
-``--no-deps``: what they ask for besides would replace packages that the tests are pinned to.
+- deepinv: unfolded proximal gradient descent with an l1 prior (m = 250, n = 500, 16 layers, a step size and a weight per layer), and unfolded half-quadratic
+  splitting and ADMM for deblurring (64 x 64, 8 layers, batch 16).
+- SPAMS and scikit-learn: the lasso of 200 samples at the same m and n, to the same objective. scikit-learn also: multiplicative updates of NMF, as many steps.
+- scikit-image: total variation of 16 pictures of 128 x 128, its ``denoise_tv_chambolle`` beside ``ChambollePock``, to the same objective; and the filter of
+  Wiener and Hunt, which is the first step of half-quadratic splitting from z = 0. Its ``richardson_lucy`` and ``unsupervised_wiener`` have no counterpart here.
+- POT: none applies. Its solvers are Sinkhorn's and exact ones for optimal transport, and this library has no iteration for that.
 
-Bars, for the proximal gradient network: forward 2.6 at batch 1000 and 5 at batch 1, training step at batch 1000 1.9 eager and 2.5 compiled; for the splitting
-1.2 for forward and training step, compiled or not.
+The results are compared before anything is timed; ``difference`` is relative. A peer that cannot be imported is reported and left out. They are the dependency
+group ``peers``, which is installed with ``--no-deps``: what they ask for besides would replace packages that the tests are pinned to.
+
+Bars, for the proximal gradient network: forward 2.6 at batch 1000 and 5 at batch 1, training step at batch 1000 1.9 eager and 2.5 compiled; for half-quadratic
+splitting 1.2 for forward and training step, compiled or not.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import importlib
-import io
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.networks import DEPTH, M, N, measurements
-from benchmarks.record import options, publish, start, waiter
+from benchmarks.networks import M, N
+from benchmarks.peers_unfolded import WEIGHT, Rows, unfolded
+from benchmarks.record import options, publish, start
 from benchmarks.timing import alternate
-from unrolling import Unrolled, soft_threshold, solve, unroll
-from unrolling.algorithms import FISTA, ISTA, GramISTA
+from unrolling import Iteration, soft_threshold, unroll
+from unrolling.algorithms import FISTA, GramISTA
 from unrolling.algorithms.data_terms import Linear
 from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
+from unrolling.algorithms.nmf import NMF
+from unrolling.algorithms.primal_dual import ChambollePock
 from unrolling.operators.convolution import CircularConvolution
+from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.spectral import Identity
+from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks.recovery import gaussian_dictionary
 
-WEIGHT, SIDE, IMAGES, SPLITTINGS, LASSO = 0.1, 64, 16, 8, 200
-PGD_BARS = {("forward", 1000): 2.6, ("forward", 1): 5.0, ("training step", 1000): 1.9, ("training step, compiled", 1000): 2.5}
-HQS_BAR = 1.2
-Rows = list[dict[str, object]]
+LASSO, PICTURES, SIDE, VARIATION, BALANCE = 200, 16, 128, 0.1, 0.05
+BINS, FRAMES, RANK, UPDATES = 257, 400, 20, 50
+STEPS = tuple(round(10 * 1.25**k) for k in range(24))
+CLOSE = 1e-5
 
 
-class Theirs(nn.Module):
-    """A reconstructor of deepinv as a function of the data alone."""
-
-    def __init__(self, model: nn.Module, physics: Any) -> None:
-        super().__init__()
-        self.model, self.physics = model, physics
-
-    def forward(self, y: Tensor) -> Tensor:
-        return self.model(y, self.physics)
+def row(peer: str, batch: int, work: str, sides: str, difference: float, ours: Callable[[], object], theirs: Callable[[], object]) -> dict[str, object]:
+    """Both sides timed in turn."""
+    times = alternate({"ours": ours, "theirs": theirs}, seconds=2.0, least=3)
+    low, middle, high = statistics.quantiles([b / a for a, b in zip(times["ours"], times["theirs"], strict=True)], n=4)
+    named: dict[str, object] = {"peer": peer, "batch": batch, "pass": work, "sides": sides, "error": difference, "ratio": middle, "low": low, "high": high}
+    return named | {"milliseconds": 1e3 * statistics.median(times["ours"])}
 
 
-def deepinv() -> Any:
-    """The package. It imports torchvision, whose build for PyPI lacks two operators beside a torch without CUDA: empty schemas for them let it be imported."""
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        deepinv.library = library  # pyright: ignore[reportFunctionMemberAccess] (it lives as long as its schemas are needed)
-    with contextlib.redirect_stdout(io.StringIO()):
-        return importlib.import_module("deepinv")
+def reached(iteration: Iteration, data: Tensor, objective: Callable[[Tensor], Tensor], goal: Tensor) -> tuple[Callable[[], Tensor], int, float]:
+    """Ours with as few steps as bring every sample within ``CLOSE`` of the goal, how many they are, and the largest gap relative to it."""
+    run, steps, gap = repeated(iteration, STEPS[0], data), STEPS[0], float("inf")
+    for steps in STEPS:
+        run = repeated(iteration, steps, data)
+        gap = float(((objective(run()) - goal) / goal).max())
+        if gap < CLOSE:
+            break
+    return run, steps, gap
 
 
-def proximal_gradient(package: Any, device: torch.device) -> tuple[Unrolled, Theirs]:
-    """x <- S_{mu lambda}(x - mu A^T (A x - y)) from zero, mu and lambda learned per layer."""
-    dictionary = gaussian_dictionary(M, N, 0).to(device)
-    ours = unroll(ISTA(dictionary, WEIGHT), DEPTH, untied=("step_size", "threshold"))
-    step = float(ours.layers[0].step_size)  # pyright: ignore[reportArgumentType]
-    physics = package.physics.LinearPhysics(A=lambda x, **_: x @ dictionary.T, A_adjoint=lambda y, **_: y @ dictionary)
-
-    def zero(y: Tensor, _: Any) -> dict[str, tuple[Tensor, Tensor]]:
-        x = y.new_zeros(y.shape[0], N)
-        return {"est": (x, x)}
-
-    theirs = package.optim.PGD(
-        data_fidelity=package.optim.L2(),
-        prior=package.optim.L1Prior(),
-        lambda_reg=[WEIGHT] * DEPTH,
-        stepsize=[step] * DEPTH,
-        max_iter=DEPTH,
-        custom_init=zero,
-        unfold=True,
-        trainable_params=["lambda", "stepsize"],
-    )
-    return ours, Theirs(theirs, physics).to(device)
-
-
-def splitting(package: Any, device: torch.device) -> tuple[Unrolled, Theirs]:
-    """z <- S_{lambda / beta}(x), x <- (A^T A + beta I)^-1 (A^T y + beta z) from A^T y, lambda and beta learned per layer."""
-    offsets = torch.arange(-4, 5, device=device)
-    kernel = torch.exp(-(offsets.unsqueeze(1) ** 2 + offsets**2) / 4.5)
-    kernel = kernel / kernel.sum()
-    parent = HalfQuadraticSplitting(Linear(CircularConvolution(kernel)), Identity(), soft_threshold, 0.01, penalty=0.5, growth=1.0)
-    ours = unroll(parent.to(device), SPLITTINGS, untied=("weight", "penalty"))
-    physics = package.physics.BlurFFT(img_size=(1, SIDE, SIDE), filter=kernel[None, None], device=device)
-    theirs = package.optim.HQS(
-        data_fidelity=package.optim.L2(),
-        prior=package.optim.L1Prior(),
-        lambda_reg=[0.01] * SPLITTINGS,
-        stepsize=[2.0] * SPLITTINGS,
-        max_iter=SPLITTINGS,
-        g_first=True,
-        unfold=True,
-        trainable_params=["lambda", "stepsize"],
-    )
-    return ours, Theirs(theirs, physics).to(device)
-
-
-def training(run: Callable[[Tensor], Tensor], network: nn.Module, y: Tensor) -> Callable[[], None]:
-    """A step of Adam at a rate that changes nothing that could be seen."""
-    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-9)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        run(y).square().mean().backward()
-        optimizer.step()
-
-    return step
-
-
-def beside(title: str, ours: Unrolled, theirs: Theirs, ours_y: Tensor, theirs_y: Tensor, seconds: float, bars: Mapping[Any, float], *, compiling: bool) -> Rows:
-    """Forward and training step, plain and compiled, of both."""
-    batch, wait = ours_y.shape[0], waiter(ours_y.device)
-    with torch.no_grad():
-        wanted, got = ours(ours_y), theirs(theirs_y)
-        error = float((got.reshape(wanted.shape) - wanted).abs().max() / wanted.abs().max())
-    if not error < 1e-4:
-        return [{"peer": title, "batch": batch, "failed": f"the two differ by {error:.2g} of the largest value: this is not the same mathematics"}]
-    notes: list[str] = []
-    compiled, fast = ours.compiled(), ours.inference()
-    peer_compiled = _compiled(theirs, theirs_y, notes) if compiling else None
-    with torch.no_grad():
-        calls = {
-            "ours, inference": lambda: fast(ours_y),
-            "ours, eager": lambda: ours(ours_y),
-            "ours, compiled": lambda: compiled(ours_y),
-            "theirs, eager": lambda: theirs(theirs_y),
-        }
-        if peer_compiled is not None:
-            calls["theirs, compiled"] = lambda: peer_compiled(theirs_y)
-        forward = alternate(calls, seconds=seconds, least=10, wait=wait)
-    steps = {
-        "ours, eager": training(ours, ours, ours_y),
-        "ours, compiled": training(compiled, ours, ours_y),
-        "theirs, eager": training(theirs, theirs, theirs_y),
-    }
-    if peer_compiled is not None:
-        own = copy.deepcopy(theirs)
-        steps["theirs, compiled"] = training(torch.compile(own), own, theirs_y)
-    learned = alternate(steps, seconds=seconds, least=10, wait=wait)
-    rows: Rows = []
-    sides = (("ours, eager", "theirs, eager"), ("ours, compiled", "theirs, eager"), ("ours, compiled", "theirs, compiled"))
-    for kind, times, pairs in (("forward", forward, (("ours, inference", "theirs, eager"), *sides)), ("training step", learned, sides)):
-        seen = set()
-        for mine, other in pairs:
-            if mine not in times or other not in times:
-                continue
-            low, middle, high = statistics.quantiles([b / a for a, b in zip(times[mine], times[other], strict=True)], n=4)
-            row: dict[str, object] = {"peer": title, "batch": batch, "pass": kind, "sides": f"{mine} / {other}", "error": error}
-            row |= {"ratio": middle, "low": low, "high": high, "milliseconds": 1e3 * statistics.median(times[mine]), "notes": notes}
-            name = f"{kind}, compiled" if mine == "ours, compiled" else kind
-            if name not in seen and (name, batch) in bars:
-                row |= {"bar": bars[name, batch], "better": "high"}
-            seen.add(name)
-            rows.append(row)
-    return rows
-
-
-def _compiled(theirs: Theirs, y: Tensor, notes: list[str]) -> Callable[[Tensor], Tensor] | None:
-    """Theirs compiled as far as it can be, with breaks where it must; None where that fails."""
-    from torch._dynamo.utils import counters
-
-    counters.clear()
-    torch._dynamo.config.recompile_limit = 64  # it compiles once per layer, and by default torch gives up after eight
-    try:
-        run = torch.compile(theirs)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            run(y)
-    except Exception as error:  # a benchmark goes on without
-        notes.append(f"theirs cannot be compiled: {(str(error).splitlines() or [''])[0][:120]}")
-        return None
-    notes.append(f"theirs compiled has {sum(counters['graph_break'].values())} graph breaks")
-    return run
-
-
-def unfolded(seconds: float, device: torch.device, compiling: bool) -> Rows:
-    """deepinv."""
-    package = deepinv()
-    rows: Rows = []
-    for batch in (1000, 1):
-        torch._dynamo.reset()
-        y = measurements(batch).to(device)
-        rows += beside(f"deepinv {package.__version__}, PGD", *proximal_gradient(package, device), y, y, seconds, PGD_BARS, compiling=compiling)
-    torch._dynamo.reset()
-    y = torch.rand(IMAGES, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
-    bars = {(kind + tail, IMAGES): HQS_BAR for kind in ("forward", "training step") for tail in ("", ", compiled")}
-    return rows + beside(f"deepinv {package.__version__}, HQS", *splitting(package, device), y, y.unsqueeze(1), seconds, bars, compiling=compiling)
+def repeated(iteration: Iteration, steps: int, data: Tensor) -> Callable[[], Tensor]:
+    """That many steps, nothing recorded and nothing watched."""
+    network = unroll(iteration, steps).inference()
+    return lambda: network(data)
 
 
 def lasso(name: str, encode: Callable[[Any, Any], Any]) -> Rows:
-    """min 0.5 |y - A x|^2 + lambda |x|_1: ours is FISTA, stopped where its objective is within 1e-5 of the peer's; once each way round."""
+    """min 0.5 |y - A x|^2 + lambda |x|_1: ours is FISTA, stopped where its objective is within 1e-5 of the peer's."""
     dictionary, generator = gaussian_dictionary(M, N, 0), torch.Generator().manual_seed(0)
     x = torch.randn(LASSO, N, generator=generator) * (torch.rand(LASSO, N, generator=generator) < 0.1)
     y = x @ dictionary.T
@@ -212,50 +84,51 @@ def lasso(name: str, encode: Callable[[Any, Any], Any]) -> Rows:
         code = code.double()
         return 0.5 * (y.double() - code @ dictionary.double().T).square().sum(1) + WEIGHT * code.abs().sum(1)
 
-    iteration = FISTA(GramISTA(dictionary, WEIGHT))
-    goal = objective(torch.as_tensor(encode(dictionary.numpy(), y.numpy())))
-    for iterations in (25, 50, 100, 200, 400, 800, 1600):
-        gap = float(((objective(solve(iteration, y, tolerance=0.0, max_iterations=iterations).estimate) - goal) / goal).max())
-        if gap < 1e-5:
-            break
-    times = alternate(
-        {"ours": lambda: solve(iteration, y, tolerance=0.0, max_iterations=iterations), "theirs": lambda: encode(dictionary.numpy(), y.numpy())},
-        seconds=2.0,
-        least=3,
-    )
-    low, middle, high = statistics.quantiles([b / a for a, b in zip(times["ours"], times["theirs"], strict=True)], n=4)
-    return [
-        {
-            "peer": f"{name}, lasso",
-            "batch": LASSO,
-            "pass": "solve",
-            "sides": f"FISTA, {iterations} iterations / theirs",
-            "error": gap,
-            "ratio": middle,
-            "low": low,
-            "high": high,
-            "milliseconds": 1e3 * statistics.median(times["ours"]),
-        }
-    ]
+    def theirs() -> Any:
+        return encode(dictionary.numpy(), y.numpy())
+
+    ours, steps, gap = reached(FISTA(GramISTA(dictionary, WEIGHT)), y, objective, objective(torch.as_tensor(theirs())))
+    return [row(f"{name}, lasso", LASSO, "solve", f"FISTA, {steps} iterations / theirs", gap, ours, theirs)]
 
 
 def scikit_learn(seconds: float, device: torch.device, compiling: bool) -> Rows:
-    """Coordinate descent."""
+    """Coordinate descent, and multiplicative updates for the divergence of Kullback and Leibler from the same start."""
     package = importlib.import_module("sklearn")
     decomposition = importlib.import_module("sklearn.decomposition")
+    name = f"scikit-learn {package.__version__}"
 
     def encode(a: Any, y: Any) -> Any:
         return decomposition.sparse_encode(y, a.T, algorithm="lasso_cd", alpha=WEIGHT, max_iter=2000)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return lasso(f"scikit-learn {package.__version__}", encode)
+        return [*lasso(name, encode), *factorisation(name, decomposition.non_negative_factorization)]
+
+
+def factorisation(name: str, factorise: Callable[..., Any]) -> Rows:
+    """M^T = H^T W^T in as many updates."""
+    generator = torch.Generator().manual_seed(0)
+    parts = torch.rand(BINS, RANK, generator=generator) @ torch.rand(RANK, FRAMES, generator=generator)
+    magnitude = (parts * (0.5 + torch.rand(BINS, FRAMES, generator=generator))).unsqueeze(0)
+    iteration = NMF(BINS, RANK, beta=1.0, normalise=False)
+    first = iteration.start(iteration.prepare(magnitude))
+    transposed = magnitude[0].T.contiguous().numpy()
+
+    ours = repeated(iteration, UPDATES, magnitude)
+
+    def theirs() -> Any:
+        begin = {"init": "custom", "W": first.activations[0].numpy().copy(), "H": first.dictionary[0].T.contiguous().numpy()}
+        return factorise(transposed, n_components=RANK, solver="mu", beta_loss="kullback-leibler", tol=0, max_iter=UPDATES, **begin)
+
+    activations, dictionary, _ = theirs()
+    wanted = torch.as_tensor(activations @ dictionary).T
+    difference = float((ours()[0] - wanted).abs().max() / wanted.abs().max())
+    return [row(f"{name}, NMF", 1, "solve", f"NMF, {UPDATES} updates / theirs", difference, ours, theirs)]
 
 
 def spams(seconds: float, device: torch.device, compiling: bool) -> Rows:
     """Homotopy (LARS), exact."""
     package, numpy = importlib.import_module("spams"), importlib.import_module("numpy")
-    version = importlib.import_module("importlib.metadata").version
 
     def encode(a: Any, y: Any) -> Any:
         options = {"lambda1": WEIGHT, "mode": 2, "numThreads": torch.get_num_threads()}
@@ -265,9 +138,58 @@ def spams(seconds: float, device: torch.device, compiling: bool) -> Rows:
     return lasso(f"SPAMS {version(name)}", encode)
 
 
-def _held(name: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
+def scikit_image(seconds: float, device: torch.device, compiling: bool) -> Rows:
+    """Total variation by Chambolle's dual projection, and the filter of Wiener and Hunt."""
+    package, restoration = importlib.import_module("skimage"), importlib.import_module("skimage.restoration")
+    name = f"scikit-image {package.__version__}"
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.rand(PICTURES, 8, 8, generator=generator).repeat_interleave(SIDE // 8, 1).repeat_interleave(SIDE // 8, 2)
+    pictures = blocks + 0.1 * torch.randn(blocks.shape, generator=generator)
+    return [variation(name, restoration.denoise_tv_chambolle, pictures), wiener(name, restoration.wiener, pictures)]
 
+
+def variation(name: str, denoise: Callable[..., Any], pictures: Tensor) -> dict[str, object]:
+    """min 0.5 |x - y|^2 + lambda sum_p |(D x)_p|: theirs stops where its objective hardly falls, ours where it is within 1e-5 of theirs."""
+    iteration = ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), VARIATION, primal_step=0.1)
+    given = pictures.numpy()
+
+    def objective(x: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(FiniteDifferences()(x.double()), dim=1)
+        return 0.5 * (x.double() - pictures.double()).square().sum((1, 2)) + VARIATION * lengths.sum((1, 2))
+
+    def theirs() -> list[Any]:
+        return [denoise(picture, weight=VARIATION, eps=1e-6, max_num_iter=2000) for picture in given]
+
+    ours, steps, gap = reached(iteration, pictures, objective, objective(torch.stack([torch.as_tensor(found) for found in theirs()])))
+    return row(f"{name}, total variation", PICTURES, "solve", f"ChambollePock, {steps} iterations / theirs", gap, ours, theirs)
+
+
+def wiener(name: str, restore: Callable[..., Any], pictures: Tensor) -> dict[str, object]:
+    """(A^T A + beta D^T D)^-1 A^T y, D the discrete Laplacian, periodic."""
+    offsets = torch.arange(-4, 5)
+    kernel = torch.exp(-(offsets.unsqueeze(1) ** 2 + offsets**2) / 4.5)
+    kernel = kernel / kernel.sum()
+    laplacian = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])
+    term, transform = Linear(CircularConvolution(kernel)), CircularConvolution(laplacian)
+    blurred = CircularConvolution(kernel)(pictures)
+    given, point_spread = blurred.numpy(), kernel.numpy()
+    # A threshold that no entry reaches makes z zero, and the step the filter.
+    iteration = HalfQuadraticSplitting(term, transform, soft_threshold, 1e6, penalty=BALANCE, growth=1.0)
+
+    @torch.inference_mode()
+    def ours() -> Tensor:
+        problem = iteration.prepare(blurred)
+        return iteration(iteration.start(problem), problem).x
+
+    def theirs() -> list[Any]:
+        return [restore(picture, point_spread, BALANCE, clip=False) for picture in given]
+
+    wanted = torch.stack([torch.as_tensor(found) for found in theirs()])
+    difference = float((ours() - wanted).abs().max() / wanted.abs().max())
+    return row(f"{name}, Wiener", PICTURES, "one step", "HalfQuadraticSplitting / theirs", difference, ours, theirs)
+
+
+def _held(name: str) -> bool:
     try:
         version(name)
     except PackageNotFoundError:
@@ -275,7 +197,7 @@ def _held(name: str) -> bool:
     return True
 
 
-PEERS = {"deepinv": unfolded, "scikit-learn": scikit_learn, "spams": spams}
+PEERS = {"deepinv": unfolded, "scikit-learn": scikit_learn, "spams": spams, "scikit-image": scikit_image}
 
 
 def measure(seconds: float, device: torch.device, only: str | None, compiling: bool) -> Rows:
@@ -294,8 +216,9 @@ def measure(seconds: float, device: torch.device, only: str | None, compiling: b
 def line(row: Mapping[str, Any]) -> str:
     if "failed" in row:
         return f"{row['peer']}: not measured: {row['failed']}"
-    head = f"{row['peer']:22s} batch {row['batch']:5d} {row['pass']:14s} {row['sides']:38s} theirs"
-    return f"{head} {row['ratio']:.2f} times ours [{row['low']:.2f}, {row['high']:.2f}], ours {row['milliseconds']:.2f} ms, difference {row['error']:.1e}"
+    head = f"{row['peer']:35s} batch {row['batch']:5d} {row['pass']:14s} {row['sides']:38s} theirs"
+    text = f"{head} {row['ratio']:.2f} times ours [{row['low']:.2f}, {row['high']:.2f}], ours {row['milliseconds']:.2f} ms, difference {row['error']:.1e}"
+    return "; ".join([text, *row.get("notes", ())])
 
 
 def main() -> None:
