@@ -1,7 +1,7 @@
 """Sparse recovery, R: m = 250, n = 500, a tenth of the entries not zero. NMSE by layer on 1,000 unseen signals of networks and classical methods, without noise
 and at 40, 30 and 20 dB, and for dictionaries with condition numbers; CPU-seconds of training, numbers learned. Means over dictionaries and training seeds.
-Then dictionaries with blocks of coherent columns (F1 of the support beside orthogonal matching pursuit told the number of non-zeros), and such as change with
-the data.
+Then signals whose density differs from one to the next, dictionaries with blocks of coherent columns (F1 of the support beside orthogonal matching pursuit
+told the number of non-zeros), and such as change with the data.
 
 Everything is chosen on validation data: a network's schedule is its system's own, a classical method's weight and damping are tuned, and test data give scores
 alone. A cell is a method, a setting, a dictionary and a training seed; ``--resume DIR`` keeps finished ones, so that the same command goes on. NMSE of a layer
@@ -37,6 +37,7 @@ from unrolling.tasks.base import Samples, Task
 from unrolling.tasks.recovery import Recovery
 from unrolling.training.fit import fit
 
+MIXED = ("density 0.05 to 0.2",)
 COHERENT, VARYING = ("coherent columns",), ("permuted columns", "noisy dictionary")
 SETTINGS: dict[str, dict[str, float]] = {
     "noiseless": {},
@@ -45,11 +46,13 @@ SETTINGS: dict[str, dict[str, float]] = {
     "SNR 20": {"snr": 20.0},
     **{f"condition {c}, SNR 30": {"condition": float(c), "snr": 30.0} for c in (1, 5, 30, 50)},
     **{f"condition {c}, noiseless": {"condition": float(c)} for c in (1, 5, 30, 50)},
+    "density 0.05 to 0.2": {"probability": 0.05, "densest": 0.2},
     "coherent columns": {"m": 50, "n": 100, "probability": 0.05, "coherence": 0.9},
     "permuted columns": {"permute": 1, "dictionary_snr": inf},
     "noisy dictionary": {"permute": 0, "dictionary_snr": 25.0},
 }
-NETWORKS = ("lista", "lista_cp", "lista_ss", "lista_cpss", "tilista", "alista", "hyperlista", "lamp_l1", "lamp", "lamp_pwl", "lvamp", "lvamp_pwl")
+COUPLED = ("lista_cp", "lista_ss", "lista_cpss", "tilista", "alista", "hyperlista", "gated_lista", "na_alista")
+NETWORKS = ("lista", *COUPLED, "lamp_l1", "lamp", "lamp_pwl", "lvamp", "lvamp_pwl")
 # Message passing is within half a decibel of its limit in the twelfth layer where there is noise.
 SHORT = {"lamp": 12, "lamp_pwl": 12, "lvamp": 12, "lvamp_pwl": 12}
 CLASSICAL = ("ISTA", "FISTA", "FISTA with continuation", "AMP, told the prior", "VAMP, told prior and noise", "VAMP, told nothing")
@@ -65,6 +68,8 @@ def methods_of(setting: str) -> tuple[str, ...]:
     """Whose numbers a setting asks for."""
     if setting in COHERENT:
         return ("IHT", PURSUIT, "liht", "liht_k")
+    if setting in MIXED:
+        return (*CLASSICAL[:3], CLASSICAL[-1], *NETWORKS)
     return (*CLASSICAL[:3], "ada_lista") if setting in VARYING else (*CLASSICAL, LIMIT, *NETWORKS)
 
 

@@ -25,6 +25,8 @@ COUNTS = {
     "tilista": M * N + 2 * T,
     "lista_cp": T * (M * N + 2),
     "lista_cpss": T * (M * N + 2),
+    "gated_lista": T * (M * N + 4 + N),
+    "na_alista": 84_354 + 256,
     "lista_ss": M * N + N * N + T * N,
     "lamp": M * N + 2 * T,
     "lamp_l1": M * N + 2 * T,
@@ -111,7 +113,7 @@ def test_a_layer_selects_more_entries_than_there_are_from_the_one_on_that_is_nam
 # Penalties
 
 
-@pytest.mark.parametrize("name", ["alista", "tilista", "lista_cp", "lista_cpss"])
+@pytest.mark.parametrize("name", ["alista", "tilista", "lista_cp", "lista_cpss", "gated_lista", "na_alista"])
 def test_groups_are_found_whole_and_signs_are_kept(name):
     grouped = recovery(m=20, n=40, group=4, probability=0.1)
     x = learned(name, grouped, depth=6)(grouped.test[0].data)

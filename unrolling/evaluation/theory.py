@@ -66,7 +66,7 @@ def linear_convergence(task: Recovery, quality: Sequence[float]) -> Claim:
         "there are weights and thresholds with which the error falls at least geometrically with the layers",
         f"{CHEN}, Theorem 2; {LIU}, Theorem 1",
         f"no noise, and fewer than {bound:.1f} non-zeros",
-        clean and task.probability * task.dictionary.shape[1] < bound,
+        clean and task.density * task.dictionary.shape[1] < bound,
         text,
         slope < -1 and fit > 0.9 if clean else None,
         [float(q) for q in quality],
@@ -96,13 +96,13 @@ def coherence(network: Unrolled, task: Recovery) -> Claim:
     text = f"of A {own:.3f}, of analytic weights {analytic:.3f}"
     if values:
         text += f", of the network's {min(values):.3f} to {max(values):.3f}"
-    text += f"; recovery is guaranteed for fewer than {bound:.1f} non-zeros, and the signals have {task.probability * dictionary.shape[1]:.0f} on average"
+    text += f"; recovery is guaranteed for fewer than {bound:.1f} non-zeros, and the signals have {task.density * dictionary.shape[1]:.0f} on average"
     return Claim(
         "coherence",
         "weights of smaller generalised coherence allow more non-zeros and a faster rate",
         f"{LIU}, section 2",
         "fewer non-zeros than (1 + 1 / coherence) / 2",
-        task.probability * dictionary.shape[1] < bound,
+        task.density * dictionary.shape[1] < bound,
         text,
         None,
         values,
@@ -200,7 +200,7 @@ def no_false_positives(task: Recovery, *, layers: int = 16, samples: int = 500) 
 def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
     """What no method can beat: the Bayes-optimal limit and the oracle that knows the support."""
     m, n = task.dictionary.shape
-    if task.snr == float("inf"):
+    if task.snr == float("inf") or not _bernoulli_gaussian(task):
         return []
     prior = SparsePrior(task.probability)
     noise = measurement_noise(task.snr, prior, m / n)
@@ -232,10 +232,15 @@ def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
     ]
 
 
+def _bernoulli_gaussian(task: Recovery) -> bool:
+    """Whether entries are independent and of one distribution, that of ``SparsePrior``."""
+    return task.group == 1 and not task.nonnegative and not task.densest
+
+
 def predicted(network: Unrolled, task: Recovery, quality: Sequence[float]) -> Claim | None:
     """State evolution beside the measured error of AMP-like networks whose encoder is A^T."""
     first: Any = network.layers[0]
-    if not isinstance(first, AMP) or first.damping:
+    if not isinstance(first, AMP) or first.damping or not _bernoulli_gaussian(task):
         return None
     m, n = task.dictionary.shape
     prior = SparsePrior(task.probability)

@@ -108,6 +108,7 @@ class Recovery(Task):
         m: measurements.
         n: unknowns.
         probability: p, the probability of a non-zero.
+        densest: where it is not 0, every signal has a p of its own, drawn evenly between ``probability`` and this.
         snr: signal-to-noise ratio in dB per sample; infinity for none.
         condition: condition number of the dictionary, at least 1 (``conditioned_dictionary``); 0 leaves the Gaussian one as it is.
         coherence: inner product of two columns of a block (``coherent_dictionary``); 0 for none.
@@ -139,8 +140,11 @@ class Recovery(Task):
         held_out: int = 1000,
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
+        densest: float = 0.0,
     ) -> None:
         check_law(m, n, probability, snr)
+        if densest and not probability < densest <= 1:
+            raise ValueError(f"densest is {densest}; it is 0, or more than probability = {probability} and at most 1")
         _check_structure(m, n, condition, coherence, block, group, nonnegative, drawn=fixed is None and data is None)
         if fixed is not None:
             self.dictionary = fixed["dictionary"]
@@ -155,7 +159,7 @@ class Recovery(Task):
         m, n = self.dictionary.shape
         if n % group:
             raise ValueError(f"group is {group}, which does not divide the {n} unknowns")
-        self.probability, self.snr, self.seed = probability, snr, seed
+        self.probability, self.densest, self.snr, self.seed = probability, densest, snr, seed
         self.condition, self.coherence, self.block = condition, coherence, block
         self.group, self.nonnegative = group, bool(nonnegative)
         generator = torch.Generator().manual_seed(1_000_003 + seed)
@@ -166,18 +170,26 @@ class Recovery(Task):
         kind = f" in groups of {group}" if group > 1 else ""
         sign = "non-negative " if nonnegative else ""
         through = f", condition number {condition:g}," if condition else f", columns coherent by {coherence:g}," if coherence else ""
-        self.summary = f"Recover {n} {sign}unknowns, {probability:.0%} of them non-zero{kind}, from {m} random measurements{through} {noise}."
+        share = f"{probability:.0%} to {densest:.0%}" if densest else f"{probability:.0%}"
+        self.summary = f"Recover {n} {sign}unknowns, {share} of them non-zero{kind}, from {m} random measurements{through} {noise}."
 
     def draw(self, batch: int, generator: torch.Generator, *, snr: float | None = None, probability: float | None = None) -> Samples:
         """Signals of this task, or with another noise or density for a while (a curriculum)."""
-        snr, probability = self.snr if snr is None else snr, self.probability if probability is None else probability
-        n = self.dictionary.shape[1]
+        snr, n = self.snr if snr is None else snr, self.dictionary.shape[1]
         x = torch.randn(batch, n, generator=generator)
-        present = torch.rand(batch, n // self.group, generator=generator) < probability
+        density: float | Tensor = self.probability if probability is None else probability
+        if self.densest and probability is None:
+            density = density + (self.densest - density) * torch.rand(batch, 1, generator=generator)
+        present = torch.rand(batch, n // self.group, generator=generator) < density
         x = x * (present if self.group == 1 else present.repeat_interleave(self.group, dim=1))
         if self.nonnegative:
             x = x.abs()
         return Samples(measured(x, self.dictionary, snr, generator), x)
+
+    @property
+    def density(self) -> float:
+        """The mean share of entries that are not zero."""
+        return (self.probability + self.densest) / 2 if self.densest else self.probability
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """F1 of the support, the harmonic mean of precision and recall over all entries of all samples: 1 when exactly the non-zeros are found."""
@@ -205,11 +217,11 @@ class Recovery(Task):
             y, x = drawn()
             return Samples(factor * y, factor * x)
 
-        p = self.probability
+        p = self.density
         densities = tuple(min(1.0, p * factor) for factor in (0.5, 0.75, 1.0, 1.25, 1.5, 2.0))
         return (
             Shift("noise, SNR in dB", (60.0, 40.0, 30.0, 20.0, 10.0), lambda v: drawn(snr=v), self.snr if self.snr < 60 else None, "More noise."),
-            Shift("density of the signals", densities, lambda v: drawn(probability=v), p, "Signals with fewer or more non-zeros."),
+            Shift("density of the signals", densities, lambda v: drawn(probability=v), None if self.densest else p, "Signals with fewer or more non-zeros."),
             Shift("error of the dictionary, relative", (0.0, 0.01, 0.03, 0.1, 0.3), mismatched, 0.0, "Data measured with A + E, the methods knowing A alone."),
             Shift("amplitude", (0.1, 0.3, 1.0, 3.0, 10.0), scaled, 1.0, "Signals and measurements times a factor."),
         )
@@ -224,6 +236,7 @@ class Recovery(Task):
             "m": m,
             "n": n,
             "probability": self.probability,
+            **({"densest": self.densest} if self.densest else {}),
             "snr": str(self.snr),
             "condition": self.condition,
             "coherence": self.coherence,

@@ -10,7 +10,7 @@ from unrolling.systems.imaging import applications
 from unrolling.systems.imaging.reaction_diffusion import CHEN, PERONA, enlarged, enlargers, parent, rivals, schedule, tying
 from unrolling.tasks.super_resolution import SuperResolution
 
-STEPS = 12_000
+STEPS = 6000
 
 SYSTEM = System(
     name="imaging/tnrd_sr",
@@ -28,13 +28,13 @@ SYSTEM = System(
             parent=lambda task: parent(Linear(task.operator), 7, 1.0, step=0.15, contrast=10.0),
             depth=5,
             tying=tying,
-            schedule=schedule(STEPS),
+            schedule=schedule(STEPS, batch=4),
             classical=enlargers,
             direct=lambda task: [Direct("bicubic interpolation", enlarged(task))],
             rivals=lambda task, parameters: rivals(enlarged(task), STEPS)(task, parameters),
             parent_name="Perona-Malik with reaction",
             generic_steps=STEPS,
-            generic_batch=8,
+            generic_batch=4,
             vectors=False,
             threads=1,
             atoms=lambda layer: layer.filters.taps().detach(),

@@ -71,6 +71,7 @@ RECOVERY_OPTIONS: Mapping[str, Any] = {
     "block": 5,
     "group": 1,
     "nonnegative": 0,
+    "densest": 0.0,
 }
 
 
@@ -109,11 +110,11 @@ def penalty(task: Recovery) -> Prox:
 def message_passing(task: Recovery) -> list[Classical]:
     """AMP and VAMP that are told the prior, and VAMP the noise level too, and VAMP that is told nothing.
 
-    What is told would be false of signals in groups or of one sign, so that only the last takes part there.
+    What is told would be false of signals in groups, of one sign, or of different densities, so that only the last takes part there.
     """
     dictionary, fitted = task.dictionary, TunedBernoulliGaussian()
     untold = Classical("VAMP, told nothing", lambda damping: VAMP(dictionary, fitted, damping=damping), (0.0, 0.2), 200, setting="damping")
-    if task.group > 1 or task.nonnegative:
+    if task.group > 1 or task.nonnegative or task.densest:
         return [untold]
     prior = SparsePrior(task.probability)
     told, m, n = BernoulliGaussian(*prior), *dictionary.shape
@@ -154,7 +155,7 @@ def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int,
 
 def recovery_peers(task: Recovery) -> list[Peer]:
     """Lasso by coordinate descent, and orthogonal matching pursuit told a little more than the mean number of non-zeros."""
-    count = round(1.4 * task.probability * task.dictionary.shape[1])
+    count = round(1.4 * task.density * task.dictionary.shape[1])
     return [Peer("lasso_cd", "lasso, coordinate descent", {"alpha": 0.003}, 50), Peer("omp", "orthogonal matching pursuit", {"n_nonzero_coefs": count}, 50)]
 
 
@@ -233,7 +234,8 @@ def code_tag(options: Mapping[str, Any]) -> str:
 
 def recovery_tag(options: Mapping[str, Any]) -> str:
     """Sizes, density and noise, and what is unlike the reference problem."""
-    parts = [f"{options['m']}x{options['n']}-p{options['probability']:g}-snr{options['snr']:g}"]
+    density = f"{options['probability']:g}" + (f"to{options['densest']:g}" if options["densest"] else "")
+    parts = [f"{options['m']}x{options['n']}-p{density}-snr{options['snr']:g}"]
     parts += [f"{name}{options[name]:g}" for name in ("condition", "coherence") if options[name]]
     parts += [f"block{options['block']}"] if options["coherence"] and options["block"] != 5 else []
     parts += [f"group{options['group']}"] if options["group"] > 1 else []

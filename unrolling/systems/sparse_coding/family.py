@@ -33,7 +33,7 @@ def selection(task: Recovery) -> Selection:
     if task.group > 1 or task.nonnegative:
         return Selection()  # the surest entries would have to be found by group, or sign
     base = SELECTION if task.snr >= 40 else NOISY_SELECTION
-    factor = max(task.probability, 0.01) / 0.1
+    factor = max(task.density, 0.01) / 0.1
     return Selection(base.growth * factor, min(100.0, base.most * factor))
 
 
