@@ -81,7 +81,7 @@ def reading(seconds: float, network: Unrolled, device: torch.device) -> list[dic
         "a product with a vector": lambda: torch.mv(matrix, vector, out=sink),
     }
     bound = {name: lambda c=call: c(y) for name, call in calls.items()}
-    times = alternate(bound | limits, seconds=seconds, least=200, wait=waiter(device))
+    times = alternate(bound | limits, seconds=seconds, least=200, wait=waiter(device), warm=True)
     best = min(limits, key=lambda name: statistics.median(times[name]))
     limit = statistics.median(times[best])
     rows = []

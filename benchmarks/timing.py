@@ -15,7 +15,7 @@ def ratio(ours: Callable[[], object], bare: Callable[[], object], *, seconds: fl
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], object]], *, seconds: float = 6.0, least: int = 20, wait: Callable[[], object] | None = None
+    calls: Mapping[str, Callable[[], object]], *, seconds: float = 6.0, least: int = 20, wait: Callable[[], object] | None = None, warm: bool = False
 ) -> dict[str, list[float]]:
     """Seconds of each call, all of them in every round.
 
@@ -24,6 +24,7 @@ def alternate(
         seconds: after which no further round starts, the warm-up not counted.
         least: number of rounds.
         wait: called after each call, for devices that work on their own.
+        warm: whether each call comes after one of its own that is not timed, so that caches hold its data and not the others'.
     """
     wait = wait or _nothing
     for _ in range(3):
@@ -35,6 +36,9 @@ def alternate(
     while time.perf_counter() - begin < seconds or turn < least:
         # Who goes first changes, so that a drift of the machine's speed favours nobody.
         for name in list(calls)[:: 1 if turn % 2 else -1]:
+            if warm:
+                calls[name]()
+                wait()
             start = time.perf_counter()
             calls[name]()
             wait()

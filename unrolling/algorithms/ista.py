@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.dictionary import as_operator, check_dictionary, check_step_size, check_weight, check_width, scalar_parameter, step_advice
+from unrolling.algorithms.packed_steps import FEWEST, run_packed_steps
 from unrolling.algorithms.thin_step import ThinStep, run_thin_steps, thin_step
 from unrolling.core import Iteration, Positive, Scratch, Way, constrain, tree
 from unrolling.operators import LinearOperator, Matrix
@@ -218,6 +220,13 @@ def shrinker(threshold: Tensor) -> Callable[[Tensor], Tensor]:
     return shrink
 
 
+class _Residual(NamedTuple):
+    """The problem of the residual form: y, with memory for y - A x that all layers write into."""
+
+    y: Tensor  # (batch, m), or of more dimensions
+    gap: Tensor  # the same
+
+
 def thin_way(
     layer: Iteration, encoder: Tensor, dictionary: Tensor, threshold: Tensor, *, scale: float = 1.0, shrink: Callable[[Tensor], Tensor] | None = None
 ) -> Way:
@@ -231,35 +240,39 @@ def thin_way(
         scale: s.
         shrink: in the place of soft-thresholding, in place.
     """
-    down, up, residual = dictionary.T, encoder.T, Scratch()
+    down, up = dictionary.T, encoder.T
     part = thin_step(encoder, dictionary, threshold if shrink is None else torch.zeros_like(threshold), scale)
     single = None if part is None or shrink is None else run_thin_steps([part])
     finish = shrinker(threshold) if shrink is None else shrink
 
-    def step(state: Tensor, y: Tensor, fresh: bool) -> Tensor:
+    def step(state: Tensor, problem: _Residual, fresh: bool) -> Tensor:
+        y, gap = problem
         if y.ndim != 2:
             return layer(state, y)
         if single is not None and y.shape[0] == 1:
             return finish(single(state, y))
-        gap = torch.addmm(y, state, down, alpha=-1, out=residual.next(y, y.shape[1], None, False))
+        torch.addmm(y, state, down, alpha=-1, out=gap)
         return finish(state.addmm_(gap, up, alpha=scale))
 
-    def first(y: Tensor, fresh: bool) -> Tensor:
+    def first(problem: _Residual, fresh: bool) -> Tensor:
+        y = problem.y
         if y.ndim != 2:
             return layer(layer.start(y), y)
         moved = torch.mm(y, up)
         return finish(moved if scale == 1.0 else moved.mul_(scale))
 
-    return Way(layer.prepare, step, id(layer._modules.get("prepare") or layer), first, part if shrink is None else None, _one_sample)
+    return Way(lambda y: _Residual(y, torch.empty_like(y)), step, "residual form", first, part if shrink is None else None, _at_once)
 
 
-def _one_sample(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor | None]:
-    """The whole network for a single y (1, m), from zero."""
-    run, weights = run_thin_steps(steps), steps[0].encoder
+def _at_once(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor | None]:
+    """The whole network from zero, for a single y (1, m) and for many."""
+    run, weights, packed = run_thin_steps(steps), steps[0].encoder, run_packed_steps(steps)
 
     def estimate(y: Tensor) -> Tensor | None:
-        if y.ndim != 2 or y.shape[0] != 1 or y.dtype != weights.dtype or not y.is_cpu:
+        if y.ndim != 2 or y.dtype != weights.dtype or not y.is_cpu:
             return None
-        return run(y.new_zeros(1, weights.shape[0]), y)
+        if y.shape[0] == 1:
+            return run(y.new_zeros(1, weights.shape[0]), y)
+        return packed(y) if packed is not None and y.shape[0] >= FEWEST else None
 
     return estimate

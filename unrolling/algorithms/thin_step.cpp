@@ -3,11 +3,34 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 
 namespace {
 
 // GOMP_parallel of the OpenMP runtime that torch has loaded: torch's own workers, not a second pool that would fight them for the cores.
 using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+using Team = int (*)();  // omp_get_num_threads: it may give fewer threads than were asked for
+
+// Where all threads of a team wait for one another. They spin, as a step takes less than waking a thread does.
+class Meeting {
+   public:
+    void wait(int64_t team) {
+        const int64_t turn = turns.load(std::memory_order_relaxed);
+        if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
+            arrived.store(0, std::memory_order_relaxed);
+            turns.store(turn + 1, std::memory_order_release);
+            return;
+        }
+        for (int64_t spins = 0; turns.load(std::memory_order_acquire) == turn; ++spins) {
+            if (spins > SPINS) std::this_thread::yield();
+        }
+    }
+
+   private:
+    static constexpr int64_t SPINS = 20000;
+    alignas(64) std::atomic<int64_t> arrived{0};
+    alignas(64) std::atomic<int64_t> turns{0};
+};
 
 template <class Real>
 struct Wide {
@@ -22,14 +45,23 @@ struct Wide {
 
     static void store(Real* to, type value) { std::memcpy(to, &value, sizeof value); }
 
+    // Halves onto one another down to 16 bytes, so that it takes a few instructions.
     static Real sum(type value) {
+        typedef Real Half __attribute__((vector_size(32)));
+        typedef Real Quarter __attribute__((vector_size(16)));
+        Half halves[2];
+        std::memcpy(halves, &value, sizeof halves);
+        const Half half = halves[0] + halves[1];
+        Quarter quarters[2];
+        std::memcpy(quarters, &half, sizeof quarters);
+        const Quarter quarter = quarters[0] + quarters[1];
         Real total = 0;
-        for (int64_t i = 0; i < lanes; ++i) total += value[i];
+        for (int64_t i = 0; i < lanes / 4; ++i) total += quarter[i];
         return total;
     }
 };
 
-constexpr int64_t BLOCK = 4, PIECE = 32;
+constexpr int64_t BLOCK = 4, AHEAD = 4;  // rows at once, and how many such blocks ahead they are asked for
 
 template <class Real>
 struct Layer {
@@ -45,55 +77,72 @@ struct Job {
     Real* x;        // (n,)
     const Real* y;  // (m,)
     Real* gap;      // (m,): scratch
-    int64_t m, n;
-    const Real* columns;
-    const Real* encoder;
-    const Real* threshold;
-    int64_t stride;
-    Real scale;
-    std::atomic<int64_t> next;
+    int32_t* lists;  // (n + threads,): for each thread's rows where x is not zero, ended by -1
+    const Layer<Real>* layers;
+    int64_t depth, m, n;
+    Team team;
+    std::atomic<int64_t> worker{0};
+    Meeting meeting;
 
-    // gap = y - A x
-    void residual() const {
-        using V = Wide<Real>;
-        std::memcpy(gap, y, size_t(m) * sizeof(Real));
-        int64_t active[BLOCK], count = 0;
-        const auto subtract = [&](int64_t used) {
-            const Real* a[BLOCK];
-            Real weight[BLOCK];
-            for (int64_t k = 0; k < BLOCK; ++k) {  // what is left over goes to the first column with a weight of zero
-                a[k] = columns + active[k < used ? k : 0] * m;
-                weight[k] = k < used ? x[active[k]] : Real(0);
-            }
-            int64_t j = 0;
-            for (; j + V::lanes <= m; j += V::lanes) {
-                auto value = V::load(gap + j);
-                for (int64_t k = 0; k < BLOCK; ++k) value -= weight[k] * V::load(a[k] + j);
-                V::store(gap + j, value);
-            }
-            for (; j < m; ++j) {
-                for (int64_t k = 0; k < BLOCK; ++k) gap[j] -= weight[k] * a[k][j];
-            }
-        };
-        for (int64_t i = 0; i < n; ++i) {
-            if (x[i] != 0) {
-                active[count++] = i;
+    // gap = y - A x, entries from first to last
+    void residual(const Layer<Real>& layer, int64_t first, int64_t last, int64_t threads) const {
+        std::memcpy(gap + first, y + first, size_t(last - first) * sizeof(Real));
+        int32_t active[BLOCK];
+        int64_t count = 0;
+        for (int64_t number = 0; number < threads; ++number) {
+            for (const int32_t* entry = list(number, threads); *entry >= 0; ++entry) {
+                active[count++] = *entry;
                 if (count == BLOCK) {
-                    subtract(count);
+                    subtract(layer.columns, active, count, first, last);
                     count = 0;
                 }
             }
         }
-        if (count) subtract(count);
+        if (count) subtract(layer.columns, active, count, first, last);
     }
 
-    void finish(int64_t i, Real product) const {
-        const Real value = x[i] + scale * product, level = threshold[i * stride];
-        x[i] = value > level ? value - level : value < -level ? value + level : value == value ? Real(0) : value;
+    static int64_t share(int64_t count, int64_t block, int64_t number, int64_t threads) {
+        return number == threads ? count : count * number / threads / block * block;
     }
 
-    void rows(int64_t first, int64_t last) const {
+    int32_t* list(int64_t number, int64_t threads) const { return lists + share(n, BLOCK, number, threads) + number; }
+
+    // i at the end of a list where x is not zero, without a branch, which nobody could foretell
+    void note(int64_t i, int32_t*& end) const {
+        *end = int32_t(i);
+        end += x[i] != 0;
+    }
+
+    // Some columns of A, weighted by x.
+    void subtract(const Real* columns, const int32_t* active, int64_t used, int64_t first, int64_t last) const {
         using V = Wide<Real>;
+        const Real* a[BLOCK];
+        Real weight[BLOCK];
+        for (int64_t k = 0; k < BLOCK; ++k) {  // what is left over goes to the first column with a weight of zero
+            a[k] = columns + int64_t(active[k < used ? k : 0]) * m;
+            weight[k] = k < used ? x[active[k]] : Real(0);
+        }
+        int64_t j = first;
+        for (; j + V::lanes <= last; j += V::lanes) {
+            auto value = V::load(gap + j);
+            for (int64_t k = 0; k < BLOCK; ++k) value -= weight[k] * V::load(a[k] + j);
+            V::store(gap + j, value);
+        }
+        for (; j < last; ++j) {
+            for (int64_t k = 0; k < BLOCK; ++k) gap[j] -= weight[k] * a[k][j];
+        }
+    }
+
+    void finish(const Layer<Real>& layer, int64_t i, Real product, int32_t*& end) const {
+        const Real value = x[i] + Real(layer.scale) * product, level = layer.threshold[i * layer.stride];
+        x[i] = value > level ? value - level : value < -level ? value + level : value == value ? Real(0) : value;
+        note(i, end);
+    }
+
+    // x of rows from first to last, and the list of them
+    void rows(const Layer<Real>& layer, int64_t first, int64_t last, int32_t* end) const {
+        using V = Wide<Real>;
+        const Real* encoder = layer.encoder;
         int64_t i = first;
         if (m >= V::lanes) {
             // What is left over at the end of a row is read with what comes before it, whose factors are zero here.
@@ -107,34 +156,48 @@ struct Job {
                 for (int64_t k = 0; k < BLOCK; ++k) sums[k] = V::load(w + k * m + tail) * g_tail;
                 for (int64_t j = 0; j < whole; j += V::lanes) {
                     const auto g = V::load(gap + j);
-                    for (int64_t k = 0; k < BLOCK; ++k) sums[k] += V::load(w + k * m + j) * g;
+                    for (int64_t k = 0; k < BLOCK; ++k) {
+                        __builtin_prefetch(w + (k + AHEAD * BLOCK) * m + j);
+                        sums[k] += V::load(w + k * m + j) * g;
+                    }
                 }
-                for (int64_t k = 0; k < BLOCK; ++k) finish(i + k, V::sum(sums[k]));
+                for (int64_t k = 0; k < BLOCK; ++k) finish(layer, i + k, V::sum(sums[k]), end);
             }
         }
         for (; i < last; ++i) {
             Real total = 0;
             for (int64_t j = 0; j < m; ++j) total += encoder[i * m + j] * gap[j];
-            finish(i, total);
+            finish(layer, i, total, end);
+        }
+        *end = -1;
+    }
+
+    void all(int64_t number, int64_t threads) {
+        const int64_t lanes = Wide<Real>::lanes, first = share(n, BLOCK, number, threads), last = share(n, BLOCK, number + 1, threads);
+        int32_t *own = list(number, threads), *end = own;
+        for (int64_t i = first; i < last; ++i) note(i, end);
+        *end = -1;
+        for (const Layer<Real>* layer = layers; layer < layers + depth; ++layer) {
+            if (threads > 1) meeting.wait(threads);
+            residual(*layer, share(m, lanes, number, threads), share(m, lanes, number + 1, threads), threads);
+            if (threads > 1) meeting.wait(threads);
+            rows(*layer, first, last, own);
         }
     }
 
     static void work(void* given) {
         auto& job = *static_cast<Job*>(given);
-        for (int64_t first; (first = job.next.fetch_add(PIECE)) < job.n;) job.rows(first, first + PIECE < job.n ? first + PIECE : job.n);
+        job.all(job.worker.fetch_add(1), job.team());
     }
 };
 
 template <class Real>
-void run(Real* x, const Real* y, const Layer<Real>* layers, int64_t depth, Real* gap, int64_t m, int64_t n, unsigned threads, Parallel parallel) {
-    for (const Layer<Real>* layer = layers; layer < layers + depth; ++layer) {
-        Job<Real> job{x, y, gap, m, n, layer->columns, layer->encoder, layer->threshold, layer->stride, Real(layer->scale), {0}};
-        job.residual();
-        if (threads > 1 && parallel) {
-            parallel(Job<Real>::work, &job, threads, 0);
-        } else {
-            job.rows(0, n);
-        }
+void run(Real* x, const Real* y, const void* layers, int64_t depth, Real* gap, int32_t* lists, int64_t m, int64_t n, unsigned threads, void* parallel, void* team) {
+    Job<Real> job{x, y, gap, lists, static_cast<const Layer<Real>*>(layers), depth, m, n, reinterpret_cast<Team>(team)};
+    if (threads > 1 && parallel && team) {
+        reinterpret_cast<Parallel>(parallel)(Job<Real>::work, &job, threads, 0);
+    } else {
+        job.all(0, 1);
     }
 }
 
@@ -142,12 +205,14 @@ void run(Real* x, const Real* y, const Layer<Real>* layers, int64_t depth, Real*
 
 extern "C" {
 
-void thin_steps_float32(float* x, const float* y, const void* layers, int64_t depth, float* gap, int64_t m, int64_t n, unsigned threads, void* parallel) {
-    run(x, y, static_cast<const Layer<float>*>(layers), depth, gap, m, n, threads, reinterpret_cast<Parallel>(parallel));
+void thin_steps_float32(float* x, const float* y, const void* layers, int64_t depth, float* gap, int32_t* lists, int64_t m, int64_t n, unsigned threads,
+                        void* parallel, void* team) {
+    run(x, y, layers, depth, gap, lists, m, n, threads, parallel, team);
 }
 
-void thin_steps_float64(double* x, const double* y, const void* layers, int64_t depth, double* gap, int64_t m, int64_t n, unsigned threads, void* parallel) {
-    run(x, y, static_cast<const Layer<double>*>(layers), depth, gap, m, n, threads, reinterpret_cast<Parallel>(parallel));
+void thin_steps_float64(double* x, const double* y, const void* layers, int64_t depth, double* gap, int32_t* lists, int64_t m, int64_t n, unsigned threads,
+                        void* parallel, void* team) {
+    run(x, y, layers, depth, gap, lists, m, n, threads, parallel, team);
 }
 
 }

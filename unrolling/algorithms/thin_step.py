@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from unrolling.prox.support import _build, _parallel
 
 _SHARED = 2**16  # numbers of W from which on several threads read it
+_THREADS = 256  # at most
 _columns: WeakIdKeyDictionary = WeakIdKeyDictionary()  # transposed dictionaries, which the layers of a network share
 
 
@@ -78,15 +79,16 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
     layers = (_Layer * len(steps))(
         *(_Layer(s.columns.data_ptr(), s.encoder.data_ptr(), s.threshold.data_ptr(), int(s.threshold.numel() > 1), s.scale) for s in steps)
     )
-    gap = steps[0].encoder.new_empty(m)
-    held = [*steps, layers, gap]  # as long as the function
+    gap, lists = steps[0].encoder.new_empty(m), torch.empty(n + _THREADS, dtype=torch.int32)
+    held = [*steps, layers, gap, lists]  # as long as the function
     kernel, depth, where = _kernels()[steps[0].encoder.dtype], len(steps), ctypes.addressof(layers)
-    scratch, parallel, shared = gap.data_ptr(), _parallel(), n * m >= _SHARED
+    parallel, team, shared = _parallel(), _parallel("omp_get_num_threads"), n * m >= _SHARED
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         assert held
         y = y.contiguous()
-        kernel(x.data_ptr(), y.data_ptr(), where, depth, scratch, m, n, torch.get_num_threads() if shared else 1, parallel)
+        threads = min(torch.get_num_threads(), _THREADS) if shared else 1
+        kernel(x.data_ptr(), y.data_ptr(), where, depth, gap.data_ptr(), lists.data_ptr(), m, n, threads, parallel, team)
         return x
 
     return run
@@ -104,5 +106,5 @@ def _kernels() -> dict[torch.dtype, Callable[..., None]]:
         return {}
     for kernel in kernels.values():
         kernel.restype = None
-        kernel.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64, ctypes.c_void_p] + [ctypes.c_int64] * 2 + [ctypes.c_uint, ctypes.c_void_p]
+        kernel.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] + [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 2 + [ctypes.c_uint] + [ctypes.c_void_p] * 2
     return kernels

@@ -225,10 +225,10 @@ def _kernels() -> dict[torch.dtype, Callable[..., None]]:
 
 
 @functools.cache
-def _parallel() -> int | None:
-    """The address of GOMP_parallel in the OpenMP runtime that torch has loaded; None: one thread."""
+def _parallel(name: str = "GOMP_parallel") -> int | None:
+    """The address of a function of the OpenMP runtime that torch has loaded; None: one thread."""
     try:
-        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
+        return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
     except (OSError, AttributeError, TypeError):
         return None
 
