@@ -32,7 +32,10 @@ class _SoftThreshold(torch.autograd.Function):
 
     @staticmethod
     def forward(z: Tensor, threshold: Tensor) -> Tensor:
-        return z - torch.clamp(z, -threshold, threshold)
+        inside = torch.clamp(z, -threshold, threshold)
+        if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
+            return z - inside
+        return torch.sub(z, inside, out=inside)  # into memory that is in the cache already
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
