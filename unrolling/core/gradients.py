@@ -18,7 +18,6 @@ from unrolling.core import tree
 from unrolling.core.iteration import Iteration
 from unrolling.core.linear_solvers import LinearSolver, gmres
 
-
 LAST = 0.4  # of a segment, for the layers that ``Checkpointed`` does not compute again
 
 
