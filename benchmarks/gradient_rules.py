@@ -6,14 +6,15 @@ gradient to 1e-8; Implicit and OneStep keep under 3 % of Backprop's memory.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import lista, lista_cp, measurements
+from benchmarks.record import options, publish, start, waiter
 from benchmarks.timing import alternate, compared
 from unrolling import Backprop, Checkpointed, Equilibrium, Implicit, OneStep, Truncated, Unrolled, solve, unroll
 from unrolling.algorithms import ISTA
@@ -48,7 +49,7 @@ def closed_form(ista: ISTA, y: Tensor, weights: Tensor) -> Tensor:
     return by_dictionary
 
 
-def checkpointing(seconds: float = 8.0, batch: int = 500) -> list[dict[str, object]]:
+def checkpointing(seconds: float, device: torch.device, batch: int = 500) -> list[dict[str, object]]:
     """Memory and time of a training step with Checkpointed over Backprop, m = 250, n = 500, in float32.
 
     A step of LISTA is one product forward and two backward, so that one more forward pass makes it 4/3 of the time at least; of LISTA-CP, whose dictionary is
@@ -56,7 +57,7 @@ def checkpointing(seconds: float = 8.0, batch: int = 500) -> list[dict[str, obje
     """
     rows: list[dict[str, object]] = []
     for name, network in (("LISTA", lista(DEPTH)), ("LISTA-CP", lista_cp(DEPTH))):
-        y = measurements(batch)
+        network, y = network.to(device), measurements(batch).to(device)
         rules = {"Backprop": Backprop(), "Checkpointed": Checkpointed()}
         memory: dict[str, int] = {}
 
@@ -71,58 +72,56 @@ def checkpointing(seconds: float = 8.0, batch: int = 500) -> list[dict[str, obje
                 estimate = network(y)
             memory[key] = held.now
             del estimate
-        times = alternate({key: lambda r=rule, s=step: s(r) for key, rule in rules.items()}, seconds=seconds, least=5)
+        times = alternate({key: lambda r=rule, s=step: s(r) for key, rule in rules.items()}, seconds=seconds, least=5, wait=waiter(device))
         kept = memory["Checkpointed"] / memory["Backprop"]
         rows.append({"rule": f"Checkpointed, memory of Backprop's: {name}", "value": kept, "bar": 0.15, "better": "low"})
         rows.append({"rule": f"Checkpointed, time of Backprop's: {name}", **compared(times, "Checkpointed", "Backprop"), "bar": 1.4, "better": "low"})
     return rows
 
 
-def measure() -> list[dict[str, object]]:
-    dictionary = gaussian_dictionary(50, 100, 0).double()
+def measure(seconds: float, device: torch.device) -> list[dict[str, object]]:
+    """All rules, the two that keep everything or compute it again, and the exact one."""
+    dictionary = gaussian_dictionary(50, 100, 0).double().to(device)
     generator = torch.Generator().manual_seed(1)
-    y = torch.randn(64, 50, generator=generator, dtype=torch.float64)
-    weights = torch.randn(64, 100, generator=generator, dtype=torch.float64)
+    y = torch.randn(64, 50, generator=generator, dtype=torch.float64).to(device)
+    weights = torch.randn(64, 100, generator=generator, dtype=torch.float64).to(device)
     ista = ISTA(Matrix(nn.Parameter(dictionary)), 0.2)
     exact = closed_form(ista, y, weights)
     rows: list[dict[str, object]] = []
-    reference = None
+    reference, wait = None, waiter(device)
     for rule in (Backprop(), Checkpointed(), Truncated(5), OneStep(), Implicit(tolerance=1e-12)):
         network = unroll(ista, DEPTH, tied=("dictionary", "threshold"), gradient=rule)
         memory = saved_bytes(network, y)
         begin = time.perf_counter()
         computed = gradient(network, y, weights)
-        seconds = time.perf_counter() - begin
+        if wait:
+            wait()
+        spent = time.perf_counter() - begin
         reference = computed if reference is None else reference
         rows.append(
             {
                 "rule": repr(rule),
                 "saved_bytes": memory,
                 "of_backprop": memory / float(rows[0]["saved_bytes"]) if rows else 1.0,  # pyright: ignore[reportArgumentType]
-                "seconds": seconds,
+                "seconds": spent,
                 "equals_backprop": bool(torch.equal(computed, reference)),
                 "cosine_to_backprop": float(torch.nn.functional.cosine_similarity(computed, reference, dim=0)),
             }
         )
-    rows += checkpointing()
+    rows += checkpointing(seconds, device)
     converged = Equilibrium(ista, learned="dictionary", gradient=Implicit(tolerance=1e-13), tolerance=1e-15, max_iterations=200_000)
     computed = gradient(converged, y, weights).view_as(exact)
     rows.append({"rule": "Implicit at convergence, against the closed form", "relative_error": float((computed - exact).norm() / exact.norm())})
     return rows
 
 
+def line(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items() if key not in ("bar", "better"))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rows = measure()
-    if options.json:
-        print(json.dumps({"benchmark": "gradient_rules", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
-        return
-    for row in rows:
-        print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+    given = options(__doc__, seconds=8.0).parse_args()
+    publish("gradient_rules", given, measure(given.seconds, start(given)), line)
 
 
 if __name__ == "__main__":
