@@ -10,7 +10,7 @@ from unrolling.systems.imaging.blind import LI, recipe
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-STEPS = 3000
+STEPS = 1200
 ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
 EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
 DEPTH = 10
