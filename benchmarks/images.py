@@ -28,6 +28,7 @@ from unrolling import Unrolled, solve
 from unrolling.algorithms.data_terms import Blurred, KnownBlur
 from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
 from unrolling.core import Iteration
+from unrolling.evaluation.baselines import train_rival
 from unrolling.operators import FiniteDifferences, KSpace
 from unrolling.operators.fourier import fft
 from unrolling.prox.isotropic import IsotropicShrink
@@ -212,6 +213,19 @@ def mri(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     return rows
 
 
+def mri_unet(root: Path, weights: Path | None, seconds: float) -> list[Row]:
+    """A U-Net with as many parameters on the zero-filled image, trained here for as many steps with the better of two rates, under the network's own mask."""
+    found = network("medical/admm_csnet", "mri", weights)
+    if found is None or not (root / "mri_chest").is_dir():
+        return []
+    recipe = find("medical/admm_csnet").recipes["mri"]
+    task = recipe.task(data=root / "mri_chest" / "chest_100.npz", **recipe.options)
+    methods: dict[str, Run] = {"medical/admm_csnet": found}
+    for rival in recipe.rivals(task, sum(p.numel() for p in found.parameters() if p.requires_grad)):
+        methods[rival.name] = train_rival(task, rival).run
+    return scored("mri-unet", "chest 91-100", methods, [(batch.data, batch.target) for batch in task.test])
+
+
 def compressive(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     """25 % of the measurements of blocks of 33 x 33 pixels; images are brought to whole blocks."""
     recipe = find("medical/admm_csnet").recipes["compressive"]
@@ -295,7 +309,7 @@ def error_ratios(pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], pare
     return rows
 
 
-PARTS = {"denoising": denoising, "jpeg": jpeg, "enlarging": enlarging, "mri": mri, "compressive": compressive, "deblurring": deblurring}
+PARTS = {"denoising": denoising, "jpeg": jpeg, "enlarging": enlarging, "mri": mri, "mri-unet": mri_unet, "compressive": compressive, "deblurring": deblurring}
 
 
 def main() -> None:

@@ -80,8 +80,12 @@ def _deblur(network: Unrolled, task: Deblurring, source: Path, outputs: Sequence
     whole = max(height, width) <= LARGEST
 
     def run(piece: Tensor) -> Tensor:
-        # What a network for grey does for the colours of a picture: each by itself, all with the kernels that their mean has led to.
-        return _with_kernels(network, piece.unsqueeze(0), kernels)[0] if together else _with_kernels(network, piece, kernels)
+        # What a network for grey does for the colours of a picture: each by itself, all with the kernels that their mean has led to. Networks are trained on
+        # pictures surrounded by zeros, which darken the border; a mirrored one lies between them and what is kept.
+        margin = size // 2
+        wide = torch.nn.functional.pad(piece, (margin,) * 4, mode="reflect")
+        found = _with_kernels(network, wide.unsqueeze(0), kernels)[0] if together else _with_kernels(network, wide, kernels)
+        return found[..., margin:-margin, margin:-margin]
 
     with torch.inference_mode():
         sharp = run(planes) if whole else pixels.in_tiles(run, planes, margin=MARGIN, tile=LARGEST - 2 * MARGIN)
