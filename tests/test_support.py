@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from iterations import gaussian
 
 from unrolling import hard_threshold, soft_threshold
+from unrolling.core import native
 from unrolling.prox import support
 from unrolling.prox.support import support_select
 
@@ -282,7 +284,7 @@ def test_without_a_kernel_torch_operators_take_over(first_use, monkeypatch, recw
     elif obstacle == "failing compiler":
         monkeypatch.setenv("CXX", f"{sys.executable} -c 'import sys; sys.exit(\"out of order\")'")
     elif obstacle == "slow compiler":
-        monkeypatch.setattr(support, "_PATIENCE", 0.2)
+        monkeypatch.setattr(native, "_PATIENCE", 0.2)
         monkeypatch.setenv("CXX", "sh -c 'sleep 5; true'")
     elif obstacle == "no directory":
         (tmp_path / "file").touch()
@@ -307,7 +309,7 @@ def test_nothing_is_said_unless_asked(first_use, monkeypatch, recwarn):
 
 @needs_kernel
 def test_a_broken_file_in_the_cache_is_replaced(first_use):
-    library = support._build()
+    library = native.build(Path(support.__file__).with_suffix(".cpp"))
     library.write_bytes(library.read_bytes()[:100])
     assert support._kernels()
     z = gaussian(4, 9)

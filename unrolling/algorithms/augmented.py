@@ -73,9 +73,7 @@ class AugmentedISTA(Iteration):
         dictionary = check_real(dictionary, "AugmentedISTA")
         if not (0 < threshold < math.inf and 0 < step_size < math.inf and units > 0):
             raise ValueError(f"threshold, step_size and units must be positive and finite; got {threshold}, {step_size} and {units}")
-        self.selection, self.prox = check_selection(selection), prox
-        if self.selection.growth and prox is not soft_threshold:
-            raise ValueError("support selection goes with soft-thresholding; leave out `selection` or `prox`")
+        self.selection, self.prox = check_selection(selection, prox), prox
         self.register_buffer("dictionary", dictionary)
         self.register_buffer("encoder", analytic_weights(dictionary.double()).to(dictionary))
         with torch.random.fork_rng(devices=[]):

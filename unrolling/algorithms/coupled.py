@@ -38,15 +38,17 @@ class SelectedState(NamedTuple):
     steps: int
 
 
-def check_selection(selection: Selection | tuple[float, float]) -> Selection:
-    """Growth and limit in percent.
+def check_selection(selection: Selection | tuple[float, float], prox: Prox = soft_threshold) -> Selection:
+    """Growth and limit in percent, beside the shrinkage of entries that are not selected.
 
     Raises:
-        ValueError: a negative growth, a limit outside 0..100.
+        ValueError: a negative growth, a limit outside 0..100, selection beside another prox than soft-thresholding.
     """
     chosen = Selection(*selection)
     if not (chosen.growth >= 0 and 0 <= chosen.most <= 100):
         raise ValueError(f"selection is (percent per step >= 0, percent at most <= 100); got {tuple(chosen)}")
+    if chosen.growth and prox is not soft_threshold:
+        raise ValueError("support selection goes with soft-thresholding; leave out `selection` or `prox`")
     return chosen
 
 
@@ -85,10 +87,7 @@ class CoupledISTA(Iteration):
     ) -> None:
         super().__init__()
         self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
-        self.selection = check_selection(selection)
-        if self.selection.growth and prox is not soft_threshold:
-            raise ValueError("support selection goes with soft-thresholding; leave out `selection` or `prox`")
-        self.prox = prox
+        self.selection, self.prox = check_selection(selection, prox), prox
         step = 1 / lipschitz(dictionary)
         if encoder is None:
             encoder = step * self.dictionary.mH

@@ -12,7 +12,7 @@ from unrolling.algorithms.coupled import CoupledISTA, SelectedState, Selection
 from unrolling.algorithms.dictionary import scalar_parameter
 from unrolling.algorithms.ista import Prox
 from unrolling.core import Positive, constrain
-from unrolling.prox import soft_threshold, support_select
+from unrolling.prox import soft_threshold
 
 INVERSE = (0.2, 1e-3)  # numerator and least denominator of the inverse gain
 OVERSHOOT = 0.1  # least denominator of the overshoot gate
@@ -60,11 +60,9 @@ class GatedISTA(CoupledISTA):
         """One step."""
         x = state.x
         enlarged = x + self.gain * (x * self._decay(self.sharpness * x.abs()))
-        moved = enlarged + self.step_size * self.encoder(problem - enlarged @ self.dictionary.T)
-        count = self.selection.count(state.steps, self.dictionary.shape[1])
-        shrunk = support_select(moved, self.threshold, count) if count else self.prox(moved, self.threshold)
+        shrunk, steps = super().forward(state._replace(x=enlarged), problem)
         change = shrunk - x
-        return SelectedState(shrunk + self.overshoot * (self.threshold * change / (change.abs() + OVERSHOOT)), state.steps + 1)
+        return SelectedState(shrunk + self.overshoot * (self.threshold * change / (change.abs() + OVERSHOOT)), steps)
 
     def _decay(self, u: Tensor) -> Tensor:
         if self.gate == "piecewise":

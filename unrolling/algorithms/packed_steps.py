@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.thin_step import ThinStep
-from unrolling.prox.support import _build, _parallel
+from unrolling.core import native
 
 FEWEST, MOST = 64, 320  # samples in a batch for which packing pays; rows that a thread takes at once, whose state fits a core's second cache
 _ROW_MAJOR, _AS_IT_IS, _TRANSPOSED, _SECOND = 101, 111, 112, 162  # of CBLAS
@@ -48,7 +46,7 @@ def run_packed_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor] | 
 
     Each thread takes rows of the batch through all layers. With torch's operators the state leaves the cache between two of them, and every product packs its
     matrix anew. Equal to them to rounding (``python -m benchmarks.roofline`` times it). Packed matrices are kept, for one number of rows at a time: as much
-    memory as the weights and, where layers share one, the dictionary.
+    memory as the weights and the dictionary.
 
     Args:
         steps: what ``thin_step`` gave, at least one, of one m and n.
@@ -56,7 +54,7 @@ def run_packed_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor] | 
     first = steps[0].encoder
     if first.dtype != torch.float32 or (products := _products()) is None:
         return None
-    (n, m), parallel = first.shape, _parallel()
+    (n, m), parallel = first.shape, native.openmp()
     kept: list[_Packed] = []
 
     def run(y: Tensor) -> Tensor:
@@ -81,18 +79,20 @@ def rows_of(batch: int, threads: int) -> int:
 
 
 def _pack(products: Products, steps: Sequence[ThinStep], rows: int) -> _Packed:
-    done: dict[int, Tensor] = {}
-    packed: list[tuple[Tensor, Tensor]] = []
-    for step in steps:
-        key = step.columns.data_ptr()  # layers that share a dictionary share its packed form
+    done: dict[tuple[int, bool, float], Tensor] = {}  # layers that share a matrix share its packed form
+
+    def once(matrix: Tensor, transposed: bool, scale: float) -> Tensor:
+        key = matrix.data_ptr(), transposed, scale
         if key not in done:
-            done[key] = pack(products, step.columns, rows, transposed=False, scale=-1.0)
-        packed.append((done[key], pack(products, step.encoder, rows, transposed=True, scale=step.scale)))
+            done[key] = pack(products, matrix, rows, transposed=transposed, scale=scale)
+        return done[key]
+
+    packed = [(once(step.columns, False, -1.0), once(step.encoder, True, step.scale)) for step in steps]
     made = (
         _Layer(down.data_ptr(), up.data_ptr(), step.threshold.data_ptr(), int(step.threshold.numel() > 1))
         for (down, up), step in zip(packed, steps, strict=True)
     )
-    return _Packed(rows, (_Layer * len(steps))(*made), [tensor for pair in packed for tensor in pair])
+    return _Packed(rows, (_Layer * len(steps))(*made), list(done.values()))
 
 
 def pack(products: Products, matrix: Tensor, rows: int, *, transposed: bool, scale: float) -> Tensor:
@@ -112,10 +112,9 @@ def _products() -> Products | None:
     try:
         mkl = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
         size, pack, compute = mkl.cblas_sgemm_pack_get_size, mkl.cblas_sgemm_pack, ctypes.cast(mkl.cblas_sgemm_compute, ctypes.c_void_p).value
-        layers = ctypes.CDLL(str(_build(Path(__file__).with_suffix(".cpp")))).packed_steps
+        layers = native.load(Path(__file__).with_suffix(".cpp")).packed_steps
     except Exception as error:  # whatever it is, torch operators do the same
-        if os.environ.get("UNROLLING_VERBOSE"):
-            warnings.warn(f"batches run on torch operators, which take longer, as packed products cannot be had: {error}", RuntimeWarning, stacklevel=3)
+        native.report("batches run on torch operators, which take longer, as packed products cannot be had", error)
         return None
     size.restype, size.argtypes = ctypes.c_size_t, [ctypes.c_int] * 4
     pack.restype, pack.argtypes = None, [ctypes.c_int] * 6 + [ctypes.c_float, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]

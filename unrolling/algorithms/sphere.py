@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +12,8 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.mimo import Received, check_received
+from unrolling.core import native
 from unrolling.core.iteration import check_finite
-from unrolling.prox.support import _build, _parallel
 
 # Vectors that are tried in turn where there is no compiled search: about a minute for a thousand samples.
 _TRIED = 2**20
@@ -70,7 +68,7 @@ def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = Non
     stride = 0 if channel.shape[0] == 1 else n * k
     threads = min(torch.get_num_threads(), 1 + batch // 32)
     addresses = (x.data_ptr() for x in (y, channel, alphabet, index, nodes))
-    kernels[y.dtype](*addresses, batch, n, k, len(alphabet), stride, _ENDLESS if max_nodes is None else max_nodes, threads, _parallel())
+    kernels[y.dtype](*addresses, batch, n, k, len(alphabet), stride, _ENDLESS if max_nodes is None else max_nodes, threads, native.openmp())
     index = index.to(data.y.device)
     return Decoded(levels.to(data.y)[index], index, nodes.abs().to(data.y.device), (nodes > 0).to(data.y.device))
 
@@ -101,15 +99,6 @@ def _enumerate(data: Received, levels: Tensor) -> Decoded:
 @functools.cache
 def _kernels() -> dict[torch.dtype, Callable[..., None]]:
     """The compiled function for each dtype; none where something fails."""
-    try:
-        path = _build(Path(__file__).with_suffix(".cpp"))
-        library = ctypes.CDLL(str(path))
-        kernels: dict[torch.dtype, Callable[..., None]] = {torch.float32: library.sphere_float32, torch.float64: library.sphere_float64}
-    except Exception as error:  # whatever it is, small problems can be solved without
-        if os.environ.get("UNROLLING_VERBOSE"):
-            warnings.warn(f"sphere_decode tries all vectors in turn, as its search could not be built: {error}", RuntimeWarning, stacklevel=3)
-        return {}
-    for kernel in kernels.values():
-        kernel.restype = None
-        kernel.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 6 + [ctypes.c_uint, ctypes.c_void_p]
-    return kernels
+    arguments = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 6 + [ctypes.c_uint, ctypes.c_void_p]
+    without = "sphere_decode tries all vectors in turn, as its search could not be built"
+    return native.kernels(Path(__file__).with_suffix(".cpp"), "sphere", arguments, without)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from unrolling.prox.support import _build, _parallel
+from unrolling.core import native
 
 _SHARED = 2**16  # numbers of W from which on several threads read it
 _THREADS = 256  # at most
@@ -82,7 +80,7 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
     gap, lists = steps[0].encoder.new_empty(m), torch.empty(n + _THREADS, dtype=torch.int32)
     held = [*steps, layers, gap, lists]  # as long as the function
     kernel, depth, where = _kernels()[steps[0].encoder.dtype], len(steps), ctypes.addressof(layers)
-    parallel, team, shared = _parallel(), _parallel("omp_get_num_threads"), n * m >= _SHARED
+    parallel, team, shared = native.openmp(), native.openmp("omp_get_num_threads"), n * m >= _SHARED
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         assert held
@@ -97,14 +95,6 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
 @functools.cache
 def _kernels() -> dict[torch.dtype, Callable[..., None]]:
     """The compiled function for each dtype; none where something fails."""
-    try:
-        library = ctypes.CDLL(str(_build(Path(__file__).with_suffix(".cpp"))))
-        kernels: dict[torch.dtype, Callable[..., None]] = {torch.float32: library.thin_steps_float32, torch.float64: library.thin_steps_float64}
-    except Exception as error:  # whatever it is, torch operators do the same
-        if os.environ.get("UNROLLING_VERBOSE"):
-            warnings.warn(f"single samples run on torch operators, which take longer, as the kernel could not be built: {error}", RuntimeWarning, stacklevel=3)
-        return {}
-    for kernel in kernels.values():
-        kernel.restype = None
-        kernel.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] + [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 2 + [ctypes.c_uint] + [ctypes.c_void_p] * 2
-    return kernels
+    arguments = [ctypes.c_void_p] * 3 + [ctypes.c_int64] + [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 2 + [ctypes.c_uint] + [ctypes.c_void_p] * 2
+    without = "single samples run on torch operators, which take longer, as the kernel could not be built"
+    return native.kernels(Path(__file__).with_suffix(".cpp"), "thin_steps", arguments, without)

@@ -200,7 +200,7 @@ def no_false_positives(task: Recovery, *, layers: int = 16, samples: int = 500) 
 def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
     """What no method can beat: the Bayes-optimal limit and the oracle that knows the support."""
     m, n = task.dictionary.shape
-    if task.snr == float("inf") or not _bernoulli_gaussian(task):
+    if task.snr == float("inf") or not task.independent:
         return []
     prior = SparsePrior(task.probability)
     noise = measurement_noise(task.snr, prior, m / n)
@@ -232,15 +232,10 @@ def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
     ]
 
 
-def _bernoulli_gaussian(task: Recovery) -> bool:
-    """Whether entries are independent and of one distribution, that of ``SparsePrior``."""
-    return task.group == 1 and not task.nonnegative and not task.densest
-
-
 def predicted(network: Unrolled, task: Recovery, quality: Sequence[float]) -> Claim | None:
     """State evolution beside the measured error of AMP-like networks whose encoder is A^T."""
     first: Any = network.layers[0]
-    if not isinstance(first, AMP) or first.damping or not _bernoulli_gaussian(task):
+    if not isinstance(first, AMP) or first.damping or not task.independent:
         return None
     m, n = task.dictionary.shape
     prior = SparsePrior(task.probability)

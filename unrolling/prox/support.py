@@ -4,15 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
-import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core import native
 from unrolling.prox.thresholds import soft_threshold
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
-_FLAGS = ("-O3", "-std=c++17", "-fno-trapping-math", "-fPIC", "-shared")
-# By what torch found on this processor, so that a cache which unlike machines share holds a kernel for each.
-_VECTORS = {"AVX2": ("-mavx2", "-mfma"), "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")}
-_PATIENCE = 60.0  # seconds for the compiler
 
 
 def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) -> Tensor:
@@ -199,59 +187,13 @@ def _run(z: Tensor, threshold: Tensor, count: int | Tensor, *, sloped: bool) -> 
     most = count if isinstance(count, int) else 0
     threads = min(torch.get_num_threads(), 1 + z.numel() // 16384)
     addresses = (None if x is None else x.data_ptr() for x in (z, threshold, counts, out, slope))
-    _kernels()[z.dtype](*addresses, rows, n, *strides, min(most, n), threads, _parallel())
+    _kernels()[z.dtype](*addresses, rows, n, *strides, min(most, n), threads, native.openmp())
     return out, slope
 
 
 @functools.cache
 def _kernels() -> dict[torch.dtype, Callable[..., None]]:
     """The compiled function for each dtype; none where something fails."""
-    try:
-        path = _build()
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError:  # a file that a crash has cut off, say
-            path.unlink(missing_ok=True)
-            library = ctypes.CDLL(str(_build()))
-        kernels: dict[torch.dtype, Callable[..., None]] = {torch.float32: library.support_select_float32, torch.float64: library.support_select_float64}
-    except Exception as error:  # whatever it is, torch operators do the same
-        if os.environ.get("UNROLLING_VERBOSE"):
-            warnings.warn(f"support_select runs on torch operators, which take longer, as its kernel could not be built: {error}", RuntimeWarning, stacklevel=3)
-        return {}
-    for kernel in kernels.values():
-        kernel.restype = None
-        kernel.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 5 + [ctypes.c_uint, ctypes.c_void_p]
-    return kernels
-
-
-@functools.cache
-def _parallel(name: str = "GOMP_parallel") -> int | None:
-    """The address of a function of the OpenMP runtime that torch has loaded; None: one thread."""
-    try:
-        return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
-    except (OSError, AttributeError, TypeError):
-        return None
-
-
-def _build(source: Path | None = None) -> Path:
-    """The compiled kernel, from the cache when it is there; by default that of the file beside this one."""
-    source = source or Path(__file__).with_suffix(".cpp")
-    machine = platform.machine()
-    vectors = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()) if machine in ("x86_64", "AMD64") else ()
-    flags = _FLAGS + vectors
-    digest = hashlib.sha256(repr((flags, sys.platform, machine)).encode() + source.read_bytes()).hexdigest()[:16]
-    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions") / "unrolling"
-    library = cache / f"{source.stem}-{digest}.so"
-    if not library.exists():
-        compiler = shlex.split(os.environ.get("CXX", "")) or [next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")]
-        cache.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own, moved when it is whole: two processes that compile at once replace one another's file by an equal one.
-        with tempfile.TemporaryDirectory(dir=cache) as directory:
-            built, log = Path(directory) / library.name, Path(directory) / "log"
-            command = [*compiler, *flags, str(source), "-o", str(built)]
-            with log.open("wb") as messages:  # a file, as a pipe stays open, and we wait, while a child of a stopped compiler lives
-                status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, timeout=_PATIENCE).returncode
-            if status:
-                raise OSError(f"{shlex.join(command)} ended with {status}: {log.read_text(errors='replace')}")
-            os.replace(built, library)
-    return library
+    arguments = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 5 + [ctypes.c_uint, ctypes.c_void_p]
+    without = "support_select runs on torch operators, which take longer, as its kernel could not be built"
+    return native.kernels(Path(__file__).with_suffix(".cpp"), "support_select", arguments, without)

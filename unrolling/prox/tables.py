@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unrolling.prox.support import _build, _parallel
+from unrolling.core import native
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
 
@@ -100,23 +98,13 @@ def _run(z: Tensor, table: Tensor, grad: Tensor | None, first: float, spacing: f
     sizes = z.shape[0], channels, z.shape[2:].numel(), cells, terms
     threads = min(torch.get_num_threads(), channels, 1 + z.numel() // 16384)
     addresses = (None if x is None else x.data_ptr() for x in (z, table, grad, out, sums))
-    _kernels()[z.dtype](*addresses, *sizes, first, 1 / spacing, threads, _parallel())
+    _kernels()[z.dtype](*addresses, *sizes, first, 1 / spacing, threads, native.openmp())
     return out, None if sums is None else sums.sum(1)
 
 
 @functools.cache
 def _kernels() -> dict[torch.dtype, Callable[..., None]]:
     """The compiled function for each dtype; none where something fails."""
-    try:
-        library = ctypes.CDLL(str(_build(Path(__file__).with_suffix(".cpp"))))
-        kernels: dict[torch.dtype, Callable[..., None]] = {torch.float32: library.piecewise_float32, torch.float64: library.piecewise_float64}
-    except Exception as error:  # whatever it is, torch operators do the same
-        if os.environ.get("UNROLLING_VERBOSE"):
-            warnings.warn(
-                f"piecewise_polynomial runs on torch operators, which take longer, as its kernel could not be built: {error}", RuntimeWarning, stacklevel=3
-            )
-        return {}
-    for kernel in kernels.values():
-        kernel.restype = None
-        kernel.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 5 + [ctypes.c_double] * 2 + [ctypes.c_uint, ctypes.c_void_p]
-    return kernels
+    arguments = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 5 + [ctypes.c_double] * 2 + [ctypes.c_uint, ctypes.c_void_p]
+    without = "piecewise_polynomial runs on torch operators, which take longer, as its kernel could not be built"
+    return native.kernels(Path(__file__).with_suffix(".cpp"), "piecewise", arguments, without)

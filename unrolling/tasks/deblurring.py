@@ -20,7 +20,7 @@ from unrolling.tasks.pictures import Pictures, similarity, tile_pieces
 SHIFT = 12  # pixels in each direction by which image and kernel may be apart
 SIZE = 31  # of the kernels that blur
 KINDS = ("linear", "shake", "both")
-KERNEL_WEIGHT = 5.0  # of the kernel's squared error, summed, beside 100 times the image's, averaged: as 1 to 1 of both averaged, over 45 x 45 entries
+KERNEL_WEIGHT = 5.0  # of the kernel's squared error, summed, beside 100 times the image's, averaged: 100 to 1 with 45 x 45 entries averaged too
 
 
 class Sharp(NamedTuple):

@@ -191,6 +191,11 @@ class Recovery(Task):
         """The mean share of entries that are not zero."""
         return (self.probability + self.densest) / 2 if self.densest else self.probability
 
+    @property
+    def independent(self) -> bool:
+        """Whether all entries are independent and of one Bernoulli-Gaussian distribution, which some methods are told."""
+        return self.group == 1 and not self.nonnegative and not self.densest
+
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """F1 of the support, the harmonic mean of precision and recall over all entries of all samples: 1 when exactly the non-zeros are found."""
         found = right = there = 0

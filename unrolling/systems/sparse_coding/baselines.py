@@ -114,7 +114,7 @@ def message_passing(task: Recovery) -> list[Classical]:
     """
     dictionary, fitted = task.dictionary, TunedBernoulliGaussian()
     untold = Classical("VAMP, told nothing", lambda damping: VAMP(dictionary, fitted, damping=damping), (0.0, 0.2), 200, setting="damping")
-    if task.group > 1 or task.nonnegative or task.densest:
+    if not task.independent:
         return [untold]
     prior = SparsePrior(task.probability)
     told, m, n = BernoulliGaussian(*prior), *dictionary.shape

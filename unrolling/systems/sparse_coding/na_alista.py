@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unrolling.algorithms.augmented import AugmentedISTA
 from unrolling.algorithms.coupled import Selection
+from unrolling.prox import soft_threshold
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines, family
 from unrolling.tasks.recovery import Recovery
@@ -18,9 +19,8 @@ STEPS = 3000
 
 def parent(task: Recovery) -> AugmentedISTA:
     """Coupled ISTA with analytic weights and thresholds in a fixed ratio to what is left, chosen on validation data, as was the little that is selected."""
-    plain = task.group > 1 or task.nonnegative
-    chosen = Selection() if plain else family.NOISY_SELECTION
-    return AugmentedISTA(task.dictionary, 2.0, selection=chosen, prox=baselines.penalty(task))
+    prox = baselines.penalty(task)
+    return AugmentedISTA(task.dictionary, 2.0, selection=family.NOISY_SELECTION if prox is soft_threshold else Selection(), prox=prox)
 
 
 def schedule(depth: int) -> Schedule:

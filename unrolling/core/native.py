@@ -1,0 +1,98 @@
+"""C++ files beside Python modules: compiled when first needed, kept in a cache, called through ctypes; torch operators do their work where that fails."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_FLAGS = ("-O3", "-std=c++17", "-fno-trapping-math", "-fPIC", "-shared")
+# By what torch found on this processor, so that a cache which unlike machines share holds a kernel for each.
+_VECTORS = {"AVX2": ("-mavx2", "-mfma"), "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")}
+_PATIENCE = 60.0  # seconds for the compiler
+
+
+def kernels(source: Path, name: str, arguments: Sequence[Any], without: str) -> dict[torch.dtype, Callable[..., None]]:
+    """``name_float32`` and ``name_float64`` of a C++ file, by dtype; none where something fails, which is said if UNROLLING_VERBOSE is set.
+
+    Args:
+        source: the C++ file.
+        name: what the two functions' names begin with.
+        arguments: their ctypes; they return nothing.
+        without: what happens instead, for the warning.
+    """
+    try:
+        library = load(source)
+        found: dict[torch.dtype, Callable[..., None]] = {t: getattr(library, f"{name}_{str(t).removeprefix('torch.')}") for t in (torch.float32, torch.float64)}
+    except Exception as error:  # whatever it is, there is another way
+        report(without, error)
+        return {}
+    for function in found.values():
+        function.restype, function.argtypes = None, list(arguments)  # pyright: ignore[reportFunctionMemberAccess]
+    return found
+
+
+def report(without: str, error: Exception) -> None:
+    """A warning, for those who ask for it, that something cannot be had."""
+    if os.environ.get("UNROLLING_VERBOSE"):
+        warnings.warn(f"{without}: {error}", RuntimeWarning, stacklevel=4)
+
+
+def load(source: Path) -> ctypes.CDLL:
+    """The compiled file.
+
+    Raises:
+        OSError: there is no compiler, or it fails, or the cache cannot be written.
+        subprocess.TimeoutExpired: the compiler takes more than a minute.
+    """
+    path = build(source)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:  # a file that a crash has cut off, say
+        path.unlink(missing_ok=True)
+        return ctypes.CDLL(str(build(source)))
+
+
+@functools.cache
+def openmp(name: str = "GOMP_parallel") -> int | None:
+    """The address of a function of the OpenMP runtime that torch has loaded; None: one thread."""
+    try:
+        return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def build(source: Path) -> Path:
+    """The library that a C++ file compiles to, from the cache when it is there."""
+    machine = platform.machine()
+    vectors = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()) if machine in ("x86_64", "AMD64") else ()
+    flags = _FLAGS + vectors
+    digest = hashlib.sha256(repr((flags, sys.platform, machine)).encode() + source.read_bytes()).hexdigest()[:16]
+    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions") / "unrolling"
+    library = cache / f"{source.stem}-{digest}.so"
+    if not library.exists():
+        compiler = shlex.split(os.environ.get("CXX", "")) or [next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")]
+        cache.mkdir(parents=True, exist_ok=True)
+        # In a folder of its own, moved when it is whole: two processes that compile at once replace one another's file by an equal one.
+        with tempfile.TemporaryDirectory(dir=cache) as directory:
+            built, log = Path(directory) / library.name, Path(directory) / "log"
+            command = [*compiler, *flags, str(source), "-o", str(built)]
+            with log.open("wb") as messages:  # a file, as a pipe stays open, and we wait, while a child of a stopped compiler lives
+                status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, timeout=_PATIENCE).returncode
+            if status:
+                raise OSError(f"{shlex.join(command)} ended with {status}: {log.read_text(errors='replace')}")
+            os.replace(built, library)
+    return library
