@@ -282,10 +282,11 @@ def test_the_mask_network_is_learned_through_all_layers_and_runs_once():
 
 
 def test_the_network_along_time_has_a_finite_memory():
-    network = TemporalConvolutions(3, 4, width=5, blocks=3, repeats=2).double()
-    assert network.memory == 2 * (1 + 2 + 4)
     x = gaussian(1, 3, 60).requires_grad_()
-    network(x)[0, :, 30].sum().backward()
+    for _ in range(8):  # a unit that is silent hides what lies behind it, so that one network may show less than it could
+        network = TemporalConvolutions(3, 4, width=5, blocks=3, repeats=2).double()
+        assert network.memory == 2 * (1 + 2 + 4)
+        network(x)[0, :, 30].abs().sum().backward()
     reached = x.grad[0].abs().sum(0).nonzero().flatten()
     assert (int(reached.min()), int(reached.max())) == (30 - 14, 30 + 14)
 
