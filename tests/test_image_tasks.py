@@ -59,6 +59,26 @@ def test_the_error_of_a_kernel_is_that_at_its_best_shift():
     assert float(kernel_error(torch.zeros_like(wide), kernel)) == pytest.approx(float(kernel.square().sum()))
 
 
+def test_in_deblurring_ten_times_the_error_costs_the_same_wherever_it_starts():
+    """As in decibels: easy images count as much as hard ones."""
+    task = small_task("deblurring")
+    target = task.test[0].target
+    error = gaussian(*target.shape).float()
+    small, large, huge = (float(task.loss(target + scale * error, target)) for scale in (0.1, 1.0, 10.0))
+    assert large - small == pytest.approx(2 * math.log(10), abs=0.05)
+    assert huge - large == pytest.approx(2 * math.log(10), abs=0.05)
+
+
+def test_deblurring_trains_on_crops_with_something_in_them():
+    task = small_task("deblurring")
+    flat, textured = torch.full((110, 110), 0.5), torch.rand(110, 110, generator=torch.Generator().manual_seed(0))
+    task.photographs["train"] = {"sky": flat, "gravel": textured}
+    crops = task.crops(40, torch.Generator().manual_seed(1))
+    assert int((crops.flatten(1).std(1) > 0.1).sum()) >= 39  # half of them without the rule, all but one in a thousand with it
+    task.photographs["train"] = {"sky": flat}
+    assert task.crops(2, torch.Generator().manual_seed(1)).shape == (2, 78, 78)  # where there is nothing else, sky it is
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.4])
 @pytest.mark.parametrize("size", [64, 65, 256])
 def test_a_radial_mask_has_its_rate_and_is_symmetric(rate, size):

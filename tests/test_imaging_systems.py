@@ -18,6 +18,7 @@ from unrolling.networks.shrinkage import ConvolutionalShrinkage
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.operators import FilterBank, Identity
 from unrolling.operators.filters import BasisFilters, zero_mean_atoms
+from unrolling.operators.half_spectrum import irfft2, rfft2
 from unrolling.operators.spectral import wrap
 from unrolling.prox import soft_threshold
 from unrolling.prox.influence import RadialBasis
@@ -239,6 +240,48 @@ def test_the_closed_forms_are_differentiable():
 
     inputs = tuple(t.detach().clone().requires_grad_() for t in (kernel[:1, 1:4, 1:4], f, z[:1], weight))
     assert torch.autograd.gradcheck(all_four, inputs, fast_mode=True)
+
+
+def complex_gaussian(*shape, seed):
+    return torch.complex(gaussian(*shape, seed=seed), gaussian(*shape, seed=seed + 50)).requires_grad_()
+
+
+@pytest.mark.parametrize("width", [6, 7])
+def test_the_gradients_of_half_spectra_are_those_of_torch(width):
+    """Spectra of no real image included: what is imaginary at frequency 0 has no effect, and no gradient."""
+    x, spectrum = gaussian(2, 5, width).requires_grad_(), complex_gaussian(2, 5, width // 2 + 1, seed=1)
+    weight = complex_gaussian(2, 5, width // 2 + 1, seed=2).detach()
+    for ours, theirs in ((rfft2(x), torch.fft.rfft2(x)), (irfft2(spectrum, (5, width)), torch.fft.irfft2(spectrum, s=(5, width)))):
+        assert torch.equal(ours, theirs)
+        outer, inputs = (weight if ours.is_complex() else gaussian(2, 5, width, seed=3)), (x, spectrum)
+        pairs = [torch.autograd.grad(y, inputs, outer, allow_unused=True) for y in (ours, theirs)]
+        for one, two in zip(*pairs, strict=True):
+            assert (one is None) == (two is None)
+            if one is not None:
+                torch.testing.assert_close(one, two, atol=1e-12, rtol=0)
+    assert torch.autograd.gradcheck(rfft2, (x,))
+    assert torch.autograd.gradcheck(lambda s: irfft2(s, (5, width)), (spectrum,))
+    assert torch.autograd.gradgradcheck(lambda z: irfft2(rfft2(z) * weight, (5, width)).square(), (x,))
+
+
+def test_the_gradients_that_are_written_out_are_those_of_the_formulas():
+    """Of M1, and of the sums in the kernel's step; and theirs in turn."""
+    features, sparse = complex_gaussian(2, 3, 4, 3, seed=4), complex_gaussian(2, 3, 4, 3, seed=5)
+    kernel, coupling = complex_gaussian(2, 4, 3, seed=6), torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64, requires_grad=True)
+
+    def both(features, sparse, kernel, coupling):
+        sharp = sharpen(features, sparse, kernel, coupling)
+        return sharp, move_kernel(features, sharp, kernel, coupling[0])
+
+    inputs = (features, sparse, kernel, coupling)
+    k, zeta = kernel.unsqueeze(1), coupling.reshape(-1, 1, 1)
+    sharp = (zeta * k.conj() * features + sparse) / (zeta * k.abs().square() + 1)
+    moved = (coupling[0] * (sharp.conj() * features).sum(1) + kernel) / (coupling[0] * sharp.abs().square().sum(1) + 1)
+    outer = (complex_gaussian(2, 3, 4, 3, seed=7).detach(), complex_gaussian(2, 4, 3, seed=8).detach())
+    ours, theirs = (torch.autograd.grad(y, inputs, outer) for y in (both(*inputs), (sharp, moved)))
+    for one, two in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-12)
+    assert torch.autograd.gradgradcheck(both, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", ["dublid", "survey"])

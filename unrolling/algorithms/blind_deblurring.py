@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.blind_steps import Size, crop_kernel, fit_kernel, kernel_spectrum, normalise_kernel, retrieve, sharpen
+from unrolling.algorithms.blind_steps import crop_kernel, fit_kernel, kernel_spectrum, normalise_kernel, retrieve, sharpen
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.operators.borders import extend
+from unrolling.operators.half_spectrum import Size, irfft2, rfft2
 from unrolling.operators.spectral import fast_size, wrap
 from unrolling.prox import soft_threshold
 
@@ -120,7 +121,7 @@ class BlindDeblurring(Iteration):
         kernel = normalise_kernel(problem.new_zeros(problem.shape[0], self.kernel_size, self.kernel_size))
         size = self._grid(problem)
         features = self._features(problem, size)
-        sparse = torch.fft.rfft2(soft_threshold(torch.fft.irfft2(features, s=size), (self.weight * self.coupling).reshape(-1, 1, 1)))
+        sparse = rfft2(soft_threshold(irfft2(features, size), (self.weight * self.coupling).reshape(-1, 1, 1)))
         return BlindState(kernel, features, sparse, problem, 0)
 
     def forward(self, state: BlindState, problem: Tensor) -> BlindState:
@@ -128,7 +129,7 @@ class BlindDeblurring(Iteration):
         features = self._features(problem, size)
         zeta = self.coupling * max(self.rate**state.steps, self.least) if self.rate < 1 else self.coupling
         sharp = sharpen(features, state.sparse, kernel_spectrum(state.kernel, size), zeta)
-        sparse = torch.fft.rfft2(soft_threshold(torch.fft.irfft2(sharp, s=size), (self.weight * zeta).reshape(-1, 1, 1)))
+        sparse = rfft2(soft_threshold(irfft2(sharp, size), (self.weight * zeta).reshape(-1, 1, 1)))
         energy = (features.real.square() + features.imag.square()).sum(1).mean((-2, -1), keepdim=True)
         found, _ = crop_kernel(fit_kernel(features, sparse, self.ridge * energy), size, (self.kernel_size, self.kernel_size))
         return BlindState(normalise_kernel(found), sharp, sparse, problem, state.steps + 1)
@@ -140,9 +141,9 @@ class BlindDeblurring(Iteration):
     def supervised(self, state: BlindState) -> Outcome:
         """Image and kernel, for losses on both."""
         size = self._grid(state.blurred)
-        image = torch.fft.rfft2(self._embed(state.blurred, size))
+        image = rfft2(self._embed(state.blurred, size))
         found = retrieve(image, state.sharp, kernel_spectrum(state.kernel, size), self._filter_spectra(size), self.retrieval)
-        return Outcome(cut(torch.fft.irfft2(found, s=size), state.blurred, self._margin()), state.kernel)
+        return Outcome(cut(irfft2(found, size), state.blurred, self._margin()), state.kernel)
 
     def stationary(self, state: BlindState) -> bool:
         """False until zeta has come to its least."""
@@ -171,10 +172,10 @@ class BlindDeblurring(Iteration):
         """The spectra of f_i * y."""
         rows, columns = self.filters.shape[-2:]
         wide = extend(problem, (rows // 2, rows // 2, columns // 2, columns // 2), "circular" if self.periodic else "symmetric")
-        return torch.fft.rfft2(self._embed(nn.functional.conv2d(wide, self.filters.flip((-2, -1))), size))
+        return rfft2(self._embed(nn.functional.conv2d(wide, self.filters.flip((-2, -1))), size))
 
     def _filter_spectra(self, size: Size) -> Tensor:
-        return torch.fft.rfft2(wrap(self.filters, *size))
+        return rfft2(wrap(self.filters, *size))
 
 
 def check_kernel_size(kernel_size: int) -> None:

@@ -5,18 +5,19 @@ Spectra are those of ``rfft2``; images and features lie on one periodic grid, an
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from unrolling.operators.half_spectrum import Size, irfft2, needs_gradient, rfft2
 from unrolling.operators.spectral import wrap
-
-Size = tuple[int, int]
 
 
 def kernel_spectrum(kernel: Float[Tensor, "batch kh kw"], size: Size) -> Complex[Tensor, "batch height half"]:
     """F k on a grid of ``size``."""
-    return torch.fft.rfft2(wrap(kernel, *size))
+    return rfft2(wrap(kernel, *size))
 
 
 def sharpen(features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Float[Tensor, " channels"]) -> Complex[Tensor, "batch channels height half"]:
@@ -28,13 +29,49 @@ def sharpen(features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Float[Te
         kernel: that of k, (batch, height, half).
         coupling: zeta.
     """
+    if needs_gradient(features, sparse, kernel, coupling):
+        return _Sharpen.apply(features, sparse, kernel, coupling)  # pyright: ignore[reportReturnType]
+    return _sharpen(features, sparse, kernel, coupling)
+
+
+def _sharpen(features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Tensor) -> Tensor:
     zeta, k = coupling.reshape(-1, 1, 1), kernel.unsqueeze(1)
     return (zeta * (k.conj() * features) + sparse) * (1 / (zeta * _square(k) + 1))  # a complex product takes a third of the time of a division
 
 
+class _Sharpen(torch.autograd.Function):
+    """M1 with its gradient written out. With G that of g, h = G / (zeta |k|^2 + 1), a_i = f_i y conj(h_i) and b_i = Re(g_i conj(h_i)):
+
+    z: h;  f y: zeta k h;  k: sum_i zeta_i (a_i - 2 b_i k);  zeta_i: sum Re(conj(k) a_i) - |k|^2 b_i over images and (half) frequencies.
+    """
+
+    @staticmethod
+    def forward(features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Tensor) -> Tensor:
+        return _sharpen(features, sparse, kernel, coupling)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
+        features, _, kernel, coupling = inputs
+        ctx.save_for_backward(features, kernel, coupling, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        features, kernel, coupling, sharp = ctx.saved_tensors
+        zeta, k = coupling.reshape(-1, 1, 1), kernel.unsqueeze(1)
+        square = _square(kernel)
+        h = grad * (1 / (zeta * square.unsqueeze(1) + 1))
+        a = torch.view_as_real(features * h.conj()).flatten(2)  # (batch, channels, 2 frequencies)
+        b = (torch.view_as_real(sharp) * torch.view_as_real(h)).sum(-1).flatten(2)
+        by_coupling = a @ torch.view_as_real(kernel).flatten(1).unsqueeze(-1) - b @ square.flatten(1).unsqueeze(-1)
+        first = torch.view_as_complex((coupling @ a).unflatten(1, (*kernel.shape[1:], 2)))
+        by_kernel = first - 2 * (coupling @ b).unflatten(1, kernel.shape[1:]) * kernel
+        return (zeta * k) * h if ctx.needs_input_grad[0] else None, h, by_kernel, by_coupling.sum((0, 2))
+
+
 def fit_kernel(features: Tensor, sparse: Tensor, ridge: Tensor | float) -> Complex[Tensor, "batch height half"]:
     """M3 before projection: argmin_k 0.5 sum_i |f_i * y - k * z_i|^2 + (eps / 2) |k|^2, in the Fourier domain."""
-    return (sparse.conj() * features).sum(1) * (1 / (_square(sparse).sum(1) + ridge))
+    cross, energy = correlations(features, sparse)
+    return cross * (1 / (energy + ridge))
 
 
 def move_kernel(features: Tensor, sparse: Tensor, before: Tensor, step: Tensor) -> Complex[Tensor, "batch height half"]:
@@ -46,12 +83,40 @@ def move_kernel(features: Tensor, sparse: Tensor, before: Tensor, step: Tensor) 
         before: that of k', (batch, height, half).
         step: tau.
     """
-    return (step * (sparse.conj() * features).sum(1) + before) * (1 / (step * _square(sparse).sum(1) + 1))
+    cross, energy = correlations(features, sparse)
+    return (step * cross + before) * (1 / (step * energy + 1))
+
+
+def correlations(features: Tensor, sparse: Tensor) -> tuple[Complex[Tensor, "batch height half"], Float[Tensor, "batch height half"]]:
+    """sum_i conj(z_i) f_i y and sum_i |z_i|^2, of spectra."""
+    return _Correlations.apply(features, sparse) if needs_gradient(features, sparse) else _correlations(features, sparse)  # pyright: ignore[reportReturnType]
+
+
+def _correlations(features: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+    return (sparse.conj() * features).sum(1), _square(sparse).sum(1)
+
+
+class _Correlations(torch.autograd.Function):
+    """With C the gradient of the first and E that of the second, that of z_i is conj(C) f_i y + 2 E z_i and that of f_i y is C z_i."""
+
+    @staticmethod
+    def forward(features: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        return _correlations(features, sparse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, cross: Tensor, energy: Tensor) -> tuple[Tensor | None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        features, sparse = ctx.saved_tensors
+        c = cross.unsqueeze(1)
+        return c * sparse if ctx.needs_input_grad[0] else None, torch.addcmul(c.conj() * features, sparse, (2 * energy).unsqueeze(1).to(sparse.dtype))
 
 
 def crop_kernel(spectrum: Tensor, size: Size, support: Size) -> tuple[Float[Tensor, "batch kh kw"], Float[Tensor, "batch height width"]]:
     """The part of a kernel around its origin, and the whole of it on its grid (origin at (0, 0))."""
-    whole = torch.fft.irfft2(spectrum, s=size)
+    whole = irfft2(spectrum, size)
     rows, columns = support
     return whole.roll((rows // 2, columns // 2), (-2, -1))[..., :rows, :columns], whole
 

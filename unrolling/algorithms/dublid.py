@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.blind_deblurring import BlindState, Outcome, check_image, check_kernel_size, cut
-from unrolling.algorithms.blind_steps import Size, crop_kernel, kernel_spectrum, move_kernel, normalise_kernel, retrieve, sharpen
+from unrolling.algorithms.blind_steps import crop_kernel, kernel_spectrum, move_kernel, normalise_kernel, retrieve, sharpen
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.operators.half_spectrum import Size, irfft2, rfft2
 from unrolling.operators.spectral import wrap
 from unrolling.prox import soft_threshold
 
@@ -160,15 +161,15 @@ class DUBLID(Iteration):
         size = self._grid(problem.blurred)
         kernel = normalise_kernel(problem.blurred.new_zeros(problem.blurred.shape[0], self.kernel_size, self.kernel_size))
         deepest = self._embed(problem.features[-1], size)
-        sparse = torch.fft.rfft2(soft_threshold(deepest, self.initial_threshold.reshape(-1, 1, 1)))
-        return BlindState(kernel, torch.fft.rfft2(deepest), sparse, problem.blurred, 0)
+        sparse = rfft2(soft_threshold(deepest, self.initial_threshold.reshape(-1, 1, 1)))
+        return BlindState(kernel, rfft2(deepest), sparse, problem.blurred, 0)
 
     def forward(self, state: BlindState, problem: BlindProblem) -> BlindState:
         size = self._grid(problem.blurred)
-        features = torch.fft.rfft2(self._embed(problem.features[max(self.layers - 1 - state.steps, 0)], size))
+        features = rfft2(self._embed(problem.features[max(self.layers - 1 - state.steps, 0)], size))
         kernel = kernel_spectrum(state.kernel, size)
         sharp = sharpen(features, state.sparse, kernel, self.coupling)
-        sparse = torch.fft.rfft2(soft_threshold(torch.fft.irfft2(sharp, s=size), self.threshold.reshape(-1, 1, 1)))
+        sparse = rfft2(soft_threshold(irfft2(sharp, size), self.threshold.reshape(-1, 1, 1)))
         found, whole = crop_kernel(move_kernel(features, sparse, kernel, self.kernel_step), size, (self.kernel_size, self.kernel_size))
         top = torch.logsumexp(SHARPNESS * whole.flatten(1), 1) / SHARPNESS
         lowered = found - (KERNEL_SHARE * self.kernel_threshold) * top.reshape(-1, 1, 1)
@@ -181,11 +182,11 @@ class DUBLID(Iteration):
     def supervised(self, state: BlindState) -> Outcome:
         """Image and kernel, for losses on both."""
         size = self._grid(state.blurred)
-        sharp = torch.fft.rfft2(soft_threshold(torch.fft.irfft2(state.sharp, s=size), self.final_threshold.reshape(-1, 1, 1)))
-        filters = torch.fft.rfft2(wrap(self.cascade.taps(), *size))
-        image = torch.fft.rfft2(self._embed(state.blurred, size))
+        sharp = rfft2(soft_threshold(irfft2(state.sharp, size), self.final_threshold.reshape(-1, 1, 1)))
+        filters = rfft2(wrap(self.cascade.taps(), *size))
+        image = rfft2(self._embed(state.blurred, size))
         found = retrieve(image, sharp, kernel_spectrum(state.kernel, size), filters, self.retrieval)
-        return Outcome(cut(torch.fft.irfft2(found, s=size), state.blurred, self.kernel_size - 1), state.kernel)
+        return Outcome(cut(irfft2(found, size), state.blurred, self.kernel_size - 1), state.kernel)
 
     def stationary(self, state: BlindState) -> bool:
         """False while the features still change."""

@@ -37,14 +37,14 @@ LI = Reference(
 
 def variation(task: Deblurring, setting: tuple[float, float]) -> BlindDeblurring:
     """Total variation, survey (7): two differences, zeta falling by a twentieth in each step."""
-    weight, retrieval = setting
+    weight, coupling = setting
     filters = differences() if not task.colour else differences().repeat(1, 3, 1, 1) / 3
-    return BlindDeblurring(filters, weight=weight, coupling=10.0, retrieval=retrieval, rate=0.95, kernel_size=45)
+    return BlindDeblurring(filters, weight=weight, coupling=coupling, retrieval=10.0, rate=0.95, kernel_size=45)
 
 
 def classical(task: Deblurring) -> list[Classical]:
-    """The parent of both forms, its weights from validation photographs."""
-    settings = tuple((weight, retrieval) for weight in (0.001, 0.003, 0.01) for retrieval in (0.02, 0.1))
+    """The parent of both forms, its weight and coupling from validation photographs; the smaller they are, the less it changes the image."""
+    settings = tuple((weight, coupling) for weight in (0.0003, 0.001, 0.003) for coupling in (0.5, 2.0, 10.0))
     return [Classical("total variation, half-quadratic", lambda s: variation(task, s), settings, 300, tuning=60)]
 
 
@@ -53,13 +53,13 @@ def directs(task: Deblurring) -> list[Direct]:
     return [Direct("the blurred image", lambda data: data)]
 
 
-def rivals(steps: int) -> Any:
+def rivals(steps: int, batch: int) -> Any:
     """A U-Net with as many parameters, at the image's own size."""
 
     def made(task: Deblurring, parameters: int) -> Sequence[Rival]:
         colours = 3 if task.colour else 1
         width = unet_width(parameters, inputs=colours)
-        return [Rival(f"U-Net, width {width}", lambda: UNet(width, inputs=colours), steps, 8, (1e-3, 3e-3))]
+        return [Rival(f"U-Net, width {width}", lambda: UNet(width, inputs=colours), steps, batch, (1e-3, 3e-3))]
 
     return made
 
@@ -156,7 +156,7 @@ def recipe(parent: Any, tying: Tying, schedule: Callable[[int], Schedule], *, st
         schedule=schedule,
         classical=classical,
         direct=directs,
-        rivals=rivals(steps),
+        rivals=rivals(steps, batch),
         parent_name="total variation, half-quadratic",
         generic_steps=steps,
         generic_batch=batch,

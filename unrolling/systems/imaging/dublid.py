@@ -10,7 +10,7 @@ from unrolling.systems.imaging.blind import LI, recipe
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-STEPS = 1200
+STEPS = 4000
 ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
 EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
 DEPTH = 10
@@ -24,7 +24,7 @@ def parent(task: Deblurring, *, channels: int = 16, layers: int = DEPTH) -> DUBL
 def schedule(depth: int) -> Schedule:
     """All layers at once, on the image and the kernel."""
     numbers = ("threshold", "coupling", "kernel_step", "kernel_threshold", "retrieval", "initial_threshold", "final_threshold")
-    return [Stage(STEPS, rate=2e-3, rates=dict.fromkeys(numbers, 2e-2), batch=4, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    return [Stage(STEPS, rate=2e-3, rates=dict.fromkeys(numbers, 2e-2), batch=2, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
 SYSTEM = System(
@@ -39,5 +39,5 @@ SYSTEM = System(
     ),
     references=(LI,),
     home=Path(__file__).parent,
-    recipes={"deblurring": recipe(parent, Tying(tied=ONCE, untied=EACH), schedule, steps=STEPS, batch=4)},
+    recipes={"deblurring": recipe(parent, Tying(tied=ONCE, untied=EACH), schedule, steps=STEPS, batch=2)},
 )

@@ -11,7 +11,7 @@ from unrolling.systems.imaging.blind import LI, recipe
 from unrolling.tasks.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-STEPS = 6000
+STEPS = 2000
 SIZE = 7  # of the filters
 
 
@@ -25,7 +25,7 @@ def parent(task: Deblurring) -> BlindDeblurring:
 
 def schedule(depth: int) -> Schedule:
     """All layers at once, on the image and the kernel."""
-    return [Stage(STEPS, rate=1e-3, rates={"weight": 1e-2, "coupling": 1e-2, "retrieval": 1e-2}, batch=8, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    return [Stage(STEPS, rate=1e-3, rates={"weight": 1e-2, "coupling": 1e-2, "retrieval": 1e-2}, batch=2, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
 SYSTEM = System(
@@ -39,5 +39,5 @@ SYSTEM = System(
     ),
     references=(LI,),
     home=Path(__file__).parent,
-    recipes={"deblurring": recipe(parent, Tying(tied=("retrieval",), untied=("filters", "weight", "coupling")), schedule, steps=STEPS, batch=8)},
+    recipes={"deblurring": recipe(parent, Tying(tied=("retrieval",), untied=("filters", "weight", "coupling")), schedule, steps=STEPS, batch=2)},
 )

@@ -30,7 +30,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 
 SIZE, KNOTS, THRESHOLD = 3, 101, 0.05  # of the filters, of the shrinkages and where these start
 PENALTY, RATE = 0.2, 1.6
-MRI_STEPS, COMPRESSIVE_STEPS = 2000, 2000
+MRI_STEPS, COMPRESSIVE_STEPS = 6000, 2000
 
 
 def mri_parent(task: MRI) -> ADMM:
@@ -159,7 +159,7 @@ SYSTEM = System(
         "mri": Recipe(
             task=MRI,
             parent=mri_parent,
-            depth=7,
+            depth=14,
             not_exported={"aoti": "the compiler of torch 2.13 does not come to an end over its complex Fourier transforms; onnx and torch do"},
             tying=lambda task: Tying(tied=("first",), untied=("splittings",)),
             schedule=mri_schedule,
