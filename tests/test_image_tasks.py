@@ -69,6 +69,16 @@ def test_in_deblurring_ten_times_the_error_costs_the_same_wherever_it_starts():
     assert huge - large == pytest.approx(2 * math.log(10), abs=0.05)
 
 
+def test_the_kernels_behind_the_test_images_are_told():
+    from unrolling.operators.convolution import convolve_valid
+
+    task = small_task("deblurring", noise=0.0)
+    for part in ("validation", "test"):
+        (picture,) = task.photographs[part].values()
+        for batch, kernel in zip(getattr(task, part), task.kernels_of(part), strict=True):
+            torch.testing.assert_close(batch.data, convolve_valid(picture.unsqueeze(0), kernel))
+
+
 def test_deblurring_trains_on_crops_with_something_in_them():
     task = small_task("deblurring")
     flat, textured = torch.full((110, 110), 0.5), torch.rand(110, 110, generator=torch.Generator().manual_seed(0))

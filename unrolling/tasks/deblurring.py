@@ -15,7 +15,7 @@ from unrolling.tasks import images
 from unrolling.tasks.alignment import aligned
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.blurs import linear_motion, shake
-from unrolling.tasks.pictures import Pictures, similarity, tile_pieces
+from unrolling.tasks.pictures import TEST_SEED, VALIDATION_SEED, Pictures, similarity, tile_pieces
 
 SHIFT = 12  # pixels in each direction by which image and kernel may be apart
 SIZE = 31  # of the kernels that blur
@@ -128,9 +128,17 @@ class Deblurring(Pictures):
         return Samples(blurred, Sharp(sharp, kernel))  # pyright: ignore[reportArgumentType]
 
     def held(self, part: str, seed: int) -> list[Samples]:
+        return [self.spoil(picture.unsqueeze(0), generator) for picture, generator in self._held(part, seed)]
+
+    def kernels_of(self, part: str) -> list[Tensor]:
+        """The kernels behind ``validation`` or ``test``, (1, 31, 31) each."""
+        seeds = {"validation": VALIDATION_SEED, "test": TEST_SEED}
+        return [self.kernels(1, generator) for _, generator in self._held(part, seeds[part])]
+
+    def _held(self, part: str, seed: int) -> list[tuple[Tensor, torch.Generator]]:
         count = self.each if part == "test" else max(1, self.each // 2)
-        pictures = [(k, n, p) for k, p in enumerate(self.photographs[part].values()) for n in range(count)]
-        return [self.spoil(p.unsqueeze(0), torch.Generator().manual_seed(seed + 7919 * self.seed + 101 * k + n)) for k, n, p in pictures]
+        pictures = enumerate(self.photographs[part].values())
+        return [(p, torch.Generator().manual_seed(seed + 7919 * self.seed + 101 * k + n)) for k, p in pictures for n in range(count)]
 
     def loss(self, estimate: Any, target: Any) -> Tensor:
         """The mean over images of log(mse + 1e-5) at the best shift, and where the kernel is known on both sides, of |k' - k|^2 / |k|^2 at its own best shift.

@@ -16,6 +16,7 @@ from unrolling.tasks import images
 from unrolling.tasks.base import PSNR, Samples, Task
 
 TILE = 64
+VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003  # of the noise
 EXTRA = "extra"  # the folder of photographs that are trained on besides the packages'
 LARGEST = 800  # pixels of the longer side that photographs there are brought down to, towards which JPEG artefacts vanish
 
@@ -87,11 +88,11 @@ class Pictures(Task):
 
     @cached_property
     def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.held("validation", 1_000_003)
+        return self.held("validation", VALIDATION_SEED)
 
     @cached_property
     def test(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.held("test", 2_000_003)
+        return self.held("test", TEST_SEED)
 
     def held(self, part: str, seed: int) -> list[Samples]:
         """A sample of each picture of a part; of each picture always the same."""
