@@ -12,7 +12,7 @@ from unrolling.tasks import sampling
 from unrolling.tasks.alignment import aligned, best_shift, shift_errors
 from unrolling.tasks.blurs import linear_motion, shake
 from unrolling.tasks.deblurring import kernel_error
-from unrolling.tasks.mri import read_mask, read_slices
+from unrolling.tasks.mri import MRI, read_mask, read_slices
 
 
 def test_the_best_shift_is_found_and_its_error_is_that_of_the_loop():
@@ -104,6 +104,14 @@ def test_a_cartesian_mask_measures_whole_columns_and_the_middle():
     assert float(mask.mean()) == pytest.approx(0.3)
     assert torch.equal(mask, mask[:1].expand(40, 100))
     assert bool((mask[:, 48:52] == 1).all())
+
+
+def test_heads_are_as_large_as_the_mask_of_the_weights_and_slices_of_another_size_are_refused(tmp_path):
+    mask = small_task("mri").mask
+    assert MRI(fixed={"mask": mask}).test[0].target.shape[-2:] == mask.shape[-2:] == (32, 32)
+    np.save(tmp_path / "slices.npy", np.random.default_rng(0).random((10, 24, 32)).astype(np.float32))
+    with pytest.raises(ValueError, match="32 x 32 pixels, and the slices 24 x 32"):
+        MRI(fixed={"mask": mask}, data=tmp_path / "slices.npy")
 
 
 def test_mri_data_are_the_masked_transform_and_the_full_mask_gives_the_image():

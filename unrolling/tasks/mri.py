@@ -70,7 +70,7 @@ class MRI(Task):
         noise: standard deviation of the noise on real and imaginary part of each measured frequency.
         seed: of phantoms, phases, noise and the columns of a Cartesian mask.
         data: a file of slices (see ``read_slices``), divided 80 / 10 / 10 in its order; or a folder with sub-folders train, validation and test of such files.
-        fixed: tensors of a weights file; its ``mask`` is used.
+        fixed: tensors of a weights file; its ``mask`` is used, and phantoms have its size.
         size: of phantoms.
 
     Raises:
@@ -100,6 +100,9 @@ class MRI(Task):
         self._data = data
         if data is not None:
             self.size = int(self.slices["test"][0].shape[-1])
+            self._check_mask(fixed)
+        elif fixed is not None:
+            self.size = int(fixed["mask"].shape[-1])  # heads are drawn as large as the mask needs them
         self.mask = fixed["mask"] if fixed is not None else self._mask(mask, rate)
         where = "random slices of a head" if data is None else "slices of your own"
         kind = {"radial": "pseudo-radial lines", "cartesian": "columns"}.get(mask, "a mask of your own")
@@ -126,6 +129,11 @@ class MRI(Task):
             return {part: [each.abs() if each.is_complex() else each for each in held] for part, held in found.items()}
         generator = torch.Generator().manual_seed(5_000_003 + self.seed)
         return {part: [each if each.is_complex() else phantoms.with_phase(each, generator) for each in held] for part, held in found.items()}
+
+    def _check_mask(self, fixed: Mapping[str, Tensor] | None) -> None:
+        wanted, found = tuple(self.slices["test"][0].shape), self.slices["test"][0].shape if fixed is None else fixed["mask"].shape[-2:]
+        if tuple(found) != wanted:
+            raise ValueError(f"the mask of the weights has {found[0]} x {found[1]} pixels, and the slices {wanted[0]} x {wanted[1]}")
 
     def _mask(self, mask: str, rate: float) -> Tensor:
         height, width = (self.size, self.size) if self._data is None else tuple(self.slices["test"][0].shape)
