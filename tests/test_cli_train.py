@@ -1,5 +1,6 @@
 """The options of training on the command line, the plan, the schemes, and shipped weights made again."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -69,6 +70,29 @@ def test_the_best_weights_may_be_taken(unroll, small, tmp_path):
     assert card["weights_are"] == "best"
     assert len(metrics) == 5
     assert card["metric"]["mean"] == pytest.approx(min(metrics), abs=1e-4)
+
+
+def test_training_goes_on_from_weights_and_the_card_says_from_which(unroll, small, tmp_path):
+    first, second, start = tmp_path / "a", tmp_path / "b", tmp_path / "a" / "weights.safetensors"
+    status, output, errors = unroll("train", LISTA, *TINY, "--steps", 30, "--out", first, "--json")
+    assert status == 0, errors
+    before = json.loads(output)
+    status, output, errors = unroll("train", LISTA, *TINY, "--from", start, "--steps", 1, "--out", second, "--json")
+    assert status == 0, errors
+    after = json.loads(output)
+    assert after["from"]["sha256"] == hashlib.sha256(start.read_bytes()).hexdigest()
+    assert (after["from"]["command"], after["from"]["steps"]) == (before["command"], 30)
+    assert unroll("train", LISTA, *TINY, "--steps", 1, "--out", tmp_path / "c")[0] == 0
+    one, two, other = (read_weights(tmp_path / name / "weights.safetensors")[0] for name in "abc")
+    near, far = (sum(float((held[key] - one[key]).norm()) for key in one) for held in (two, other))
+    assert 0 < near < 0.5 * far  # a step from there, not from the parent
+
+
+def test_weights_of_another_depth_are_no_start(unroll, small, tmp_path):
+    assert unroll("train", LISTA, *TINY, "--steps", 1, "--out", tmp_path / "a")[0] == 0
+    start = tmp_path / "a" / "weights.safetensors"
+    refused(unroll("train", LISTA, *TINY[:-1], 4, "--from", start, "--out", tmp_path / "b"), "holds weights of 3 layers")
+    refused(unroll("train", LISTA, *TINY, "--from", tmp_path / "none.safetensors", "--out", tmp_path / "b"), "none.safetensors")
 
 
 def test_what_learned_nothing_is_said(unroll, small, tmp_path):

@@ -33,6 +33,7 @@ def train(
     best: Annotated[bool, typer.Option("--best", help="end with the weights that were best on the validation set, not with the last ones")] = False,
     keep: Annotated[int, typer.Option("--keep", help="how many of the newest checkpoints to keep while training")] = 2,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also log for TensorBoard, in the folder of the run")] = False,
+    start: Annotated[Path | None, typer.Option("--from", help="a weights file to start from, instead of the parent's values")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the schedule, what it trains and about how long it takes; train nothing")] = False,
     out: Out = None,
     settings: Settings = None,
@@ -41,17 +42,20 @@ def train(
 ) -> None:
     """Train a system; the same command goes on after an interruption. Ends with a weights file."""
     from unrolling.training.machine import Machine, is_main
+    from unrolling.training.weights import load_weights
 
     machine = Machine(device, devices, precision, strategy, accumulate, workers)
     machine.check()
-    job = prepare.prepare(
-        system, task, data, depth, seed, settings, threads, out, "runs", steps=steps, schedule=schedule, curriculum=curriculum, write=not dry_run
-    )
+    depth, origin = (depth, None) if start is None else _origin(start, depth)
+    options: dict[str, Any] = {"steps": steps, "schedule": schedule, "curriculum": curriculum, "weights": start, "write": not dry_run}
+    job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)
+    if start is not None:
+        load_weights(job.network, start, system=job.system.name)
     if dry_run:
         _print_plan(job, machine, seed, as_json)
         return
     loggers = _tensorboard(job.folder) if tensorboard else ()
-    card = train_job(job, seed, machine, validations=validations, best=best, keep=keep, loggers=loggers, quiet=as_json)
+    card = train_job(job, seed, machine, origin, validations=validations, best=best, keep=keep, loggers=loggers, quiet=as_json)
     if not is_main():
         return
     if as_json:
@@ -67,6 +71,7 @@ def train_job(
     job: prepare.Job,
     seed: int,
     machine: Any,
+    origin: dict[str, Any] | None = None,
     *,
     validations: int = 10,
     best: bool = False,
@@ -107,11 +112,29 @@ def train_job(
         "environment": environment(seed, machine.device),
         "licence": "BSD-3-Clause",
         "command": prepare.command(),
+        **({} if origin is None else {"from": origin}),
     }
     save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed())
     # The run is over and its result is written: what is left of it would only stand in the way of another run in this folder.
     Checkpoints(job.folder, keep, {}).remove()
     return card
+
+
+def _origin(path: Path, depth: int | None) -> tuple[int, dict[str, Any]]:
+    """The depth of weights to start from, and what their card says of how they were made.
+
+    Raises:
+        ValueError: no weights file, or one of another depth.
+    """
+    import hashlib
+
+    from unrolling.training.weights import read_weights
+
+    _, _, card = read_weights(path)
+    if depth not in (None, card["depth"]):
+        raise ValueError(f"--depth is {depth}, and {path} holds weights of {card['depth']} layers")
+    made = {key: card[key] for key in ("command", "steps", "task", "from") if key in card}
+    return card["depth"], {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **made}
 
 
 def _print_plan(job: prepare.Job, machine: Any, seed: int, as_json: bool) -> None:

@@ -100,7 +100,8 @@ class MRI(Task):
         self._data = data
         if data is not None:
             self.size = int(self.slices["test"][0].shape[-1])
-            self._check_mask(fixed)
+            if fixed is not None:
+                _check_mask(fixed["mask"], self.slices["test"][0])
         elif fixed is not None:
             self.size = int(fixed["mask"].shape[-1])  # heads are drawn as large as the mask needs them
         self.mask = fixed["mask"] if fixed is not None else self._mask(mask, rate)
@@ -129,11 +130,6 @@ class MRI(Task):
             return {part: [each.abs() if each.is_complex() else each for each in held] for part, held in found.items()}
         generator = torch.Generator().manual_seed(5_000_003 + self.seed)
         return {part: [each if each.is_complex() else phantoms.with_phase(each, generator) for each in held] for part, held in found.items()}
-
-    def _check_mask(self, fixed: Mapping[str, Tensor] | None) -> None:
-        wanted, found = tuple(self.slices["test"][0].shape), self.slices["test"][0].shape if fixed is None else fixed["mask"].shape[-2:]
-        if tuple(found) != wanted:
-            raise ValueError(f"the mask of the weights has {found[0]} x {found[1]} pixels, and the slices {wanted[0]} x {wanted[1]}")
 
     def _mask(self, mask: str, rate: float) -> Tensor:
         height, width = (self.size, self.size) if self._data is None else tuple(self.slices["test"][0].shape)
@@ -255,3 +251,9 @@ def _divided(slices: list[Tensor], path: str | Path) -> dict[str, list[Tensor]]:
     train = min(count - 2, max(1, round(SHARES[0] * count)))
     validation = train + min(count - train - 1, max(1, round(SHARES[1] * count)))
     return {"train": slices[:train], "validation": slices[train:validation], "test": slices[validation:]}
+
+
+def _check_mask(mask: Tensor, image: Tensor) -> None:
+    (height, width), (rows, columns) = mask.shape[-2:], image.shape[-2:]
+    if (height, width) != (rows, columns):
+        raise ValueError(f"the mask of the weights has {height} x {width} pixels, and the slices {rows} x {columns}")
