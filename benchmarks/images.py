@@ -44,6 +44,7 @@ from unrolling.training.weights import load_weights, read_weights
 Row = dict[str, Any]
 Run = Callable[[Any], Tensor]
 SHIFT = 12
+MARGIN = 64  # pixels by which a blurred image is continued before it is deconvolved with a known kernel
 
 
 def psnr(estimate: Tensor, target: Tensor) -> float:
@@ -273,9 +274,12 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
         sharp, blurry = images.folder(folder / "gt"), images.folder(folder / "blurred")
         truth = np.load(folder / "kernels.npz")
         pairs = [(y.unsqueeze(0), sharp[f"{name.split('_')[0]}.png"].unsqueeze(0)) for name, y in blurry.items()]
+        shaken = network("imaging/dublid", "deblurring", weights, kind="both") or found
+        if shaken is not None:
+            methods["imaging/dublid, kind=both"] = shaken
         rows += scored("deblurring", "levin2009", methods, pairs, score)
         kernels = [torch.from_numpy(truth[name.split("_")[1].replace("kernel", "k")]).float() for name in blurry]
-        rows += error_ratios(pairs, kernels, iteration, method.iterations, found)
+        rows += error_ratios(pairs, kernels, iteration, method.iterations, shaken)
     else:
         print(f"{folder} is not there: left out", file=sys.stderr)
     if found is not None:
@@ -311,9 +315,8 @@ def with_true_kernel(task: Any, score: Callable[[Tensor, Tensor], float]) -> Run
 def non_blind(blurred: Tensor, kernel: Tensor, weight: float) -> Tensor:
     """The image that total variation finds for a known kernel; the border is mirrored."""
     solver = HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), IsotropicShrink(), weight, penalty=0.01)
-    size = kernel.shape[-1]
-    wide = torch.nn.functional.pad(blurred.unsqueeze(1), (size, size, size, size), mode="reflect").squeeze(1)
-    return solve(solver, Blurred(wide, kernel), tolerance=0.0, max_iterations=20).estimate[:, size:-size, size:-size]
+    wide = torch.nn.functional.pad(blurred.unsqueeze(1), (MARGIN,) * 4, mode="reflect").squeeze(1)
+    return solve(solver, Blurred(wide, kernel), tolerance=0.0, max_iterations=20).estimate[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def error_ratios(pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], parent: Iteration, count: int, found: Unrolled | None) -> list[Row]:
@@ -329,7 +332,7 @@ def error_ratios(pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], pare
 
     ways: dict[str, Callable[[Tensor], Tensor]] = {"total variation": of_parent}
     if found is not None:
-        ways["imaging/dublid"] = lambda y: found.run(y).kernel.detach()
+        ways["imaging/dublid, kind=both"] = lambda y: found.run(y).kernel.detach()
 
     def error(y: Tensor, x: Tensor, kernel: Tensor) -> float:
         one, two = aligned(non_blind(y, kernel, 2e-4), x, SHIFT)
