@@ -32,12 +32,11 @@ from unrolling.evaluation.baselines import train_rival
 from unrolling.operators import FiniteDifferences, KSpace
 from unrolling.operators.fourier import fft
 from unrolling.prox.isotropic import IsotropicShrink
-from unrolling.systems.base import Classical, System
+from unrolling.systems.base import Classical, Recipe, System
 from unrolling.systems.catalogue import find
 from unrolling.tasks import images
 from unrolling.tasks.alignment import aligned
 from unrolling.tasks.deblocking import compress
-from unrolling.tasks.deblurring import Deblurring
 from unrolling.tasks.mri import MRI
 from unrolling.training.weights import load_weights, read_weights
 
@@ -255,16 +254,16 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     iteration, setting = chosen(method, task)
     parent = f"{method.name}, {setting}"
     methods[parent] = iterated(iteration, method.iterations)
-    found = network("imaging/dublid", "deblurring", weights, **{})
-    if found is not None:
-        methods["imaging/dublid"] = found
+    found = network("imaging/dublid", "deblurring", weights)
+    trembling = network("imaging/dublid", "deblurring", weights, kind="both")
+    methods |= {name: net for name, net in (("imaging/dublid", found), ("imaging/dublid, kind=both", trembling)) if net is not None}
 
     def score(estimate: Tensor, target: Tensor) -> float:
         return psnr(*aligned(estimate.clamp(0, 1), target, SHIFT))
 
     oracle = with_true_kernel(task, score)
     rows: list[Row] = []
-    for name, held in {"straight motions": task, **elsewhere(root, recipe.options)}.items():
+    for name, held in {"straight motions": task, **elsewhere(root, recipe)}.items():
         pairs = [(batch.data, batch.target) for batch in held.test]
         rows += scored("deblurring", name, methods, pairs, score)
         known = [((batch.data, kernel), batch.target) for batch, kernel in zip(held.test, held.kernels_of("test"), strict=True)]
@@ -274,12 +273,9 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
         sharp, blurry = images.folder(folder / "gt"), images.folder(folder / "blurred")
         truth = np.load(folder / "kernels.npz")
         pairs = [(y.unsqueeze(0), sharp[f"{name.split('_')[0]}.png"].unsqueeze(0)) for name, y in blurry.items()]
-        shaken = network("imaging/dublid", "deblurring", weights, kind="both") or found
-        if shaken is not None:
-            methods["imaging/dublid, kind=both"] = shaken
         rows += scored("deblurring", "levin2009", methods, pairs, score)
         kernels = [torch.from_numpy(truth[name.split("_")[1].replace("kernel", "k")]).float() for name in blurry]
-        rows += error_ratios(pairs, kernels, iteration, method.iterations, shaken)
+        rows += error_ratios(pairs, kernels, iteration, method.iterations, trembling)
     else:
         print(f"{folder} is not there: left out", file=sys.stderr)
     if found is not None:
@@ -287,12 +283,12 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     return rows
 
 
-def elsewhere(root: Path, options: dict[str, Any]) -> dict[str, Any]:
+def elsewhere(root: Path, recipe: Recipe) -> dict[str, Any]:
     """The same motions over every fourth picture of BSD68."""
     if not (root / "bsd68").is_dir():
         print(f"{root / 'bsd68'} is not there: left out", file=sys.stderr)
         return {}
-    found = Deblurring(**options, each=1)
+    found: Any = recipe.task(**recipe.options, each=1)
     found.photographs["test"] = dict(list(images.folder(root / "bsd68").items())[::4])
     return {"straight motions, bsd68": found}
 
@@ -301,15 +297,12 @@ def with_true_kernel(task: Any, score: Callable[[Tensor, Tensor], float]) -> Run
     """What remains when the motion is known: total variation, its weight from validation photographs; data are the blurred image and its kernel."""
     held = list(zip(task.validation, task.kernels_of("validation"), strict=True))[::3]
 
-    def run(data: tuple[Tensor, Tensor], weight: float) -> Tensor:
-        return non_blind(data[0], data[1], weight)
-
     def mean(weight: float) -> float:
-        return sum(score(run((batch.data, kernel), weight), batch.target) for batch, kernel in held)
+        return sum(score(non_blind(batch.data, kernel, weight), batch.target) for batch, kernel in held)
 
     with torch.no_grad():
         best = max((1e-3, 1.5e-3, 2e-3, 3e-3, 4e-3), key=mean)
-    return lambda data: run(data, best)
+    return lambda data: non_blind(*data, best)
 
 
 def non_blind(blurred: Tensor, kernel: Tensor, weight: float) -> Tensor:

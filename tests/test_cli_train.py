@@ -91,8 +91,17 @@ def test_training_goes_on_from_weights_and_the_card_says_from_which(unroll, smal
 def test_weights_of_another_depth_are_no_start(unroll, small, tmp_path):
     assert unroll("train", LISTA, *TINY, "--steps", 1, "--out", tmp_path / "a")[0] == 0
     start = tmp_path / "a" / "weights.safetensors"
-    refused(unroll("train", LISTA, *TINY[:-1], 4, "--from", start, "--out", tmp_path / "b"), "holds weights of 3 layers")
+    refused(unroll("train", LISTA, *TINY[:-1], 4, "--from", start, "--out", tmp_path / "b"), "depth is 3 there and 4 here")
     refused(unroll("train", LISTA, *TINY, "--from", tmp_path / "none.safetensors", "--out", tmp_path / "b"), "none.safetensors")
+
+
+def test_the_schedule_is_one_for_the_depth_of_the_weights(unroll, small, tmp_path):
+    assert small.recipe(None)[1].depth != 5
+    assert unroll("train", LISTA, *TINY[:-1], 5, "--steps", 1, "--out", tmp_path / "a")[0] == 0
+    start = ("--from", tmp_path / "a" / "weights.safetensors", "--schedule", "greedy", "--dry-run", "--out", tmp_path / "b", "--json")
+    status, output, errors = unroll("train", LISTA, *TINY[:-2], *start)
+    assert status == 0, errors
+    assert [row["depth"] for row in json.loads(output)["stages"]] == [1, 2, 3, 4, 5]
 
 
 def test_what_learned_nothing_is_said(unroll, small, tmp_path):

@@ -59,7 +59,6 @@ def prepare(
         raise ValueError(f"depth is {depth}; a network has at least one layer")
     found = find(system)
     name, recipe = found.recipe(task)
-    stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
     folder = out or Path(parent_folder) / f"{found.name.replace('/', '-')}-{name}"
     if write:
         writable(folder)
@@ -74,6 +73,7 @@ def prepare(
         trained = card.get("task") or {}
         if card.get("system") != found.name or trained.get("name") != name:
             raise ValueError(f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not of {found.name} for {name}")
+    stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
     held = build_task(recipe, seed, data, given, fixed, trained)
     torch.manual_seed(seed)
     return Job(found, name, recipe, held, found.network(recipe, held, depth), stages, folder, path)

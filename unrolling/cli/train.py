@@ -46,11 +46,9 @@ def train(
 
     machine = Machine(device, devices, precision, strategy, accumulate, workers)
     machine.check()
-    depth, origin = (depth, None) if start is None else _origin(start, depth)
     options: dict[str, Any] = {"steps": steps, "schedule": schedule, "curriculum": curriculum, "weights": start, "write": not dry_run}
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)
-    if start is not None:
-        load_weights(job.network, start, system=job.system.name)
+    origin = None if start is None else _origin(start, load_weights(job.network, start, system=job.system.name))
     if dry_run:
         _print_plan(job, machine, seed, as_json)
         return
@@ -120,21 +118,12 @@ def train_job(
     return card
 
 
-def _origin(path: Path, depth: int | None) -> tuple[int, dict[str, Any]]:
-    """The depth of weights to start from, and what their card says of how they were made.
-
-    Raises:
-        ValueError: no weights file, or one of another depth.
-    """
+def _origin(path: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """Which weights training started from, and how they were made."""
     import hashlib
 
-    from unrolling.training.weights import read_weights
-
-    _, _, card = read_weights(path)
-    if depth not in (None, card["depth"]):
-        raise ValueError(f"--depth is {depth}, and {path} holds weights of {card['depth']} layers")
     made = {key: card[key] for key in ("command", "steps", "task", "from") if key in card}
-    return card["depth"], {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **made}
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **made}
 
 
 def _print_plan(job: prepare.Job, machine: Any, seed: int, as_json: bool) -> None:

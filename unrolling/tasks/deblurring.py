@@ -111,7 +111,7 @@ class Deblurring(Pictures):
         return valid + self.noise * torch.randn(valid.shape, generator=generator), kernel, clean[..., edge:-edge, edge:-edge].contiguous()
 
     def crops(self, batch: int, generator: torch.Generator, side: int | None = None) -> Tensor:
-        """Random crops with something to see in them: sky says nothing about a motion (the authors of DUBLID leave out such crops by the same rule)."""
+        """Random crops with something to see in them: sky says nothing about a motion (the authors of DUBLID leave out smooth crops by a similar rule)."""
 
         def textured() -> Tensor:
             crop = super(Deblurring, self).crops(1, generator, side)
