@@ -1,4 +1,5 @@
-"""How many iterations the classical methods need for the error of a network of 1, 3 and 7 layers, on test patches (Gregor and LeCun 2010).
+"""How many iterations the classical methods need for the error of a network of 1, 3 and 7 layers, on test patches
+(Gregor and LeCun 2010).
 
 Bar: FISTA at least 5 times as many at 1 and 3 layers. Uses the shipped weights, whose cards record the
 commands that made them, or training runs of your own.
@@ -69,14 +70,18 @@ def main() -> None:
     parser.add_argument("--depth", type=int, nargs="*", default=[1, 3, 7])
     parser.add_argument("--whiten", type=int, nargs="*", default=[1, 0])
     parser.add_argument("--data", help="folder of test photographs instead of the packages'")
-    parser.add_argument("--runs", type=Path, help="folder with training runs codes-ATOMS-DEPTH, instead of the shipped weights")
+    parser.add_argument(
+        "--runs", type=Path, help="folder with training runs codes-ATOMS-DEPTH, instead of the shipped weights"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
     for whiten, atoms, depth in itertools.product(options.whiten, options.atoms, options.depth):
-        path = options.runs and options.runs / f"codes-{atoms}{'' if whiten else '-plain'}-{depth}" / "weights.safetensors"
+        path = (
+            options.runs and options.runs / f"codes-{atoms}{'' if whiten else '-plain'}-{depth}" / "weights.safetensors"
+        )
         shipped = find("sparse_coding/lista").weights_path("codes", depth, {"atoms": atoms, "whiten": whiten})
         if not (path or shipped).is_file():
             print(f"n={atoms} whiten={whiten} layers={depth}: no weights", file=sys.stderr)
@@ -85,11 +90,16 @@ def main() -> None:
         row = rows[-1]
         if not options.json:
             print(
-                f"n={atoms} whiten={whiten} L={row['lipschitz']:.1f} layers={depth}: {row['nmse']:.2f} dB (ISTA, as many: {row['nmse_ista']:.2f}); "
-                f"iterations {row['iterations']}; FISTA needs {row['fista_ratio']:.1f} times as many"
+                f"n={atoms} whiten={whiten} L={row['lipschitz']:.1f} layers={depth}: {row['nmse']:.2f} dB (ISTA, as "
+                f"many: {row['nmse_ista']:.2f}); iterations {row['iterations']}; FISTA needs {row['fista_ratio']:.1f} "
+                "times as many"
             )
     if options.json:
-        print(json.dumps({"benchmark": "codes", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "codes", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""MIMO detectors: bit error rates with 95 % intervals, time per vector, and the sizes where exact maximum likelihood is out of reach.
+"""MIMO detectors: bit error rates with 95 % intervals, time per vector, and the sizes where exact maximum likelihood is
+out of reach.
 
-Parts: ``iid`` (20 x 30, BPSK), ``toeplitz`` (the same, one channel of correlation 0.55), ``large`` (60 x 90), ``correlated`` (8 x 16, QPSK, fixed Kronecker
-channels of correlation 0.6, MMNet and OAMP-Net trained for each), ``speed`` (alternating, one dtype, threads stated), ``sphere`` (cost of the exact search),
-``viterbi`` (ViterbiNet, trained for each channel). Other networks are the shipped ones, those of 20 x 30 for 60 x 90 too.
+Parts: ``iid`` (20 x 30, BPSK), ``toeplitz`` (the same, one channel of correlation 0.55), ``large`` (60 x 90),
+``correlated`` (8 x 16, QPSK, fixed Kronecker channels of correlation 0.6, MMNet and OAMP-Net trained for each),
+``speed`` (alternating, one dtype, threads stated), ``sphere`` (cost of the exact search), ``viterbi`` (ViterbiNet,
+trained for each channel). Other networks are the shipped ones, those of 20 x 30 for 60 x 90 too.
 
-Bars: the best network at most 1.5 times the error rate of maximum likelihood at 10 dB and 2 times at 12 dB; DetNet at most 1.1, 1.15 and 1.3 times the
-relaxation's at 8, 10 and 12 dB, 1.05 times on the Toeplitz channel, 0.3 times LMMSE's at 10 dB, and 30 times faster than the relaxation; OAMP-Net better than
-OAMP, MMNet better than OAMP-Net on correlated channels, by 2 dB better than LMMSE at 1e-2 after at most 60 seconds of training; the best better than the
-relaxation at 60 x 90. ViterbiNet at 8 dB: at most 1.2 times the symbol error rate of Viterbi on the true channel, and, trained on wrong channels, at most half
-of Viterbi's on an estimated one.
+Bars: the best network at most 1.5 times the error rate of maximum likelihood at 10 dB and 2 times at 12 dB; DetNet at
+most 1.1, 1.15 and 1.3 times the relaxation's at 8, 10 and 12 dB, 1.05 times on the Toeplitz channel, 0.3 times LMMSE's
+at 10 dB, and 30 times faster than the relaxation; OAMP-Net better than OAMP, MMNet better than OAMP-Net on correlated
+channels, by 2 dB better than LMMSE at 1e-2 after at most 60 seconds of training; the best better than the relaxation at
+60 x 90. ViterbiNet at 8 dB: at most 1.2 times the symbol error rate of Viterbi on the true channel, and, trained on
+wrong channels, at most half of Viterbi's on an estimated one.
 """
 
 from __future__ import annotations
@@ -27,17 +30,17 @@ import torch
 from torch import Tensor
 
 from unrolling import unroll
-from unrolling.algorithms.expectation_propagation import ExpectationPropagation
-from unrolling.algorithms.lama import LAMA
-from unrolling.algorithms.linear_detection import lmmse, zero_forcing
-from unrolling.algorithms.mimo import Received, find_modulation, pam
-from unrolling.algorithms.oamp import OAMP
-from unrolling.algorithms.semidefinite import semidefinite_relaxation
-from unrolling.algorithms.sphere import sphere_decode
+from unrolling.algorithms.detection.linear_detection import lmmse, zero_forcing
+from unrolling.algorithms.detection.mimo import Received, find_modulation, pam
+from unrolling.algorithms.detection.semidefinite import semidefinite_relaxation
+from unrolling.algorithms.detection.sphere import sphere_decode
+from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
+from unrolling.algorithms.messages.oamp import OAMP
+from unrolling.algorithms.sparse.lama import LAMA
 from unrolling.core import Unrolled
 from unrolling.systems.catalogue import find
 from unrolling.tasks.base import evaluate, first
-from unrolling.tasks.detection import Detection
+from unrolling.tasks.communications.detection import Detection
 from unrolling.training.fit import fit
 
 PARTS = ("iid", "toeplitz", "large", "correlated", "speed", "sphere", "viterbi")
@@ -68,10 +71,13 @@ def classical(levels: Tensor) -> dict[str, Detector]:
 
 
 @torch.inference_mode()
-def error_rates(task: Detection, detectors: dict[str, Detector], bits: dict[str, float], snrs: Sequence[float], seed: int = 0) -> list[dict[str, Any]]:
+def error_rates(
+    task: Detection, detectors: dict[str, Detector], bits: dict[str, float], snrs: Sequence[float], seed: int = 0
+) -> list[dict[str, Any]]:
     """One row per SNR and detector, all detectors on the same vectors, each until it has seen its number of bits.
 
-    The interval is that of a mean over vectors, whose errors are counted together since those within a vector are not independent.
+    The interval is that of a mean over vectors, whose errors are counted together since those within a vector are not
+    independent.
     """
     rows = []
     for snr in snrs:
@@ -90,7 +96,16 @@ def error_rates(task: Detection, detectors: dict[str, Detector], bits: dict[str,
             per_vector = seen[name] / len(errors)
             spread = 1.96 * float(errors.std()) / sqrt(len(errors)) / per_vector
             rate = float(errors.mean()) / per_vector
-            rows.append({"snr": snr, "detector": name, "ber": rate, "low": max(0.0, rate - spread), "high": rate + spread, "bits": seen[name]})
+            rows.append(
+                {
+                    "snr": snr,
+                    "detector": name,
+                    "ber": rate,
+                    "low": max(0.0, rate - spread),
+                    "high": rate + spread,
+                    "bits": seen[name],
+                }
+            )
             rows[-1]["errors"] = int(errors.sum())
     return rows
 
@@ -103,7 +118,10 @@ def table(rows: Sequence[dict[str, Any]], against: Sequence[str]) -> None:
     print("detector       " + "".join(f"{f'{snr:g} dB':>29s}" for snr in snrs))
     for name in names:
         cells = [at[name, snr] for snr in snrs]
-        print(f"{name:14s} " + "".join(f"{row['ber']:.2e} [{row['low']:.1e}, {row['high']:.1e}]".rjust(29) for row in cells))
+        print(
+            f"{name:14s} "
+            + "".join(f"{row['ber']:.2e} [{row['low']:.1e}, {row['high']:.1e}]".rjust(29) for row in cells)
+        )
     for other in against:
         for name in names:
             if name != other:
@@ -112,7 +130,9 @@ def table(rows: Sequence[dict[str, Any]], against: Sequence[str]) -> None:
     print("bits per point: " + ", ".join(f"{name} {at[name, snrs[0]]['bits']:,}" for name in names))
 
 
-def square(channel: str, networks: dict[str, Detector], options: argparse.Namespace, size: tuple[int, int] = (20, 30)) -> list[Any]:
+def square(
+    channel: str, networks: dict[str, Detector], options: argparse.Namespace, size: tuple[int, int] = (20, 30)
+) -> list[Any]:
     """BPSK with everything that can be afforded."""
     task = Detection(streams=size[0], antennas=size[1], channel=channel, held_out=CHUNK)
     levels, nodes = task.levels, options.nodes
@@ -124,22 +144,38 @@ def square(channel: str, networks: dict[str, Detector], options: argparse.Namesp
 
 
 def iid(options: argparse.Namespace) -> list[Any]:
-    networks = {"DetNet": network("detnet"), "OAMP-Net": network("oamp_net"), "OAMP-Net2": network("oamp_net2"), "EPNet": network("ep_net")}
+    networks = {
+        "DetNet": network("detnet"),
+        "OAMP-Net": network("oamp_net"),
+        "OAMP-Net2": network("oamp_net2"),
+        "EPNet": network("ep_net"),
+    }
     return square("iid", networks, options)
 
 
 def toeplitz(options: argparse.Namespace) -> list[Any]:
-    networks = {"DetNet": network("detnet", channel="toeplitz"), "DetNet, iid": network("detnet"), "EPNet": network("ep_net")}
+    networks = {
+        "DetNet": network("detnet", channel="toeplitz"),
+        "DetNet, iid": network("detnet"),
+        "EPNet": network("ep_net"),
+    }
     return square("toeplitz", networks, options)
 
 
 def large(options: argparse.Namespace) -> list[Any]:
-    networks = {"DetNet": network("detnet"), "OAMP-Net": network("oamp_net"), "OAMP-Net2": network("oamp_net2"), "EPNet": network("ep_net")}
+    networks = {
+        "DetNet": network("detnet"),
+        "OAMP-Net": network("oamp_net"),
+        "OAMP-Net2": network("oamp_net2"),
+        "EPNet": network("ep_net"),
+    }
     return square("iid", networks, options, (60, 90))
 
 
 def correlated(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Fixed Kronecker channels; MMNet and OAMP-Net are trained here for each, and the SNR gain over LMMSE read off where its error rate is 1e-2."""
+    """Fixed Kronecker channels; MMNet and OAMP-Net are trained here for each, and the SNR gain over LMMSE read off
+    where its error rate is 1e-2.
+    """
     rows = []
     mmnet, oamp_net = find("communications/mmnet"), find("communications/oamp_net")
     for seed in options.channels:
@@ -153,10 +189,19 @@ def correlated(options: argparse.Namespace) -> list[dict[str, Any]]:
             begin = time.process_time()
             fit(net, task, own.schedule(len(net)), validations=0, quiet=True)
             seconds[name], trained[name] = time.process_time() - begin, net
-        detectors: dict[str, Detector] = {**classical(task.levels), **trained, "ML": lambda data, levels=task.levels: sphere_decode(data, levels).x}
-        found = error_rates(task, detectors, dict.fromkeys(detectors, float(options.bits / 4)), (6.0, 8.0, 10.0, 12.0, 14.0, 16.0), seed)
+        detectors: dict[str, Detector] = {
+            **classical(task.levels),
+            **trained,
+            "ML": lambda data, levels=task.levels: sphere_decode(data, levels).x,
+        }
+        found = error_rates(
+            task, detectors, dict.fromkeys(detectors, float(options.bits / 4)), (6.0, 8.0, 10.0, 12.0, 14.0, 16.0), seed
+        )
         needed = {name: crossing([row for row in found if row["detector"] == name], 1e-2) for name in detectors}
-        rows += [{**row, "channel": seed, "seconds": seconds.get(row["detector"]), "snr_at_1e-2": needed[row["detector"]]} for row in found]
+        rows += [
+            {**row, "channel": seed, "seconds": seconds.get(row["detector"]), "snr_at_1e-2": needed[row["detector"]]}
+            for row in found
+        ]
     return rows
 
 
@@ -171,10 +216,16 @@ def crossing(rows: Sequence[dict[str, Any]], rate: float) -> float | None:
 
 @torch.inference_mode()
 def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Microseconds per vector in single precision at 10 dB, all detectors in turn in every round; ``ratio`` is the relaxation's over it, round by round."""
+    """Microseconds per vector in single precision at 10 dB, all detectors in turn in every round; ``ratio`` is the
+    relaxation's over it, round by round.
+    """
     task = Detection(held_out=CHUNK)
     levels = task.levels
-    detectors: dict[str, Detector] = {**classical(levels), "SDR": relaxation, "ML": lambda data: sphere_decode(data, levels).x}
+    detectors: dict[str, Detector] = {
+        **classical(levels),
+        "SDR": relaxation,
+        "ML": lambda data: sphere_decode(data, levels).x,
+    }
     detectors |= {"DetNet": network("detnet"), "OAMP-Net": network("oamp_net"), "EPNet": network("ep_net")}
     rows = []
     for batch in (1000, 250, 1):
@@ -191,14 +242,29 @@ def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         for name, own in times.items():
             ratios = [a / b for a, b in zip(times["SDR"], own, strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            rows.append({"detector": name, "batch": batch, "us": statistics.median(own), "ratio": middle, "low": low, "high": high})
+            rows.append(
+                {
+                    "detector": name,
+                    "batch": batch,
+                    "us": statistics.median(own),
+                    "ratio": middle,
+                    "low": low,
+                    "high": high,
+                }
+            )
     return rows
 
 
 def sphere(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Nodes and microseconds per vector of the exact search, streams and antennas as 2 to 3; a search ends after a million nodes."""
+    """Nodes and microseconds per vector of the exact search, streams and antennas as 2 to 3; a search ends after a
+    million nodes.
+    """
     rows = []
-    cases = [("bpsk", k) for k in (10, 20, 30, 40, 50, 60)] + [("16qam", k) for k in (4, 8, 12, 16)] + [("64qam", k) for k in (4, 6, 8)]
+    cases = (
+        [("bpsk", k) for k in (10, 20, 30, 40, 50, 60)]
+        + [("16qam", k) for k in (4, 8, 12, 16)]
+        + [("64qam", k) for k in (4, 6, 8)]
+    )
     for modulation, streams in cases:
         task = Detection(streams=streams, antennas=3 * streams // 2, modulation=modulation, held_out=1)
         gain = 0.0 if modulation == "bpsk" else 10.0 if modulation == "16qam" else 16.0
@@ -210,15 +276,28 @@ def sphere(options: argparse.Namespace) -> list[dict[str, Any]]:
             found = sphere_decode(data, levels, max_nodes=options.nodes)
             us = (time.perf_counter() - begin) / options.vectors * 1e6
             nodes = found.nodes.double()
-            row = {"modulation": modulation, "streams": streams, "antennas": task.antennas, "snr": snr, "nodes": float(nodes.mean())}
+            row = {
+                "modulation": modulation,
+                "streams": streams,
+                "antennas": task.antennas,
+                "snr": snr,
+                "nodes": float(nodes.mean()),
+            }
             pieces = task.pieces(found.x, x)
-            row |= {"most": int(nodes.max()), "us": us, "unfinished": int((~found.exact).sum()), "ber": float(pieces[:, 0].sum() / pieces[:, 1].sum())}
+            row |= {
+                "most": int(nodes.max()),
+                "us": us,
+                "unfinished": int((~found.exact).sum()),
+                "ber": float(pieces[:, 0].sum() / pieces[:, 1].sum()),
+            }
             rows.append(row)
     return rows
 
 
 def viterbi(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Symbol error rates of sequences; ``csi`` is ViterbiNet trained on channels whose taps are off by a variance of 0.1, as the estimated channel's are."""
+    """Symbol error rates of sequences; ``csi`` is ViterbiNet trained on channels whose taps are off by a variance of
+    0.1, as the estimated channel's are.
+    """
     system = find("communications/viterbinet")
     recipe = system.recipes["sequence"]
     rows = []
@@ -226,17 +305,24 @@ def viterbi(options: argparse.Namespace) -> list[dict[str, Any]]:
         for snr in options.sequence_snr:
             rates: dict[str, Any] = {"decay": decay, "snr": snr}
             for name, csi_error in (("ViterbiNet", 0.0), ("csi", 0.1)):
-                task: Any = recipe.task(**{**recipe.options, "decay": decay, "snr": snr, "csi_error": csi_error, "held_out": 500})
+                task: Any = recipe.task(
+                    **{**recipe.options, "decay": decay, "snr": snr, "csi_error": csi_error, "held_out": 500}
+                )
                 net = system.network(recipe, task)
                 begin = time.process_time()
                 fit(net, task, recipe.schedule(len(net)), validations=0, quiet=True)
                 rates[f"{name} seconds"] = time.process_time() - begin
-                batches = [task.at(snr, 50_000, torch.Generator().manual_seed(78_000_001 + k)) for k in range(max(1, round(options.symbols / 50_000)))]
+                batches = [
+                    task.at(snr, 50_000, torch.Generator().manual_seed(78_000_001 + k))
+                    for k in range(max(1, round(options.symbols / 50_000)))
+                ]
                 rates[name] = task.metric.value(evaluate(net, task, batches))
                 if name == "ViterbiNet":
                     rates["memoryless"] = task.metric.value(evaluate(partial(memoryless, net), task, batches))
                     for method in recipe.classical(task):
-                        rates[method.name] = task.metric.value(evaluate(unroll(method.make(0.0), len(net)), task, batches))
+                        rates[method.name] = task.metric.value(
+                            evaluate(unroll(method.make(0.0), len(net)), task, batches)
+                        )
             rates["symbols"] = 50_000 * len(batches)
             rows.append(rates)
     return rows
@@ -255,8 +341,18 @@ def show(part: str, rows: list[Any]) -> None:
         for seed in dict.fromkeys(row["channel"] for row in rows):
             own = [row for row in rows if row["channel"] == seed]
             table(own, ["OAMP-Net"])
-            print("SNR at 1e-2: " + ", ".join(f"{r['detector']} {r['snr_at_1e-2']:.2f}" for r in own[: len({r["detector"] for r in own})] if r["snr_at_1e-2"]))
-            print("training, seconds of one core: " + ", ".join(f"{r['detector']} {r['seconds']:.0f}" for r in own[:20] if r["seconds"] and r["snr"] == 6.0))
+            print(
+                "SNR at 1e-2: "
+                + ", ".join(
+                    f"{r['detector']} {r['snr_at_1e-2']:.2f}"
+                    for r in own[: len({r["detector"] for r in own})]
+                    if r["snr_at_1e-2"]
+                )
+            )
+            print(
+                "training, seconds of one core: "
+                + ", ".join(f"{r['detector']} {r['seconds']:.0f}" for r in own[:20] if r["seconds"] and r["snr"] == 6.0)
+            )
     elif part == "speed":
         for row in rows:
             line = f"{row['us']:10.2f} us, relaxation / it {row['ratio']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
@@ -270,38 +366,66 @@ def show(part: str, rows: list[Any]) -> None:
                 + "  ".join(f"{n} {row[n]:.2e}" for n in names)
             )
             over = row["ViterbiNet"] / max(true, 1e-12), row["csi"] / max(estimated, 1e-12)
-            print(f"      ViterbiNet / Viterbi {over[0]:.2f}, trained on wrong channels / Viterbi on an estimate {over[1]:.2f}")
+            print(
+                f"      ViterbiNet / Viterbi {over[0]:.2f}, trained on wrong channels / Viterbi on an estimate "
+                f"{over[1]:.2f}"
+            )
     else:
         for row in rows:
             size = f"{row['modulation']:6s} {row['streams']:3d} x {row['antennas']:3d}  {row['snr']:4.0f} dB"
-            print(f"{size}  {row['nodes']:12,.0f} nodes (most {row['most']:,})  {row['us']:12,.1f} us  unfinished {row['unfinished']}  BER {row['ber']:.1e}")
+            print(
+                f"{size}  {row['nodes']:12,.0f} nodes (most {row['most']:,})  {row['us']:12,.1f} us  unfinished "
+                f"{row['unfinished']}  BER {row['ber']:.1e}"
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--bits", type=float, default=2e6, help="per point")
-    parser.add_argument("--slow-bits", type=float, default=2e5, help="per point, of the relaxation, and of maximum likelihood at 60 x 90")
+    parser.add_argument(
+        "--slow-bits",
+        type=float,
+        default=2e5,
+        help="per point, of the relaxation, and of maximum likelihood at 60 x 90",
+    )
     parser.add_argument("--nodes", type=int, default=10**6, help="after which the exact search gives up a vector")
     parser.add_argument("--snr", type=float, nargs="*", default=list(SNRS))
-    parser.add_argument("--channels", type=int, nargs="*", default=[0, 1, 2], help="seeds of those of the part `correlated`")
+    parser.add_argument(
+        "--channels", type=int, nargs="*", default=[0, 1, 2], help="seeds of those of the part `correlated`"
+    )
     parser.add_argument("--vectors", type=int, default=200, help="of the part `sphere`")
     parser.add_argument("--decay", type=float, nargs="*", default=[0.1, 0.5, 1.0], help="of the taps, part `viterbi`")
-    parser.add_argument("--sequence-snr", type=float, nargs="*", default=[0.0, 2.0, 4.0, 6.0, 8.0, 10.0], help="of the part `viterbi`")
+    parser.add_argument(
+        "--sequence-snr", type=float, nargs="*", default=[0.0, 2.0, 4.0, 6.0, 8.0, 10.0], help="of the part `viterbi`"
+    )
     parser.add_argument("--symbols", type=float, default=2e5, help="per point of the part `viterbi`")
     parser.add_argument("--rounds", type=int, default=15, help="of the part `speed`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    makers = {"iid": iid, "toeplitz": toeplitz, "large": large, "correlated": correlated, "speed": speed, "sphere": sphere, "viterbi": viterbi}
+    makers = {
+        "iid": iid,
+        "toeplitz": toeplitz,
+        "large": large,
+        "correlated": correlated,
+        "speed": speed,
+        "sphere": sphere,
+        "viterbi": viterbi,
+    }
     found = {}
     for part in options.part:
         found[part] = makers[part](options)
         if not options.json:
             show(part, found[part])
     if options.json:
-        print(json.dumps({"benchmark": "detection", "threads": options.threads, "torch": torch.__version__, "parts": found}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "detection", "threads": options.threads, "torch": torch.__version__, "parts": found},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.timing import ratio
 from unrolling import Iteration, soft_threshold, unroll
 from unrolling.algorithms import GramISTA
-from unrolling.tasks.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.recovery import gaussian_dictionary
 
 DEPTH, M, N = 16, 250, 500
 
@@ -90,7 +90,10 @@ def measure(seconds: float) -> list[dict[str, object]]:
     """One row per network, batch size and kind of pass."""
     dictionary = gaussian_dictionary(M, N, 0)
     pairs = {
-        "LISTA-CP, untied": (lambda: unroll(ThinISTA(dictionary, 0.1), DEPTH, untied=("encoder", "threshold")), lambda: BareThin(dictionary, 0.1)),
+        "LISTA-CP, untied": (
+            lambda: unroll(ThinISTA(dictionary, 0.1), DEPTH, untied=("encoder", "threshold")),
+            lambda: BareThin(dictionary, 0.1),
+        ),
         "LISTA, tied": (
             lambda: unroll(GramISTA(dictionary, 0.1), DEPTH, tied=("encoder", "inhibition"), untied="threshold"),
             lambda: BareGram(dictionary, 0.1),
@@ -103,8 +106,22 @@ def measure(seconds: float) -> list[dict[str, object]]:
             ours, bare = make_ours(), make_bare()
             torch.testing.assert_close(ours(y), bare(y), rtol=1e-4, atol=1e-4)
             with torch.no_grad():
-                rows.append({"network": name, "batch": batch, "pass": "forward", **ratio(partial(ours, y), partial(bare, y), seconds=seconds)})
-            rows.append({"network": name, "batch": batch, "pass": "training step", **ratio(trainer(ours, y, x), trainer(bare, y, x), seconds=seconds)})
+                rows.append(
+                    {
+                        "network": name,
+                        "batch": batch,
+                        "pass": "forward",
+                        **ratio(partial(ours, y), partial(bare, y), seconds=seconds),
+                    }
+                )
+            rows.append(
+                {
+                    "network": name,
+                    "batch": batch,
+                    "pass": "training step",
+                    **ratio(trainer(ours, y, x), trainer(bare, y, x), seconds=seconds),
+                }
+            )
     return rows
 
 
@@ -117,12 +134,17 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = measure(options.seconds)
     if options.json:
-        print(json.dumps({"benchmark": "engine_overhead", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "engine_overhead", "threads": options.threads, "torch": torch.__version__, "rows": rows},
+                indent=1,
+            )
+        )
         return
     for row in rows:
         print(
-            f"{row['network']:18s} batch {row['batch']:5d} {row['pass']:14s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-            f"  {row['ours'] * 1e3:.3f} ms / {row['bare'] * 1e3:.3f} ms"
+            f"{row['network']:18s} batch {row['batch']:5d} {row['pass']:14s} ratio {row['ratio']:.3f} "
+            f"[{row['low']:.3f}, {row['high']:.3f}]  {row['ours'] * 1e3:.3f} ms / {row['bare'] * 1e3:.3f} ms"
         )
 
 

@@ -1,7 +1,9 @@
-"""Forward time of a network as it is, as ``inference()``, compiled, and as a file in each format: LISTA-CP and LISTA, 16 layers, m = 250, n = 500, one process.
+"""Forward time of a network as it is, as ``inference()``, compiled, and as a file in each format: LISTA-CP and LISTA,
+16 layers, m = 250, n = 500, one process.
 
-Bars: ONNX Runtime at most 1.15 times the compiled network at batch 1000; every format equal to the network to 1e-5. What compiling and exporting cost stands
-beside. On a GPU the formats are left out, which run on the processor, and ``--device cuda`` adds the captured graph.
+Bars: ONNX Runtime at most 1.15 times the compiled network at batch 1000; every format equal to the network to 1e-5.
+What compiling and exporting cost stands beside. On a GPU the formats are left out, which run on the processor, and
+``--device cuda`` adds the captured graph.
 """
 
 from __future__ import annotations
@@ -28,10 +30,16 @@ BATCHES, BAR, EQUAL = (1000, 1), 1.15, 1e-5
 WAYS = ("eager", "inference", "captured", "compiled", *formats)
 
 
-def ways(network: Unrolled, device: torch.device, folder: Path) -> tuple[dict[str, Callable[[Tensor], Tensor]], dict[str, dict[str, Any]]]:
+def ways(
+    network: Unrolled, device: torch.device, folder: Path
+) -> tuple[dict[str, Callable[[Tensor], Tensor]], dict[str, dict[str, Any]]]:
     """What is timed, by name, and what each cost to make; a format whose packages are missing only says so."""
     compiled = network.compiled()
-    calls: dict[str, Callable[[Tensor], Tensor]] = {"eager": network, "inference": network.inference(), "compiled": compiled}
+    calls: dict[str, Callable[[Tensor], Tensor]] = {
+        "eager": network,
+        "inference": network.inference(),
+        "compiled": compiled,
+    }
     with torch.inference_mode():
         for batch in BATCHES:
             compiled(networks.measurements(batch).to(device))
@@ -46,7 +54,11 @@ def ways(network: Unrolled, device: torch.device, folder: Path) -> tuple[dict[st
         except (ImportError, RuntimeError) as error:
             costs[name] = {"failed": str(error)}
             continue
-        costs[name] = {"seconds_to_make": time.perf_counter() - begin, "bytes": done.bytes, "relative_error": done.max_relative_error}
+        costs[name] = {
+            "seconds_to_make": time.perf_counter() - begin,
+            "bytes": done.bytes,
+            "relative_error": done.max_relative_error,
+        }
         calls[name] = _runtime(name, done.path)
     return calls, costs
 
@@ -73,19 +85,29 @@ def measure(seconds: float, device: torch.device) -> list[dict[str, object]]:
     for title, made in (("LISTA-CP", networks.lista_cp()), ("LISTA", networks.lista())):
         network = made.to(device)
         # What compiles says so in many words on the standard output of its own processes.
-        with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stderr(nowhere),
+        ):
             calls, costs = ways(network, device, Path(folder))
             for batch in BATCHES:
                 y = networks.measurements(batch).to(device)
                 with torch.inference_mode():
                     wanted = network(y)
-                    errors = {name: float((call(y) - wanted).abs().max() / wanted.abs().max()) for name, call in calls.items()}
+                    errors = {
+                        name: float((call(y) - wanted).abs().max() / wanted.abs().max()) for name, call in calls.items()
+                    }
                     bound = {name: lambda c=call, given=y: c(given) for name, call in calls.items()}
                     times = alternate(bound, seconds=seconds * len(calls), wait=waiter(device))
                 for name in WAYS:
                     row: dict[str, object] = {"network": title, "batch": batch, "way": name, **costs.get(name, {})}
                     if name in calls:
-                        row |= {"milliseconds": 1e3 * statistics.median(times[name]), **compared(times, name, "compiled"), "error": errors[name]}
+                        row |= {
+                            "milliseconds": 1e3 * statistics.median(times[name]),
+                            **compared(times, name, "compiled"),
+                            "error": errors[name],
+                        }
                         row |= {"equal": errors[name] <= EQUAL}
                         if name == "onnx" and batch == 1000:
                             row |= {"bar": BAR, "better": "low"}
@@ -100,7 +122,10 @@ def line(row: Mapping[str, Any]) -> str:
     if "ratio" not in row:
         return f"{head} not measured: {row['failed']}"
     made = f", made in {row['seconds_to_make']:.1f} s" if "seconds_to_make" in row else ""
-    return f"{head} {row['milliseconds']:8.3f} ms, {row['ratio']:.3f} of compiled [{row['low']:.3f}, {row['high']:.3f}], error {row['error']:.1e}{made}"
+    return (
+        f"{head} {row['milliseconds']:8.3f} ms, {row['ratio']:.3f} of compiled [{row['low']:.3f}, "
+        f"{row['high']:.3f}], error {row['error']:.1e}{made}"
+    )
 
 
 def main() -> None:

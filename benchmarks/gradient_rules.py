@@ -1,7 +1,7 @@
 """Memory, time and error of the gradient rules over 100 layers of ISTA (m = 50, n = 100, batch 64, float64).
 
-Bars: Checkpointed equals Backprop exactly, in at most 15 % of its memory and at most 1.4 times its time; Implicit agrees with the closed form of the lasso
-gradient to 1e-8; Implicit and OneStep keep under 3 % of Backprop's memory.
+Bars: Checkpointed equals Backprop exactly, in at most 15 % of its memory and at most 1.4 times its time; Implicit
+agrees with the closed form of the lasso gradient to 1e-8; Implicit and OneStep keep under 3 % of Backprop's memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unrolling.core import GradientRule
 from unrolling.evaluation.cost import _Peak as Peak
 from unrolling.evaluation.gradient_modes import saved_bytes
 from unrolling.operators import Matrix
-from unrolling.tasks.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.recovery import gaussian_dictionary
 
 DEPTH = 100
 
@@ -31,7 +31,13 @@ def gradient(network: nn.Module, y: Tensor, weights: Tensor) -> Tensor:
     """Gradient of <weights, network(y)> in all learned numbers."""
     network.zero_grad()
     (network(y) * weights).sum().backward()
-    return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in network.parameters() if p.requires_grad])
+    return torch.cat(
+        [
+            torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten()
+            for p in network.parameters()
+            if p.requires_grad
+        ]
+    )
 
 
 def closed_form(ista: ISTA, y: Tensor, weights: Tensor) -> Tensor:
@@ -52,8 +58,9 @@ def closed_form(ista: ISTA, y: Tensor, weights: Tensor) -> Tensor:
 def checkpointing(seconds: float, device: torch.device, batch: int = 500) -> list[dict[str, object]]:
     """Memory and time of a training step with Checkpointed over Backprop, m = 250, n = 500, in float32.
 
-    A step of LISTA is one product forward and two backward, so that one more forward pass makes it 4/3 of the time at least; of LISTA-CP, whose dictionary is
-    fixed, two and three: 7/5. Memory is what the forward pass has made and not given back.
+    A step of LISTA is one product forward and two backward, so that one more forward pass makes it 4/3 of the time at
+    least; of LISTA-CP, whose dictionary is fixed, two and three: 7/5. Memory is what the forward pass has made and not
+    given back.
     """
     rows: list[dict[str, object]] = []
     for name, network in (("LISTA", lista(DEPTH)), ("LISTA-CP", lista_cp(DEPTH))):
@@ -72,10 +79,24 @@ def checkpointing(seconds: float, device: torch.device, batch: int = 500) -> lis
                 estimate = network(y)
             memory[key] = held.now
             del estimate
-        times = alternate({key: lambda r=rule, s=step: s(r) for key, rule in rules.items()}, seconds=seconds, least=5, wait=waiter(device))
+        times = alternate(
+            {key: lambda r=rule, s=step: s(r) for key, rule in rules.items()},
+            seconds=seconds,
+            least=5,
+            wait=waiter(device),
+        )
         kept = memory["Checkpointed"] / memory["Backprop"]
-        rows.append({"rule": f"Checkpointed, memory of Backprop's: {name}", "value": kept, "bar": 0.15, "better": "low"})
-        rows.append({"rule": f"Checkpointed, time of Backprop's: {name}", **compared(times, "Checkpointed", "Backprop"), "bar": 1.4, "better": "low"})
+        rows.append(
+            {"rule": f"Checkpointed, memory of Backprop's: {name}", "value": kept, "bar": 0.15, "better": "low"}
+        )
+        rows.append(
+            {
+                "rule": f"Checkpointed, time of Backprop's: {name}",
+                **compared(times, "Checkpointed", "Backprop"),
+                "bar": 1.4,
+                "better": "low",
+            }
+        )
     return rows
 
 
@@ -109,14 +130,25 @@ def measure(seconds: float, device: torch.device) -> list[dict[str, object]]:
             }
         )
     rows += checkpointing(seconds, device)
-    converged = Equilibrium(ista, learned="dictionary", gradient=Implicit(tolerance=1e-13), tolerance=1e-15, max_iterations=200_000)
+    converged = Equilibrium(
+        ista, learned="dictionary", gradient=Implicit(tolerance=1e-13), tolerance=1e-15, max_iterations=200_000
+    )
     computed = gradient(converged, y, weights).view_as(exact)
-    rows.append({"rule": "Implicit at convergence, against the closed form", "relative_error": float((computed - exact).norm() / exact.norm())})
+    rows.append(
+        {
+            "rule": "Implicit at convergence, against the closed form",
+            "relative_error": float((computed - exact).norm() / exact.norm()),
+        }
+    )
     return rows
 
 
 def line(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items() if key not in ("bar", "better"))
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in row.items()
+        if key not in ("bar", "better")
+    )
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """One page from all runs of ``make bench``: ``python -m benchmarks.history [FOLDER]``.
 
-FOLDER holds a folder per run, named by its time, with a JSON file per benchmark. The page shows for every benchmark what its last run measured beside the one
-before and the bars, and how what has a ratio moved over the runs. Runs on another processor or with other threads are drawn apart, never compared.
+FOLDER holds a folder per run, named by its time, with a JSON file per benchmark. The page shows for every benchmark
+what its last run measured beside the one before and the bars, and how what has a ratio moved over the runs. Runs on
+another processor or with other threads are drawn apart, never compared.
 """
 
 from __future__ import annotations
@@ -59,7 +60,11 @@ def read(folder: Path) -> tuple[dict[str, list[Run]], list[str]]:
             unread.append(str(path.relative_to(folder)))  # a benchmark that failed leaves half a file
             continue
         held = record.get("machine", {})
-        where = [held.get("processor"), held.get("device") if held.get("device") != "cpu" else None, f"{record.get('threads', '?')} threads"]
+        where = [
+            held.get("processor"),
+            held.get("device") if held.get("device") != "cpu" else None,
+            f"{record.get('threads', '?')} threads",
+        ]
         found.setdefault(record.get("benchmark", path.stem), []).append(
             Run(path.parent.name, rows, ", ".join(str(part) for part in where if part), {"torch": record.get("torch")})
         )
@@ -75,7 +80,9 @@ def label(row: Mapping[str, Any]) -> str:
 def _is_name(key: str, value: Any) -> bool:
     if key in ("bar", "better", "notes", "limit", "failed", "note", "weights"):
         return False
-    return isinstance(value, str) or (key in ("batch", "size", "depth", "m", "n", "layers", "steps") and isinstance(value, int))
+    return isinstance(value, str) or (
+        key in ("batch", "size", "depth", "m", "n", "layers", "steps") and isinstance(value, int)
+    )
 
 
 def main_number(row: Mapping[str, Any]) -> float | None:
@@ -102,11 +109,22 @@ def section(name: str, runs: Sequence[Run]) -> Section:
     last = runs[-1]
     alike = [run for run in runs if run.machine == last.machine]
     before = {label(row): main_number(row) for row in alike[-2].rows} if len(alike) > 1 else {}
-    columns = [key for key in dict.fromkeys(key for row in last.rows for key, value in row.items() if not _is_name(key, value)) if key not in ("bar", "better")]
+    columns = [
+        key
+        for key in dict.fromkeys(key for row in last.rows for key, value in row.items() if not _is_name(key, value))
+        if key not in ("bar", "better")
+    ]
     lines = []
     for row in last.rows:
         held = met(row) if main_number(row) is not None else None
-        bar = "" if held is None else f"{'at most' if row.get('better', 'low') == 'low' else 'at least'} {row['bar']:g}: {'met' if held else 'missed'}"
+        bar = (
+            ""
+            if held is None
+            else (
+                f"{'at most' if row.get('better', 'low') == 'low' else 'at least'} "
+                f"{row['bar']:g}: {'met' if held else 'missed'}"
+            )
+        )
         old, new = before.get(label(row)), main_number(row)
         change = "" if old is None or new is None or old == 0 else f"{new / old - 1:+.0%}"
         lines.append([label(row), bar, change, *(text(row.get(key)) for key in columns)])
@@ -132,12 +150,20 @@ def chart(runs: Sequence[Run]) -> Figure | None:
         return None
     drawn = [
         Series(
-            key, [n + 1.0 for n in values[key]], list(values[key].values()), "classical", DASHES[k % len(DASHES)], MARKERS[k % len(MARKERS)], every_point=True
+            key,
+            [n + 1.0 for n in values[key]],
+            list(values[key].values()),
+            "classical",
+            DASHES[k % len(DASHES)],
+            MARKERS[k % len(MARKERS)],
+            every_point=True,
         )
         for k, key in enumerate(chosen[:MOST])
     ]
     axes = Axes("run", "ratio or value", lambda x: f"{x:g}", lambda y: f"{y:.3g}", integers=True)
-    words = f"{len(runs)} runs on {runs[-1].machine}, the oldest first." + (f" The first {MOST} of {len(chosen)} are drawn." if len(chosen) > MOST else "")
+    words = f"{len(runs)} runs on {runs[-1].machine}, the oldest first." + (
+        f" The first {MOST} of {len(chosen)} are drawn." if len(chosen) > MOST else ""
+    )
     figure = Figure("Over the runs", words)
     figure.drawings = [
         line_chart(drawn, axes, WIDE, words, "wide"),
@@ -167,14 +193,16 @@ TEMPLATE = """{% extends 'base.html' %}
 </header>
 {% for s in sections %}
 <section aria-labelledby="{{ s.name }}">
-<p class="eyebrow"><b>{{ s.last.when }}</b> · {{ s.last.machine }} · torch {{ s.last.about.torch }} · {{ s.runs }} run{{ '' if s.runs == 1 else 's' }}</p>
+<p class="eyebrow"><b>{{ s.last.when }}</b> · {{ s.last.machine }}
+ · torch {{ s.last.about.torch }} · {{ s.runs }} run{{ '' if s.runs == 1 else 's' }}</p>
 <h2 id="{{ s.name }}">{{ s.name }}</h2>
 <div class="scroll" tabindex="0" role="region" aria-label="{{ s.name }}: the numbers">
 <table class="data small"><caption class="hidden">{{ s.name }}</caption>
 <thead><tr>{% for head in s.header %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for line in s.lines %}
-<tr>{% for cell in line %}{% if loop.first %}<th scope="row">{{ cell }}</th>{% else %}<td>{{ cell }}</td>{% endif %}{% endfor %}</tr>
+<tr>{% for cell in line %}
+{% if loop.first %}<th scope="row">{{ cell }}</th>{% else %}<td>{{ cell }}</td>{% endif %}{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
 {% if s.figure %}

@@ -1,13 +1,14 @@
 """Images: the systems for photographs and magnetic resonance on the published test sets, beside classical methods.
 
-Bars: TNRD 5 x 5 at sigma 25 on BSD68 at least 28.6 dB trained on the 400 published crops, 28.45 dB trained on free photographs alone (the
-shipped weights), and 20 times faster than BM3D; JPEG of quality 10 on classic5 at least 29.1 dB; Set5 x3 at least 33.0 dB; ADMM-CSNet at 20 % at
-least 1.5 dB above TV-ADMM on chest and brain images and five times faster; DUBLID at least 3.4 dB above the blurred image on straight motions and
-1.5 dB above total variation, more than 1.19 dB on levin2009.
+Bars: TNRD 5 x 5 at sigma 25 on BSD68 at least 28.6 dB trained on the 400 published crops, 28.45 dB trained on free
+photographs alone (the shipped weights), and 20 times faster than BM3D; JPEG of quality 10 on classic5 at least 29.1 dB;
+Set5 x3 at least 33.0 dB; ADMM-CSNet at 20 % at least 1.5 dB above TV-ADMM on chest and brain images and five times
+faster; DUBLID at least 3.4 dB above the blurred image on straight motions and 1.5 dB above total variation, more than
+1.19 dB on levin2009.
 
---data names a folder with the sets bsd68, set12, classic5, set5, mri_chest, mri_brain, mri_masks and levin2009; what is not there is left out with a word.
-Settings of the classical methods come from validation data of the tasks, never from the sets that are scored. --weights names a folder of weights files to use
-before the shipped ones.
+--data names a folder with the sets bsd68, set12, classic5, set5, mri_chest, mri_brain, mri_masks and levin2009; what is
+not there is left out with a word. Settings of the classical methods come from validation data of the tasks, never from
+the sets that are scored. --weights names a folder of weights files to use before the shipped ones.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from torch import Tensor
 
 from benchmarks.timing import alternate, compared
 from unrolling import Unrolled, solve
-from unrolling.algorithms.data_terms import Blurred, KnownBlur
-from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
+from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur
+from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.core import Iteration
 from unrolling.evaluation.baselines import train_rival
 from unrolling.operators import FiniteDifferences, KSpace
@@ -34,10 +35,10 @@ from unrolling.operators.fourier import fft
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.systems.base import Classical, Recipe, System
 from unrolling.systems.catalogue import find
-from unrolling.tasks import images
-from unrolling.tasks.alignment import aligned
-from unrolling.tasks.deblocking import compress
-from unrolling.tasks.mri import MRI
+from unrolling.tasks.images import sources as images
+from unrolling.tasks.images.alignment import aligned
+from unrolling.tasks.images.deblocking import compress
+from unrolling.tasks.medical.mri import MRI
 from unrolling.training.weights import load_weights, read_weights
 
 Row = dict[str, Any]
@@ -71,7 +72,10 @@ def chosen(method: Classical, task: Any, batches: int = 4) -> tuple[Iteration, A
 
     def score(weight: Any) -> float:
         held = task.validation[:batches]
-        rows = [task.pieces(iterated(method.make(weight), method.tuning or method.iterations)(b.data), b.target, n) for n, b in enumerate(held)]
+        rows = [
+            task.pieces(iterated(method.make(weight), method.tuning or method.iterations)(b.data), b.target, n)
+            for n, b in enumerate(held)
+        ]
         return task.metric.value(torch.cat(rows))
 
     weights = list(method.weights)
@@ -104,11 +108,23 @@ def sets(root: Path, *names: str) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def scored(part: str, name: str, methods: dict[str, Run], pairs: list[tuple[Any, Tensor]], score: Callable[[Tensor, Tensor], float] = psnr) -> list[Row]:
+def scored(
+    part: str,
+    name: str,
+    methods: dict[str, Run],
+    pairs: list[tuple[Any, Tensor]],
+    score: Callable[[Tensor, Tensor], float] = psnr,
+) -> list[Row]:
     """The mean over images of the PSNR of each method."""
     with torch.no_grad():
         return [
-            {"part": part, "set": name, "method": method, "images": len(pairs), "psnr": float(np.mean([score(run(data), target) for data, target in pairs]))}
+            {
+                "part": part,
+                "set": name,
+                "method": method,
+                "images": len(pairs),
+                "psnr": float(np.mean([score(run(data), target) for data, target in pairs])),
+            }
             for method, run in methods.items()
         ]
 
@@ -117,7 +133,11 @@ def speed(part: str, methods: dict[str, Run], data: Any, ours: str, seconds: flo
     """Time of each over ours, on one image."""
     with torch.no_grad():
         times = alternate({name: lambda run=run: run(data) for name, run in methods.items()}, seconds=seconds, least=3)
-    return [{"part": part, "set": "time of one image", "method": name, **compared(times, name, ours)} for name in methods if name != ours]
+    return [
+        {"part": part, "set": "time of one image", "method": name, **compared(times, name, ours)}
+        for name in methods
+        if name != ours
+    ]
 
 
 def denoising(root: Path, weights: Path | None, seconds: float) -> list[Row]:
@@ -137,11 +157,20 @@ def denoising(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     rows: list[Row] = []
     for name, pictures in sets(root, "bsd68", "set12").items():
         generator = torch.Generator().manual_seed(1)
-        pairs = [((x + 25 / 255 * torch.randn(x.shape, generator=generator)).unsqueeze(0), x.unsqueeze(0)) for x in pictures.values()]
+        pairs = [
+            ((x + 25 / 255 * torch.randn(x.shape, generator=generator)).unsqueeze(0), x.unsqueeze(0))
+            for x in pictures.values()
+        ]
         used = methods if name == "bsd68" else {key: run for key, run in methods.items() if key != "BM3D"}
         rows += scored("denoising", name, used, pairs)
     if "imaging/tnrd" in methods:
-        rows += speed("denoising", methods, torch.rand(1, 256, 256, generator=torch.Generator().manual_seed(0)), "imaging/tnrd", seconds)
+        rows += speed(
+            "denoising",
+            methods,
+            torch.rand(1, 256, 256, generator=torch.Generator().manual_seed(0)),
+            "imaging/tnrd",
+            seconds,
+        )
     return rows
 
 
@@ -158,7 +187,10 @@ def jpeg(root: Path, weights: Path | None, seconds: float) -> list[Row]:
         methods["imaging/tnrd_jpeg"] = found
     rows: list[Row] = []
     for name, pictures in sets(root, "classic5").items():
-        pairs = [(compress(x.unsqueeze(0), 10), x.unsqueeze(0)) for x in (p[: p.shape[0] // 8 * 8, : p.shape[1] // 8 * 8] for p in pictures.values())]
+        pairs = [
+            (compress(x.unsqueeze(0), 10), x.unsqueeze(0))
+            for x in (p[: p.shape[0] // 8 * 8, : p.shape[1] // 8 * 8] for p in pictures.values())
+        ]
         rows += scored("jpeg", name, methods, pairs, lambda e, t: psnr((e.clamp(0, 1) * 255).round() / 255, t))
     return rows
 
@@ -176,7 +208,10 @@ def enlarging(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     found = network("imaging/tnrd_sr", "super_resolution", weights)
     if found is not None:
         methods["imaging/tnrd_sr"] = found
-    pairs = [(small[name].unsqueeze(0), x[: x.shape[0] // 3 * 3, : x.shape[1] // 3 * 3].unsqueeze(0)) for name, x in large.items()]
+    pairs = [
+        (small[name].unsqueeze(0), x[: x.shape[0] // 3 * 3, : x.shape[1] // 3 * 3].unsqueeze(0))
+        for name, x in large.items()
+    ]
     return scored("enlarging", "set5 x3", methods, pairs, lambda e, t: psnr(e[..., 3:-3, 3:-3], t[..., 3:-3, 3:-3]))
 
 
@@ -215,7 +250,9 @@ def mri(root: Path, weights: Path | None, seconds: float) -> list[Row]:
 
 
 def mri_unet(root: Path, weights: Path | None, seconds: float) -> list[Row]:
-    """A U-Net with as many parameters on the zero-filled image, trained here for as many steps with the better of two rates, under the network's own mask."""
+    """A U-Net with as many parameters on the zero-filled image, trained here for as many steps with the better of two
+    rates, under the network's own mask.
+    """
     found = network("medical/admm_csnet", "mri", weights)
     if found is None or not (root / "mri_chest").is_dir():
         return []
@@ -246,7 +283,9 @@ def compressive(root: Path, weights: Path | None, seconds: float) -> list[Row]:
 
 
 def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
-    """Aligned PSNR; straight motions over held-out photographs of the packages, and the recordings of levin2009 with the ratio of errors."""
+    """Aligned PSNR; straight motions over held-out photographs of the packages, and the recordings of levin2009 with
+    the ratio of errors.
+    """
     recipe = find("imaging/dublid").recipes["deblurring"]
     task: Any = recipe.task(**recipe.options)
     methods: dict[str, Run] = {"blurred": lambda data: data}
@@ -256,7 +295,11 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     methods[parent] = iterated(iteration, method.iterations)
     found = network("imaging/dublid", "deblurring", weights)
     trembling = network("imaging/dublid", "deblurring", weights, kind="both")
-    methods |= {name: net for name, net in (("imaging/dublid", found), ("imaging/dublid, kind=both", trembling)) if net is not None}
+    methods |= {
+        name: net
+        for name, net in (("imaging/dublid", found), ("imaging/dublid, kind=both", trembling))
+        if net is not None
+    }
 
     def score(estimate: Tensor, target: Tensor) -> float:
         return psnr(*aligned(estimate.clamp(0, 1), target, SHIFT))
@@ -266,7 +309,10 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     for name, held in {"straight motions": task, **elsewhere(root, recipe)}.items():
         pairs = [(batch.data, batch.target) for batch in held.test]
         rows += scored("deblurring", name, methods, pairs, score)
-        known = [((batch.data, kernel), batch.target) for batch, kernel in zip(held.test, held.kernels_of("test"), strict=True)]
+        known = [
+            ((batch.data, kernel), batch.target)
+            for batch, kernel in zip(held.test, held.kernels_of("test"), strict=True)
+        ]
         rows += scored("deblurring", name, {"total variation with the true kernel": oracle}, known, score)
     folder = root / "levin2009"
     if folder.is_dir():
@@ -279,7 +325,13 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     else:
         print(f"{folder} is not there: left out", file=sys.stderr)
     if found is not None:
-        rows += speed("deblurring", {name: methods[name] for name in (parent, "imaging/dublid")}, task.test[0].data[:, :255, :255], "imaging/dublid", seconds)
+        rows += speed(
+            "deblurring",
+            {name: methods[name] for name in (parent, "imaging/dublid")},
+            task.test[0].data[:, :255, :255],
+            "imaging/dublid",
+            seconds,
+        )
     return rows
 
 
@@ -294,7 +346,9 @@ def elsewhere(root: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def with_true_kernel(task: Any, score: Callable[[Tensor, Tensor], float]) -> Run:
-    """What remains when the motion is known: total variation, its weight from validation photographs; data are the blurred image and its kernel."""
+    """What remains when the motion is known: total variation, its weight from validation photographs; data are the
+    blurred image and its kernel.
+    """
     held = list(zip(task.validation, task.kernels_of("validation"), strict=True))[::3]
 
     def mean(weight: float) -> float:
@@ -309,11 +363,17 @@ def non_blind(blurred: Tensor, kernel: Tensor, weight: float) -> Tensor:
     """The image that total variation finds for a known kernel; the border is mirrored."""
     solver = HalfQuadraticSplitting(KnownBlur(), FiniteDifferences("circular"), IsotropicShrink(), weight, penalty=0.01)
     wide = torch.nn.functional.pad(blurred.unsqueeze(1), (MARGIN,) * 4, mode="reflect").squeeze(1)
-    return solve(solver, Blurred(wide, kernel), tolerance=0.0, max_iterations=20).estimate[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return solve(solver, Blurred(wide, kernel), tolerance=0.0, max_iterations=20).estimate[
+        :, MARGIN:-MARGIN, MARGIN:-MARGIN
+    ]
 
 
-def error_ratios(pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], parent: Iteration, count: int, found: Unrolled | None) -> list[Row]:
-    """Levin et al. 2009: the squared error with the estimated kernel over that with the true one, both by one non-blind solver; the share below some ratios."""
+def error_ratios(
+    pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], parent: Iteration, count: int, found: Unrolled | None
+) -> list[Row]:
+    """Levin et al. 2009: the squared error with the estimated kernel over that with the true one, both by one non-blind
+    solver; the share below some ratios.
+    """
 
     @torch.no_grad()
     def of_parent(y: Tensor) -> Tensor:
@@ -337,11 +397,27 @@ def error_ratios(pairs: list[tuple[Tensor, Tensor]], kernels: list[Tensor], pare
         for name, way in ways.items():
             ratios = np.array([error(y, x, way(y)) / least for (y, x), least in zip(pairs, best, strict=True)])
             curve = {f"below {limit:g}": float((ratios <= limit).mean()) for limit in (1.5, 2, 3, 5)}
-            rows.append({"part": "deblurring", "set": "levin2009, ratio of errors", "method": name, "median": float(np.median(ratios)), **curve})
+            rows.append(
+                {
+                    "part": "deblurring",
+                    "set": "levin2009, ratio of errors",
+                    "method": name,
+                    "median": float(np.median(ratios)),
+                    **curve,
+                }
+            )
     return rows
 
 
-PARTS = {"denoising": denoising, "jpeg": jpeg, "enlarging": enlarging, "mri": mri, "mri-unet": mri_unet, "compressive": compressive, "deblurring": deblurring}
+PARTS = {
+    "denoising": denoising,
+    "jpeg": jpeg,
+    "enlarging": enlarging,
+    "mri": mri,
+    "mri-unet": mri_unet,
+    "compressive": compressive,
+    "deblurring": deblurring,
+}
 
 
 def main() -> None:
@@ -363,7 +439,11 @@ def main() -> None:
                 numbers = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float))
                 print(f"{row['part']:12s} {row['set']:28s} {row['method']:44s} {numbers}", flush=True)
     if options.json:
-        print(json.dumps({"benchmark": "images", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "images", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1
+            )
+        )
 
 
 if __name__ == "__main__":

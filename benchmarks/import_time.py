@@ -8,7 +8,10 @@ import statistics
 import subprocess
 import sys
 
-CODE = "import time; a = time.perf_counter(); import torch; b = time.perf_counter(); import unrolling; print(b - a, time.perf_counter() - b)"
+CODE = (
+    "import time; a = time.perf_counter(); import torch; b = time.perf_counter(); import unrolling; print(b - a, "
+    "time.perf_counter() - b)"
+)
 
 
 def main() -> None:
@@ -16,7 +19,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    lines = [subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout.split() for _ in range(options.runs)]
+    lines = [
+        subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(options.runs)
+    ]
     torch_seconds, ours = (statistics.median(float(line[i]) for line in lines) for i in (0, 1))
     if options.json:
         print(json.dumps({"benchmark": "import_time", "rows": [{"torch": torch_seconds, "unrolling": ours}]}, indent=1))

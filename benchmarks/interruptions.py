@@ -1,6 +1,8 @@
-"""A training killed with SIGKILL at random moments and taken up again, beside one that was left alone: are the final weights the same to the bit?
+"""A training killed with SIGKILL at random moments and taken up again, beside one that was left alone: are the final
+weights the same to the bit?
 
-Also two processes against one with the same global batch: the largest relative difference of a learned tensor after 100 steps. Bars: identical; 1e-5.
+Also two processes against one with the same global batch: the largest relative difference of a learned tensor after 100
+steps. Bars: identical; 1e-5.
 """
 
 from __future__ import annotations
@@ -23,13 +25,34 @@ SMALL = ("--task", "recovery", "--set", "m=60", "--set", "n=120")
 
 
 def command(system: str, steps: int, out: Path, *more: str) -> list[str]:
-    return ["-m", "unrolling.cli.main", "train", system, *SMALL, "--depth", "8", "--steps", str(steps), "--threads", "1", "--out", str(out), *more]
+    return [
+        "-m",
+        "unrolling.cli.main",
+        "train",
+        system,
+        *SMALL,
+        "--depth",
+        "8",
+        "--steps",
+        str(steps),
+        "--threads",
+        "1",
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 def run(arguments: list[str], processes: int = 1) -> None:
-    start = [sys.executable] if processes == 1 else [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    start = (
+        [sys.executable]
+        if processes == 1
+        else [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    )
     words = arguments if processes == 1 else ["--module", *arguments[1:]]
-    done = subprocess.run([*start, *words], capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [*start, *words], capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
 
@@ -43,7 +66,9 @@ def kills(system: str, schedule: str, steps: int, count: int, seed: int, folder:
     moments = random.Random(seed)
     out, killed = folder / "killed", 0
     while killed < count:
-        process = subprocess.Popen([sys.executable, *command(system, steps, out, *more)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, *command(system, steps, out, *more)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         time.sleep(moments.uniform(0.1, max(0.5, 1.5 * whole / count)))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
@@ -53,7 +78,13 @@ def kills(system: str, schedule: str, steps: int, count: int, seed: int, folder:
             break  # it was done before it could be killed as often as asked
     run(command(system, steps, out, *more))
     one, other = (read_weights(path / "weights.safetensors")[0] for path in (folder / "whole", out))
-    return {"system": system, "schedule": schedule or "its own", "steps": steps, "kills": killed, "identical": all(one[k].equal(other[k]) for k in one)}
+    return {
+        "system": system,
+        "schedule": schedule or "its own",
+        "steps": steps,
+        "kills": killed,
+        "identical": all(one[k].equal(other[k]) for k in one),
+    }
 
 
 def processes(system: str, folder: Path) -> dict[str, object]:
@@ -61,7 +92,12 @@ def processes(system: str, folder: Path) -> dict[str, object]:
     run(command(system, 100, folder / "one"))
     run(command(system, 100, folder / "two"), processes=2)
     one, two = (read_weights(folder / name / "weights.safetensors")[0] for name in ("one", "two"))
-    return {"system": system, "steps": 100, "processes": 2, "difference": max(float((two[k] - one[k]).norm() / one[k].norm()) for k in one)}
+    return {
+        "system": system,
+        "steps": 100,
+        "processes": 2,
+        "difference": max(float((two[k] - one[k]).norm() / one[k].norm()) for k in one),
+    }
 
 
 def main() -> None:
@@ -73,15 +109,25 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as root:
-        for number, (system, schedule) in enumerate((("sparse_coding/lista", ""), ("sparse_coding/lista", "grow-then-refine"))):
-            rows.append(kills(system, schedule, options.steps, options.kills, options.seed + number, Path(root) / f"kills{number}"))
+        for number, (system, schedule) in enumerate(
+            (("sparse_coding/lista", ""), ("sparse_coding/lista", "grow-then-refine"))
+        ):
+            rows.append(
+                kills(
+                    system, schedule, options.steps, options.kills, options.seed + number, Path(root) / f"kills{number}"
+                )
+            )
         for number, system in enumerate(("sparse_coding/lista", "sparse_coding/lcod")):
             rows.append(processes(system, Path(root) / f"processes{number}"))
     if options.json:
         print(json.dumps({"benchmark": "interruptions", "rows": rows}, indent=1))
         return
     for row in rows:
-        print(", ".join(f"{key} {value:.2g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+        print(
+            ", ".join(
+                f"{key} {value:.2g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The networks that are measured, near their classical values, and the data that they are for; how good their estimates are does not matter here."""
+"""The networks that are measured, near their classical values, and the data that they are for; how good their estimates
+are does not matter here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from unrolling import Unrolled, unroll
 from unrolling.algorithms import CoupledISTA, GramISTA
-from unrolling.tasks.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.recovery import gaussian_dictionary
 
 M, N, DEPTH = 250, 500, 16
 WEIGHT = 0.3  # codes have 46 % of their entries after the first layer and 12 % after the last
@@ -21,7 +23,11 @@ def lista_cp(depth: int = DEPTH, m: int = M, n: int = N) -> Unrolled:
 
 def lista(depth: int = DEPTH, m: int = M, n: int = N) -> Unrolled:
     """Tied matrices, thresholds per layer and unit."""
-    return _moved(unroll(GramISTA(gaussian_dictionary(m, n, 0), WEIGHT), depth, tied=("encoder", "inhibition"), untied="threshold"))
+    return _moved(
+        unroll(
+            GramISTA(gaussian_dictionary(m, n, 0), WEIGHT), depth, tied=("encoder", "inhibition"), untied="threshold"
+        )
+    )
 
 
 @torch.no_grad()

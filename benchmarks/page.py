@@ -1,6 +1,7 @@
 """The page of LISTA on real patches: how much it weighs and how long a browser takes to open it.
 
-Bars: under 3 MB, under a second. Uses headless Chromium where there is one; the time of an empty page is taken off, which is the browser's own start.
+Bars: under 3 MB, under a second. Uses headless Chromium where there is one; the time of an empty page is taken off,
+which is the browser's own start.
 """
 
 from __future__ import annotations
@@ -19,9 +20,19 @@ PAGES = (("sparse_coding/lista", "codes"), ("sparse_coding/lista", "photographs"
 
 
 def opened(chromium: str, page: Path, profile: Path) -> float:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
     begin = time.perf_counter()
-    subprocess.run([chromium, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()], capture_output=True, check=True)
+    subprocess.run(
+        [chromium, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()], capture_output=True, check=True
+    )
     return time.perf_counter() - begin
 
 
@@ -37,19 +48,41 @@ def main() -> None:
         empty.write_text("<!doctype html><title>empty</title>")
         for system, task in PAGES:
             folder = Path(root) / task
-            command = [sys.executable, "-m", "unrolling.cli.main", "compare", system, "--task", task, "--pretrained", "--out", str(folder), "--json"]
+            command = [
+                sys.executable,
+                "-m",
+                "unrolling.cli.main",
+                "compare",
+                system,
+                "--task",
+                task,
+                "--pretrained",
+                "--out",
+                str(folder),
+                "--json",
+            ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             page = folder / "index.html"
             row: dict[str, object] = {"system": system, "task": task, "megabytes": page.stat().st_size / 1e6}
             if chromium is not None:
-                pairs = [(opened(chromium, page, Path(root) / "p"), opened(chromium, empty, Path(root) / "p")) for _ in range(options.rounds)]
-                row |= {"seconds": statistics.median(a - b for a, b in pairs), "with_start": statistics.median(a for a, _ in pairs)}
+                pairs = [
+                    (opened(chromium, page, Path(root) / "p"), opened(chromium, empty, Path(root) / "p"))
+                    for _ in range(options.rounds)
+                ]
+                row |= {
+                    "seconds": statistics.median(a - b for a, b in pairs),
+                    "with_start": statistics.median(a for a, _ in pairs),
+                }
             rows.append(row)
     if options.json:
         print(json.dumps({"benchmark": "page", "rows": rows}, indent=1))
         return
     for row in rows:
-        print(", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+        print(
+            ", ".join(
+                f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+        )
 
 
 if __name__ == "__main__":

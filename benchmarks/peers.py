@@ -1,17 +1,22 @@
-"""Beside other libraries doing the same mathematics, both sides alternating in one process: time of theirs over ours, above one where ours is faster.
+"""Beside other libraries doing the same mathematics, both sides alternating in one process: time of theirs over ours,
+above one where ours is faster.
 
-- deepinv: unfolded proximal gradient descent with an l1 prior (m = 250, n = 500, 16 layers, a step size and a weight per layer), and unfolded half-quadratic
-  splitting and ADMM for deblurring (64 x 64, 8 layers, batch 16).
-- SPAMS and scikit-learn: the lasso of 200 samples at the same m and n, to the same objective. scikit-learn also: multiplicative updates of NMF, as many steps.
-- scikit-image: total variation of 16 pictures of 128 x 128, its ``denoise_tv_chambolle`` beside ``ChambollePock``, to the same objective; and the filter of
-  Wiener and Hunt, which is the first step of half-quadratic splitting from z = 0. Its ``richardson_lucy`` and ``unsupervised_wiener`` have no counterpart here.
-- POT: none applies. Its solvers are Sinkhorn's and exact ones for optimal transport, and this library has no iteration for that.
+- deepinv: unfolded proximal gradient descent with an l1 prior (m = 250, n = 500, 16 layers, a step size and a weight
+  per layer), and unfolded half-quadratic splitting and ADMM for deblurring (64 x 64, 8 layers, batch 16).
+- SPAMS and scikit-learn: the lasso of 200 samples at the same m and n, to the same objective. scikit-learn also:
+  multiplicative updates of NMF, as many steps.
+- scikit-image: total variation of 16 pictures of 128 x 128, its ``denoise_tv_chambolle`` beside ``ChambollePock``, to
+  the same objective; and the filter of Wiener and Hunt, which is the first step of half-quadratic splitting from z = 0.
+  Its ``richardson_lucy`` and ``unsupervised_wiener`` have no counterpart here.
+- POT: none applies. Its solvers are Sinkhorn's and exact ones for optimal transport, and this library has no iteration
+  for that.
 
-The results are compared before anything is timed; ``difference`` is relative. A peer that cannot be imported is reported and left out. They are the dependency
-group ``peers``, which is installed with ``--no-deps``: what they ask for besides would replace packages that the tests are pinned to.
+The results are compared before anything is timed; ``difference`` is relative. A peer that cannot be imported is
+reported and left out. They are the dependency group ``peers``, which is installed with ``--no-deps``: what they ask for
+besides would replace packages that the tests are pinned to.
 
-Bars, for the proximal gradient network: forward 2.6 at batch 1000 and 5 at batch 1, training step at batch 1000 1.9 eager and 2.5 compiled; for half-quadratic
-splitting 1.2 for forward and training step, compiled or not.
+Bars, for the proximal gradient network: forward 2.6 at batch 1000 and 5 at batch 1, training step at batch 1000 1.9
+eager and 2.5 compiled; for half-quadratic splitting 1.2 for forward and training step, compiled or not.
 """
 
 from __future__ import annotations
@@ -33,15 +38,15 @@ from benchmarks.record import options, publish, start
 from benchmarks.timing import alternate
 from unrolling import Iteration, soft_threshold, unroll
 from unrolling.algorithms import FISTA, GramISTA
-from unrolling.algorithms.data_terms import Linear
-from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
-from unrolling.algorithms.nmf import NMF
-from unrolling.algorithms.primal_dual import ChambollePock
+from unrolling.algorithms.sound.nmf import NMF
+from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
+from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.operators.convolution import CircularConvolution
 from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.spectral import Identity
 from unrolling.prox.isotropic import IsotropicShrink
-from unrolling.tasks.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.recovery import gaussian_dictionary
 
 LASSO, PICTURES, SIDE, VARIATION, BALANCE = 200, 16, 128, 0.1, 0.05
 BINS, FRAMES, RANK, UPDATES = 257, 400, 20, 50
@@ -49,16 +54,37 @@ STEPS = tuple(round(10 * 1.25**k) for k in range(24))
 CLOSE = 1e-5
 
 
-def row(peer: str, batch: int, work: str, sides: str, difference: float, ours: Callable[[], object], theirs: Callable[[], object]) -> dict[str, object]:
+def row(
+    peer: str,
+    batch: int,
+    work: str,
+    sides: str,
+    difference: float,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+) -> dict[str, object]:
     """Both sides timed in turn."""
     times = alternate({"ours": ours, "theirs": theirs}, seconds=2.0, least=3)
     low, middle, high = statistics.quantiles([b / a for a, b in zip(times["ours"], times["theirs"], strict=True)], n=4)
-    named: dict[str, object] = {"peer": peer, "batch": batch, "pass": work, "sides": sides, "error": difference, "ratio": middle, "low": low, "high": high}
+    named: dict[str, object] = {
+        "peer": peer,
+        "batch": batch,
+        "pass": work,
+        "sides": sides,
+        "error": difference,
+        "ratio": middle,
+        "low": low,
+        "high": high,
+    }
     return named | {"milliseconds": 1e3 * statistics.median(times["ours"])}
 
 
-def reached(iteration: Iteration, data: Tensor, objective: Callable[[Tensor], Tensor], goal: Tensor) -> tuple[Callable[[], Tensor], int, float]:
-    """Ours with as few steps as bring every sample within ``CLOSE`` of the goal, how many they are, and the largest gap relative to it."""
+def reached(
+    iteration: Iteration, data: Tensor, objective: Callable[[Tensor], Tensor], goal: Tensor
+) -> tuple[Callable[[], Tensor], int, float]:
+    """Ours with as few steps as bring every sample within ``CLOSE`` of the goal, how many they are, and the largest gap
+    relative to it.
+    """
     run, steps, gap = repeated(iteration, STEPS[0], data), STEPS[0], float("inf")
     for steps in STEPS:
         run = repeated(iteration, steps, data)
@@ -117,8 +143,14 @@ def factorisation(name: str, factorise: Callable[..., Any]) -> Rows:
     ours = repeated(iteration, UPDATES, magnitude)
 
     def theirs() -> Any:
-        begin = {"init": "custom", "W": first.activations[0].numpy().copy(), "H": first.dictionary[0].T.contiguous().numpy()}
-        return factorise(transposed, n_components=RANK, solver="mu", beta_loss="kullback-leibler", tol=0, max_iter=UPDATES, **begin)
+        begin = {
+            "init": "custom",
+            "W": first.activations[0].numpy().copy(),
+            "H": first.dictionary[0].T.contiguous().numpy(),
+        }
+        return factorise(
+            transposed, n_components=RANK, solver="mu", beta_loss="kullback-leibler", tol=0, max_iter=UPDATES, **begin
+        )
 
     activations, dictionary, _ = theirs()
     wanted = torch.as_tensor(activations @ dictionary).T
@@ -143,13 +175,17 @@ def scikit_image(seconds: float, device: torch.device, compiling: bool) -> Rows:
     package, restoration = importlib.import_module("skimage"), importlib.import_module("skimage.restoration")
     name = f"scikit-image {package.__version__}"
     generator = torch.Generator().manual_seed(0)
-    blocks = torch.rand(PICTURES, 8, 8, generator=generator).repeat_interleave(SIDE // 8, 1).repeat_interleave(SIDE // 8, 2)
+    blocks = (
+        torch.rand(PICTURES, 8, 8, generator=generator).repeat_interleave(SIDE // 8, 1).repeat_interleave(SIDE // 8, 2)
+    )
     pictures = blocks + 0.1 * torch.randn(blocks.shape, generator=generator)
     return [variation(name, restoration.denoise_tv_chambolle, pictures), wiener(name, restoration.wiener, pictures)]
 
 
 def variation(name: str, denoise: Callable[..., Any], pictures: Tensor) -> dict[str, object]:
-    """min 0.5 |x - y|^2 + lambda sum_p |(D x)_p|: theirs stops where its objective hardly falls, ours where it is within 1e-5 of theirs."""
+    """min 0.5 |x - y|^2 + lambda sum_p |(D x)_p|: theirs stops where its objective hardly falls, ours where it is
+    within 1e-5 of theirs.
+    """
     iteration = ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), VARIATION, primal_step=0.1)
     given = pictures.numpy()
 
@@ -160,8 +196,12 @@ def variation(name: str, denoise: Callable[..., Any], pictures: Tensor) -> dict[
     def theirs() -> list[Any]:
         return [denoise(picture, weight=VARIATION, eps=1e-6, max_num_iter=2000) for picture in given]
 
-    ours, steps, gap = reached(iteration, pictures, objective, objective(torch.stack([torch.as_tensor(found) for found in theirs()])))
-    return row(f"{name}, total variation", PICTURES, "solve", f"ChambollePock, {steps} iterations / theirs", gap, ours, theirs)
+    ours, steps, gap = reached(
+        iteration, pictures, objective, objective(torch.stack([torch.as_tensor(found) for found in theirs()]))
+    )
+    return row(
+        f"{name}, total variation", PICTURES, "solve", f"ChambollePock, {steps} iterations / theirs", gap, ours, theirs
+    )
 
 
 def wiener(name: str, restore: Callable[..., Any], pictures: Tensor) -> dict[str, object]:
@@ -209,7 +249,13 @@ def measure(seconds: float, device: torch.device, only: str | None, compiling: b
             try:
                 rows += run(seconds, device, compiling)
             except Exception as error:  # somebody else's package must not take the others down
-                rows.append({"peer": name, "failed": f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", "seconds": time.perf_counter() - begin})
+                rows.append(
+                    {
+                        "peer": name,
+                        "failed": f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+                        "seconds": time.perf_counter() - begin,
+                    }
+                )
     return rows
 
 
@@ -217,7 +263,10 @@ def line(row: Mapping[str, Any]) -> str:
     if "failed" in row:
         return f"{row['peer']}: not measured: {row['failed']}"
     head = f"{row['peer']:35s} batch {row['batch']:5d} {row['pass']:14s} {row['sides']:38s} theirs"
-    text = f"{head} {row['ratio']:.2f} times ours [{row['low']:.2f}, {row['high']:.2f}], ours {row['milliseconds']:.2f} ms, difference {row['error']:.1e}"
+    text = (
+        f"{head} {row['ratio']:.2f} times ours [{row['low']:.2f}, {row['high']:.2f}], ours "
+        f"{row['milliseconds']:.2f} ms, difference {row['error']:.1e}"
+    )
     return "; ".join([text, *row.get("notes", ())])
 
 

@@ -1,6 +1,7 @@
 """deepinv's unfolded networks beside ours that do the same mathematics; ``python -m benchmarks.peers`` runs it.
 
-Both sides are timed in turn, as they are and compiled by ``torch.compile``. Their results are compared before anything is timed.
+Both sides are timed in turn, as they are and compiled by ``torch.compile``. Their results are compared before anything
+is timed.
 """
 
 from __future__ import annotations
@@ -23,15 +24,20 @@ from benchmarks.record import waiter
 from benchmarks.timing import alternate
 from unrolling import Unrolled, soft_threshold, unroll
 from unrolling.algorithms import ISTA
-from unrolling.algorithms.admm import ADMM, ADMMState, Splitting
-from unrolling.algorithms.data_terms import Linear
-from unrolling.algorithms.half_quadratic import HalfQuadraticSplitting
+from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
+from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.operators.convolution import CircularConvolution
 from unrolling.operators.spectral import Identity
-from unrolling.tasks.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.recovery import gaussian_dictionary
 
 WEIGHT, SIDE, IMAGES, SPLITTINGS, SPARSITY = 0.1, 64, 16, 8, 0.01
-PGD_BARS = {("forward", 1000): 2.6, ("forward", 1): 5.0, ("training step", 1000): 1.9, ("training step, compiled", 1000): 2.5}
+PGD_BARS = {
+    ("forward", 1000): 2.6,
+    ("forward", 1): 5.0,
+    ("training step", 1000): 1.9,
+    ("training step, compiled", 1000): 2.5,
+}
 HQS_BARS = {(kind + tail, IMAGES): 1.2 for kind in ("forward", "training step") for tail in ("", ", compiled")}
 Rows = list[dict[str, object]]
 
@@ -48,7 +54,9 @@ class Theirs(nn.Module):
 
 
 def deepinv() -> Any:
-    """The package. It imports torchvision, whose build for PyPI lacks two operators beside a torch without CUDA: empty schemas for them let it be imported."""
+    """The package. It imports torchvision, whose build for PyPI lacks two operators beside a torch without CUDA: empty
+    schemas for them let it be imported.
+    """
     try:
         importlib.import_module("torchvision")
     except RuntimeError:
@@ -89,11 +97,15 @@ def blur(package: Any, device: torch.device) -> tuple[Linear, Any]:
     offsets = torch.arange(-4, 5, device=device)
     kernel = torch.exp(-(offsets.unsqueeze(1) ** 2 + offsets**2) / 4.5)
     kernel = kernel / kernel.sum()
-    return Linear(CircularConvolution(kernel)), package.physics.BlurFFT(img_size=(1, SIDE, SIDE), filter=kernel[None, None], device=device)
+    return Linear(CircularConvolution(kernel)), package.physics.BlurFFT(
+        img_size=(1, SIDE, SIDE), filter=kernel[None, None], device=device
+    )
 
 
 def splitting(package: Any, device: torch.device) -> tuple[Unrolled, Theirs]:
-    """z <- S_{lambda / beta}(x), x <- (A^T A + beta I)^-1 (A^T y + beta z) from A^T y, lambda and beta learned per layer."""
+    """z <- S_{lambda / beta}(x), x <- (A^T A + beta I)^-1 (A^T y + beta z) from A^T y, lambda and beta learned per
+    layer.
+    """
     data_term, physics = blur(package, device)
     parent = HalfQuadraticSplitting(data_term, Identity(), soft_threshold, SPARSITY, penalty=0.5, growth=1.0)
     ours = unroll(parent.to(device), SPLITTINGS, untied=("weight", "penalty"))
@@ -118,9 +130,11 @@ class SplitADMM(ADMM):
 
 
 def multipliers(package: Any, device: torch.device) -> tuple[Unrolled, Theirs]:
-    """z <- S_{lambda / rho}(x + alpha), alpha <- alpha + eta (x - z), x <- (A^T A + rho I)^-1 (A^T y + rho (z - alpha)); lambda, rho and eta per layer.
+    """z <- S_{lambda / rho}(x + alpha), alpha <- alpha + eta (x - z), x <- (A^T A + rho I)^-1 (A^T y + rho (z -
+    alpha)); lambda, rho and eta per layer.
 
-    Ours starts with the x that z = alpha = 0 lead to and ends a step with x; theirs begins one with it. Estimates are z, so that our last x is not needed.
+    Ours starts with the x that z = alpha = 0 lead to and ends a step with x; theirs begins one with it. Estimates are
+    z, so that our last x is not needed.
     """
     data_term, physics = blur(package, device)
     parent = SplitADMM(data_term, [Splitting(Identity(), soft_threshold, SPARSITY, penalty=0.5)])
@@ -157,14 +171,30 @@ def training(run: Callable[[Tensor], Tensor], network: nn.Module, y: Tensor) -> 
     return step
 
 
-def beside(title: str, ours: Unrolled, theirs: Theirs, ours_y: Tensor, theirs_y: Tensor, seconds: float, bars: Mapping[Any, float], *, compiling: bool) -> Rows:
+def beside(
+    title: str,
+    ours: Unrolled,
+    theirs: Theirs,
+    ours_y: Tensor,
+    theirs_y: Tensor,
+    seconds: float,
+    bars: Mapping[Any, float],
+    *,
+    compiling: bool,
+) -> Rows:
     """Forward and training step, plain and compiled, of both."""
     batch, wait = ours_y.shape[0], waiter(ours_y.device)
     with torch.no_grad():
         wanted, got = ours(ours_y), theirs(theirs_y)
         error = float((got.reshape(wanted.shape) - wanted).abs().max() / wanted.abs().max())
     if not error < 1e-4:
-        return [{"peer": title, "batch": batch, "failed": f"the two differ by {error:.2g} of the largest value: this is not the same mathematics"}]
+        return [
+            {
+                "peer": title,
+                "batch": batch,
+                "failed": f"the two differ by {error:.2g} of the largest value: this is not the same mathematics",
+            }
+        ]
     compiled, fast = ours.compiled(), ours.inference()
     own = copy.deepcopy(theirs)
     peer_compiled, notes = _compiled(own, theirs_y) if compiling else (None, [])
@@ -187,15 +217,36 @@ def beside(title: str, ours: Unrolled, theirs: Theirs, ours_y: Tensor, theirs_y:
         steps["theirs, compiled"] = training(peer_compiled, own, theirs_y)
     learned = alternate(steps, seconds=seconds, least=10, wait=wait)
     rows: Rows = []
-    sides = (("ours, eager", "theirs, eager"), ("ours, compiled", "theirs, eager"), ("ours, compiled", "theirs, compiled"))
-    for kind, times, pairs in (("forward", forward, (("ours, inference", "theirs, eager"), *sides)), ("training step", learned, sides)):
+    sides = (
+        ("ours, eager", "theirs, eager"),
+        ("ours, compiled", "theirs, eager"),
+        ("ours, compiled", "theirs, compiled"),
+    )
+    for kind, times, pairs in (
+        ("forward", forward, (("ours, inference", "theirs, eager"), *sides)),
+        ("training step", learned, sides),
+    ):
         seen = set()
         for mine, other in pairs:
             if mine not in times or other not in times:
                 continue
-            low, middle, high = statistics.quantiles([b / a for a, b in zip(times[mine], times[other], strict=True)], n=4)
-            row: dict[str, object] = {"peer": title, "batch": batch, "pass": kind, "sides": f"{mine} / {other}", "error": error}
-            row |= {"ratio": middle, "low": low, "high": high, "milliseconds": 1e3 * statistics.median(times[mine]), "notes": notes}
+            low, middle, high = statistics.quantiles(
+                [b / a for a, b in zip(times[mine], times[other], strict=True)], n=4
+            )
+            row: dict[str, object] = {
+                "peer": title,
+                "batch": batch,
+                "pass": kind,
+                "sides": f"{mine} / {other}",
+                "error": error,
+            }
+            row |= {
+                "ratio": middle,
+                "low": low,
+                "high": high,
+                "milliseconds": 1e3 * statistics.median(times[mine]),
+                "notes": notes,
+            }
             name = f"{kind}, compiled" if mine == "ours, compiled" else kind
             if name not in seen and (name, batch) in bars:
                 row |= {"bar": bars[name, batch], "better": "high"}
@@ -205,7 +256,9 @@ def beside(title: str, ours: Unrolled, theirs: Theirs, ours_y: Tensor, theirs_y:
 
 
 def _compiled(theirs: Theirs, y: Tensor) -> tuple[Callable[[Tensor], Tensor] | None, list[str]]:
-    """Theirs compiled as far as it can be, with breaks where it must, forward and backward, and what came of it; None where that fails."""
+    """Theirs compiled as far as it can be, with breaks where it must, forward and backward, and what came of it; None
+    where that fails.
+    """
     from torch._dynamo.utils import counters
 
     counters.clear()
@@ -223,7 +276,10 @@ def _compiled(theirs: Theirs, y: Tensor) -> tuple[Callable[[Tensor], Tensor] | N
     finally:
         theirs.zero_grad()
     breaks = sum(counters["graph_break"].values())
-    return run, [f"theirs compiled, forward and backward, has {breaks} graph breaks and took {time.perf_counter() - begin:.0f} s to compile"]
+    return run, [
+        f"theirs compiled, forward and backward, has {breaks} graph breaks and took "
+        f"{time.perf_counter() - begin:.0f} s to compile"
+    ]
 
 
 def unfolded(seconds: float, device: torch.device, compiling: bool) -> Rows:
@@ -233,9 +289,25 @@ def unfolded(seconds: float, device: torch.device, compiling: bool) -> Rows:
     for batch in (1000, 1):
         torch._dynamo.reset()
         y = measurements(batch).to(device)
-        rows += beside(f"deepinv {package.__version__}, PGD", *proximal_gradient(package, device), y, y, seconds, PGD_BARS, compiling=compiling)
+        rows += beside(
+            f"deepinv {package.__version__}, PGD",
+            *proximal_gradient(package, device),
+            y,
+            y,
+            seconds,
+            PGD_BARS,
+            compiling=compiling,
+        )
     y = torch.rand(IMAGES, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
     for name, make, bars in (("HQS", splitting, HQS_BARS), ("ADMM", multipliers, {})):
         torch._dynamo.reset()
-        rows += beside(f"deepinv {package.__version__}, {name}", *make(package, device), y, y.unsqueeze(1), seconds, bars, compiling=compiling)
+        rows += beside(
+            f"deepinv {package.__version__}, {name}",
+            *make(package, device),
+            y,
+            y.unsqueeze(1),
+            seconds,
+            bars,
+            compiling=compiling,
+        )
     return rows

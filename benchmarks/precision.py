@@ -1,7 +1,8 @@
 """Weights in fewer bits: the metric on the test set, bytes, and time, for systems with shipped weights.
 
-``bf16`` and ``int8`` hold the matrices in fewer bits and compute in float32 (``unroll export --precision``); ``bf16 arithmetic`` keeps the weights and computes
-products in bfloat16 (``torch.autocast``), which pays where the processor has units for it. Time is over that of float32, on the task's timing data.
+``bf16`` and ``int8`` hold the matrices in fewer bits and compute in float32 (``unroll export --precision``); ``bf16
+arithmetic`` keeps the weights and computes products in bfloat16 (``torch.autocast``), which pays where the processor
+has units for it. Time is over that of float32, on the task's timing data.
 """
 
 from __future__ import annotations
@@ -81,10 +82,19 @@ def rows_of(name: str, task_name: str | None, seconds: float, device: torch.devi
         except RuntimeError as error:  # an operator that has no code for two precisions at once
             del made[key]
             rows.append({"system": name, "task": f"{chosen}, {key}", "failed": str(error).splitlines()[0]})
-    times = alternate({key: lambda r=run: r(data) for key, (run, _) in made.items()}, seconds=seconds, least=3, wait=waiter(device))
+    times = alternate(
+        {key: lambda r=run: r(data) for key, (run, _) in made.items()}, seconds=seconds, least=3, wait=waiter(device)
+    )
     for key, (run, size) in made.items():
         quality = task.metric.value(evaluate(lambda given, r=run: r(move(given)).cpu(), task, task.test))
-        row: dict[str, object] = {"system": name, "task": chosen, "weights": path.stem, "precision": key, "metric": task.metric.name, "quality": quality}
+        row: dict[str, object] = {
+            "system": name,
+            "task": chosen,
+            "weights": path.stem,
+            "precision": key,
+            "metric": task.metric.name,
+            "quality": quality,
+        }
         row |= {"bytes": size, **compared(times, key, "float32"), "milliseconds": 1e3 * statistics.median(times[key])}
         rows.append(row)
     return rows
@@ -98,7 +108,9 @@ def measure(seconds: float, device: torch.device, systems: list[str]) -> list[di
         try:
             rows += rows_of(name, task or None, seconds, device)
         except (ValueError, OSError, RuntimeError) as error:
-            rows.append({"system": name, "task": task, "failed": (str(error).splitlines() or [type(error).__name__])[0]})
+            rows.append(
+                {"system": name, "task": task, "failed": (str(error).splitlines() or [type(error).__name__])[0]}
+            )
     return rows
 
 
@@ -106,7 +118,10 @@ def line(row: Mapping[str, Any]) -> str:
     if "failed" in row:
         return f"{row['system']} {row['task']}: not measured: {row['failed']}"
     head = f"{row['weights']:42s} {row['precision']:16s} {row['metric']} {row['quality']:8.4g}"
-    return f"{head}, {row['bytes'] / 1e3:8.1f} kB, time {row['ratio']:.2f} of float32 [{row['low']:.2f}, {row['high']:.2f}]"
+    return (
+        f"{head}, {row['bytes'] / 1e3:8.1f} kB, time {row['ratio']:.2f} of float32 [{row['low']:.2f}, "
+        f"{row['high']:.2f}]"
+    )
 
 
 def main() -> None:

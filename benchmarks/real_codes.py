@@ -1,10 +1,13 @@
-"""Signals that no textbook drew: codes of patches of photographs, measured with a Gaussian matrix (m = 200, n = 400). Who knows the prior then?
+"""Signals that no textbook drew: codes of patches of photographs, measured with a Gaussian matrix (m = 200, n = 400).
+Who knows the prior then?
 
-The signals are lasso codes of whitened 10 x 10 patches over a learned dictionary of 400 atoms (the task ``codes``), scaled so that their non-zeros have unit
-variance; patches of test photographs are seen by nothing that is trained or tuned. Their non-zeros are heavy-tailed and do not come independently, so
-that a method that is told "Bernoulli-Gaussian, this density, this variance" is told something false, whereas a network may be trained on such signals: here on
-Bernoulli-Gaussian ones of the same density ("synthetic"), and on codes of training photographs ("codes"). NMSE in dB after 16 layers or iterations, and of
-classical methods at the end; weights and damping are chosen on validation codes.
+The signals are lasso codes of whitened 10 x 10 patches over a learned dictionary of 400 atoms (the task ``codes``),
+scaled so that their non-zeros have unit variance; patches of test photographs are seen by nothing that is trained or
+tuned. Their non-zeros are heavy-tailed and do not come independently, so that a method that is told
+"Bernoulli-Gaussian, this density, this variance" is told something false, whereas a network may be trained on such
+signals: here on Bernoulli-Gaussian ones of the same density ("synthetic"), and on codes of training photographs
+("codes"). NMSE in dB after 16 layers or iterations, and of classical methods at the end; weights and damping are chosen
+on validation codes.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from torch import Tensor
 from benchmarks.recovery import DEPTH, END, SHORT, path
 from unrolling.systems.catalogue import find
 from unrolling.tasks.base import Samples
-from unrolling.tasks.codes import Codes
-from unrolling.tasks.recovery import Recovery, measured
+from unrolling.tasks.sparse.codes import Codes
+from unrolling.tasks.sparse.recovery import Recovery, measured
 from unrolling.training.fit import fit
 
 M, ATOMS = 200, 400
@@ -49,7 +52,9 @@ class RealCodes(Recovery):
         self.validation, self.test = ([Samples(measured(x, self.dictionary, snr, generator), x)] for x in held)
         self.timing = self.test[0]
 
-    def draw(self, batch: int, generator: torch.Generator, *, snr: float | None = None, probability: float | None = None) -> Samples:
+    def draw(
+        self, batch: int, generator: torch.Generator, *, snr: float | None = None, probability: float | None = None
+    ) -> Samples:
         """Codes of training photographs, their density being what it is."""
         x = self.pool[torch.randint(len(self.pool), (batch,), generator=generator)]
         return Samples(measured(x, self.dictionary, self.snr if snr is None else snr, generator), x)
@@ -72,7 +77,15 @@ def classical(task: RealCodes) -> list[dict[str, Any]]:
         runs = {weight: path(method.make(weight), [Samples(y[:300], x[:300])], steps) for weight in method.weights}
         best = min(runs, key=lambda weight: runs[weight][-1])
         values = path(method.make(best), task.test, steps)
-        rows.append({"method": method.name, "trained on": "", "layers": values[:DEPTH], "nmse": values[DEPTH - 1], "end": values[-1]})
+        rows.append(
+            {
+                "method": method.name,
+                "trained on": "",
+                "layers": values[:DEPTH],
+                "nmse": values[DEPTH - 1],
+                "end": values[-1],
+            }
+        )
     return rows
 
 
@@ -104,9 +117,17 @@ def main() -> None:
         task = RealCodes(source, snr, options.seed)
         head = {"snr": str(snr), "density": task.probability, "kurtosis": kurtosis(task.pool)}
         if not options.json:
-            print(f"SNR {snr:g}: {task.probability:.1%} non-zero, kurtosis of the non-zeros {head['kurtosis']:.1f} (Gaussian: 3)", flush=True)
+            print(
+                f"SNR {snr:g}: {task.probability:.1%} non-zero, kurtosis of the non-zeros {head['kurtosis']:.1f} "
+                "(Gaussian: 3)",
+                flush=True,
+            )
         makers = [lambda task=task: classical(task)]
-        makers += [lambda task=task, name=name, on=on: [trained(name, task, on)] for name in options.only for on in ("synthetic", "codes")]
+        makers += [
+            lambda task=task, name=name, on=on: [trained(name, task, on)]
+            for name in options.only
+            for on in ("synthetic", "codes")
+        ]
         for make in makers:
             for row in make():
                 found.append({**head, **row})
@@ -114,7 +135,12 @@ def main() -> None:
                     end = f", at the end {row['end']:.1f}" if "end" in row else ""
                     print(f"  {row['method']:28s}{row['trained on']:10s} {row['nmse']:7.1f}{end}", flush=True)
     if options.json:
-        print(json.dumps({"benchmark": "real_codes", "threads": options.threads, "torch": torch.__version__, "rows": found}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "real_codes", "threads": options.threads, "torch": torch.__version__, "rows": found},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,14 @@ def options(doc: str | None, *, seconds: float, threads: int = 2) -> argparse.Ar
     parser.add_argument("--seconds", type=float, default=seconds, help=f"measured for each row; {seconds:g} by default")
     parser.add_argument("--threads", type=int, default=threads, help=f"of the processor; {threads} by default")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", nargs="?", type=Path, const=Path("-"), metavar="FILE", help="write JSON, on the standard output without a file")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        type=Path,
+        const=Path("-"),
+        metavar="FILE",
+        help="write JSON, on the standard output without a file",
+    )
     return parser
 
 
@@ -46,10 +53,13 @@ def waiter(device: torch.device) -> Callable[[], object] | None:
     return torch.cuda.synchronize if device.type == "cuda" else None
 
 
-def publish(name: str, given: argparse.Namespace, rows: Rows, line: Callable[[Mapping[str, Any]], str], **more: Any) -> None:
+def publish(
+    name: str, given: argparse.Namespace, rows: Rows, line: Callable[[Mapping[str, Any]], str], **more: Any
+) -> None:
     """Print the rows, or write them as JSON with the machine that they were measured on.
 
-    Rows hold plain values. A number that a bar is set for is called ``ratio`` or ``value``, beside ``bar`` and ``better`` (``low`` or ``high``).
+    Rows hold plain values. A number that a bar is set for is called ``ratio`` or ``value``, beside ``bar`` and
+    ``better`` (``low`` or ``high``).
 
     Args:
         name: of the benchmark.
@@ -66,7 +76,14 @@ def publish(name: str, given: argparse.Namespace, rows: Rows, line: Callable[[Ma
         for row in rows:
             print(line(row) + verdict(row))
         return
-    record = {"benchmark": name, "threads": given.threads, "torch": torch.__version__, "machine": environment(0, given.device), **more, "rows": list(rows)}
+    record = {
+        "benchmark": name,
+        "threads": given.threads,
+        "torch": torch.__version__,
+        "machine": environment(0, given.device),
+        **more,
+        "rows": list(rows),
+    }
     text = json.dumps(record, indent=1)
     if str(given.json) == "-":
         print(text)
@@ -87,4 +104,7 @@ def verdict(row: Mapping[str, Any]) -> str:
     """What a line ends with where its row has a bar."""
     if (held := met(row)) is None:
         return ""
-    return f"  (bar: {'at most' if row.get('better', 'low') == 'low' else 'at least'} {row['bar']:g}, {'met' if held else 'MISSED'})"
+    return (
+        f"  (bar: {'at most' if row.get('better', 'low') == 'low' else 'at least'} {row['bar']:g}, "
+        f"{'met' if held else 'MISSED'})"
+    )

@@ -1,14 +1,18 @@
-"""Sparse recovery, R: m = 250, n = 500, a tenth of the entries not zero. NMSE by layer on 1,000 unseen signals of networks and classical methods, without noise
-and at 40, 30 and 20 dB, and for dictionaries with condition numbers; CPU-seconds of training, numbers learned. Means over dictionaries and training seeds.
-Then signals whose density differs from one to the next, dictionaries with blocks of coherent columns (F1 of the support beside orthogonal matching pursuit
+"""Sparse recovery, R: m = 250, n = 500, a tenth of the entries not zero. NMSE by layer on 1,000 unseen signals of
+networks and classical methods, without noise and at 40, 30 and 20 dB, and for dictionaries with condition numbers;
+CPU-seconds of training, numbers learned. Means over dictionaries and training seeds. Then signals whose density differs
+from one to the next, dictionaries with blocks of coherent columns (F1 of the support beside orthogonal matching pursuit
 told the number of non-zeros), and such as change with the data.
 
-Everything is chosen on validation data: a network's schedule is its system's own, a classical method's weight and damping are tuned, and test data give scores
-alone. A cell is a method, a setting, a dictionary and a training seed; ``--resume DIR`` keeps finished ones, so that the same command goes on. NMSE of a layer
-is 10 log10(sum |x' - x|^2 / sum |x|^2) over the signals; it is averaged over cells in dB. ``--only alista lvamp --settings noiseless "SNR 30"`` does a part.
+Everything is chosen on validation data: a network's schedule is its system's own, a classical method's weight and
+damping are tuned, and test data give scores alone. A cell is a method, a setting, a dictionary and a training seed;
+``--resume DIR`` keeps finished ones, so that the same command goes on. NMSE of a layer is 10 log10(sum |x' - x|^2 / sum
+|x|^2) over the signals; it is averaged over cells in dB. ``--only alista lvamp --settings noiseless "SNR 30"`` does a
+part.
 
-Below the layers: what the same network, or method, makes of signals of other densities than the one it was trained on, or told (prior mismatch); without
-noise, how many iterations FISTA with continuation needs for an error, its weight and rate chosen for that error on validation data.
+Below the layers: what the same network, or method, makes of signals of other densities than the one it was trained on,
+or told (prior mismatch); without noise, how many iterations FISTA with continuation needs for an error, its weight and
+rate chosen for that error on validation data.
 """
 
 from __future__ import annotations
@@ -29,12 +33,12 @@ from torch import Tensor
 
 from unrolling import Iteration, Unrolled
 from unrolling.algorithms import FISTA, GramISTA
-from unrolling.algorithms.state_evolution import oracle_nmse
+from unrolling.algorithms.messages.state_evolution import oracle_nmse
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.catalogue import find
 from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.base import Samples, Task
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 
 MIXED = ("density 0.05 to 0.2",)
@@ -55,12 +59,20 @@ COUPLED = ("lista_cp", "lista_ss", "lista_cpss", "tilista", "alista", "hyperlist
 NETWORKS = ("lista", *COUPLED, "lamp_l1", "lamp", "lamp_pwl", "lvamp", "lvamp_pwl")
 # Message passing is within half a decibel of its limit in the twelfth layer where there is noise.
 SHORT = {"lamp": 12, "lamp_pwl": 12, "lvamp": 12, "lvamp_pwl": 12}
-CLASSICAL = ("ISTA", "FISTA", "FISTA with continuation", "AMP, told the prior", "VAMP, told prior and noise", "VAMP, told nothing")
+CLASSICAL = (
+    "ISTA",
+    "FISTA",
+    "FISTA with continuation",
+    "AMP, told the prior",
+    "VAMP, told prior and noise",
+    "VAMP, told nothing",
+)
 LIMIT, PURSUIT = "the support told (least squares)", "OMP, told the number of non-zeros"
 DEPTH, END = 16, {"ISTA": 3000, "FISTA": 1500, "FISTA with continuation": 1000}
 DENSITIES = (0.05, 0.075, 0.1, 0.125, 0.15, 0.2)  # of signals, all methods knowing or having seen 0.1
 LEVELS = (-20.0, -40.0, -55.0)  # dB
-PATHS = [(weight, rate) for weight in (1e-4, 3e-4, 5e-4, 1e-3) for rate in (0.8, 0.85, 0.9, 0.95)]  # of the continuation, from which the fastest is taken
+# of the continuation, from which the fastest is taken
+PATHS = [(weight, rate) for weight in (1e-4, 3e-4, 5e-4, 1e-3) for rate in (0.8, 0.85, 0.9, 0.95)]
 EVERY = (*CLASSICAL, LIMIT, *NETWORKS, "IHT", PURSUIT, "liht", "liht_k", "ada_lista")
 
 
@@ -128,7 +140,9 @@ def fewest(task: Recovery) -> dict[str, float]:
 
     def run(choice: tuple[float, float], batch: Samples) -> list[float]:
         weight, rate = choice
-        return path(FISTA(GramISTA(task.dictionary, weight), continuation=(baselines.FIRST_WEIGHT / weight, rate)), [batch], 300)
+        return path(
+            FISTA(GramISTA(task.dictionary, weight), continuation=(baselines.FIRST_WEIGHT / weight, rate)), [batch], 300
+        )
 
     def first(values: list[float], level: float) -> float:
         return next((float(k) for k, value in enumerate(values, 1) if value <= level), inf)
@@ -173,7 +187,9 @@ def pursuit(task: Task) -> dict[str, Any]:
 
 
 def tune(name: str, setting: str, dictionary: int) -> dict[str, Any]:
-    """A classical method: one weight for 16 iterations and one for the end, each the best of its candidates on validation data."""
+    """A classical method: one weight for 16 iterations and one for the end, each the best of its candidates on
+    validation data.
+    """
     task = task_of(setting, dictionary)
     if name == LIMIT:
         assert isinstance(task, Recovery)
@@ -184,7 +200,11 @@ def tune(name: str, setting: str, dictionary: int) -> dict[str, Any]:
     (method,) = [method for method in recipe_of(system_of(setting)).classical(task) if method.name == name]
     steps = END.get(name, 100)
     # Enough to choose among a handful.
-    validation = task.validation[:6] if setting in VARYING else [Samples(task.validation[0].data[:300], task.validation[0].target[:300])]
+    validation = (
+        task.validation[:6]
+        if setting in VARYING
+        else [Samples(task.validation[0].data[:300], task.validation[0].target[:300])]
+    )
     runs = {weight: path(method.make(weight), validation, steps) for weight in method.weights}
     soon, late = (min(runs, key=lambda weight, k=k: runs[weight][k]) for k in (DEPTH - 1, -1))
     layers = path(method.make(soon), task.test, DEPTH)
@@ -219,7 +239,13 @@ def summary(method: str, setting: str, cells: list[dict[str, Any]]) -> dict[str,
     layers = [statistics.fmean(values) for values in zip(*(cell["layers"] for cell in cells), strict=True)]
     rises = [after - before for before, after in pairwise(layers)]
     last = [cell["layers"][-1] if cell["layers"] else cell["end"] for cell in cells]
-    row: dict[str, Any] = {"method": method, "setting": setting, "cells": len(cells), "layers": layers, "nmse": statistics.fmean(last)}
+    row: dict[str, Any] = {
+        "method": method,
+        "setting": setting,
+        "cells": len(cells),
+        "layers": layers,
+        "nmse": statistics.fmean(last),
+    }
     row |= {"worst": max(last), "best": min(last), "largest_rise": max(rises, default=0.0)}
     for name in ("seconds", "numbers", "end", "within_half_dB", "F1"):
         if name in cells[0]:
@@ -231,7 +257,10 @@ def summary(method: str, setting: str, cells: list[dict[str, Any]]) -> dict[str,
 
 
 def line(row: dict[str, Any]) -> str:
-    head = f"{row['setting']:24s} {row['method']:33s} {row['nmse']:7.1f} [{row['best']:.1f}, {row['worst']:.1f}] of {row['cells']}"
+    head = (
+        f"{row['setting']:24s} {row['method']:33s} {row['nmse']:7.1f} [{row['best']:.1f}, {row['worst']:.1f}] of "
+        f"{row['cells']}"
+    )
     if "F1" in row:
         head += f"  support F1 {row['F1']:.3f}"
     if "seconds" in row:
@@ -240,9 +269,14 @@ def line(row: dict[str, Any]) -> str:
         head += f"  end {row['end']:.1f}, near it after {row['within_half_dB']:.0f}:"
     lines = [head + "".join(f" {value:.1f}" for value in row["layers"])]
     if "mismatch" in row:
-        lines.append("    at densities " + ", ".join(f"{density}: {value:.1f}" for density, value in row["mismatch"].items()))
+        lines.append(
+            "    at densities " + ", ".join(f"{density}: {value:.1f}" for density, value in row["mismatch"].items())
+        )
     if "iterations_to" in row:
-        lines.append("    iterations to " + ", ".join(f"{level} dB: {count:.0f}" for level, count in row["iterations_to"].items()))
+        lines.append(
+            "    iterations to "
+            + ", ".join(f"{level} dB: {count:.0f}" for level, count in row["iterations_to"].items())
+        )
     return "\n".join(lines)
 
 
@@ -253,7 +287,9 @@ def main() -> None:
     parser.add_argument("--dictionaries", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the training batches")
     parser.add_argument("--resume", type=Path, help="folder that keeps finished cells")
-    parser.add_argument("--finished", action="store_true", help="train and tune nothing: means over the cells that there are")
+    parser.add_argument(
+        "--finished", action="store_true", help="train and tune nothing: means over the cells that there are"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -263,7 +299,9 @@ def main() -> None:
     rows = []
     for setting in options.settings:
         for method in methods_of(setting):
-            if options.only and not any(method == part or (part not in EVERY and method.startswith(part)) for part in options.only):
+            if options.only and not any(
+                method == part or (part not in EVERY and method.startswith(part)) for part in options.only
+            ):
                 continue
             trained = method not in (*CLASSICAL, LIMIT, PURSUIT, "IHT")
             axes = (options.dictionaries, options.seeds) if trained else (options.dictionaries,)
@@ -278,7 +316,12 @@ def main() -> None:
             if not options.json:
                 print(line(rows[-1]), flush=True)
     if options.json:
-        print(json.dumps({"benchmark": "recovery", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "recovery", "threads": options.threads, "torch": torch.__version__, "rows": rows},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Time for -55 dB of noiseless sparse recovery, m = 250, n = 500, p = 0.1: shipped networks, FISTA with continuation, the lasso of SPAMS where it is installed.
+"""Time for -55 dB of noiseless sparse recovery, m = 250, n = 500, p = 0.1: shipped networks, FISTA with continuation,
+the lasso of SPAMS where it is installed.
 
-Each side stops as early as it may: a network after the first layer that reaches the level, FISTA after the first such iteration with the weight and rate that
-are fastest on validation data, SPAMS with the largest of its weights that reaches it. Bars: in a batch at least 4 times faster than FISTA and 5 times than
-SPAMS, alone 1.5 times than SPAMS; at least 8 times fewer iterations than FISTA.
+Each side stops as early as it may: a network after the first layer that reaches the level, FISTA after the first such
+iteration with the weight and rate that are fastest on validation data, SPAMS with the largest of its weights that
+reaches it. Bars: in a batch at least 4 times faster than FISTA and 5 times than SPAMS, alone 1.5 times than SPAMS; at
+least 8 times fewer iterations than FISTA.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from unrolling.algorithms import FISTA, GramISTA
 from unrolling.systems.catalogue import find
 from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.base import Samples
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
 NETWORKS = ("sparse_coding/alista", "sparse_coding/hyperlista", "sparse_coding/lvamp", "sparse_coding/lamp")
 Encode = Callable[[Tensor], Tensor]
@@ -40,7 +42,9 @@ def network(name: str, batch: Samples, level: float) -> tuple[int, Encode] | Non
     layers = first(path(whole, [batch], len(whole)), level)
     if layers is None:
         return None
-    return layers, Unrolled(whole.parent, list(whole.layers)[:layers], whole.tied, whole.untied, whole.gradient).inference()  # pyright: ignore[reportArgumentType]
+    return layers, Unrolled(
+        whole.parent, list(whole.layers)[:layers], whole.tied, whole.untied, whole.gradient
+    ).inference()  # pyright: ignore[reportArgumentType]
 
 
 def fista(task: Recovery, level: float) -> tuple[int, Encode] | None:
@@ -54,7 +58,11 @@ def fista(task: Recovery, level: float) -> tuple[int, Encode] | None:
         return None
     chosen = tried[min(tried)]
     count = first(path(chosen, [task.test[0]], 400), level)
-    return None if count is None else (count, lambda data: solve(chosen, data, tolerance=0.0, max_iterations=count).estimate)
+    return (
+        None
+        if count is None
+        else (count, lambda data: solve(chosen, data, tolerance=0.0, max_iterations=count).estimate)
+    )
 
 
 def spams(task: Recovery, batch: Samples, level: float) -> tuple[float, Encode] | None:
@@ -65,7 +73,9 @@ def spams(task: Recovery, batch: Samples, level: float) -> tuple[float, Encode] 
 
         def encode(data: Tensor, weight: float = weight) -> Tensor:
             options = {"lambda1": weight, "mode": 2, "numThreads": torch.get_num_threads()}
-            return torch.from_numpy(package.lasso(numpy.asfortranarray(data.numpy().T), D=dictionary, **options).toarray().T)
+            return torch.from_numpy(
+                package.lasso(numpy.asfortranarray(data.numpy().T), D=dictionary, **options).toarray().T
+            )
 
         error = encode(batch.data).double() - batch.target
         if decibels(error.square().sum(), batch.target.double().square().sum()) <= level:
@@ -78,7 +88,9 @@ def measure(level: float, seconds: float) -> list[dict[str, Any]]:
     batch = task.test[0]
     sides: dict[str, tuple[float, Encode]] = {}
     rows: list[dict[str, Any]] = []
-    makers: dict[str, Callable[[], tuple[float, Encode] | None]] = {name: lambda name=name: network(name, batch, level) for name in NETWORKS}
+    makers: dict[str, Callable[[], tuple[float, Encode] | None]] = {
+        name: lambda name=name: network(name, batch, level) for name in NETWORKS
+    }
     makers |= {"FISTA with continuation": lambda: fista(task, level), "SPAMS": lambda: spams(task, batch, level)}
     for name, make in makers.items():
         try:
@@ -92,7 +104,11 @@ def measure(level: float, seconds: float) -> list[dict[str, Any]]:
             sides[name] = found
     with torch.inference_mode():
         for kind, data in (("batch", batch.data), ("alone", batch.data[:1])):
-            times = alternate({name: lambda run=run, data=data: run(data) for name, (_, run) in sides.items()}, seconds=seconds, least=5)
+            times = alternate(
+                {name: lambda run=run, data=data: run(data) for name, (_, run) in sides.items()},
+                seconds=seconds,
+                least=5,
+            )
             for name, (effort, _) in sides.items():
                 per = statistics.median(times[name]) / data.shape[0]
                 over = {
@@ -100,7 +116,16 @@ def measure(level: float, seconds: float) -> list[dict[str, Any]]:
                     for other in ("FISTA with continuation", "SPAMS")
                     if other in sides
                 }
-                rows.append({"method": name, "effort": effort, "kind": kind, "size": data.shape[0], "milliseconds": 1e3 * per, "faster than": over})
+                rows.append(
+                    {
+                        "method": name,
+                        "effort": effort,
+                        "kind": kind,
+                        "size": data.shape[0],
+                        "milliseconds": 1e3 * per,
+                        "faster than": over,
+                    }
+                )
     return rows
 
 
@@ -115,14 +140,27 @@ def main() -> None:
     rows = measure(options.level, options.seconds)
     if options.json:
         print(
-            json.dumps({"benchmark": "recovery_time", "threads": options.threads, "level": options.level, "torch": torch.__version__, "rows": rows}, indent=1)
+            json.dumps(
+                {
+                    "benchmark": "recovery_time",
+                    "threads": options.threads,
+                    "level": options.level,
+                    "torch": torch.__version__,
+                    "rows": rows,
+                },
+                indent=1,
+            )
         )
         return
     for row in rows:
         if "failed" in row:
             print(f"{row['method']:26s} {row['failed']}")
             continue
-        over = ", ".join(f"{ratio:.1f} times faster than {name}" for name, ratio in row["faster than"].items() if name != row["method"])
+        over = ", ".join(
+            f"{ratio:.1f} times faster than {name}"
+            for name, ratio in row["faster than"].items()
+            if name != row["method"]
+        )
         head = f"{row['method']:26s} {row['effort']:6g} (layers, iterations, weight), {row['kind']} of {row['size']}"
         print(f"{head}: {row['milliseconds']:.4f} ms a signal; {over}")
 

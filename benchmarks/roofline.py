@@ -1,10 +1,10 @@
 """LISTA-CP (16 layers, m = 250, n = 500) beside what the machine can do at most.
 
-Batch 1000: the rate of its matrix products, 2 m n batch operations each and 1 + 2 (depth - 1) of them, over the best rate of plain products, either of large
-square matrices or of the same shapes, whichever is faster. Bar: at least 0.85.
+Batch 1000: the rate of its matrix products, 2 m n batch operations each and 1 + 2 (depth - 1) of them, over the best
+rate of plain products, either of large square matrices or of the same shapes, whichever is faster. Bar: at least 0.85.
 
-Batch 1: its time over that of reading every weight once, from whatever cache or memory holds them after the run before. Reading is the faster of a sum and of
-one product with a vector, over one tensor of as many bytes. Bar: at most 1.3.
+Batch 1: its time over that of reading every weight once, from whatever cache or memory holds them after the run before.
+Reading is the faster of a sum and of one product with a vector, over one tensor of as many bytes. Bar: at most 1.3.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ SQUARES, PEAK_BAR, READING_BAR = (1024, 2048), 0.85, 1.3
 
 def ways(network: Unrolled) -> dict[str, Callable[[Tensor], Tensor]]:
     """How the network is run."""
-    found: dict[str, Callable[[Tensor], Tensor]] = {"inference": network.inference(), "compiled": network.compiled(), "eager": network}
+    found: dict[str, Callable[[Tensor], Tensor]] = {
+        "inference": network.inference(),
+        "compiled": network.compiled(),
+        "eager": network,
+    }
     return found | ({"captured": network.captured()} if next(network.parameters()).is_cuda else {})
 
 
@@ -37,7 +41,10 @@ def products(batch: int, device: torch.device) -> dict[str, tuple[Callable[[], o
     for rows, inner, columns in [(size,) * 3 for size in SQUARES] + [(batch, N, M), (batch, M, N)]:
         a, b = torch.randn(rows, inner, device=device), torch.randn(columns, inner, device=device)
         out = torch.empty(rows, columns, device=device)
-        found[f"({rows} x {inner}) ({inner} x {columns})"] = (lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out), 2.0 * rows * inner * columns)
+        found[f"({rows} x {inner}) ({inner} x {columns})"] = (
+            lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out),
+            2.0 * rows * inner * columns,
+        )
     return found
 
 
@@ -53,7 +60,9 @@ def peak(seconds: float, network: Unrolled, device: torch.device) -> list[dict[s
     rows = []
     for name in calls:
         # Round by round, so that both sides meet the same mood of the machine.
-        fractions = sorted(work / own * other / plain[best][1] for own, other in zip(times[name], times[best], strict=True))
+        fractions = sorted(
+            work / own * other / plain[best][1] for own, other in zip(times[name], times[best], strict=True)
+        )
         low, middle, high = statistics.quantiles(fractions, n=4)
         row: dict[str, object] = {
             "batch": batch,
@@ -87,8 +96,18 @@ def reading(seconds: float, network: Unrolled, device: torch.device) -> list[dic
     rows = []
     for name in calls:
         low, middle, high = statistics.quantiles([a / b for a, b in zip(times[name], times[best], strict=True)], n=4)
-        row: dict[str, object] = {"batch": 1, "way": name, "ratio": middle, "low": low, "high": high, "milliseconds": 1e3 * statistics.median(times[name])}
-        row |= {"limit": f"{limit * 1e3:.3f} ms for {4 * numbers / 2**20:.1f} MiB, {4 * numbers / limit / 1e9:.1f} GB/s, by {best}"}
+        row: dict[str, object] = {
+            "batch": 1,
+            "way": name,
+            "ratio": middle,
+            "low": low,
+            "high": high,
+            "milliseconds": 1e3 * statistics.median(times[name]),
+        }
+        row |= {
+            "limit": f"{limit * 1e3:.3f} ms for {4 * numbers / 2**20:.1f} MiB, {4 * numbers / limit / 1e9:.1f} "
+            f"GB/s, by {best}"
+        }
         rows.append(row | ({"bar": READING_BAR, "better": "low"} if name == "inference" else {}))
     return rows
 
@@ -102,7 +121,10 @@ def measure(seconds: float, device: torch.device) -> list[dict[str, object]]:
 
 def line(row: Mapping[str, Any]) -> str:
     what = "of the peak" if row["batch"] > 1 else "times reading the weights"
-    return f"batch {row['batch']:5d} {row['way']:10s} {row['ratio']:.3f} {what} [{row['low']:.3f}, {row['high']:.3f}], limit {row['limit']}"
+    return (
+        f"batch {row['batch']:5d} {row['way']:10s} {row['ratio']:.3f} {what} [{row['low']:.3f}, "
+        f"{row['high']:.3f}], limit {row['limit']}"
+    )
 
 
 def main() -> None:

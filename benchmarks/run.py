@@ -1,4 +1,6 @@
-"""Runs every benchmark in a process of its own, keeps their JSON in a folder named by the time, and writes the page of all runs; `make bench`."""
+"""Runs every benchmark in a process of its own, keeps their JSON in a folder named by the time, and writes the page of
+all runs; `make bench`.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,12 @@ def main() -> int:
     failed = []
     for name in options.only or ALL:
         print(f"== {name}", flush=True)
-        done = subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--json"], stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
         (folder / f"{name}.json").write_text(done.stdout)
         print(done.stdout, flush=True)
         if done.returncode:

@@ -1,8 +1,10 @@
-"""How time grows with the batch, the depth and the number of coefficients, forward and training step, and what one sample at a time takes: LISTA-CP.
+"""How time grows with the batch, the depth and the number of coefficients, forward and training step, and what one
+sample at a time takes: LISTA-CP.
 
-Sizes are moved one at a time around 16 layers, m = 250, n = 500, batch 100; ``exponent`` is log2 of the time's growth from the size before, per doubling: 1 is
-linear, and n (with m = n / 2) should tend to 2. Latencies are percentiles over single samples, in milliseconds, of the network as it is, as ``inference()`` and
-compiled. With ``--device cuda`` also captured, and in bfloat16 (autocast).
+Sizes are moved one at a time around 16 layers, m = 250, n = 500, batch 100; ``exponent`` is log2 of the time's growth
+from the size before, per doubling: 1 is linear, and n (with m = n / 2) should tend to 2. Latencies are percentiles over
+single samples, in milliseconds, of the network as it is, as ``inference()`` and compiled. With ``--device cuda`` also
+captured, and in bfloat16 (autocast).
 """
 
 from __future__ import annotations
@@ -38,7 +40,13 @@ def training(network: Unrolled, y: Tensor) -> Callable[[], None]:
     return step
 
 
-def series(what: str, sizes: Sequence[int], make: Callable[[int], tuple[Unrolled, Tensor]], seconds: float, device: torch.device) -> list[dict[str, object]]:
+def series(
+    what: str,
+    sizes: Sequence[int],
+    make: Callable[[int], tuple[Unrolled, Tensor]],
+    seconds: float,
+    device: torch.device,
+) -> list[dict[str, object]]:
     """Forward and training step over one size; all sizes are timed in turn."""
     forwards: dict[str, Callable[[], object]] = {}
     steps: dict[str, Callable[[], object]] = {}
@@ -65,15 +73,28 @@ def series(what: str, sizes: Sequence[int], make: Callable[[int], tuple[Unrolled
 def latencies(seconds: float, device: torch.device) -> list[dict[str, object]]:
     """Percentiles of single samples, ways in turn."""
     network, y = networks.lista_cp().to(device), networks.measurements(1).to(device)
-    calls: dict[str, Callable[[Tensor], object]] = {"eager": network, "inference": network.inference(), "compiled": network.compiled()}
+    calls: dict[str, Callable[[Tensor], object]] = {
+        "eager": network,
+        "inference": network.inference(),
+        "compiled": network.compiled(),
+    }
     if device.type == "cuda":
         calls["captured"] = network.captured()
     with torch.inference_mode():
-        times = alternate({name: lambda c=call: c(y) for name, call in calls.items()}, seconds=seconds, least=200, wait=waiter(device))
+        times = alternate(
+            {name: lambda c=call: c(y) for name, call in calls.items()}, seconds=seconds, least=200, wait=waiter(device)
+        )
     rows: list[dict[str, object]] = []
     for name, own in times.items():
         cuts = statistics.quantiles(own, n=100)
-        rows.append({"what": "latency of one sample", "way": name, "calls": len(own), **{f"p{p}": 1e3 * cuts[p - 1] for p in PERCENTILES}})
+        rows.append(
+            {
+                "what": "latency of one sample",
+                "way": name,
+                "calls": len(own),
+                **{f"p{p}": 1e3 * cuts[p - 1] for p in PERCENTILES},
+            }
+        )
     return rows
 
 
@@ -88,21 +109,39 @@ def half(seconds: float, device: torch.device) -> list[dict[str, object]]:
     with torch.inference_mode():
         times = alternate({"float32": lambda: network(y), "bfloat16": narrow}, seconds=seconds, wait=waiter(device))
     ratio = statistics.median(times["bfloat16"]) / statistics.median(times["float32"])
-    return [{"what": "forward in bfloat16, autocast, batch 1000", "ratio": ratio, "milliseconds": 1e3 * statistics.median(times["bfloat16"])}]
+    return [
+        {
+            "what": "forward in bfloat16, autocast, batch 1000",
+            "ratio": ratio,
+            "milliseconds": 1e3 * statistics.median(times["bfloat16"]),
+        }
+    ]
 
 
 def measure(seconds: float, device: torch.device) -> list[dict[str, object]]:
     """All of it."""
     begin = time.perf_counter()
     rows = series("batch", BATCHES, lambda size: (networks.lista_cp(), networks.measurements(size)), seconds, device)
-    rows += series("depth", DEPTHS, lambda size: (networks.lista_cp(size), networks.measurements(BATCH)), seconds, device)
-    rows += series("n", WIDTHS, lambda size: (networks.lista_cp(networks.DEPTH, size // 2, size), networks.measurements(BATCH, size // 2)), seconds, device)
+    rows += series(
+        "depth", DEPTHS, lambda size: (networks.lista_cp(size), networks.measurements(BATCH)), seconds, device
+    )
+    rows += series(
+        "n",
+        WIDTHS,
+        lambda size: (networks.lista_cp(networks.DEPTH, size // 2, size), networks.measurements(BATCH, size // 2)),
+        seconds,
+        device,
+    )
     rows += latencies(seconds, device) + half(seconds, device)
     return [*rows, {"what": "this benchmark", "seconds": time.perf_counter() - begin}]
 
 
 def line(row: Mapping[str, Any]) -> str:
-    numbers = ", ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items() if key != "what")
+    numbers = ", ".join(
+        f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in row.items()
+        if key != "what"
+    )
     return f"{row['what']:32s} {numbers}"
 
 

@@ -1,4 +1,6 @@
-"""The soft threshold written four ways, (1000, 500) with a threshold per unit: time of each over ours, forward and forward with backward."""
+"""The soft threshold written four ways, (1000, 500) with a threshold per unit: time of each over ours, forward and
+forward with backward.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,20 @@ def measure(seconds: float) -> list[dict[str, object]]:
     for name, way in WAYS.items():
         torch.testing.assert_close(way(z, t), soft_threshold(z, t))
         with torch.no_grad():
-            rows.append({"way": name, "pass": "forward", **ratio(lambda w=way: w(z, t), lambda: soft_threshold(z, t), seconds=seconds)})
-        rows.append({"way": name, "pass": "training", **ratio(lambda w=way: training(w), lambda: training(soft_threshold), seconds=seconds)})
+            rows.append(
+                {
+                    "way": name,
+                    "pass": "forward",
+                    **ratio(lambda w=way: w(z, t), lambda: soft_threshold(z, t), seconds=seconds),
+                }
+            )
+        rows.append(
+            {
+                "way": name,
+                "pass": "training",
+                **ratio(lambda w=way: training(w), lambda: training(soft_threshold), seconds=seconds),
+            }
+        )
     return rows
 
 
@@ -49,7 +63,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = measure(options.seconds)
     if options.json:
-        print(json.dumps({"benchmark": "soft_threshold", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "soft_threshold", "threads": options.threads, "torch": torch.__version__, "rows": rows},
+                indent=1,
+            )
+        )
         return
     for row in rows:
         print(f"{row['way']:42s} {row['pass']:9s} {row['ratio']:.2f} times ours [{row['low']:.2f}, {row['high']:.2f}]")

@@ -1,8 +1,10 @@
-"""Speech: NMF beside scikit-learn, Deep NMF beside sparse NMF, the oracle ladder of MISI, and masks trained with MISI and without it.
+"""Speech: NMF beside scikit-learn, Deep NMF beside sparse NMF, the oracle ladder of MISI, and masks trained with MISI
+and without it.
 
-Bars: NMF agrees with scikit-learn to 1e-10; Deep NMF with 10 layers at least 0.7 dB SI-SDR above sparse NMF run for 200 iterations, paired over at least 200
-mixtures of unseen speakers, p < 0.01; MISI with true magnitudes gains at least 10 dB in 5 iterations; masks trained through MISI at least 0.3 dB above the same
-network trained as long without it, on unseen speakers. Speech is generated unless --data names a folder with recordings (sub-folders fsdd or speech, noise);
+Bars: NMF agrees with scikit-learn to 1e-10; Deep NMF with 10 layers at least 0.7 dB SI-SDR above sparse NMF run for 200
+iterations, paired over at least 200 mixtures of unseen speakers, p < 0.01; MISI with true magnitudes gains at least 10
+dB in 5 iterations; masks trained through MISI at least 0.3 dB above the same network trained as long without it, on
+unseen speakers. Speech is generated unless --data names a folder with recordings (sub-folders fsdd or speech, noise);
 networks are trained here, or taken from the shipped weights with --pretrained.
 """
 
@@ -19,17 +21,17 @@ from torch import Tensor
 
 from benchmarks.timing import ratio
 from unrolling import Unrolled, unroll
-from unrolling.algorithms.misi import MISI, Magnitudes
-from unrolling.algorithms.nmf import NMF, NMFState, PositiveUnitNorm
-from unrolling.algorithms.nmf_split import SplitGradient
-from unrolling.algorithms.relaxed_misi import RelaxedMISI
+from unrolling.algorithms.sound.misi import MISI, Magnitudes
+from unrolling.algorithms.sound.nmf import NMF, NMFState, PositiveUnitNorm
+from unrolling.algorithms.sound.nmf_split import SplitGradient
+from unrolling.algorithms.sound.relaxed_misi import RelaxedMISI
 from unrolling.evaluation.measure import interval
 from unrolling.evaluation.significance import paired
 from unrolling.systems.catalogue import find
 from unrolling.systems.speech import deep_nmf, misi
 from unrolling.tasks.base import Samples
-from unrolling.tasks.speech import Enhancement, Separation
-from unrolling.tasks.speech_metrics import improvement_pieces, pesq, sdr, si_sdr, stoi
+from unrolling.tasks.speech.mixtures import Enhancement, Separation
+from unrolling.tasks.speech.speech_metrics import improvement_pieces, pesq, sdr, si_sdr, stoi
 from unrolling.training.fit import fit
 from unrolling.training.losses import describe
 from unrolling.training.multiplicative import Multiplicative
@@ -41,11 +43,16 @@ Row = dict[str, Any]
 
 
 def agreement() -> list[Row]:
-    """Largest difference from scikit-learn's multiplicative updates in float64, (129, 200) of rank 20 after 100 iterations."""
+    """Largest difference from scikit-learn's multiplicative updates in float64, (129, 200) of rank 20 after 100
+    iterations.
+    """
     from sklearn import decomposition
 
     generator = torch.Generator().manual_seed(0)
-    magnitude, W, H = (torch.rand(*shape, generator=generator, dtype=torch.float64) + 0.1 for shape in ((1, 129, 200), (129, 20), (200, 20)))
+    magnitude, W, H = (
+        torch.rand(*shape, generator=generator, dtype=torch.float64) + 0.1
+        for shape in ((1, 129, 200), (129, 20), (200, 20))
+    )
     rows = []
     for beta in (0.5, 1.0, 1.5, 2.0, 3.0):
         ours = NMF(129, 20, beta=beta, normalise=False).double()
@@ -55,7 +62,10 @@ def agreement() -> list[Row]:
                 state = ours(state, problem)
         theirs = decomposition.NMF(20, init="custom", solver="mu", beta_loss=beta, max_iter=100, tol=0)
         activations = theirs.fit_transform(magnitude[0].T.numpy().copy(), W=H.numpy().copy(), H=W.T.numpy().copy())
-        worst = max(abs(state.activations[0].numpy() - activations).max(), abs(state.dictionary[0].numpy() - theirs.components_.T).max())
+        worst = max(
+            abs(state.activations[0].numpy() - activations).max(),
+            abs(state.dictionary[0].numpy() - theirs.components_.T).max(),
+        )
         rows.append({"what": "NMF beside scikit-learn", "beta": beta, "largest difference": float(worst)})
     return rows
 
@@ -124,7 +134,14 @@ class Scores:
         self.pieces[name] = self.task.pieces(found, self.target)
         value = interval(self.task.metric, self.pieces[name])
         found, target = self.task.scored(found, self.target)
-        row = {"what": self.task.name, "method": name, "SI-SDR improvement": value.mean, "low": value.low, "high": value.high, **facts}
+        row = {
+            "what": self.task.name,
+            "method": name,
+            "SI-SDR improvement": value.mean,
+            "low": value.low,
+            "high": value.high,
+            **facts,
+        }
         row |= {"SI-SDR": float(si_sdr(found, target).mean()), "SDR": float(sdr(found, target).mean())}
         if self.perceptual:
             row |= {"STOI": float(stoi(found, target, 8000).mean()), "PESQ": float(pesq(found, target, 8000).nanmean())}
@@ -134,16 +151,25 @@ class Scores:
         """How much better one method is than another, mixture by mixture."""
         found = paired(self.task.metric, self.pieces[name], self.pieces[over])
         assert found is not None
-        facts = {"mixtures": len(self.pieces[name]), "gain in dB": found.difference, "low": found.low, "high": found.high, "p": found.p}
+        facts = {
+            "mixtures": len(self.pieces[name]),
+            "gain in dB": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p": found.p,
+        }
         return {"what": self.task.name, "method": name, "over": over, **facts}
 
 
-GRID = [(1.0, 0.0), (1.0, 0.1), (1.0, 0.3), (1.0, 1.0), (2.0, 0.3), (2.0, 1.0), (2.0, 3.0), (2.0, 10.0)]  # divergence and sparsity
+# divergence and sparsity
+GRID = [(1.0, 0.0), (1.0, 0.1), (1.0, 0.3), (1.0, 1.0), (2.0, 0.3), (2.0, 1.0), (2.0, 3.0), (2.0, 10.0)]
 
 
 @torch.no_grad()
 def tuned(task: Enhancement, counts: tuple[int, ...]) -> dict[int, tuple[Any, Row]]:
-    """Sparse NMF with the divergence and the sparsity of ``GRID`` that are best on the validation set after so many iterations, for each of the counts."""
+    """Sparse NMF with the divergence and the sparsity of ``GRID`` that are best on the validation set after so many
+    iterations, for each of the counts.
+    """
     data, target = (tensor[:24] for tensor in joined(task.validation))
     scores: dict[int, dict[tuple[float, float], float]] = {count: {} for count in counts}
     for setting in GRID:
@@ -156,12 +182,17 @@ def tuned(task: Enhancement, counts: tuple[int, ...]) -> dict[int, tuple[Any, Ro
                 scores[step][setting] = task.metric.value(task.pieces(iteration.estimate(state), target))
     best = {count: max(found, key=found.__getitem__) for count, found in scores.items()}
     return {
-        count: (deep_nmf.parent(task, beta=beta, sparsity=sparsity), {"beta": beta, "sparsity": sparsity, "iterations": count})
+        count: (
+            deep_nmf.parent(task, beta=beta, sparsity=sparsity),
+            {"beta": beta, "sparsity": sparsity, "iterations": count},
+        )
         for count, (beta, sparsity) in best.items()
     }
 
 
-def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 10) -> list[Row]:
+def enhance(
+    task: Enhancement, steps: int | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 10
+) -> list[Row]:
     """Deep NMF beside its parent, tied dictionaries and multiplicative training."""
     scores = Scores(task, perceptual)
     rows = [scores.add("the mixture", lambda x: x.unsqueeze(1).repeat(1, 2, 1))]
@@ -182,11 +213,22 @@ def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, p
         norms = [torch.linalg.vector_norm(layer.dictionary.detach().double(), dim=0) for layer in network.layers]
         smallest = min(float(layer.dictionary.detach().min()) for layer in network.layers)
         worst = max(float((n - 1).abs().max()) for n in norms)
-        rows.append({"what": "enhancement", "method": "Deep NMF", "smallest entry": smallest, "largest deviation of a norm from 1": worst})
+        rows.append(
+            {
+                "what": "enhancement",
+                "method": "Deep NMF",
+                "smallest entry": smallest,
+                "largest deviation of a norm from 1": worst,
+            }
+        )
         tied = unroll(deep_nmf.parent(task), depth, tied=("dictionary", "sparsity", "reconstruction"))
         whole = [replace(stage, layers=None, parameters=None, rate=1e-2) for stage in schedule]
         history = fit(tied, task, whole, seed=seed, quiet=True, validations=0)
-        rows.append(scores.add("Deep NMF, one dictionary for all layers", tied, steps=history.steps, seconds=round(history.seconds)))
+        rows.append(
+            scores.add(
+                "Deep NMF, one dictionary for all layers", tied, steps=history.steps, seconds=round(history.seconds)
+            )
+        )
         split = unroll(deep_nmf.parent(task, constrained=False), depth, untied="dictionary", gradient=SplitGradient())
         multiplicative = [
             replace(
@@ -201,10 +243,15 @@ def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, p
             for stage in schedule
         ]
         history = fit(split, task, multiplicative, seed=seed, quiet=True, validations=0)
-        rows.append(scores.add("Deep NMF, multiplicative training", split, steps=history.steps, seconds=round(history.seconds)))
+        rows.append(
+            scores.add("Deep NMF, multiplicative training", split, steps=history.steps, seconds=round(history.seconds))
+        )
         rows.append(scores.gain("Deep NMF", "Deep NMF, one dictionary for all layers"))
         rows.append(scores.gain("Deep NMF, multiplicative training", f"sparse NMF, {depth} iterations"))
-    rows += [scores.gain("Deep NMF", "sparse NMF, 200 iterations"), scores.gain("Deep NMF", f"sparse NMF, {depth} iterations")]
+    rows += [
+        scores.gain("Deep NMF", "sparse NMF, 200 iterations"),
+        scores.gain("Deep NMF", f"sparse NMF, {depth} iterations"),
+    ]
     batch = scores.data[:4]
     with torch.inference_mode():
         rows.append(
@@ -216,8 +263,12 @@ def enhance(task: Enhancement, steps: int | None, seed: int, pretrained: bool, p
     return rows
 
 
-def separate(task: Separation, steps: int | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 4) -> list[Row]:
-    """Masks trained with the mixture's phase; then trained on, as long and on the same loss, with it and through MISI."""
+def separate(
+    task: Separation, steps: int | None, seed: int, pretrained: bool, perceptual: bool, depth: int = 4
+) -> list[Row]:
+    """Masks trained with the mixture's phase; then trained on, as long and on the same loss, with it and through
+    MISI.
+    """
     scores = Scores(task, perceptual)
     rows = [scores.add("the mixture", lambda x: x.unsqueeze(1).repeat(1, 2, 1))]
     system = find("speech/misi")
@@ -235,17 +286,31 @@ def separate(task: Separation, steps: int | None, seed: int, pretrained: bool, p
     names = {False: "", True: ", adding up to the mixture"}
     for consistent, words in names.items():
         for count in (1, depth):
-            network = unroll(MISI(task.stft, magnitudes=masks.layers[0].magnitudes, mixture_consistent=consistent), count, tied="magnitudes")
+            network = unroll(
+                MISI(task.stft, magnitudes=masks.layers[0].magnitudes, mixture_consistent=consistent),
+                count,
+                tied="magnitudes",
+            )
             fit(network, task, [last], seed=seed + 1, quiet=True, validations=0)
             rows.append(scores.add(f"trained through {count - 1} iterations{words}", network, steps=last.steps))
             if count == 1:
-                rows.append(scores.add(f"trained through 0 iterations{words}, {depth - 1} after it", _behind(network, task, depth, consistent)))
-        rows += [scores.gain(f"trained through {depth - 1} iterations{words}", f"trained through 0 iterations{other}") for other in sorted({"", words})]
+                rows.append(
+                    scores.add(
+                        f"trained through 0 iterations{words}, {depth - 1} after it",
+                        _behind(network, task, depth, consistent),
+                    )
+                )
+        rows += [
+            scores.gain(f"trained through {depth - 1} iterations{words}", f"trained through 0 iterations{other}")
+            for other in sorted({"", words})
+        ]
     return rows
 
 
 def relax(task: Separation, steps: int | None, seed: int, depth: int = 4) -> list[Row]:
-    """The shipped masks trained on with the mixture's phase, as long with sources that add up to it, and as long through relaxed MISI; all on SI-SDR."""
+    """The shipped masks trained on with the mixture's phase, as long with sources that add up to it, and as long
+    through relaxed MISI; all on SI-SDR.
+    """
     scores = Scores(task, False)
     rows = []
     parents = {
@@ -256,8 +321,12 @@ def relax(task: Separation, steps: int | None, seed: int, depth: int = 4) -> lis
     for name, (kind, count, consistent, untied) in parents.items():
         masks = find("speech/misi").pretrained("separation", 1).layers[0].magnitudes
         assert isinstance(masks, misi.MaskedMagnitudes)
-        network = unroll(kind(task.stft, magnitudes=masks, mixture_consistent=consistent), count, tied="magnitudes", untied=untied)
-        stage = Stage(steps or 300, rate=1e-3, rates=dict.fromkeys(untied, 2e-2), batch=8, annealing=Cosine(0.05, 0.05), clip=5.0)
+        network = unroll(
+            kind(task.stft, magnitudes=masks, mixture_consistent=consistent), count, tied="magnitudes", untied=untied
+        )
+        stage = Stage(
+            steps or 300, rate=1e-3, rates=dict.fromkeys(untied, 2e-2), batch=8, annealing=Cosine(0.05, 0.05), clip=5.0
+        )
         fit(network, task, [stage], seed=seed + 1, quiet=True, validations=0)
         rows.append(scores.add(name, network, steps=stage.steps))
     first, *others = parents
@@ -277,7 +346,9 @@ def main() -> None:
     parser.add_argument("--data", help="folder with recordings: sub-folders fsdd (or speech) and noise")
     parser.add_argument("--unseen", help=f"speakers to test on; {UNSEEN} where they are there", default=None)
     parser.add_argument("--steps", type=int, help="training steps of Deep NMF, instead of its schedule's")
-    parser.add_argument("--misi-steps", type=int, help="training steps of unfolded MISI in all, instead of its schedule's")
+    parser.add_argument(
+        "--misi-steps", type=int, help="training steps of unfolded MISI in all, instead of its schedule's"
+    )
     parser.add_argument("--mixtures", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--pretrained", action="store_true", help="the shipped weights, not trained here")
@@ -318,7 +389,14 @@ def main() -> None:
     if options.json:
         print(
             json.dumps(
-                {"benchmark": "speech", "threads": options.threads, "torch": torch.__version__, "recordings": options.data is not None, "rows": rows}, indent=1
+                {
+                    "benchmark": "speech",
+                    "threads": options.threads,
+                    "torch": torch.__version__,
+                    "recordings": options.data is not None,
+                    "rows": rows,
+                },
+                indent=1,
             )
         )
 

@@ -1,4 +1,5 @@
-"""One layer of LISTA-CPSS (R: m = 250, n = 500) with support selection over the layer with the soft threshold, and the shrinkage alone.
+"""One layer of LISTA-CPSS (R: m = 250, n = 500) with support selection over the layer with the soft threshold, and the
+shrinkage alone.
 
 Survivors are the entries of a row, in the mean, that exceed the threshold; of them ``count`` pass unshrunk.
 """
@@ -25,7 +26,9 @@ CASES = [(50, 6), (100, 30), (250, 65)]  # survivors, count
 def topk(z: Tensor, threshold: Tensor, count: int) -> Tensor:
     """Written with torch.topk in the plain way; of equal magnitudes any may pass."""
     size = z.abs()
-    passed = torch.zeros_like(z, dtype=torch.bool).scatter_(-1, size.topk(count, sorted=False).indices, True) & (size > threshold)
+    passed = torch.zeros_like(z, dtype=torch.bool).scatter_(-1, size.topk(count, sorted=False).indices, True) & (
+        size > threshold
+    )
     return torch.where(passed, z, z - torch.clamp(z, -threshold, threshold))
 
 
@@ -39,7 +42,9 @@ WAYS: dict[str, Shrink] = {"ours": support_select, "fallback": fallback, "topk":
 
 @torch.inference_mode()
 def measure(batch: int, threads: int, seconds: float) -> list[dict[str, Any]]:
-    """One row per case and way: `layer` is the ratio of the whole layers, `ms` and `soft_ms` the time of the shrinkages alone."""
+    """One row per case and way: `layer` is the ratio of the whole layers, `ms` and `soft_ms` the time of the shrinkages
+    alone.
+    """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     dictionary = torch.nn.functional.normalize(torch.randn(250, 500), dim=0)
@@ -69,22 +74,39 @@ def measure(batch: int, threads: int, seconds: float) -> list[dict[str, Any]]:
             alone = ratio(lambda select=select: select(z), lambda soft=soft: soft(z), seconds=seconds / 2)
             rows.append(
                 {"threads": threads, "batch": batch, "survivors": survivors, "count": count, "way": name}
-                | {"layer": whole["ratio"], "low": whole["low"], "high": whole["high"], "ms": 1e3 * alone["ours"], "soft_ms": 1e3 * alone["bare"]}
+                | {
+                    "layer": whole["ratio"],
+                    "low": whole["low"],
+                    "high": whole["high"],
+                    "ms": 1e3 * alone["ours"],
+                    "soft_ms": 1e3 * alone["bare"],
+                }
             )
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each layer; half of it for each shrinkage alone")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="for each layer; half of it for each shrinkage alone"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batch", type=int, nargs="+", default=[1000, 1])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     kernel = bool(support._kernels())
-    rows = [row for threads in options.threads for batch in options.batch for row in measure(batch, threads, options.seconds)]
+    rows = [
+        row
+        for threads in options.threads
+        for batch in options.batch
+        for row in measure(batch, threads, options.seconds)
+    ]
     if options.json:
-        print(json.dumps({"benchmark": "support_selection", "kernel": kernel, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "support_selection", "kernel": kernel, "torch": torch.__version__, "rows": rows}, indent=1
+            )
+        )
         return
     print(f"kernel: {'compiled' if kernel else 'none, ours is the fallback'}")
     print("threads  batch  survivors  count  way       layer / layer without         alone ms  soft threshold ms")

@@ -7,15 +7,27 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def ratio(ours: Callable[[], object], bare: Callable[[], object], *, seconds: float = 6.0, least: int = 20) -> dict[str, float]:
+def ratio(
+    ours: Callable[[], object], bare: Callable[[], object], *, seconds: float = 6.0, least: int = 20
+) -> dict[str, float]:
     """Medians of both, and the median of the pairwise ratios, with its quartiles."""
     times = alternate({"ours": ours, "bare": bare}, seconds=seconds, least=least)
     found = compared(times, "ours", "bare")
-    return {"ours": statistics.median(times["ours"]), "bare": statistics.median(times["bare"]), **found, "pairs": len(times["ours"])}
+    return {
+        "ours": statistics.median(times["ours"]),
+        "bare": statistics.median(times["bare"]),
+        **found,
+        "pairs": len(times["ours"]),
+    }
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], object]], *, seconds: float = 6.0, least: int = 20, wait: Callable[[], object] | None = None, warm: bool = False
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float = 6.0,
+    least: int = 20,
+    wait: Callable[[], object] | None = None,
+    warm: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds of each call, all of them in every round.
 
@@ -24,7 +36,8 @@ def alternate(
         seconds: after which no further round starts, the warm-up not counted.
         least: number of rounds.
         wait: called after each call, for devices that work on their own.
-        warm: whether each call comes after one of its own that is not timed, so that caches hold its data and not the others'.
+        warm: whether each call comes after one of its own that is not timed, so that caches hold its data and not the
+            others'.
     """
     wait = wait or _nothing
     for _ in range(3):

@@ -1,8 +1,9 @@
-"""Untied LISTA-CPSS with 16 layers (2.0 M weights, m = 250, n = 500) trained for 60, 300 and 1200 CPU-seconds by several schedules, from A^T / L and from
-analytic weights: NMSE on 1,000 unseen signals, noiseless, several seeds.
+"""Untied LISTA-CPSS with 16 layers (2.0 M weights, m = 250, n = 500) trained for 60, 300 and 1200 CPU-seconds by
+several schedules, from A^T / L and from analytic weights: NMSE on 1,000 unseen signals, noiseless, several seeds.
 
-Bar: the system's own schedule reaches -55 dB within 300 s. A schedule is scaled to the steps that its budget affords on this machine; the published protocol,
-whose stages end when they gain nothing, is stopped at its budgets instead. ``--resume DIR`` keeps finished rows, so that the same command goes on.
+Bar: the system's own schedule reaches -55 dB within 300 s. A schedule is scaled to the steps that its budget affords on
+this machine; the published protocol, whose stages end when they gain nothing, is stopped at its budgets instead.
+``--resume DIR`` keeps finished rows, so that the same command goes on.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 import torch
 
 from unrolling import Unrolled, unroll
-from unrolling.algorithms.coupled import CoupledISTA
+from unrolling.algorithms.sparse.coupled import CoupledISTA
 from unrolling.systems.sparse_coding import family, lista_cpss
 from unrolling.tasks.base import evaluate
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
@@ -36,15 +37,23 @@ def published_parent(task: Recovery) -> CoupledISTA:
 
 
 WAYS: dict[str, tuple[Callable[[Recovery], CoupledISTA], Callable[[int], Schedule]]] = {
-    "published protocol, from A^T / L": (published_parent, lambda steps: SCHEMES["lista_cpss"].make(DEPTH, Stage(steps, rate=5e-4, batch=64))),
-    "published protocol, from analytic weights": (family.analytic_parent, lambda steps: SCHEMES["lista_cpss"].make(DEPTH, Stage(steps, rate=5e-4, batch=64))),
+    "published protocol, from A^T / L": (
+        published_parent,
+        lambda steps: SCHEMES["lista_cpss"].make(DEPTH, Stage(steps, rate=5e-4, batch=64)),
+    ),
+    "published protocol, from analytic weights": (
+        family.analytic_parent,
+        lambda steps: SCHEMES["lista_cpss"].make(DEPTH, Stage(steps, rate=5e-4, batch=64)),
+    ),
     "end to end on the squared error, from analytic weights": (
         family.analytic_parent,
         lambda steps: SCHEMES["end_to_end"].make(DEPTH, Stage(steps, rate=4e-4, rates={"threshold": 5e-3}, clip=1.0)),
     ),
     "end to end on the logarithm, from analytic weights": (
         family.analytic_parent,
-        lambda steps: SCHEMES["end_to_end"].make(DEPTH, Stage(steps, rate=1e-4, rates={"threshold": 5e-3}, loss=LogNMSE())),
+        lambda steps: SCHEMES["end_to_end"].make(
+            DEPTH, Stage(steps, rate=1e-4, rates={"threshold": 5e-3}, loss=LogNMSE())
+        ),
     ),
     "the system's own": (family.analytic_parent, lambda steps: scaled(lista_cpss.SCHEDULE(DEPTH), steps)),
 }
@@ -92,7 +101,9 @@ def _states(network: Unrolled, task: Recovery) -> list[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budgets", type=float, nargs="*", default=[60, 300, 1200])
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="each of a dictionary, its signals and the batches")
+    parser.add_argument(
+        "--seeds", type=int, nargs="*", default=[0, 1, 2], help="each of a dictionary, its signals and the batches"
+    )
     parser.add_argument("--only", nargs="*", help="schedules whose name contains one of these")
     parser.add_argument("--resume", type=Path, help="folder that keeps finished rows")
     parser.add_argument("--threads", type=int, default=1)
@@ -105,7 +116,10 @@ def main() -> None:
             continue
         for budget in options.budgets:
             for seed in options.seeds:
-                kept = options.resume and options.resume / f"{name.replace(' ', '_').replace('/', '')}-{budget:g}-{seed}.json"
+                kept = (
+                    options.resume
+                    and options.resume / f"{name.replace(' ', '_').replace('/', '')}-{budget:g}-{seed}.json"
+                )
                 if kept and kept.is_file():
                     row: dict[str, Any] = json.loads(kept.read_text())
                 else:
@@ -118,7 +132,17 @@ def main() -> None:
                     used = f"{budget:5.0f} s (used {row['cpu_seconds']:.0f})"
                     print(f"{name:55s} {used} seed {seed}: {row['nmse']:.1f} dB after {row['steps']} steps", flush=True)
     if options.json:
-        print(json.dumps({"benchmark": "training_schedules", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {
+                    "benchmark": "training_schedules",
+                    "threads": options.threads,
+                    "torch": torch.__version__,
+                    "rows": rows,
+                },
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

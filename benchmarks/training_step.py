@@ -1,6 +1,8 @@
-"""What a training step of ``fit`` costs over a bare loop with the same optimizer, batches and network: LISTA-CPSS and LISTA, 16 layers, m = 250, n = 500.
+"""What a training step of ``fit`` costs over a bare loop with the same optimizer, batches and network: LISTA-CPSS and
+LISTA, 16 layers, m = 250, n = 500.
 
-The sides train in turn, in pieces of 300 steps. Bar: at most 1.05 for the step; a look at the validation set is no part of it and stated apart.
+The sides train in turn, in pieces of 300 steps. Bar: at most 1.05 for the step; a look at the validation set is no part
+of it and stated apart.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import nn
 from unrolling import Unrolled, unroll
 from unrolling.algorithms import GramISTA
 from unrolling.systems.sparse_coding.family import analytic_parent
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.batches import generator
 from unrolling.training.fit import fit
 from unrolling.training.stages import Constant, Stage
@@ -55,7 +57,9 @@ def measure(steps: int, rounds: int) -> list[dict[str, object]]:
     task = Recovery()
     networks = {
         "LISTA-CPSS, untied": unroll(analytic_parent(task), DEPTH, untied=("encoder", "threshold")),
-        "LISTA, tied": unroll(GramISTA(task.dictionary, 0.1), DEPTH, tied=("encoder", "inhibition"), untied="threshold"),
+        "LISTA, tied": unroll(
+            GramISTA(task.dictionary, 0.1), DEPTH, tied=("encoder", "inhibition"), untied="threshold"
+        ),
     }
     rows: list[dict[str, object]] = []
     for name, network in networks.items():
@@ -66,7 +70,9 @@ def measure(steps: int, rounds: int) -> list[dict[str, object]]:
             for side in list(SIDES)[:: -1 if turn % 2 else 1]:
                 times[side].append(SIDES[side](network, task, steps))
         for side in list(SIDES)[1:]:
-            low, middle, high = statistics.quantiles([a / b for a, b in zip(times[side], times["bare"], strict=True)], n=4)
+            low, middle, high = statistics.quantiles(
+                [a / b for a, b in zip(times[side], times["bare"], strict=True)], n=4
+            )
             found = {"ratio": middle, "low": low, "high": high, "seconds": statistics.median(times[side]) / steps}
             rows.append({"network": name, "side": side, **found, "steps": steps, "rounds": rounds})
     return rows
@@ -82,10 +88,18 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = measure(options.steps, options.rounds)
     if options.json:
-        print(json.dumps({"benchmark": "training_step", "threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"benchmark": "training_step", "threads": options.threads, "torch": torch.__version__, "rows": rows},
+                indent=1,
+            )
+        )
         return
     for row in rows:
-        print(f"{row['network']:20s} {row['side']:20s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['seconds'] * 1e3:.2f} ms a step")
+        print(
+            f"{row['network']:20s} {row['side']:20s} ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}] "
+            f" {row['seconds'] * 1e3:.2f} ms a step"
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ import torch
 extra = {"card.json": ""}
 network = torch.export.load(sys.argv[1], extra_files=extra).module()
 card = json.loads(extra["card.json"])
-print(f"{card.get('title', card.get('iteration'))}, {card['learned_numbers']:,} learned numbers, torch {card['versions']['torch']}")
+print(
+    f"{card.get('title', card.get('iteration'))}, {card['learned_numbers']:,} learned numbers, torch "
+    f"{card['versions']['torch']}"
+)
 
 files = dict(argument.split("=", 1) for argument in sys.argv[2:])
 inputs = {}

@@ -13,7 +13,10 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
-print(f"{card.get('title', card.get('iteration'))}, {card['learned_numbers']:,} learned numbers, ONNX opset {card['opset']}")
+print(
+    f"{card.get('title', card.get('iteration'))}, {card['learned_numbers']:,} learned numbers, ONNX opset "
+    f"{card['opset']}"
+)
 
 files = dict(argument.split("=", 1) for argument in sys.argv[2:])
 rng = np.random.default_rng(0)

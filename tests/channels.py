@@ -3,7 +3,7 @@
 import torch
 from iterations import gaussian
 
-from unrolling.algorithms.mimo import Received, pam
+from unrolling.algorithms.detection.mimo import Received, pam
 
 BPSK = pam(2)
 
@@ -14,7 +14,9 @@ def received(batch=6, n=7, k=4, *, order=2, snr=8.0, seed=0, shared=False, dtype
     levels = pam(order)
     x = levels[torch.randint(order, (batch, k), generator=torch.Generator().manual_seed(seed + 1))]
     variance = channel.square().sum((1, 2)).unsqueeze(1) / k / 10 ** (snr / 10)
-    y = torch.einsum("bnk,bk->bn", channel.expand(batch, -1, -1), x) + variance.sqrt() * gaussian(batch, n, seed=seed + 2)
+    y = torch.einsum("bnk,bk->bn", channel.expand(batch, -1, -1), x) + variance.sqrt() * gaussian(
+        batch, n, seed=seed + 2
+    )
     return Received(y.to(dtype), channel.to(dtype), variance.to(dtype)), x.to(dtype)
 
 

@@ -35,9 +35,13 @@ def card_of(path, form):
     if form == "onnx":
         import onnxruntime
 
-        return json.loads(onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map["card"], parse_constant=pytest.fail)
+        return json.loads(
+            onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map["card"], parse_constant=pytest.fail
+        )
     if form == "aoti":
-        return json.loads(torch._inductor.aoti_load_package(str(path)).get_metadata()["card"], parse_constant=pytest.fail)
+        return json.loads(
+            torch._inductor.aoti_load_package(str(path)).get_metadata()["card"], parse_constant=pytest.fail
+        )
     files = {"card.json": ""}
     torch.export.load(path, extra_files=files)
     return json.loads(files["card.json"], parse_constant=pytest.fail)
@@ -51,6 +55,8 @@ def lista_in_numpy(net, y):
     """x[t+1] = S_theta[t](W_e[t] y + W_t[t] x[t])."""
     x = np.zeros((len(y), net.layers[0].inhibition.shape[0]), y.dtype)
     for layer in net.layers:
-        encoder, inhibition, threshold = (value.detach().numpy() for value in (layer.encoder.matrix, layer.inhibition, layer.threshold))
+        encoder, inhibition, threshold = (
+            value.detach().numpy() for value in (layer.encoder.matrix, layer.inhibition, layer.threshold)
+        )
         x = shrink(y @ encoder.T + x @ inhibition.T, threshold)
     return x

@@ -18,7 +18,9 @@ def unit_dictionary(m, n, seed=0, dtype=torch.float64):
 
 
 class Lasso(Iteration):
-    """The twelve-line ISTA of the design page, for real and complex dictionaries: `encoder` (n, m) and `threshold` are parameters."""
+    """The twelve-line ISTA of the design page, for real and complex dictionaries: `encoder` (n, m) and `threshold` are
+    parameters.
+    """
 
     def __init__(self, dictionary, weight):
         super().__init__()
@@ -59,7 +61,9 @@ class Memory(NamedTuple):
 
 
 class Detection(Iteration):
-    """Projected heavy-ball descent with the channel of each sample, `prepare` a method with a learned parameter in it, the state a NamedTuple."""
+    """Projected heavy-ball descent with the channel of each sample, `prepare` a method with a learned parameter in it,
+    the state a NamedTuple.
+    """
 
     def __init__(self, dtype=torch.float64):
         super().__init__()
@@ -69,7 +73,9 @@ class Detection(Iteration):
         constrain(self, "step_size", Positive())
 
     def prepare(self, data):
-        gram = data.matrix.mT @ data.matrix + self.regularisation * torch.eye(data.matrix.shape[-1], dtype=data.matrix.dtype)
+        gram = data.matrix.mT @ data.matrix + self.regularisation * torch.eye(
+            data.matrix.shape[-1], dtype=data.matrix.dtype
+        )
         return Filtered((data.matrix.mT @ data.y.unsqueeze(-1)).squeeze(-1), gram, data.scale)
 
     def start(self, problem):
@@ -125,4 +131,8 @@ class Shared(Iteration):
 
 
 def channel_data(batch, m=5, n=4, seed=0, dtype=torch.float64):
-    return Channel(gaussian(batch, m, seed=seed, dtype=dtype), gaussian(batch, m, n, seed=seed + 1, dtype=dtype), torch.full((1, n), 2.0, dtype=dtype))
+    return Channel(
+        gaussian(batch, m, seed=seed, dtype=dtype),
+        gaussian(batch, m, n, seed=seed + 1, dtype=dtype),
+        torch.full((1, n), 2.0, dtype=dtype),
+    )

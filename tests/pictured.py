@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from tiny import picture
 
-from unrolling.tasks.compressive import Compressive
-from unrolling.tasks.deblocking import Deblocking
-from unrolling.tasks.deblurring import Deblurring
-from unrolling.tasks.denoising import Denoising
-from unrolling.tasks.mri import MRI
-from unrolling.tasks.super_resolution import SuperResolution
+from unrolling.tasks.images.deblocking import Deblocking
+from unrolling.tasks.images.deblurring import Deblurring
+from unrolling.tasks.images.denoising import Denoising
+from unrolling.tasks.images.super_resolution import SuperResolution
+from unrolling.tasks.medical.compressive import Compressive
+from unrolling.tasks.medical.mri import MRI
 
 SMALL = {
     "denoising": (Denoising, {"crop": 24}),
@@ -33,7 +33,9 @@ def write_scenes(root, sizes=SIZES):
     for part, shapes in sizes.items():
         (root / part).mkdir()
         for number, (height, width) in enumerate(shapes):
-            Image.fromarray(picture(height, width, seed=30 + 10 * len(part) + number)).save(root / part / f"{part}{number}.png")
+            Image.fromarray(picture(height, width, seed=30 + 10 * len(part) + number)).save(
+                root / part / f"{part}{number}.png"
+            )
     return root
 
 

@@ -10,7 +10,9 @@ from unrolling import unroll
 
 def sparse(batch, n, probability, seed):
     """Bernoulli times N(0, 1)."""
-    return gaussian(batch, n, seed=seed) * (torch.rand(batch, n, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64) < probability)
+    return gaussian(batch, n, seed=seed) * (
+        torch.rand(batch, n, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64) < probability
+    )
 
 
 def measure(dictionary, x, snr=math.inf, seed=9):

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from unrolling.tasks import audio, voices
+from unrolling.files import sound as audio
+from unrolling.tasks.speech import voices
 
 
 def write_recordings(root, rate=8000):
@@ -13,7 +14,13 @@ def write_recordings(root, rate=8000):
         (root / "speech" / name).mkdir(parents=True)
         voice = voices.draw_voice(rng)
         for number in range(5):
-            audio.write(root / "speech" / name / f"{number}.wav", 0.1 * torch.from_numpy(voices.speak(voice, 0.8, rng, rate)).unsqueeze(0), rate)
+            audio.write(
+                root / "speech" / name / f"{number}.wav",
+                0.1 * torch.from_numpy(voices.speak(voice, 0.8, rng, rate)).unsqueeze(0),
+                rate,
+            )
     (root / "noise").mkdir()
-    audio.write(root / "noise" / "machine.wav", 0.1 * torch.from_numpy(voices.draw_noise(12.0, rng, rate)).unsqueeze(0), rate)
+    audio.write(
+        root / "noise" / "machine.wav", 0.1 * torch.from_numpy(voices.draw_noise(12.0, rng, rate)).unsqueeze(0), rate
+    )
     return root

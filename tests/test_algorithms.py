@@ -23,7 +23,9 @@ COMPLEX_Y = torch.complex(Y, gaussian(6, M, seed=4))
 
 def sklearn_lasso(dictionary, y, weight, *, positive=False):
     """argmin 0.5 |y - D x|^2 + weight |x|_1, by scikit-learn, whose data term is divided by m."""
-    model = SklearnLasso(alpha=weight / dictionary.shape[0], fit_intercept=False, tol=1e-14, max_iter=1_000_000, positive=positive)
+    model = SklearnLasso(
+        alpha=weight / dictionary.shape[0], fit_intercept=False, tol=1e-14, max_iter=1_000_000, positive=positive
+    )
     return torch.from_numpy(np.stack([model.fit(dictionary.numpy(), sample.numpy()).coef_ for sample in y]))
 
 
@@ -143,7 +145,9 @@ def test_ista_never_goes_up_and_both_keep_their_proved_rates():
 
 
 def test_fista_and_ista_reach_the_same_objective():
-    slow, fast = (lasso_objective(converge(make)) for make in (ISTA(DICTIONARY, WEIGHT), FISTA(ISTA(DICTIONARY, WEIGHT))))
+    slow, fast = (
+        lasso_objective(converge(make)) for make in (ISTA(DICTIONARY, WEIGHT), FISTA(ISTA(DICTIONARY, WEIGHT)))
+    )
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
 
 
@@ -271,12 +275,18 @@ def test_dictionaries_that_cannot_be_used_are_refused(name):
         make(bad)
     with pytest.raises(TypeError, match=r"a dictionary is floating point or complex; got torch\.int64"):
         make(torch.ones(3, 4, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"a dictionary is a matrix \(m, n\) with one atom per column; got shape \(8,\)"):
+    with pytest.raises(
+        ValueError, match=r"a dictionary is a matrix \(m, n\) with one atom per column; got shape \(8,\)"
+    ):
         make(DICTIONARY[:, 0])
 
 
 def test_coordinate_descent_refuses_columns_that_are_not_of_norm_one():
-    with pytest.raises(ValueError, match=r"columns must have norm 1, and theirs go from 2 to 2: divide by torch.linalg.vector_norm\(dictionary, dim=0\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"columns must have norm 1, and theirs go from 2 to 2: divide by "
+        r"torch.linalg.vector_norm\(dictionary, dim=0\)",
+    ):
         CoordinateDescent(2 * DICTIONARY, WEIGHT)
     with pytest.raises(TypeError, match="real dictionaries"):
         CoordinateDescent(COMPLEX / torch.linalg.vector_norm(COMPLEX, dim=0), WEIGHT)
@@ -290,7 +300,12 @@ def test_weights_that_cannot_be_used_are_refused(kind, weight):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda s: ISTA(DICTIONARY, WEIGHT, step_size=s), lambda s: GramISTA(DICTIONARY, WEIGHT, step_size=s), lambda s: IHT(DICTIONARY, 3, step_size=s)]
+    "make",
+    [
+        lambda s: ISTA(DICTIONARY, WEIGHT, step_size=s),
+        lambda s: GramISTA(DICTIONARY, WEIGHT, step_size=s),
+        lambda s: IHT(DICTIONARY, 3, step_size=s),
+    ],
 )
 @pytest.mark.parametrize("step_size", [0.0, -1.0, float("nan")])
 def test_step_sizes_that_cannot_be_used_are_refused(make, step_size):

@@ -9,9 +9,10 @@ import soundfile
 import torch
 from iterations import gaussian
 
-from unrolling.tasks import audio
+from unrolling.files import sound as audio
 
-SUBTYPES = {"PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 2**-24, "FLOAT": 0.0}  # and the largest error of a sample
+# and the largest error of a sample
+SUBTYPES = {"PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 2**-24, "FLOAT": 0.0}
 
 
 def tone(count, rate, frequency=440.0, phase=0.0):
@@ -61,7 +62,9 @@ def test_other_kinds_of_files_keep_their_samples(tmp_path, suffix):
 # Sampling rates
 
 
-@pytest.mark.parametrize(("rate", "to"), [(16_000, 8000), (44_100, 8000), (8000, 44_100), (11_025, 8000), (8000, 48_000), (8000, 8000)])
+@pytest.mark.parametrize(
+    ("rate", "to"), [(16_000, 8000), (44_100, 8000), (8000, 44_100), (11_025, 8000), (8000, 48_000), (8000, 8000)]
+)
 def test_a_tone_at_another_rate_is_the_same_tone(rate, to):
     x = audio.resample(tone(rate, rate).unsqueeze(0), rate, to)
     assert x.shape == (1, to)
@@ -106,7 +109,9 @@ def test_blocks_give_what_the_whole_gives(tmp_path, rate, channels):
 def test_at_the_models_rate_the_sources_add_up_to_the_recording(tmp_path):
     samples = sounds(2, 9000)
     audio.write(tmp_path / "in.wav", samples, 8000, "FLOAT")
-    audio.apply(audio.Processor(halves, 8000, 64, 3), tmp_path / "in.wav", [tmp_path / "a.wav", tmp_path / "b.wav"], block=0.25)
+    audio.apply(
+        audio.Processor(halves, 8000, 64, 3), tmp_path / "in.wav", [tmp_path / "a.wav", tmp_path / "b.wav"], block=0.25
+    )
     total = audio.read(tmp_path / "a.wav").samples + audio.read(tmp_path / "b.wav").samples
     torch.testing.assert_close(total, samples, rtol=0, atol=1e-6)
 
@@ -190,8 +195,15 @@ def test_samples_that_are_no_numbers_are_refused_with_their_place(tmp_path, bad)
     samples = sounds(2, 400)
     samples[1, 123] = bad
     soundfile.write(tmp_path / "in.wav", samples.T.numpy(), 8000, subtype="FLOAT")
-    for call in (lambda: audio.read(tmp_path / "in.wav"), lambda: audio.apply(audio.Processor(halves, 8000, 4, 3), tmp_path / "in.wav", [tmp_path / "o.wav"])):
-        with pytest.raises(ValueError, match=r"holds 1 samples that are NaN or infinite, the first at sample 123 of channel 1"):
+    for call in (
+        lambda: audio.read(tmp_path / "in.wav"),
+        lambda: audio.apply(audio.Processor(halves, 8000, 4, 3), tmp_path / "in.wav", [tmp_path / "o.wav"]),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=r"holds 1 samples that are NaN or infinite, the first at sample 123 of "
+            r"channel 1",
+        ):
             call()
     assert not (tmp_path / "o.wav").exists()
 

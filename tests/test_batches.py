@@ -1,4 +1,6 @@
-"""The same samples for any number of processes, micro-batches and workers; data that stream; what cannot be shared out."""
+"""The same samples for any number of processes, micro-batches and workers; data that stream; what cannot be shared
+out.
+"""
 
 import os
 from typing import NamedTuple
@@ -13,7 +15,7 @@ from unrolling.core import tree
 from unrolling.networks.mlp import MLP
 from unrolling.tasks.base import Samples
 from unrolling.tasks.pairs import Pairs
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.batches import Share, batches, generator
 from unrolling.training.fit import fit
 from unrolling.training.machine import Machine
@@ -49,9 +51,13 @@ def test_grains_divide_a_batch_into_equal_parts_of_two_or_more(batch, most):
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(ValueError, match="a batch of 10 cannot be shared evenly among 3 processes with 2 micro-batches each"):
+    with pytest.raises(
+        ValueError, match="a batch of 10 cannot be shared evenly among 3 processes with 2 micro-batches each"
+    ):
         Share(0, 3, 2).grains(10, 8)
-    with pytest.raises(ValueError, match="a batch of 10 cannot be shared evenly among 1 processes with 4 micro-batches each"):
+    with pytest.raises(
+        ValueError, match="a batch of 10 cannot be shared evenly among 1 processes with 4 micro-batches each"
+    ):
         fit(network(TASK), TASK, [Stage(1, batch=10)], machine=Machine(accumulate=4), quiet=True)
 
 
@@ -104,7 +110,11 @@ def test_structured_data_are_put_together_field_by_field():
 def test_what_samples_share_must_be_the_same_in_all_draws_or_drawn_at_once():
     task = recovery(Structured, held_out=2)
     task.changing = True
-    with pytest.raises(ValueError, match=r"data.scale is shared by all samples of a batch and differs between two draws.*`grains` to 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"data.scale is shared by all samples of a batch and differs between two "
+        r"draws.*`grains` to 1",
+    ):
         list(batches(task, Stage(1, batch=16), Share(), seed=0, first=0, begin=0))
     task.grains = 1
     ((samples,),) = batches(task, Stage(1, batch=16), Share(), seed=0, first=0, begin=0)
@@ -113,7 +123,9 @@ def test_what_samples_share_must_be_the_same_in_all_draws_or_drawn_at_once():
 
 @given(st.lists(st.integers(2, 5), min_size=1, max_size=4))
 def test_trees_are_joined_along_the_batch(sizes):
-    trees = [Operator(torch.full((size, 3), float(k)), torch.ones(1, 2), torch.tensor(1.0)) for k, size in enumerate(sizes)]
+    trees = [
+        Operator(torch.full((size, 3), float(k)), torch.ones(1, 2), torch.tensor(1.0)) for k, size in enumerate(sizes)
+    ]
     joined = tree.concatenate(trees, "data")
     assert joined.y[:, 0].tolist() == [float(k) for k, size in enumerate(sizes) for _ in range(size)]
     assert joined.scale.shape == (1, 2)
@@ -154,7 +166,11 @@ class Mortal(Recovery):
 @pytest.mark.slow
 def test_a_worker_that_dies_is_named_and_the_run_can_be_taken_up(tmp_path):
     task = recovery(Mortal)
-    with pytest.raises(RuntimeError, match=r"a worker that draws batches died.*use fewer workers or none.*goes on from the last checkpoint"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"a worker that draws batches died.*use fewer workers or none.*goes on "
+        r"from the last checkpoint",
+    ):
         fit(network(task), task, [Stage(6, batch=16)], tmp_path, machine=Machine(workers=1), quiet=True)
     net, other = network(task), network(task)
     fit(net, task, [Stage(6, batch=16)], tmp_path, quiet=True)
@@ -193,7 +209,12 @@ def test_pairs_are_read_as_they_are_needed_and_train():
 
 def test_pairs_may_be_augmented_and_have_a_loss_of_their_own():
     pairs = [(torch.full((2,), float(k)), torch.full((2,), float(k))) for k in range(5)]
-    task = Pairs(pairs, pairs, augment=lambda pair, generator: (pair[0] + torch.rand(2, generator=generator), pair[1]), loss=lambda a, b: (a - b).abs().max())
+    task = Pairs(
+        pairs,
+        pairs,
+        augment=lambda pair, generator: (pair[0] + torch.rand(2, generator=generator), pair[1]),
+        loss=lambda a, b: (a - b).abs().max(),
+    )
     samples = task.draw(6, generator(0))
     assert bool(((samples.data - samples.target) > 0).all())
     assert torch.equal(task.draw(6, generator(0)).data, samples.data)
@@ -205,7 +226,10 @@ def test_pairs_may_be_augmented_and_have_a_loss_of_their_own():
     [
         ([], "training holds no pair"),
         ([torch.ones(3)], "sample 0 is a Tensor; a sample is a pair"),
-        ([(torch.ones(8, 8), torch.ones(8, 8)), (torch.ones(8, 9), torch.ones(8, 9))], "differ in shape.*bring them to one size, with `augment`"),
+        (
+            [(torch.ones(8, 8), torch.ones(8, 8)), (torch.ones(8, 9), torch.ones(8, 9))],
+            "differ in shape.*bring them to one size, with `augment`",
+        ),
     ],
 )
 def test_pairs_that_are_none_or_of_mixed_size_are_refused(pairs, message):

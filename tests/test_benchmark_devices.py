@@ -1,4 +1,6 @@
-"""Benchmarks take ``--device``: on a machine without CUDA they say so, and the code that a GPU would run runs on the processor."""
+"""Benchmarks take ``--device``: on a machine without CUDA they say so, and the code that a GPU would run runs on the
+processor.
+"""
 
 import argparse
 import importlib
@@ -32,8 +34,12 @@ def test_the_processor_is_the_default():
 
 
 def test_a_series_of_sizes():
-    rows = scaling.series("batch", (1, 4), lambda size: (networks.lista_cp(2, 8, 16), networks.measurements(size, 8)), 0.01, CPU)
-    assert [(row["what"], row["size"]) for row in rows] == [(f"{kind} against batch", size) for kind in ("forward", "training step") for size in (1, 4)]
+    rows = scaling.series(
+        "batch", (1, 4), lambda size: (networks.lista_cp(2, 8, 16), networks.measurements(size, 8)), 0.01, CPU
+    )
+    assert [(row["what"], row["size"]) for row in rows] == [
+        (f"{kind} against batch", size) for kind in ("forward", "training step") for size in (1, 4)
+    ]
     assert all(row["milliseconds"] > 0 for row in rows)
     assert ["exponent" in row for row in rows] == [False, True, False, True]
 
@@ -48,7 +54,11 @@ def test_the_peak_counts_the_operations_of_its_products():
 def test_a_warm_call_is_timed_after_one_of_its_own():
     called, waited = [], []
     times = alternate(
-        {"a": lambda: called.append("a"), "b": lambda: called.append("b")}, seconds=0.0, least=4, wait=lambda: waited.append(len(called)), warm=True
+        {"a": lambda: called.append("a"), "b": lambda: called.append("b")},
+        seconds=0.0,
+        least=4,
+        wait=lambda: waited.append(len(called)),
+        warm=True,
     )
     assert [len(own) for own in times.values()] == [4, 4]
     measured = called[6:]  # the warm-up is three rounds

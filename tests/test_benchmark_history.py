@@ -12,7 +12,13 @@ from benchmarks.timing import alternate, compared
 
 def run(folder, when, name, rows, processor="A", threads=1):
     (folder / when).mkdir(parents=True, exist_ok=True)
-    record = {"benchmark": name, "threads": threads, "torch": "2", "machine": {"processor": processor, "device": "cpu"}, "rows": rows}
+    record = {
+        "benchmark": name,
+        "threads": threads,
+        "torch": "2",
+        "machine": {"processor": processor, "device": "cpu"},
+        "rows": rows,
+    }
     (folder / when / f"{name}.json").write_text(json.dumps(record))
 
 
@@ -38,13 +44,19 @@ def test_a_bar_is_met_from_its_own_side(row, held):
 
 def test_the_page_shows_the_last_run_beside_the_one_before_on_the_same_machine(tmp_path):
     def rows(ratio):
-        return [{"way": "onnx <fast>", "batch": 1000, "ratio": ratio, "bar": 1.15, "better": "low"}, {"way": "eager", "batch": 1, "ratio": 2.0}]
+        return [
+            {"way": "onnx <fast>", "batch": 1000, "ratio": ratio, "bar": 1.15, "better": "low"},
+            {"way": "eager", "batch": 1, "ratio": 2.0},
+        ]
 
     run(tmp_path, "2026-01-01", "formats", rows(1.0))
     run(tmp_path, "2026-01-02", "formats", rows(9.0), processor="B")
     run(tmp_path, "2026-01-03", "formats", rows(1.2))
     page = history.write(tmp_path).read_text()
-    assert cells(page) == [["onnx &lt;fast&gt;, 1000", "at most 1.15: missed", "+20%", "1.2"], ["eager, 1", "", "+0%", "2"]]
+    assert cells(page) == [
+        ["onnx &lt;fast&gt;, 1000", "at most 1.15: missed", "+20%", "1.2"],
+        ["eager, 1", "", "+0%", "2"],
+    ]
     assert "0 of 1 bars are met" in page
     assert "2 runs on A, 1 threads, the oldest first." in page
     assert "<script" not in page

@@ -19,14 +19,34 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no 
 
 
 def browse(page, folder, *options):
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    command = [CHROMIUM, *flags, "--disable-sync", f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--v=0", *options, page.as_uri()]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    command = [
+        CHROMIUM,
+        *flags,
+        "--disable-sync",
+        f"--user-data-dir={folder / 'profile'}",
+        "--enable-logging=stderr",
+        "--v=0",
+        *options,
+        page.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def page(comparison, tmp_path_factory):
-    panels = [("original", torch.rand(64, 64).numpy()), *((f"layer {k}", torch.rand(64, 64).numpy()) for k in (1, 2, 3))]
+    panels = [
+        ("original", torch.rand(64, 64).numpy()),
+        *((f"layer {k}", torch.rand(64, 64).numpy()) for k in (1, 2, 3)),
+    ]
     full = replace(comparison, layer_pictures=[Picture("camera", panels)], pictures=[Picture("camera", panels)])
     return write_page(full, tmp_path_factory.mktemp("page"))
 
@@ -58,7 +78,10 @@ def test_it_fits_narrow_and_wide_windows(page, tmp_path, width):
     """A script of the test's own, beside the page, looks at how wide its content is."""
     text = page.read_text()
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    probe = "<script>document.title = 'width ' + document.documentElement.scrollWidth + ' of ' + window.innerWidth</script></body>"
+    probe = (
+        "<script>document.title = 'width ' + document.documentElement.scrollWidth + ' of ' + "
+        "window.innerWidth</script></body>"
+    )
     wide = tmp_path / "probe.html"
     wide.write_text(text.replace("</body>", probe))
     done = browse(wide, tmp_path, f"--window-size={width},900", "--dump-dom")
@@ -70,9 +93,11 @@ def test_the_slider_answers_to_the_keyboard(page, tmp_path):
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
     probe = """<script>
     const radios = [...document.querySelectorAll('.slider input')];
-    const shown = () => [...document.querySelectorAll('.slider figure')].filter(f => getComputedStyle(f).display !== 'none').length;
+    const shown = () => [...document.querySelectorAll('.slider figure')]
+      .filter(f => getComputedStyle(f).display !== 'none').length;
     radios[1].focus(); radios[1].checked = true;
-    document.title = 'shown ' + shown() + ' tab ' + radios.every(r => r.tabIndex === 0) + ' active ' + (document.activeElement === radios[1]);
+    document.title = 'shown ' + shown() + ' tab ' + radios.every(r => r.tabIndex === 0)
+      + ' active ' + (document.activeElement === radios[1]);
     </script></body>"""
     own = tmp_path / "probe.html"
     own.write_text(text.replace("</body>", probe))

@@ -15,7 +15,7 @@ import torch
 from tiny import ALL, bits, network, recovery, same
 from torch import nn
 
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training import files
 from unrolling.training.checkpoints import BEST, FORMAT, PATTERN
 from unrolling.training.fit import LOG, fit
@@ -112,7 +112,14 @@ def test_tied_parameters_and_early_stops_resume_to_the_bit(tmp_path):
         task = recovery(Interrupted)
         task.left = left
         with pytest.raises(KilledError):
-            fit(network(task, tied=("encoder",), untied=("threshold",)), task, schedule, tmp_path, checkpoint_seconds=0, quiet=True)
+            fit(
+                network(task, tied=("encoder",), untied=("threshold",)),
+                task,
+                schedule,
+                tmp_path,
+                checkpoint_seconds=0,
+                quiet=True,
+            )
     task = recovery(Interrupted)
     net = network(task, tied=("encoder",), untied=("threshold",))
     again = fit(net, task, schedule, tmp_path, quiet=True)
@@ -166,12 +173,23 @@ def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path):
         task.left = left
         with pytest.raises(KilledError):
             # One checkpoint in the middle: the steps after it are logged, lost and taken again.
-            fit(network(task), task, SCHEDULE, tmp_path / "part", seed=3, checkpoint_seconds=1e-3 if left == 5 else 1000, quiet=True)
+            fit(
+                network(task),
+                task,
+                SCHEDULE,
+                tmp_path / "part",
+                seed=3,
+                checkpoint_seconds=1e-3 if left == 5 else 1000,
+                quiet=True,
+            )
     task.left = 10**9
     fit(network(task), task, SCHEDULE, tmp_path / "part", seed=3, quiet=True)
 
     def lines(folder):
-        return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (folder / LOG).read_text().splitlines()]
+        return [
+            {k: v for k, v in json.loads(line).items() if k != "seconds"}
+            for line in (folder / LOG).read_text().splitlines()
+        ]
 
     assert lines(tmp_path / "part") == lines(whole)
 
@@ -189,7 +207,11 @@ fit(network(task), task, {schedule}, {folder!r}, seed=3, checkpoint_seconds=0, q
 
 
 def script(folder, before="", schedule="SCHEDULE"):
-    return [sys.executable, "-c", SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), before=before, schedule=schedule)]
+    return [
+        sys.executable,
+        "-c",
+        SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), before=before, schedule=schedule),
+    ]
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(uninterrupted, tmp_path):
@@ -238,7 +260,9 @@ def test_sigkill_at_random_moments_changes_no_bit(tmp_path):
     assert same(bits(net), bits(whole))
 
 
-LONG = "from unrolling.training.stages import Stage; LONG = [Stage(300, rate=1e-2, batch=6, depth=2), Stage(300, batch=6)]"
+LONG = (
+    "from unrolling.training.stages import Stage; LONG = [Stage(300, rate=1e-2, batch=6, depth=2), Stage(300, batch=6)]"
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -301,7 +325,11 @@ def test_the_newest_few_and_the_best_are_kept(tmp_path):
     net = network(task)
     net.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()}, strict=False)
     with torch.no_grad():
-        estimate = net(task.validation[0].data) if record["stage"] == 1 else net.run(task.validation[0].data, layers=slice(0, 2))
+        estimate = (
+            net(task.validation[0].data)
+            if record["stage"] == 1
+            else net.run(task.validation[0].data, layers=slice(0, 2))
+        )
     assert task.metric.value(task.pieces(estimate, task.validation[0].target)) == record["metric"]
     with pytest.raises(ValueError, match="keep is 0"):
         fit(net, task, SCHEDULE, tmp_path, keep=0, quiet=True)
@@ -316,7 +344,10 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(uninterrupted
     path.write_bytes(path.read_bytes()[:2000])
     task.left = 10**9
     net = network(task)
-    with pytest.warns(RuntimeWarning, match=f"{path.name} is not a safetensors file, or it is truncated.*going on from checkpoint-000-000000006"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=f"{path.name} is not a safetensors file, or it is truncated.*going on from checkpoint-000-000000006",
+    ):
         fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
     assert same(bits(net), uninterrupted)
 
@@ -326,7 +357,9 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(tmp_path):
     fit(network(task), task, [Stage(2, batch=2)], tmp_path, keep=1, quiet=True)
     path = newest(tmp_path)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=f"{path.name} is not a safetensors file, or it is truncated.*delete it to begin anew"):
+    with pytest.raises(
+        ValueError, match=f"{path.name} is not a safetensors file, or it is truncated.*delete it to begin anew"
+    ):
         fit(network(task), task, [Stage(2, batch=2)], tmp_path, keep=1, quiet=True)
 
 
@@ -354,9 +387,13 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(change, named, tmp_path
     assert newest(tmp_path).read_bytes() == content
 
 
-@pytest.mark.parametrize("change", [{"depth": 5}, {"tied": ("encoder",), "untied": ()}, {"tied": ("encoder", "threshold"), "untied": ()}])
+@pytest.mark.parametrize(
+    "change", [{"depth": 5}, {"tied": ("encoder",), "untied": ()}, {"tied": ("encoder", "threshold"), "untied": ()}]
+)
 def test_a_checkpoint_of_a_network_with_as_many_numbers_but_another_shape_is_refused(change, tmp_path):
-    """Tied networks of all depths have the same number of parameters, and so have networks that learn more or fewer of them."""
+    """Tied networks of all depths have the same number of parameters, and so have networks that learn more or fewer of
+    them.
+    """
     task = recovery()
     fit(network(task, tied=ALL, untied=()), task, [Stage(3, batch=3)], tmp_path, quiet=True)
     with pytest.raises(ValueError, match="is the checkpoint of another run"):
@@ -365,9 +402,15 @@ def test_a_checkpoint_of_a_network_with_as_many_numbers_but_another_shape_is_ref
 
 def test_weights_are_no_checkpoint_and_a_newer_version_is_named(tmp_path):
     task = recovery()
-    files.write(tmp_path / "checkpoint-000-000000001.safetensors", {"threshold": torch.ones(3)}, {"format": 1, "depth": 3})
+    files.write(
+        tmp_path / "checkpoint-000-000000001.safetensors", {"threshold": torch.ones(3)}, {"format": 1, "depth": 3}
+    )
     with pytest.raises(ValueError, match="is the checkpoint of another run"):
         fit(network(task), task, [Stage(2)], tmp_path, quiet=True)
     files.write(tmp_path / "checkpoint-000-000000001.safetensors", {}, {"checkpoint": FORMAT + 1, "version": "9.9"})
-    with pytest.raises(ValueError, match=rf"was written by a newer version of unrolling \(9.9, format {FORMAT + 1}.*update unrolling"):
+    with pytest.raises(
+        ValueError,
+        match=r"was written by a newer version of unrolling \(9.9, format "
+        rf"{FORMAT + 1}.*update unrolling",
+    ):
         fit(network(task), task, [Stage(2)], tmp_path, quiet=True)

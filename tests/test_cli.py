@@ -12,7 +12,7 @@ import torch
 from tiny import same, system, write_pictures
 
 from unrolling.systems import catalogue as catalogue_module
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training import files
 from unrolling.training.weights import read_weights, save_weights
 
@@ -48,7 +48,9 @@ def refused(result, *words):
 
 def logged(folder):
     """The steps whose loss the log holds."""
-    return [line["step"] for line in map(json.loads, (folder / "training.jsonl").read_text().splitlines()) if "loss" in line]
+    return [
+        line["step"] for line in map(json.loads, (folder / "training.jsonl").read_text().splitlines()) if "loss" in line
+    ]
 
 
 # list and show
@@ -83,11 +85,20 @@ def test_show_prints_equations_papers_and_parameters(unroll):
 
 def test_show_as_json_has_the_classical_values(unroll):
     found = json.loads(unroll("show", "sparse-coding/LISTA", *TINY, "--json")[1])
-    assert (found["name"], found["task"], found["depth"], found["learned_numbers"]) == (LISTA, "recovery", 3, 20 * 40 + 40 * 40 + 3 * 40)
+    assert (found["name"], found["task"], found["depth"], found["learned_numbers"]) == (
+        LISTA,
+        "recovery",
+        3,
+        20 * 40 + 40 * 40 + 3 * 40,
+    )
     rows = {(row["name"], row["layer"]): row for row in found["parameters"]}
     assert len(rows) == len(found["parameters"])
     shapes = {key: row["shape"] for key, row in rows.items()}
-    assert shapes == {("encoder.matrix", None): [40, 20], ("inhibition", None): [40, 40], **{("threshold", layer): [40] for layer in range(3)}}
+    assert shapes == {
+        ("encoder.matrix", None): [40, 20],
+        ("inhibition", None): [40, 40],
+        **{("threshold", layer): [40] for layer in range(3)},
+    }
     dictionary = Recovery(m=20, n=40).dictionary.double()
     step = 1 / torch.linalg.matrix_norm(dictionary, 2).item() ** 2
     assert rows["encoder.matrix", None]["norm"] == pytest.approx(step * 40**0.5, rel=1e-5)
@@ -124,20 +135,25 @@ def test_training_again_gives_the_same_weights_and_starts_anew(unroll, small, tm
         assert "dB on the validation set; weights in" in output
     one, other = (read_weights(tmp_path / folder / "weights.safetensors")[0] for folder in "ab")
     assert same(one, other)
-    # A finished run leaves no checkpoint, so that the folder may be used again, also for another run; its log is of the last one.
+    # A finished run leaves no checkpoint, so that the folder may be used again, also for another run; its log is of the
+    # last one.
     assert not (tmp_path / "a" / "checkpoint.safetensors").exists()
     assert unroll("train", LISTA, *TINY, "--steps", 6, "--out", tmp_path / "a")[0] == 0
     assert logged(tmp_path / "a") == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_that_could_not_write_its_weights_keeps_its_checkpoint_for_the_same_run_alone(unroll, small, tmp_path, monkeypatch):
+def test_a_run_that_could_not_write_its_weights_keeps_its_checkpoint_for_the_same_run_alone(
+    unroll, small, tmp_path, monkeypatch
+):
     def full(*arguments):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("unrolling.training.weights.save_weights", full)
         refused(unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path, "--json"), "No space left on device")
-    refused(unroll("train", LISTA, *TINY, "--steps", 6, "--out", tmp_path), "is the checkpoint of another run", tmp_path)
+    refused(
+        unroll("train", LISTA, *TINY, "--steps", 6, "--out", tmp_path), "is the checkpoint of another run", tmp_path
+    )
     assert unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path)[0] == 0
     assert logged(tmp_path) == [1, 2, 3, 4, 5]
 
@@ -145,7 +161,23 @@ def test_a_run_that_could_not_write_its_weights_keeps_its_checkpoint_for_the_sam
 def test_a_dictionary_of_ones_own_is_used(unroll, small, tmp_path):
     matrix = np.random.default_rng(0).normal(size=(12, 18))
     np.save(tmp_path / "a.npy", matrix)
-    assert unroll("train", LISTA, "--task", "recovery", "--depth", 2, "--steps", 3, "--data", tmp_path / "a.npy", "--out", tmp_path / "out")[0] == 0
+    assert (
+        unroll(
+            "train",
+            LISTA,
+            "--task",
+            "recovery",
+            "--depth",
+            2,
+            "--steps",
+            3,
+            "--data",
+            tmp_path / "a.npy",
+            "--out",
+            tmp_path / "out",
+        )[0]
+        == 0
+    )
     _, fixed, _ = read_weights(tmp_path / "out" / "weights.safetensors")
     np.testing.assert_allclose(fixed["dictionary"].numpy(), matrix / np.linalg.norm(matrix, axis=0), rtol=1e-5)
 
@@ -156,7 +188,9 @@ def test_a_dictionary_of_ones_own_is_used(unroll, small, tmp_path):
 def test_compare_writes_page_weights_and_json_and_takes_weights_back(unroll, small, tmp_path):
     status, output, errors = unroll("compare", LISTA, *TINY, "--steps", 10, "--out", tmp_path / "a")
     assert status == 0, errors
-    assert {"index.html", "weights.safetensors", "comparison.json"} <= {file.name for file in (tmp_path / "a").iterdir()}
+    assert {"index.html", "weights.safetensors", "comparison.json"} <= {
+        file.name for file in (tmp_path / "a").iterdir()
+    }
     found = json.loads((tmp_path / "a" / "comparison.json").read_text(), parse_constant=pytest.fail)
     page = (tmp_path / "a" / "index.html").read_text()
     assert found["schema"] == 1
@@ -167,7 +201,9 @@ def test_compare_writes_page_weights_and_json_and_takes_weights_back(unroll, sma
     assert "LISTA, 3 layers" in output
     assert found["headline"] in output
 
-    status, output, errors = unroll("compare", LISTA, *TINY, "--weights", tmp_path / "a" / "weights.safetensors", "--out", tmp_path / "b", "--json")
+    status, output, errors = unroll(
+        "compare", LISTA, *TINY, "--weights", tmp_path / "a" / "weights.safetensors", "--out", tmp_path / "b", "--json"
+    )
     assert status == 0, errors
     again = json.loads(output, parse_constant=pytest.fail)
     assert [row["quality"] for row in again["rows"]] == [row["quality"] for row in found["rows"]]
@@ -183,21 +219,39 @@ def test_pretrained_takes_the_shipped_weights(unroll, monkeypatch, tmp_path):
     monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: shipping})
     assert unroll("train", LISTA, *TINY, "--steps", 5, "--out", tmp_path / "a")[0] == 0
     (tmp_path / "weights").mkdir()
-    (tmp_path / "a" / "weights.safetensors").rename(tmp_path / "weights" / "lista-recovery-20x40-p0.1-snrinf-3.safetensors")
+    (tmp_path / "a" / "weights.safetensors").rename(
+        tmp_path / "weights" / "lista-recovery-20x40-p0.1-snrinf-3.safetensors"
+    )
     monkeypatch.setattr("unrolling.training.fit.fit", lambda *arguments, **options: pytest.fail("trained"))
     status, output, errors = unroll("compare", LISTA, *TINY, "--pretrained", "--out", tmp_path / "b", "--json")
     assert status == 0, errors
     assert json.loads(output)["rows"][0]["note"] == "shipped weights"
-    refused(unroll("compare", LISTA, *TINY, "--pretrained", "--set", "probability=0.2", "--out", tmp_path / "c"), "no weights are shipped", "probability 0.2")
+    refused(
+        unroll("compare", LISTA, *TINY, "--pretrained", "--set", "probability=0.2", "--out", tmp_path / "c"),
+        "no weights are shipped",
+        "probability 0.2",
+    )
 
 
 @pytest.mark.parametrize("task", ["recovery", "photographs"])
 def test_weights_of_lcod_are_taken_back_too(task, unroll, tmp_path, monkeypatch):
     (tmp_path / "pictures").mkdir()
-    own = TINY if task == "recovery" else ("--task", "photographs", "--depth", "3", "--data", write_pictures(tmp_path / "pictures"))
+    own = (
+        TINY
+        if task == "recovery"
+        else ("--task", "photographs", "--depth", "3", "--data", write_pictures(tmp_path / "pictures"))
+    )
     assert unroll("train", "sparse_coding/lcod", *own, "--steps", 3, "--out", tmp_path / "a")[0] == 0
     monkeypatch.setattr("unrolling.evaluation.compare.compare", lambda *arguments, **options: sys.exit(17))
-    status, _, errors = unroll("compare", "sparse_coding/lcod", *own, "--weights", tmp_path / "a" / "weights.safetensors", "--out", tmp_path / "b")
+    status, _, errors = unroll(
+        "compare",
+        "sparse_coding/lcod",
+        *own,
+        "--weights",
+        tmp_path / "a" / "weights.safetensors",
+        "--out",
+        tmp_path / "b",
+    )
     assert status == 17, errors
 
 
@@ -205,9 +259,19 @@ def test_weights_bring_the_options_that_they_were_trained_with(unroll, small, tm
     assert unroll("train", LISTA, *TINY, "--set", "probability=0.3", "--steps", 3, "--out", tmp_path / "a")[0] == 0
     seen = []
     monkeypatch.setattr(
-        "unrolling.evaluation.compare.compare", lambda system, name, recipe, task, *rest, **options: (seen.append(task.probability), sys.exit(0))
+        "unrolling.evaluation.compare.compare",
+        lambda system, name, recipe, task, *rest, **options: (seen.append(task.probability), sys.exit(0)),
     )
-    status, _, errors = unroll("compare", LISTA, "--task", "recovery", "--weights", tmp_path / "a" / "weights.safetensors", "--out", tmp_path / "b")
+    status, _, errors = unroll(
+        "compare",
+        LISTA,
+        "--task",
+        "recovery",
+        "--weights",
+        tmp_path / "a" / "weights.safetensors",
+        "--out",
+        tmp_path / "b",
+    )
     # Either the task of the card, or a refusal that says what differs.
     assert seen == [0.3] or (status == 2 and "probability" in errors)
 
@@ -218,7 +282,10 @@ def test_weights_bring_the_options_that_they_were_trained_with(unroll, small, tm
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "sparse_coding/lissta", *TINY], ["no system 'sparse_coding/lissta'", "did you mean sparse_coding/lista?"]),
+        (
+            ["train", "sparse_coding/lissta", *TINY],
+            ["no system 'sparse_coding/lissta'", "did you mean sparse_coding/lista?"],
+        ),
         (["show", "lcod2"], ["no system 'lcod2'"]),
         (["train", LISTA, "--task", "denoising"], ["no task 'denoising'", "photographs, codes, spikes, recovery"]),
         (["train", LISTA, *TINY, "--set", "rank=3"], ["--set rank=3", "m=250"]),
@@ -234,7 +301,10 @@ def test_weights_bring_the_options_that_they_were_trained_with(unroll, small, tm
         (["train", LISTA, *TINY, "--data", "/no/such/file.npy"], ["/no/such/file.npy"]),
         (["train", LISTA, "--task", "codes", "--data", "/no/such/folder"], ["/no/such/folder is not a folder"]),
         (["compare", LISTA, *TINY, "--pretrained", "--depth", "77"], ["no weights are shipped", "77 layers"]),
-        (["compare", LISTA, *TINY, "--pretrained", "--weights", "x"], ["--pretrained and --weights exclude each other"]),
+        (
+            ["compare", LISTA, *TINY, "--pretrained", "--weights", "x"],
+            ["--pretrained and --weights exclude each other"],
+        ),
         (["compare", LISTA, *TINY, "--weights", "/no/such/weights"], ["/no/such/weights does not exist"]),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
@@ -270,7 +340,9 @@ def test_a_depth_of_nought_is_refused_beside_weights_too(how, unroll, untrained,
     refused(unroll("compare", LISTA, *TINY, "--depth", 0, *given, "--out", tmp_path / "out"), "depth is 0")
 
 
-@pytest.mark.parametrize("arguments", [["train", LISTA, "--nonsense"], ["train"], ["fly"], ["train", LISTA, "--depth", "three"]])
+@pytest.mark.parametrize(
+    "arguments", [["train", LISTA, "--nonsense"], ["train"], ["fly"], ["train", LISTA, "--depth", "three"]]
+)
 def test_what_the_command_line_does_not_know_is_status_2(arguments, unroll, untrained):
     status, _, errors = unroll(*arguments)
     assert status == 2
@@ -281,7 +353,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(unroll, untr
     (tmp_path / "file").write_text("in the way")
     for command in ("train", "compare"):
         refused(unroll(command, LISTA, *TINY, "--out", tmp_path / "file"), "cannot write into", tmp_path / "file")
-        refused(unroll(command, LISTA, *TINY, "--out", tmp_path / "file" / "sub"), "cannot write into", tmp_path / "file" / "sub")
+        refused(
+            unroll(command, LISTA, *TINY, "--out", tmp_path / "file" / "sub"),
+            "cannot write into",
+            tmp_path / "file" / "sub",
+        )
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
@@ -295,16 +371,27 @@ def test_cheap_mistakes_are_found_before_the_task_is_built(wrong, unroll, monkey
     (tmp_path / "file").write_text("in the way")
     built = []
     chosen = system()
-    recipe = replace(chosen.recipes["recovery"], task=lambda **options: (built.append(1), chosen.recipes["recovery"].task(**options))[1])
+    recipe = replace(
+        chosen.recipes["recovery"],
+        task=lambda **options: (built.append(1), chosen.recipes["recovery"].task(**options))[1],
+    )
     monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: replace(chosen, recipes={"recovery": recipe})})
-    refused(unroll("train", LISTA, *TINY, "--out", tmp_path / "out", *[word.format(file=tmp_path / "file") for word in wrong]))
+    refused(
+        unroll(
+            "train", LISTA, *TINY, "--out", tmp_path / "out", *[word.format(file=tmp_path / "file") for word in wrong]
+        )
+    )
     assert not built
 
 
 def _foreign(chosen, tmp_path, kind):
     recipe = chosen.recipes["recovery"]
     task = recipe.task(m=20, n=40)
-    net, card, path = chosen.network(recipe, task, 3), {"system": LISTA, "task": task.identity()}, tmp_path / "w.safetensors"
+    net, card, path = (
+        chosen.network(recipe, task, 3),
+        {"system": LISTA, "task": task.identity()},
+        tmp_path / "w.safetensors",
+    )
     save_weights(net, path, card)
     if kind == "system":
         save_weights(net, path, {**card, "system": "sparse_coding/lcod"})
@@ -342,7 +429,9 @@ def _foreign(chosen, tmp_path, kind):
     ],
 )
 def test_a_foreign_weights_file_is_one_line_and_no_work(kind, words, unroll, untrained, small, tmp_path):
-    refused(unroll("compare", LISTA, *TINY, "--weights", _foreign(small, tmp_path, kind), "--out", tmp_path / "out"), *words)
+    refused(
+        unroll("compare", LISTA, *TINY, "--weights", _foreign(small, tmp_path, kind), "--out", tmp_path / "out"), *words
+    )
 
 
 def test_a_full_disk_is_one_line(unroll, small, monkeypatch, tmp_path):
@@ -364,7 +453,12 @@ def test_an_interruption_says_that_the_same_command_goes_on(unroll, small, monke
 
 
 def test_the_process_ends_with_status_2_and_one_line():
-    done = subprocess.run([sys.executable, "-m", "unrolling.cli.main", "show", "sparse_coding/lisst"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "unrolling.cli.main", "show", "sparse_coding/lisst"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("unroll: no system 'sparse_coding/lisst'; did you mean sparse_coding/lista?")

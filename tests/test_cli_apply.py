@@ -10,9 +10,9 @@ import torch
 from iterations import gaussian
 from spoken import write_recordings
 
+from unrolling.files import sound as audio
 from unrolling.systems.catalogue import find
-from unrolling.tasks import audio
-from unrolling.tasks.speech import Enhancement, Separation
+from unrolling.tasks.speech.mixtures import Enhancement, Separation
 from unrolling.training.weights import save_weights
 
 DEEP_NMF, MISI = "speech/deep_nmf", "speech/misi"
@@ -31,7 +31,12 @@ def weights(tmp_path_factory):
         system = find(name)
         _, recipe = system.recipe(None)
         made[name] = folder / f"{name.rsplit('/', 1)[-1]}.safetensors"
-        save_weights(system.network(recipe, task, 2), made[name], {"system": name, "task": task.identity(), "seed": 0}, task.fixed())
+        save_weights(
+            system.network(recipe, task, 2),
+            made[name],
+            {"system": name, "task": task.identity(), "seed": 0},
+            task.fixed(),
+        )
     return made
 
 
@@ -43,7 +48,9 @@ def noisy(tmp_path):
 
 
 def test_a_recording_becomes_another_of_the_same_kind(unroll, weights, noisy, tmp_path):
-    status, output, errors = unroll("apply", DEEP_NMF, noisy, "-o", tmp_path / "clean.wav", "--weights", weights[DEEP_NMF])
+    status, output, errors = unroll(
+        "apply", DEEP_NMF, noisy, "-o", tmp_path / "clean.wav", "--weights", weights[DEEP_NMF]
+    )
     assert (status, errors) == (0, "")
     assert output == f"{tmp_path / 'clean.wav'}: the speech\n"
     assert audio.inspect(tmp_path / "clean.wav") == audio.Format(44_100, 2, 30_000, "PCM_24")
@@ -53,7 +60,9 @@ def test_it_is_what_the_network_gives(unroll, weights, tmp_path):
     samples = (0.1 * gaussian(1, 9000)).float()
     audio.write(tmp_path / "in.wav", samples, 8000, "FLOAT")
     outputs = [tmp_path / "speech.wav", tmp_path / "noise.wav"]
-    status, _, _ = unroll("apply", "speech/deep-nmf", tmp_path / "in.wav", "-o", *outputs, "--weights", weights[DEEP_NMF])
+    status, _, _ = unroll(
+        "apply", "speech/deep-nmf", tmp_path / "in.wav", "-o", *outputs, "--weights", weights[DEEP_NMF]
+    )
     assert status == 0
     system = find(DEEP_NMF)
     _, recipe = system.recipe(None)
@@ -74,14 +83,22 @@ def test_two_speakers_go_to_two_files(unroll, weights, noisy, tmp_path, form):
     status, output, _ = unroll("apply", MISI, noisy, *given, "--weights", weights[MISI], "--json")
     assert status == 0
     found = json.loads(output)
-    assert (found["system"], found["outputs"], found["rate"], found["channels"], found["warnings"]) == (MISI, list(map(str, names)), 44_100, 2, [])
+    assert (found["system"], found["outputs"], found["rate"], found["channels"], found["warnings"]) == (
+        MISI,
+        list(map(str, names)),
+        44_100,
+        2,
+        [],
+    )
     for name in names:
         assert audio.inspect(name)[:3] == (44_100, 2, 30_000)
 
 
 def test_a_warning_is_a_line_on_the_error_output(unroll, weights, tmp_path):
     audio.write(tmp_path / "in.wav", (4 * gaussian(1, 8000)).clamp(-1, 1).float(), 8000)
-    status, _, errors = unroll("apply", DEEP_NMF, tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--weights", weights[DEEP_NMF])
+    status, _, errors = unroll(
+        "apply", DEEP_NMF, tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--weights", weights[DEEP_NMF]
+    )
     assert status == 0
     assert errors.startswith("unroll: ")
     assert "the recording is clipped" in errors
@@ -92,17 +109,25 @@ def test_a_warning_is_a_line_on_the_error_output(unroll, weights, tmp_path):
     ("arguments", "words"),
     [
         ((MISI, "noisy.wav", "-o", "a.wav"), ["writes 2 files (one speaker, the other), and 1 are named"]),
-        ((DEEP_NMF, "noisy.wav", "-o", "a.wav", "b.wav", "c.wav"), ["writes 1 to 2 files (the speech, the noise), and 3 are named"]),
+        (
+            (DEEP_NMF, "noisy.wav", "-o", "a.wav", "b.wav", "c.wav"),
+            ["writes 1 to 2 files (the speech, the noise), and 3 are named"],
+        ),
         ((DEEP_NMF, "none.wav", "-o", "a.wav"), ["none.wav does not exist", "a sound file"]),
         ((DEEP_NMF, "noisy.wav", "-o", "noisy.wav"), ["is the input; the output needs another name"]),
         ((DEEP_NMF, "text.wav", "-o", "a.wav"), ["text.wav cannot be read as a sound file"]),
-        ((DEEP_NMF, "nan.wav", "-o", "a.wav"), ["nan.wav holds 1 samples that are NaN or infinite, the first at sample 7 of channel 0"]),
+        (
+            (DEEP_NMF, "nan.wav", "-o", "a.wav"),
+            ["nan.wav holds 1 samples that are NaN or infinite, the first at sample 7 of channel 0"],
+        ),
         ((DEEP_NMF, "short.wav", "-o", "a.wav"), ["short.wav is truncated"]),
         (("sparse_coding/lista", "noisy.wav", "-o", "a.wav"), ["cannot be applied to files for the task photographs"]),
         ((DEEP_NMF, "noisy.wav", "-o", "a.wav", "--task", "codes"), ["no task 'codes'"]),
     ],
 )
-def test_mistakes_get_one_line_before_anything_is_written(unroll, weights, noisy, tmp_path, monkeypatch, arguments, words):
+def test_mistakes_get_one_line_before_anything_is_written(
+    unroll, weights, noisy, tmp_path, monkeypatch, arguments, words
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.wav").write_text("no sound")
     samples = torch.zeros(1, 50)
@@ -124,7 +149,9 @@ def test_mistakes_get_one_line_before_anything_is_written(unroll, weights, noisy
 
 
 def test_weights_of_another_system_are_refused(unroll, weights, noisy, tmp_path):
-    status, _, errors = unroll("apply", MISI, noisy, "-o", tmp_path / "a.wav", tmp_path / "b.wav", "--weights", weights[DEEP_NMF])
+    status, _, errors = unroll(
+        "apply", MISI, noisy, "-o", tmp_path / "a.wav", tmp_path / "b.wav", "--weights", weights[DEEP_NMF]
+    )
     assert status == 2
     assert "holds weights of speech/deep_nmf" in errors
 
@@ -149,7 +176,9 @@ def test_a_system_of_somebody_elses_names_its_own_files(unroll, weights, monkeyp
     recipe = replace(system.recipes["enhancement"], apply=Application("a text", ("the same, louder",), run))
     monkeypatch.setattr(module, "catalogue", lambda: {DEEP_NMF: replace(system, recipes={"enhancement": recipe})})
     (tmp_path / "a.txt").write_text("speech")
-    status, output, _ = unroll("apply", DEEP_NMF, tmp_path / "a.txt", "-o", tmp_path / "b.txt", "--weights", weights[DEEP_NMF], "--json")
+    status, output, _ = unroll(
+        "apply", DEEP_NMF, tmp_path / "a.txt", "-o", tmp_path / "b.txt", "--weights", weights[DEEP_NMF], "--json"
+    )
     assert status == 0
     assert json.loads(output)["letters"] == 6
     assert (tmp_path / "b.txt").read_text() == "SPEECH"

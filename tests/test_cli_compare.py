@@ -9,7 +9,9 @@ from test_cli import untrained as untrained
 
 
 def test_seeds_effort_and_markdown(unroll, small, tmp_path):
-    status, output, errors = unroll("compare", LISTA, *TINY, "--steps", 6, "--seeds", 3, "--quick", "--out", tmp_path, "--json")
+    status, output, errors = unroll(
+        "compare", LISTA, *TINY, "--steps", 6, "--seeds", 3, "--quick", "--out", tmp_path, "--json"
+    )
     assert status == 0, errors
     found = json.loads(output)
     assert len(found["rows"][0]["seeds"]) == 2
@@ -32,7 +34,10 @@ def test_comparisons_are_put_on_one_page(unroll, small, tmp_path):
     assert str(tmp_path / "page" / "index.html") in output
     assert "2 comparisons" in page
     assert "<script" not in page
-    refused(unroll("report", tmp_path / "a", tmp_path / "nothing", "--out", tmp_path / "page"), "nothing holds no comparison.json")
+    refused(
+        unroll("report", tmp_path / "a", tmp_path / "nothing", "--out", tmp_path / "page"),
+        "nothing holds no comparison.json",
+    )
 
 
 def test_cite_prints_bibtex_of_the_system_its_parent_and_the_survey(unroll):

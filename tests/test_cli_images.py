@@ -11,14 +11,20 @@ from pictured import scene, small_task, uint8
 from PIL import Image
 from test_pixels import make_bad
 
-from unrolling.algorithms.diffusion import Compressed
+from unrolling.algorithms.images.diffusion import Compressed
+from unrolling.files import pictures as pixels
 from unrolling.systems.catalogue import find
 from unrolling.systems.imaging import applications, blind
-from unrolling.tasks import pixels
-from unrolling.tasks.deblocking import coefficients_of
+from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import load_weights, save_weights
 
-TNRD, JPEG, LARGER, BLIND, CSNET = "imaging/tnrd", "imaging/tnrd_jpeg", "imaging/tnrd_sr", "imaging/dublid", "medical/admm_csnet"
+TNRD, JPEG, LARGER, BLIND, CSNET = (
+    "imaging/tnrd",
+    "imaging/tnrd_jpeg",
+    "imaging/tnrd_sr",
+    "imaging/dublid",
+    "medical/admm_csnet",
+)
 DEPTH = 2
 
 
@@ -102,7 +108,9 @@ def test_a_picture_that_lies_on_its_side_comes_out_upright(apply, tmp_path):
     save(tmp_path / "upright.png", scene(24, 40).rot90(-1, (1, 2)))
     for name in ("a", "upright"):
         assert apply(TNRD, tmp_path / f"{name}.png", "-o", tmp_path / f"{name}-out.png", "--sigma", 20)[0] == 0
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a-out.png")), np.asarray(Image.open(tmp_path / "upright-out.png")))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "a-out.png")), np.asarray(Image.open(tmp_path / "upright-out.png"))
+    )
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK"])
@@ -133,7 +141,9 @@ def test_the_opponent_colours_are_orthonormal():
 
 @pytest.mark.parametrize("shape", [(40, 56), (37, 51)])
 def test_a_jpeg_file_keeps_what_it_says_of_its_coefficients(apply, held, tmp_path, shape):
-    """Of whole blocks, each coefficient of the result lies within half a step of the stored one, up to the rounding of pixels."""
+    """Of whole blocks, each coefficient of the result lies within half a step of the stored one, up to the rounding of
+    pixels.
+    """
     source = save(tmp_path / "a.jpg", scene(*shape))
     assert apply(JPEG, source, "-o", tmp_path / "b.png")[0] == 0
     with Image.open(source) as file:
@@ -198,7 +208,9 @@ def test_deblurring_shows_its_kernel(apply, held, tmp_path):
 
 
 def test_deblurring_does_not_darken_the_border(apply, held, tmp_path):
-    """A network sees zeros around a picture, and makes the border of a flat one dark; what the command gives it is mirrored there."""
+    """A network sees zeros around a picture, and makes the border of a flat one dark; what the command gives it is
+    mirrored there.
+    """
     level = 180
     Image.fromarray(np.full((90, 100), level, np.uint8)).save(tmp_path / "a.png")
     assert apply(BLIND, tmp_path / "a.png", "-o", tmp_path / "b.png")[0] == 0
@@ -233,7 +245,9 @@ def test_a_large_picture_is_deblurred_in_tiles_with_one_kernel(apply, tmp_path, 
     monkeypatch.setattr(blind, "LARGEST", 140)
     monkeypatch.setattr(blind, "MARGIN", 50)
     assert apply(BLIND, source, "-o", tmp_path / "tiles.png", "--show-kernel")[0] == 0
-    whole, tiles = (np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)[20:-20, 20:-20] for name in ("whole", "tiles"))
+    whole, tiles = (
+        np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)[20:-20, 20:-20] for name in ("whole", "tiles")
+    )
     assert np.abs(whole - tiles).mean() < 4
 
 
@@ -268,7 +282,13 @@ def test_a_pattern_means_files_and_outputs_lie_beside_their_inputs(apply, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("text", "is not a picture"), ("empty", "is not a picture"), ("truncated", "cannot be read"), ("no pixels", "picture|nothing")]
+    ("kind", "words"),
+    [
+        ("text", "is not a picture"),
+        ("empty", "is not a picture"),
+        ("truncated", "cannot be read"),
+        ("no pixels", "picture|nothing"),
+    ],
 )
 def test_what_is_no_picture_is_refused(apply, tmp_path, kind, words):
     path = make_bad(tmp_path, kind)

@@ -9,9 +9,10 @@ from test_cli_images import CSNET
 from test_cli_images import apply as apply
 from test_cli_images import held as held
 
+from unrolling.files import pictures as pixels
 from unrolling.operators.fourier import KSpace, fft
 from unrolling.systems.medical.scanner import is_centred, read_kspace
-from unrolling.tasks import phantoms, pixels, sampling
+from unrolling.tasks.medical import phantoms, sampling
 
 
 def measured(size=32, real=True, coils=1, rate=0.4, seed=0):
@@ -20,7 +21,11 @@ def measured(size=32, real=True, coils=1, rate=0.4, seed=0):
     image = phantoms.head(size, generator)
     image = image.to(torch.complex64) if real else phantoms.with_phase(image, generator)
     mask = sampling.radial_mask(size, rate)
-    maps = torch.ones(1, size, size) if coils == 1 else torch.stack([0.2 + torch.rand(size, size, generator=generator) for _ in range(coils)])
+    maps = (
+        torch.ones(1, size, size)
+        if coils == 1
+        else torch.stack([0.2 + torch.rand(size, size, generator=generator) for _ in range(coils)])
+    )
     samples = mask * torch.fft.fftshift(fft(maps * image), (-2, -1))
     return image, samples[0] if coils == 1 else samples, mask
 
@@ -40,7 +45,12 @@ def test_kspace_becomes_what_the_network_makes_of_it_wherever_its_middle_is(appl
     sampled = torch.fft.ifftshift(mask).unsqueeze(0)
     peak = torch.fft.ifft2(turned, norm="ortho").abs().max()
     with torch.no_grad():
-        wanted = held[CSNET][0](KSpace((turned / peak).unsqueeze(0), sampled if named else (turned != 0).float().unsqueeze(0)))[0] * peak
+        wanted = (
+            held[CSNET][0](
+                KSpace((turned / peak).unsqueeze(0), sampled if named else (turned != 0).float().unsqueeze(0))
+            )[0]
+            * peak
+        )
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 

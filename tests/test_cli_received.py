@@ -7,15 +7,17 @@ import pytest
 import torch
 from iterations import gaussian
 
-from unrolling.algorithms.mimo import Received, complex_symbols, decide, pam, real_form
-from unrolling.algorithms.trellis import Observed
+from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, pam, real_form
+from unrolling.algorithms.detection.trellis import Observed
 from unrolling.systems.catalogue import find
 from unrolling.systems.communications import files
-from unrolling.tasks.detection import Detection
-from unrolling.tasks.sequence import SequenceDetection
+from unrolling.tasks.communications.detection import Detection
+from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.training.weights import save_weights
 
-DETNET, OAMP_NET, MMNET, VITERBINET = (f"communications/{name}" for name in ("detnet", "oamp_net", "mmnet", "viterbinet"))
+DETNET, OAMP_NET, MMNET, VITERBINET = (
+    f"communications/{name}" for name in ("detnet", "oamp_net", "mmnet", "viterbinet")
+)
 
 
 @pytest.fixture
@@ -31,7 +33,9 @@ def vectors():
 
 
 def saved(path, **arrays):
-    np.savez(path, **{name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in arrays.items()})
+    np.savez(
+        path, **{name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in arrays.items()}
+    )
     return path
 
 
@@ -43,10 +47,16 @@ def as_saved(data):
 def test_symbols_are_the_decisions_of_the_network(apply, vectors, tmp_path, system):
     data, x = vectors
     status, output, errors = apply(
-        f"communications/{system}", saved(tmp_path / "received.npz", **as_saved(data)), "-o", tmp_path / "symbols.npy", tmp_path / "soft.npy"
+        f"communications/{system}",
+        saved(tmp_path / "received.npz", **as_saved(data)),
+        "-o",
+        tmp_path / "symbols.npy",
+        tmp_path / "soft.npy",
     )
     assert (status, errors) == (0, "")
-    assert output == f"{tmp_path / 'symbols.npy'}: the symbols\n{tmp_path / 'soft.npy'}: the estimates before the decision\n"
+    assert output == (
+        f"{tmp_path / 'symbols.npy'}: the symbols\n{tmp_path / 'soft.npy'}: the estimates before the decision\n"
+    )
     with torch.inference_mode():
         wanted = find(f"communications/{system}").pretrained("detection")(data)
     symbols, soft = (torch.from_numpy(np.load(tmp_path / f"{name}.npy")) for name in ("symbols", "soft"))
@@ -67,7 +77,9 @@ def test_blocks_precision_and_a_shared_channel_change_nothing(apply, vectors, tm
     }.items():
         for block in (50, 7):
             monkeypatch.setattr(files, "BLOCK", block)
-            assert apply(DETNET, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy", tmp_path / "b.npy")[0] == 0
+            assert (
+                apply(DETNET, saved(tmp_path / "a.npz", **arrays), "-o", tmp_path / "a.npy", tmp_path / "b.npy")[0] == 0
+            )
             found[name, block] = np.load(tmp_path / "b.npy")
     for other in found.values():
         np.testing.assert_allclose(other, found["single", 50], rtol=0, atol=1e-3)
@@ -80,7 +92,9 @@ def test_one_vector_alone_gives_one_vector(apply, vectors, tmp_path):
     assert status == 0
     found = json.loads(output)
     assert (found["vectors"], found["streams"], found["modulation"], found["dependent_channels"]) == (1, 20, "bpsk", 0)
-    assert apply(DETNET, saved(tmp_path / "all.npz", y=data.y, channel=data.channel), "-o", tmp_path / "all.npy")[0] == 0
+    assert (
+        apply(DETNET, saved(tmp_path / "all.npz", y=data.y, channel=data.channel), "-o", tmp_path / "all.npy")[0] == 0
+    )
     assert np.array_equal(np.load(tmp_path / "one.npy"), np.load(tmp_path / "all.npy")[3])
 
 
@@ -103,7 +117,16 @@ def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel
     arrays = {"y": y, "noise_variance": 2 * data.noise_variance[:, 0]}
     found = {}
     for name, more in {"known": {}, "given": {"channel": channel[0]}}.items():
-        assert apply(MMNET, saved(tmp_path / "a.npz", **arrays, **more), "-o", tmp_path / f"{name}.npy", tmp_path / f"{name}-soft.npy")[0] == 0
+        assert (
+            apply(
+                MMNET,
+                saved(tmp_path / "a.npz", **arrays, **more),
+                "-o",
+                tmp_path / f"{name}.npy",
+                tmp_path / f"{name}-soft.npy",
+            )[0]
+            == 0
+        )
         found[name] = np.load(tmp_path / f"{name}.npy")
         with torch.inference_mode():
             wanted = complex_symbols(net(data)).numpy()
@@ -125,10 +148,17 @@ def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(a
     recipe = system.recipes["detection"]
     task = recipe.task(data=tmp_path / "channel.npy", **{**recipe.options, "held_out": 10})
     weights = tmp_path / "own.safetensors"
-    save_weights(system.network(recipe, task, 5), weights, {"system": MMNET, "task": task.identity(), "seed": 0}, task.fixed())
+    save_weights(
+        system.network(recipe, task, 5), weights, {"system": MMNET, "task": task.identity(), "seed": 0}, task.fixed()
+    )
     symbols = complex_symbols(pam(2).float()[torch.randint(2, (50, 8), generator=draw)])
     y = symbols @ channel.T + 0.1 * torch.randn(50, 6, generator=draw, dtype=torch.complex64)
-    assert apply(MMNET, saved(tmp_path / "a.npz", y=y, noise_variance=0.01), "-o", tmp_path / "a.npy", "--weights", weights)[0] == 0
+    assert (
+        apply(
+            MMNET, saved(tmp_path / "a.npz", y=y, noise_variance=0.01), "-o", tmp_path / "a.npy", "--weights", weights
+        )[0]
+        == 0
+    )
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), symbols.numpy(), atol=1e-6)
 
 
@@ -155,16 +185,21 @@ def test_columns_that_depend_on_each_other_are_told_of(apply, vectors, tmp_path)
     channel = data.channel.clone()
     channel[4, :, 0] = 0.5 * channel[4, :, 1] - channel[4, :, 2]
     channel[7, :, 3] = 0
-    status, output, _ = apply(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=channel), "-o", tmp_path / "a.npy", "--json")
+    status, output, _ = apply(
+        DETNET, saved(tmp_path / "a.npz", y=data.y, channel=channel), "-o", tmp_path / "a.npy", "--json"
+    )
     assert status == 0
     assert json.loads(output)["dependent_channels"] == 2
     assert json.loads(output)["warnings"] == [
-        f"{tmp_path / 'a.npz'}: 2 of 50 channels have columns that depend on each other; their symbols cannot be told apart"
+        f"{tmp_path / 'a.npz'}: 2 of 50 channels have columns that depend on each other; their symbols cannot be told "
+        "apart"
     ]
     assert set(np.unique(np.load(tmp_path / "a.npy"))) == {-1.0, 1.0}
     near = data.channel.clone()
     near[:, :, 0] = near[:, :, 1] + 1e-3 * near[:, :, 0]  # badly conditioned, and still a channel
-    status, output, _ = apply(DETNET, saved(tmp_path / "a.npz", y=data.y, channel=near), "-o", tmp_path / "a.npy", "--json")
+    status, output, _ = apply(
+        DETNET, saved(tmp_path / "a.npz", y=data.y, channel=near), "-o", tmp_path / "a.npy", "--json"
+    )
     assert (status, json.loads(output)["warnings"]) == (0, [])
 
 
@@ -177,21 +212,49 @@ HOLED[2, 1] = np.nan
     ("system", "arrays", "words"),
     [
         (DETNET, {"y": GOOD["y"]}, ["holds y; this detector needs y, channel"]),
-        (OAMP_NET, {"y": GOOD["y"], "channel": GOOD["channel"]}, ["holds y, channel; this detector needs y, channel, noise_variance"]),
+        (
+            OAMP_NET,
+            {"y": GOOD["y"], "channel": GOOD["channel"]},
+            ["holds y, channel; this detector needs y, channel, noise_variance"],
+        ),
         (DETNET, {**GOOD, "y": HOLED}, ["y holds NaN or infinite values, the first at (2, 1)"]),
         (DETNET, {**GOOD, "channel": np.full((4, 6, 3), np.inf)}, ["channel holds NaN or infinite values"]),
-        (DETNET, {**GOOD, "channel": GOOD["channel"].transpose(0, 2, 1)}, ["antennas by streams", "got (4, 6) and (4, 3, 6)"]),
-        (DETNET, {**GOOD, "y": GOOD["y"][:, :2], "channel": GOOD["channel"][:, :2]}, ["has 3 streams and 2 antennas", "at least as many antennas"]),
+        (
+            DETNET,
+            {**GOOD, "channel": GOOD["channel"].transpose(0, 2, 1)},
+            ["antennas by streams", "got (4, 6) and (4, 3, 6)"],
+        ),
+        (
+            DETNET,
+            {**GOOD, "y": GOOD["y"][:, :2], "channel": GOOD["channel"][:, :2]},
+            ["has 3 streams and 2 antennas", "at least as many antennas"],
+        ),
         (DETNET, {**GOOD, "channel": GOOD["channel"][:3]}, ["got (4, 6) and (3, 6, 3)"]),
         (DETNET, {**GOOD, "y": GOOD["y"][:0], "channel": GOOD["channel"][:0]}, ["got (0, 6) and (0, 6, 3)"]),
         (DETNET, {**GOOD, "y": GOOD["y"] + 1j}, ["y is complex", "real_form makes real ones"]),
         (DETNET, {**GOOD, "y": np.array([["a"] * 6] * 4)}, ["y holds <U1, and not numbers"]),
-        (OAMP_NET, {**GOOD, "noise_variance": np.zeros(4)}, ["noise_variance is E |n_i|^2 and positive; the smallest is 0"]),
+        (
+            OAMP_NET,
+            {**GOOD, "noise_variance": np.zeros(4)},
+            ["noise_variance is E |n_i|^2 and positive; the smallest is 0"],
+        ),
         (OAMP_NET, {**GOOD, "noise_variance": np.inf}, ["noise_variance holds NaN or infinite values"]),
-        (OAMP_NET, {**GOOD, "noise_variance": np.ones((4, 6))}, ["one number, or one for each of 4 vectors; got (4, 6)"]),
+        (
+            OAMP_NET,
+            {**GOOD, "noise_variance": np.ones((4, 6))},
+            ["one number, or one for each of 4 vectors; got (4, 6)"],
+        ),
         (OAMP_NET, {**GOOD, "noise_variance": 1j}, ["noise_variance is real"]),
-        (MMNET, {"y": gaussian(4, 16).numpy(), "noise_variance": 0.1}, ["y is real", "give y and channel as complex numbers"]),
-        (MMNET, {"y": gaussian(4, 12).numpy() + 1j, "noise_variance": 0.1}, ["got (4, 12) and (1, 16, 8), that of the weights"]),
+        (
+            MMNET,
+            {"y": gaussian(4, 16).numpy(), "noise_variance": 0.1},
+            ["y is real", "give y and channel as complex numbers"],
+        ),
+        (
+            MMNET,
+            {"y": gaussian(4, 12).numpy() + 1j, "noise_variance": 0.1},
+            ["got (4, 12) and (1, 16, 8), that of the weights"],
+        ),
         (VITERBINET, {"x": GOOD["y"]}, ["holds x; this detector needs y"]),
         (VITERBINET, {"y": GOOD["channel"]}, ["y is (batch, T), or (T,) for one sequence; got (4, 6, 3)"]),
         (VITERBINET, {"y": HOLED}, ["NaN or infinite values, the first at (2, 1)"]),

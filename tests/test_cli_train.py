@@ -42,7 +42,18 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(unroll, small, tmp_path):
 
 def test_schedule_and_curriculum_are_in_the_card(unroll, small, tmp_path):
     status, output, errors = unroll(
-        "train", LISTA, *TINY, "--schedule", "deep-supervision", "--curriculum", "snr=60:20", "--steps", 12, "--out", tmp_path, "--json"
+        "train",
+        LISTA,
+        *TINY,
+        "--schedule",
+        "deep-supervision",
+        "--curriculum",
+        "snr=60:20",
+        "--steps",
+        12,
+        "--out",
+        tmp_path,
+        "--json",
     )
     assert status == 0, errors
     (stage,) = json.loads(output)["schedule"]
@@ -63,10 +74,16 @@ def test_micro_batches_workers_and_precision_reach_the_training(unroll, small, t
 
 
 def test_the_best_weights_may_be_taken(unroll, small, tmp_path):
-    status, output, _ = unroll("train", LISTA, *TINY, "--steps", 20, "--best", "--validations", 5, "--out", tmp_path, "--json")
+    status, output, _ = unroll(
+        "train", LISTA, *TINY, "--steps", 20, "--best", "--validations", 5, "--out", tmp_path, "--json"
+    )
     assert status == 0
     card = json.loads(output)
-    metrics = [line["metric"] for line in map(json.loads, (tmp_path / "training.jsonl").read_text().splitlines()) if "metric" in line]
+    metrics = [
+        line["metric"]
+        for line in map(json.loads, (tmp_path / "training.jsonl").read_text().splitlines())
+        if "metric" in line
+    ]
     assert card["weights_are"] == "best"
     assert len(metrics) == 5
     assert card["metric"]["mean"] == pytest.approx(min(metrics), abs=1e-4)
@@ -91,21 +108,37 @@ def test_training_goes_on_from_weights_and_the_card_says_from_which(unroll, smal
 def test_weights_of_another_depth_are_no_start(unroll, small, tmp_path):
     assert unroll("train", LISTA, *TINY, "--steps", 1, "--out", tmp_path / "a")[0] == 0
     start = tmp_path / "a" / "weights.safetensors"
-    refused(unroll("train", LISTA, *TINY[:-1], 4, "--from", start, "--out", tmp_path / "b"), "depth is 3 there and 4 here")
-    refused(unroll("train", LISTA, *TINY, "--from", tmp_path / "none.safetensors", "--out", tmp_path / "b"), "none.safetensors")
+    refused(
+        unroll("train", LISTA, *TINY[:-1], 4, "--from", start, "--out", tmp_path / "b"), "depth is 3 there and 4 here"
+    )
+    refused(
+        unroll("train", LISTA, *TINY, "--from", tmp_path / "none.safetensors", "--out", tmp_path / "b"),
+        "none.safetensors",
+    )
 
 
 def test_the_schedule_is_one_for_the_depth_of_the_weights(unroll, small, tmp_path):
     assert small.recipe(None)[1].depth != 5
     assert unroll("train", LISTA, *TINY[:-1], 5, "--steps", 1, "--out", tmp_path / "a")[0] == 0
-    start = ("--from", tmp_path / "a" / "weights.safetensors", "--schedule", "greedy", "--dry-run", "--out", tmp_path / "b", "--json")
+    start = (
+        "--from",
+        tmp_path / "a" / "weights.safetensors",
+        "--schedule",
+        "greedy",
+        "--dry-run",
+        "--out",
+        tmp_path / "b",
+        "--json",
+    )
     status, output, errors = unroll("train", LISTA, *TINY[:-2], *start)
     assert status == 0, errors
     assert [row["depth"] for row in json.loads(output)["stages"]] == [1, 2, 3, 4, 5]
 
 
 def test_what_learned_nothing_is_said(unroll, small, tmp_path):
-    status, output, _ = unroll("train", "sparse_coding/lista", *TINY, "--steps", 5, "--schedule", "energy", "--out", tmp_path)
+    status, output, _ = unroll(
+        "train", "sparse_coding/lista", *TINY, "--steps", 5, "--schedule", "energy", "--out", tmp_path
+    )
     assert status == 0
     card = read_weights(tmp_path / "weights.safetensors")[2]
     assert all(sentence in output for sentence in card["health"])
@@ -117,7 +150,10 @@ def test_what_learned_nothing_is_said(unroll, small, tmp_path):
         (["--schedule", "slow"], ["no schedule 'slow'; there are end_to_end"]),
         (["--curriculum", "snr"], ["--curriculum snr: it reads KEY=FIRST:LAST"]),
         (["--curriculum", "snr=a:b"], ["it reads KEY=FIRST:LAST"]),
-        (["--curriculum", "loudness=1:2"], ["draws with 'loudness', which the task recovery does not take; it takes snr, probability"]),
+        (
+            ["--curriculum", "loudness=1:2"],
+            ["draws with 'loudness', which the task recovery does not take; it takes snr, probability"],
+        ),
         (["--schedule", "lista-cpss", "--steps", "3"], ["steps"]),
         (["--accumulate", "0"], ["accumulate is 0"]),
         (["--accumulate", "7"], ["cannot be shared evenly among 1 processes with 7 micro-batches"]),
@@ -143,7 +179,11 @@ def test_a_missing_package_for_logs_is_named(unroll, small, tmp_path, monkeypatc
         raise ModuleNotFoundError("tensorboard")
 
     monkeypatch.setattr(module, "TensorBoardLogger", missing)
-    refused(unroll("train", LISTA, *TINY, "--steps", 2, "--tensorboard", "--out", tmp_path), "--tensorboard needs the package tensorboard", "unrolling[log]")
+    refused(
+        unroll("train", LISTA, *TINY, "--steps", 2, "--tensorboard", "--out", tmp_path),
+        "--tensorboard needs the package tensorboard",
+        "unrolling[log]",
+    )
 
 
 # Shipped weights
@@ -191,7 +231,9 @@ def test_pretrained_networks_come_with_their_weights_and_a_changed_file_is_refus
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=f"{path.name} is damaged or was changed: its SHA-256 is not the one in {SUMS}"):
+    with pytest.raises(
+        ValueError, match=f"{path.name} is damaged or was changed: its SHA-256 is not the one in {SUMS}"
+    ):
         chosen.pretrained("recovery", 3, m=20, n=40)
     sums.write_text("")
     with pytest.raises(ValueError, match="is not among the weights that are shipped"):

@@ -8,7 +8,7 @@ from test_tasks import copied, generator
 from test_tasks import pictures as pictures
 from tiny import picture
 
-from unrolling.tasks.codes import RIDGE, Codes
+from unrolling.tasks.sparse.codes import RIDGE, Codes
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def test_whitening_evens_out_the_spectrum_as_far_as_its_ridge_allows(codes):
 
 
 def test_without_whitening_patches_stay_as_they_are(codes, pictures):
-    plain = Codes(atoms=120, train_patches=500, held_out=20, whiten=0, data=pictures, fixed={"dictionary": codes.dictionary})
+    plain = Codes(
+        atoms=120, train_patches=500, held_out=20, whiten=0, data=pictures, fixed={"dictionary": codes.dictionary}
+    )
     assert torch.equal(plain.test[0].data, plain._raw("test", 20, 2))
     assert plain.test[0].data.mean(1).abs().max().item() < 1e-6
 
@@ -66,7 +68,9 @@ def test_patches_are_pieces_of_their_photographs(codes):
 
 def test_the_same_seed_gives_the_same_patches(codes, pictures):
     again = Codes(atoms=120, train_patches=2000, held_out=50, data=pictures, fixed={"dictionary": codes.dictionary})
-    other = Codes(atoms=120, train_patches=2000, held_out=50, seed=1, data=pictures, fixed={"dictionary": codes.dictionary})
+    other = Codes(
+        atoms=120, train_patches=2000, held_out=50, seed=1, data=pictures, fixed={"dictionary": codes.dictionary}
+    )
     assert torch.equal(again.test[0].target, codes.test[0].target)
     assert again.identity() == codes.identity()
     assert not torch.equal(other.test[0].data, codes.test[0].data)
@@ -82,7 +86,9 @@ def test_the_loss_of_codes_is_relative_to_their_energy(codes):
 def test_the_learned_dictionary_codes_patches_with_fewer_coefficients_than_a_random_one(codes, pictures):
     learned = Codes(atoms=100, train_patches=1500, held_out=50, data=pictures)
     torch.testing.assert_close(torch.linalg.vector_norm(learned.dictionary, dim=0), torch.ones(100))
-    random = Codes(atoms=100, train_patches=1500, held_out=50, data=pictures, fixed={"dictionary": codes.dictionary[:, :100]})
+    random = Codes(
+        atoms=100, train_patches=1500, held_out=50, data=pictures, fixed={"dictionary": codes.dictionary[:, :100]}
+    )
     y = learned.test[0].data
     assert torch.equal(y, random.test[0].data)
 
@@ -103,7 +109,16 @@ def test_the_learned_dictionary_codes_patches_with_fewer_coefficients_than_a_ran
 )
 def test_bad_options_of_the_codes_are_refused(values, message, codes, pictures):
     with pytest.raises(ValueError, match=message):
-        Codes(**{"atoms": 120, "train_patches": 100, "held_out": 5, "data": pictures, "fixed": {"dictionary": codes.dictionary}, **values})
+        Codes(
+            **{
+                "atoms": 120,
+                "train_patches": 100,
+                "held_out": 5,
+                "data": pictures,
+                "fixed": {"dictionary": codes.dictionary},
+                **values,
+            }
+        )
 
 
 @pytest.mark.parametrize("values", [picture(9, 30), np.full((40, 40), 100, np.uint8)], ids=["small", "flat"])

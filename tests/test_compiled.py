@@ -97,8 +97,12 @@ def test_the_default_backend_gives_the_same_numbers_and_gradients():
 
 @pytest.mark.parametrize("gradient", [None, Checkpointed(2)])
 def test_training_a_compiled_network_takes_the_gradients_of_the_plain_one(gradient):
-    """At any batch, from one graph: a threshold that is learned could not be differentiated with a batch of any size."""
-    net = moved(unroll(GramISTA(A, 0.5), 3, tied="encoder", untied=("inhibition", "threshold"), gradient=gradient), size=0.02)
+    """At any batch, from one graph: a threshold that is learned could not be differentiated with a batch of any
+    size.
+    """
+    net = moved(
+        unroll(GramISTA(A, 0.5), 3, tied="encoder", untied=("inhibition", "threshold"), gradient=gradient), size=0.02
+    )
     compiled = net.compiled(TRACED)
     for batch in (4, 9):
         _same_gradients(net, compiled, gaussian(batch, 6, seed=batch), 1e-10)

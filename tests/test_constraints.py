@@ -206,8 +206,17 @@ NAN = float("nan")
         (UnitNorm(0), [3.0, 4.0], "UnitNorm needs unit norms along dim 0; they go from 5 to 5: normalise first"),
         (UnitNorm(0), [0.0, 0.0], "UnitNorm needs unit norms"),
         (ZeroMean(0), [1.0, 2.0], r"ZeroMean needs means of zero along dim 0; the largest is 1.5: subtract it first"),
-        (Simplex(), [0.5, 0.75], r"Simplex needs non-negative values that sum to one along dim -1; .* the sums go from 1.25 to 1.25"),
-        (Simplex(), [1.5, -0.5], "Simplex needs non-negative values that sum to one along dim -1; the smallest is -0.5"),
+        (
+            Simplex(),
+            [0.5, 0.75],
+            r"Simplex needs non-negative values that sum to one along dim -1; .* the sums go "
+            r"from 1.25 to 1.25",
+        ),
+        (
+            Simplex(),
+            [1.5, -0.5],
+            "Simplex needs non-negative values that sum to one along dim -1; the smallest is -0.5",
+        ),
         (Bounded(0.0, 1.0), [0.5, 1.5], r"Bounded needs values .*between 0.0 and 1.0; they go from 0.5 to 1.5"),
         (Bounded(0.0, 1.0), [0.5, NAN], r"Bounded needs values"),
     ],

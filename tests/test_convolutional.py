@@ -6,8 +6,8 @@ from iterations import gaussian
 
 from unrolling import testing, unroll
 from unrolling.algorithms import ISTA, SynthesisISTA
-from unrolling.algorithms.analytic import analytic_weights
-from unrolling.algorithms.convolutional import ConvolutionalISTA, tight_frame
+from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.convolutional import ConvolutionalISTA, tight_frame
 from unrolling.operators import BlockSensing, dct_atoms
 
 SENSING = BlockSensing(torch.linalg.qr(gaussian(16, 5, seed=1))[0].T.contiguous())  # orthonormal rows
@@ -29,10 +29,14 @@ def test_the_frame_is_tight_on_images_of_any_size(stride):
 
 
 def test_its_weights_are_the_analytic_ones_up_to_the_scale_of_their_rows():
-    """W = A^H for A = Phi D, and the closed form of ALISTA applied to the matrix of A, row by row; atoms that the measurements do not see have none."""
+    """W = A^H for A = Phi D, and the closed form of ALISTA applied to the matrix of A, row by row; atoms that the
+    measurements do not see have none.
+    """
     code = FRAME.adjoint(SENSING.adjoint(Y[:1]))
     shape = code.shape[1:]
-    columns = [SENSING(FRAME(unit.reshape(1, *shape))).flatten() for unit in torch.eye(shape.numel(), dtype=torch.float64)]
+    columns = [
+        SENSING(FRAME(unit.reshape(1, *shape))).flatten() for unit in torch.eye(shape.numel(), dtype=torch.float64)
+    ]
     matrix = torch.stack(columns, dim=1)
     seen = torch.linalg.vector_norm(matrix, dim=0) > 1e-9
     matrix = matrix[:, seen]

@@ -8,7 +8,12 @@ from iterations import gaussian, unit_dictionary
 
 from unrolling import hard_threshold, nonnegative, soft_threshold, solve, testing, unroll
 from unrolling.algorithms import ISTA, CoupledISTA, GramISTA, Selection, SelectiveGramISTA, ThinISTA
-from unrolling.algorithms.analytic import analytic_weights, minimal_coherence_weights, mutual_coherence, projected_gradient_weights
+from unrolling.algorithms.sparse.analytic import (
+    analytic_weights,
+    minimal_coherence_weights,
+    mutual_coherence,
+    projected_gradient_weights,
+)
 
 A = unit_dictionary(12, 30)
 Y = gaussian(7, 12, seed=3)
@@ -32,7 +37,9 @@ def test_without_selection_it_is_ista_to_the_bit(dtype):
     coupled, thin = CoupledISTA(a, 0.1), ThinISTA(a, 0.1)
     for one, other in zip(steps(coupled, y, 9), steps(thin, y, 9), strict=True):
         assert torch.equal(one.x, other)
-    for one, other in zip(steps(SelectiveGramISTA(a, 0.1, selection=(0.0, 13.0)), y, 9), steps(GramISTA(a, 0.1), y, 9), strict=True):
+    for one, other in zip(
+        steps(SelectiveGramISTA(a, 0.1, selection=(0.0, 13.0)), y, 9), steps(GramISTA(a, 0.1), y, 9), strict=True
+    ):
         assert torch.equal(one.x, other)
 
 
@@ -118,7 +125,10 @@ def test_the_published_parameter_counts():
     [
         ({"selection": (-1.0, 13.0)}, "selection is"),
         ({"selection": (1.0, 130.0)}, "selection is"),
-        ({"encoder": torch.ones(12, 30)}, r"encoder has shape \(12, 30\); for a dictionary \(12, 30\) it is \(30, 12\)"),
+        (
+            {"encoder": torch.ones(12, 30)},
+            r"encoder has shape \(12, 30\); for a dictionary \(12, 30\) it is \(30, 12\)",
+        ),
         ({"selection": (1.0, 13.0), "prox": nonnegative}, "support selection goes with soft-thresholding"),
         ({"weight": -1.0}, "weight must be finite and at least 0"),
     ],
@@ -143,7 +153,11 @@ def test_analytic_weights_satisfy_their_optimality_conditions(m, more, seed):
 
 
 def test_they_are_at_least_as_good_as_projected_gradient_descent_and_agree_with_it_in_the_end():
-    closed, few, many = analytic_weights(A), projected_gradient_weights(A, iterations=30), projected_gradient_weights(A, step_size=1.0, iterations=20_000)
+    closed, few, many = (
+        analytic_weights(A),
+        projected_gradient_weights(A, iterations=30),
+        projected_gradient_weights(A, step_size=1.0, iterations=20_000),
+    )
 
     def value(w):
         return float((w @ A).square().sum())

@@ -34,7 +34,9 @@ def column(values):
 
 
 def integrate(r, variance, probability, signal):
-    """Posterior mean and variance of x ~ p N(0, s^2) + (1 - p) delta_0 given r = x + N(0, tau^2), by the trapezoidal rule, with nothing in closed form."""
+    """Posterior mean and variance of x ~ p N(0, s^2) + (1 - p) delta_0 given r = x + N(0, tau^2), by the trapezoidal
+    rule, with nothing in closed form.
+    """
     spread = min(math.sqrt(signal), math.sqrt(variance))
     grid = torch.linspace(-12 * spread, 12 * spread, 40_001, dtype=torch.float64) + (r if variance < signal else 0)
     exponent = -0.5 * grid**2 / signal - 0.5 * (r - grid) ** 2 / variance
@@ -48,7 +50,9 @@ def integrate(r, variance, probability, signal):
 
 @pytest.mark.parametrize("variance", [1e-6, 1e-3, 0.05, 0.7, 20.0])
 @pytest.mark.parametrize(("probability", "signal"), [(0.1, 1.0), (0.02, 4.0), (0.9, 0.3)])
-def test_the_bernoulli_gaussian_denoiser_is_the_posterior_mean_and_its_derivative_the_posterior_variance(variance, probability, signal):
+def test_the_bernoulli_gaussian_denoiser_is_the_posterior_mean_and_its_derivative_the_posterior_variance(
+    variance, probability, signal
+):
     r = math.sqrt(variance) * torch.tensor([0.0, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0], dtype=torch.float64)
     got = BernoulliGaussian(probability, signal)(column(r), torch.full((9, 1), variance, dtype=torch.float64))
     wanted = torch.tensor([integrate(float(v), variance, probability, signal) for v in r], dtype=torch.float64)
@@ -64,7 +68,9 @@ def test_the_average_derivative_is_that_of_automatic_differentiation_and_of_diff
     exact = torch.autograd.grad(got.estimate.sum(), r)[0].mean(1, keepdim=True)
     torch.testing.assert_close(got.derivative, exact, rtol=1e-12, atol=1e-12)
     step = 1e-7
-    difference = (denoiser(r + step, variance).estimate - denoiser(r - step, variance).estimate).mean(1, keepdim=True) / (2 * step)
+    difference = (denoiser(r + step, variance).estimate - denoiser(r - step, variance).estimate).mean(
+        1, keepdim=True
+    ) / (2 * step)
     torch.testing.assert_close(got.derivative, difference, rtol=0, atol=1e-6)
 
 
@@ -87,7 +93,11 @@ def test_denoisers_are_odd(name, seed, variance):
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "Bernoulli-Gaussian"])
 @given(scale=st.floats(1e-6, 1e6))
 def test_what_knows_no_scale_follows_the_data(name, scale):
-    denoiser, r, variance = KINDS[name](), sparse(2, 40, 0.2, seed=0) + 0.1 * gaussian(2, 40, seed=9), torch.full((2, 1), 0.01, dtype=torch.float64)
+    denoiser, r, variance = (
+        KINDS[name](),
+        sparse(2, 40, 0.2, seed=0) + 0.1 * gaussian(2, 40, seed=9),
+        torch.full((2, 1), 0.01, dtype=torch.float64),
+    )
     plain, scaled = denoiser(r, variance), denoiser(scale * r, scale**2 * variance)
     torch.testing.assert_close(scaled.estimate, scale * plain.estimate, rtol=1e-9, atol=1e-12 * scale)
     torch.testing.assert_close(scaled.derivative, plain.derivative, rtol=1e-9, atol=0)
@@ -96,7 +106,9 @@ def test_what_knows_no_scale_follows_the_data(name, scale):
 def test_without_noise_the_posterior_mean_is_the_input_and_with_nothing_else_it_is_the_best_linear_one():
     r = column([-3.0, -0.2, 0.01, 1.5])
     for denoiser in (BernoulliGaussian(0.1, 2.0), TunedBernoulliGaussian()):
-        torch.testing.assert_close(denoiser(r, torch.full((4, 1), 1e-14, dtype=torch.float64)).estimate, r, rtol=1e-9, atol=0)
+        torch.testing.assert_close(
+            denoiser(r, torch.full((4, 1), 1e-14, dtype=torch.float64)).estimate, r, rtol=1e-9, atol=0
+        )
     large = torch.full((4, 1), 1e8, dtype=torch.float64)
     got = BernoulliGaussian(0.1, 2.0)(r, large)
     torch.testing.assert_close(got.estimate, 0.1 * 2.0 / large * r, rtol=1e-6, atol=0)  # E x^2 / (E x^2 + tau^2) r
@@ -117,7 +129,9 @@ def test_single_precision_is_safe_at_the_extremes(name):
     torch.testing.assert_close(got.estimate.double(), wanted.estimate, rtol=1e-4, atol=1e-33)
     torch.testing.assert_close(got.derivative.double(), wanted.derivative, rtol=1e-4, atol=1e-6)
     for output in got:
-        grads = torch.autograd.grad(output.sum(), [r, variance, *denoiser.parameters()], retain_graph=True, allow_unused=True)
+        grads = torch.autograd.grad(
+            output.sum(), [r, variance, *denoiser.parameters()], retain_graph=True, allow_unused=True
+        )
         assert all(bool(torch.isfinite(g).all()) for g in grads if g is not None)
 
 
@@ -129,8 +143,12 @@ def test_the_soft_denoiser_is_the_soft_threshold_and_counts():
     doubled = SoftDenoiser(1.14, 2.0)(r, variance)
     assert torch.equal(doubled.estimate, 2 * wanted)
     torch.testing.assert_close(doubled.derivative, 2 * got.derivative)
-    own = SoftDenoiser(torch.linspace(0, 3, 20, dtype=torch.float64), torch.linspace(1, 2, 20, dtype=torch.float64))(r, variance)
-    one = SoftDenoiser(float(torch.linspace(0, 3, 20, dtype=torch.float64)[7]), float(torch.linspace(1, 2, 20, dtype=torch.float64)[7]))
+    own = SoftDenoiser(torch.linspace(0, 3, 20, dtype=torch.float64), torch.linspace(1, 2, 20, dtype=torch.float64))(
+        r, variance
+    )
+    one = SoftDenoiser(
+        float(torch.linspace(0, 3, 20, dtype=torch.float64)[7]), float(torch.linspace(1, 2, 20, dtype=torch.float64)[7])
+    )
     torch.testing.assert_close(own.estimate[:, 7:8], one(r[:, 7:8], variance).estimate)
 
 
@@ -147,22 +165,36 @@ def test_piecewise_linear_interpolates_its_vertices(first, more, slopes, varianc
     vertices = [0, first, second, second + 5]
     values = np.cumsum([0, slopes[0] * first, slopes[1] * more, slopes[2] * 5])
     u = torch.linspace(0, second + 5, 97, dtype=torch.float64)
-    got = PiecewiseLinear((first, second), slopes)(column(tau * u), torch.full((97, 1), variance, dtype=torch.float64)).estimate
+    got = PiecewiseLinear((first, second), slopes)(
+        column(tau * u), torch.full((97, 1), variance, dtype=torch.float64)
+    ).estimate
     torch.testing.assert_close(got, column(tau * np.interp(u, vertices, values)), rtol=1e-9, atol=1e-9 * tau)
 
 
 def test_the_spline_and_the_exponential_have_their_kernels():
     u = torch.linspace(-4, 4, 401, dtype=torch.float64)
-    basis = torch.from_numpy(np.nan_to_num(BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)(u.numpy() / 1.5)))
+    basis = torch.from_numpy(
+        np.nan_to_num(BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)(u.numpy() / 1.5))
+    )
     one = torch.ones(401, 1, dtype=torch.float64)
-    torch.testing.assert_close(Spline(1.5, 0.8, -0.7)(column(u), one).estimate, column(u * (0.8 - 0.7 * basis)), rtol=0, atol=1e-14)
-    torch.testing.assert_close(Exponential(1.5, 0.8, -0.7)(column(u), one).estimate, column(u * (0.8 - 0.7 * torch.exp(-(u**2) / 4.5))), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        Spline(1.5, 0.8, -0.7)(column(u), one).estimate, column(u * (0.8 - 0.7 * basis)), rtol=0, atol=1e-14
+    )
+    torch.testing.assert_close(
+        Exponential(1.5, 0.8, -0.7)(column(u), one).estimate,
+        column(u * (0.8 - 0.7 * torch.exp(-(u**2) / 4.5))),
+        rtol=0,
+        atol=1e-14,
+    )
 
 
 def likelihood(r, variance, probability, signal):
     """Mean log-density of r under p N(0, s^2 + tau^2) + (1 - p) N(0, tau^2)."""
     normal = torch.distributions.Normal
-    parts = [normal(0.0, (signal + variance).sqrt()).log_prob(r) + probability.log(), normal(0.0, variance.sqrt()).log_prob(r) + torch.log1p(-probability)]
+    parts = [
+        normal(0.0, (signal + variance).sqrt()).log_prob(r) + probability.log(),
+        normal(0.0, variance.sqrt()).log_prob(r) + torch.log1p(-probability),
+    ]
     return torch.logsumexp(torch.stack(parts), 0).mean(-1)
 
 
@@ -170,7 +202,9 @@ def likelihood(r, variance, probability, signal):
 def test_the_fit_never_lowers_the_likelihood_and_its_limit_is_the_truth():
     variance = torch.tensor([[1e-4], [0.02], [0.2]], dtype=torch.float64)
     r = 1.5 * sparse(3, 20_000, 0.08, seed=0) + variance.sqrt() * gaussian(3, 20_000, seed=7)
-    path = torch.stack([likelihood(r, variance, *TunedBernoulliGaussian(0.3, steps=k).fit(r, variance)) for k in range(1, 25)])
+    path = torch.stack(
+        [likelihood(r, variance, *TunedBernoulliGaussian(0.3, steps=k).fit(r, variance)) for k in range(1, 25)]
+    )
     assert float(path.diff(dim=0).min()) > -1e-12
     probability, signal = TunedBernoulliGaussian(0.3, steps=300).fit(r, variance)
     torch.testing.assert_close(probability, torch.full_like(probability, 0.08), rtol=0.1, atol=0)
@@ -178,10 +212,15 @@ def test_the_fit_never_lowers_the_likelihood_and_its_limit_is_the_truth():
 
 
 def test_the_fitted_denoiser_is_the_one_that_is_told_what_it_fits():
-    r, variance = sparse(1, 300, 0.1, seed=0) + 0.1 * gaussian(1, 300, seed=3), torch.full((1, 1), 0.01, dtype=torch.float64)
+    r, variance = (
+        sparse(1, 300, 0.1, seed=0) + 0.1 * gaussian(1, 300, seed=3),
+        torch.full((1, 1), 0.01, dtype=torch.float64),
+    )
     fitted = TunedBernoulliGaussian()
     probability, signal = fitted.fit(r, variance)
-    for got, wanted in zip(fitted(r, variance), BernoulliGaussian(probability.item(), signal.item())(r, variance), strict=True):
+    for got, wanted in zip(
+        fitted(r, variance), BernoulliGaussian(probability.item(), signal.item())(r, variance), strict=True
+    ):
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-14)
 
 

@@ -1,15 +1,23 @@
-"""Tasks of detection: the signal-to-noise ratio as the field states it, channels with the statistics they are named after, error rates that count bits."""
+"""Tasks of detection: the signal-to-noise ratio as the field states it, channels with the statistics they are named
+after, error rates that count bits.
+"""
 
 import numpy as np
 import pytest
 import torch
 from iterations import gaussian
 
-from unrolling.algorithms.linear_detection import matched_filter
-from unrolling.algorithms.mimo import Received, apply, pam
+from unrolling.algorithms.detection.linear_detection import matched_filter
+from unrolling.algorithms.detection.mimo import Received, apply, pam
 from unrolling.tasks.base import BER, SER, Metric, evaluate
-from unrolling.tasks.detection import CHANNELS, Detection, exponential_correlation, kronecker_channels, toeplitz_channel
-from unrolling.tasks.sequence import SequenceDetection
+from unrolling.tasks.communications.detection import (
+    CHANNELS,
+    Detection,
+    exponential_correlation,
+    kronecker_channels,
+    toeplitz_channel,
+)
+from unrolling.tasks.communications.sequence import SequenceDetection
 
 
 def generator(seed=0):
@@ -42,8 +50,12 @@ def test_the_snr_of_a_complex_channel_is_that_of_its_complex_form():
     data, _ = small(modulation="qpsk").at(4.0, 5, generator())
     real = data.channel * 2**0.5
     channel = torch.complex(real[:, :5, :3], real[:, 5:, :3])
-    torch.testing.assert_close(torch.cat([torch.cat([channel.real, -channel.imag], 2), torch.cat([channel.imag, channel.real], 2)], 1), real)
-    torch.testing.assert_close(channel.abs().square().sum((1, 2)) / 3 / (2 * data.noise_variance[:, 0]), torch.full((5,), 10**0.4))
+    torch.testing.assert_close(
+        torch.cat([torch.cat([channel.real, -channel.imag], 2), torch.cat([channel.imag, channel.real], 2)], 1), real
+    )
+    torch.testing.assert_close(
+        channel.abs().square().sum((1, 2)) / 3 / (2 * data.noise_variance[:, 0]), torch.full((5,), 10**0.4)
+    )
 
 
 def test_training_snrs_are_uniform_on_a_linear_scale_between_their_ends():
@@ -57,7 +69,12 @@ def test_training_snrs_are_uniform_on_a_linear_scale_between_their_ends():
     assert abs(uniform.mean().item() - 0.5) < 4 * (1 / 12 / 20_000) ** 0.5
     assert abs((uniform < 0.25).float().mean().item() - 0.25) < 4 * (3 / 16 / 20_000) ** 0.5
     narrow, _ = task.draw(100, generator(), low=5.0, high=5.0)
-    torch.testing.assert_close(narrow.channel.square().sum((1, 2)) / 3 / narrow.noise_variance[:, 0], torch.full((100,), 10**0.5), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        narrow.channel.square().sum((1, 2)) / 3 / narrow.noise_variance[:, 0],
+        torch.full((100,), 10**0.5),
+        rtol=1e-5,
+        atol=0,
+    )
 
 
 def test_bpsk_over_one_antenna_has_the_error_rate_of_the_textbook():
@@ -96,11 +113,17 @@ def test_kronecker_channels_are_correlated_on_both_sides():
     channels = kronecker_channels(40_000, 4, 3, 0.6, generator(), torch.float64)
     vectors = channels.flatten(1)
     covariance = vectors.T @ vectors / 40_000
-    wanted = torch.kron(exponential_correlation(4, 0.6, torch.float64), exponential_correlation(3, 0.6, torch.float64)) / 4
+    wanted = (
+        torch.kron(exponential_correlation(4, 0.6, torch.float64), exponential_correlation(3, 0.6, torch.float64)) / 4
+    )
     torch.testing.assert_close(covariance, wanted, rtol=0, atol=0.01)
     complex_ones = kronecker_channels(40_000, 2, 2, 0.6, generator(), torch.complex128).flatten(1)
-    wanted = torch.kron(exponential_correlation(2, 0.6, torch.float64), exponential_correlation(2, 0.6, torch.float64)) / 2
-    torch.testing.assert_close(complex_ones.T @ complex_ones.conj() / 40_000, wanted.to(torch.complex128), rtol=0, atol=0.01)
+    wanted = (
+        torch.kron(exponential_correlation(2, 0.6, torch.float64), exponential_correlation(2, 0.6, torch.float64)) / 2
+    )
+    torch.testing.assert_close(
+        complex_ones.T @ complex_ones.conj() / 40_000, wanted.to(torch.complex128), rtol=0, atol=0.01
+    )
 
 
 @pytest.mark.parametrize("channel", ["toeplitz", "kronecker-fixed"])
@@ -132,7 +155,9 @@ def test_channels_of_ones_own_are_read_and_shared_out(tmp_path):
     np.save(tmp_path / "many.npy", channels)
     task = small(data=tmp_path / "many.npy")
     assert (task.antennas, task.streams) == (6, 4)
-    parts = {name: {tuple(c.flatten().tolist()) for c in task.known[name]} for name in ("training", "validation", "test")}
+    parts = {
+        name: {tuple(c.flatten().tolist()) for c in task.known[name]} for name in ("training", "validation", "test")
+    }
     assert [len(part) for part in parts.values()] == [24, 3, 3]
     assert not parts["training"] & parts["test"]
     assert not parts["validation"] & parts["test"]
@@ -153,10 +178,15 @@ def test_error_rates_are_ratios_without_a_logarithm():
     pieces = torch.tensor([[3.0, 10, 0], [1, 10, 0], [0, 20, 0]])
     assert BER.value(pieces) == pytest.approx(0.1)
     assert Metric("x", "dB", "lower").value(pieces) == pytest.approx(-10)
-    assert BER.value(torch.cat([pieces, torch.tensor([[5.0, 10, 1]])])) == pytest.approx((0.1 + 0.5) / 2)  # groups count equally
+    # groups count equally
+    assert BER.value(torch.cat([pieces, torch.tensor([[5.0, 10, 1]])])) == pytest.approx((0.1 + 0.5) / 2)
     assert BER.level(0.01) == pytest.approx(-20)
     assert BER.level(0.0) == -300
-    assert (BER.text(2.5e-3), SER.text(0.0), Metric("PSNR", "dB", "higher").text(21.234)) == ("0.0025 errors per bit", "0 errors per symbol", "21.23 dB")
+    assert (BER.text(2.5e-3), SER.text(0.0), Metric("PSNR", "dB", "higher").text(21.234)) == (
+        "0.0025 errors per bit",
+        "0 errors per symbol",
+        "21.23 dB",
+    )
 
 
 @pytest.mark.parametrize(("modulation", "bits"), [("bpsk", 1), ("qpsk", 1), ("16qam", 2), ("64qam", 3)])
@@ -199,7 +229,9 @@ def test_the_loss_is_a_cross_entropy_and_least_at_the_symbols():
     sent = (x.unsqueeze(2) - levels).abs().argmin(2)
     torch.testing.assert_close(task.loss(estimate, x), -weight.gather(2, sent.unsqueeze(2)).log().mean())
     bpsk = small()
-    torch.testing.assert_close(bpsk.loss(torch.tensor([[0.3]]), torch.tensor([[1.0]])), torch.nn.functional.softplus(torch.tensor(-1.2)))
+    torch.testing.assert_close(
+        bpsk.loss(torch.tensor([[0.3]]), torch.tensor([[1.0]])), torch.nn.functional.softplus(torch.tensor(-1.2))
+    )
 
 
 def test_shifts_change_what_they_say_and_nothing_else():
@@ -212,10 +244,17 @@ def test_shifts_change_what_they_say_and_nothing_else():
     misjudged = by_name["error of the known channel"]
     exact, off = misjudged.make(0.0), misjudged.make(0.2)
     assert torch.equal(exact.data.y, off.data.y)
-    difference = (off.data.channel - exact.data.channel).square().mean((1, 2)).sqrt() / exact.data.channel.square().mean((1, 2)).sqrt()
+    difference = (off.data.channel - exact.data.channel).square().mean(
+        (1, 2)
+    ).sqrt() / exact.data.channel.square().mean((1, 2)).sqrt()
     torch.testing.assert_close(difference, torch.full_like(difference, 0.2), rtol=1e-4, atol=0)
     quiet = by_name["SNR in dB"].make(13.0).data
-    torch.testing.assert_close(quiet.channel.square().sum((1, 2)) / 3 / quiet.noise_variance[:, 0], torch.full((40,), 10**1.3), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        quiet.channel.square().sum((1, 2)) / 3 / quiet.noise_variance[:, 0],
+        torch.full((40,), 10**1.3),
+        rtol=1e-4,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,7 +268,10 @@ def test_shifts_change_what_they_say_and_nothing_else():
         ({"high": float("nan")}, "high must be a finite number of dB; got nan"),
         ({"low": 9.0, "high": 8.0}, "low is 9 dB and high is 8 dB"),
         ({"modulation": "8psk"}, "no modulation '8psk'; there are bpsk, qpsk, 16qam, 64qam"),
-        ({"channel": "rayleigh"}, "no channel 'rayleigh'; there are iid, toeplitz, kronecker, kronecker-fixed, or your own with data"),
+        (
+            {"channel": "rayleigh"},
+            "no channel 'rayleigh'; there are iid, toeplitz, kronecker, kronecker-fixed, or your own with data",
+        ),
         ({"channel": "given"}, "channel 'given' is channels of your own: name their file"),
         ({"correlation": 1.0}, r"correlation must lie in \[0, 1\)"),
     ],
@@ -336,7 +378,11 @@ def test_taps_of_ones_own(tmp_path):
     task = sequences(data=tmp_path / "taps.npy")
     assert task.trellis.states == 4
     torch.testing.assert_close(sequences(fixed=task.fixed(), seed=3).taps, torch.tensor([[1.0, -0.5]]))
-    for content, message in ((np.zeros((2, 2)), r"has the shape \(2, 2\)"), (np.zeros(2), "holds no usable taps"), (np.array([1j]), "complex")):
+    for content, message in (
+        (np.zeros((2, 2)), r"has the shape \(2, 2\)"),
+        (np.zeros(2), "holds no usable taps"),
+        (np.array([1j]), "complex"),
+    ):
         np.save(tmp_path / "taps.npy", content)
         with pytest.raises(ValueError, match=message):
             sequences(data=tmp_path / "taps.npy")

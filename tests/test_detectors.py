@@ -8,13 +8,13 @@ from channels import BPSK, cast, received, select
 from iterations import gaussian
 
 from unrolling import solve, unroll
-from unrolling.algorithms.expectation_propagation import ExpectationPropagation
-from unrolling.algorithms.lama import LAMA
-from unrolling.algorithms.linear_detection import lmmse, zero_forcing
-from unrolling.algorithms.mimo import Received, pam, posterior
-from unrolling.algorithms.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
-from unrolling.algorithms.oamp import OAMP
-from unrolling.algorithms.projected_gradient import ProjectedGradient
+from unrolling.algorithms.detection.linear_detection import lmmse, zero_forcing
+from unrolling.algorithms.detection.mimo import Received, pam, posterior
+from unrolling.algorithms.detection.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
+from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
+from unrolling.algorithms.messages.oamp import OAMP
+from unrolling.algorithms.sparse.lama import LAMA
+from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
 from unrolling.testing import CHECKS, check_compile, check_export, check_iteration
 
 SHARED, _ = received(batch=4, n=6, k=3, shared=True)
@@ -34,7 +34,9 @@ DETECTORS = {
 def data_for(name):
     if name == "MMNet, free":
         return SHARED
-    return received(batch=4, n=6, k=4 if "complex" in name else 3, order=4 if "16" in name else 8 if "64" in name else 2, snr=6.0)[0]
+    return received(
+        batch=4, n=6, k=4 if "complex" in name else 3, order=4 if "16" in name else 8 if "64" in name else 2, snr=6.0
+    )[0]
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -52,7 +54,11 @@ def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_single_precision_keeps_the_first_law(name):
-    check_iteration(DETECTORS[name]().float(), cast(data_for(name), torch.float32), skip=set(CHECKS) - {"parent", "batch", "training"})
+    check_iteration(
+        DETECTORS[name]().float(),
+        cast(data_for(name), torch.float32),
+        skip=set(CHECKS) - {"parent", "batch", "training"},
+    )
 
 
 @pytest.mark.parametrize("name", ["projected gradient", "LAMA", "OAMP", "expectation propagation", "MMNet, H^T"])
@@ -109,7 +115,10 @@ def test_projected_gradient_never_raises_its_objective_and_knows_it():
     values = torch.stack([iteration.objective(state, problem) for state in states])
     assert (values.diff(dim=0) <= 1e-12).all()
     gain = data.channel.square().sum((1, 2)) / 4
-    distance = [(data.y - torch.einsum("bnk,bk->bn", data.channel, x)).square().sum(1) / 2 / gain for x in (states[0], states[-1])]
+    distance = [
+        (data.y - torch.einsum("bnk,bk->bn", data.channel, x)).square().sum(1) / 2 / gain
+        for x in (states[0], states[-1])
+    ]
     torch.testing.assert_close(values[0] - values[-1], distance[0] - distance[1])
 
 
@@ -292,7 +301,11 @@ def test_expectation_propagation_comes_near_the_true_posterior_mean():
     exact = weight @ vectors
     errors = [
         (estimate - exact).square().mean().item()
-        for estimate in (unroll(ExpectationPropagation(BPSK, damping=0.5), 10)(data), unroll(OAMP(BPSK), 10)(data), lmmse(data))
+        for estimate in (
+            unroll(ExpectationPropagation(BPSK, damping=0.5), 10)(data),
+            unroll(OAMP(BPSK), 10)(data),
+            lmmse(data),
+        )
     ]
     assert errors[0] < 0.6 * errors[1]
     assert errors[0] < 0.3 * errors[2]
@@ -304,7 +317,9 @@ def test_expectation_propagation_comes_near_the_true_posterior_mean():
 def test_mmnet_with_the_matrices_of_oamp_is_oamp():
     data, _ = received(batch=1, n=7, k=4, snr=8.0)
     wanted, matrices = direct_oamp(data, BPSK, 3)
-    net = unroll(MMNetLayer(BPSK, FreeMatrix(torch.zeros(4, 7, dtype=torch.float64)), 4), 3, untied=("linear", "precision"))
+    net = unroll(
+        MMNetLayer(BPSK, FreeMatrix(torch.zeros(4, 7, dtype=torch.float64)), 4), 3, untied=("linear", "precision")
+    )
     values = {f"layers.{t}.linear.real": matrices[t][0] for t in range(3)}
     net.load_learned(values, partial=True)
     torch.testing.assert_close(net(data), wanted[-1], rtol=0, atol=1e-10)
@@ -331,7 +346,10 @@ def test_the_iid_form_of_mmnet_is_a_matched_filter_iteration():
     for state in unroll(MMNetLayer(BPSK, ScaledAdjoint(BPSK, 0.7), 4), 5).trajectory(data):
         r = data.y - torch.einsum("bnk,bk->bn", h, x)
         v2 = ((r.square().sum(1) - 7 * data.noise_variance[:, 0]) / h.square().sum((1, 2))).clip(1e-9)
-        tau = (v2 * (identity - 0.7 * h.mT @ h).square().sum((1, 2)) + data.noise_variance[:, 0] * 0.49 * h.square().sum((1, 2))) / 4
+        tau = (
+            v2 * (identity - 0.7 * h.mT @ h).square().sum((1, 2))
+            + data.noise_variance[:, 0] * 0.49 * h.square().sum((1, 2))
+        ) / 4
         x = torch.tanh((x + 0.7 * torch.einsum("bnk,bn->bk", h, r)) / tau.unsqueeze(1))
         torch.testing.assert_close(state, x, rtol=0, atol=1e-12)
 

@@ -1,4 +1,6 @@
-"""The layer of DetNet: projected gradient at its start, the published sizes, and what sharing weights between streams means."""
+"""The layer of DetNet: projected gradient at its start, the published sizes, and what sharing weights between streams
+means.
+"""
 
 import pytest
 import torch
@@ -6,9 +8,9 @@ from channels import BPSK, cast, received
 from iterations import gaussian
 
 from unrolling import unroll
-from unrolling.algorithms.detnet import DetNetLayer
-from unrolling.algorithms.mimo import MatchedFiltering, Received, pam
-from unrolling.algorithms.projected_gradient import ProjectedGradient
+from unrolling.algorithms.detection.detnet import DetNetLayer
+from unrolling.algorithms.detection.mimo import MatchedFiltering, Received, pam
+from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
 from unrolling.testing import CHECKS, check_compile, check_export, check_iteration
 
 FORMS = {
@@ -31,7 +33,8 @@ def learned(net):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_conformance(name):
-    # A step that clips and rectifies has kinks; that it does so as written is tested below. A deep one need not converge.
+    # A step that clips and rectifies has kinks; that it does so as written is tested below. A deep one need not
+    # converge.
     check_iteration(layer(name), DATA, skip=("compile", "export", "solve"))
 
 
@@ -57,7 +60,9 @@ def test_single_precision_keeps_the_first_law(name):
 def test_at_its_start_it_is_projected_gradient(input, head, streams, residual):
     data, _ = received(snr=4.0)
     parent = ProjectedGradient(BPSK, step_size=0.6, residual=residual)
-    net = DetNetLayer(BPSK, streams, hidden=11, auxiliary=3, input=input, head=head, residual=residual, step_size=0.6, seed=4)
+    net = DetNetLayer(
+        BPSK, streams, hidden=11, auxiliary=3, input=input, head=head, residual=residual, step_size=0.6, seed=4
+    )
     for got, wanted in zip(unroll(net, 40).trajectory(data), unroll(parent, 40).trajectory(data), strict=True):
         torch.testing.assert_close(got.x, wanted, rtol=0, atol=1e-14)
 
@@ -119,7 +124,9 @@ def test_a_gradient_layer_with_one_hot_scores_is_the_published_formulas():
         h, y = data.channel[b], data.y[b]
         gain = h.square().sum() / 3
         q = x[b] - net.step_size[0] * h.T @ y / gain + net.step_size[1] * h.T @ h @ x[b] / gain
-        both = net.update.weight @ torch.relu(net.hidden.weight @ torch.cat([q, v[b]]) + net.hidden.bias) + net.update.bias
+        both = (
+            net.update.weight @ torch.relu(net.hidden.weight @ torch.cat([q, v[b]]) + net.hidden.bias) + net.update.bias
+        )
         wanted = 0.9 * scores[b] + 0.1 * both[:6]
         torch.testing.assert_close(got.head[b], wanted)
         torch.testing.assert_close(got.x[b], wanted[1::2] - wanted[::2])
@@ -204,7 +211,9 @@ def test_the_published_network_of_2019_has_737820_numbers_two_of_which_do_nothin
 
 
 def test_published_initial_values_are_small_and_differ_from_seed_to_seed():
-    one, two = (DetNetLayer(BPSK, 20, hidden=160, auxiliary=40, slope=0.1, initial="random", seed=seed) for seed in (0, 1))
+    one, two = (
+        DetNetLayer(BPSK, 20, hidden=160, auxiliary=40, slope=0.1, initial="random", seed=seed) for seed in (0, 1)
+    )
     assert one.hidden.weight.std().item() == pytest.approx(0.01, rel=0.03)
     assert one.slope.item() == pytest.approx(0.1)
     assert not torch.equal(one.hidden.weight, two.hidden.weight)
@@ -229,5 +238,8 @@ def test_settings_that_are_none_are_refused(changes, message):
 
 
 def test_dense_weights_refuse_a_channel_of_other_streams():
-    with pytest.raises(ValueError, match="this DetNet has weights for 5 streams, and the channel has 4 columns: the shared form serves any"):
+    with pytest.raises(
+        ValueError,
+        match="this DetNet has weights for 5 streams, and the channel has 4 columns: the shared form serves any",
+    ):
         unroll(DetNetLayer(BPSK, 5, hidden=10, auxiliary=2), 2)(received()[0])

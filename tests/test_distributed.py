@@ -37,9 +37,23 @@ TYINGS = {"untied": ((), ("encoder", "inhibition", "threshold")), "tied": (("enc
 def test_two_processes_agree_with_one(kind, machine, tmp_path):
     tied, untied = TYINGS[kind]
     (tmp_path / "run.py").write_text(
-        SCRIPT.format(tests=str(Path(__file__).parent), tied=tied, untied=untied, folder=str(tmp_path / "run"), machine=machine, out=str(tmp_path / "out"))
+        SCRIPT.format(
+            tests=str(Path(__file__).parent),
+            tied=tied,
+            untied=untied,
+            folder=str(tmp_path / "run"),
+            machine=machine,
+            out=str(tmp_path / "out"),
+        )
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "run.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(tmp_path / "run.py"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     two, record = files.read(tmp_path / "out")
@@ -49,4 +63,6 @@ def test_two_processes_agree_with_one(kind, machine, tmp_path):
     for name, tensor in net.learned().items():
         assert float((two[name] - tensor).norm()) <= 1e-5 * float(tensor.norm()), name
     assert record["validations"] == pytest.approx([v for _, _, v in history.validations], abs=1e-4)
-    assert not torch.equal(net.learned()[next(iter(two))], network(task, depth=4, tied=tied, untied=untied).learned()[next(iter(two))])
+    assert not torch.equal(
+        net.learned()[next(iter(two))], network(task, depth=4, tied=tied, untied=untied).learned()[next(iter(two))]
+    )

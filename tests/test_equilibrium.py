@@ -22,7 +22,8 @@ def equilibrium(iteration, learned, rule):
 def lasso_gradients(x, encoder, threshold, y):
     """Gradients of sum <COST, x> in (encoder, threshold, y) for the fixed point of `Lasso`.
 
-    On the active set, E_A (y - D_A x_A) = threshold_A s_A, s the signs; so x_A = M^-1 (E_A y - threshold_A s_A) with M = E_A D_A.
+    On the active set, E_A (y - D_A x_A) = threshold_A s_A, s the signs; so x_A = M^-1 (E_A y - threshold_A s_A) with M
+    = E_A D_A.
     """
     by_encoder, by_threshold, by_y = torch.zeros_like(encoder), torch.zeros_like(threshold), torch.zeros_like(y)
     for i in range(len(y)):
@@ -50,7 +51,11 @@ def test_implicit_gradient_is_that_of_the_lasso_in_closed_form(rule):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
-@pytest.mark.parametrize("make", [lambda: ISTA(DICTIONARY, WEIGHT), lambda: FISTA(ISTA(DICTIONARY, WEIGHT))], ids=["ISTA", "FISTA, by its fixed point"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: ISTA(DICTIONARY, WEIGHT), lambda: FISTA(ISTA(DICTIONARY, WEIGHT))],
+    ids=["ISTA", "FISTA, by its fixed point"],
+)
 def test_implicit_gradient_in_step_size_threshold_and_data(make, rule):
     iteration = make()
     prefix = "ista." if isinstance(iteration, FISTA) else ""
@@ -91,9 +96,13 @@ def test_implicit_gradient_of_a_complex_lasso(rule):
         parameters = [p.detach().clone().requires_grad_() for p in (encoder, threshold, y[i])]
         assert float(optimality(at, *parameters).abs().max()) < 1e-12
         size = at.numel()
-        jacobian = torch.autograd.functional.jacobian(lambda v, p=parameters, f=optimality: f(v, *(q.detach() for q in p)), at).reshape(size, size)
+        jacobian = torch.autograd.functional.jacobian(
+            lambda v, p=parameters, f=optimality: f(v, *(q.detach() for q in p)), at
+        ).reshape(size, size)
         w = torch.linalg.solve(jacobian.T, torch.view_as_real(cost[i, active]).reshape(size))
-        for total, part in zip(wanted, torch.autograd.grad(optimality(at, *parameters), parameters, -w.reshape(at.shape)), strict=True):
+        for total, part in zip(
+            wanted, torch.autograd.grad(optimality(at, *parameters), parameters, -w.reshape(at.shape)), strict=True
+        ):
             if total.shape == y.shape:
                 total[i] += part
             else:
@@ -106,13 +115,16 @@ def test_implicit_gradient_of_a_namedtuple_state_with_a_matrix_for_each_sample()
     names = ("regularisation", "step_size", "momentum")
     data = channel_data(4)
     net, deep = equilibrium(Detection(), names, RULES[0]), unroll(Detection(), 3000, tied=names)
-    found, wanted = (torch.autograd.grad(n(data).square().sum(), [p for p in n.parameters() if p.requires_grad]) for n in (net, deep))
+    found, wanted = (
+        torch.autograd.grad(n(data).square().sum(), [p for p in n.parameters() if p.requires_grad]) for n in (net, deep)
+    )
     for got, exact in zip(found, wanted, strict=True):
         torch.testing.assert_close(got, exact, rtol=1e-8, atol=1e-8)
 
 
 def test_the_fixed_point_does_not_depend_on_the_step_size_and_neither_does_its_gradient_know_it():
-    # x solves min 0.5 |y - D x|^2 + lambda |x|_1 whatever the step; threshold = lambda step moves along, so the two gradients cancel.
+    # x solves min 0.5 |y - D x|^2 + lambda |x|_1 whatever the step; threshold = lambda step moves along, so the two
+    # gradients cancel.
     net = equilibrium(ISTA(DICTIONARY, WEIGHT), ("step_size", "threshold"), RULES[0])
     by_step, by_threshold = torch.autograd.grad((COST * net(Y)).sum(), [p for p in net.parameters() if p.requires_grad])
     assert float(by_step.abs()) > 1e-3
@@ -131,10 +143,22 @@ def test_truncated_and_one_step_differentiate_the_last_steps_from_the_fixed_poin
 
 
 @pytest.mark.parametrize("rule", [Implicit(), OneStep(), Truncated(2)], ids=repr)
-@pytest.mark.parametrize("make", [lambda: Lasso(DICTIONARY, WEIGHT), lambda: GramISTA(DICTIONARY, WEIGHT), lambda: FISTA(GramISTA(DICTIONARY, WEIGHT))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Lasso(DICTIONARY, WEIGHT),
+        lambda: GramISTA(DICTIONARY, WEIGHT),
+        lambda: FISTA(GramISTA(DICTIONARY, WEIGHT)),
+    ],
+)
 def test_the_value_is_that_of_solve_to_the_bit(make, rule):
     iteration = make()
-    net = Equilibrium(iteration, learned="ista.threshold" if isinstance(iteration, FISTA) else "threshold", gradient=rule, max_iterations=100_000)
+    net = Equilibrium(
+        iteration,
+        learned="ista.threshold" if isinstance(iteration, FISTA) else "threshold",
+        gradient=rule,
+        max_iterations=100_000,
+    )
     wanted = solve(iteration, Y, max_iterations=100_000)
     assert torch.equal(net(Y), wanted.estimate)
     with torch.no_grad():
@@ -164,18 +188,28 @@ def test_the_parent_is_not_changed_and_learning_lowers_the_loss():
 
 def test_samples_that_did_not_converge_are_counted_in_a_warning():
     net = Equilibrium(Lasso(DICTIONARY, WEIGHT), learned="threshold", tolerance=1e-12, max_iterations=5)
-    with pytest.warns(RuntimeWarning, match=r"4 of 4 samples did not converge to 1e-12 in 5 iterations \(worst residual .*\); gradients assume that they did"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"4 of 4 samples did not converge to 1e-12 in 5 iterations \(worst "
+        r"residual .*\); gradients assume that they did",
+    ):
         net(Y)
 
 
 @pytest.mark.parametrize("rule", [Backprop(), Checkpointed()], ids=repr)
 def test_rules_that_need_a_depth_are_refused(rule):
-    with pytest.raises(TypeError, match=r"needs a finite number of layers; for a fixed point use Implicit\(\), OneStep\(\) or Truncated\(last\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"needs a finite number of layers; for a fixed point use Implicit\(\), "
+        r"OneStep\(\) or Truncated\(last\)",
+    ):
         Equilibrium(Lasso(DICTIONARY, WEIGHT), gradient=rule)
 
 
 def test_an_unknown_learned_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="learned names 'treshold', which Lasso does not have; it has encoder, threshold"):
+    with pytest.raises(
+        ValueError, match="learned names 'treshold', which Lasso does not have; it has encoder, threshold"
+    ):
         Equilibrium(Lasso(DICTIONARY, WEIGHT), learned="treshold")
 
 

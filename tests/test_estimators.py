@@ -35,7 +35,9 @@ def nmse(estimate, target):
 @pytest.mark.parametrize(("atoms", "scale"), [(30, 1.0), (50, 1.0), (30, 100.0)])
 def test_it_stands_in_for_sparse_encode(atoms, scale):
     dictionary, data = problem(atoms=atoms, scale=scale)
-    encoder = SparseEncoder(dictionary, alpha=0.1 * scale, steps=600, random_state=0, learning_rate=3e-3).fit(data[:1200])
+    encoder = SparseEncoder(dictionary, alpha=0.1 * scale, steps=600, random_state=0, learning_rate=3e-3).fit(
+        data[:1200]
+    )
     unseen = data[1200:]
     target = sparse_encode(unseen, dictionary, algorithm="lasso_cd", alpha=0.1 * scale, max_iter=5000)
     # Five steps of ISTA, from which it started, are much farther away.

@@ -26,7 +26,10 @@ from unrolling.tasks.base import NMSE, PSNR, Samples, Task, estimates_of, evalua
 def _draws(count, seed, groups=1):
     """Errors and energies, exponential with means 0.1 and 1: the ratio of sums is -10 dB in the long run."""
     rng = np.random.default_rng(seed)
-    rows = [np.column_stack([rng.exponential(0.1, count), rng.exponential(1, count), np.full(count, group)]) for group in range(groups)]
+    rows = [
+        np.column_stack([rng.exponential(0.1, count), rng.exponential(1, count), np.full(count, group)])
+        for group in range(groups)
+    ]
     return torch.from_numpy(np.concatenate(rows))
 
 
@@ -48,7 +51,10 @@ def test_the_interval_is_the_same_each_time_and_holds_the_value():
 
 
 def test_four_times_the_samples_halve_the_interval():
-    few, many = (np.mean([i.high - i.low for i in (interval(NMSE, _draws(count, seed)) for seed in range(8))]) for count in (100, 400))
+    few, many = (
+        np.mean([i.high - i.low for i in (interval(NMSE, _draws(count, seed)) for seed in range(8))])
+        for count in (100, 400)
+    )
     assert few / many == pytest.approx(2, rel=0.2)
 
 
@@ -148,7 +154,9 @@ def test_estimates_of_a_part_are_scored_against_that_part():
     assert first(task.test[0], 5).data.shape == (5, 8)
 
 
-@pytest.mark.parametrize("make", [lambda d: GramISTA(d, 0.05), lambda d: FISTA(GramISTA(d, 0.05)), lambda d: CoordinateDescent(d, 0.05)])
+@pytest.mark.parametrize(
+    "make", [lambda d: GramISTA(d, 0.05), lambda d: FISTA(GramISTA(d, 0.05)), lambda d: CoordinateDescent(d, 0.05)]
+)
 def test_trace_counts_the_iterations_that_a_loop_counts(make):
     task = recovery(held_out=30)
     iteration = make(task.dictionary)
@@ -175,7 +183,9 @@ def test_a_long_run_is_looked_at_every_fortieth_part_and_ends_when_it_has_settle
     assert run.settled
     assert run.steps[-1] < 5000
     assert all(after - before <= max(1, before / 40) for before, after in zip(run.steps, run.steps[1:], strict=False))
-    exact = solve(FISTA(GramISTA(task.dictionary, 0.1)), task.test[0].data, tolerance=1e-6, max_iterations=20_000).estimate
+    exact = solve(
+        FISTA(GramISTA(task.dictionary, 0.1)), task.test[0].data, tolerance=1e-6, max_iterations=20_000
+    ).estimate
     assert run.values[-1] == pytest.approx(NMSE.value(task.pieces(exact, task.test[0].target)), abs=0.1)
 
 
@@ -204,7 +214,9 @@ def test_a_method_is_run_until_it_matches_or_said_never_to():
 
 
 class Gaussian(Task):
-    """y = H x + b + e, everything Gaussian; the training data are a pool that is given out in order, and so is the validation set."""
+    """y = H x + b + e, everything Gaussian; the training data are a pool that is given out in order, and so is the
+    validation set.
+    """
 
     name, metric = "gaussian", NMSE
 
@@ -257,7 +269,11 @@ def test_no_affine_estimate_has_a_smaller_error_than_the_linear_one(linear):
 def test_the_linear_estimate_reaches_the_posterior_mean_of_the_gaussian(linear):
     task, contender = linear
     covariance = task.mixing @ task.mixing.T
-    gain = covariance @ task.operator.T @ np.linalg.inv(task.operator @ covariance @ task.operator.T + task.noise**2 * np.eye(4))
+    gain = (
+        covariance
+        @ task.operator.T
+        @ np.linalg.inv(task.operator @ covariance @ task.operator.T + task.noise**2 * np.eye(4))
+    )
     y, x = task.test[0]
     exact = task.mean + (y.double().numpy() - task.mean @ task.operator.T - 0.5) @ gain.T
     bound = NMSE.value(task.pieces(torch.from_numpy(exact).float(), x))
@@ -287,11 +303,17 @@ def test_the_generic_network_learns_and_has_about_as_many_parameters():
 
 @pytest.mark.parametrize(("algorithm", "tolerance"), [("lasso_lars", 1e-4), ("lasso_cd", 3e-2)])
 def test_scikit_learn_solves_our_lasso(algorithm, tolerance):
-    """More measurements than unknowns, so that the solution is unique; coordinate descent stops on a duality gap of its own."""
+    """More measurements than unknowns, so that the solution is unique; coordinate descent stops on a duality gap of its
+    own.
+    """
     task = recovery(m=24, n=16)
     y = task.test[0].data
-    ours = solve(FISTA(GramISTA(task.dictionary.double(), 0.05)), y.double(), tolerance=1e-10, max_iterations=50_000).estimate.float()
-    peer = scikit_learn(task, task.dictionary, algorithm, lambda codes: codes, limit=8, label="lasso", alpha=0.05, max_iter=5000)
+    ours = solve(
+        FISTA(GramISTA(task.dictionary.double(), 0.05)), y.double(), tolerance=1e-10, max_iterations=50_000
+    ).estimate.float()
+    peer = scikit_learn(
+        task, task.dictionary, algorithm, lambda codes: codes, limit=8, label="lasso", alpha=0.05, max_iter=5000
+    )
     assert (peer.role, peer.limit) == ("peer", 8)
     assert (peer.run(y) - ours).abs().max().item() < tolerance * ours.abs().max().item()
     assert 0 < (ours != 0).double().mean() < 1
@@ -365,7 +387,9 @@ def test_the_learned_quantities_are_beside_their_classical_values(comparison, tr
     assert found.keys() == {"encoder.matrix", "inhibition", "threshold"}
     assert found["threshold"].layers == [0, 1, 2]
     assert found["encoder.matrix"].layers == [None]
-    np.testing.assert_array_equal(found["encoder.matrix"].classical, GramISTA(task.dictionary, 0.1).encoder.matrix.detach().numpy())
+    np.testing.assert_array_equal(
+        found["encoder.matrix"].classical, GramISTA(task.dictionary, 0.1).encoder.matrix.detach().numpy()
+    )
 
 
 def test_the_same_seed_gives_the_same_figures_to_the_bit(comparison, trained):
@@ -374,13 +398,21 @@ def test_the_same_seed_gives_the_same_figures_to_the_bit(comparison, trained):
 
     def figures(c):
         rows = [(row.name, row.role, row.quality, row.paired, row.iterations, row.parameters) for row in c.rows]
-        return rows, [(k.name, k.iterations, k.quality) for k in c.curves], c.shifts, c.safeguard and (c.safeguard.quality, c.safeguard.rates), c.layers
+        return (
+            rows,
+            [(k.name, k.iterations, k.quality) for k in c.curves],
+            c.shifts,
+            c.safeguard and (c.safeguard.quality, c.safeguard.rates),
+            c.layers,
+        )
 
     assert figures(again) == figures(comparison)
 
 
 def test_the_headline_speaks_of_the_best_classical_method(comparison):
-    assert comparison.headline.startswith(f"LISTA reaches {comparison.row('network').quality.mean:.2f} dB NMSE in 3 layers")
+    assert comparison.headline.startswith(
+        f"LISTA reaches {comparison.row('network').quality.mean:.2f} dB NMSE in 3 layers"
+    )
     assert "linear estimate" in comparison.headline
 
 
@@ -391,4 +423,9 @@ def test_a_role_that_no_row_has_is_named(comparison):
 
 def test_a_comparison_leaves_the_network_as_it_was(trained, comparison):
     *_, net = trained
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), moved(trained[0].network(trained[1], trained[2], 3), size=1e-3).parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            net.parameters(), moved(trained[0].network(trained[1], trained[2], 3), size=1e-3).parameters(), strict=True
+        )
+    )

@@ -30,13 +30,17 @@ def test_a_file_run_by_its_runtime_alone_is_lista_as_written_in_numpy(form, tmp_
     assert done.sizes == {"batch": (1, None)}
     for batch in (1, 2, 7, 300):
         y = task.draw(batch, torch.Generator().manual_seed(batch)).data
-        np.testing.assert_allclose(run(done.path, form, data=y.numpy()), lista_in_numpy(net, y.numpy()), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            run(done.path, form, data=y.numpy()), lista_in_numpy(net, y.numpy()), rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("form", QUICK)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_precision_is_the_networks(dtype, form, tmp_path):
-    net = moved(unroll(GramISTA(unit_dictionary(6, 9, dtype=dtype), 0.1), 2, untied=("encoder", "inhibition", "threshold")))
+    net = moved(
+        unroll(GramISTA(unit_dictionary(6, 9, dtype=dtype), 0.1), 2, untied=("encoder", "inhibition", "threshold"))
+    )
     y = gaussian(4, 6, dtype=dtype)
     done = export(net, file(tmp_path, form), y, format=form)
     assert done.max_relative_error < 1e2 * torch.finfo(dtype).eps
@@ -47,7 +51,12 @@ def test_the_precision_is_the_networks(dtype, form, tmp_path):
 def test_fields_of_the_data_are_inputs_by_name_and_sizes_that_must_be_equal_share_a_name(form, tmp_path):
     net = moved(unroll(Detection(), 2, tied="momentum", untied=("regularisation", "step_size")))
     done = export(net, file(tmp_path, form), channel_data(3), format=form)
-    assert done.shapes == {"y": ("batch", "y_1"), "matrix": ("batch", "y_1", "matrix_2"), "scale": (1, "matrix_2"), "estimate": ("batch", "matrix_2")}
+    assert done.shapes == {
+        "y": ("batch", "y_1"),
+        "matrix": ("batch", "y_1", "matrix_2"),
+        "scale": (1, "matrix_2"),
+        "estimate": ("batch", "matrix_2"),
+    }
     for batch, m, n in ((1, 5, 4), (4, 7, 3), (2, 3, 3), (3, 1, 1)):
         data = channel_data(batch, m, n, seed=batch)
         wanted = net(data).detach().numpy()
@@ -72,10 +81,18 @@ def test_complex_numbers_are_pairs_of_real_ones_where_the_runtime_has_none(form,
     np.testing.assert_allclose(load(done.path)(y).numpy(), x, rtol=0, atol=1e-12)
     card = card_of(done.path, form)
     if form == "torch":
-        assert (card["inputs"][0]["dtype"], card["inputs"][0]["shape"], card["inputs"][0]["complex_as_pairs"]) == ("complex128", ["batch", 6], False)
+        assert (card["inputs"][0]["dtype"], card["inputs"][0]["shape"], card["inputs"][0]["complex_as_pairs"]) == (
+            "complex128",
+            ["batch", 6],
+            False,
+        )
         np.testing.assert_allclose(run(done.path, form, data=y.numpy()), x, rtol=0, atol=1e-12)
     else:
-        assert (card["inputs"][0]["dtype"], card["inputs"][0]["shape"], card["inputs"][0]["complex_as_pairs"]) == ("float64", ["batch", 6, 2], True)
+        assert (card["inputs"][0]["dtype"], card["inputs"][0]["shape"], card["inputs"][0]["complex_as_pairs"]) == (
+            "float64",
+            ["batch", 6, 2],
+            True,
+        )
         assert (card["outputs"][0]["shape"], card["outputs"][0]["complex_as_pairs"]) == (["batch", 9, 2], True)
         got = run(done.path, form, data=torch.view_as_real(y).numpy())
         np.testing.assert_allclose(got[..., 0] + 1j * got[..., 1], x, rtol=0, atol=1e-12)
@@ -222,7 +239,11 @@ def test_any_module_may_be_exported_and_is_exported_for_evaluation(tmp_path):
 def test_exporting_leaves_the_network_as_it_was(tmp_path):
     task = recovery()
     net = moved(network(task, 2)).train()
-    before, kind, wanted = {k: v.clone() for k, v in net.state_dict().items()}, type(net.layers[0]), net(task.timing.data)
+    before, kind, wanted = (
+        {k: v.clone() for k, v in net.state_dict().items()},
+        type(net.layers[0]),
+        net(task.timing.data),
+    )
     gradient = net.gradient
     export(net, file(tmp_path, "torch"), task.timing.data)
     assert same(net.state_dict(), before)
@@ -233,8 +254,17 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path):
 
 
 def test_constraints_are_worked_out_and_nothing_is_kept_that_nothing_needs(tmp_path):
-    """No exp of the positive thresholds; the dictionary, which GramISTA does not read, and further copies of tied tensors are not in the file."""
-    net = moved(unroll(GramISTA(unit_dictionary(40, 90, dtype=torch.float32), 0.1), 8, tied=("encoder", "inhibition"), untied="threshold"))
+    """No exp of the positive thresholds; the dictionary, which GramISTA does not read, and further copies of tied
+    tensors are not in the file.
+    """
+    net = moved(
+        unroll(
+            GramISTA(unit_dictionary(40, 90, dtype=torch.float32), 0.1),
+            8,
+            tied=("encoder", "inhibition"),
+            untied="threshold",
+        )
+    )
     needed = 4 * (40 * 90 + 90 * 90 + 8 * 90)
     operators = {str(node.target) for node in torch.export.load(_written(net, tmp_path, "torch")).graph.nodes}
     assert "aten.exp.default" not in operators
@@ -243,12 +273,22 @@ def test_constraints_are_worked_out_and_nothing_is_kept_that_nothing_needs(tmp_p
 
 def test_onnx_keeps_nothing_that_nothing_needs_either(tmp_path):
     onnx = pytest.importorskip("onnx")
-    net = moved(unroll(GramISTA(unit_dictionary(40, 90, dtype=torch.float32), 0.1), 8, tied=("encoder", "inhibition"), untied="threshold"))
+    net = moved(
+        unroll(
+            GramISTA(unit_dictionary(40, 90, dtype=torch.float32), 0.1),
+            8,
+            tied=("encoder", "inhibition"),
+            untied="threshold",
+        )
+    )
     model = onnx.load(_written(net, tmp_path, "onnx"))
     onnx.checker.check_model(model, full_check=True)
     assert "Exp" not in {node.op_type for node in model.graph.node}
     assert {imported.domain: imported.version for imported in model.opset_import} == {"": 20}
-    assert [[d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in (*model.graph.input, *model.graph.output)] == [
+    assert [
+        [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    ] == [
         ["batch", 40],
         ["batch", 90],
     ]
@@ -275,16 +315,37 @@ def test_a_file_tells_nothing_about_the_machine_or_the_example(form, tmp_path):
 def test_each_file_carries_its_card(form, tmp_path):
     task = recovery()
     net = moved(network(task, 3, tied="inhibition", untied=("encoder", "threshold")))
-    own = {"system": "field/name", "task": task.identity(), "weights": {"metric": {"mean": float("-inf")}}, "licence": "BSD-3-Clause"}
-    done = export(net, file(tmp_path, form), task.timing.data, format=form, card=own, units={"data": "V", "estimate": "mA"})
+    own = {
+        "system": "field/name",
+        "task": task.identity(),
+        "weights": {"metric": {"mean": float("-inf")}},
+        "licence": "BSD-3-Clause",
+    }
+    done = export(
+        net, file(tmp_path, form), task.timing.data, format=form, card=own, units={"data": "V", "estimate": "mA"}
+    )
     card = card_of(done.path, form)
     assert card == done.card == load(done.path).card
-    assert (card["system"], card["task"]["m"], card["licence"], card["weights"]["metric"]["mean"]) == ("field/name", 8, "BSD-3-Clause", "-inf")
+    assert (card["system"], card["task"]["m"], card["licence"], card["weights"]["metric"]["mean"]) == (
+        "field/name",
+        8,
+        "BSD-3-Clause",
+        "-inf",
+    )
     assert (card["format"], card["opset"]) == (form, 20 if form == "onnx" else None)
-    assert (card["iteration"], card["depth"], card["tied"], card["untied"]) == ("GramISTA", 3, ["inhibition"], ["encoder.matrix", "threshold"])
+    assert (card["iteration"], card["depth"], card["tied"], card["untied"]) == (
+        "GramISTA",
+        3,
+        ["inhibition"],
+        ["encoder.matrix", "threshold"],
+    )
     assert card["learned_numbers"] == 16 * 16 + 3 * (8 * 16 + 16)
-    assert card["inputs"] == [{"name": "data", "shape": ["batch", 8], "dtype": "float32", "unit": "V", "complex_as_pairs": False}]
-    assert card["outputs"] == [{"name": "estimate", "shape": ["batch", 16], "dtype": "float32", "unit": "mA", "complex_as_pairs": False}]
+    assert card["inputs"] == [
+        {"name": "data", "shape": ["batch", 8], "dtype": "float32", "unit": "V", "complex_as_pairs": False}
+    ]
+    assert card["outputs"] == [
+        {"name": "estimate", "shape": ["batch", 16], "dtype": "float32", "unit": "mA", "complex_as_pairs": False}
+    ]
     assert card["sizes"] == {"batch": {"smallest": 1, "largest": None}}
     assert card["versions"]["torch"] == torch.__version__
     assert ("onnxruntime" in card["versions"]) == (form == "onnx")

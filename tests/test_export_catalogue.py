@@ -15,7 +15,13 @@ from unrolling.export import ExportError, export, formats, load
 from unrolling.systems.catalogue import catalogue, find
 
 # Fields with a system that may be an AOTInductor package; the image systems take minutes to compile.
-FIELDS = sorted({name.split("/")[0] for name, system in catalogue().items() if "aoti" not in next(iter(system.recipes.values())).not_exported})
+FIELDS = sorted(
+    {
+        name.split("/")[0]
+        for name, system in catalogue().items()
+        if "aoti" not in next(iter(system.recipes.values())).not_exported
+    }
+)
 EVERY = [(name, recipe) for name, system in catalogue().items() for recipe in system.recipes]
 # Of the operators that imaging/tnrd is made of; a minute each.
 LIKE_TNRD = ("imaging/tnrd_7x7", "imaging/tnrd_jpeg", "imaging/tnrd_sr")
@@ -25,7 +31,9 @@ BAR, BATCH = 1e-5, 4
 
 @cache
 def made(name, depth):
-    """The network of a system's first recipe, which is what `unroll export` writes, its learned values moved a little; and data of a small task."""
+    """The network of a system's first recipe, which is what `unroll export` writes, its learned values moved a little;
+    and data of a small task.
+    """
     system = find(name)
     recipe, chosen = next(iter(system.recipes.items()))
     task = small(recipe)
@@ -92,7 +100,10 @@ def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
     """In one package, of a batch of four: most of the time a compiler takes is for the code around the networks."""
     chosen = {name.replace("/", "_"): made(name, 1) for name in catalogue() if name.split("/")[0] == field}
     chosen = {name: parts for name, parts in chosen.items() if "aoti" not in parts[2]}
-    together, data = Several({name: net for name, (net, _, _) in chosen.items()}).eval(), {name: given for name, (_, given, _) in chosen.items()}
+    together, data = (
+        Several({name: net for name, (net, _, _) in chosen.items()}).eval(),
+        {name: given for name, (_, given, _) in chosen.items()},
+    )
     path = export(together, file(tmp_path, "aoti"), data, format="aoti", batch=BATCH, free_sizes=False).path
     with torch.no_grad():
         wanted = together.estimates(data)

@@ -39,7 +39,12 @@ def weights(small, tmp_path):
     """Of a network that has learned something."""
     recipe = small.recipes["recovery"]
     task = recipe.task(m=10, n=20)
-    save_weights(moved(small.network(recipe, task, 2)), tmp_path / "w.safetensors", {"system": LISTA, "task": task.identity(), "licence": "CC0"}, task.fixed())
+    save_weights(
+        moved(small.network(recipe, task, 2)),
+        tmp_path / "w.safetensors",
+        {"system": LISTA, "task": task.identity(), "licence": "CC0"},
+        task.fixed(),
+    )
     return tmp_path / "w.safetensors"
 
 
@@ -61,7 +66,13 @@ def test_the_command_writes_a_file_with_the_weights_card(unrolled, weights, tmp_
     card = card_of(tmp_path / "sub" / "lista.pt2", "torch")
     assert said["card"] == card
     assert said["max_relative_error"] == 0
-    assert (card["system"], card["title"], card["trained"], card["licence"], card["weights"]["depth"]) == (LISTA, "LISTA", True, "CC0", 2)
+    assert (card["system"], card["title"], card["trained"], card["licence"], card["weights"]["depth"]) == (
+        LISTA,
+        "LISTA",
+        True,
+        "CC0",
+        2,
+    )
     assert (card["task"]["m"], card["inputs"][0]["unit"]) == (10, "1")
     assert [shapes["data"] for shapes in said["compared"]] == [[1, 10], [2, 10], [5, 10]]
 
@@ -70,7 +81,13 @@ def test_the_command_prints_what_goes_in_and_out(unrolled, weights, tmp_path):
     pytest.importorskip("onnxruntime")
     status, output, errors = unrolled(LISTA, *TINY, "--weights", weights, "--format", "onnx", "--batch", "8")
     assert status == 0, errors
-    for words in ("sparse_coding-lista-recovery.onnx: ONNX model, opset 20", "(8, 10)", "(8, 20)", "float32", "largest error"):
+    for words in (
+        "sparse_coding-lista-recovery.onnx: ONNX model, opset 20",
+        "(8, 10)",
+        "(8, 20)",
+        "float32",
+        "largest error",
+    ):
         assert words in output
     assert (tmp_path / "sparse_coding-lista-recovery.onnx").is_file()
 
@@ -88,7 +105,12 @@ def test_the_command_measures_what_fewer_bits_lose(unrolled, weights):
 def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_path):
     recipe = small.recipes["recovery"]
     task = recipe.task(m=10, n=20)
-    save_weights(small.network(recipe, task, 2), tmp_path / "w.safetensors", {"system": LISTA, "task": task.identity()}, task.fixed())
+    save_weights(
+        small.network(recipe, task, 2),
+        tmp_path / "w.safetensors",
+        {"system": LISTA, "task": task.identity()},
+        task.fixed(),
+    )
     refused(unrolled(LISTA, *TINY, "--weights", "w.safetensors"), "still the classical one", "give --untrained")
     assert not list(tmp_path.glob("*.pt2"))
     assert unrolled(LISTA, *TINY, "--weights", "w.safetensors", "--untrained")[0] == 0
@@ -109,7 +131,9 @@ def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_p
         ((), ("no weights are shipped", "--untrained")),
     ],
 )
-def test_mistakes_of_the_command_are_one_line_before_the_task_is_built(arguments, words, unrolled, weights, small, monkeypatch):
+def test_mistakes_of_the_command_are_one_line_before_the_task_is_built(
+    arguments, words, unrolled, weights, small, monkeypatch
+):
     recipe = replace(small.recipes["recovery"], task=lambda **options: pytest.fail("the task was built"))
     monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: replace(small, recipes={"recovery": recipe})})
     refused(unrolled(LISTA, *TINY, *arguments), *words)
@@ -132,8 +156,17 @@ def test_the_examples_run_a_file_without_this_library(form, tmp_path):
     y = task.draw(5, torch.Generator().manual_seed(1)).data.numpy()
     np.save(tmp_path / "y.npy", y)
     banned = ["unrolling"] + ["torch"] * (form == "onnx")
-    code = f"import sys, runpy; runpy.run_path({str(script)!r}); assert not set({banned}) & set(sys.modules), 'more than the runtime was imported'"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, path, "data=y.npy"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    code = (
+        f"import sys, runpy; runpy.run_path({str(script)!r}); assert not set({banned}) & set(sys.modules), 'more "
+        "than the runtime was imported'"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, path, "data=y.npy"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "LISTA" in done.stdout
     assert "data: (5, 8), float32" in done.stdout

@@ -28,14 +28,20 @@ def untouched(monkeypatch):
 
 
 def test_an_unknown_format_gets_the_list(untouched, tmp_path):
-    with pytest.raises(ValueError, match=r"no format 'tflite'; there are torch \(torch.export program\), onnx \(ONNX model\), aoti"):
+    with pytest.raises(
+        ValueError,
+        match=r"no format 'tflite'; there are torch \(torch.export program\), onnx \(ONNX "
+        r"model\), aoti",
+    ):
         export(unroll(Shrinking(), 1), tmp_path / "a.onnx", gaussian(3, 9), format="tflite")
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_is_named_with_what_to_install(missing, untouched, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf"format onnx needs the package {missing}: pip install 'unrolling\[export\]'"):
+    with pytest.raises(
+        ImportError, match=rf"format onnx needs the package {missing}: pip install 'unrolling\[export\]'"
+    ):
         export(unroll(Shrinking(), 1), tmp_path / "network.onnx", gaussian(3, 9), format="onnx")
 
 
@@ -216,7 +222,11 @@ def test_inputs_outside_the_exported_range_are_refused(form, tmp_path):
     loaded, good = load(done.path), channel_data(2)
     with pytest.raises(ValueError, match="batch is 0; the network was exported for sizes from 1"):
         loaded(channel_data(0))
-    with pytest.raises(ValueError, match=r"matrix has shape \(2, 6, 4\); the network was exported for \(batch, y_1, matrix_2\) with batch = 2, y_1 = 5"):
+    with pytest.raises(
+        ValueError,
+        match=r"matrix has shape \(2, 6, 4\); the network was exported for \(batch, y_1, "
+        r"matrix_2\) with batch = 2, y_1 = 5",
+    ):
         loaded(good._replace(matrix=torch.ones(2, 6, 4, dtype=torch.float64)))
     with pytest.raises(ValueError, match=r"scale has shape \(2, 4\); the network was exported for \(1, matrix_2\)"):
         loaded(good._replace(scale=torch.ones(2, 4, dtype=torch.float64)))
@@ -228,7 +238,9 @@ def test_inputs_outside_the_exported_range_are_refused(form, tmp_path):
         loaded(good, y=good.y)
 
 
-@pytest.mark.parametrize(("form", "words"), [("torch", r"shape\[1\] to be equal to 8, but got 7"), ("onnx", "Got: 7 Expected: 8")])
+@pytest.mark.parametrize(
+    ("form", "words"), [("torch", r"shape\[1\] to be equal to 8, but got 7"), ("onnx", "Got: 7 Expected: 8")]
+)
 def test_the_runtimes_themselves_refuse_another_width(form, words, tmp_path):
     task = recovery()
     done = export(network(task, 1), file(tmp_path, form), task.timing.data, format=form)
@@ -240,10 +252,16 @@ def test_the_runtimes_themselves_refuse_another_width(form, words, tmp_path):
 def test_aoti_refuses_another_width_when_its_variable_is_set(tmp_path):
     """It reads the variable once per process."""
     path = export(unroll(Shrinking(), 1), file(tmp_path, "aoti"), gaussian(3, 9), format="aoti", free_sizes=False).path
-    script = "import sys, torch; run = torch._inductor.aoti_load_package(sys.argv[1]); print(run(data=torch.ones(2, int(sys.argv[2])).double()).shape)"
+    script = (
+        "import sys, torch; run = torch._inductor.aoti_load_package(sys.argv[1]); print(run(data=torch.ones(2, "
+        "int(sys.argv[2])).double()).shape)"
+    )
     environment = {**os.environ, "AOTI_RUNTIME_CHECK_INPUTS": "1"}
     good, bad = (
-        subprocess.run([sys.executable, "-c", script, path, width], capture_output=True, text=True, check=False, env=environment) for width in ("9", "8")
+        subprocess.run(
+            [sys.executable, "-c", script, path, width], capture_output=True, text=True, check=False, env=environment
+        )
+        for width in ("9", "8")
     )
     assert (good.returncode, good.stdout.strip()) == (0, "torch.Size([2, 7])"), good.stderr
     assert bad.returncode != 0

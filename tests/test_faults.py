@@ -7,7 +7,7 @@ import torch
 from test_checkpoints import SCHEDULE, Interrupted, newest
 from tiny import bits, network, recovery, same
 
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training import files
 from unrolling.training.checkpoints import PATTERN
 from unrolling.training.fit import LOG, fit
@@ -43,13 +43,21 @@ def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_is_good(
     task = recovery(Poisoned)
     task.good, task.poison = good, poison
     net = network(task)
-    with pytest.raises(ArithmeticError, match=rf"the loss became (nan|inf) at step {good + 1} of 17: all parameters and states are finite.*Lower the learning"):
+    with pytest.raises(
+        ArithmeticError,
+        match=rf"the loss became (nan|inf) at step {good + 1} of 17: all parameters "
+        r"and states are finite.*Lower the learning",
+    ):
         fit(net, task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
     if good:
         tensors, record = files.read(newest(tmp_path))
         assert record["stage"] * 9 + record["step"] == good
         assert all(bool(tensor.isfinite().all()) for name, tensor in tensors.items() if name.startswith("network."))
-        assert all(torch.equal(tensors[f"network.{name}"], tensor) for name, tensor in bits(net).items() if f"network.{name}" in tensors)
+        assert all(
+            torch.equal(tensors[f"network.{name}"], tensor)
+            for name, tensor in bits(net).items()
+            if f"network.{name}" in tensors
+        )
     task = recovery(Interrupted)
     net = network(task)
     fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
@@ -79,7 +87,11 @@ def test_a_gradient_that_is_no_number_names_its_layer_and_does_not_get_into_the_
     task = recovery(Steep)
     task.good = 5
     net = network(task)
-    with pytest.raises(ArithmeticError, match=r"(inhibition|encoder.matrix|threshold) \(layer 2\) became NaN or infinite, and so did \d other"):
+    with pytest.raises(
+        ArithmeticError,
+        match=r"(inhibition|encoder.matrix|threshold) \(layer 2\) became NaN or "
+        r"infinite, and so did \d other",
+    ):
         fit(net, task, [Stage(12, batch=4, clip=clip)], tmp_path, checkpoint_seconds=0, quiet=True)
     tensors, record = files.read(newest(tmp_path))
     assert record["step"] == 5
@@ -105,7 +117,11 @@ def test_a_state_that_overflows_names_its_layer():
     with torch.no_grad():
         for layer in net.layers[1:]:
             layer.inhibition.mul_(1e25)
-    with pytest.raises(ArithmeticError, match=r"the loss became (inf|nan) at step 1 of 3: state is no longer finite after layer 2, all parameters"):
+    with pytest.raises(
+        ArithmeticError,
+        match=r"the loss became (inf|nan) at step 1 of 3: state is no longer finite "
+        r"after layer 2, all parameters",
+    ):
         fit(net, task, [Stage(3, batch=8)], quiet=True)
 
 

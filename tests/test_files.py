@@ -16,7 +16,12 @@ OLD = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(True), "c": torch
 def test_a_file_gives_back_its_tensors_and_its_record_to_the_bit(tmp_path):
     record = {"text": "größer", "list": [1, 2.5, None], "nested": {"x": "y"}}
     double = torch.tensor([[1 + 2j, -0.5j]], dtype=torch.complex128)
-    more = {"t": OLD["a"].T, "p": nn.Parameter(torch.ones(2, dtype=torch.float64) / 3), "double": double, "conj": double.conj()}
+    more = {
+        "t": OLD["a"].T,
+        "p": nn.Parameter(torch.ones(2, dtype=torch.float64) / 3),
+        "double": double,
+        "conj": double.conj(),
+    }
     files.write(tmp_path / "f", {**OLD, **more}, record)
     tensors, found = files.read(tmp_path / "f")
     assert found == record
@@ -58,8 +63,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(broken, tmp_pat
 def test_the_new_file_is_on_the_disk_before_it_gets_the_name(tmp_path, monkeypatch):
     order = []
     real_fsync, real_replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append(("fsync", os.fstat(descriptor).st_size)), real_fsync(descriptor))[1])
-    monkeypatch.setattr(os, "replace", lambda old, new: (order.append(("replace", Path(old).parent == Path(new).parent)), real_replace(old, new))[1])
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda descriptor: (order.append(("fsync", os.fstat(descriptor).st_size)), real_fsync(descriptor))[1],
+    )
+    monkeypatch.setattr(
+        os,
+        "replace",
+        lambda old, new: (order.append(("replace", Path(old).parent == Path(new).parent)), real_replace(old, new))[1],
+    )
     files.write_bytes(tmp_path / "f", b"12345")
     assert order[:2] == [("fsync", 5), ("replace", True)]
     assert [kind for kind, _ in order] == ["fsync", "replace", "fsync"]  # the folder last: only then is the name safe

@@ -14,7 +14,7 @@ from unrolling.algorithms import CoordinateDescent, GramISTA, ThinISTA
 from unrolling.core import Checkpointed
 from unrolling.networks.joint import Joint
 from unrolling.networks.mlp import MLP
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 from unrolling.training.losses import MSE, Energy, Joined, LogNMSE
 from unrolling.training.machine import Machine
@@ -48,7 +48,11 @@ def test_the_first_step_of_adam_moves_each_parameter_by_its_own_rate():
     assert steps["threshold"] == pytest.approx(5e-2, rel=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(weight_decay=0.1), Adam(), SGD(weight_decay=0.1), Muon(weight_decay=0.1), LBFGS(iterations=3)], ids=str)
+@pytest.mark.parametrize(
+    "optimizer",
+    [Adam(weight_decay=0.1), Adam(), SGD(weight_decay=0.1), Muon(weight_decay=0.1), LBFGS(iterations=3)],
+    ids=str,
+)
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_training_one_layer_leaves_all_others_to_the_bit(optimizer, layer):
     task = recovery()
@@ -65,7 +69,10 @@ def test_training_one_layer_leaves_all_others_to_the_bit(optimizer, layer):
 def test_the_loss_of_a_stage_for_two_layers_is_that_of_a_network_of_two_layers():
     task = recovery()
     whole, part = network(task, depth=3), network(task, depth=2)
-    long, short = fit(whole, task, [Stage(5, batch=4, depth=2)], quiet=True), fit(part, task, [Stage(5, batch=4)], quiet=True)
+    long, short = (
+        fit(whole, task, [Stage(5, batch=4, depth=2)], quiet=True),
+        fit(part, task, [Stage(5, batch=4)], quiet=True),
+    )
     assert long.losses == short.losses
     trained = part.state_dict()
     assert all(torch.equal(tensor, trained[name]) for name, tensor in whole.state_dict().items() if name in trained)
@@ -138,7 +145,11 @@ def test_energy_training_lowers_the_parents_objective_without_targets(kind, supe
     before = energy()
     blind = Recovery.__new__(Blind)
     blind.__dict__ = dict(good.__dict__)
-    stage = Stage(80, rate=5e-3, batch=64, loss=Energy()) if supervision is None else Stage(80, rate=5e-3, batch=64, loss=Energy(), supervision=supervision)
+    stage = (
+        Stage(80, rate=5e-3, batch=64, loss=Energy())
+        if supervision is None
+        else Stage(80, rate=5e-3, batch=64, loss=Energy(), supervision=supervision)
+    )
     classical = {name: value.clone() for name, value in parent.state_dict().items()}
     history = fit(net, blind, [stage], validations=0, quiet=True)
     assert history.losses[-1] < history.losses[0] - 0.005
@@ -159,14 +170,18 @@ def test_the_objectives_without_the_data_differ_from_the_lassos_by_a_constant():
     lasso = 0.5 * (y - x @ task.dictionary.T).square().sum(1) + 0.1 * x.abs().sum(1)
     torch.testing.assert_close(thin.objective(x, y), lasso)
     for kind, point in ((gram, x), (descent, state)):
-        torch.testing.assert_close(kind.objective(point, kind.prepare(y)), lasso - 0.5 * y.square().sum(1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            kind.objective(point, kind.prepare(y)), lasso - 0.5 * y.square().sum(1), rtol=1e-4, atol=1e-5
+        )
 
 
 # Optimizers, curricula, stop rules
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "rate", "steps"), [(Adam(), 1e-2, 60), (SGD(nesterov=True), 5.0, 120), (LBFGS(iterations=8), 1.0, 12), (Muon(), 1e-2, 60)], ids=str
+    ("optimizer", "rate", "steps"),
+    [(Adam(), 1e-2, 60), (SGD(nesterov=True), 5.0, 120), (LBFGS(iterations=8), 1.0, 12), (Muon(), 1e-2, 60)],
+    ids=str,
 )
 def test_training_lowers_the_error(optimizer, rate, steps):
     task = recovery(held_out=200)
@@ -180,7 +195,13 @@ def test_training_lowers_the_error(optimizer, rate, steps):
 
 def test_a_curriculum_reaches_the_draws():
     task = recovery(Recording, snr=20.0)
-    fit(network(task), task, [Stage(5, batch=4, draw={"snr": Ramp(60, 20), "probability": 0.3})], validations=0, quiet=True)
+    fit(
+        network(task),
+        task,
+        [Stage(5, batch=4, draw={"snr": Ramp(60, 20), "probability": 0.3})],
+        validations=0,
+        quiet=True,
+    )
     assert [values["snr"] for values in task.values[-5:]] == pytest.approx([60, 50, 40, 30, 20])
     assert {values["probability"] for values in task.values[-5:]} == {0.3}
 
@@ -195,11 +216,16 @@ def test_a_batch_is_kept_for_as_many_steps_as_asked():
 def test_patience_ends_a_stage_that_gains_nothing():
     task = recovery()
     net = network(task)
-    schedule = [Stage(500, rate=1e-12, batch=2, annealing=Constant(), stop=Patience(20, every=5, gain=0.01)), Stage(3, batch=2)]
+    schedule = [
+        Stage(500, rate=1e-12, batch=2, annealing=Constant(), stop=Patience(20, every=5, gain=0.01)),
+        Stage(3, batch=2),
+    ]
     history = fit(net, task, schedule, validations=0, quiet=True)
     assert history.steps == 25 + 3
     assert [step for stage, step, _ in history.validations if stage == 0] == [5, 10, 15, 20, 25]
-    patient = fit(network(task), task, [Stage(60, rate=1e-2, batch=32, stop=Patience(40, every=5))], validations=0, quiet=True)
+    patient = fit(
+        network(task), task, [Stage(60, rate=1e-2, batch=32, stop=Patience(40, every=5))], validations=0, quiet=True
+    )
     assert patient.steps == 60
 
 
@@ -216,7 +242,9 @@ def test_the_best_weights_on_the_validation_set_can_be_chosen(folder, tmp_path):
 
     last, history = train("last")
     best, _ = train("best")
-    scores = [task.metric.value(task.pieces(net(task.validation[0].data), task.validation[0].target)) for net in (last, best)]
+    scores = [
+        task.metric.value(task.pieces(net(task.validation[0].data), task.validation[0].target)) for net in (last, best)
+    ]
     assert scores[1] == pytest.approx(history.best)
     assert history.best == min(value for _, _, value in history.validations)
     assert scores[0] > scores[1] + 1
@@ -238,7 +266,9 @@ def test_networks_in_a_row_are_trained_alone_and_then_together():
     task = recovery()
     torch.manual_seed(0)
     joint = Joint(recover=network(task, depth=2), detect=MLP(16, 8, 16))
-    loss = Joined((("recover", 1.0, MSE()), ("detect", 0.5, lambda estimate, target: MSE()(estimate, (target != 0).float()))))
+    loss = Joined(
+        (("recover", 1.0, MSE()), ("detect", 0.5, lambda estimate, target: MSE()(estimate, (target != 0).float())))
+    )
     schedule = joint_fine_tuning(("recover", "detect"), Stage(40, rate=1e-2, batch=16, loss=loss))
     first, second, third = (bits(joint), None, None)
     fit(joint, task, schedule[:1], validations=0, quiet=True)
@@ -319,7 +349,10 @@ def test_a_layer_that_learned_nothing_is_named():
     assert "layers that learned nothing: 1" in history.health.sentences()[0]
     # The first layer's recurrent matrix multiplies zero.
     assert any("layers.0.inhibition" in sentence for sentence in history.health.sentences())
-    assert fit(network(task, untied=("encoder", "threshold")), task, [Stage(30, batch=8)], quiet=True).health.sentences() == []
+    assert (
+        fit(network(task, untied=("encoder", "threshold")), task, [Stage(30, batch=8)], quiet=True).health.sentences()
+        == []
+    )
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -8,11 +8,11 @@ from tiny import moved, recovery, same
 
 from unrolling import testing, unroll
 from unrolling.algorithms import CoupledISTA
-from unrolling.algorithms.analytic import analytic_weights
-from unrolling.algorithms.augmented import AugmentedISTA
-from unrolling.algorithms.gated import GatedISTA
+from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.augmented import AugmentedISTA
+from unrolling.algorithms.sparse.gated import GatedISTA
 from unrolling.systems.catalogue import find
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
 A = recovery(m=20, n=40).dictionary.double()
 Y = recovery(m=20, n=40).test[0].data.double()
@@ -158,7 +158,9 @@ def test_values_that_cannot_be_are_refused(options):
 
 def test_every_signal_has_a_density_of_its_own():
     """Counts spread over the whole range, which those of one density do not."""
-    mixed, alike = (Recovery(m=20, n=2000, probability=p, densest=d, held_out=500) for p, d in ((0.05, 0.2), (0.125, 0.0)))
+    mixed, alike = (
+        Recovery(m=20, n=2000, probability=p, densest=d, held_out=500) for p, d in ((0.05, 0.2), (0.125, 0.0))
+    )
     shares = [(task.test[0].target != 0).double().mean(1) for task in (mixed, alike)]
     assert mixed.density == alike.density == 0.125
     assert abs(float(shares[0].mean()) - 0.125) < 0.005
@@ -170,7 +172,12 @@ def test_every_signal_has_a_density_of_its_own():
 
 
 def test_what_is_told_of_one_density_is_left_out_where_there_are_several():
-    names = {method.name for method in find("sparse_coding/na_alista").recipes["recovery"].classical(recovery(probability=0.1, densest=0.2))}
+    names = {
+        method.name
+        for method in find("sparse_coding/na_alista")
+        .recipes["recovery"]
+        .classical(recovery(probability=0.1, densest=0.2))
+    }
     assert "VAMP, told nothing" in names
     assert not {"AMP, told the prior", "VAMP, told prior and noise"} & names
 

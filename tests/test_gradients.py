@@ -31,7 +31,9 @@ def gradients(iteration, data, depth, rule, *, tied=True):
     net = unroll(iteration, depth, gradient=rule, **{"tied" if tied else "untied": names})
     output = net(data)
     inputs = [p for p in net.parameters() if p.requires_grad]
-    return output.detach(), torch.autograd.grad((output * gaussian(*output.shape, seed=9)).sum(), inputs, materialize_grads=True)
+    return output.detach(), torch.autograd.grad(
+        (output * gaussian(*output.shape, seed=9)).sum(), inputs, materialize_grads=True
+    )
 
 
 def assert_equal(left, right):
@@ -56,7 +58,9 @@ def test_every_rule_has_the_same_forward_result(name, rule):
 @pytest.mark.parametrize("every", [None, 1, 2, 3, 7, 50])
 def test_checkpointed_is_backprop_exactly(name, tied, every):
     make, data = CASES[name]
-    for wanted, got in zip(*(gradients(make(), data, 7, rule, tied=tied) for rule in (Backprop(), Checkpointed(every))), strict=True):
+    for wanted, got in zip(
+        *(gradients(make(), data, 7, rule, tied=tied) for rule in (Backprop(), Checkpointed(every))), strict=True
+    ):
         assert_equal(wanted, got)
 
 
@@ -93,14 +97,21 @@ def test_truncated_gives_the_last_layers_their_gradient_and_the_others_none(dept
 
 
 class Shared(Iteration):
-    """x <- r x + (1 - r) gain y; the state also holds a level of all samples, a number as a tensor, and a number for each sample."""
+    """x <- r x + (1 - r) gain y; the state also holds a level of all samples, a number as a tensor, and a number for
+    each sample.
+    """
 
     def __init__(self):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
 
     def start(self, problem):
-        return torch.zeros_like(problem), problem.new_ones(1, 6), problem.new_zeros(()), problem.new_ones(problem.shape[0])
+        return (
+            torch.zeros_like(problem),
+            problem.new_ones(1, 6),
+            problem.new_zeros(()),
+            problem.new_ones(problem.shape[0]),
+        )
 
     def forward(self, state, problem):
         x, level, age, factor = state
@@ -109,7 +120,9 @@ class Shared(Iteration):
 
 @pytest.mark.parametrize("rule", [Implicit(gmres, 1e-12), Implicit(anderson, 1e-12)], ids=repr)
 def test_implicit_takes_states_with_shared_tensors_and_numbers(rule):
-    for got, wanted in zip(gradients(Shared(), Y, 100, rule)[1], gradients(Shared(), Y, 100, Backprop())[1], strict=True):
+    for got, wanted in zip(
+        gradients(Shared(), Y, 100, rule)[1], gradients(Shared(), Y, 100, Backprop())[1], strict=True
+    ):
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
 
 
@@ -139,7 +152,9 @@ class Coupled(Iteration):
 
 
 class Heavy(Iteration):
-    """The same with momentum in x; its fixed point is that of `Coupled`, whose fields have the same names and other places."""
+    """The same with momentum in x; its fixed point is that of `Coupled`, whose fields have the same names and other
+    places.
+    """
 
     def __init__(self, plain):
         super().__init__()
@@ -163,17 +178,28 @@ class Heavy(Iteration):
     "make",
     [
         lambda: Heavy(Coupled()),
-        lambda: FISTA(SynthesisISTA(Matrix(torch.eye(6, dtype=torch.float64)), Matrix(torch.linalg.qr(gaussian(9, 6)).Q.T.contiguous()), 0.2, step_size=0.5)),
+        lambda: FISTA(
+            SynthesisISTA(
+                Matrix(torch.eye(6, dtype=torch.float64)),
+                Matrix(torch.linalg.qr(gaussian(9, 6)).Q.T.contiguous()),
+                0.2,
+                step_size=0.5,
+            )
+        ),
     ],
     ids=["fields by name", "the first field"],
 )
 def test_implicit_by_a_fixed_point_whose_state_has_several_fields(make):
-    for got, wanted in zip(*(gradients(make(), Y, 600, rule)[1] for rule in (Implicit(gmres, 1e-12), Backprop())), strict=True):
+    for got, wanted in zip(
+        *(gradients(make(), Y, 600, rule)[1] for rule in (Implicit(gmres, 1e-12), Backprop())), strict=True
+    ):
         torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
 
 
 def saved_bytes(rule, depth=100, batch=64):
-    """Bytes that the backward pass of a network keeps: saved tensors by storage, parameters apart, and what a rule's own solver holds."""
+    """Bytes that the backward pass of a network keeps: saved tensors by storage, parameters apart, and what a rule's
+    own solver holds.
+    """
     net = unroll(Lasso(unit_dictionary(30, 50), 0.1), depth, tied=("encoder", "threshold"), gradient=rule)
     kept = {}
 
@@ -217,7 +243,11 @@ def test_implicit_in_a_deep_network_is_backprop_through_it(name, rule):
 def test_implicit_warns_when_its_solver_did_not_converge_and_says_how_far_it_is():
     rule = Implicit(anderson, tolerance=1e-12, max_iterations=3)
     net = unroll(Lasso(DICTIONARY, 0.05), 500, tied="encoder", gradient=rule)
-    with pytest.warns(RuntimeWarning, match=r"Implicit\(anderson, tolerance=1e-12\) stopped at a relative residual of .* after 3 products \(asked for 1e-12\)"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"Implicit\(anderson, tolerance=1e-12\) stopped at a relative residual of "
+        r".* after 3 products \(asked for 1e-12\)",
+    ):
         net(Y).sum().backward()
     assert not rule.report.converged
     assert rule.report.residual > 1e-12
@@ -244,18 +274,30 @@ def test_implicit_refuses_untied_parameters_by_name():
 @pytest.mark.parametrize("rule", [Implicit(), OneStep(), Truncated(2)], ids=repr)
 def test_a_fixed_point_of_a_state_that_changes_its_shape_is_refused_by_name(rule):
     layer, data = Shrinking(), gaussian(2, 20)
-    wanted = f"{rule!r} differentiates a fixed point, so that a step must keep the state's shape, but state went from (2, 20) to"
+    wanted = (
+        f"{rule!r} differentiates a fixed point, so that a step must keep the state's shape, but state went from "
+        "(2, 20) to"
+    )
     with pytest.raises(ValueError, match=re.escape(wanted)):
         rule.attach(layer, data, data)
 
 
 def test_implicit_in_a_network_refuses_a_state_that_changes_its_shape():
-    with pytest.raises(ValueError, match=r"Implicit\(gmres, tolerance=1e-06\) .* state went from \(2, 14\) to \(2, 12\); use Backprop\(\) or Checkpointed\(\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"Implicit\(gmres, tolerance=1e-06\) .* state went from \(2, 14\) to \(2, "
+        r"12\); use Backprop\(\) or Checkpointed\(\)",
+    ):
         unroll(Shrinking(), 3, tied="kernel", gradient=Implicit())(gaussian(2, 20))
 
 
 @pytest.mark.parametrize(
-    ("make", "message"), [(lambda: Checkpointed(0), "every is 0"), (lambda: Truncated(0), "last is 0"), (lambda: Truncated(-1), "last is -1")]
+    ("make", "message"),
+    [
+        (lambda: Checkpointed(0), "every is 0"),
+        (lambda: Truncated(0), "last is 0"),
+        (lambda: Truncated(-1), "last is -1"),
+    ],
 )
 def test_numbers_of_layers_below_one_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
@@ -293,7 +335,9 @@ def system(batch, n, seed, radius=0.9):
     return M, gaussian(batch, n, seed=seed + 1), lambda u: torch.einsum("bij,bj->bi", M, u)
 
 
-@given(batch=st.integers(1, 5), n=st.integers(1, 12), seed=st.integers(0, 1000), solver=st.sampled_from([gmres, anderson]))
+@given(
+    batch=st.integers(1, 5), n=st.integers(1, 12), seed=st.integers(0, 1000), solver=st.sampled_from([gmres, anderson])
+)
 def test_linear_solvers_solve_every_sample(batch, n, seed, solver):
     M, b, apply = system(batch, n, seed)
     found = solver(apply, b, 1e-10, 1000)
@@ -311,7 +355,9 @@ def test_linear_solvers_take_samples_that_are_done_at_once_beside_hard_ones(solv
     found = solver(lambda u: torch.einsum("bij,bj->bi", M, u), b, 1e-10, 2000)
     assert found.converged
     assert bool(torch.isfinite(found.solution).all())
-    torch.testing.assert_close(found.solution, torch.linalg.solve(torch.eye(30, dtype=torch.float64) - M, b), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        found.solution, torch.linalg.solve(torch.eye(30, dtype=torch.float64) - M, b), rtol=0, atol=1e-6
+    )
     assert torch.equal(found.solution[1], torch.zeros(30, dtype=torch.float64))
 
 
@@ -324,7 +370,9 @@ def test_gmres_needs_no_more_products_than_the_dimension_and_restarts_when_it_mu
     M, b, apply = system(3, 60, seed=6)
     restarted = gmres(apply, b, 1e-10, 1000, restart=5)
     assert restarted.converged
-    torch.testing.assert_close(restarted.solution, torch.linalg.solve(torch.eye(60, dtype=torch.float64) - M, b), rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        restarted.solution, torch.linalg.solve(torch.eye(60, dtype=torch.float64) - M, b), rtol=0, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("solver", [gmres, anderson])

@@ -1,4 +1,6 @@
-"""The block soft threshold: what it minimises, its limits and its symmetries; the group and the non-negative lasso that it solves."""
+"""The block soft threshold: what it minimises, its limits and its symmetries; the group and the non-negative lasso that
+it solves.
+"""
 
 import pytest
 import torch
@@ -29,14 +31,19 @@ def test_it_minimises_the_penalised_distance(size, positive, threshold, seed):
 
     if positive:
         assert bool((found >= 0).all())
-    best = min(minimize(objective, start.clamp_min(0.0 if positive else -9).numpy(), bounds=bounds).fun for start in (z[0], 0.3 * z[0], 0 * z[0] + 0.01))
+    best = min(
+        minimize(objective, start.clamp_min(0.0 if positive else -9).numpy(), bounds=bounds).fun
+        for start in (z[0], 0.3 * z[0], 0 * z[0] + 0.01)
+    )
     assert objective(found[0].numpy()) <= best + 1e-9
 
 
 def test_groups_of_one_are_soft_thresholds():
     z = 2 * gaussian(4, 12, seed=1)
     torch.testing.assert_close(BlockSoftThreshold(1)(z, 0.7), soft_threshold(z, 0.7), rtol=1e-14, atol=1e-15)
-    torch.testing.assert_close(BlockSoftThreshold(1, nonnegative=True)(z, 0.7), nonnegative(z, 0.7), rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(
+        BlockSoftThreshold(1, nonnegative=True)(z, 0.7), nonnegative(z, 0.7), rtol=1e-14, atol=1e-15
+    )
     levels = torch.linspace(0.1, 1.5, 12, dtype=torch.float64)
     torch.testing.assert_close(BlockSoftThreshold(1)(z, levels), soft_threshold(z, levels), rtol=1e-14, atol=1e-15)
 
@@ -45,7 +52,9 @@ def test_it_commutes_with_rotations_of_a_group_and_with_the_scale():
     prox, z = BlockSoftThreshold(4), 2 * gaussian(6, 12, seed=2)
     q = torch.linalg.qr(gaussian(4, 4, seed=5))[0]
     rotated = (z.reshape(6, 3, 4) @ q).reshape(6, 12)
-    torch.testing.assert_close(prox(rotated, 0.9), (prox(z, 0.9).reshape(6, 3, 4) @ q).reshape(6, 12), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        prox(rotated, 0.9), (prox(z, 0.9).reshape(6, 3, 4) @ q).reshape(6, 12), rtol=1e-12, atol=1e-13
+    )
     torch.testing.assert_close(prox(7 * z, 6.3), 7 * prox(z, 0.9), rtol=1e-12, atol=1e-13)
 
 
@@ -70,10 +79,15 @@ def test_complex_groups_are_their_real_and_imaginary_parts_together():
     real, imaginary = (2 * gaussian(4, 6, seed=seed) for seed in (8, 9))
     z = torch.complex(real, imaginary)
     together = torch.stack([real, imaginary], dim=-1).reshape(4, 12)
-    torch.testing.assert_close(torch.view_as_real(BlockSoftThreshold(3)(z, 1.1)).reshape(4, 12), BlockSoftThreshold(6)(together, 1.1))
+    torch.testing.assert_close(
+        torch.view_as_real(BlockSoftThreshold(3)(z, 1.1)).reshape(4, 12), BlockSoftThreshold(6)(together, 1.1)
+    )
 
 
-@pytest.mark.parametrize("threshold", [torch.tensor(0.6), torch.full((1,), 0.6), torch.linspace(0.3, 0.9, 6), 0.6 + 0.1 * gaussian(4, 6, seed=3).abs()])
+@pytest.mark.parametrize(
+    "threshold",
+    [torch.tensor(0.6), torch.full((1,), 0.6), torch.linspace(0.3, 0.9, 6), 0.6 + 0.1 * gaussian(4, 6, seed=3).abs()],
+)
 def test_its_gradient_agrees_with_finite_differences_in_all_forms_of_the_threshold(threshold):
     z = (2 * gaussian(4, 6, seed=10)).requires_grad_()
     torch.autograd.gradcheck(BlockSoftThreshold(3), (z, threshold.double().requires_grad_()))
@@ -91,7 +105,9 @@ def test_a_group_of_zeros_has_a_gradient_of_zero_and_no_nan():
 
 @pytest.mark.parametrize("size", [1, 3, 6])
 def test_ista_with_it_solves_the_group_lasso(size):
-    """Stationarity, group by group: a_g^T r = lambda x_g / |x_g| where the group is there, |a_g^T r| <= lambda where it is not."""
+    """Stationarity, group by group: a_g^T r = lambda x_g / |x_g| where the group is there, |a_g^T r| <= lambda where it
+    is not.
+    """
     weight = 0.6
     iteration = ISTA(A, weight, prox=BlockSoftThreshold(size))
     x = solve(iteration, Y, tolerance=1e-13, max_iterations=100_000).estimate
@@ -103,7 +119,11 @@ def test_ista_with_it_solves_the_group_lasso(size):
     torch.testing.assert_close(correlation[there], (weight * groups / norm)[there], rtol=1e-6, atol=1e-8)
     assert float(torch.linalg.vector_norm(correlation[~there], dim=1).max()) <= weight + 1e-8
     expected = 0.5 * (Y - x @ A.T).square().sum(1) + weight * norm.sum((1, 2))
-    for form in (iteration, GramISTA(A, weight, prox=BlockSoftThreshold(size)), CoupledISTA(A, weight, prox=BlockSoftThreshold(size))):
+    for form in (
+        iteration,
+        GramISTA(A, weight, prox=BlockSoftThreshold(size)),
+        CoupledISTA(A, weight, prox=BlockSoftThreshold(size)),
+    ):
         problem = form.prepare(Y)
         state = x if form.start(problem).__class__ is torch.Tensor else form.start(problem)._replace(x=x)
         shift = 0.5 * Y.square().sum(1) if isinstance(form, GramISTA) else 0  # which that form does not know

@@ -1,4 +1,6 @@
-"""HyperLISTA: loops written by hand, its symmetry in scale, and what three numbers reach; the search that finds them."""
+"""HyperLISTA: loops written by hand, its symmetry in scale, and what three numbers reach; the search that finds
+them.
+"""
 
 from itertools import pairwise
 
@@ -10,9 +12,9 @@ from tiny import bits, recovery, same
 from torch import nn
 
 from unrolling import Positive, constrain, soft_threshold, testing, unroll
-from unrolling.algorithms.analytic import analytic_weights
-from unrolling.algorithms.hyper import HyperLISTA
-from unrolling.tasks.recovery import Recovery
+from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.hyper import HyperLISTA
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 from unrolling.training.losses import LogNMSE
 from unrolling.training.optimizers import NelderMead
@@ -60,7 +62,9 @@ def test_the_pseudo_inverse_is_the_analytic_weights_row_by_row(rank):
 @pytest.mark.parametrize("scale", [1e-4, 0.3, 50.0])
 def test_a_scaled_measurement_has_the_scaled_estimate(scale):
     iteration = HyperLISTA(A, 0.03, 0.02, 0.15)
-    torch.testing.assert_close(unroll(iteration, 8)(scale * Y), scale * unroll(iteration, 8)(Y), rtol=1e-8, atol=1e-10 * scale)
+    torch.testing.assert_close(
+        unroll(iteration, 8)(scale * Y), scale * unroll(iteration, 8)(Y), rtol=1e-8, atol=1e-10 * scale
+    )
 
 
 def test_a_measurement_of_nothing_has_an_estimate_of_nothing():
@@ -70,7 +74,9 @@ def test_a_measurement_of_nothing_has_an_estimate_of_nothing():
 
 
 def test_it_conforms():
-    """Its map jumps where the support grows, so that finite differences and states of two computations are compared without selection."""
+    """Its map jumps where the support grows, so that finite differences and states of two computations are compared
+    without selection.
+    """
     testing.check_iteration(HyperLISTA(A, 0.03, 0.02, 0.0), Y, skip=("solve", "compile", "export"))
     testing.check_iteration(HyperLISTA(A, 0.03, 0.02, 0.15), Y, skip=("solve", "gradients", "compile", "export"))
 
@@ -197,7 +203,13 @@ def test_a_resumed_search_ends_as_an_uninterrupted_one(tmp_path):
 
 
 def test_the_search_is_recorded_by_its_values_and_refuses_what_it_cannot_do():
-    assert SEARCH.describe()["optimizer"] == {"name": "NelderMead", "draws": 8, "evaluations": 20, "simplex": 0.15, "tolerance": 1e-3}
+    assert SEARCH.describe()["optimizer"] == {
+        "name": "NelderMead",
+        "draws": 8,
+        "evaluations": 20,
+        "simplex": 0.15,
+        "tolerance": 1e-3,
+    }
     with pytest.raises(ValueError, match="at most 20 numbers, and this stage trains 30"):
         NelderMead().make([{"params": [nn.Parameter(torch.zeros(30))], "lr": 1.0}])
     with pytest.raises(ValueError, match="draws of at least 0 and evaluations of at least 1; got -1 and 60"):
@@ -210,7 +222,12 @@ def test_the_search_is_recorded_by_its_values_and_refuses_what_it_cannot_do():
 def test_three_numbers_recover_unseen_signals_without_noise_and_ever_better_with_depth():
     task = Recovery(m=100, n=200, probability=0.06, held_out=200)
     net = unroll(HyperLISTA(task.dictionary), 16, tied=NAMES)
-    fit(net, task, [Stage(1, rate=1.7, batch=100, optimizer=NelderMead(), loss=LogNMSE(), annealing=Constant())], quiet=True)
+    fit(
+        net,
+        task,
+        [Stage(1, rate=1.7, batch=100, optimizer=NelderMead(), loss=LogNMSE(), annealing=Constant())],
+        quiet=True,
+    )
     y, x = task.test[0]
     with torch.no_grad():
         values = [nmse(state.x, x) for state in net.trajectory(y)]

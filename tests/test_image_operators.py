@@ -47,7 +47,8 @@ MAKERS = {
     "valid": lambda real: ValidConvolution(random(2, 3, dtype=real)),
     "filters": lambda real: CircularFilterBank(random(3, 3, 2, dtype=real)),
     "mirrored filters": lambda real: FilterBank(random(3, 3, 4, dtype=real), "symmetric"),
-    "filters among zeros": lambda real: FilterBank(random(2, 5, 3, dtype=real).abs(), "zero"),  # positive: one singular value stands out
+    # positive: one singular value stands out
+    "filters among zeros": lambda real: FilterBank(random(2, 5, 3, dtype=real).abs(), "zero"),
     "differences": lambda real: FiniteDifferences(),
     "periodic differences": lambda real: FiniteDifferences("circular"),
     "cosines": lambda real: DCT(),
@@ -135,9 +136,12 @@ def test_a_centred_mask_measures_the_frequency_in_its_middle():
     centred = torch.zeros(6, 7, dtype=torch.float64)
     centred[3, 3] = 1
     constant = torch.ones(1, 6, 7, dtype=torch.complex128)
-    torch.testing.assert_close(MaskedFourier(centred, centred=True).adjoint(MaskedFourier(centred, centred=True)(constant)), constant)
     torch.testing.assert_close(
-        MultiCoilFourier(centred, torch.ones(1, 6, 7).to(constant), centred=True)(constant)[0, 0, 0, 0].real, torch.tensor(42.0**0.5).double()
+        MaskedFourier(centred, centred=True).adjoint(MaskedFourier(centred, centred=True)(constant)), constant
+    )
+    torch.testing.assert_close(
+        MultiCoilFourier(centred, torch.ones(1, 6, 7).to(constant), centred=True)(constant)[0, 0, 0, 0].real,
+        torch.tensor(42.0**0.5).double(),
     )
 
 
@@ -163,7 +167,9 @@ def test_hadamard_is_that_of_scipy():
     np.testing.assert_allclose(hadamard(x), x.numpy() @ scipy.linalg.hadamard(16).T / 4, atol=1e-12)
 
 
-@pytest.mark.parametrize("operator", [ScrambledHadamard(4, 8, 11), CodedDiffraction(4, 8, 11).double()], ids=["hadamard", "diffraction"])
+@pytest.mark.parametrize(
+    "operator", [ScrambledHadamard(4, 8, 11), CodedDiffraction(4, 8, 11).double()], ids=["hadamard", "diffraction"]
+)
 def test_the_rows_of_an_isometry_are_orthonormal(operator):
     A = dense(operator, torch.complex128)
     torch.testing.assert_close(A @ A.mH, torch.eye(11, dtype=torch.complex128), atol=1e-12, rtol=0)
@@ -195,7 +201,9 @@ def test_a_kernel_for_each_image_is_as_applying_them_one_by_one():
             torch.testing.assert_close(y[i : i + 1], alone(x[i : i + 1]))
             torch.testing.assert_close(back[i : i + 1], alone.adjoint(y[i : i + 1]))
         torch.testing.assert_close((y * y).flatten(1).sum(1), (x * back).flatten(1).sum(1))
-    torch.testing.assert_close(CircularConvolution(k).solve_normal(x, 0.2)[1:2], CircularConvolution(k[1]).solve_normal(x[1:2], 0.2))
+    torch.testing.assert_close(
+        CircularConvolution(k).solve_normal(x, 0.2)[1:2], CircularConvolution(k[1]).solve_normal(x[1:2], 0.2)
+    )
     colours = gaussian(3, 2, 7, 8, seed=2)
     torch.testing.assert_close(convolve_valid(colours, k)[:, 1], convolve_valid(colours[:, 1], k))
 
@@ -210,7 +218,12 @@ def test_masks_for_each_image_are_as_applying_them_one_by_one():
 
 @pytest.mark.parametrize(
     ("operator", "kernel"),
-    [(CircularConvolution, (3, 3)), (ValidConvolution, (3, 2)), (CircularFilterBank, (2, 3, 3)), (lambda k: Decimation(k, 2), (3, 3))],
+    [
+        (CircularConvolution, (3, 3)),
+        (ValidConvolution, (3, 2)),
+        (CircularFilterBank, (2, 3, 3)),
+        (lambda k: Decimation(k, 2), (3, 3)),
+    ],
     ids=["circular", "valid", "filters", "decimation"],
 )
 def test_operators_are_differentiable_in_their_kernels(operator, kernel):
@@ -252,7 +265,15 @@ def test_a_regularised_solution_is_the_closed_form():
     torch.testing.assert_close(solve_regularised(operator, b, 0.5, tolerance=1e-13), operator.solve_normal(b, 0.5))
 
 
-@pytest.mark.parametrize("operator", [CircularConvolution(gaussian(3, 4)), CircularFilterBank(gaussian(3, 2, 3)), FiniteDifferences("circular"), Identity()])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        CircularConvolution(gaussian(3, 4)),
+        CircularFilterBank(gaussian(3, 2, 3)),
+        FiniteDifferences("circular"),
+        Identity(),
+    ],
+)
 def test_the_gram_spectrum_holds_the_eigenvalues(operator):
     A = dense(operator, torch.float64, (5, 6))
     wanted = torch.linalg.eigvalsh(A.T @ A)
@@ -278,7 +299,8 @@ def test_bicubic_interpolation_keeps_constants_lines_and_its_own_size():
     torch.testing.assert_close(resize(torch.ones(1, 12, 18).double(), 4, 6), torch.ones(1, 4, 6).double())
     torch.testing.assert_close(bicubic_matrix(7, 7), torch.eye(7, dtype=torch.float64))
     small = resize(line, 8, 8)[0, 4]
-    torch.testing.assert_close(small[2:-2], 3 * torch.arange(8).double()[2:-2] + 1)  # antialiasing kernels are symmetric
+    # antialiasing kernels are symmetric
+    torch.testing.assert_close(small[2:-2], 3 * torch.arange(8).double()[2:-2] + 1)
     large = BicubicReduction(2).enlarge(line)[0, 24]
     torch.testing.assert_close(large[6:-6], (torch.arange(48).double()[6:-6] - 0.5) / 2)
 
@@ -302,7 +324,10 @@ def test_a_kernel_larger_than_the_image_is_refused():
         (lambda: CircularConvolution(gaussian(3)), r"a kernel is \(kh, kw\), or \(batch, kh, kw\)"),
         (lambda: ValidConvolution(gaussian(1, 1, 3, 3)), "a kernel is"),
         (lambda: FilterBank(gaussian(3, 3)), r"filters are \(count, kh, kw\); got shape \(3, 3\)"),
-        (lambda: FilterBank(gaussian(1, 3, 3), "reflect"), "boundary is 'reflect'; it is one of circular, symmetric, zero"),
+        (
+            lambda: FilterBank(gaussian(1, 3, 3), "reflect"),
+            "boundary is 'reflect'; it is one of circular, symmetric, zero",
+        ),
         (lambda: FiniteDifferences("zero"), "boundary is 'zero'"),
         (lambda: DCT(0), "block is 0"),
         (lambda: DCT(4)(gaussian(1, 8, 9)), r"multiples of 4; got 8 x 9"),
@@ -374,7 +399,9 @@ def test_a_physics_of_deepinv_passes_every_check(monkeypatch):
         def A_adjoint(self, y):  # noqa: N802
             return torch.cat([2 * y, torch.zeros_like(y)], 1).roll(-1, -1)
 
-    monkeypatch.setitem(sys.modules, "deepinv", types.SimpleNamespace(physics=types.SimpleNamespace(LinearPhysics=LinearPhysics)))
+    monkeypatch.setitem(
+        sys.modules, "deepinv", types.SimpleNamespace(physics=types.SimpleNamespace(LinearPhysics=LinearPhysics))
+    )
     operator = from_deepinv(LinearPhysics(), (2, 3, 4), dtype=torch.float64)
     assert operator.output_shape == (1, 3, 4)
     check_operator(operator, dtype=torch.float64)
@@ -383,7 +410,9 @@ def test_a_physics_of_deepinv_passes_every_check(monkeypatch):
         from_deepinv(torch.nn.Identity(), (1, 3, 3))
 
 
-@pytest.mark.parametrize(("adapter", "package"), [(from_pylops, "pylops"), (lambda x: from_deepinv(x, (1,)), "deepinv")])
+@pytest.mark.parametrize(
+    ("adapter", "package"), [(from_pylops, "pylops"), (lambda x: from_deepinv(x, (1,)), "deepinv")]
+)
 def test_a_missing_library_is_named(monkeypatch, adapter, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=f"needs the package {package}: pip install {package}"):

@@ -61,7 +61,13 @@ def test_radial_basis_functions_are_sums_of_gaussians():
     probe = (50 * gaussian(1, 3, 6, seed=8)).requires_grad_()
     slope = torch.autograd.grad(function(probe).sum(), probe)[0]
     x = probe.detach()
-    exact = (weights[:, None, :] * torch.exp(-0.5 * ((x.unsqueeze(-1) - centres) / 10).square()) * (-(x.unsqueeze(-1) - centres) / 100)).sum(-1)
+    exact = (
+        weights[:, None, :]
+        * torch.exp(-0.5 * ((x.unsqueeze(-1) - centres) / 10).square())
+        * (-(x.unsqueeze(-1) - centres) / 100)
+    ).sum(-1)
     torch.testing.assert_close(slope, exact, atol=1e-3, rtol=1e-2)
-    assert torch.autograd.gradcheck(lambda w: torch.func.functional_call(function, {"weights": w}, (x,)), (weights.clone().requires_grad_(),))
+    assert torch.autograd.gradcheck(
+        lambda w: torch.func.functional_call(function, {"weights": w}, (x,)), (weights.clone().requires_grad_(),)
+    )
     assert float(function(torch.full((1, 3, 1), 1e4, dtype=torch.float64)).detach().abs().max()) == 0  # it ends at zero

@@ -8,11 +8,11 @@ import torch
 from iterations import gaussian
 from pictured import small_task
 
-from unrolling.tasks import sampling
-from unrolling.tasks.alignment import aligned, best_shift, shift_errors
-from unrolling.tasks.blurs import linear_motion, shake
-from unrolling.tasks.deblurring import kernel_error
-from unrolling.tasks.mri import MRI, read_mask, read_slices
+from unrolling.tasks.images.alignment import aligned, best_shift, shift_errors
+from unrolling.tasks.images.blurs import linear_motion, shake
+from unrolling.tasks.images.deblurring import kernel_error
+from unrolling.tasks.medical import sampling
+from unrolling.tasks.medical.mri import MRI, read_mask, read_slices
 
 
 def test_the_best_shift_is_found_and_its_error_is_that_of_the_loop():
@@ -84,9 +84,11 @@ def test_deblurring_trains_on_crops_with_something_in_them():
     flat, textured = torch.full((110, 110), 0.5), torch.rand(110, 110, generator=torch.Generator().manual_seed(0))
     task.photographs["train"] = {"sky": flat, "gravel": textured}
     crops = task.crops(40, torch.Generator().manual_seed(1))
-    assert int((crops.flatten(1).std(1) > 0.1).sum()) >= 39  # half of them without the rule, all but one in a thousand with it
+    # half of them without the rule, all but one in a thousand with it
+    assert int((crops.flatten(1).std(1) > 0.1).sum()) >= 39
     task.photographs["train"] = {"sky": flat}
-    assert task.crops(2, torch.Generator().manual_seed(1)).shape == (2, 78, 78)  # where there is nothing else, sky it is
+    # where there is nothing else, sky it is
+    assert task.crops(2, torch.Generator().manual_seed(1)).shape == (2, 78, 78)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.4])
@@ -119,7 +121,9 @@ def test_mri_data_are_the_masked_transform_and_the_full_mask_gives_the_image():
     data, target = task.test[0]
     torch.testing.assert_close(torch.fft.ifft2(data.samples, norm="ortho").real, target, atol=1e-5, rtol=0)
     part = small_task("mri").draw(2, torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(part.data.samples, part.data.mask * np.fft.fft2(part.target.numpy().astype(np.float64), norm="ortho"), atol=1e-4)
+    np.testing.assert_allclose(
+        part.data.samples, part.data.mask * np.fft.fft2(part.target.numpy().astype(np.float64), norm="ortho"), atol=1e-4
+    )
 
 
 def test_compressive_measurements_are_those_of_blocks_and_the_linear_estimate_satisfies_its_equation():
@@ -166,7 +170,11 @@ def test_what_makes_no_sense_is_refused(make, words):
 
 def test_slices_and_masks_that_are_none_are_refused_by_name(tmp_path):
     path = tmp_path / "a.npy"
-    for values, words in ((np.full((4, 4), np.nan), "NaN"), (np.zeros(5), "images are"), (np.array(["x"]), "images are")):
+    for values, words in (
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.zeros(5), "images are"),
+        (np.array(["x"]), "images are"),
+    ):
         np.save(path, values)
         with pytest.raises(ValueError, match=words):
             read_slices(path)

@@ -7,12 +7,20 @@ from iterations import gaussian
 from pictured import scene, small_task
 
 from unrolling import unroll
-from unrolling.algorithms.admm import ADMM, Splitting
-from unrolling.algorithms.blind_deblurring import BlindDeblurring, differences
-from unrolling.algorithms.blind_steps import crop_kernel, fit_kernel, kernel_spectrum, move_kernel, normalise_kernel, retrieve, sharpen
-from unrolling.algorithms.data_terms import Linear, SampledFourier
-from unrolling.algorithms.diffusion import Compressed, Diffusion, QuantisedBlocks
-from unrolling.algorithms.dublid import DUBLID
+from unrolling.algorithms.images.blind_deblurring import BlindDeblurring, differences
+from unrolling.algorithms.images.blind_steps import (
+    crop_kernel,
+    fit_kernel,
+    kernel_spectrum,
+    move_kernel,
+    normalise_kernel,
+    retrieve,
+    sharpen,
+)
+from unrolling.algorithms.images.diffusion import Compressed, Diffusion, QuantisedBlocks
+from unrolling.algorithms.images.dublid import DUBLID
+from unrolling.algorithms.splitting.admm import ADMM, Splitting
+from unrolling.algorithms.splitting.data_terms import Linear, SampledFourier
 from unrolling.networks.dncnn import DnCNN, dncnn_channels
 from unrolling.networks.shrinkage import ConvolutionalShrinkage
 from unrolling.networks.unet import UNet, unet_width
@@ -42,7 +50,9 @@ def test_tnrd_has_the_published_number_of_parameters(name, count):
 @pytest.mark.parametrize(("size", "filters", "count"), [(5, 24, 6_720), (7, 48, 19_200)])
 def test_the_variational_network_has_the_published_number_of_parameters(size, filters, count):
     bank = FilterBank(torch.nn.Parameter(gaussian(filters, size, size).float()))
-    parent = Diffusion(Linear(Identity()), bank, RadialBasis(torch.zeros(filters, 31), -0.25, 0.25), 0.1, normalised=True)
+    parent = Diffusion(
+        Linear(Identity()), bank, RadialBasis(torch.zeros(filters, 31), -0.25, 0.25), 0.1, normalised=True
+    )
     assert learned(unroll(parent, 5, untied=("filters", "influence"))) == count
 
 
@@ -63,7 +73,9 @@ def test_admm_net_has_the_number_of_parameters_of_the_released_files(stages, cou
 
 @pytest.mark.parametrize(("stages", "count"), [(10, 194_590), (11, 214_049)])
 def test_generic_admm_csnet_has_the_number_of_parameters_of_the_released_files(stages, count):
-    """19,459 per stage; the released files have one more, the penalty of a last equation for x, which here is that of the last stage."""
+    """19,459 per stage; the released files have one more, the penalty of a last equation for x, which here is that of
+    the last stage.
+    """
     splitting = Splitting(Identity(), ConvolutionalShrinkage(128), penalty=0.1, rate=1.0)
     assert learned(unroll(ADMM(SampledFourier(), [splitting]), stages, untied=("splittings",))) == count
     assert learned(unroll(ADMM(SampledFourier(), [splitting]), stages, tied=("splittings",))) == 19_459
@@ -90,14 +102,16 @@ def test_an_untrained_u_net_gives_its_input_and_all_keep_the_size(make):
 @pytest.mark.parametrize("size", [5, 7])
 def test_filters_have_zero_mean_and_unit_norm_whatever_their_coefficients(size):
     filters = BasisFilters(zero_mean_atoms(size, torch.float64), 10 * gaussian(48, size**2 - 1))()
-    torch.testing.assert_close(torch.linalg.vector_norm(filters, dim=(1, 2)), torch.ones(48, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        torch.linalg.vector_norm(filters, dim=(1, 2)), torch.ones(48, dtype=torch.float64), atol=1e-12, rtol=0
+    )
     assert float(filters.sum((1, 2)).abs().max()) < 1e-12
 
 
 def compressed(seed=0):
     image = 0.5 + 0.15 * gaussian(2, 16, 24, seed=seed)
     steps = torch.randint(5, 60, (1, 8, 8), generator=torch.Generator().manual_seed(seed)).double() / 255
-    from unrolling.tasks.deblocking import coefficients_of
+    from unrolling.tasks.images.deblocking import coefficients_of
 
     known = torch.ones(1, 16, 24, dtype=torch.float64)
     known[..., 16:] = 0
@@ -127,7 +141,12 @@ def test_the_projection_onto_what_a_jpeg_file_says_is_one():
 def test_diffusion_with_projection_is_a_sound_iteration():
     filters = FilterBank(BasisFilters(zero_mean_atoms(2, torch.float64)))
     data = Compressed(*(t[:, :8, :8] if n != 2 else t for n, t in enumerate(compressed())))
-    data = Compressed(torch.cat([data.image, data.image[:1]]), torch.cat([data.coefficients, data.coefficients[:1]]), data.steps, data.known)
+    data = Compressed(
+        torch.cat([data.image, data.image[:1]]),
+        torch.cat([data.coefficients, data.coefficients[:1]]),
+        data.steps,
+        data.known,
+    )
     parent = Diffusion(QuantisedBlocks(), filters, RadialBasis(gaussian(3, 7) * 0.01, -2, 2), 0.0).double()
     check_iteration(parent, data, skip=("compile", "gradients"))
 
@@ -166,7 +185,13 @@ def test_the_features_and_the_image_are_the_dense_solutions():
     size = (SIDE, SIDE)
     features = torch.fft.rfft2(y).unsqueeze(1) * torch.fft.rfft2(wrap(f, *size))
     sharp = sharpen(features, torch.fft.rfft2(z), kernel_spectrum(kernel, size), weight)
-    found = retrieve(torch.fft.rfft2(y).unsqueeze(1), sharp, kernel_spectrum(kernel, size), torch.fft.rfft2(wrap(f.unsqueeze(1), *size)), weight)
+    found = retrieve(
+        torch.fft.rfft2(y).unsqueeze(1),
+        sharp,
+        kernel_spectrum(kernel, size),
+        torch.fft.rfft2(wrap(f.unsqueeze(1), *size)),
+        weight,
+    )
     identity = torch.eye(SIDE**2, dtype=torch.float64)
     for b in range(BATCH):
         k = convolution_matrix(kernel[b])
@@ -189,12 +214,16 @@ def test_the_image_in_colour_satisfies_its_normal_equations_and_three_equal_filt
     x = retrieve(torch.fft.rfft2(colour), sharp, k, spectra, weight)
     eta = weight.reshape(-1, 1, 1)
     misfit = (spectra * x.unsqueeze(1)).sum(2) - sharp
-    gradient = k.conj().unsqueeze(1) * (k.unsqueeze(1) * x - torch.fft.rfft2(colour)) + ((eta * misfit).unsqueeze(2) * spectra.conj()).sum(1)
+    gradient = k.conj().unsqueeze(1) * (k.unsqueeze(1) * x - torch.fft.rfft2(colour)) + (
+        (eta * misfit).unsqueeze(2) * spectra.conj()
+    ).sum(1)
     assert float(gradient.abs().max()) < 1e-8
 
 
 def test_the_steps_are_the_minimisers_of_survey_9():
-    """No gradient is left: in g of 0.5 |f*y - k*g|^2 + |g - z|^2 / (2 zeta), in z of lambda |z|_1 + |g - z|^2 / (2 zeta)."""
+    """No gradient is left: in g of 0.5 |f*y - k*g|^2 + |g - z|^2 / (2 zeta), in z of lambda |z|_1 + |g - z|^2 / (2
+    zeta).
+    """
     kernel, y, f, z, zeta = blind_pieces()
     size = (SIDE, SIDE)
     k = kernel_spectrum(kernel, size).unsqueeze(1)
@@ -217,7 +246,9 @@ def test_the_kernel_of_clean_features_is_the_true_one_and_moves_against_them():
     found, _ = crop_kernel(fit_kernel(features, sparse, 1e-14), size, (5, 5))
     torch.testing.assert_close(found, kernel, atol=1e-10, rtol=0)
     moved, _ = crop_kernel(fit_kernel(features, torch.fft.rfft2(z.roll((1, -2), (-2, -1))), 1e-14), size, (9, 9))
-    torch.testing.assert_close(moved, torch.nn.functional.pad(kernel, (2, 2, 2, 2)).roll((-1, 2), (-2, -1)), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        moved, torch.nn.functional.pad(kernel, (2, 2, 2, 2)).roll((-1, 2), (-2, -1)), atol=1e-10, rtol=0
+    )
     before = kernel_spectrum(normalise_kernel(torch.zeros_like(kernel)), size)
     near, far = (move_kernel(features, sparse, before, torch.tensor(tau).double()) for tau in (1e-12, 1e12))
     torch.testing.assert_close(near, before, atol=1e-8, rtol=0)
@@ -251,7 +282,10 @@ def test_the_gradients_of_half_spectra_are_those_of_torch(width):
     """Spectra of no real image included: what is imaginary at frequency 0 has no effect, and no gradient."""
     x, spectrum = gaussian(2, 5, width).requires_grad_(), complex_gaussian(2, 5, width // 2 + 1, seed=1)
     weight = complex_gaussian(2, 5, width // 2 + 1, seed=2).detach()
-    for ours, theirs in ((rfft2(x), torch.fft.rfft2(x)), (irfft2(spectrum, (5, width)), torch.fft.irfft2(spectrum, s=(5, width)))):
+    for ours, theirs in (
+        (rfft2(x), torch.fft.rfft2(x)),
+        (irfft2(spectrum, (5, width)), torch.fft.irfft2(spectrum, s=(5, width))),
+    ):
         assert torch.equal(ours, theirs)
         outer, inputs = (weight if ours.is_complex() else gaussian(2, 5, width, seed=3)), (x, spectrum)
         pairs = [torch.autograd.grad(y, inputs, outer, allow_unused=True) for y in (ours, theirs)]
@@ -267,7 +301,10 @@ def test_the_gradients_of_half_spectra_are_those_of_torch(width):
 def test_the_gradients_that_are_written_out_are_those_of_the_formulas():
     """Of M1, and of the sums in the kernel's step; and theirs in turn."""
     features, sparse = complex_gaussian(2, 3, 4, 3, seed=4), complex_gaussian(2, 3, 4, 3, seed=5)
-    kernel, coupling = complex_gaussian(2, 4, 3, seed=6), torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64, requires_grad=True)
+    kernel, coupling = (
+        complex_gaussian(2, 4, 3, seed=6),
+        torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64, requires_grad=True),
+    )
 
     def both(features, sparse, kernel, coupling):
         sharp = sharpen(features, sparse, kernel, coupling)
@@ -303,7 +340,15 @@ def test_the_survey_form_moves_with_a_periodic_image():
 def test_the_survey_form_with_two_differences_is_blind_total_variation_by_hand():
     """Survey (7) to (11), constant lambda and zeta, periodic, in the full spectrum."""
     weight, zeta, eta, ridge, side = 0.03125, 8.0, 0.0625, 2.0**-10, 7
-    parent = BlindDeblurring(differences(torch.float64), weight=weight, coupling=zeta, retrieval=eta, ridge=ridge, kernel_size=side, periodic=True)
+    parent = BlindDeblurring(
+        differences(torch.float64),
+        weight=weight,
+        coupling=zeta,
+        retrieval=eta,
+        ridge=ridge,
+        kernel_size=side,
+        periodic=True,
+    )
     y = scene(24, 20)[0].double()
     fft, ifft = torch.fft.fft2, torch.fft.ifft2
     features = fft(torch.stack([y - y.roll(1, 1), y - y.roll(1, 0)]))

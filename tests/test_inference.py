@@ -94,7 +94,9 @@ def test_structured_data_run_as_they_are():
 
 
 def test_the_products_are_as_few_as_they_can_be():
-    """Thin: 1 + 2 (K - 1) products of m n; coupled and shared with n < 2 m: one of m n, then K - 1 of n^2; Gram: the same."""
+    """Thin: 1 + 2 (K - 1) products of m n; coupled and shared with n < 2 m: one of m n, then K - 1 of n^2; Gram: the
+    same.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     m, n, depth = 20, 30, 6

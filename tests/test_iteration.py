@@ -47,7 +47,11 @@ CASES = {
     "CoordinateDescent": (lambda: CoordinateDescent(DICTIONARY, 0.1), measurements, ()),
     "IHT": (lambda: IHT(DICTIONARY, 3), measurements, ()),
     "SynthesisISTA": (lambda: synthesis(), measurements, ()),
-    "SynthesisISTA, from a linear estimate": (lambda: synthesis(initial=Matrix(SENSING.T.contiguous())), measurements, ()),
+    "SynthesisISTA, from a linear estimate": (
+        lambda: synthesis(initial=Matrix(SENSING.T.contiguous())),
+        measurements,
+        (),
+    ),
     "FISTA, synthesis": (lambda: FISTA(synthesis()), measurements, ()),
     "Decoded": (lambda: Decoded(GramISTA(DICTIONARY, 0.1), Matrix(gaussian(4, 9))), measurements, ()),
     "Lasso": (lambda: Lasso(DICTIONARY, 0.1), measurements, ()),
@@ -130,7 +134,11 @@ class NoForward(Iteration):
 
 @pytest.mark.parametrize(("cls", "method"), [(NoStart, "start"), (NoForward, "forward")])
 def test_an_iteration_without_a_method_says_which_and_how_to_write_it(cls, method):
-    with pytest.raises(TypeError, match=rf"{cls.__name__} is an Iteration without `{method}`; write `def {method}\(self, "):
+    with pytest.raises(
+        TypeError,
+        match=rf"{cls.__name__} is an Iteration without `{method}`; write `def "
+        rf"{method}\(self, ",
+    ):
         cls()
 
 
@@ -167,7 +175,9 @@ def test_integer_field_of_namedtuple_data_is_named():
         unroll(Detection(), 2)(data._replace(matrix=data.matrix.long()))
 
 
-@pytest.mark.parametrize("name", ["ISTA", "GramISTA", "ThinISTA", "FISTA", "FISTA, Gram, continuation", "CoordinateDescent", "IHT"])
+@pytest.mark.parametrize(
+    "name", ["ISTA", "GramISTA", "ThinISTA", "FISTA", "FISTA, Gram, continuation", "CoordinateDescent", "IHT"]
+)
 def test_data_of_the_wrong_width_are_refused_with_both_shapes(name):
     iteration = CASES[name][0]()
     for run in (unroll(iteration, 2), lambda y: solve(iteration, y)):

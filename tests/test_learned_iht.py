@@ -1,4 +1,6 @@
-"""Hard thresholding with free matrices: its parents, its limits, the gradient that a threshold is given, and coherent dictionaries."""
+"""Hard thresholding with free matrices: its parents, its limits, the gradient that a threshold is given, and coherent
+dictionaries.
+"""
 
 import pytest
 import torch
@@ -9,9 +11,9 @@ from tiny import bits, recovery, same
 
 from unrolling import hard_threshold, solve, testing, unroll
 from unrolling.algorithms import IHT
-from unrolling.algorithms.learned_iht import GramHardISTA, GramIHT
+from unrolling.algorithms.sparse.learned_iht import GramHardISTA, GramIHT
 from unrolling.prox.hard import surrogate_hard_threshold
-from unrolling.tasks.recovery import Recovery, coherent_dictionary
+from unrolling.tasks.sparse.recovery import Recovery, coherent_dictionary
 from unrolling.training.fit import fit
 from unrolling.training.stages import Constant, Ramp, Stage
 
@@ -54,7 +56,9 @@ def test_a_fixed_point_satisfies_the_necessary_condition_of_survey_33():
         iteration.encoder.matrix.copy_(0.3 * gaussian(30, 12, seed=9))
         iteration.inhibition.copy_(torch.eye(30) - iteration.encoder.matrix @ A)
     x = torch.zeros(5, 30, dtype=torch.float64)
-    x.scatter_(1, torch.randint(30, (5, 3), generator=torch.Generator().manual_seed(1)), 2 + gaussian(5, 3, seed=4).abs())
+    x.scatter_(
+        1, torch.randint(30, (5, 3), generator=torch.Generator().manual_seed(1)), 2 + gaussian(5, 3, seed=4).abs()
+    )
     torch.testing.assert_close(iteration(x, iteration.prepare(x @ A.T)), x, rtol=1e-10, atol=1e-11)
     with torch.no_grad():
         iteration.inhibition += 0.1 * gaussian(30, 30, seed=5)
@@ -65,7 +69,9 @@ def test_a_fixed_point_satisfies_the_necessary_condition_of_survey_33():
 
 
 def test_its_fixed_points_are_local_minimisers_of_the_penalised_squares():
-    """Where x is not zero A^T r = 0 and |x| >= theta; elsewhere mu |a_i^T r| <= theta: Blumensath and Davies 2008, theorem 3."""
+    """Where x is not zero A^T r = 0 and |x| >= theta; elsewhere mu |a_i^T r| <= theta: Blumensath and Davies 2008,
+    theorem 3.
+    """
     iteration = GramHardISTA(A, 0.25)
     solution = solve(iteration, Y, tolerance=1e-12, max_iterations=100_000)
     assert bool(solution.converged.all())
@@ -91,7 +97,11 @@ def test_its_objective_falls_and_is_that_of_the_penalty_with_lambda_theta_square
 @pytest.mark.parametrize("iteration", [GramIHT(A, 4), GramHardISTA(A, 0.25)], ids=["H_k", "H_theta"])
 def test_they_conform(iteration):
     """The gradient of H_theta is a surrogate's, which finite differences do not see."""
-    testing.check_iteration(iteration, Y, skip=("compile", "export") if isinstance(iteration, GramIHT) else ("gradients", "compile", "export"))
+    testing.check_iteration(
+        iteration,
+        Y,
+        skip=("compile", "export") if isinstance(iteration, GramIHT) else ("gradients", "compile", "export"),
+    )
     testing.check_compile(iteration, Y, backend="aot_eager")
     testing.check_export(iteration, Y)
 
@@ -121,7 +131,9 @@ def test_far_from_the_threshold_the_gradient_is_that_of_the_hard_threshold():
 
 
 def test_a_threshold_learns_where_the_hard_threshold_alone_gives_it_no_gradient():
-    """Denoising of a sparse signal: from a threshold that is too small, and from one that is too large, to near the best one."""
+    """Denoising of a sparse signal: from a threshold that is too small, and from one that is too large, to near the
+    best one.
+    """
     x = 2 * gaussian(4000, seed=1) * (torch.rand(4000, generator=torch.Generator().manual_seed(2)) < 0.1)
     z = x + 0.3 * gaussian(4000, seed=3)
     risks = {t / 50: float((hard_threshold(z, t / 50) - x).square().mean()) for t in range(5, 120)}
@@ -136,7 +148,11 @@ def test_a_threshold_learns_where_the_hard_threshold_alone_gives_it_no_gradient(
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"width must lie in \(0, 2\], so that the ramp begins at zero or above; got 2\.5"):
+    with pytest.raises(
+        ValueError,
+        match=r"width must lie in \(0, 2\], so that the ramp begins at zero or above; got "
+        r"2\.5",
+    ):
         surrogate_hard_threshold(Y, 0.1, 2.5)
     with pytest.raises(ValueError, match=r"surrogate_width must lie in \(0, 2\]; got 0"):
         GramHardISTA(A, 0.1, surrogate_width=0)
@@ -153,8 +169,13 @@ def test_a_stage_narrows_the_surrogate_and_leaves_it_at_its_last_width():
     task = recovery()
     net = unroll(GramHardISTA(task.dictionary, 0.1), 2, untied="threshold")
     seen = []
-    net.layers[0].register_forward_pre_hook(lambda layer, inputs: seen.append((layer.surrogate_width, net.layers[1].surrogate_width)))
-    stages = [Stage(5, batch=4, settings={"surrogate_width": Ramp(2.0, 1.0)}, annealing=Constant()), Stage(2, batch=4, settings={"surrogate_width": 0.5})]
+    net.layers[0].register_forward_pre_hook(
+        lambda layer, inputs: seen.append((layer.surrogate_width, net.layers[1].surrogate_width))
+    )
+    stages = [
+        Stage(5, batch=4, settings={"surrogate_width": Ramp(2.0, 1.0)}, annealing=Constant()),
+        Stage(2, batch=4, settings={"surrogate_width": 0.5}),
+    ]
     fit(net, task, stages, validations=0, quiet=True)
     widths = list(dict.fromkeys(width for width, _ in seen))
     assert widths == pytest.approx([2.0, 1.75, 1.5, 1.25, 1.0, 0.5])

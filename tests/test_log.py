@@ -39,8 +39,12 @@ def test_the_log_holds_gradient_norms_and_activations_by_layer(tmp_path):
         norm = sum(p.grad.square().sum() for p in layer.parameters() if p.grad is not None).sqrt().item()
         assert line["gradients"][f"layer {number}"] == pytest.approx(norm, rel=1e-5)
     states = list(twin.trajectory(batch.data))
-    assert [row["zeros"] for row in line["activations"]] == pytest.approx([(s == 0).double().mean().item() for s in states])
-    assert [row["rms"] for row in line["activations"]] == pytest.approx([s.square().mean().sqrt().item() for s in states], rel=1e-5)
+    assert [row["zeros"] for row in line["activations"]] == pytest.approx(
+        [(s == 0).double().mean().item() for s in states]
+    )
+    assert [row["rms"] for row in line["activations"]] == pytest.approx(
+        [s.square().mean().sqrt().item() for s in states], rel=1e-5
+    )
 
 
 def test_quiet_says_nothing_and_otherwise_lines_with_loss_metric_and_time_left_go_to_the_error_output(capsys):
@@ -50,7 +54,9 @@ def test_quiet_says_nothing_and_otherwise_lines_with_loss_metric_and_time_left_g
     fit(network(task), task, [Stage(20, batch=2)])
     output, errors = capsys.readouterr()
     assert output == ""
-    assert [line.split("  ")[:2] for line in errors.splitlines()] == [["stage 1/1", f"step {k}/20"] for k in range(10, 21, 10)]
+    assert [line.split("  ")[:2] for line in errors.splitlines()] == [
+        ["stage 1/1", f"step {k}/20"] for k in range(10, 21, 10)
+    ]
     assert all("loss 0." in line and "NMSE -" in line and line.endswith("s left") for line in errors.splitlines()[1:])
 
 

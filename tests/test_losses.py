@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterations import gaussian
 
-from unrolling.training.losses import MSE, NMSE, Joined, LogNMSE, NegativeSISDR, PermutationInvariant, SampleLoss, ShiftInvariantMSE, describe, trajectory
+from unrolling.training.losses import (
+    MSE,
+    NMSE,
+    Joined,
+    LogNMSE,
+    NegativeSISDR,
+    PermutationInvariant,
+    SampleLoss,
+    ShiftInvariantMSE,
+    describe,
+    trajectory,
+)
 
 
 def pair(*shape, seed=0):
@@ -124,7 +135,11 @@ def test_joined_losses_add_up_by_name():
 
 @pytest.mark.parametrize("loss", [MSE(), NMSE(), LogNMSE(), NegativeSISDR()])
 def test_shapes_that_would_broadcast_are_refused(loss):
-    with pytest.raises(ValueError, match=rf"{type(loss).__name__} compares tensors of one shape; got estimates \(4, 1\) and targets \(4, 3\)"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{type(loss).__name__} compares tensors of one shape; got estimates \(4, "
+        r"1\) and targets \(4, 3\)",
+    ):
         loss(torch.ones(4, 1), torch.ones(4, 3))
 
 

@@ -12,8 +12,8 @@ from sparse_signals import conditioned, measure, nmse, path, sparse
 from torch import nn
 
 from unrolling import DivergenceError, solve, unroll
-from unrolling.algorithms.amp import AMP
-from unrolling.algorithms.vamp import VAMP, fit_noise
+from unrolling.algorithms.messages.amp import AMP
+from unrolling.algorithms.messages.vamp import VAMP, fit_noise
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
 from unrolling.prox.denoisers import Exponential, PiecewiseLinear, SoftDenoiser, Spline
 from unrolling.testing import CHECKS, check_compile, check_export, check_iteration
@@ -32,7 +32,9 @@ ITERATIONS = {
     "AMP, Bernoulli-Gaussian": lambda: AMP(DICTIONARY, BernoulliGaussian(0.15), damping=0.3),
     "AMP, fitted": lambda: AMP(DICTIONARY, TunedBernoulliGaussian(steps=2), damping=0.3),
     "VAMP, Bernoulli-Gaussian": lambda: VAMP(DICTIONARY, BernoulliGaussian(0.15), 0.0025),
-    "VAMP, piecewise linear, damped": lambda: VAMP(DICTIONARY, PiecewiseLinear((1.5, 2.5), (0.1, 1.1, 0.9)), 0.0025, damping=0.3),
+    "VAMP, piecewise linear, damped": lambda: VAMP(
+        DICTIONARY, PiecewiseLinear((1.5, 2.5), (0.1, 1.1, 0.9)), 0.0025, damping=0.3
+    ),
     "VAMP, fitted": lambda: VAMP(DICTIONARY, TunedBernoulliGaussian(steps=1)),
 }
 
@@ -57,7 +59,9 @@ def test_compiled_code(name):
 
 @pytest.mark.parametrize("name", ["AMP, fitted", "VAMP, fitted"])
 def test_single_precision_keeps_the_first_law(name):
-    check_iteration(ITERATIONS[name]().float(), Y.float(), skip=set(CHECKS) - {"parent", "batch", "saving", "training", "export"})
+    check_iteration(
+        ITERATIONS[name]().float(), Y.float(), skip=set(CHECKS) - {"parent", "batch", "saving", "training", "export"}
+    )
 
 
 # AMP
@@ -81,7 +85,9 @@ def test_amp_with_the_soft_threshold_is_the_loop_written_by_hand(damping):
 
 
 def posterior_mean(r, variance, probability):
-    """Of x ~ p N(0, 1) + (1 - p) delta_0, from the two densities of r; and the mean of its derivative, by automatic differentiation."""
+    """Of x ~ p N(0, 1) + (1 - p) delta_0, from the two densities of r; and the mean of its derivative, by automatic
+    differentiation.
+    """
     r = r.detach().requires_grad_()
     wide, narrow = (torch.exp(-0.5 * r**2 / v) / v.sqrt() for v in (1 + variance, variance))
     x = probability * wide / (probability * wide + (1 - probability) * narrow) * r / (1 + variance)
@@ -105,16 +111,25 @@ def test_lamp_shares_or_owns_its_encoder_and_has_a_gain_in_its_onsager_term():
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == M * N + 2 * 4
     owned = unroll(AMP(DICTIONARY, SoftDenoiser(1.1)), 4, untied=("encoder", "denoiser.multiplier"))
     assert sum(p.numel() for p in owned.parameters() if p.requires_grad) == 4 * (M * N + 1)
-    gains, alphas, encoder = [0.8, 1.2, 0.9, 1.1], [1.0, 1.4, 0.7, 1.2], 0.9 * DICTIONARY.T + 0.01 * gaussian(N, M, seed=2)
+    gains, alphas, encoder = (
+        [0.8, 1.2, 0.9, 1.1],
+        [1.0, 1.4, 0.7, 1.2],
+        0.9 * DICTIONARY.T + 0.01 * gaussian(N, M, seed=2),
+    )
     values = {"encoder.matrix": encoder}
     for layer, (gain, alpha) in enumerate(zip(gains, alphas, strict=True)):
-        values |= {f"layers.{layer}.denoiser.gain": torch.tensor(gain), f"layers.{layer}.denoiser.multiplier": torch.tensor(alpha)}
+        values |= {
+            f"layers.{layer}.denoiser.gain": torch.tensor(gain),
+            f"layers.{layer}.denoiser.multiplier": torch.tensor(alpha),
+        }
     net.load_learned(values)
     v, x, onsager = y, torch.zeros(3, N, dtype=torch.float64), 0
     for gain, alpha in zip(gains, alphas, strict=True):
         v = y - x @ DICTIONARY.T + onsager * v
         z = x + v @ encoder.T
-        shrunk = torch.sgn(z) * (z.abs() - alpha * torch.linalg.vector_norm(v, dim=1, keepdim=True) / math.sqrt(M)).clamp_min(0)
+        shrunk = torch.sgn(z) * (
+            z.abs() - alpha * torch.linalg.vector_norm(v, dim=1, keepdim=True) / math.sqrt(M)
+        ).clamp_min(0)
         x, onsager = gain * shrunk, gain * (shrunk != 0).sum(1, keepdim=True) / M
     torch.testing.assert_close(net(y), x, rtol=0, atol=1e-6)  # the values are in single precision
 
@@ -126,8 +141,13 @@ def test_a_fixed_point_of_amp_solves_a_lasso_whose_weight_it_chose(damping):
     solution = solve(AMP(dictionary, SoftDenoiser(1.6), damping=damping), y, tolerance=1e-12)
     assert bool(solution.converged.all())
     for x, v, target in zip(solution.estimate, solution.state.residual, y, strict=True):
-        weight = 1.6 * float(torch.linalg.vector_norm(v)) / math.sqrt(80) * (1 - float((x.abs() > 1e-9).sum()) / 80)  # damped, entries decay to zero
-        exact = Lasso(alpha=weight / 80, fit_intercept=False, tol=1e-14, max_iter=1_000_000).fit(dictionary.numpy(), target.numpy()).coef_
+        # damped, entries decay to zero
+        weight = 1.6 * float(torch.linalg.vector_norm(v)) / math.sqrt(80) * (1 - float((x.abs() > 1e-9).sum()) / 80)
+        exact = (
+            Lasso(alpha=weight / 80, fit_intercept=False, tol=1e-14, max_iter=1_000_000)
+            .fit(dictionary.numpy(), target.numpy())
+            .coef_
+        )
         torch.testing.assert_close(x, torch.from_numpy(exact), rtol=0, atol=1e-6)
 
 
@@ -152,7 +172,9 @@ def inverse_loop(dictionary, y, noise, denoise, depth):
     for measured in y:
         r2, gamma2, path = torch.zeros(n, dtype=torch.float64), dictionary.square().sum() / measured.square().sum(), []
         for _ in range(depth):
-            covariance = torch.linalg.inv(dictionary.T @ dictionary / noise + gamma2 * torch.eye(n, dtype=torch.float64))
+            covariance = torch.linalg.inv(
+                dictionary.T @ dictionary / noise + gamma2 * torch.eye(n, dtype=torch.float64)
+            )
             x2 = covariance @ (dictionary.T @ measured / noise + gamma2 * r2)
             eta2 = n / torch.trace(covariance)
             gamma1 = eta2 - gamma2
@@ -172,7 +194,9 @@ def test_vamp_is_the_loop_of_matrix_inverses(m, n, condition):
     y = measure(dictionary, sparse(4, n, 0.2, seed=6), 25)
     inside = dictionary @ torch.linalg.pinv(dictionary)  # what lies outside the range of A says nothing of x
     reference = inverse_loop(dictionary, y @ inside, 2e-3, lambda r, v: posterior_mean(r, v, 0.1), 10)
-    for state, (x, message, variance) in zip(unroll(VAMP(dictionary, BernoulliGaussian(0.1), 2e-3), 10).trajectory(y), reference, strict=True):
+    for state, (x, message, variance) in zip(
+        unroll(VAMP(dictionary, BernoulliGaussian(0.1), 2e-3), 10).trajectory(y), reference, strict=True
+    ):
         torch.testing.assert_close(state.x, x, rtol=0, atol=1e-10)
         torch.testing.assert_close(state.message, message, rtol=0, atol=1e-9)
         torch.testing.assert_close(state.variance.squeeze(1), variance, rtol=1e-9, atol=0)
@@ -192,8 +216,11 @@ def test_directions_that_the_dictionary_does_not_see_are_left_out():
 def test_a_gaussian_prior_gives_the_ridge_estimate_in_two_steps():
     dictionary = conditioned(20, 40, 30)
     y = measure(dictionary, gaussian(3, 40, seed=2), 10)
-    ridge = torch.linalg.solve(dictionary.T @ dictionary + 0.05 * torch.eye(40, dtype=torch.float64), dictionary.T @ y.T).T
-    # The first step takes the variance of x from y; the denoiser's extrinsic message is then exactly the prior, N(0, 1).
+    ridge = torch.linalg.solve(
+        dictionary.T @ dictionary + 0.05 * torch.eye(40, dtype=torch.float64), dictionary.T @ y.T
+    ).T
+    # The first step takes the variance of x from y; the denoiser's extrinsic message is then exactly the prior, N(0,
+    # 1).
     _, second, third = (state.x for state in unroll(VAMP(dictionary, Wiener(), 0.05), 3).trajectory(y))
     torch.testing.assert_close(second, ridge, rtol=0, atol=1e-11)
     torch.testing.assert_close(third, ridge, rtol=0, atol=1e-11)
@@ -206,7 +233,9 @@ def test_at_a_fixed_point_both_stages_of_vamp_agree(damping):
     vamp = VAMP(dictionary, BernoulliGaussian(0.1), 1e-3, damping=damping)
     solution = solve(vamp, y, tolerance=1e-13)
     assert bool(solution.converged.all())
-    for x, message, variance, target in zip(solution.estimate, solution.state.message, solution.state.variance, y, strict=True):
+    for x, message, variance, target in zip(
+        solution.estimate, solution.state.message, solution.state.variance, y, strict=True
+    ):
         covariance = torch.linalg.inv(dictionary.T @ dictionary / 1e-3 + torch.eye(160, dtype=torch.float64) / variance)
         linear = covariance @ (dictionary.T @ target / 1e-3 + message / variance)
         torch.testing.assert_close(x, linear, rtol=0, atol=1e-9)
@@ -221,8 +250,15 @@ def test_at_a_fixed_point_both_stages_of_vamp_agree(damping):
 @given(seed=st.integers(0, 30))
 def test_message_passing_does_not_depend_on_bases_or_orders(seed):
     y = measure(DICTIONARY, sparse(2, N, 0.2, seed=seed), 20)
-    rotation, order = torch.linalg.qr(gaussian(M, M, seed=seed)).Q, torch.randperm(N, generator=torch.Generator().manual_seed(seed))
-    for make in (lambda a: AMP(a, SoftDenoiser(1.3)), lambda a: VAMP(a, BernoulliGaussian(0.1), 0.01), lambda a: VAMP(a, TunedBernoulliGaussian())):
+    rotation, order = (
+        torch.linalg.qr(gaussian(M, M, seed=seed)).Q,
+        torch.randperm(N, generator=torch.Generator().manual_seed(seed)),
+    )
+    for make in (
+        lambda a: AMP(a, SoftDenoiser(1.3)),
+        lambda a: VAMP(a, BernoulliGaussian(0.1), 0.01),
+        lambda a: VAMP(a, TunedBernoulliGaussian()),
+    ):
         plain = unroll(make(DICTIONARY), 4)(y)
         torch.testing.assert_close(unroll(make(rotation @ DICTIONARY), 4)(y @ rotation.T), plain, rtol=1e-6, atol=1e-8)
         torch.testing.assert_close(unroll(make(DICTIONARY[:, order]), 4)(y), plain[:, order], rtol=1e-6, atol=1e-8)
@@ -242,7 +278,9 @@ def test_the_noise_is_fitted_by_maximum_likelihood():
     fitted = fit_noise(innovation, signal)
     torch.testing.assert_close(fitted, noise, rtol=0.1, atol=0)
     # The derivative of the likelihood in sigma^2 is zero there.
-    slope = ((innovation**2 - signal - fitted) / (signal + fitted) ** 2).sum(1, keepdim=True) / ((signal + fitted) ** -2).sum(1, keepdim=True)
+    slope = ((innovation**2 - signal - fitted) / (signal + fitted) ** 2).sum(1, keepdim=True) / (
+        (signal + fitted) ** -2
+    ).sum(1, keepdim=True)
     assert float((slope / fitted).abs().max()) < 1e-4
     assert bool((fit_noise(0.1 * signal.sqrt(), signal) > 0).all())  # less energy than the signal alone should have
 
@@ -287,23 +325,50 @@ def test_vamp_reaches_its_figures_for_ill_conditioned_dictionaries_told_or_not(c
     dictionary, x = conditioned(250, 500, condition, seed=2), sparse(100, 500, 0.1, seed=51)
     y = measure(dictionary, x, 30)
     noise = float((y.var(1) * 1e-3).mean())
-    told, tuned = (path(it, y, x, 16) for it in (VAMP(dictionary, BernoulliGaussian(0.1), noise), VAMP(dictionary, TunedBernoulliGaussian())))
+    told, tuned = (
+        path(it, y, x, 16)
+        for it in (VAMP(dictionary, BernoulliGaussian(0.1), noise), VAMP(dictionary, TunedBernoulliGaussian()))
+    )
     assert [told[11], told[15]] == pytest.approx(VAMP_TABLE[condition][1:], abs=0.5)
     for got in (told, tuned):
-        assert all(value <= wanted + 0.5 for value, wanted in zip((got[7], got[11], got[15]), VAMP_TABLE[condition], strict=True))
+        assert all(
+            value <= wanted + 0.5
+            for value, wanted in zip((got[7], got[11], got[15]), VAMP_TABLE[condition], strict=True)
+        )
     assert tuned[15] < told[15] + 0.1  # it also adapts to the noise of each sample
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AMP(2 * DICTIONARY, SoftDenoiser(1.0)), "AMP needs columns of norm 1; the mean square of this dictionary's norms is 4: divide by"),
-        (lambda: AMP(DICTIONARY, SoftDenoiser(1.0), damping=1.0), r"damping must lie in \[0, 1\), 0 for none; got 1\.0"),
-        (lambda: VAMP(DICTIONARY, SoftDenoiser(1.0), damping=-0.1), r"damping must lie in \[0, 1\), 0 for none; got -0\.1"),
-        (lambda: VAMP(DICTIONARY, SoftDenoiser(1.0), 0.0), r"noise_variance must be positive and finite, or None for one that is fitted; got 0\.0"),
+        (
+            lambda: AMP(2 * DICTIONARY, SoftDenoiser(1.0)),
+            "AMP needs columns of norm 1; the mean square of this dictionary's norms is 4: divide by",
+        ),
+        (
+            lambda: AMP(DICTIONARY, SoftDenoiser(1.0), damping=1.0),
+            r"damping must lie in \[0, 1\), 0 for none; got 1\.0",
+        ),
+        (
+            lambda: VAMP(DICTIONARY, SoftDenoiser(1.0), damping=-0.1),
+            r"damping must lie in \[0, 1\), 0 for none; got "
+            r"-0\.1",
+        ),
+        (
+            lambda: VAMP(DICTIONARY, SoftDenoiser(1.0), 0.0),
+            r"noise_variance must be positive and finite, or None for "
+            r"one that is fitted; got 0\.0",
+        ),
         (lambda: VAMP(DICTIONARY, SoftDenoiser(1.0), float("nan")), "noise_variance must be positive and finite"),
-        (lambda: unroll(AMP(DICTIONARY, SoftDenoiser(1.0)), 2)(Y[:, 1:]), r"data must have shape \(batch, \.\.\., 10\)"),
-        (lambda: unroll(VAMP(DICTIONARY, SoftDenoiser(1.0)), 2)(Y[:, 1:]), r"data must have shape \(batch, \.\.\., 10\), 10 being the rows of the dictionary"),
+        (
+            lambda: unroll(AMP(DICTIONARY, SoftDenoiser(1.0)), 2)(Y[:, 1:]),
+            r"data must have shape \(batch, \.\.\., 10\)",
+        ),
+        (
+            lambda: unroll(VAMP(DICTIONARY, SoftDenoiser(1.0)), 2)(Y[:, 1:]),
+            r"data must have shape \(batch, \.\.\., "
+            r"10\), 10 being the rows of the dictionary",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(make, message):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterations import gaussian
 
-from unrolling.algorithms.linear_detection import lmmse, matched_filter, zero_forcing
-from unrolling.algorithms.mimo import (
+from unrolling.algorithms.detection.linear_detection import lmmse, matched_filter, zero_forcing
+from unrolling.algorithms.detection.mimo import (
     MODULATIONS,
     MatchedFiltering,
     Received,
@@ -24,7 +24,7 @@ from unrolling.algorithms.mimo import (
     real_form,
     wrong_bits,
 )
-from unrolling.algorithms.oamp import OAMP
+from unrolling.algorithms.messages.oamp import OAMP
 
 # Alphabets
 
@@ -38,9 +38,16 @@ def test_levels_are_evenly_spaced_symmetric_and_of_mean_square_one(order):
 
 
 def test_modulations_have_the_published_numbers_of_points():
-    assert {name: m.order ** (2 if m.complex else 1) for name, m in MODULATIONS.items()} == {"bpsk": 2, "qpsk": 4, "16qam": 16, "64qam": 64}
+    assert {name: m.order ** (2 if m.complex else 1) for name, m in MODULATIONS.items()} == {
+        "bpsk": 2,
+        "qpsk": 4,
+        "16qam": 16,
+        "64qam": 64,
+    }
     assert [m.bits * (2 if m.complex else 1) for m in MODULATIONS.values()] == [1, 2, 4, 6]
-    torch.testing.assert_close(MODULATIONS["16qam"].levels() * math.sqrt(5), torch.tensor([-3.0, -1, 1, 3], dtype=torch.float64))
+    torch.testing.assert_close(
+        MODULATIONS["16qam"].levels() * math.sqrt(5), torch.tensor([-3.0, -1, 1, 3], dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("order", [2, 4, 8])
@@ -131,7 +138,8 @@ def test_the_real_form_is_the_complex_channel():
     torch.testing.assert_close(apply(matrix, x), real)
     assert float(variance) == 0.15
     stacked = torch.cat([noise.real, noise.imag], dim=1)
-    torch.testing.assert_close((real + stacked - apply(matrix, x)).square().sum(1), noise.abs().square().sum(1))  # distances are the same
+    # distances are the same
+    torch.testing.assert_close((real + stacked - apply(matrix, x)).square().sum(1), noise.abs().square().sum(1))
 
 
 def test_the_lmmse_estimate_of_the_real_form_is_the_complex_one():
@@ -157,7 +165,9 @@ def test_zero_forcing_without_noise_returns_the_symbols_and_is_the_pseudo_invers
     data, x = received(order=4, snr=300.0)
     torch.testing.assert_close(zero_forcing(data), x, rtol=0, atol=1e-10)
     noisy, _ = received(snr=3.0)
-    torch.testing.assert_close(zero_forcing(noisy), torch.linalg.lstsq(noisy.channel, noisy.y.unsqueeze(-1)).solution.squeeze(-1))
+    torch.testing.assert_close(
+        zero_forcing(noisy), torch.linalg.lstsq(noisy.channel, noisy.y.unsqueeze(-1)).solution.squeeze(-1)
+    )
 
 
 def test_lmmse_without_noise_is_zero_forcing_and_in_much_noise_a_small_matched_filter():
@@ -168,11 +178,14 @@ def test_lmmse_without_noise_is_zero_forcing_and_in_much_noise_a_small_matched_f
 
 
 def test_lmmse_has_the_least_error_of_all_matrices():
-    """Its mean square error over symbols of variance one and the noise is the trace of (I + H^T H / sigma^2)^-1, and any other matrix has more."""
+    """Its mean square error over symbols of variance one and the noise is the trace of (I + H^T H / sigma^2)^-1, and
+    any other matrix has more.
+    """
     data, _ = received(batch=1)
     (channel,), variance = data.channel, data.noise_variance.item()
     identity = torch.eye(4, dtype=torch.float64)
-    gain = lmmse(Received(torch.eye(7, dtype=torch.float64), data.channel, data.noise_variance)).T  # the matrix itself, by its columns
+    # the matrix itself, by its columns
+    gain = lmmse(Received(torch.eye(7, dtype=torch.float64), data.channel, data.noise_variance)).T
 
     def error(matrix):
         return (matrix @ channel - identity).square().sum() + variance * matrix.square().sum()
@@ -184,7 +197,8 @@ def test_lmmse_has_the_least_error_of_all_matrices():
 
 def test_an_unbiased_estimate_has_gains_of_one():
     data, _ = received(batch=1)
-    columns = Received(data.channel[0].T.contiguous(), data.channel, data.noise_variance)  # what arrives when one stream alone sends 1
+    # what arrives when one stream alone sends 1
+    columns = Received(data.channel[0].T.contiguous(), data.channel, data.noise_variance)
     torch.testing.assert_close(lmmse(columns, unbiased=True).diagonal(), torch.ones(4, dtype=torch.float64))
     assert (lmmse(columns).diagonal() < 1).all()
 
@@ -225,7 +239,10 @@ def test_a_channel_of_dependent_columns_is_refused_by_zero_forcing_and_taken_by_
     channel = data.channel.clone()
     channel[2, :, 1] = -2 * channel[2, :, 0]
     singular = data._replace(channel=channel)
-    with pytest.raises(ValueError, match="the channel of sample 2 has rank 2, and zero forcing needs its 3 columns to be independent: use lmmse"):
+    with pytest.raises(
+        ValueError,
+        match="the channel of sample 2 has rank 2, and zero forcing needs its 3 columns to be independent: use lmmse",
+    ):
         zero_forcing(singular)
     assert torch.isfinite(lmmse(singular)).all()
     with pytest.raises(ValueError, match="a channel whose columns depend on each other needs noise to be inverted"):
@@ -234,7 +251,9 @@ def test_a_channel_of_dependent_columns_is_refused_by_zero_forcing_and_taken_by_
 
 def test_more_streams_than_antennas_are_refused_by_zero_forcing():
     data, _ = received(n=3, k=5)
-    with pytest.raises(ValueError, match="at least as many antennas as streams; the channel is 3 x 5: use lmmse, or sphere_decode"):
+    with pytest.raises(
+        ValueError, match="at least as many antennas as streams; the channel is 3 x 5: use lmmse, or sphere_decode"
+    ):
         zero_forcing(data)
     assert lmmse(data).shape == (6, 5)
 
@@ -242,12 +261,22 @@ def test_more_streams_than_antennas_are_refused_by_zero_forcing():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"y": torch.zeros(6, 5, dtype=torch.float64)}, ValueError, r"y is \(batch, N\) and channel \(batch, N, K\).*got \(6, 5\) and \(6, 7, 4\)"),
+        (
+            {"y": torch.zeros(6, 5, dtype=torch.float64)},
+            ValueError,
+            r"y is \(batch, N\) and channel \(batch, N, "
+            r"K\).*got \(6, 5\) and \(6, 7, 4\)",
+        ),
         ({"channel": torch.zeros(5, 7, 4, dtype=torch.float64)}, ValueError, r"got \(6, 7\) and \(5, 7, 4\)"),
         ({"channel": torch.zeros(7, 4, dtype=torch.float64)}, ValueError, r"got \(6, 7\) and \(7, 4\)"),
         ({"channel": torch.zeros(6, 7, 4)}, TypeError, "have one dtype; got torch.float64, torch.float32"),
         ({"channel": torch.zeros(6, 7, 4, dtype=torch.complex128)}, TypeError, "real_form"),
-        ({"noise_variance": torch.ones(6, 7, dtype=torch.float64)}, ValueError, r"noise_variance is \(batch, 1\).*got \(6, 7\)"),
+        (
+            {"noise_variance": torch.ones(6, 7, dtype=torch.float64)},
+            ValueError,
+            r"noise_variance is \(batch, 1\).*got "
+            r"\(6, 7\)",
+        ),
         ({"noise_variance": torch.ones(6, dtype=torch.float64)}, ValueError, r"got \(6,\)"),
         ({"noise_variance": None}, ValueError, r"needs to know the noise: give Received a noise_variance \(batch, 1\)"),
     ],
@@ -262,7 +291,9 @@ def test_data_that_do_not_belong_together_are_refused(change, error, message):
 def test_a_plain_tensor_is_refused():
     with pytest.raises(TypeError, match=r"a detector takes a Received\(y, channel, noise_variance\); got a Tensor"):
         OAMP(BPSK).check(torch.zeros(3, 4))
-    with pytest.raises(TypeError, match=r"real_form takes complex y and channel; got torch\.float64 and torch\.float64"):
+    with pytest.raises(
+        TypeError, match=r"real_form takes complex y and channel; got torch\.float64 and torch\.float64"
+    ):
         real_form(*received()[0][:2])
 
 

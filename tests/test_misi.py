@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from iterations import gaussian
 
 from unrolling import solve, unroll
-from unrolling.algorithms.misi import MISI, GriffinLim, Magnitudes
-from unrolling.algorithms.relaxed_misi import RelaxedMISI
+from unrolling.algorithms.sound.misi import MISI, GriffinLim, Magnitudes
+from unrolling.algorithms.sound.relaxed_misi import RelaxedMISI
 from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
 from unrolling.operators.stft import STFT
 from unrolling.systems.speech.misi import ConvexMask, MaskedMagnitudes, NegativeSDR, ReLUMask, SigmoidMask
-from unrolling.tasks.speech_metrics import best_order, si_sdr
+from unrolling.tasks.speech.speech_metrics import best_order, si_sdr
 from unrolling.testing import check_iteration
 
 
@@ -51,7 +51,9 @@ def test_the_steps_are_those_of_the_literature():
     theta = torch.angle(stft(x)).unsqueeze(1).repeat(1, 3, 1, 1)
     for count in range(1, 6):
         s = stft.inverse((A * torch.exp(1j * theta)).flatten(0, 1), 37).unflatten(0, (2, 3))
-        torch.testing.assert_close(MISI(stft).estimate(steps(MISI(stft), Magnitudes(x, A), count)), s, rtol=0, atol=1e-8)
+        torch.testing.assert_close(
+            MISI(stft).estimate(steps(MISI(stft), Magnitudes(x, A), count)), s, rtol=0, atol=1e-8
+        )
         delta = x - s.sum(1)
         theta = torch.angle(stft((s + delta.unsqueeze(1) / 3).flatten(0, 1))).unflatten(0, (2, 3))
 
@@ -61,7 +63,9 @@ def test_one_layer_is_masking_to_the_bit():
     mask = torch.rand(2, 2, 5, stft.frames(37), dtype=torch.float64)
     X = stft(x)
     got = MISI(stft).estimate(steps(MISI(stft), Magnitudes(x, mask * X.abs().unsqueeze(1)), 1))
-    torch.testing.assert_close(got, stft.inverse((mask * X.unsqueeze(1)).flatten(0, 1), 37).unflatten(0, (2, 2)), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        got, stft.inverse((mask * X.unsqueeze(1)).flatten(0, 1), 37).unflatten(0, (2, 2)), rtol=0, atol=1e-14
+    )
 
 
 @given(st.integers(1, 4), st.integers(1, 8), st.integers(0, 99))
@@ -140,10 +144,14 @@ def test_silence_has_silent_sources_and_finite_gradients():
 
 
 def test_true_magnitudes_lead_to_the_signals():
-    """Of tones that sweep past each other; what the mixture's phase gives is ten decibels worse than five iterations."""
+    """Of tones that sweep past each other; what the mixture's phase gives is ten decibels worse than five
+    iterations.
+    """
     stft = STFT(64, 16).double()
     time = torch.arange(1500, dtype=torch.float64) / 1500
-    signals = torch.stack([torch.sin(2 * torch.pi * (60 + 120 * time) * time), torch.sin(2 * torch.pi * (300 - 110 * time) * time)]).unsqueeze(0)
+    signals = torch.stack(
+        [torch.sin(2 * torch.pi * (60 + 120 * time) * time), torch.sin(2 * torch.pi * (300 - 110 * time) * time)]
+    ).unsqueeze(0)
     spectra = stft(signals[0]).abs().unsqueeze(0)
     data = Magnitudes(signals.sum(1), spectra)
     scores = [float(si_sdr(MISI(stft).estimate(steps(MISI(stft), data, k + 1)), signals).mean()) for k in (0, 1, 2, 5)]
@@ -160,7 +168,11 @@ def test_solving_stops_when_the_sources_do():
 
 def test_magnitudes_of_another_size_are_refused():
     stft, _, (x, A) = problem()
-    with pytest.raises(ValueError, match=r"mixtures of 37 samples have magnitudes of shape \(batch, sources, 5, 22\); got \(2, 2, 5, 21\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"mixtures of 37 samples have magnitudes of shape \(batch, sources, 5, 22\); "
+        r"got \(2, 2, 5, 21\)",
+    ):
         unroll(MISI(stft), 2)(Magnitudes(x, A[..., 1:]))
 
 
@@ -188,7 +200,9 @@ def test_relaxed_by_nothing_it_is_misi_to_the_bit(dtype, sources, consistent):
     stft, _, (x, A) = problem(sources)
     stft, data = stft.to(dtype), Magnitudes(x.to(dtype), A.to(dtype))
     classical = unroll(MISI(stft, mixture_consistent=consistent), 4)(data)
-    assert torch.equal(unroll(RelaxedMISI(stft, mixture_consistent=consistent), 4, untied=("relaxation", "emphasis"))(data), classical)
+    assert torch.equal(
+        unroll(RelaxedMISI(stft, mixture_consistent=consistent), 4, untied=("relaxation", "emphasis"))(data), classical
+    )
 
 
 @given(st.integers(2, 3), st.integers(0, 99))
@@ -248,7 +262,9 @@ def masked(**options):
     return MaskedMagnitudes(STFT(8, 2), width=6, repeats=1, **options)
 
 
-@pytest.mark.parametrize(("mask", "top"), [(SigmoidMask(1.0), 1), (SigmoidMask(2.0), 2), (ReLUMask(2.0), 2), (ConvexMask(), 2)])
+@pytest.mark.parametrize(
+    ("mask", "top"), [(SigmoidMask(1.0), 1), (SigmoidMask(2.0), 2), (ReLUMask(2.0), 2), (ConvexMask(), 2)]
+)
 def test_masks_keep_to_their_range_and_reach_its_ends(mask, top):
     z = torch.linspace(-30, 30, 61).reshape(1, 1, 61).repeat(1, mask.channels, 1)
     if mask.channels > 1:
@@ -283,7 +299,8 @@ def test_the_mask_network_is_learned_through_all_layers_and_runs_once():
 
 def test_the_network_along_time_has_a_finite_memory():
     x = gaussian(1, 3, 60).requires_grad_()
-    for _ in range(8):  # a unit that is silent hides what lies behind it, so that one network may show less than it could
+    # a unit that is silent hides what lies behind it, so that one network may show less than it could
+    for _ in range(8):
         network = TemporalConvolutions(3, 4, width=5, blocks=3, repeats=2).double()
         assert network.memory == 2 * (1 + 2 + 4)
         network(x)[0, :, 30].abs().sum().backward()
@@ -309,6 +326,9 @@ def test_the_best_order_is_found_among_all(seed):
 def test_the_loss_behind_misi_counts_a_wrong_scale():
     estimate, target = gaussian(3, 2, 50), gaussian(3, 2, 50, seed=1)
     found = NegativeSDR().each(estimate, target)
-    wanted = [-10 * math.log10(float(x.square().sum() / (x - e).square().sum())) for e, x in zip(estimate, target, strict=True)]
+    wanted = [
+        -10 * math.log10(float(x.square().sum() / (x - e).square().sum()))
+        for e, x in zip(estimate, target, strict=True)
+    ]
     assert found.tolist() == pytest.approx(wanted)
     assert float(NegativeSDR()(0.5 * target, target)) == pytest.approx(-20 * math.log10(2))

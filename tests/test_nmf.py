@@ -1,4 +1,6 @@
-"""Non-negative matrix factorisation: against scikit-learn, its descent and its invariances, Deep NMF's layer, and the split gradient."""
+"""Non-negative matrix factorisation: against scikit-learn, its descent and its invariances, Deep NMF's layer, and the
+split gradient.
+"""
 
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from iterations import gaussian
 
 from unrolling import solve, unroll
-from unrolling.algorithms.nmf import (
+from unrolling.algorithms.sound.nmf import (
     NMF,
     NMFActivations,
     NMFState,
@@ -19,8 +21,8 @@ from unrolling.algorithms.nmf import (
     update_activations,
     update_dictionary,
 )
-from unrolling.algorithms.nmf_separation import NMFSeparation, stack_frames
-from unrolling.algorithms.nmf_split import Split, SplitGradient, split_step
+from unrolling.algorithms.sound.nmf_separation import NMFSeparation, stack_frames
+from unrolling.algorithms.sound.nmf_split import Split, SplitGradient, split_step
 from unrolling.operators.stft import STFT
 from unrolling.tasks.pairs import Pairs
 from unrolling.testing import check_iteration
@@ -62,7 +64,15 @@ def loop(iteration, data, steps):
         (separation(sparsity=0.1), gaussian(3, 21)),
         (separation(beta=0.5, context=3), gaussian(3, 21)),
     ],
-    ids=["NMF", "sparse NMF", "activations", "activations, squares", "activations, beta 3", "separation", "separation, context"],
+    ids=[
+        "NMF",
+        "sparse NMF",
+        "activations",
+        "activations, squares",
+        "activations, beta 3",
+        "separation",
+        "separation, context",
+    ],
 )
 @pytest.mark.slow
 def test_they_are_sound_iterations(iteration, data):
@@ -84,7 +94,17 @@ def test_it_agrees_with_scikit_learn(beta, sparsity):
     for _ in range(40):
         state = ours(state, problem)
     # Its weight of |W|_1 is alpha_W times the number of features.
-    theirs = Theirs(4, init="custom", solver="mu", beta_loss=beta, max_iter=40, tol=0, alpha_W=sparsity / 7, alpha_H=0.0, l1_ratio=1.0)
+    theirs = Theirs(
+        4,
+        init="custom",
+        solver="mu",
+        beta_loss=beta,
+        max_iter=40,
+        tol=0,
+        alpha_W=sparsity / 7,
+        alpha_H=0.0,
+        l1_ratio=1.0,
+    )
     activations = theirs.fit_transform(magnitude[0].T.numpy().copy(), W=H.numpy().copy(), H=W.T.numpy().copy())
     assert abs(state.activations[0].detach().numpy() - activations).max() < 1e-10
     assert abs(state.dictionary[0].detach().numpy() - theirs.components_.T).max() < 1e-10
@@ -100,7 +120,9 @@ def test_the_divergence_is_zero_at_equality_and_positive_elsewhere(beta, seed):
 def test_the_divergences_of_other_betas_have_these_limits():
     x, y = positive(2, 3, 4), positive(2, 3, 4, seed=1)
     for beta in (0.0, 1.0):
-        torch.testing.assert_close(beta_divergence(x, y, beta + 1e-6), beta_divergence(x, y, beta), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            beta_divergence(x, y, beta + 1e-6), beta_divergence(x, y, beta), rtol=1e-4, atol=1e-4
+        )
     torch.testing.assert_close(beta_divergence(x, y, 2.0), 0.5 * (x - y).square().sum((1, 2)))
     x[0, 0, 0] = 0  # 0 log 0 = 0
     assert torch.isfinite(beta_divergence(x, y, 1.0)).all()
@@ -111,7 +133,10 @@ def test_the_divergences_of_other_betas_have_these_limits():
 
 @given(st.sampled_from(BETAS), st.sampled_from([0.0, 0.01, 0.3, 2.0]), st.integers(0, 99))
 def test_activations_never_raise_the_objective(beta, sparsity, seed):
-    iteration, problem = NMFActivations(positive(9, 5, seed=seed), beta=beta, sparsity=sparsity), positive(2, 12, 9, seed=seed + 1)
+    iteration, problem = (
+        NMFActivations(positive(9, 5, seed=seed), beta=beta, sparsity=sparsity),
+        positive(2, 12, 9, seed=seed + 1),
+    )
     state = positive(2, 12, 5, seed=seed + 2)
     last = iteration.objective(state, problem)
     for _ in range(60):
@@ -138,7 +163,11 @@ def test_without_sparsity_the_factorisation_never_raises_the_objective(beta, see
 @given(st.integers(0, 99))
 def test_one_update_for_kullback_leibler_keeps_the_sum_of_each_frame(seed):
     """sum_f (W H)_ft = sum_f M_ft, for mu = 0 and any H > 0 before."""
-    magnitude, dictionary, before = positive(2, 6, 7, seed=seed), positive(7, 4, seed=seed + 1), positive(2, 6, 4, seed=seed + 2)
+    magnitude, dictionary, before = (
+        positive(2, 6, 7, seed=seed),
+        positive(7, 4, seed=seed + 1),
+        positive(2, 6, 4, seed=seed + 2),
+    )
     after = update_activations(magnitude, dictionary, before, 1.0, 0.0)
     torch.testing.assert_close((after @ dictionary.T).sum(2), magnitude.sum(2), rtol=1e-12, atol=0)
 
@@ -226,13 +255,19 @@ def test_a_dictionary_stays_non_negative_with_unit_columns_whatever_happens_to_i
         for row in net.parameter_table():
             assert (row.value >= 0).all()
             if row.name == "dictionary":
-                torch.testing.assert_close(torch.linalg.vector_norm(row.value, dim=0), torch.ones(5, dtype=torch.float64), rtol=0, atol=1e-14)
-    assert any((row.value - row.classical).abs().max() > 0.05 for row in net.parameter_table() if row.name == "dictionary")
+                torch.testing.assert_close(
+                    torch.linalg.vector_norm(row.value, dim=0), torch.ones(5, dtype=torch.float64), rtol=0, atol=1e-14
+                )
+    assert any(
+        (row.value - row.classical).abs().max() > 0.05 for row in net.parameter_table() if row.name == "dictionary"
+    )
 
 
 def test_the_projection_is_the_nearest_non_negative_direction():
     constraint, value = PositiveUnitNorm(), torch.tensor([[3.0, -1.0, -2.0], [-1.0, -1.0, 0.0], [4.0, -1.0, 1.0]])
-    torch.testing.assert_close(constraint.project(value), torch.tensor([[0.6, 3**-0.5, 0], [0, 3**-0.5, 0], [0.8, 3**-0.5, 1]]))
+    torch.testing.assert_close(
+        constraint.project(value), torch.tensor([[0.6, 3**-0.5, 0], [0, 3**-0.5, 0], [0.8, 3**-0.5, 1]])
+    )
 
 
 # The split gradient
@@ -273,7 +308,9 @@ def test_multiplicative_updates_train_and_keep_the_constraints():
     pairs = [(each.sum(0), each) for each in sources]
     task = Pairs(pairs, pairs)
     before = task.loss(net(task.validation[0].data), task.validation[0].target).item()
-    stage = Stage(60, rate=0.3, batch=12, layers=(2, 3), optimizer=Multiplicative(), project={"dictionary": PositiveUnitNorm()})
+    stage = Stage(
+        60, rate=0.3, batch=12, layers=(2, 3), optimizer=Multiplicative(), project={"dictionary": PositiveUnitNorm()}
+    )
     fit(net, task, [stage], quiet=True, validations=0)
     assert task.loss(net(task.validation[0].data), task.validation[0].target).item() < 0.97 * before
     for number, layer in enumerate(net.layers):
@@ -281,7 +318,13 @@ def test_multiplicative_updates_train_and_keep_the_constraints():
         torch.testing.assert_close(torch.linalg.vector_norm(layer.dictionary, dim=0), torch.ones(5))
         assert torch.equal(layer.dictionary, iteration.dictionary.float()) is (number < 2)
     with pytest.raises(RuntimeError, match="unroll with gradient=SplitGradient"):
-        fit(unroll(iteration, 4, untied="dictionary").float(), task, [replace(stage, steps=1)], quiet=True, validations=0)
+        fit(
+            unroll(iteration, 4, untied="dictionary").float(),
+            task,
+            [replace(stage, steps=1)],
+            quiet=True,
+            validations=0,
+        )
 
 
 def test_a_rule_for_multiplicative_updates_refuses_other_layers():
@@ -289,7 +332,12 @@ def test_a_rule_for_multiplicative_updates_refuses_other_layers():
     with pytest.raises(TypeError, match="with constrained=False and 1 <= beta <= 2; got ParametrizedNMFActivations"):
         net(positive(1, 7, 6))
     with pytest.raises(TypeError, match="1 <= beta <= 2"):
-        unroll(NMFActivations(positive(7, 4), beta=3.0, constrained=False), 2, untied="dictionary", gradient=SplitGradient())(positive(1, 7, 6))
+        unroll(
+            NMFActivations(positive(7, 4), beta=3.0, constrained=False),
+            2,
+            untied="dictionary",
+            gradient=SplitGradient(),
+        )(positive(1, 7, 6))
 
 
 # Refusals
@@ -299,7 +347,9 @@ def test_negative_magnitudes_are_refused_with_their_place():
     data = positive(2, 7, 6)
     data[1, 2, 3] = -0.5
     for iteration in (NMF(7, 4).double(), NMFActivations(positive(7, 4))):
-        with pytest.raises(ValueError, match=r"the one at \(1, 2, 3\) is -0\.5: take the absolute value of the spectrum"):
+        with pytest.raises(
+            ValueError, match=r"the one at \(1, 2, 3\) is -0\.5: take the absolute value of the spectrum"
+        ):
             solve(iteration, data)
 
 

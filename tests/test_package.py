@@ -12,7 +12,18 @@ import torch
 
 import unrolling
 
-HEAVY = ("lightning_fabric", "torchmetrics", "safetensors", "typer", "rich", "matplotlib", "jinja2", "skimage", "sklearn", "scipy")
+HEAVY = (
+    "lightning_fabric",
+    "torchmetrics",
+    "safetensors",
+    "typer",
+    "rich",
+    "matplotlib",
+    "jinja2",
+    "skimage",
+    "sklearn",
+    "scipy",
+)
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -51,7 +62,11 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
     names = {"__name__": "readme"}
     for number, block in enumerate(BLOCKS):
         exec(compile(block, f"README.md, python block {number + 1}", "exec"), names)
-    classes = [c for c in names.values() if isinstance(c, type) and issubclass(c, unrolling.Iteration) and c.__module__ == "readme"]
+    classes = [
+        c
+        for c in names.values()
+        if isinstance(c, type) and issubclass(c, unrolling.Iteration) and c.__module__ == "readme"
+    ]
     assert classes
     # The classical run and the network of the example are what the text says they are.
     ista, lista, y = names["ista"], names["lista"], names["y"]
@@ -66,7 +81,9 @@ def test_the_examples_of_the_guides_run():
     assert guides
     for guide in guides:
         names = {"__name__": guide.stem}
-        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", guide.read_text(), flags=re.MULTILINE | re.DOTALL)):
+        for number, block in enumerate(
+            re.findall(r"^```python\n(.*?)^```$", guide.read_text(), flags=re.MULTILINE | re.DOTALL)
+        ):
             exec(compile(block, f"{guide.name}, python block {number + 1}", "exec"), names)
 
 
@@ -80,7 +97,14 @@ def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
     assert classes
     for block, node in classes:
         lines = "\n".join(block.splitlines()[node.lineno - 1 : node.end_lineno]) + "\n"
-        skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+        skipped = (
+            tokenize.COMMENT,
+            tokenize.NL,
+            tokenize.NEWLINE,
+            tokenize.INDENT,
+            tokenize.DEDENT,
+            tokenize.ENDMARKER,
+        )
         code = {
             line
             for token in tokenize.generate_tokens(StringIO(lines).readline)
@@ -91,6 +115,10 @@ def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
 
 
 def test_the_files_that_the_readme_points_to_are_there():
-    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", README) if "://" not in target and not target.startswith("#")]
+    targets = [
+        target
+        for target in re.findall(r"\]\(([^)\s]+)\)", README)
+        if "://" not in target and not target.startswith("#")
+    ]
     for target in targets:
         assert (ROOT / target.split("#")[0]).exists(), target

@@ -8,8 +8,8 @@ from iterations import unit_dictionary
 
 from unrolling import unroll
 from unrolling.algorithms import ISTA, CoupledISTA, ThinISTA
-from unrolling.algorithms import packed_steps as module
-from unrolling.algorithms.thin_step import thin_step
+from unrolling.algorithms.kernels import packed_steps as module
+from unrolling.algorithms.kernels.thin_step import thin_step
 
 needed = pytest.mark.skipif(module._products() is None, reason="no oneMKL, or no C++ compiler")
 
@@ -37,7 +37,12 @@ def test_it_is_the_formula_at_every_size(m, n, depth, batch, several, seed):
     dictionary, encoders, thresholds = draw(m, n, depth, several, seed)
     y = torch.randn(batch, m, generator=torch.Generator().manual_seed(seed))
     kept = y.clone()
-    run = module.run_packed_steps([thin_step(encoder, dictionary, threshold, 0.7) for encoder, threshold in zip(encoders, thresholds, strict=True)])
+    run = module.run_packed_steps(
+        [
+            thin_step(encoder, dictionary, threshold, 0.7)
+            for encoder, threshold in zip(encoders, thresholds, strict=True)
+        ]
+    )
     wanted = formula(dictionary, encoders, thresholds, 0.7, y)
     assert float((run(y) - wanted).abs().max()) <= 1e-5 * max(1.0, float(wanted.abs().max()))
     assert torch.equal(y, kept)
@@ -60,13 +65,17 @@ def test_a_network_agrees_to_a_millionth(parent, batch):
 def test_more_or_fewer_samples_than_before(threads):
     """Matrices are packed anew for another number of rows."""
     dictionary, encoders, thresholds = draw(30, 50, 3, False, 0)
-    run = module.run_packed_steps([thin_step(encoder, dictionary, threshold) for encoder, threshold in zip(encoders, thresholds, strict=True)])
+    run = module.run_packed_steps(
+        [thin_step(encoder, dictionary, threshold) for encoder, threshold in zip(encoders, thresholds, strict=True)]
+    )
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         for batch in (700, 64, 1001, 700):
             y = torch.randn(batch, 30, generator=torch.Generator().manual_seed(batch))
-            torch.testing.assert_close(run(y).double(), formula(dictionary, encoders, thresholds, 1.0, y), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                run(y).double(), formula(dictionary, encoders, thresholds, 1.0, y), rtol=1e-4, atol=1e-5
+            )
     finally:
         torch.set_num_threads(before)
 
@@ -83,7 +92,9 @@ def test_a_number_that_is_none_stays_one():
     dictionary, encoders, thresholds = draw(20, 30, 3, False, 0)
     y = torch.zeros(70, 20)
     y[3, 5] = torch.nan
-    got = module.run_packed_steps([thin_step(encoder, dictionary, threshold) for encoder, threshold in zip(encoders, thresholds, strict=True)])(y)
+    got = module.run_packed_steps(
+        [thin_step(encoder, dictionary, threshold) for encoder, threshold in zip(encoders, thresholds, strict=True)]
+    )(y)
     assert bool(got[3].isnan().all())
     assert bool((got[:3] == 0).all() & (got[4:] == 0).all())
 
@@ -97,4 +108,6 @@ def test_without_it_torch_does_the_same(monkeypatch):
 
 def test_other_dtypes_are_left_to_torch():
     dictionary, encoders, thresholds = draw(20, 30, 1, False, 0)
-    assert module.run_packed_steps([thin_step(encoders[0].double(), dictionary.double(), thresholds[0].double())]) is None
+    assert (
+        module.run_packed_steps([thin_step(encoders[0].double(), dictionary.double(), thresholds[0].double())]) is None
+    )

@@ -11,7 +11,8 @@ import torch
 from pictured import scene, uint8
 from PIL import Image
 
-from unrolling.tasks import pixels, png16
+from unrolling.files import pictures as pixels
+from unrolling.files import png16
 
 
 def levels(height=11, width=13, channels=3, depth=8, seed=0):
@@ -60,7 +61,10 @@ def test_png_files_of_16_bits_are_read_whatever_filter_their_rows_have(tmp_path,
     size, coded = 2 * channels, []
     for r, row in enumerate(rows):
         above = rows[r - 1] if r else np.zeros_like(row)
-        left, corner = np.concatenate([np.zeros(size, int), row[:-size]]), np.concatenate([np.zeros(size, int), above[:-size]])
+        left, corner = (
+            np.concatenate([np.zeros(size, int), row[:-size]]),
+            np.concatenate([np.zeros(size, int), above[:-size]]),
+        )
         guess = left + above - corner
         distances = np.stack([abs(guess - left), abs(guess - above), abs(guess - corner)])
         paeth = np.choose(distances.argmin(0), [left, above, corner])  # the first of equals
@@ -74,7 +78,9 @@ def test_png_files_of_16_bits_are_read_whatever_filter_their_rows_have(tmp_path,
     stream = zlib.compress(b"".join(coded))
     path = tmp_path / "a.png"
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 10, 16, colour, 0, 0, 0))
-    path.write_bytes(png16.SIGNATURE + head + chunk(b"IDAT", stream[:50]) + chunk(b"IDAT", stream[50:]) + chunk(b"IEND", b""))
+    path.write_bytes(
+        png16.SIGNATURE + head + chunk(b"IDAT", stream[:50]) + chunk(b"IDAT", stream[50:]) + chunk(b"IEND", b"")
+    )
     np.testing.assert_array_equal(png16.read(path), values)
 
 
@@ -124,7 +130,9 @@ def test_one_bit_palettes_and_inks_become_grey_and_colours(tmp_path):
     assert found.pixels.shape == (1, 11, 13)
     palette = Image.fromarray(colour).quantize(8)
     palette.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(uint8(pixels.read(tmp_path / "palette.png").pixels.movedim(0, -1).numpy()), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(
+        uint8(pixels.read(tmp_path / "palette.png").pixels.movedim(0, -1).numpy()), np.asarray(palette.convert("RGB"))
+    )
     palette.save(tmp_path / "clear.png", transparency=0)
     assert pixels.read(tmp_path / "clear.png").alpha is not None
     inks = Image.fromarray(colour).convert("CMYK")
@@ -173,7 +181,9 @@ def make_bad(folder, kind):
         path.write_bytes(path.read_bytes()[:200])
     elif kind == "no pixels":
         body = struct.pack(">IIBBBBB", 0, 5, 8, 0, 0, 0, 0)
-        path.write_bytes(png16.SIGNATURE + struct.pack(">I", 13) + b"IHDR" + body + struct.pack(">I", zlib.crc32(b"IHDR" + body)))
+        path.write_bytes(
+            png16.SIGNATURE + struct.pack(">I", 13) + b"IHDR" + body + struct.pack(">I", zlib.crc32(b"IHDR" + body))
+        )
     elif kind == "floats":
         path = folder / "floats.tif"
         tifffile.imwrite(path, np.full((4, 4), np.nan, np.float32))
@@ -243,12 +253,16 @@ def test_tiles_give_what_the_whole_gives(tile, align):
         return torch.nn.functional.conv2d(padded, weight).squeeze(1)
 
     image = scene(67, 90, channels=3)
-    torch.testing.assert_close(pixels.in_tiles(run, image, margin=3, tile=tile, align=align), run(image), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        pixels.in_tiles(run, image, margin=3, tile=tile, align=align), run(image), atol=1e-6, rtol=0
+    )
 
 
 def test_tiles_of_a_map_that_enlarges_lie_in_their_places():
     image = scene(33, 41, channels=2)
-    found = pixels.in_tiles(lambda x: x.repeat_interleave(3, 1).repeat_interleave(3, 2), image, margin=2, tile=10, scale=3)
+    found = pixels.in_tiles(
+        lambda x: x.repeat_interleave(3, 1).repeat_interleave(3, 2), image, margin=2, tile=10, scale=3
+    )
     assert torch.equal(found, image.repeat_interleave(3, 1).repeat_interleave(3, 2))
 
 

@@ -22,7 +22,11 @@ def trained():
 
 @given(st.integers(0, 99), st.floats(1e-6, 1e6))
 def test_int8_is_off_by_half_a_step_of_its_row_and_bf16_by_a_256th(seed, size):
-    w = size * gaussian(6, 40, seed=seed, dtype=torch.float64) * torch.logspace(-3, 3, 6, dtype=torch.float64).unsqueeze(1)
+    w = (
+        size
+        * gaussian(6, 40, seed=seed, dtype=torch.float64)
+        * torch.logspace(-3, 3, 6, dtype=torch.float64).unsqueeze(1)
+    )
     coarse = _unpacked(_packed(w, "int8"), w.dtype)
     assert bool(((coarse - w).abs() <= w.abs().amax(1, keepdim=True) / 254 * (1 + 1e-9)).all())
     rounded = _unpacked(_packed(w, "bf16"), w.dtype)
@@ -67,7 +71,10 @@ def test_complex_matrices_are_pairs():
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_a_file_is_smaller_and_says_so(form, precision, tmp_path):
     big = unit_dictionary(100, 150, dtype=torch.float32)  # what a file holds besides weights is some thousand bytes
-    net, y = moved(unroll(GramISTA(big, 0.1), 2, untied=("inhibition", "threshold")), size=0.01), gaussian(4, 100, dtype=torch.float32)
+    net, y = (
+        moved(unroll(GramISTA(big, 0.1), 2, untied=("inhibition", "threshold")), size=0.01),
+        gaussian(4, 100, dtype=torch.float32),
+    )
     full = export(net, file(tmp_path, form, "full"), y, format=form)
     done = export(net, file(tmp_path, form), y, format=form, precision=precision)
     weights = 2 * 150 * 150 * 4

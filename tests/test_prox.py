@@ -30,7 +30,9 @@ def test_soft_threshold_is_the_prox_of_the_magnitude(threshold, dtype):
 
 @given(threshold=thresholds)
 def test_nonnegative_is_the_prox_of_the_magnitude_on_the_positive_half(threshold):
-    check_prox(nonnegative, lambda x: torch.where(x >= 0, x, torch.inf), threshold, conjugate=lambda z, _: z.clamp_max(1))
+    check_prox(
+        nonnegative, lambda x: torch.where(x >= 0, x, torch.inf), threshold, conjugate=lambda z, _: z.clamp_max(1)
+    )
 
 
 @given(threshold=thresholds, dtype=st.sampled_from([torch.float64, torch.complex128]))
@@ -48,7 +50,10 @@ def test_k_sparse_is_the_nearest_vector_with_k_entries(n, k, seed, is_complex):
     assert bool(((kept != 0).sum(1) <= k).all())
     assert bool(((kept == z) | (kept == 0)).all())
     for row, point in zip(kept, z, strict=True):
-        distances = [(point.abs().square().sum() - point[list(support)].abs().square().sum()) for support in itertools.combinations(range(n), min(k, n))]
+        distances = [
+            (point.abs().square().sum() - point[list(support)].abs().square().sum())
+            for support in itertools.combinations(range(n), min(k, n))
+        ]
         torch.testing.assert_close((row - point).abs().square().sum(), min(distances).clamp_min(0), atol=1e-12, rtol=0)
 
 

@@ -1,4 +1,6 @@
-"""Complex operators written in real ones: each against torch's own, at batches of other sizes, and back through ONNX."""
+"""Complex operators written in real ones: each against torch's own, at batches of other sizes, and back through
+ONNX.
+"""
 
 import pytest
 import torch
@@ -87,13 +89,17 @@ SHAPES = {
     "rolled": lambda z: z.roll(1, 1).flip(1),
     "diagonal": lambda z: torch.diagonal(z.unsqueeze(1) * M, dim1=1, dim2=2),
     "triangle": lambda z: torch.tril(z.unsqueeze(1) * z.unsqueeze(2)),
-    "zeros, ones, full": lambda z: z.new_zeros(z.shape[0], 5) + torch.ones_like(z) + torch.full((z.shape[0], 5), 1 + 2j) * z,
+    "zeros, ones, full": lambda z: (
+        z.new_zeros(z.shape[0], 5) + torch.ones_like(z) + torch.full((z.shape[0], 5), 1 + 2j) * z
+    ),
     "real zeros": lambda z: torch.zeros_like(z, dtype=torch.float64) + z.real,
     "identity": lambda z: torch.eye(5, dtype=torch.complex128) + z.unsqueeze(1),
     "cast": lambda z: z.real.to(torch.complex128) * z,
 }
 TRANSFORMS = {
-    "there and back": lambda z: torch.fft.ifft2(torch.fft.fft2(z.unsqueeze(2) * M[:1, :4].unsqueeze(1), norm="ortho") * 2),
+    "there and back": lambda z: torch.fft.ifft2(
+        torch.fft.fft2(z.unsqueeze(2) * M[:1, :4].unsqueeze(1), norm="ortho") * 2
+    ),
     "of real signals": lambda z: torch.fft.irfft(torch.fft.rfft(z.real) * 2j, n=5),
     "shifted": lambda z: torch.fft.fftshift(torch.fft.fft(z), dim=-1),
 }
@@ -110,7 +116,9 @@ class Every(nn.Module):
     def columns(self, data):
         """Each function's result, (batch, columns)."""
         results = (function(data) for function in self.functions.values())
-        return [(torch.view_as_real(r.resolve_conj()) if r.is_complex() else r).reshape(data.shape[0], -1) for r in results]
+        return [
+            (torch.view_as_real(r.resolve_conj()) if r.is_complex() else r).reshape(data.shape[0], -1) for r in results
+        ]
 
     def forward(self, data):
         return torch.cat(self.columns(data), 1)
@@ -146,7 +154,9 @@ def test_and_so_does_onnxruntime(group, tmp_path):
         torch.testing.assert_close(g, w, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("function", [torch.tanh, torch.linalg.cholesky, lambda z: z**0.5], ids=["tanh", "cholesky", "root"])
+@pytest.mark.parametrize(
+    "function", [torch.tanh, torch.linalg.cholesky, lambda z: z**0.5], ids=["tanh", "cholesky", "root"]
+)
 def test_an_operator_without_a_rule_is_named_and_torch_is_offered(function, tmp_path):
     class Module(nn.Module):
         def forward(self, data):
@@ -154,7 +164,9 @@ def test_an_operator_without_a_rule_is_named_and_torch_is_offered(function, tmp_
 
     data = complex_gaussian(3, 4, 4)
     with pytest.raises(
-        ExportError, match=r"the operator aten\.\w+.* on complex numbers cannot be written in real ones|a complex power with the exponent 0\.5"
+        ExportError,
+        match=r"the operator aten\.\w+.* on complex numbers cannot be written in real ones|a complex "
+        r"power with the exponent 0\.5",
     ) as caught:
         export(Module(), tmp_path / "a.onnx", data, format="onnx")
     assert str(caught.value).count("\n") == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_tasks import generator
 from tiny import recovery
 
-from unrolling.tasks.recovery import read_dictionary
+from unrolling.tasks.sparse.recovery import read_dictionary
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 30.0])
@@ -20,7 +20,8 @@ def test_the_noise_has_the_power_that_the_ratio_says_for_each_sample(snr):
     clean = x @ task.dictionary.T
     ratios = 20 * torch.log10(clean.std(dim=1) / (y - clean).std(dim=1))
     assert ratios.mean().item() == pytest.approx(snr, abs=0.1)
-    # Samples differ in energy by several dB; each has the ratio for itself: what is left is the spread of a variance of 300 numbers.
+    # Samples differ in energy by several dB; each has the ratio for itself: what is left is the spread of a variance of
+    # 300 numbers.
     assert clean.std(dim=1).log10().mul(20).std().item() > 0.5
     assert ratios.std().item() < 0.5
 

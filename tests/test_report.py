@@ -60,7 +60,9 @@ class Page(HTMLParser):
 
 
 def row(name: str, role: str, mean: float, **changes) -> Row:
-    return replace(Row(name, role, Interval(mean, mean - 0.2, mean + 0.2), 5, 1000, Seconds(2e-5, 256, 3e-4), "a note"), **changes)
+    return replace(
+        Row(name, role, Interval(mean, mean - 0.2, mean + 0.2), 5, 1000, Seconds(2e-5, 256, 3e-4), "a note"), **changes
+    )
 
 
 def comparison(generator: np.random.Generator, *, side: int = 170) -> Comparison:
@@ -76,7 +78,15 @@ def comparison(generator: np.random.Generator, *, side: int = 170) -> Comparison
         [
             row("NAME, 5 layers", "network", 25.0),
             row(NASTY, "parent", 20.0, iterations=200, seconds=Seconds(2e-3, 256, 0.04)),
-            row("no numbers", "peer", NAN, iterations=None, parameters=None, seconds=None, quality=Interval(NAN, NAN, NAN)),
+            row(
+                "no numbers",
+                "peer",
+                NAN,
+                iterations=None,
+                parameters=None,
+                seconds=None,
+                quality=Interval(NAN, NAN, NAN),
+            ),
             row("linear", "classical", 19.0, iterations=None, seconds=Seconds(1e-6, 256, 2e-6)),
         ],
         {"torch": "2.13", "nested": {"seed": 0}, "nothing": None},
@@ -93,9 +103,16 @@ def comparison(generator: np.random.Generator, *, side: int = 170) -> Comparison
             Parameter("matrix", list(range(5)), [np.eye(8) * (1 + k) for k in range(5)], np.eye(8)),
             Parameter("encoder", [None], [normal(size=(8, 4))], normal(size=(8, 4))),
         ],
-        pictures=[Picture(f"photograph {k}", [(f"panel {p} <b>", generator.random((side, side))) for p in range(5)]) for k in range(2)],
+        pictures=[
+            Picture(f"photograph {k}", [(f"panel {p} <b>", generator.random((side, side))) for p in range(5)])
+            for k in range(2)
+        ],
         atoms=[("classical", normal(size=(30, 8, 8))), ("learned", normal(size=(30, 8, 8)))],
-        codes=[("sample 1: target", np.eye(50)[3]), ("sample 1: network", np.eye(50)[3] * 0.9), ("sample 2: target", np.zeros(50))],
+        codes=[
+            ("sample 1: target", np.eye(50)[3]),
+            ("sample 1: network", np.eye(50)[3] * 0.9),
+            ("sample 2: target", np.zeros(50)),
+        ],
         notes=["One & only."],
     )
 
@@ -195,7 +212,10 @@ def test_words_say_where_the_parent_gets_there(full):
 
 def test_lower_is_better():
     rows = [row("network", "network", -20.0), row("other", "parent", -21.0)]
-    curves = [Curve("network", "network", [1, 2], [-10.0, -20.0], 1e-6), Curve("other", "parent", [1, 2, 3], [-5.0, -19.9, -21.0], 1e-6)]
+    curves = [
+        Curve("network", "network", [1, 2], [-10.0, -20.0], 1e-6),
+        Curve("other", "parent", [1, 2, 3], [-5.0, -19.9, -21.0], 1e-6),
+    ]
     found = replace(bare(), rows=rows, curves=curves)
     assert "other takes 3 iterations" in figures.error_by_iteration(found).words
     text = Page(render(found)).text("table")
@@ -263,12 +283,28 @@ def test_ticks_are_round_and_inside():
     assert chart.linear_ticks(-36.2, -3.1, 6) == [-35.0, -30.0, -25.0, -20.0, -15.0, -10.0, -5.0]
     assert chart.log_ticks(0, 3, 20) == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
     assert chart.log_ticks(0, 3, 4) == [1, 10, 100, 1000]
-    assert [chart.tick_text(v) for v in (0.0, -20.0, 0.25, 2000.0, 1e-5, 2.5e8)] == ["0", "−20", "0.25", "2,000", "10⁻⁵", "2.5·10⁸"]
+    assert [chart.tick_text(v) for v in (0.0, -20.0, 0.25, 2000.0, 1e-5, 2.5e8)] == [
+        "0",
+        "−20",
+        "0.25",
+        "2,000",
+        "10⁻⁵",
+        "2.5·10⁸",
+    ]
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "–"), (NAN, "–"), (3.14159e-9, "3.14 ns"), (9.996e-7, "1.00 µs"), (1.2e-5, "12.0 µs"), (4.56e-1, "456 ms"), (12.34, "12.3 s"), (4321.0, "4,320 s")],
+    [
+        (None, "–"),
+        (NAN, "–"),
+        (3.14159e-9, "3.14 ns"),
+        (9.996e-7, "1.00 µs"),
+        (1.2e-5, "12.0 µs"),
+        (4.56e-1, "456 ms"),
+        (12.34, "12.3 s"),
+        (4321.0, "4,320 s"),
+    ],
 )
 def test_seconds(seconds, text):
     assert table.seconds_text(seconds) == text
@@ -296,5 +332,10 @@ def test_terminal(full):
 
 
 def test_importing_the_report_is_light():
-    code = "import sys, unrolling.report.page, unrolling.report.table; print([m for m in ('matplotlib', 'jinja2', 'rich', 'PIL') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, unrolling.report.page, unrolling.report.table; print([m for m in ('matplotlib', 'jinja2', "
+        "'rich', 'PIL') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -11,7 +11,7 @@ from tiny import moved
 
 from unrolling import Iteration, Safeguarded, soft_threshold, unroll
 from unrolling.algorithms import FISTA, CoordinateDescent, CoupledISTA, GramISTA, ThinISTA
-from unrolling.algorithms.analytic import analytic_weights
+from unrolling.algorithms.sparse.analytic import analytic_weights
 from unrolling.core import tree
 
 A = unit_dictionary(12, 30, dtype=torch.float32)

@@ -59,11 +59,17 @@ def energy_of(net, task):
 
 def test_the_greedy_scheme_trains_one_layer_at_a_time_from_the_one_before():
     schedule = SCHEMES["greedy"].make(3, LIKE)
-    assert [(stage.depth, stage.layers, stage.inherit, stage.steps) for stage in schedule] == [(1, (0,), {}, 80), (2, (1,), {}, 80), (3, (2,), {}, 80)]
+    assert [(stage.depth, stage.layers, stage.inherit, stage.steps) for stage in schedule] == [
+        (1, (0,), {}, 80),
+        (2, (1,), {}, 80),
+        (3, (2,), {}, 80),
+    ]
 
 
 def test_the_schedule_of_lista_cpss_is_the_published_one():
-    """Three stages a layer at 1, 0.2 and 0.02 of the rate, earlier layers at a further 0.3 for each layer, 4,000 steps of patience."""
+    """Three stages a layer at 1, 0.2 and 0.02 of the rate, earlier layers at a further 0.3 for each layer, 4,000 steps
+    of patience.
+    """
     net = network(recovery(), 3, (), ALL)
     schedule = SCHEMES["lista_cpss"].make(3, Stage(900, rate=5e-4, batch=64))
     assert [stage.depth for stage in schedule] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
@@ -83,7 +89,9 @@ def test_schemes_of_one_stage_say_what_is_special():
 
 
 def test_a_scheme_by_name_takes_over_rates_batch_and_all_steps():
-    schedule = by_name("Deep-Supervision", 4, [Stage(100, depth=2), Stage(200, rate=3.0, rates={"threshold": 5.0}, batch=7)])
+    schedule = by_name(
+        "Deep-Supervision", 4, [Stage(100, depth=2), Stage(200, rate=3.0, rates={"threshold": 5.0}, batch=7)]
+    )
     assert schedule == [Stage(300, rate=3.0, rates={"threshold": 5.0}, batch=7, supervision=Power(2.0))]
     with pytest.raises(ValueError, match="no schedule 'slow'; there are end_to_end, greedy"):
         find_scheme("slow")
@@ -96,7 +104,11 @@ def test_a_curriculum_is_added_to_every_stage():
 
 def test_joint_fine_tuning_is_each_alone_then_all_at_a_tenth():
     schedule = joint_fine_tuning(("a", "b"), Stage(100, rate=1.0))
-    assert [(stage.steps, stage.parameters, stage.rate) for stage in schedule] == [(25, ("a",), 1.0), (25, ("b",), 1.0), (50, None, 0.1)]
+    assert [(stage.steps, stage.parameters, stage.rate) for stage in schedule] == [
+        (25, ("a",), 1.0),
+        (25, ("b",), 1.0),
+        (50, None, 0.1),
+    ]
 
 
 # Initialisation
@@ -139,7 +151,11 @@ def test_what_cannot_be_tied_or_fixed_without_changing_the_function_is_refused()
     net = moved(network(recovery(), 3, ("encoder",), ("threshold",)))
     with pytest.raises(ValueError, match="threshold of layer 1 differs from that of layer 0"):
         retie(net, tied=("encoder", "threshold"))
-    with pytest.raises(ValueError, match=r"encoder.matrix of layer 0 differs from its classical value, which a fixed parameter keeps"):
+    with pytest.raises(
+        ValueError,
+        match=r"encoder.matrix of layer 0 differs from its classical value, which a fixed "
+        r"parameter keeps",
+    ):
         retie(net, untied="threshold")
     fresh = network(recovery(), 3, ("encoder",), ("threshold",))
     assert torch.equal(retie(fresh, tied="threshold")(Y), fresh(Y))
@@ -167,11 +183,15 @@ def test_the_table_of_gradient_rules_is_about_the_gradient():
     task = recovery()
     net = unroll(network(task).parent, 12, tied=ALL, gradient=Truncated(3))
     samples = task.test[0]
-    rows = {row.rule: row for row in compare_gradients(net, samples.data, lambda x: task.loss(x, samples.target), repeats=1)}
+    rows = {
+        row.rule: row for row in compare_gradients(net, samples.data, lambda x: task.loss(x, samples.target), repeats=1)
+    }
     assert list(rows)[:2] == ["Backprop()", "Checkpointed()"]
     assert {"Truncated(3)", "Truncated(6)", "OneStep()"} <= set(rows)
     assert (rows["Checkpointed()"].relative_error, rows["Checkpointed()"].cosine) == (0.0, pytest.approx(1.0))
-    assert rows["OneStep()"].relative_error > rows["Truncated(3)"].relative_error > rows["Truncated(6)"].relative_error > 0
+    assert (
+        rows["OneStep()"].relative_error > rows["Truncated(3)"].relative_error > rows["Truncated(6)"].relative_error > 0
+    )
     assert rows["OneStep()"].memory < rows["Truncated(3)"].memory < rows["Truncated(6)"].memory < 1
     assert repr(net.gradient) == "Truncated(3)"
     assert all(p.grad is None for p in net.parameters())
@@ -179,7 +199,14 @@ def test_the_table_of_gradient_rules_is_about_the_gradient():
     exact = unroll(net.parent, 12, tied=ALL)
     biased = unroll(net.parent, 12, tied=ALL, gradient=Truncated(3))
     one, other = (
-        torch.cat([g.flatten() for g in torch.autograd.grad(task.loss(n(samples.data), samples.target), [p for p in n.parameters() if p.requires_grad])])
+        torch.cat(
+            [
+                g.flatten()
+                for g in torch.autograd.grad(
+                    task.loss(n(samples.data), samples.target), [p for p in n.parameters() if p.requires_grad]
+                )
+            ]
+        )
         for n in (exact, biased)
     )
     assert rows["Truncated(3)"].relative_error == pytest.approx(float((other - one).norm() / one.norm()), rel=1e-4)

@@ -15,7 +15,9 @@ from unrolling.core import tree
 
 
 class Relaxation(Iteration):
-    """x <- r x + (1 - r) y with a rate for each sample, whose fixed point is y; it records the batch sizes that it sees."""
+    """x <- r x + (1 - r) y with a rate for each sample, whose fixed point is y; it records the batch sizes that it
+    sees.
+    """
 
     def __init__(self, rates):
         super().__init__()
@@ -66,7 +68,10 @@ def test_the_last_sample_runs_alone():
 
 
 @pytest.mark.parametrize("depth", [1, 5])
-@pytest.mark.parametrize("iteration", [ISTA(unit_dictionary(6, 9), 0.1), FISTA(GramISTA(unit_dictionary(6, 9), 0.1)), IHT(unit_dictionary(6, 9), 3)])
+@pytest.mark.parametrize(
+    "iteration",
+    [ISTA(unit_dictionary(6, 9), 0.1), FISTA(GramISTA(unit_dictionary(6, 9), 0.1)), IHT(unit_dictionary(6, 9), 3)],
+)
 def test_solve_without_tolerance_is_the_network_to_the_bit(iteration, depth):
     y = gaussian(7, 6)
     solution = solve(iteration, y, tolerance=0.0, max_iterations=depth)
@@ -99,7 +104,12 @@ def test_a_solution_that_started_at_the_answer_stays_there():
 
 
 def test_unfinished_samples_are_reported():
-    solution = solve(Relaxation(torch.tensor([0.1, 0.99], dtype=torch.float64)), torch.ones(2, 1, dtype=torch.float64), tolerance=1e-6, max_iterations=20)
+    solution = solve(
+        Relaxation(torch.tensor([0.1, 0.99], dtype=torch.float64)),
+        torch.ones(2, 1, dtype=torch.float64),
+        tolerance=1e-6,
+        max_iterations=20,
+    )
     assert solution.converged.tolist() == [True, False]
     assert int(solution.iterations[1]) == 20
     assert float(solution.estimate[1]) == pytest.approx(1 - 0.99**20)
@@ -152,7 +162,11 @@ class MixedIteration(Iteration):
     def start(self, problem):
         y = problem[0]
         return Mixed(
-            torch.zeros_like(y), torch.zeros(1, y.shape[1], dtype=y.dtype), torch.zeros((), dtype=y.dtype), torch.arange(y.shape[0]), y.new_zeros(y.shape[0])
+            torch.zeros_like(y),
+            torch.zeros(1, y.shape[1], dtype=y.dtype),
+            torch.zeros((), dtype=y.dtype),
+            torch.arange(y.shape[0]),
+            y.new_zeros(y.shape[0]),
         )
 
     def forward(self, state, problem):
@@ -185,7 +199,13 @@ def test_a_state_that_is_zero_has_converged():
 
 
 @pytest.mark.parametrize(
-    "make", [ISTA, GramISTA, lambda d, w, step_size: FISTA(ISTA(d, w, step_size=step_size)), lambda d, _, step_size: IHT(d, 9, step_size=step_size)]
+    "make",
+    [
+        ISTA,
+        GramISTA,
+        lambda d, w, step_size: FISTA(ISTA(d, w, step_size=step_size)),
+        lambda d, _, step_size: IHT(d, 9, step_size=step_size),
+    ],
 )
 def test_divergence_says_when_how_large_and_what_is_safe(make):
     dictionary = unit_dictionary(6, 9, dtype=torch.float32)
@@ -194,14 +214,24 @@ def test_divergence_says_when_how_large_and_what_is_safe(make):
     with pytest.raises(DivergenceError) as caught:
         solve(iteration, gaussian(4, 6, dtype=torch.float32), tolerance=1e-6, max_iterations=100_000)
     message = str(caught.value)
-    assert message.startswith(f"{type(iteration).__name__.removeprefix('Parametrized')} diverged: the state is no longer finite after iteration ")
-    when, size = int(message.split("after iteration ")[1].split(",")[0]), float(message.split("before that was ")[1].split(";")[0])
+    assert message.startswith(
+        f"{type(iteration).__name__.removeprefix('Parametrized')} diverged: the state is no "
+        "longer finite after iteration "
+    )
+    when, size = (
+        int(message.split("after iteration ")[1].split(",")[0]),
+        float(message.split("before that was ")[1].split(";")[0]),
+    )
     last = solve(iteration, gaussian(4, 6, dtype=torch.float32), tolerance=0.0, max_iterations=when - 1).state
     first = last if isinstance(last, Tensor) else last[0]
     assert bool(torch.isfinite(first).all())
     assert size > 1e18  # of float32, whose squares overflow there
     assert f"1/L = {1 / bound:.4g} is safe" in message
-    assert bool(solve(make(dictionary, 0.01, step_size=1 / bound), gaussian(4, 6, dtype=torch.float32), tolerance=1e-3).converged.all())
+    assert bool(
+        solve(
+            make(dictionary, 0.01, step_size=1 / bound), gaussian(4, 6, dtype=torch.float32), tolerance=1e-3
+        ).converged.all()
+    )
 
 
 def test_divergence_in_the_first_step_and_without_advice():
@@ -229,11 +259,17 @@ def test_data_that_are_not_finite_are_refused_with_their_place(bad):
 
 
 def test_a_state_that_changes_its_shape_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"state whose shape stays; state went from \(2, 8\) to \(2, 6\) \(unroll it with Backprop"):
+    with pytest.raises(
+        ValueError,
+        match=r"state whose shape stays; state went from \(2, 8\) to \(2, 6\) \(unroll it "
+        r"with Backprop",
+    ):
         solve(Shrinking(), gaussian(2, 8))
 
 
-@pytest.mark.parametrize(("options", "message"), [({"tolerance": -1.0}, "tolerance is -1.0"), ({"max_iterations": 0}, "max_iterations is 0")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"tolerance": -1.0}, "tolerance is -1.0"), ({"max_iterations": 0}, "max_iterations is 0")]
+)
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         solve(Lasso(unit_dictionary(6, 9), 0.1), gaussian(1, 6), **options)
@@ -279,7 +315,11 @@ def test_tensors_that_are_not_batch_first_are_refused_by_name():
 
 
 def test_tree_walks_every_container():
-    item = {"a": torch.ones(2), "b": [torch.zeros(2), (3, "x")], "c": Mixed(torch.ones(2), torch.ones(1), torch.ones(()), torch.ones(2), torch.ones(2))}
+    item = {
+        "a": torch.ones(2),
+        "b": [torch.zeros(2), (3, "x")],
+        "c": Mixed(torch.ones(2), torch.ones(1), torch.ones(()), torch.ones(2), torch.ones(2)),
+    }
     assert [name for name, _ in tree.named_tensors(item, "s")] == [
         "s['a']",
         "s['b'][0]",

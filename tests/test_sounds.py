@@ -18,7 +18,7 @@ from unrolling.report.sounds import groups, spectrogram, wav_uri
 from unrolling.systems.base import Classical
 from unrolling.systems.catalogue import find
 from unrolling.systems.speech import deep_nmf
-from unrolling.tasks.speech import Enhancement, Separation
+from unrolling.tasks.speech.mixtures import Enhancement, Separation
 
 
 def decoded(uri, kind):
@@ -50,7 +50,13 @@ def test_a_tone_is_a_line_at_its_height(frequency):
 
 
 def test_players_of_a_group_share_a_scale():
-    made = groups([Sound("a", "loud", tone(500), 8000), Sound("a", "quiet", 0.1 * tone(500), 8000), Sound("b", "alone", 0.1 * tone(500), 8000)])
+    made = groups(
+        [
+            Sound("a", "loud", tone(500), 8000),
+            Sound("a", "quiet", 0.1 * tone(500), 8000),
+            Sound("b", "alone", 0.1 * tone(500), 8000),
+        ]
+    )
     assert [(group["name"], len(group["players"])) for group in made] == [("a", 2), ("b", 1)]
 
     def peak(player):
@@ -74,10 +80,14 @@ def test_a_comparison_plays_what_it_compares(tmp_path, name):
     system = find(name)
     task_name, recipe = system.recipe(None)
     task = (
-        Enhancement(data=recordings, atoms=4, seconds=0.4, held_out=12) if task_name == "enhancement" else Separation(data=recordings, seconds=0.4, held_out=12)
+        Enhancement(data=recordings, atoms=4, seconds=0.4, held_out=12)
+        if task_name == "enhancement"
+        else Separation(data=recordings, seconds=0.4, held_out=12)
     )
     own = (
-        [Classical("sparse NMF, beta 1", lambda w: deep_nmf.parent(task, sparsity=w), (0.1, 1.0), 20)] if task_name == "enhancement" else recipe.classical(task)
+        [Classical("sparse NMF, beta 1", lambda w: deep_nmf.parent(task, sparsity=w), (0.1, 1.0), 20)]
+        if task_name == "enhancement"
+        else recipe.classical(task)
     )
     recipe = replace(recipe, classical=lambda task: own, generic_steps=6, generic_batch=4)
     network = system.network(recipe, task, 3)

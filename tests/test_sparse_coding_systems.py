@@ -13,8 +13,8 @@ from unrolling.algorithms import FISTA, VAMP, GramISTA
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.systems.catalogue import find
 from unrolling.systems.sparse_coding import baselines, coherent, family, hyperlista, lista_cpss, lvamp
-from unrolling.tasks.recovery import Recovery
-from unrolling.tasks.varying import VaryingDictionary
+from unrolling.tasks.sparse.recovery import Recovery
+from unrolling.tasks.sparse.varying import VaryingDictionary
 from unrolling.training.fit import fit
 from unrolling.training.stages import scaled
 
@@ -50,7 +50,9 @@ def learned(name, task, depth=T):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_on_the_reference_problem_a_network_learns_the_published_number_of_parameters(name, reference):
-    """A threshold per unit in LISTA-SS and LIHT; a step size, which W could hold, beside each W of the coupled networks."""
+    """A threshold per unit in LISTA-SS and LIHT; a step size, which W could hold, beside each W of the coupled
+    networks.
+    """
     depth = 2 if name.startswith("liht") else T
     net = learned(name, reference, depth)
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == COUNTS[name] * depth // T
@@ -64,10 +66,15 @@ def test_ada_lista_learns_two_square_matrices_and_two_numbers_a_layer():
 # Told nothing
 
 
-@pytest.mark.parametrize("name", ["lamp", "lamp_l1", "lamp_pwl", "lvamp", "lvamp_pwl", "hyperlista", "alista", "lista_cp"])
+@pytest.mark.parametrize(
+    "name", ["lamp", "lamp_l1", "lamp_pwl", "lvamp", "lvamp_pwl", "hyperlista", "alista", "lista_cp"]
+)
 def test_initial_values_depend_on_the_dictionary_alone(name):
     """Neither the density of the signals nor the level of the noise is in them; both are the task's to know."""
-    sparse, noisy = (learned(name, recovery(m=20, n=40, probability=p, snr=snr, seed=3), depth=3) for p, snr in ((0.02, math.inf), (0.3, 10.0)))
+    sparse, noisy = (
+        learned(name, recovery(m=20, n=40, probability=p, snr=snr, seed=3), depth=3)
+        for p, snr in ((0.02, math.inf), (0.3, 10.0))
+    )
     assert same(sparse.learned(), noisy.learned())
     # Buffers too, such as the noise that VAMP is told: NaN, which is equal to nothing, stands for none.
     for left, right in zip(sparse.buffers(), noisy.buffers(), strict=True):
@@ -129,7 +136,9 @@ def test_groups_are_found_whole_and_signs_are_kept(name):
 
 @pytest.mark.parametrize("structure", [{"group": 5}, {"nonnegative": 1}])
 def test_knowing_the_structure_recovers_signals_that_the_lasso_does_not(structure):
-    """As many non-zeros as the lasso can no longer find (m = 40, n = 100, p = 0.15) are found by group, or with their sign known."""
+    """As many non-zeros as the lasso can no longer find (m = 40, n = 100, p = 0.15) are found by group, or with their
+    sign known.
+    """
     task = recovery(m=40, n=100, probability=0.15, held_out=60, **structure)
     y, x = task.test[0]
 
@@ -161,7 +170,9 @@ def test_w_stays_at_the_analytic_weights_until_the_scalars_are_learned_and_moves
     assert any("threshold" in name for name in moved)
     assert any("step_size" in name for name in moved)
     fit(net, task, [joint], quiet=True, validations=0)
-    assert sum("encoder" in name and not torch.equal(value, before[name]) for name, value in net.state_dict().items()) == 2
+    assert (
+        sum("encoder" in name and not torch.equal(value, before[name]) for name, value in net.state_dict().items()) == 2
+    )
 
 
 def test_hyperlista_is_trained_by_one_search_within_the_range_that_its_rate_says():

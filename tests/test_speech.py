@@ -11,10 +11,11 @@ from iterations import gaussian
 from spoken import write_recordings
 
 from unrolling.evaluation.measure import interval
+from unrolling.files import sound as audio
 from unrolling.systems.catalogue import find
-from unrolling.tasks import audio, recordings, voices
-from unrolling.tasks.speech import RATE, Enhancement, Separation
-from unrolling.tasks.speech_metrics import SI_SDR_IMPROVEMENT, best_order, improvement_pieces, sdr, si_sdr
+from unrolling.tasks.speech import recordings, voices
+from unrolling.tasks.speech.mixtures import RATE, Enhancement, Separation
+from unrolling.tasks.speech.speech_metrics import SI_SDR_IMPROVEMENT, best_order, improvement_pieces, sdr, si_sdr
 from unrolling.training.losses import NegativeSISDR, PermutationInvariant
 
 
@@ -79,16 +80,23 @@ def test_speech_has_pauses_and_unit_level_where_there_is_sound():
 
 
 def test_the_same_seed_says_the_same_and_another_something_else():
-    one, same, other = (recordings.generated(RATE, seed, "train", speakers=1, utterances=1, noises=1, seconds=1.0) for seed in (0, 0, 1))
+    one, same, other = (
+        recordings.generated(RATE, seed, "train", speakers=1, utterances=1, noises=1, seconds=1.0) for seed in (0, 0, 1)
+    )
     assert torch.equal(one.speakers["train"]["voice 0"][0], same.speakers["train"]["voice 0"][0])
     assert torch.equal(one.noises["train"][0], same.noises["train"][0])
     assert not torch.equal(one.speakers["train"]["voice 0"][0], other.speakers["train"]["voice 0"][0])
 
 
 def test_no_generated_voice_is_in_two_parts():
-    parts = [recordings.generated(RATE, 0, part, speakers=3, utterances=1, noises=1, seconds=0.5) for part in ("train", "validation", "test")]
+    parts = [
+        recordings.generated(RATE, 0, part, speakers=3, utterances=1, noises=1, seconds=0.5)
+        for part in ("train", "validation", "test")
+    ]
     flat = [
-        tuple(samples[0].tolist()) for corpus, part in zip(parts, ("train", "validation", "test"), strict=True) for samples in corpus.speakers[part].values()
+        tuple(samples[0].tolist())
+        for corpus, part in zip(parts, ("train", "validation", "test"), strict=True)
+        for samples in corpus.speakers[part].values()
     ]
     assert len(set(flat)) == 9
 
@@ -122,7 +130,9 @@ def test_the_speaker_is_in_the_name(tmp_path, name, speaker):
 
 def test_speakers_of_the_test_are_heard_nowhere_else(folder):
     task = Enhancement(data=folder, unseen="dora,carl", held_out=4)
-    parts = {part: {name.split(" at ")[0] for name in task.corpus.speakers[part]} for part in ("train", "validation", "test")}
+    parts = {
+        part: {name.split(" at ")[0] for name in task.corpus.speakers[part]} for part in ("train", "validation", "test")
+    }
     assert parts == {"train": {"anna", "bert"}, "validation": {"anna", "bert"}, "test": {"carl", "dora"}}
     # Validation recordings are not trained on, at the speed they have.
     for name, validated in task.corpus.speakers["validation"].items():
@@ -132,7 +142,9 @@ def test_speakers_of_the_test_are_heard_nowhere_else(folder):
     ends = recordings.NOISE_PARTS
     assert ends["train"][1] <= ends["validation"][0]
     assert ends["validation"][1] < ends["test"][0]
-    assert [len(task.corpus.noises[part][0]) for part in ("train", "validation", "test")] == [round(12 * RATE * (b - a)) for a, b in ends.values()]
+    assert [len(task.corpus.noises[part][0]) for part in ("train", "validation", "test")] == [
+        round(12 * RATE * (b - a)) for a, b in ends.values()
+    ]
 
 
 def test_the_last_third_of_the_speakers_is_held_out_by_default(folder):
@@ -164,7 +176,10 @@ def test_short_recordings_are_put_in_a_row_with_pauses():
     ("options", "words"),
     [
         ({"unseen": "anna,eve"}, "there is no speaker 'eve'; there are anna, bert, carl, dora"),
-        ({"unseen": "anna,bert,carl"}, "two speakers each at least; anna, bert, carl, dora are there, and anna, bert, carl held out"),
+        (
+            {"unseen": "anna,bert,carl"},
+            "two speakers each at least; anna, bert, carl, dora are there, and anna, bert, carl held out",
+        ),
         ({"seconds": 0.001}, "longer than a frame"),
         ({"levels": -1.0}, "levels is -1"),
     ],
@@ -176,7 +191,11 @@ def test_separations_that_cannot_be_are_refused(folder, options, words):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"low": 3.0, "high": 0.0}, "low 3.0 and high 0.0"), ({"atoms": 0}, "atoms 0"), ({"context": 4}, "context odd; got atoms 50, context 4")],
+    [
+        ({"low": 3.0, "high": 0.0}, "low 3.0 and high 0.0"),
+        ({"atoms": 0}, "atoms 0"),
+        ({"context": 4}, "context odd; got atoms 50, context 4"),
+    ],
 )
 def test_enhancements_that_cannot_be_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
@@ -190,7 +209,11 @@ def test_folders_without_recordings_are_refused_early(tmp_path):
         Separation(data=tmp_path)
     write_recordings(tmp_path)
     audio.write(tmp_path / "noise" / "short.wav", 0.1 * gaussian(1, 8000).float(), RATE)
-    with pytest.raises(ValueError, match=r"short\.wav lasts 1\.0 s; a recording of noise is cut into parts and lasts 10 s"):
+    with pytest.raises(
+        ValueError,
+        match=r"short\.wav lasts 1\.0 s; a recording of noise is cut into parts and lasts "
+        r"10 s",
+    ):
         Enhancement(data=tmp_path)
 
 
@@ -249,29 +272,40 @@ def test_si_sdr_is_that_of_torchmetrics_and_of_the_loss():
     from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
     estimate, target = gaussian(4, 300), gaussian(4, 300, seed=1)
-    torch.testing.assert_close(si_sdr(estimate, target), scale_invariant_signal_distortion_ratio(estimate, target), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        si_sdr(estimate, target), scale_invariant_signal_distortion_ratio(estimate, target), rtol=1e-6, atol=1e-6
+    )
     torch.testing.assert_close(-si_sdr(estimate, target), NegativeSISDR().each(estimate, target), rtol=1e-6, atol=1e-6)
 
 
 def test_the_losses_are_those_of_the_training_room(folder):
     task = Separation(data=folder, seconds=0.2, held_out=4)
     estimate, target = gaussian(3, 2, 100), gaussian(3, 2, 100, seed=1)
-    torch.testing.assert_close(task.loss(estimate, target), PermutationInvariant(NegativeSISDR())(estimate, target), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        task.loss(estimate, target), PermutationInvariant(NegativeSISDR())(estimate, target), rtol=1e-6, atol=1e-6
+    )
     task = Enhancement(data=folder, seconds=0.2, held_out=4)
-    torch.testing.assert_close(task.loss(estimate, target), NegativeSISDR()(estimate[:, 0], target[:, 0]), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        task.loss(estimate, target), NegativeSISDR()(estimate[:, 0], target[:, 0]), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_the_improvement_is_the_mean_gain_over_the_mixture_with_an_interval():
     target = gaussian(40, 2, 200)
     mixture = target.sum(1)
     estimate = (target + 0.3 * gaussian(40, 2, 200, seed=1)).flip(1)
-    gains = [float((si_sdr(e.flip(0), t) - si_sdr(m.expand(2, -1), t)).mean()) for e, t, m in zip(estimate, target, mixture, strict=True)]
+    gains = [
+        float((si_sdr(e.flip(0), t) - si_sdr(m.expand(2, -1), t)).mean())
+        for e, t, m in zip(estimate, target, mixture, strict=True)
+    ]
     pieces = improvement_pieces(best_order(estimate, target), target, mixture)
     assert SI_SDR_IMPROVEMENT.value(pieces) == pytest.approx(np.mean(gains), abs=1e-9)
     found = interval(SI_SDR_IMPROVEMENT, pieces)
     standard = np.std(gains) / 40**0.5
     assert found.high - found.low == pytest.approx(2 * 1.96 * standard, rel=0.2)
-    assert SI_SDR_IMPROVEMENT.value(improvement_pieces(mixture.unsqueeze(1).expand_as(target), target, mixture)) == pytest.approx(0, abs=1e-9)
+    assert SI_SDR_IMPROVEMENT.value(
+        improvement_pieces(mixture.unsqueeze(1).expand_as(target), target, mixture)
+    ) == pytest.approx(0, abs=1e-9)
 
 
 def test_rows_and_their_assembly_are_masks(folder):
@@ -284,7 +318,8 @@ def test_rows_and_their_assembly_are_masks(folder):
     assert float(rows.min()) >= 0
     assert float(rows.max()) <= 1
     estimate = task.assemble(rows, data)
-    torch.testing.assert_close(estimate.sum(1), data, rtol=0, atol=1e-4)  # 1/(1 + exp(2 - 4 m)) and that of 1 - m are one in sum
+    # 1/(1 + exp(2 - 4 m)) and that of 1 - m are one in sum
+    torch.testing.assert_close(estimate.sum(1), data, rtol=0, atol=1e-4)
     assert task.metric.value(task.pieces(estimate, target)) > 5
 
 
@@ -325,7 +360,9 @@ def test_a_system_applied_in_blocks_gives_what_it_gives_at_once(folder, tmp_path
     outputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
     recipe.apply.run(net, task, tmp_path / "in.wav", outputs)  # blocks of 30 s: one
     whole = [audio.read(path).samples for path in outputs]
-    context = 2 * task.stft.size if name == "speech/deep_nmf" else net.layers[0].magnitudes.network.memory * 64 + 8 * 256
+    context = (
+        2 * task.stft.size if name == "speech/deep_nmf" else net.layers[0].magnitudes.network.memory * 64 + 8 * 256
+    )
     processor = audio.Processor(net, 8000, 64, context, False)
     facts = audio.apply(processor, tmp_path / "in.wav", outputs, block=1.0)
     assert facts.blocks == 4
@@ -335,7 +372,10 @@ def test_a_system_applied_in_blocks_gives_what_it_gives_at_once(folder, tmp_path
 
 
 def test_a_shift_has_the_ratio_that_it_is_called_by(folder):
-    for task, first in ((Enhancement(data=folder, seconds=0.5, held_out=4), 15.0), (Separation(data=folder, seconds=0.5, held_out=4), 0.0)):
+    for task, first in (
+        (Enhancement(data=folder, seconds=0.5, held_out=4), 15.0),
+        (Separation(data=folder, seconds=0.5, held_out=4), 0.0),
+    ):
         (shift,) = task.shifts()
         assert shift.values[0] == first
         for value in shift.values:

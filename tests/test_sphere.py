@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterations import gaussian
 
-from unrolling.algorithms import sphere
-from unrolling.algorithms.linear_detection import lmmse
-from unrolling.algorithms.mimo import Received, pam
-from unrolling.algorithms.semidefinite import semidefinite_relaxation
-from unrolling.algorithms.sphere import sphere_decode
+from unrolling.algorithms.detection import sphere
+from unrolling.algorithms.detection.linear_detection import lmmse
+from unrolling.algorithms.detection.mimo import Received, pam
+from unrolling.algorithms.detection.semidefinite import semidefinite_relaxation
+from unrolling.algorithms.detection.sphere import sphere_decode
 
 needs_kernel = pytest.mark.skipif(not sphere._kernels(), reason="the search needs a C++ compiler")
 
@@ -30,7 +30,11 @@ def nearest(data, levels):
     best, distance = None, torch.full((data.y.shape[0],), torch.inf, dtype=torch.float64)
     for point in torch.cartesian_prod(*[levels] * data.channel.shape[2]).reshape(-1, data.channel.shape[2]):
         own = distances(data, point.expand(data.y.shape[0], -1))
-        best = point.expand(data.y.shape[0], -1).clone() if best is None else torch.where((own < distance).unsqueeze(1), point, best)
+        best = (
+            point.expand(data.y.shape[0], -1).clone()
+            if best is None
+            else torch.where((own < distance).unsqueeze(1), point, best)
+        )
         distance = torch.minimum(own, distance)
     return best, distance
 
@@ -40,7 +44,10 @@ def nearest(data, levels):
 
 @needs_kernel
 @given(
-    seed=st.integers(0, 500), shape=st.sampled_from([(1, 1), (4, 3), (6, 6), (3, 5), (2, 6)]), order=st.sampled_from([2, 4]), snr=st.sampled_from([-5.0, 8.0])
+    seed=st.integers(0, 500),
+    shape=st.sampled_from([(1, 1), (4, 3), (6, 6), (3, 5), (2, 6)]),
+    order=st.sampled_from([2, 4]),
+    snr=st.sampled_from([-5.0, 8.0]),
 )
 def test_the_search_finds_what_enumeration_finds(seed, shape, order, snr):
     """Also for as many streams as antennas, and for more."""
@@ -53,7 +60,8 @@ def test_the_search_finds_what_enumeration_finds(seed, shape, order, snr):
     torch.testing.assert_close(distances(data, found.x), distance, rtol=1e-9, atol=1e-12)
     assert found.exact.all()
     assert torch.equal(pam(order)[found.index], found.x)
-    unique = distance < distances(data, found.x) + 1  # equal distances may be decided either way; for random data there are none
+    # equal distances may be decided either way; for random data there are none
+    unique = distance < distances(data, found.x) + 1
     assert torch.equal(found.x[unique], x[unique])
 
 
@@ -108,7 +116,9 @@ def test_a_search_that_is_ended_says_so_and_gives_the_best_point_so_far():
 
 @needs_kernel
 def test_the_published_error_rates_of_maximum_likelihood():
-    """20 x 30, 8 and 10 dB: the project's reference table, from another decoder; within four standard deviations of a count."""
+    """20 x 30, 8 and 10 dB: the project's reference table, from another decoder; within four standard deviations of a
+    count.
+    """
     for snr, rate in ((8.0, 1.58e-2), (10.0, 2.54e-3)):
         data, x = received(batch=10_000, n=30, k=20, snr=snr, seed=round(snr), dtype=torch.float32)
         wrong = (sphere_decode(data, BPSK).x != x).sum().item()
@@ -130,7 +140,11 @@ def test_without_a_compiler_small_problems_are_enumerated_and_large_ones_refused
 
 def test_why_there_is_no_kernel_is_said_when_asked(tmp_path):
     program = "import torch; from unrolling.algorithms import sphere; print(len(sphere._kernels()))"
-    environment = os.environ | {"TORCH_EXTENSIONS_DIR": str(tmp_path), "CXX": "absent-compiler", "UNROLLING_VERBOSE": "1"}
+    environment = os.environ | {
+        "TORCH_EXTENSIONS_DIR": str(tmp_path),
+        "CXX": "absent-compiler",
+        "UNROLLING_VERBOSE": "1",
+    }
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"
     assert "sphere_decode tries all vectors in turn, as its search could not be built" in done.stderr
@@ -139,10 +153,19 @@ def test_why_there_is_no_kernel_is_said_when_asked(tmp_path):
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (Received(torch.full((2, 3), torch.nan), torch.ones(2, 3, 2)), ValueError, r"data\.y holds 6 values that are NaN or infinite"),
+        (
+            Received(torch.full((2, 3), torch.nan), torch.ones(2, 3, 2)),
+            ValueError,
+            r"data\.y holds 6 values that are "
+            r"NaN or infinite",
+        ),
         (Received(torch.ones(2, 3), torch.full((2, 3, 2), torch.inf)), ValueError, r"data\.channel holds 12 values"),
         (Received(torch.ones(2, 3), torch.ones(2, 4, 2)), ValueError, r"got \(2, 3\) and \(2, 4, 2\)"),
-        (Received(torch.ones(2, 3).half(), torch.ones(2, 3, 2).half()), TypeError, "float32 and float64; got torch.float16"),
+        (
+            Received(torch.ones(2, 3).half(), torch.ones(2, 3, 2).half()),
+            TypeError,
+            "float32 and float64; got torch.float16",
+        ),
     ],
 )
 def test_bad_input(data, error, message):
@@ -173,18 +196,24 @@ def test_the_relaxation_is_bounded_by_its_dual_from_above_and_by_maximum_likelih
 def test_the_matrix_is_feasible():
     data, _ = received(batch=8, n=6, k=5, snr=3.0)
     matrix = semidefinite_relaxation(data, tolerance=1e-4).matrix
-    torch.testing.assert_close(matrix.diagonal(dim1=1, dim2=2), torch.ones(8, 6, dtype=torch.float64), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        matrix.diagonal(dim1=1, dim2=2), torch.ones(8, 6, dtype=torch.float64), rtol=0, atol=1e-9
+    )
     assert torch.linalg.eigvalsh(matrix).min() > -1e-12
     torch.testing.assert_close(matrix, matrix.mT)
 
 
 def test_the_dual_is_a_certificate():
-    """Any y with Diag(y) - C >= 0 bounds tr(C X): here by the eigenvalues of C alone, which is never better than what the method found."""
+    """Any y with Diag(y) - C >= 0 bounds tr(C X): here by the eigenvalues of C alone, which is never better than what
+    the method found.
+    """
     data, _ = received(batch=8, n=6, k=5, snr=3.0)
     found = semidefinite_relaxation(data, tolerance=1e-6)
     gain = (data.channel.square().sum((1, 2)) / 5).view(-1, 1, 1)
     products, matched = data.channel.mT @ data.channel / gain, data.channel.mT @ data.y.unsqueeze(2) / gain
-    matrix = torch.cat([torch.cat([-products, matched], 2), torch.cat([matched.mT, torch.zeros(8, 1, 1, dtype=torch.float64)], 2)], 1)
+    matrix = torch.cat(
+        [torch.cat([-products, matched], 2), torch.cat([matched.mT, torch.zeros(8, 1, 1, dtype=torch.float64)], 2)], 1
+    )
     assert (found.dual <= 6 * torch.linalg.eigvalsh(matrix).amax(1) + 1e-9).all()
 
 
@@ -212,7 +241,9 @@ def test_randomised_rounding_is_never_worse():
 
 def test_a_smaller_tolerance_takes_more_iterations_and_single_precision_ends_at_its_rounding():
     data, _ = received(batch=30, n=20, k=12, snr=9.0)
-    runs = [semidefinite_relaxation(cast(data, torch.float32), tolerance=tolerance) for tolerance in (1e-1, 1e-2, 1e-3, 0.0)]
+    runs = [
+        semidefinite_relaxation(cast(data, torch.float32), tolerance=tolerance) for tolerance in (1e-1, 1e-2, 1e-3, 0.0)
+    ]
     for run, tolerance in zip(runs[:3], (1e-1, 1e-2, 1e-3), strict=True):
         assert run.gap.max() <= tolerance * (1 + 1e-3)
     counts = [run.iterations.double().mean().item() for run in runs]
@@ -232,7 +263,10 @@ def test_a_sample_converges_alone_as_it_does_among_others():
 
 def test_the_relaxation_makes_fewer_errors_than_lmmse_and_more_than_maximum_likelihood():
     data, x = received(batch=1500, n=30, k=20, snr=9.0, seed=2, dtype=torch.float32)
-    rates = [(estimate.sign() != x).float().mean().item() for estimate in (sphere_decode(data, BPSK).x, semidefinite_relaxation(data).x, lmmse(data))]
+    rates = [
+        (estimate.sign() != x).float().mean().item()
+        for estimate in (sphere_decode(data, BPSK).x, semidefinite_relaxation(data).x, lmmse(data))
+    ]
     assert rates[0] < rates[1] < 0.5 * rates[2]
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolling.systems.sparse_coding.spike_baselines import spikes_parent
-from unrolling.tasks import spikes as module
-from unrolling.tasks.spikes import PARTS, WINDOW, Spikes, cosines, read_signal, running_median
+from unrolling.tasks.sparse import spikes as module
+from unrolling.tasks.sparse.spikes import PARTS, WINDOW, Spikes, cosines, read_signal, running_median
 from unrolling.training.batches import generator
 
 TASK = Spikes(held_out=200)

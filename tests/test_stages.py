@@ -12,7 +12,7 @@ from torch import nn
 
 from unrolling import Positive, UnitNorm, unroll
 from unrolling.networks.mlp import MLP
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.checks import check_schedule
 from unrolling.training.fit import fit
 from unrolling.training.losses import Energy
@@ -45,7 +45,10 @@ def test_the_rate_rises_evenly_then_falls_to_the_final_fraction(steps, warmup, f
     factors = [rule.factor(step, steps) for step in range(steps + 1)]
     rise = max(1, round(warmup * steps)) if warmup > 0 else 0
     assert factors[:rise] == pytest.approx([(step + 1) / rise for step in range(rise)])
-    assert all(before >= after for before, after in zip(factors[max(rise - 1, 0) :], factors[max(rise - 1, 0) + 1 :], strict=False))
+    assert all(
+        before >= after
+        for before, after in zip(factors[max(rise - 1, 0) :], factors[max(rise - 1, 0) + 1 :], strict=False)
+    )
     assert factors[max(rise - 1, 0)] == pytest.approx(1)
     if rise < steps:
         assert factors[steps] == pytest.approx(final, abs=1e-12)
@@ -177,7 +180,10 @@ def keys(stage, net):
 
 def test_by_default_everything_in_the_layers_that_are_run_is_trained():
     net = network(recovery(), tied=("encoder",), untied=("inhibition", "threshold"))
-    assert keys(Stage(1), net) == {"encoder.matrix", *(f"layers.{k}.{name}" for k in range(3) for name in ("inhibition", "threshold"))}
+    assert keys(Stage(1), net) == {
+        "encoder.matrix",
+        *(f"layers.{k}.{name}" for k in range(3) for name in ("inhibition", "threshold")),
+    }
     assert keys(Stage(1, depth=1), net) == {"encoder.matrix", "layers.0.inhibition", "layers.0.threshold"}
 
 
@@ -186,7 +192,10 @@ def test_layers_mean_what_they_own_and_names_mean_parameters_keys_and_sub_module
     assert keys(Stage(1, layers=(1,)), net) == {"layers.1.inhibition", "layers.1.threshold"}
     assert keys(Stage(1, layers=(0, 2), parameters=("threshold",)), net) == {"layers.0.threshold", "layers.2.threshold"}
     assert keys(Stage(1, parameters=("layers.2.threshold", "encoder")), net) == {"layers.2.threshold", "encoder.matrix"}
-    assert keys(Stage(1, layers=(1,), parameters=("encoder", "threshold")), net) == {"encoder.matrix", "layers.1.threshold"}
+    assert keys(Stage(1, layers=(1,), parameters=("encoder", "threshold")), net) == {
+        "encoder.matrix",
+        "layers.1.threshold",
+    }
 
 
 def test_rates_by_name_and_earlier_layers_slower():
@@ -231,10 +240,16 @@ class Untouched(Recovery):
             [Stage(2, rates={"treshold": 0.1})],
             "stage 0 names 'treshold', which is not learned; learned are inhibition, encoder.matrix, threshold",
         ),
-        ([Stage(2), Stage(2, parameters=("dictionary",))], "stage 1 names 'dictionary', which is fixed in this network: name it in unroll's"),
+        (
+            [Stage(2), Stage(2, parameters=("dictionary",))],
+            "stage 1 names 'dictionary', which is fixed in this network: name it in unroll's",
+        ),
         ([Stage(2, parameters=("layers.7.threshold",))], "names 'layers.7.threshold', which is not learned"),
         ([Stage(2, optimizer=LBFGS(), rates={"threshold": 0.1})], "LBFGS has one learning rate"),
-        ([Stage(2, draw={"loudness": 3.0})], "draws with 'loudness', which the task recovery does not take; it takes snr"),
+        (
+            [Stage(2, draw={"loudness": 3.0})],
+            "draws with 'loudness', which the task recovery does not take; it takes snr",
+        ),
         ([Stage(2, supervision=Weighted((1.0, 2.0)))], "2 weights of layers for 3 layers"),
         ([Stage(2, project={"threshold": Positive()})], "projects 'threshold', which the iteration constrains already"),
         ([Stage(2, project={"encoder": nn.ReLU()})], "ReLU.*has no `project`"),

@@ -8,8 +8,8 @@ from iterations import gaussian, unit_dictionary
 from sparse_signals import measure, sparse
 
 from unrolling import unroll
-from unrolling.algorithms.amp import AMP
-from unrolling.algorithms.state_evolution import (
+from unrolling.algorithms.messages.amp import AMP
+from unrolling.algorithms.messages.state_evolution import (
     SparsePrior,
     mean_square_error,
     measurement_noise,
@@ -59,22 +59,35 @@ def test_the_error_of_the_soft_threshold_has_a_closed_form(variance):
     qb, db = 0.5 * math.erfc(beta / 2**0.5), math.exp(-0.5 * beta**2) / math.sqrt(2 * math.pi)
     inside = (1 + variance) * (1 - 2 * qb - 2 * beta * db) + alpha**2 * variance * 2 * qb
     present = variance + inside - 2 * variance * (1 - 2 * qb)
-    assert mean_square_error(SoftDenoiser(alpha), variance, PRIOR) == pytest.approx(0.1 * present + 0.9 * absent, rel=1e-5)
+    assert mean_square_error(SoftDenoiser(alpha), variance, PRIOR) == pytest.approx(
+        0.1 * present + 0.9 * absent, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("variance", [1e-9, 1e-3, 0.1, 5.0])
 @torch.no_grad()
 def test_no_denoiser_beats_the_posterior_mean_whose_error_is_its_average_variance(variance):
     best = mean_square_error(BernoulliGaussian(0.1), variance, PRIOR)
-    others = [SoftDenoiser(1.14), PiecewiseLinear((1.5, 3.0), (0.1, 1.2, 1.0)), Exponential(), Spline(), BernoulliGaussian(0.12), BernoulliGaussian(0.1, 1.1)]
+    others = [
+        SoftDenoiser(1.14),
+        PiecewiseLinear((1.5, 3.0), (0.1, 1.2, 1.0)),
+        Exponential(),
+        Spline(),
+        BernoulliGaussian(0.12),
+        BernoulliGaussian(0.1, 1.1),
+    ]
     assert all(mean_square_error(other, variance, PRIOR) > best for other in others)
     x = sparse(1, 400_000, 0.1, seed=2)
-    got = BernoulliGaussian(0.1)(x + math.sqrt(variance) * gaussian(1, 400_000, seed=8), torch.full((1, 1), variance, dtype=torch.float64))
+    got = BernoulliGaussian(0.1)(
+        x + math.sqrt(variance) * gaussian(1, 400_000, seed=8), torch.full((1, 1), variance, dtype=torch.float64)
+    )
     assert float(got.derivative) * variance == pytest.approx(best, rel=0.03)
     assert float((got.estimate - x).square().mean()) == pytest.approx(best, rel=0.03)
 
 
-@pytest.mark.parametrize("denoiser", [BernoulliGaussian(0.1), SoftDenoiser(1.14), PiecewiseLinear((2.0, 3.0), (0.1, 1.5, 1.0))])
+@pytest.mark.parametrize(
+    "denoiser", [BernoulliGaussian(0.1), SoftDenoiser(1.14), PiecewiseLinear((2.0, 3.0), (0.1, 1.5, 1.0))]
+)
 def test_amp_follows_the_state_evolution(denoiser):
     dictionary = unit_dictionary(2000, 4000, dtype=torch.float32)
     x = sparse(64, 4000, 0.1, seed=5).float()
@@ -83,8 +96,11 @@ def test_amp_follows_the_state_evolution(denoiser):
     predicted = state_evolution(denoiser, PRIOR, noise, 0.5, 12)
     before = torch.zeros_like(x)
     with torch.no_grad():
-        for state, level, variance in zip(unroll(AMP(dictionary, denoiser), 12).trajectory(y), predicted.nmse, predicted.variance, strict=True):
-            # Averaged in dB: the error of a signal grows fast with its share of non-zeros, which varies by some per cent.
+        for state, level, variance in zip(
+            unroll(AMP(dictionary, denoiser), 12).trajectory(y), predicted.nmse, predicted.variance, strict=True
+        ):
+            # Averaged in dB: the error of a signal grows fast with its share of non-zeros, which varies by some per
+            # cent.
             measured = 10 * torch.log10((state.x - x).square().sum(1) / x.square().sum(1))
             assert float(measured.mean()) == pytest.approx(level, abs=0.4)
             deviation = before + state.residual @ dictionary - x
@@ -113,21 +129,44 @@ def test_the_oracle_knows_the_support(snr, floor):
     assert bool((estimate[~support] == 0).all())
     correlation = (y[:5] - estimate @ REFERENCE.T) @ REFERENCE
     assert float(correlation[support].abs().max()) < 1e-12
-    torch.testing.assert_close(oracle_least_squares(measure(REFERENCE, SIGNALS[:5]), REFERENCE, support), SIGNALS[:5], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        oracle_least_squares(measure(REFERENCE, SIGNALS[:5]), REFERENCE, support), SIGNALS[:5], rtol=0, atol=1e-12
+    )
 
 
 def test_an_oracle_with_too_large_a_support_takes_the_solution_of_least_norm():
     y = gaussian(2, M)
-    torch.testing.assert_close(oracle_least_squares(y, DICTIONARY, torch.ones(1, N, dtype=torch.bool)), y @ torch.linalg.pinv(DICTIONARY).T, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        oracle_least_squares(y, DICTIONARY, torch.ones(1, N, dtype=torch.bool)),
+        y @ torch.linalg.pinv(DICTIONARY).T,
+        rtol=0,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: state_evolution(SoftDenoiser(1.0), SparsePrior(0.0), 0.1, 0.5), r"the prior's probability must lie in \(0, 1\]; got 0\.0"),
-        (lambda: state_evolution(SoftDenoiser(1.0), SparsePrior(0.1, -1.0), 0.1, 0.5), r"the prior's signal_variance must be positive and finite; got -1\.0"),
-        (lambda: state_evolution(SoftDenoiser(1.0), PRIOR, -0.1, 0.5), r"noise_variance must be at least 0 and finite; got -0\.1"),
-        (lambda: state_evolution(SoftDenoiser(1.0), PRIOR, 0.1, 0.0), r"undersampling m/n must be positive and finite; got 0\.0"),
+        (
+            lambda: state_evolution(SoftDenoiser(1.0), SparsePrior(0.0), 0.1, 0.5),
+            r"the prior's probability must lie "
+            r"in \(0, 1\]; got 0\.0",
+        ),
+        (
+            lambda: state_evolution(SoftDenoiser(1.0), SparsePrior(0.1, -1.0), 0.1, 0.5),
+            r"the prior's signal_variance "
+            r"must be positive and finite; got -1\.0",
+        ),
+        (
+            lambda: state_evolution(SoftDenoiser(1.0), PRIOR, -0.1, 0.5),
+            r"noise_variance must be at least 0 and "
+            r"finite; got -0\.1",
+        ),
+        (
+            lambda: state_evolution(SoftDenoiser(1.0), PRIOR, 0.1, 0.0),
+            r"undersampling m/n must be positive and "
+            r"finite; got 0\.0",
+        ),
         (lambda: state_evolution(SoftDenoiser(1.0), PRIOR, 0.1, 0.5, 0), "iterations must be at least 1; got 0"),
         (lambda: mean_square_error(SoftDenoiser(1.0), 0.0, PRIOR), r"variance must be positive and finite; got 0\.0"),
         (lambda: oracle_least_squares(Y[:, 1:], DICTIONARY, Y != 0), r"y must have shape \(batch, 10\)"),

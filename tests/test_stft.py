@@ -49,9 +49,12 @@ def test_it_is_the_sum_of_its_definition(sizes, samples, seed):
             for n in range(size):
                 at = n + t * hop - (size - hop)
                 if 0 <= at < samples:
-                    total += float(window[n] * x[0, at]) * complex(math.cos(2 * math.pi * f * n / size), -math.sin(2 * math.pi * f * n / size))
+                    total += float(window[n] * x[0, at]) * complex(
+                        math.cos(2 * math.pi * f * n / size), -math.sin(2 * math.pi * f * n / size)
+                    )
             assert abs(complex(found[f, t]) - total) < 1e-12
-    # Every sample is in as many frames as hops fit in a frame: no frame before the first or after the last sees any of it.
+    # Every sample is in as many frames as hops fit in a frame: no frame before the first or after the last sees any of
+    # it.
     assert (found.shape[1] - 1) * hop - (size - hop) <= samples - 1 < found.shape[1] * hop - (size - hop)
 
 

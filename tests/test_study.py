@@ -45,7 +45,16 @@ def trained():
 @pytest.fixture(scope="module")
 def comparison(trained):
     chosen, recipe, task, net = trained
-    found = compare(chosen, "recovery", replace(recipe, generic_steps=30), task, net, note="a note", quiet=True, training_seconds=1.5)
+    found = compare(
+        chosen,
+        "recovery",
+        replace(recipe, generic_steps=30),
+        task,
+        net,
+        note="a note",
+        quiet=True,
+        training_seconds=1.5,
+    )
     found.command = "unroll compare somewhere"
     return found
 
@@ -92,7 +101,12 @@ def test_a_baseline_that_fails_or_takes_too_long_has_a_row_that_says_so(trained)
         Classical("broken", lambda weight: 1 / 0, (0.1,), 10),
         Classical("slow", slow, (0.1,), 10),
     ]
-    own = replace(recipe, classical=lambda task: methods, vectors=False, peers=lambda task: (Peer("no_such_algorithm", "nonsense", {}, 5),))
+    own = replace(
+        recipe,
+        classical=lambda task: methods,
+        vectors=False,
+        peers=lambda task: (Peer("no_such_algorithm", "nonsense", {}, 5),),
+    )
     found = compare(chosen, "recovery", own, task, net, quiet=True, limit=1.0, effort="quick")
     notes = {row.name: row.note for row in found.rows}
     assert notes["broken"] == "failed: division by zero"
@@ -114,7 +128,15 @@ def test_a_test_set_of_one_is_refused(trained):
 def test_a_network_of_ones_own_is_compared_without_a_system():
     task = recovery(held_out=60)
     net = moved(unroll(ThinISTA(task.dictionary, 0.1), 3, untied=("encoder", "threshold")), size=1e-3)
-    found = compare_network(net, task, title="MINE", quiet=True, generic_steps=20, effort="quick", reference=Reference("Me, M.", "Mine", "Here", 2024))
+    found = compare_network(
+        net,
+        task,
+        title="MINE",
+        quiet=True,
+        generic_steps=20,
+        effort="quick",
+        reference=Reference("Me, M.", "Mine", "Here", 2024),
+    )
     assert found.title == "MINE"
     assert {row.role for row in found.rows} == {"network", "initial", "parent", "generic"}
     assert found.row("parent").name.startswith("ThinISTA")
@@ -126,7 +148,13 @@ def test_a_network_of_ones_own_is_compared_without_a_system():
 
 
 def test_table_three_has_every_criterion_and_marks_the_best(comparison):
-    assert {c.name for c in comparison.criteria} == {"performance", "efficiency", "parameters", "interpretability", "generalisability"}
+    assert {c.name for c in comparison.criteria} == {
+        "performance",
+        "efficiency",
+        "parameters",
+        "interpretability",
+        "generalisability",
+    }
     by_measure = {c.measured: c for c in comparison.criteria}
     assert all(set(c.best) <= set(KINDS) and c.best for c in comparison.criteria)
     rows = {row.role: row for row in comparison.rows if row.role in ("network",)}
@@ -159,7 +187,13 @@ def test_the_local_lipschitz_constant_is_the_norm_of_the_jacobian(make):
     from unrolling.evaluation.layers import _jacobian_norm
 
     task = recovery(held_out=1)
-    net = moved(unroll(make(task.dictionary.double()), 4, untied=("encoder", "threshold") if isinstance(make(task.dictionary), GramISTA) else ("ista",)))
+    net = moved(
+        unroll(
+            make(task.dictionary.double()),
+            4,
+            untied=("encoder", "threshold") if isinstance(make(task.dictionary), GramISTA) else ("ista",),
+        )
+    )
     y = task.test[0].data.double()
     (layer, problem), *_ = net.prepared(y)
     state = layer.start(problem)
@@ -170,11 +204,16 @@ def test_the_local_lipschitz_constant_is_the_norm_of_the_jacobian(make):
     def flat(v):
         parts = iter(v.split([t.numel() for t in tensors]))
         shapes = iter([t.shape for t in tensors])
-        moved_state = layer(tree.apply(lambda t: next(parts).view(next(shapes)) if t.ndim and t.is_floating_point() else t, state), problem)
+        moved_state = layer(
+            tree.apply(lambda t: next(parts).view(next(shapes)) if t.ndim and t.is_floating_point() else t, state),
+            problem,
+        )
         return torch.cat([t.flatten() for t in tree.tensors(moved_state) if t.ndim and t.is_floating_point()])
 
     jacobian = torch.autograd.functional.jacobian(flat, torch.cat([t.flatten() for t in tensors]))
-    assert _jacobian_norm(layer, problem, state) == pytest.approx(float(torch.linalg.matrix_norm(jacobian, 2)), rel=0.02)
+    assert _jacobian_norm(layer, problem, state) == pytest.approx(
+        float(torch.linalg.matrix_norm(jacobian, 2)), rel=0.02
+    )
 
 
 def test_a_tied_network_is_run_beyond_its_depth():
@@ -190,7 +229,9 @@ def test_a_tied_network_is_run_beyond_its_depth():
 
 def shift(values, trained, errors):
     """A shift whose samples carry the error that each method should make."""
-    return Shift("something", values, lambda v: Samples(torch.full((4, 1), float(v)), torch.ones(4, 1)), trained, "Words.")
+    return Shift(
+        "something", values, lambda v: Samples(torch.full((4, 1), float(v)), torch.ones(4, 1)), trained, "Words."
+    )
 
 
 def contender(name, role, error_of):
@@ -212,7 +253,9 @@ def test_where_the_network_falls_behind_its_parent():
     assert found.crossing is None
     (found,) = sweep(task, [shift((4.0, 2.0), 4.0, None)], [network_, parent])
     assert found.crossing == 4.0  # behind where it was trained
-    (found,) = sweep(task, [shift((-3.0, 1.0, 3.0), 1.0, None)], [contender("n", "network", lambda v: -20 + 5 * abs(v - 1)), parent])
+    (found,) = sweep(
+        task, [shift((-3.0, 1.0, 3.0), 1.0, None)], [contender("n", "network", lambda v: -20 + 5 * abs(v - 1)), parent]
+    )
     assert found.crossing == pytest.approx(3.0, abs=0.3) or found.crossing == pytest.approx(-1.0, abs=0.3)
 
 
@@ -236,7 +279,9 @@ def test_the_tasks_own_shifts_meet_the_training_where_they_say(trained):
     for each in task.shifts():
         batches = [each.make(value) for value in each.values]
         assert len({batch.target.shape for batch in batches}) == 1
-        assert all(torch.equal(a.data, b.data) for a, b in zip(batches, [each.make(v) for v in each.values], strict=True))
+        assert all(
+            torch.equal(a.data, b.data) for a, b in zip(batches, [each.make(v) for v in each.values], strict=True)
+        )
     shifts = {each.name: each for each in task.shifts()}
     clean = shifts["error of the dictionary, relative"].make(0.0)
     torch.testing.assert_close(clean.data, clean.target @ task.dictionary.T)
@@ -291,7 +336,10 @@ def test_the_page_has_a_section_for_each_part(comparison):
 def test_a_slider_shows_one_layer_at_a_time_and_works_with_the_keyboard(comparison):
     from unrolling.evaluation.comparison import Picture
 
-    panels = [("original", torch.rand(16, 16).numpy()), *((f"layer {k}: 20 dB", torch.rand(16, 16).numpy()) for k in (1, 2, 3))]
+    panels = [
+        ("original", torch.rand(16, 16).numpy()),
+        *((f"layer {k}: 20 dB", torch.rand(16, 16).numpy()) for k in (1, 2, 3)),
+    ]
     page = Page(render(replace(comparison, layer_pictures=[Picture("camera", panels)])))
     radios = page.all("input")
     assert len(radios) == 4
@@ -334,7 +382,9 @@ def test_comparisons_are_read_back_and_put_on_one_page(comparison, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "comparison.json").write_text(json.dumps(comparison.to_json()))
     found = [read_comparison(tmp_path / "a"), read_comparison(tmp_path / "b" / "comparison.json")]
-    assert [(row.name, row.role, row.quality) for row in found[0].comparison.rows] == [(row.name, row.role, row.quality) for row in comparison.rows]
+    assert [(row.name, row.role, row.quality) for row in found[0].comparison.rows] == [
+        (row.name, row.role, row.quality) for row in comparison.rows
+    ]
     assert found[0].comparison.curves == comparison.curves
     page = Page(write_collection(found, tmp_path / "out").read_text())
     assert page.sections == ["run1", "run2"]
@@ -352,7 +402,8 @@ def test_comparisons_are_read_back_and_put_on_one_page(comparison, tmp_path):
         ('{"schema": 99, "rows": []}', "has schema 99, and this version of unrolling reads up to 1: update unrolling"),
         ('{"schema": 1, "rows": []}', "lacks something that a comparison has: 'metric'"),
         (
-            '{"schema": 1, "system": "a", "metric": {"name": "x", "unit": "y", "better": "lower"}, "rows": [{"role": "king"}]}',
+            '{"schema": 1, "system": "a", "metric": {"name": "x", "unit": "y", "better": "lower"}, "rows": [{"role": '
+            '"king"}]}',
             "the role 'king', which is none of network",
         ),
     ],
@@ -368,9 +419,14 @@ def test_old_or_foreign_json_is_refused(content, message, tmp_path):
 
 
 def test_bibtex_of_names_as_papers_write_them():
-    entry = Reference("Chen, X., Liu, J., Wang, Z. and Yin, W.", "Theoretical linear convergence", "NeurIPS", 2018, "10.1/x").bibtex()
+    entry = Reference(
+        "Chen, X., Liu, J., Wang, Z. and Yin, W.", "Theoretical linear convergence", "NeurIPS", 2018, "10.1/x"
+    ).bibtex()
     assert "@misc{chen2018theoretical," in entry
     assert "author = {Chen, X. and Liu, J. and Wang, Z. and Yin, W.}" in entry
     assert "doi = {10.1/x}" in entry
-    assert "author = {Monga, V. and Li, Y. and Eldar, Y. C.}" in Reference("Monga, V., Li, Y. and Eldar, Y. C.", "T", "V", 2021).bibtex()
+    assert (
+        "author = {Monga, V. and Li, Y. and Eldar, Y. C.}"
+        in Reference("Monga, V., Li, Y. and Eldar, Y. C.", "T", "V", 2021).bibtex()
+    )
     assert "author = {Borgerding, M. and others}" in Reference("Borgerding, M. et al.", "T", "V", 2017).bibtex()

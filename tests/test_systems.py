@@ -22,14 +22,14 @@ from unrolling.operators import BlockSensing
 from unrolling.systems import catalogue as module
 from unrolling.systems.catalogue import catalogue, find
 from unrolling.systems.communications.detnet import Published2017, Published2019
-from unrolling.tasks.codes import Codes
-from unrolling.tasks.detection import Detection
-from unrolling.tasks.photographs import Photographs
-from unrolling.tasks.recovery import Recovery
-from unrolling.tasks.sequence import SequenceDetection
-from unrolling.tasks.speech import Enhancement, Separation
-from unrolling.tasks.spikes import Spikes
-from unrolling.tasks.varying import VaryingDictionary
+from unrolling.tasks.communications.detection import Detection
+from unrolling.tasks.communications.sequence import SequenceDetection
+from unrolling.tasks.images.photographs import Photographs
+from unrolling.tasks.sparse.codes import Codes
+from unrolling.tasks.sparse.recovery import Recovery
+from unrolling.tasks.sparse.spikes import Spikes
+from unrolling.tasks.sparse.varying import VaryingDictionary
+from unrolling.tasks.speech.mixtures import Enhancement, Separation
 from unrolling.training.checks import check_schedule
 from unrolling.training.weights import load_weights, read_weights
 
@@ -56,7 +56,11 @@ def small(name):
     if name in ("enhancement", "separation"):
         with TemporaryDirectory() as folder:
             spoken = write_recordings(Path(folder))
-            return Enhancement(data=spoken, seconds=0.3, atoms=4, held_out=8) if name == "enhancement" else Separation(data=spoken, seconds=0.3, held_out=8)
+            return (
+                Enhancement(data=spoken, seconds=0.3, atoms=4, held_out=8)
+                if name == "enhancement"
+                else Separation(data=spoken, seconds=0.3, held_out=8)
+            )
     with TemporaryDirectory() as folder:
         pictures = write_pictures(Path(folder))
         if name == "photographs":
@@ -66,7 +70,11 @@ def small(name):
         return Codes(atoms=atoms, train_patches=600, held_out=20, data=pictures, fixed={"dictionary": dictionary})
 
 
-TASKS = [(system, recipe, task) for system, recipe in RECIPES for task in ([recipe, "codes-100"] if recipe == "codes" else [recipe])]
+TASKS = [
+    (system, recipe, task)
+    for system, recipe in RECIPES
+    for task in ([recipe, "codes-100"] if recipe == "codes" else [recipe])
+]
 
 
 # The catalogue
@@ -80,14 +88,25 @@ def test_the_catalogue_holds_the_systems_under_their_paths():
         assert system.home.name == name.split("/", 1)[0]
 
 
-@pytest.mark.parametrize("name", ["sparse_coding/lista", "sparse-coding/lista", "sparse-coding/LISTA", "/sparse_coding/lista/", "Sparse_Coding/Lista"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sparse_coding/lista",
+        "sparse-coding/lista",
+        "sparse-coding/LISTA",
+        "/sparse_coding/lista/",
+        "Sparse_Coding/Lista",
+    ],
+)
 def test_a_name_may_be_written_with_either_dash(name):
     assert find(name).name == "sparse_coding/lista"
 
 
 @pytest.mark.parametrize("name", ["sparse_coding/listta", "lista", "sparse_coding/Lists"])
 def test_an_unknown_name_gets_the_nearest(name):
-    with pytest.raises(ValueError, match=f"no system '{name}'; did you mean sparse_coding/lista. There are .*sparse_coding/lcod") as caught:
+    with pytest.raises(
+        ValueError, match=f"no system '{name}'; did you mean sparse_coding/lista. There are .*sparse_coding/lcod"
+    ) as caught:
         find(name)
     assert "sparse_coding/lista" in str(caught.value)
 
@@ -99,7 +118,11 @@ def test_a_name_like_no_other_gets_the_list():
 
 def test_a_system_of_another_package_is_found_through_its_entry_point(monkeypatch):
     theirs = replace(find("sparse_coding/lista"), name="their_field/their-net")
-    monkeypatch.setattr(module, "entry_points", lambda group: [SimpleNamespace(load=lambda: theirs)] if group == "unrolling.systems" else [])
+    monkeypatch.setattr(
+        module,
+        "entry_points",
+        lambda group: [SimpleNamespace(load=lambda: theirs)] if group == "unrolling.systems" else [],
+    )
     catalogue.cache_clear()
     try:
         assert find("their-field/their_net") is theirs
@@ -113,19 +136,27 @@ def test_a_broken_entry_point_is_reported_and_takes_nothing_down(monkeypatch):
     def fails():
         raise ImportError("no module named theirs")
 
-    entries = [SimpleNamespace(name="a", value="a:b", load=fails), SimpleNamespace(name="c", value="c:d", load=lambda: 3)]
+    entries = [
+        SimpleNamespace(name="a", value="a:b", load=fails),
+        SimpleNamespace(name="c", value="c:d", load=lambda: 3),
+    ]
     monkeypatch.setattr(module, "entry_points", lambda group: entries)
     catalogue.cache_clear()
     try:
         with pytest.warns(RuntimeWarning) as caught:
             assert {"sparse_coding/lcod", "sparse_coding/lista"} <= set(catalogue())
-        assert ["cannot be loaded: no module named theirs" in str(caught[0].message), "is a int, not a System" in str(caught[1].message)] == [True, True]
+        assert [
+            "cannot be loaded: no module named theirs" in str(caught[0].message),
+            "is a int, not a System" in str(caught[1].message),
+        ] == [True, True]
     finally:
         catalogue.cache_clear()
 
 
 def test_an_unknown_task_is_refused_with_the_list():
-    with pytest.raises(ValueError, match="sparse_coding/lista has no task 'denoising'; it has photographs, codes, spikes, recovery"):
+    with pytest.raises(
+        ValueError, match="sparse_coding/lista has no task 'denoising'; it has photographs, codes, spikes, recovery"
+    ):
         find("sparse_coding/lista").recipe("denoising")
 
 
@@ -147,14 +178,19 @@ def test_the_untrained_network_is_its_parent_to_the_bit(system, recipe, task):
     for _ in range(DEPTH):
         state = parent(state, problem)
     assert torch.equal(net(y), parent.estimate(state))
-    assert net(y).shape[: data.test[0].target.ndim] == data.test[0].target.shape  # scores of classes have a dimension more
+    # scores of classes have a dimension more
+    assert net(y).shape[: data.test[0].target.ndim] == data.test[0].target.shape
 
 
 @pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
-@pytest.mark.parametrize("check", ["parent_equality", "prepare_once", "purity", "aliasing", "saving", "training", "batch_independence"])
+@pytest.mark.parametrize(
+    "check", ["parent_equality", "prepare_once", "purity", "aliasing", "saving", "training", "batch_independence"]
+)
 def test_the_parent_is_a_sound_iteration(check, system, recipe, task):
     data = small(task)
-    getattr(testing, f"check_{check}")(find(system).recipes[recipe].parent(data), data.draw(3, torch.Generator().manual_seed(0)).data)
+    getattr(testing, f"check_{check}")(
+        find(system).recipes[recipe].parent(data), data.draw(3, torch.Generator().manual_seed(0)).data
+    )
 
 
 @pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
@@ -170,7 +206,9 @@ def test_what_is_said_to_be_learned_gets_a_gradient_and_nothing_else(system, rec
     if not all(stage.optimizer.needs_gradients for stage in found.recipes[recipe].schedule(DEPTH)):
         return  # trained by a search, whose numbers need not have a gradient
     assert all(p.grad is not None for p in net.parameters() if p.requires_grad)
-    assert sum(bool(p.grad.abs().sum() > 0) for p in net.parameters() if p.requires_grad) > 0.7 * len(net.named_learned())
+    assert sum(bool(p.grad.abs().sum() > 0) for p in net.parameters() if p.requires_grad) > 0.7 * len(
+        net.named_learned()
+    )
 
 
 @pytest.mark.parametrize(("system", "recipe"), RECIPES)
@@ -206,14 +244,24 @@ def test_the_classical_methods_and_peers_solve_the_same_task(system, recipe):
                 state = iteration(state, problem)
             assert iteration.estimate(state).shape[: target.ndim] == target.shape, method.name
     for peer in chosen.peers(data):
-        contender = scikit_learn(data, chosen.dictionary(data), peer.algorithm, chosen.decode(data), limit=peer.limit, label=peer.label, **peer.options)
+        contender = scikit_learn(
+            data,
+            chosen.dictionary(data),
+            peer.algorithm,
+            chosen.decode(data),
+            limit=peer.limit,
+            label=peer.label,
+            **peer.options,
+        )
         estimate = contender.run(data.test[0].data)
         assert estimate.shape == target.shape
         error = data.metric.value(data.pieces(estimate, target))
         assert (error < 0) if data.metric.better == "lower" else (error > 5), peer.label
 
 
-@pytest.mark.parametrize(("system", "recipe"), [pair for pair in RECIPES if find(pair[0]).recipes[pair[1]].atoms is not None])
+@pytest.mark.parametrize(
+    ("system", "recipe"), [pair for pair in RECIPES if find(pair[0]).recipes[pair[1]].atoms is not None]
+)
 def test_the_atoms_are_square_pictures(system, recipe):
     found, data = find(system), small(recipe)
     net = found.network(found.recipes[recipe], data, 2)
@@ -240,20 +288,29 @@ def test_lista_for_codes_learns_everything_layer_by_layer(task, atoms):
     lista = find("sparse_coding/lista")
     net = lista.network(lista.recipes["codes"], small(task), 3)
     coupled = isinstance(net.parent, ThinISTA)
-    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 3 * (atoms * 100 + atoms + (0 if coupled else atoms * atoms))
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 3 * (
+        atoms * 100 + atoms + (0 if coupled else atoms * atoms)
+    )
 
 
 def test_more_layers_of_the_recovery_parent_come_nearer_to_the_target():
     lista, data = find("sparse_coding/lista"), small("recovery")
     y, x = data.test[0]
-    errors = [data.metric.value(data.pieces(lista.network(lista.recipes["recovery"], data, depth)(y).detach(), x)) for depth in (1, 10, 100)]
+    errors = [
+        data.metric.value(data.pieces(lista.network(lista.recipes["recovery"], data, depth)(y).detach(), x))
+        for depth in (1, 10, 100)
+    ]
     assert errors[0] > errors[1] > errors[2]
 
 
 # Shipped weights
 
 
-WEIGHTS = sorted(path for system in catalogue().values() for path in (system.home / "weights").glob(f"{system.name.rsplit('/', 1)[-1]}-*.safetensors"))
+WEIGHTS = sorted(
+    path
+    for system in catalogue().values()
+    for path in (system.home / "weights").glob(f"{system.name.rsplit('/', 1)[-1]}-*.safetensors")
+)
 
 
 def recipe_options(card):
@@ -263,12 +320,19 @@ def recipe_options(card):
 
 
 def around(card, fixed):
-    """What a recipe's parent asks of its task, from a weights file alone; None when the file has too little for that."""
+    """What a recipe's parent asks of its task, from a weights file alone; None when the file has too little for
+    that.
+    """
     if card["task"]["name"] in ("enhancement", "separation"):
         kind = Enhancement if card["task"]["name"] == "enhancement" else Separation
         names = inspect.signature(kind).parameters.keys() & card["task"].keys()
         return kind(fixed=fixed, **{name: card["task"][name] for name in names})
-    kinds = {"recovery": Recovery, "varying_dictionary": VaryingDictionary, "detection": Detection, "sequence": SequenceDetection}
+    kinds = {
+        "recovery": Recovery,
+        "varying_dictionary": VaryingDictionary,
+        "detection": Detection,
+        "sequence": SequenceDetection,
+    }
     if card["task"]["name"] in kinds:
         kind = kinds[card["task"]["name"]]
         known = inspect.signature(kind).parameters
@@ -313,7 +377,10 @@ def test_weights_that_are_not_shipped_are_refused_with_those_that_are(tmp_path):
     (tmp_path / "weights" / "lista-codes-400-3.safetensors").touch()
     lista = replace(find("sparse_coding/lista"), home=tmp_path)
     assert lista.shipped("codes", 3, {}) == tmp_path / "weights" / "lista-codes-400-3.safetensors"
-    with pytest.raises(ValueError, match="no weights are shipped for sparse_coding/lista, task codes, 4 layers; shipped are lista-codes-400-3"):
+    with pytest.raises(
+        ValueError,
+        match="no weights are shipped for sparse_coding/lista, task codes, 4 layers; shipped are lista-codes-400-3",
+    ):
         lista.shipped("codes", 4, {})
     with pytest.raises(ValueError, match="3 layers, atoms 100; shipped are lista-codes-400-3"):
         lista.shipped("codes", 3, {"atoms": 100})

@@ -10,9 +10,9 @@ from PIL import Image
 from tiny import picture, write_pictures
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from unrolling.tasks import images
 from unrolling.tasks.base import NMSE, PSNR, nmse_pieces
-from unrolling.tasks.photographs import Photographs
+from unrolling.tasks.images import sources as images
+from unrolling.tasks.images.photographs import Photographs
 
 
 def generator(seed=0):
@@ -90,7 +90,10 @@ def test_rows_of_targets_are_blocks_and_assemble_puts_them_back(photographs):
 
 def test_psnr_is_that_of_torchmetrics_photograph_by_photograph(photographs):
     noisy = [x + 0.2 * torch.randn(x.shape, generator=generator(k)) for k, (_, x) in enumerate(photographs.test)]
-    singly = [peak_signal_noise_ratio(e.clamp(0, 1), x, data_range=1.0).item() for e, (_, x) in zip(noisy, photographs.test, strict=True)]
+    singly = [
+        peak_signal_noise_ratio(e.clamp(0, 1), x, data_range=1.0).item()
+        for e, (_, x) in zip(noisy, photographs.test, strict=True)
+    ]
     pieces = [photographs.pieces(e, x, k) for k, (e, (_, x)) in enumerate(zip(noisy, photographs.test, strict=True))]
     assert [PSNR.value(p) for p in pieces] == pytest.approx(singly, abs=1e-4)
     assert PSNR.value(torch.cat(pieces)) == pytest.approx(sum(singly) / 2, abs=1e-4)
@@ -128,7 +131,9 @@ def test_training_crops_are_pieces_of_the_training_photographs(photographs):
     for crop in x:
         turned = [torch.rot90(c, k) for c in (crop, crop.T) for k in range(4)]
         found = any(
-            bool((p.unfold(0, 64, 1).unfold(1, 64, 1) == t).flatten(2).all(-1).any()) for p in photographs.photographs["train"].values() for t in turned
+            bool((p.unfold(0, 64, 1).unfold(1, 64, 1) == t).flatten(2).all(-1).any())
+            for p in photographs.photographs["train"].values()
+            for t in turned
         )
         assert found
     assert torch.equal(photographs.draw(8, generator()).target, x)
@@ -158,7 +163,9 @@ def test_the_photographs_of_the_packages_are_disjoint_by_part_and_readable():
         assert value.ndim == 2, name
         assert 0 <= value.min() < value.max() <= 1, name
     # Nor is one a copy of another under a different name.
-    small = {name: torch.nn.functional.adaptive_avg_pool2d(value[None, None], 8).flatten() for name, value in values.items()}
+    small = {
+        name: torch.nn.functional.adaptive_avg_pool2d(value[None, None], 8).flatten() for name, value in values.items()
+    }
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
             assert torch.corrcoef(torch.stack([small[one], small[other]]))[0, 1] < 0.98, (one, other)
@@ -228,8 +235,15 @@ def test_a_picture_that_would_be_misread_is_refused_by_name(kind, tmp_path):
     import tifffile
 
     grey = picture(24, 40).astype(np.float32)
-    values = {"255": grey, "nan": np.where(grey > 250, np.nan, grey / 255) if grey.max() > 250 else np.full_like(grey, np.nan), "negative": grey / 255 - 0.5}
-    tifffile.imwrite(tmp_path / "a.tif", np.stack([picture(24, 40, seed) for seed in range(5)]) if kind == "pages" else values[kind].astype(np.float32))
+    values = {
+        "255": grey,
+        "nan": np.where(grey > 250, np.nan, grey / 255) if grey.max() > 250 else np.full_like(grey, np.nan),
+        "negative": grey / 255 - 0.5,
+    }
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.stack([picture(24, 40, seed) for seed in range(5)]) if kind == "pages" else values[kind].astype(np.float32),
+    )
     with pytest.raises(ValueError, match=re.escape(str(tmp_path / "a.tif"))):
         images.folder(tmp_path)
 

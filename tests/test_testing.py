@@ -10,7 +10,17 @@ from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from unrolling import Iteration, LinearOperator, Matrix, hard_threshold, soft_threshold
-from unrolling.testing import CHECKS, check_adjoint, check_export, check_iteration, check_linearity, check_norm, check_operator, check_prox, groups
+from unrolling.testing import (
+    CHECKS,
+    check_adjoint,
+    check_export,
+    check_iteration,
+    check_linearity,
+    check_norm,
+    check_operator,
+    check_prox,
+    groups,
+)
 
 DICTIONARY, Y = unit_dictionary(6, 9), gaussian(5, 6, seed=3)
 FAST = ("compile", "export")
@@ -161,7 +171,9 @@ def test_checks_leave_the_iteration_as_it_was():
 
 def test_an_unknown_check_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match="skip names gradient; the checks are parent, prepare, solve, purity, gradients, batch, saving, training, aliasing, compile, export"
+        ValueError,
+        match="skip names gradient; the checks are parent, prepare, solve, purity, gradients, batch, "
+        "saving, training, aliasing, compile, export",
     ):
         check_iteration(Lasso(DICTIONARY, 0.1), Y, skip="gradient")
 
@@ -299,7 +311,9 @@ class ScaledLate(LinearOperator):
         return 2 * y
 
     def __rmul__(self, factor):
-        return Matrix(torch.eye(3, dtype=torch.float64)) if isinstance(factor, torch.Tensor) else super().__rmul__(factor)
+        return (
+            Matrix(torch.eye(3, dtype=torch.float64)) if isinstance(factor, torch.Tensor) else super().__rmul__(factor)
+        )
 
 
 def test_a_fault_of_the_algebra_is_named():
@@ -311,7 +325,10 @@ def test_a_fault_of_the_algebra_is_named():
     ("prox", "message"),
     [
         (lambda z, t: soft_threshold(z, 2 * t), r"prox\(.*, 0.5\) = .* has the objective .*, and x = .* has"),
-        (lambda z, t: soft_threshold(z, t).detach() + 0 * z, "the gradient of the prox disagrees with finite differences"),
+        (
+            lambda z, t: soft_threshold(z, t).detach() + 0 * z,
+            "the gradient of the prox disagrees with finite differences",
+        ),
         (lambda z, t: soft_threshold(z, t if isinstance(t, float) else t.mean()), "the prox with different thresholds"),
         (lambda z, t: soft_threshold(z, t)[1:], r"the prox of a tensor \(60,\) has shape \(59,\)"),
     ],

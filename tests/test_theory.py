@@ -9,10 +9,10 @@ from tiny import moved, recovery
 
 from unrolling import unroll as make
 from unrolling.algorithms import AMP, CoupledISTA, GramISTA
-from unrolling.algorithms.analytic import analytic_weights, mutual_coherence
+from unrolling.algorithms.sparse.analytic import analytic_weights, mutual_coherence
 from unrolling.evaluation import theory
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
 TASK = recovery(m=60, n=100, probability=0.02, held_out=200)
 
@@ -84,7 +84,9 @@ def test_coherence_is_that_of_the_weights_in_use():
 
 
 def test_limits_are_those_of_the_spec_and_nothing_beats_the_oracle_by_far():
-    """State evolution at p = 0.1, m / n = 0.5: -35.0 dB at an SNR of 30 dB; least squares on the true support about -36."""
+    """State evolution at p = 0.1, m / n = 0.5: -35.0 dB at an SNR of 30 dB; least squares on the true support about
+    -36.
+    """
     task = Recovery(snr=30.0, held_out=300)
     bayes, oracle = theory.limits(task, [-20.0, -34.0])
     assert "limit -35.0" in bayes.measured
@@ -99,7 +101,9 @@ def test_state_evolution_predicts_amp_and_not_another_encoder():
     task = Recovery(snr=30.0, held_out=300)
     net = make(AMP(task.dictionary, BernoulliGaussian(0.1)), 8, tied="encoder")
     with torch.no_grad():
-        quality = [task.metric.value(task.pieces(state.x, task.test[0].target)) for state in net.trajectory(task.test[0].data)]
+        quality = [
+            task.metric.value(task.pieces(state.x, task.test[0].target)) for state in net.trajectory(task.test[0].data)
+        ]
     claim = theory.predicted(net, task, quality)
     assert claim.holds
     assert claim.values[0] == pytest.approx(quality[0], abs=0.2)

@@ -8,7 +8,7 @@ from iterations import unit_dictionary
 
 from unrolling import unroll
 from unrolling.algorithms import ISTA, CoupledISTA, ThinISTA
-from unrolling.algorithms import thin_step as module
+from unrolling.algorithms.kernels import thin_step as module
 
 pytestmark = pytest.mark.skipif(not module._kernels(), reason="no C++ compiler")
 
@@ -34,7 +34,12 @@ def formula(encoder, dictionary, threshold, scale, x, y):
 
 
 @given(
-    st.integers(1, 70), st.integers(1, 70), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([torch.float32, torch.float64]), st.booleans(), st.integers(0, 9)
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.booleans(),
+    st.integers(0, 9),
 )
 def test_it_is_the_formula_at_every_size(m, n, density, dtype, several, seed):
     encoder, dictionary, x, y = draw(m, n, density, dtype, seed)
@@ -83,14 +88,17 @@ def test_what_it_is_not_made_for_is_left_to_torch():
         (lambda a: ISTA(a, 0.1), 1),
         (lambda a: ThinISTA(a, 0.1), 1),
         (lambda a: CoupledISTA(a, 0.1), 1),
-        (lambda a: CoupledISTA(a, 0.1, selection=(5.0, 20.0)), 5),  # each layer for itself, but the first, which is one product
+        # each layer for itself, but the first, which is one product
+        (lambda a: CoupledISTA(a, 0.1, selection=(5.0, 20.0)), 5),
     ],
 )
 def test_networks_give_the_same_with_it_and_without_it(make, count, monkeypatch):
     net = unroll(make(unit_dictionary(20, 50)), 6, untied="threshold")
     y = torch.randn(1, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     calls = []
-    kernels = {dtype: lambda *given, k=kernel: (calls.append(1), k(*given)) for dtype, kernel in module._kernels().items()}
+    kernels = {
+        dtype: lambda *given, k=kernel: (calls.append(1), k(*given)) for dtype, kernel in module._kernels().items()
+    }
     monkeypatch.setattr(module, "_kernels", lambda: kernels)
     fast = net.inference()(y)
     assert len(calls) == count

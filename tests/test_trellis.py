@@ -10,9 +10,9 @@ from iterations import gaussian
 from torch import nn
 
 from unrolling import solve, unroll
-from unrolling.algorithms.mimo import pam
-from unrolling.algorithms.trellis import GaussianLikelihood, Observed, Trellis, check_trellis
-from unrolling.algorithms.viterbi import BCJR, Viterbi, viterbi_path
+from unrolling.algorithms.detection.mimo import pam
+from unrolling.algorithms.detection.trellis import GaussianLikelihood, Observed, Trellis, check_trellis
+from unrolling.algorithms.detection.viterbi import BCJR, Viterbi, viterbi_path
 from unrolling.testing import check_compile, check_export, check_iteration
 
 
@@ -20,9 +20,16 @@ def observed(batch=3, length=6, memory=3, order=2, seed=0, deviation=0.5):
     taps = gaussian(batch, memory, seed=seed)
     index = torch.randint(order, (batch, length + memory - 1), generator=torch.Generator().manual_seed(seed))
     sent = pam(order)[index]
-    clean = torch.stack([sum(taps[:, j] * sent[:, t + memory - 1 - j] for j in range(memory)) for t in range(length)], dim=1)
+    clean = torch.stack(
+        [sum(taps[:, j] * sent[:, t + memory - 1 - j] for j in range(memory)) for t in range(length)], dim=1
+    )
     y = clean + deviation * gaussian(batch, length, seed=seed + 1)
-    return Observed(y, taps, taps + 0.1 * gaussian(batch, memory, seed=seed + 2), torch.full((batch, 1), deviation**2, dtype=torch.float64)), index
+    return Observed(
+        y,
+        taps,
+        taps + 0.1 * gaussian(batch, memory, seed=seed + 2),
+        torch.full((batch, 1), deviation**2, dtype=torch.float64),
+    ), index
 
 
 def gaussian_likelihood(memory=3, order=2, **options):
@@ -58,7 +65,9 @@ def every_sequence(data, memory, order):
     sent = pam(order)[sequences]
     scores = []
     for b in range(data.y.shape[0]):
-        clean = torch.stack([sum(data.taps[b, j] * sent[:, t + memory - 1 - j] for j in range(memory)) for t in range(length)], dim=1)
+        clean = torch.stack(
+            [sum(data.taps[b, j] * sent[:, t + memory - 1 - j] for j in range(memory)) for t in range(length)], dim=1
+        )
         scores.append(-((data.y[b] - clean) ** 2).sum(1) / (2 * data.noise_variance[b]))
     return torch.stack(scores), sequences
 
@@ -108,7 +117,8 @@ def test_viterbi_finds_the_likeliest_of_all_sequences(memory, order, length):
         score = table[b].gather(1, every.T).sum(0)
         assert torch.equal(states[b], every[score.argmax()])
         best = unroll(Viterbi(likelihood, order, memory), length).run(data).score[b]
-        for t in range(length):  # and the score of a state is that of the best path through it, up to a number for each time
+        # and the score of a state is that of the best path through it, up to a number for each time
+        for t in range(length):
             through = torch.stack([score[every[:, t] == s].max() for s in range(order**memory)])
             torch.testing.assert_close(best[t] - best[t].max(), through - through.max(), rtol=0, atol=1e-10)
 
@@ -143,7 +153,9 @@ def test_each_step_hears_from_one_more_symbol_on_either_side():
 def test_the_first_step_decides_each_symbol_from_its_own_observation():
     data, _ = observed(length=8)
     likelihood = gaussian_likelihood()
-    torch.testing.assert_close(unroll(Viterbi(likelihood, 2, 3), 1)(data).log_softmax(2), likelihood(data).log_softmax(2))
+    torch.testing.assert_close(
+        unroll(Viterbi(likelihood, 2, 3), 1)(data).log_softmax(2), likelihood(data).log_softmax(2)
+    )
 
 
 def test_without_memory_every_step_decides_symbol_by_symbol():
@@ -167,7 +179,9 @@ def test_a_number_added_at_each_time_changes_no_path_and_neither_does_a_positive
     assert torch.equal(states(Viterbi(Given(added), 2, 3)), path)
     assert torch.equal(states(Viterbi(Given(0.01 * table), 2, 3)), path)
     torch.testing.assert_close(unroll(BCJR(Given(added), 2, 3), 10)(data), unroll(BCJR(Given(table), 2, 3), 10)(data))
-    assert not torch.allclose(unroll(BCJR(Given(0.01 * table), 2, 3), 10)(data), unroll(BCJR(Given(table), 2, 3), 10)(data))
+    assert not torch.allclose(
+        unroll(BCJR(Given(0.01 * table), 2, 3), 10)(data), unroll(BCJR(Given(table), 2, 3), 10)(data)
+    )
 
 
 # BCJR
@@ -184,13 +198,18 @@ def test_bcjr_is_the_posterior_of_each_symbol(memory, order, length):
         for t in range(length):
             for level in range(order):
                 wanted = weight[b, sequences[:, t + memory - 1] == level].sum().log()
-                torch.testing.assert_close(estimate[b, t, newest == level], wanted.expand(order ** (memory - 1)), rtol=0, atol=1e-10)
+                torch.testing.assert_close(
+                    estimate[b, t, newest == level], wanted.expand(order ** (memory - 1)), rtol=0, atol=1e-10
+                )
 
 
 def test_bcjr_makes_no_more_symbol_errors_than_viterbi_where_noise_is_large():
     data, index = observed(batch=400, length=40, memory=3, seed=3, deviation=1.2)
     trellis, sent = Trellis(2, 3), index[:, 2:]
-    rates = [(trellis.newest(unroll(kind(gaussian_likelihood(), 2, 3), 25)(data).argmax(2)) != sent).double().mean().item() for kind in (BCJR, Viterbi)]
+    rates = [
+        (trellis.newest(unroll(kind(gaussian_likelihood(), 2, 3), 25)(data).argmax(2)) != sent).double().mean().item()
+        for kind in (BCJR, Viterbi)
+    ]
     assert rates[0] <= rates[1]
     assert 0.05 < rates[0] < 0.4
 
@@ -231,9 +250,19 @@ def test_the_likelihood_runs_once_whatever_the_depth():
         (Observed(torch.zeros(5)), ValueError, r"y is \(batch, T\)"),
         (Observed(torch.zeros(2, 0)), ValueError, r"at least one symbol long; got \(2, 0\)"),
         (Observed(torch.zeros(2, 5, dtype=torch.complex64)), TypeError, "y is real here"),
-        (Observed(torch.zeros(2, 5), torch.zeros(2, 4)), ValueError, r"taps is \(batch, 3\), or \(1, 3\) for all sequences of 2; got \(2, 4\)"),
+        (
+            Observed(torch.zeros(2, 5), torch.zeros(2, 4)),
+            ValueError,
+            r"taps is \(batch, 3\), or \(1, 3\) for all "
+            r"sequences of 2; got \(2, 4\)",
+        ),
         (Observed(torch.zeros(2, 5), None, torch.zeros(3, 3)), ValueError, r"estimated_taps is .*got \(3, 3\)"),
-        (Observed(torch.zeros(2, 5), None, None, torch.zeros(2)), ValueError, r"noise_variance is \(batch, 1\).*got \(2,\)"),
+        (
+            Observed(torch.zeros(2, 5), None, None, torch.zeros(2)),
+            ValueError,
+            r"noise_variance is \(batch, 1\).*got "
+            r"\(2,\)",
+        ),
     ],
 )
 def test_data_that_do_not_belong_together_are_refused(data, error, message):
@@ -249,7 +278,8 @@ def test_a_likelihood_that_lacks_its_channel_says_which(estimated, missing):
 
 
 @pytest.mark.parametrize(
-    ("levels", "memory", "message"), [(1, 2, "at least 2 levels"), (2, 0, "memory of at least 1"), (8, 5, "make 32,768 states; at most 4,096")]
+    ("levels", "memory", "message"),
+    [(1, 2, "at least 2 levels"), (2, 0, "memory of at least 1"), (8, 5, "make 32,768 states; at most 4,096")],
 )
 def test_trellises_that_cannot_be_searched_are_refused(levels, memory, message):
     with pytest.raises(ValueError, match=message):

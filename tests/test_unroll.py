@@ -49,7 +49,9 @@ def test_a_tied_parameter_gets_the_sum_of_the_gradients_of_untied_ones():
 
 def test_only_learned_parameters_take_gradients():
     net = unroll(GramISTA(DICTIONARY, 0.1), 3, untied="threshold")
-    assert {name for name, p in net.named_parameters() if p.requires_grad} == {f"layers.{i}.parametrizations.threshold.original" for i in range(3)}
+    assert {name for name, p in net.named_parameters() if p.requires_grad} == {
+        f"layers.{i}.parametrizations.threshold.original" for i in range(3)
+    }
     assert all(layer.inhibition is net.layers[0].inhibition for layer in net.layers)
     assert net.layers[0].inhibition.data_ptr() != 0
     assert all(layer.prepare is net.layers[0].prepare for layer in net.layers)
@@ -64,7 +66,11 @@ def test_names_of_sub_modules_stand_for_all_their_parameters():
 @pytest.mark.parametrize("argument", ["tied", "untied"])
 @pytest.mark.parametrize("wrong", ["treshold", "encode", "", "dictionary", "threshold.original"])
 def test_an_unknown_name_is_refused_with_the_known_ones(argument, wrong):
-    with pytest.raises(ValueError, match=rf"^{argument} names '{wrong}', which Lasso does not have; it has encoder, threshold$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{argument} names '{wrong}', which Lasso does not have; it has encoder, "
+        r"threshold$",
+    ):
         unroll(Lasso(DICTIONARY, 0.1), 2, **{argument: ("encoder", wrong)})
 
 
@@ -95,7 +101,11 @@ def test_a_depth_below_one_is_refused(depth):
 def test_running_in_two_parts_is_running_in_one(data):
     depth = data.draw(st.integers(2, 6))
     cut = data.draw(st.integers(1, depth - 1))
-    iteration, y = data.draw(st.sampled_from([(FISTA(ISTA(DICTIONARY, 0.1)), Y), (Detection(), channel_data(5)), (CoordinateDescent(DICTIONARY, 0.1), Y)]))
+    iteration, y = data.draw(
+        st.sampled_from(
+            [(FISTA(ISTA(DICTIONARY, 0.1)), Y), (Detection(), channel_data(5)), (CoordinateDescent(DICTIONARY, 0.1), Y)]
+        )
+    )
     net = scaled(unroll(iteration, depth, untied=parameter_names(iteration)), seed=depth)
     estimate = net.layers[-1].estimate  # with the threshold of that layer, in coordinate descent
     half = net.run(y, layers=slice(0, cut))
@@ -112,7 +122,11 @@ def test_running_in_two_parts_is_running_in_one(data):
 def test_a_network_with_untied_parameters_has_no_layers_beyond_its_depth():
     net = unroll(Lasso(DICTIONARY, 0.1), 4, tied="encoder", untied="threshold")
     for run in (net.run, lambda *a, **k: list(net.trajectory(*a, **k))):
-        with pytest.raises(ValueError, match=r"layer 4 does not exist: this network has 4 layers \(numbered from 0\), each with its own threshold\. Repeating"):
+        with pytest.raises(
+            ValueError,
+            match=r"layer 4 does not exist: this network has 4 layers \(numbered from 0\), "
+            r"each with its own threshold\. Repeating",
+        ):
             run(Y, layers=slice(0, 5))
 
 
@@ -195,7 +209,9 @@ def test_weights_of_another_network_are_refused_and_nothing_changes():
     before = net.learned()
     deeper = unroll(Lasso(DICTIONARY, 0.2), 9, untied="threshold").learned()
     with pytest.raises(
-        ValueError, match=r"it lacks encoder and brings layers.3.threshold, layers.4.threshold, .* and 2 more that this one \(depth 3, tied \['encoder'\]"
+        ValueError,
+        match=r"it lacks encoder and brings layers.3.threshold, layers.4.threshold, .* and 2 more that "
+        r"this one \(depth 3, tied \['encoder'\]",
     ):
         net.load_learned(deeper)
     with pytest.raises(ValueError, match=r"it lacks layers.2.threshold and brings nothing"):
@@ -210,11 +226,15 @@ def test_weights_that_a_constraint_refuses_leave_the_network_as_it_was():
     net = unroll(ISTA(DICTIONARY, 0.1), 2, tied="step_size", untied="threshold")
     before = net.learned()
     with pytest.raises(ValueError, match="Positive needs values that are at least 0"):
-        net.load_learned({**{key: 2 * value for key, value in before.items()}, "layers.1.threshold": torch.tensor(-1.0)})
+        net.load_learned(
+            {**{key: 2 * value for key, value in before.items()}, "layers.1.threshold": torch.tensor(-1.0)}
+        )
     assert all(torch.equal(net.learned()[key], value) for key, value in before.items())
 
 
-@pytest.mark.parametrize("make", [lambda: ISTA(DICTIONARY, 0.1), lambda: GramISTA(DICTIONARY, 0.1), lambda: Shared(DICTIONARY, 0.1)])
+@pytest.mark.parametrize(
+    "make", [lambda: ISTA(DICTIONARY, 0.1), lambda: GramISTA(DICTIONARY, 0.1), lambda: Shared(DICTIONARY, 0.1)]
+)
 def test_changing_precision_keeps_shared_tensors_shared_and_the_parent_as_it_is(make):
     parent = make()
     net = unroll(parent, 3, untied="threshold").to(torch.float32)
@@ -236,7 +256,8 @@ def test_a_deep_copy_and_a_pickle_are_networks_of_their_own():
     scaled(other, seed=5)
     assert not torch.equal(other(Y), wanted)
     assert torch.equal(net(Y), wanted)
-    with pytest.raises(RuntimeError, match="parametrized"):  # torch's own rule; state_dict and safetensors are the ways to save
+    # torch's own rule; state_dict and safetensors are the ways to save
+    with pytest.raises(RuntimeError, match="parametrized"):
         pickle.dumps(net)
 
 

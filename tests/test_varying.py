@@ -8,9 +8,9 @@ from iterations import gaussian, unit_dictionary
 
 from unrolling import solve, testing, unroll
 from unrolling.algorithms import FISTA, ISTA
-from unrolling.algorithms.analytic import analytic_weights
-from unrolling.algorithms.varying import Sensed, VaryingISTA
-from unrolling.tasks.varying import VaryingDictionary
+from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.varying import Sensed, VaryingISTA
+from unrolling.tasks.sparse.varying import VaryingDictionary
 
 M, N = 8, 14
 DICTIONARIES = torch.stack([unit_dictionary(M, N, seed=seed) for seed in range(5)])
@@ -64,10 +64,14 @@ def test_the_inverse_of_a_a_transposed_makes_it_analytic_weights_up_to_their_sca
         it.mixing.outer.copy_(inverse)
         it.mixing.inner.copy_(torch.linalg.cholesky(inverse).T)
     x = gaussian(5, N, seed=7)
-    moved = it.step_size * (it.prepare(SHARED).matched - (x @ it.prepare(SHARED).mixed[0].T) @ it.prepare(SHARED).mixed[0])
+    moved = it.step_size * (
+        it.prepare(SHARED).matched - (x @ it.prepare(SHARED).mixed[0].T) @ it.prepare(SHARED).mixed[0]
+    )
     weights = analytic_weights(dictionary)
     leverage = (dictionary * (inverse @ dictionary)).sum(0)
-    torch.testing.assert_close(moved, it.step_size * leverage * ((Y - x @ dictionary.T) @ weights.T), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        moved, it.step_size * leverage * ((Y - x @ dictionary.T) @ weights.T), rtol=1e-9, atol=1e-10
+    )
 
 
 def test_accelerated_and_continued_it_has_the_lassos_solution_of_every_dictionary():
@@ -96,7 +100,11 @@ def test_ada_lista_learns_two_matrices_and_two_numbers_a_layer():
 
 def test_bad_data_and_arguments_are_refused():
     net = unroll(iteration(), 2)
-    with pytest.raises(ValueError, match=r"Sensed\(y \(batch, 8\), dictionary \(batch, 8, n\) or \(1, 8, n\)\); got \(5, 7\) and \(1, 8, 14\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"Sensed\(y \(batch, 8\), dictionary \(batch, 8, n\) or \(1, 8, n\)\); got "
+        r"\(5, 7\) and \(1, 8, 14\)",
+    ):
         net(Sensed(Y[:, :7], DICTIONARIES[:1]))
     with pytest.raises(ValueError, match="got 8 and 0"):
         VaryingISTA(8, 0.1, 0)

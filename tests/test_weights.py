@@ -16,7 +16,13 @@ from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
 from unrolling.training.weights import FORMAT, load_weights, read_weights, save_weights
 
-CARD = {"system": "field/name", "task": {"name": "recovery", "snr": "inf"}, "seed": 7, "metric": {"name": "NMSE", "mean": -12.5}, "schedule": [{"steps": 3}]}
+CARD = {
+    "system": "field/name",
+    "task": {"name": "recovery", "snr": "inf"},
+    "seed": 7,
+    "metric": {"name": "NMSE", "mean": -12.5},
+    "schedule": [{"steps": 3}],
+}
 
 
 class Constrained(Iteration):
@@ -38,7 +44,13 @@ class Constrained(Iteration):
         return soft_threshold(state + self.scale * self.encoder(problem - state @ self.dictionary.T), self.threshold)
 
 
-TYINGS = [((), ALL), (ALL, ()), (("encoder", "inhibition"), ("threshold",)), (("threshold",), ()), ((), ("inhibition",))]
+TYINGS = [
+    ((), ALL),
+    (ALL, ()),
+    (("encoder", "inhibition"), ("threshold",)),
+    (("threshold",), ()),
+    ((), ("inhibition",)),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -91,7 +103,12 @@ def test_the_card_keeps_what_it_was_given_and_says_what_fits(tmp_path):
     assert card == read_weights(tmp_path / "w")[2]
     assert {key: card[key] for key in CARD} == CARD
     assert card["format"] == FORMAT
-    assert (card["iteration"], card["depth"], card["tied"], card["untied"]) == ("GramISTA", 3, ["encoder.matrix"], ["threshold"])
+    assert (card["iteration"], card["depth"], card["tied"], card["untied"]) == (
+        "GramISTA",
+        3,
+        ["encoder.matrix"],
+        ["threshold"],
+    )
     assert card["torch"] == str(torch.__version__)
 
 
@@ -134,20 +151,34 @@ def _refused(net, path, message, **options):
 
 def test_weights_of_another_system_are_refused(tmp_path):
     task = recovery()
-    _refused(network(task), _saved(tmp_path, network(task)), "holds weights of field/name, not of field/other", system="field/other")
+    _refused(
+        network(task),
+        _saved(tmp_path, network(task)),
+        "holds weights of field/name, not of field/other",
+        system="field/other",
+    )
 
 
 @pytest.mark.parametrize("saved", [1, 2, 5])
 def test_weights_of_another_depth_are_refused(saved, tmp_path):
     task = recovery()
     _refused(network(task), _saved(tmp_path, network(task, saved)), f"depth is {saved} there and 3 here")
-    _refused(network(task, tied=ALL, untied=()), _saved(tmp_path, network(task, saved, ALL, ())), f"depth is {saved} there and 3 here")
+    _refused(
+        network(task, tied=ALL, untied=()),
+        _saved(tmp_path, network(task, saved, ALL, ())),
+        f"depth is {saved} there and 3 here",
+    )
 
 
 def test_weights_with_other_tying_are_refused(tmp_path):
     task = recovery()
     path = _saved(tmp_path, network(task, tied=("threshold",), untied=("encoder",)))
-    _refused(network(task, tied=("encoder",), untied=("threshold",)), path, r"tied is \['threshold'\] there and \['encoder.matrix'\] here; untied is")
+    _refused(
+        network(task, tied=("encoder",), untied=("threshold",)),
+        path,
+        r"tied is \['threshold'\] there and "
+        r"\['encoder.matrix'\] here; untied is",
+    )
 
 
 def test_weights_of_another_iteration_are_refused(tmp_path):
@@ -159,7 +190,11 @@ def test_weights_of_another_iteration_are_refused(tmp_path):
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"n": 12}, {"m": 9}])
 def test_weights_for_another_dictionary_are_refused(other, tmp_path):
-    _refused(network(recovery()), _saved(tmp_path, network(recovery(**other))), "was trained with another `dictionary` than this network's")
+    _refused(
+        network(recovery()),
+        _saved(tmp_path, network(recovery(**other))),
+        "was trained with another `dictionary` than this network's",
+    )
 
 
 def test_a_dictionary_that_another_machine_rounded_differently_is_taken(tmp_path):
@@ -209,7 +244,11 @@ def test_a_checkpoint_is_refused_as_weights(tmp_path):
 def test_a_newer_format_is_refused(tmp_path):
     task = recovery()
     path = _saved(tmp_path, network(task), {**CARD, "format": FORMAT + 1})
-    _refused(network(task), path, f"has format {FORMAT + 1}, and this version of unrolling reads up to {FORMAT}: update unrolling")
+    _refused(
+        network(task),
+        path,
+        f"has format {FORMAT + 1}, and this version of unrolling reads up to {FORMAT}: update unrolling",
+    )
 
 
 @pytest.mark.parametrize("record", [[1, 2], "text", {"format": "1b"}])
@@ -221,7 +260,10 @@ def test_a_record_that_is_no_card_is_refused(record, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers.1.threshold": torch.ones(15)}, r"layers.1.threshold has shape \(15,\), and this network needs \(16,\)"),
+        (
+            {"layers.1.threshold": torch.ones(15)},
+            r"layers.1.threshold has shape \(15,\), and this network needs \(16,\)",
+        ),
         ({"layers.1.threshold": -torch.ones(16)}, "Positive needs values that are at least 0"),
         ({"layers.3.threshold": torch.ones(16)}, "brings layers.3.threshold that this one"),
         ({"layers.1.threshold": None}, "it lacks layers.1.threshold"),

@@ -11,7 +11,7 @@ from unrolling import unroll
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.systems.base import Classical
 from unrolling.systems.catalogue import find
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
 ALL = ("encoder", "inhibition", "threshold")
 
@@ -30,10 +30,16 @@ def picture(height, width, seed=0):
 
 def write_pictures(root):
     """Folders train, validation and test of small pictures, of several sizes."""
-    for part, sizes in {"train": [(80, 64), (64, 100)], "validation": [(48, 48)], "test": [(64, 100), (37, 52)]}.items():
+    for part, sizes in {
+        "train": [(80, 64), (64, 100)],
+        "validation": [(48, 48)],
+        "test": [(64, 100), (37, 52)],
+    }.items():
         (root / part).mkdir()
         for number, (height, width) in enumerate(sizes):
-            Image.fromarray(picture(height, width, seed=10 * len(part) + number)).save(root / part / f"{part}{number}.png")
+            Image.fromarray(picture(height, width, seed=10 * len(part) + number)).save(
+                root / part / f"{part}{number}.png"
+            )
     return root
 
 
@@ -62,7 +68,9 @@ def same(left, right):
 
 
 def system():
-    """LISTA with its recovery recipe cut down: two classical methods, two peers, a short training of the generic network."""
+    """LISTA with its recovery recipe cut down: two classical methods, two peers, a short training of the generic
+    network.
+    """
     lista = find("sparse_coding/lista")
     recipe = replace(
         lista.recipes["recovery"],

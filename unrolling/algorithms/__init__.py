@@ -1,13 +1,13 @@
 """Classical iterative algorithms, each written as one step."""
 
-from unrolling.algorithms.amp import AMP, AMPState
-from unrolling.algorithms.coordinate_descent import CoDState, CoordinateDescent
-from unrolling.algorithms.coupled import CoupledISTA, SelectedState, Selection, SelectiveGramISTA
-from unrolling.algorithms.fista import FISTA, Continuation, FISTAState
-from unrolling.algorithms.iht import IHT
-from unrolling.algorithms.ista import ISTA, GramISTA, ThinISTA
-from unrolling.algorithms.synthesis import Decoded, SynthesisISTA, SynthesisState
-from unrolling.algorithms.vamp import VAMP, VAMPState
+from unrolling.algorithms.messages.amp import AMP, AMPState
+from unrolling.algorithms.messages.vamp import VAMP, VAMPState
+from unrolling.algorithms.sparse.coordinate_descent import CoDState, CoordinateDescent
+from unrolling.algorithms.sparse.coupled import CoupledISTA, SelectedState, Selection, SelectiveGramISTA
+from unrolling.algorithms.sparse.fista import FISTA, Continuation, FISTAState
+from unrolling.algorithms.sparse.iht import IHT
+from unrolling.algorithms.sparse.ista import ISTA, GramISTA, ThinISTA
+from unrolling.algorithms.sparse.synthesis import Decoded, SynthesisISTA, SynthesisState
 
 __all__ = [
     "AMP",

@@ -15,17 +15,34 @@ from unrolling.cli.options import Compile, Depth, Json, Settings, SystemName, Ta
 
 def apply(
     system: SystemName,
-    files: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="the file to work on; of pictures also several, folders and patterns")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="the file to work on; of pictures also several, folders and patterns"),
+    ],
     output: Annotated[
         list[Path] | None,
-        typer.Option("-o", "--output", metavar="OUTPUT...", help="where to write; several names after one -o, or one -o for each; a folder for several inputs"),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUTPUT...",
+            help="where to write; several names after one -o, or one -o for each; a folder for several inputs",
+        ),
     ] = None,
     task: TaskName = None,
     depth: Depth = None,
-    weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")] = None,
-    sigma: Annotated[float | None, typer.Option("--sigma", help="standard deviation of the noise, of 255; by default estimated")] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help="a .npy file with what was measured of k-space, zero frequency in its middle")] = None,
-    show_kernel: Annotated[bool, typer.Option("--show-kernel", help="also write the blur kernel, as a picture beside the output")] = False,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option("--sigma", help="standard deviation of the noise, of 255; by default estimated")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="a .npy file with what was measured of k-space, zero frequency in its middle"),
+    ] = None,
+    show_kernel: Annotated[
+        bool, typer.Option("--show-kernel", help="also write the blur kernel, as a picture beside the output")
+    ] = False,
     compiling: Compile = "auto",
     settings: Settings = None,
     threads: Threads = None,
@@ -38,13 +55,18 @@ def apply(
     name, recipe = found.recipe(task)
     if recipe.apply is None:
         able = [key for key, other in found.recipes.items() if other.apply is not None]
-        raise ValueError(f"{found.name} cannot be applied to files for the task {name}" + (f"; it can for {', '.join(able)} (--task)" if able else ""))
+        raise ValueError(
+            f"{found.name} cannot be applied to files for the task {name}"
+            + (f"; it can for {', '.join(able)} (--task)" if able else "")
+        )
     asked = {"sigma": sigma, "mask": mask, "show_kernel": show_kernel or None}
     given = {key: value for key, value in asked.items() if value is not None}
     foreign = [key for key in given if key not in recipe.apply.options]
     if foreign:
         known = ", ".join(f"--{key.replace('_', '-')}" for key in recipe.apply.options)
-        raise ValueError(f"{found.name} has no option --{foreign[0].replace('_', '-')}" + (f"; it has {known}" if known else ""))
+        raise ValueError(
+            f"{found.name} has no option --{foreign[0].replace('_', '-')}" + (f"; it has {known}" if known else "")
+        )
     networks = _Networks(found, name, recipe, task, depth, weights, settings, threads, given, patience(compiling))
     pairs, several = _pairs(found.name, recipe.apply, files, output or [])
     if several:
@@ -53,7 +75,16 @@ def apply(
     source, outputs = pairs[0]
     facts, said = networks.run(source, outputs)
     if as_json:
-        prepare.print_json({"system": found.name, "task": name, "input": str(source), "outputs": list(map(str, outputs)), **facts, "warnings": said})
+        prepare.print_json(
+            {
+                "system": found.name,
+                "task": name,
+                "input": str(source),
+                "outputs": list(map(str, outputs)),
+                **facts,
+                "warnings": said,
+            }
+        )
         return
     for sentence in said:
         print(f"unroll: {sentence}", file=sys.stderr)
@@ -82,7 +113,14 @@ class _Networks:
         after: float,
     ) -> None:
         self.system, self.name, self.recipe = system, name, recipe
-        self.task, self.depth, self.weights, self.settings, self.threads, self.given = task, depth, weights, settings, threads, given
+        self.task, self.depth, self.weights, self.settings, self.threads, self.given = (
+            task,
+            depth,
+            weights,
+            settings,
+            threads,
+            given,
+        )
         self.after = after  # seconds of plain work after which a network is compiled
         self.built: dict[tuple[str, ...], Any] = {}
 
@@ -95,7 +133,10 @@ class _Networks:
             before = adaptive.seconds
             facts = dict(self.recipe.apply.run(job.network, job.task, source, outputs, **self.given))
             if adaptive.seconds > before:
-                facts["compiled"] = f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later files need not wait for it"
+                facts["compiled"] = (
+                    f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later "
+                    "files need not wait for it"
+                )
             elif adaptive.failure and before == 0:
                 facts["compiled"] = f"the network could not be compiled and went on as it is: {adaptive.failure}"
         return facts, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
@@ -111,7 +152,18 @@ class _Networks:
         if key not in self.built:
             shipped = self.weights is None
             job = prepare.prepare(
-                self.system.name, self.task, None, self.depth, 0, chosen, self.threads, None, "", pretrained=shipped, weights=self.weights, write=False
+                self.system.name,
+                self.task,
+                None,
+                self.depth,
+                0,
+                chosen,
+                self.threads,
+                None,
+                "",
+                pretrained=shipped,
+                weights=self.weights,
+                write=False,
             )
             assert job.weights is not None
             load_weights(job.network, job.weights, system=self.system.name)
@@ -122,8 +174,11 @@ class _Networks:
         return self.built[key]
 
 
-def _pairs(system: str, application: Any, files: list[Path], output: list[Path]) -> tuple[list[tuple[Path, list[Path]]], bool]:
-    """Inputs with their outputs, all of which can be read and written as far as can be told now; and whether these are several.
+def _pairs(
+    system: str, application: Any, files: list[Path], output: list[Path]
+) -> tuple[list[tuple[Path, list[Path]]], bool]:
+    """Inputs with their outputs, all of which can be read and written as far as can be told now; and whether these are
+    several.
 
     Raises:
         ValueError: too few or too many outputs, an input that does not exist, an output that cannot be written.
@@ -136,17 +191,22 @@ def _pairs(system: str, application: Any, files: list[Path], output: list[Path])
     if not least <= len(outputs) <= most:
         wanted = str(most) if least == most else f"{least} to {most}"
         held = ", ".join(application.writes)
-        raise ValueError(f"{system} writes {wanted} file{'s' if most > 1 else ''} ({held}), and {len(outputs)} are named: INPUT -o OUTPUT...")
+        raise ValueError(
+            f"{system} writes {wanted} file{'s' if most > 1 else ''} ({held}), and {len(outputs)} are "
+            "named: INPUT -o OUTPUT..."
+        )
     if not source.is_file():
         raise ValueError(f"{source} does not exist; the input is {application.reads}")
     return [(source, outputs)], False
 
 
 def _many(application: Any, files: list[Path], output: list[Path]) -> tuple[list[tuple[Path, list[Path]]], bool]:
-    from unrolling.tasks.pixels import files_of
+    from unrolling.files.pictures import files_of
 
     if len(output) > 1:
-        raise ValueError(f"there is one output, a file or for several inputs a folder; got {', '.join(map(str, output))}")
+        raise ValueError(
+            f"there is one output, a file or for several inputs a folder; got {', '.join(map(str, output))}"
+        )
     missing = [path for path in files if not path.exists() and not any(sign in str(path) for sign in "*?[")]
     if missing:
         raise ValueError(f"{missing[0]} does not exist; the input is {application.reads}")
@@ -163,7 +223,17 @@ def _many(application: Any, files: list[Path], output: list[Path]) -> tuple[list
         prepare.writable(folder)
         ending = Path(application.default_suffix).suffix
         pairs = [
-            (source, [folder / (source.name if source.suffix.lower() in application.suffixes and not _other(source, ending) else source.stem + ending)])
+            (
+                source,
+                [
+                    folder
+                    / (
+                        source.name
+                        if source.suffix.lower() in application.suffixes and not _other(source, ending)
+                        else source.stem + ending
+                    )
+                ],
+            )
             for source in inputs
         ]
     else:
@@ -173,7 +243,10 @@ def _many(application: Any, files: list[Path], output: list[Path]) -> tuple[list
         if path.resolve() == source.resolve():
             raise ValueError(f"{source} is the input; the output needs another name")
         if path.resolve() in written:
-            raise ValueError(f"{written[path.resolve()]} and {source} would both be written to {path}; give them different names, or do them one by one")
+            raise ValueError(
+                f"{written[path.resolve()]} and {source} would both be written to {path}; give them "
+                "different names, or do them one by one"
+            )
         written[path.resolve()] = source
         if application.check is not None:
             application.check(path)
@@ -206,7 +279,9 @@ def _each(networks: _Networks, pairs: list[tuple[Path, list[Path]]], as_json: bo
             except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError) as error:
                 failed += 1
                 results.append({"input": str(source), "error": str(error)})
-                print(f"unroll: {error}" if str(source) in str(error) else f"unroll: {source}: {error}", file=sys.stderr)
+                print(
+                    f"unroll: {error}" if str(source) in str(error) else f"unroll: {source}: {error}", file=sys.stderr
+                )
             else:
                 results.append({"input": str(source), "outputs": list(map(str, outputs)), **facts, "warnings": said})
                 for sentence in said:

@@ -11,7 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
-from unrolling.cli.options import Compile, Data, Depth, Device, Json, Out, ScheduleName, Seed, Settings, Steps, SystemName, TaskName, Threads, patience
+from unrolling.cli.options import (
+    Compile,
+    Data,
+    Depth,
+    Device,
+    Json,
+    Out,
+    ScheduleName,
+    Seed,
+    Settings,
+    Steps,
+    SystemName,
+    TaskName,
+    Threads,
+    patience,
+)
 from unrolling.cli.train import train_job
 
 
@@ -24,10 +39,18 @@ def compare(
     schedule: ScheduleName = None,
     seed: Seed = 0,
     device: Device = "cpu",
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="use the shipped weights instead of training")] = False,
-    weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of training")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="leave out the generic network of equal work and the shifts")] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="also train on fewer samples, which takes several trainings")] = False,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="use the shipped weights instead of training")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="use the weights of this file instead of training")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="leave out the generic network of equal work and the shifts")
+    ] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="also train on fewer samples, which takes several trainings")
+    ] = False,
     seeds: Annotated[int, typer.Option("--seeds", help="train with so many seeds, to show how much they matter")] = 1,
     limit: Annotated[float, typer.Option("--limit", help="seconds that a baseline may take")] = 900.0,
     compiling: Compile = "auto",
@@ -36,7 +59,9 @@ def compare(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Train a system (or load it) and measure it beside its parent, classical methods and a generic network; writes a page."""
+    """Train a system (or load it) and measure it beside its parent, classical methods and a generic network; writes a
+    page.
+    """
     from unrolling.evaluation.compare import compare as run_comparison
     from unrolling.report.page import write_page
     from unrolling.report.table import markdown, print_table
@@ -54,7 +79,19 @@ def compare(
     machine = Machine(device)
     machine.check()
     job = prepare.prepare(
-        system, task, data, depth, seed, settings, threads, out, "out", steps=steps, schedule=schedule, pretrained=pretrained, weights=weights
+        system,
+        task,
+        data,
+        depth,
+        seed,
+        settings,
+        threads,
+        out,
+        "out",
+        steps=steps,
+        schedule=schedule,
+        pretrained=pretrained,
+        weights=weights,
     )
     if job.weights:
         card = load_weights(job.network, job.weights, system=job.system.name)

@@ -13,17 +13,32 @@ from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName,
 
 def export(
     system: SystemName,
-    form: Annotated[str, typer.Option("--format", help="torch (a torch.export program), onnx, or aoti (an AOTInductor package)")] = "torch",
-    out: Annotated[Path | None, typer.Option("--out", help="the file to write; .pt2 for torch and aoti, .onnx for onnx")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="torch (a torch.export program), onnx, or aoti (an AOTInductor package)")
+    ] = "torch",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="the file to write; .pt2 for torch and aoti, .onnx for onnx")
+    ] = None,
     task: TaskName = None,
     data: Data = None,
     depth: Depth = None,
-    weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")] = None,
-    untrained: Annotated[bool, typer.Option("--untrained", help="export the network before training, which is the classical algorithm")] = False,
-    batch: Annotated[str, typer.Option("--batch", help="samples that the file takes at once: a number, or `dynamic` for any")] = "dynamic",
-    fixed_sizes: Annotated[bool, typer.Option("--fixed-sizes", help="take pictures of one size only, that of the task's timing data")] = False,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="export the network before training, which is the classical algorithm")
+    ] = False,
+    batch: Annotated[
+        str, typer.Option("--batch", help="samples that the file takes at once: a number, or `dynamic` for any")
+    ] = "dynamic",
+    fixed_sizes: Annotated[
+        bool, typer.Option("--fixed-sizes", help="take pictures of one size only, that of the task's timing data")
+    ] = False,
     precision: Annotated[
-        str, typer.Option("--precision", help="of the weights in the file: float32, bf16 or int8; the metric is measured with both")
+        str,
+        typer.Option(
+            "--precision", help="of the weights in the file: float32, bf16 or int8; the metric is measured with both"
+        ),
     ] = "float32",
     seed: Seed = 0,
     settings: Settings = None,
@@ -50,10 +65,26 @@ def export(
             found.shipped(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
         except ValueError as error:
             raise ValueError(f"{error}; give --weights FILE, or --untrained for the classical algorithm") from error
-    job = prepare.prepare(system, task, data, depth, seed, settings, threads, None, "", pretrained=not (weights or untrained), weights=weights, write=False)
+    job = prepare.prepare(
+        system,
+        task,
+        data,
+        depth,
+        seed,
+        settings,
+        threads,
+        None,
+        "",
+        pretrained=not (weights or untrained),
+        weights=weights,
+        write=False,
+    )
     card = load_weights(job.network, job.weights, system=found.name) if job.weights else None
     if is_untrained(job.network) and not untrained:
-        raise ValueError(f"every learned value of this network is still the classical one: train it first (unroll train {found.name}), or give --untrained")
+        raise ValueError(
+            "every learned value of this network is still the classical one: train it first (unroll "
+            f"train {found.name}), or give --untrained"
+        )
     quality = None if precision == "float32" else _quality(job, precision)
     exported = export(
         job.network,
@@ -84,7 +115,10 @@ def export(
     _print(exported, chosen)
     if quality:
         name, unit = quality["metric"], quality["unit"]
-        print(f"{name} on the test set: {quality['float32']:.4g} {unit} with all bits, {quality[precision]:.4g} {unit} with weights in {precision}".rstrip())
+        print(
+            f"{name} on the test set: {quality['float32']:.4g} {unit} with all bits, {quality[precision]:.4g} "
+            f"{unit} with weights in {precision}".rstrip()
+        )
 
 
 def _quality(job: Any, precision: str) -> dict[str, Any]:
@@ -93,7 +127,10 @@ def _quality(job: Any, precision: str) -> dict[str, Any]:
     from unrolling.tasks.base import evaluate
 
     reduced = ReducedWeights(job.network, precision).restored()
-    values = {name: job.task.metric.value(evaluate(net, job.task, job.task.test)) for name, net in (("float32", job.network), (precision, reduced))}
+    values = {
+        name: job.task.metric.value(evaluate(net, job.task, job.task.test))
+        for name, net in (("float32", job.network), (precision, reduced))
+    }
     return {"metric": job.task.metric.name, "unit": job.task.metric.unit, **values}
 
 
@@ -121,9 +158,18 @@ def _print(exported: Any, chosen: Any) -> None:
     """What was written, what goes in and out, how near it is."""
     card = exported.card
     opset = f", opset {exported.opset}" if exported.opset else ""
-    print(f"{exported.path}: {chosen.title}{opset}, {exported.bytes:,} bytes, {card['learned_numbers']:,} learned numbers, {exported.seconds:.0f} s")
+    print(
+        f"{exported.path}: {chosen.title}{opset}, {exported.bytes:,} bytes, {card['learned_numbers']:,} learned "
+        f"numbers, {exported.seconds:.0f} s"
+    )
     rows = [
-        (kind, port["name"], f"({', '.join(map(str, port['shape']))})", port["dtype"], port["unit"] + (", pairs of real numbers" * port["complex_as_pairs"]))
+        (
+            kind,
+            port["name"],
+            f"({', '.join(map(str, port['shape']))})",
+            port["dtype"],
+            port["unit"] + (", pairs of real numbers" * port["complex_as_pairs"]),
+        )
         for kind, ports in (("input", card["inputs"]), ("output", card["outputs"]))
         for port in ports
     ]
@@ -131,4 +177,7 @@ def _print(exported: Any, chosen: Any) -> None:
     for name, (low, high) in exported.sizes.items():
         print(f"{name}: any size from {low}{'' if high is None else f' to {high}'}")
     batches = ", ".join("x".join(map(str, next(iter(shapes.values())))) for shapes in exported.compared)
-    print(f"compared with the network on {batches}: largest error {exported.max_error:.2g}, {exported.max_relative_error:.2g} of the largest value")
+    print(
+        f"compared with the network on {batches}: largest error {exported.max_error:.2g}, "
+        f"{exported.max_relative_error:.2g} of the largest value"
+    )

@@ -31,6 +31,15 @@ def gradients(
     samples = job.task.draw(batch, generator(seed))
     rows = compare_gradients(job.network, samples.data, lambda estimate: job.task.loss(estimate, samples.target))
     if as_json:
-        prepare.print_json({"system": job.system.name, "depth": len(job.network), "threads": torch.get_num_threads(), "rows": [row._asdict() for row in rows]})
+        prepare.print_json(
+            {
+                "system": job.system.name,
+                "depth": len(job.network),
+                "threads": torch.get_num_threads(),
+                "rows": [row._asdict() for row in rows],
+            }
+        )
         return
-    prepare.print_columns(("rule", "relative error", "cosine", "memory", "ratio", "time", "ratio", "note"), [row.cells() for row in rows])
+    prepare.print_columns(
+        ("rule", "relative error", "cosine", "memory", "ratio", "time", "ratio", "note"), [row.cells() for row in rows]
+    )

@@ -17,7 +17,10 @@ from unrolling.cli.theory import theory
 from unrolling.cli.train import reproduce, train
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Turn iterative algorithms into small, fast, interpretable networks."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Turn iterative algorithms into small, fast, interpretable networks.",
 )
 app.command("list")(list_systems)
 for command in (show, train, compare, apply, export, schedules, gradients, reproduce, theory, report, cite):

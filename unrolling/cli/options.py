@@ -7,26 +7,50 @@ from typing import Annotated
 
 import typer
 
-SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="a name from `unroll list`, such as sparse_coding/lista; - and _ are the same")]
-TaskName = Annotated[str | None, typer.Option("--task", help="what to solve; `unroll show SYSTEM` lists the tasks, the first is the default")]
+SystemName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SYSTEM", help="a name from `unroll list`, such as sparse_coding/lista; - and _ are the same"
+    ),
+]
+TaskName = Annotated[
+    str | None,
+    typer.Option("--task", help="what to solve; `unroll show SYSTEM` lists the tasks, the first is the default"),
+]
 Depth = Annotated[int | None, typer.Option("--depth", help="number of layers")]
 Steps = Annotated[int | None, typer.Option("--steps", help="optimizer steps in all, instead of the schedule's")]
 Seed = Annotated[int, typer.Option("--seed", help="of data, batches and initial values")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto")]
-Data = Annotated[Path | None, typer.Option("--data", help="your own data instead of the packages': what it may be depends on the task")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="an option of the task; may be repeated")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="your own data instead of the packages': what it may be depends on the task"),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="an option of the task; may be repeated")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="folder for what is written")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on the standard output")]
-Threads = Annotated[int | None, typer.Option("--threads", help="processor threads; by default all cores, or what the system does best with")]
-ScheduleName = Annotated[str | None, typer.Option("--schedule", help="a scheme from `unroll schedules` instead of the system's own")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", help="processor threads; by default all cores, or what the system does best with"),
+]
+ScheduleName = Annotated[
+    str | None, typer.Option("--schedule", help="a scheme from `unroll schedules` instead of the system's own")
+]
 Curriculum = Annotated[
-    list[str] | None, typer.Option("--curriculum", metavar="KEY=FIRST:LAST", help="a value that batches are drawn with, moving along each stage: snr=60:20")
+    list[str] | None,
+    typer.Option(
+        "--curriculum",
+        metavar="KEY=FIRST:LAST",
+        help="a value that batches are drawn with, moving along each stage: snr=60:20",
+    ),
 ]
 Compile = Annotated[
     str,
     typer.Option(
         "--compile",
-        help="auto (compile once a minute has been spent on the plain network, which is what compiling may cost), always, or never",
+        help="auto (compile once a minute has been spent on the plain network, which is what compiling may cost), "
+        "always, or never",
     ),
 ]
 

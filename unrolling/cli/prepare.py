@@ -1,4 +1,6 @@
-"""From arguments to something that can be trained or measured; everything that can be wrong with them is found here, before any long work."""
+"""From arguments to something that can be trained or measured; everything that can be wrong with them is found here,
+before any long work.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +74,19 @@ def prepare(
         depth = card["depth"] if depth is None else depth
         trained = card.get("task") or {}
         if card.get("system") != found.name or trained.get("name") != name:
-            raise ValueError(f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not of {found.name} for {name}")
+            raise ValueError(
+                f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not "
+                f"of {found.name} for {name}"
+            )
     stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
     held = build_task(recipe, seed, data, given, fixed, trained)
     torch.manual_seed(seed)
     return Job(found, name, recipe, held, found.network(recipe, held, depth), stages, folder, path)
 
 
-def resolved(stages: list[Any], depth: int, steps: int | None, schedule: str | None, curriculum: list[str] | None) -> list[Any]:
+def resolved(
+    stages: list[Any], depth: int, steps: int | None, schedule: str | None, curriculum: list[str] | None
+) -> list[Any]:
     """The system's schedule, or a scheme by name, with the steps and the curriculum asked for.
 
     Raises:
@@ -116,10 +123,19 @@ def ramps(given: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def build_task(recipe: Any, seed: int, data: Path | None, given: list[str] | None, fixed: Any = None, trained: Mapping[str, Any] | None = None) -> Any:
+def build_task(
+    recipe: Any,
+    seed: int,
+    data: Path | None,
+    given: list[str] | None,
+    fixed: Any = None,
+    trained: Mapping[str, Any] | None = None,
+) -> Any:
     """The task; options that are not given are those that the weights were trained with, else the defaults."""
     options = {key: type(default)(trained[key]) for key, default in recipe.options.items() if key in (trained or {})}  # pyright: ignore[reportOptionalSubscript]
-    return recipe.task(seed=seed, data=data, fixed=fixed, **{**recipe.options, **options, **settings(recipe.options, given)})
+    return recipe.task(
+        seed=seed, data=data, fixed=fixed, **{**recipe.options, **options, **settings(recipe.options, given)}
+    )
 
 
 def settings(options: Mapping[str, Any], given: list[str] | None) -> dict[str, Any]:
@@ -132,7 +148,9 @@ def settings(options: Mapping[str, Any], given: list[str] | None) -> dict[str, A
     for pair in given or []:
         key, found, text = pair.partition("=")
         if not found or key not in options:
-            raise ValueError(f"--set {pair}: the options here are {', '.join(f'{k}={v}' for k, v in options.items()) or 'none'}")
+            raise ValueError(
+                f"--set {pair}: the options here are {', '.join(f'{k}={v}' for k, v in options.items()) or 'none'}"
+            )
         kind = type(options[key])
         try:
             chosen[key] = kind(text)

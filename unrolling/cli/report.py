@@ -11,7 +11,10 @@ from unrolling.cli import prepare
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="folders that `unroll compare` wrote, or their comparison.json")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", help="folders that `unroll compare` wrote, or their comparison.json"),
+    ],
     out: Annotated[Path, typer.Option("--out", help="folder for the page")] = Path("out/report"),
 ) -> None:
     """Put several comparisons on one page."""

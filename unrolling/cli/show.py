@@ -13,7 +13,16 @@ def list_systems(as_json: Json = False) -> None:
     systems = catalogue()
     if as_json:
         prepare.print_json(
-            [{"name": s.name, "title": s.title, "summary": s.summary, "tasks": list(s.recipes), "reference": str(s.references[0])} for s in systems.values()]
+            [
+                {
+                    "name": s.name,
+                    "title": s.title,
+                    "summary": s.summary,
+                    "tasks": list(s.recipes),
+                    "reference": str(s.references[0]),
+                }
+                for s in systems.values()
+            ]
         )
         return
     for system in systems.values():
@@ -25,14 +34,25 @@ def schedules(as_json: Json = False) -> None:
     from unrolling.training.schedules import SCHEMES
 
     if as_json:
-        prepare.print_json([{"name": name, "summary": scheme.summary, "reference": scheme.reference} for name, scheme in SCHEMES.items()])
+        prepare.print_json(
+            [
+                {"name": name, "summary": scheme.summary, "reference": scheme.reference}
+                for name, scheme in SCHEMES.items()
+            ]
+        )
         return
     for name, scheme in SCHEMES.items():
         print(f"{name}\n    {scheme.summary}\n    {scheme.reference}")
 
 
 def show(
-    system: SystemName, task: TaskName = None, depth: Depth = None, seed: Seed = 0, settings: Settings = None, data: Data = None, as_json: Json = False
+    system: SystemName,
+    task: TaskName = None,
+    depth: Depth = None,
+    seed: Seed = 0,
+    settings: Settings = None,
+    data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """What a system computes, where it was published, and every learned quantity with its classical value."""
     from unrolling.systems.catalogue import find
@@ -88,6 +108,10 @@ def show(
             seen.add(row.name)
             layers = "all, shared" if row.layer is None else f"each of {len(network)}"
             rows.add_row(
-                row.name, layers, "x".join(map(str, row.value.shape)) or "scalar", f"{float(row.classical.mean()):.4g}", f"{float(row.classical.norm()):.4g}"
+                row.name,
+                layers,
+                "x".join(map(str, row.value.shape)) or "scalar",
+                f"{float(row.classical.mean()):.4g}",
+                f"{float(row.classical.norm()):.4g}",
             )
     Console().print(rows)

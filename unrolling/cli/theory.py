@@ -16,12 +16,16 @@ def theory(
     data: Data = None,
     depth: Depth = None,
     seed: Seed = 0,
-    weights: Annotated[Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")
+    ] = None,
     settings: Settings = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """What is proved about unrolled sparse recovery, held against a trained network: claim, assumption, whether it holds, what is measured."""
+    """What is proved about unrolled sparse recovery, held against a trained network: claim, assumption, whether it
+    holds, what is measured.
+    """
     import torch
 
     from unrolling.evaluation.comparison import plain
@@ -29,19 +33,38 @@ def theory(
     from unrolling.tasks.base import pieces_of
     from unrolling.training.weights import load_weights
 
-    job = prepare.prepare(system, "recovery", data, depth, seed, settings, threads, None, "", pretrained=weights is None, weights=weights, write=False)
+    job = prepare.prepare(
+        system,
+        "recovery",
+        data,
+        depth,
+        seed,
+        settings,
+        threads,
+        None,
+        "",
+        pretrained=weights is None,
+        weights=weights,
+        write=False,
+    )
     assert job.weights is not None
     load_weights(job.network, job.weights, system=job.system.name)
     task, network = job.task, job.network
     with torch.inference_mode():
         states = list(network.trajectory(task.test[0].data))
-        quality = [task.metric.value(pieces_of(task, task.test, [layer.estimate(state)])) for layer, state in zip(network.layers, states, strict=True)]
+        quality = [
+            task.metric.value(pieces_of(task, task.test, [layer.estimate(state)]))
+            for layer, state in zip(network.layers, states, strict=True)
+        ]
     claims = examine(network, task, quality)
     if as_json:
         prepare.print_json(plain(claims))
         return
     words = {True: "yes", False: "no", None: "not known"}
     for claim in claims:
-        print(f"{claim.name}\n    claim       {claim.claim} ({claim.source})\n    assumption  {claim.assumption}; holds here: {words[claim.holds]}")
+        print(
+            f"{claim.name}\n    claim       {claim.claim} ({claim.source})\n    assumption  {claim.assumption}; "
+            f"holds here: {words[claim.holds]}"
+        )
         agrees = {True: "; agrees", False: "; does not agree", None: ""}[claim.agrees]
         print(f"    measured    {claim.measured}{agrees}")

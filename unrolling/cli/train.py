@@ -11,7 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
-from unrolling.cli.options import Curriculum, Data, Depth, Device, Json, Out, ScheduleName, Seed, Settings, Steps, SystemName, TaskName, Threads
+from unrolling.cli.options import (
+    Curriculum,
+    Data,
+    Depth,
+    Device,
+    Json,
+    Out,
+    ScheduleName,
+    Seed,
+    Settings,
+    Steps,
+    SystemName,
+    TaskName,
+    Threads,
+)
 
 
 def train(
@@ -24,17 +38,37 @@ def train(
     curriculum: Curriculum = None,
     seed: Seed = 0,
     device: Device = "cpu",
-    devices: Annotated[int, typer.Option("--devices", help="processes, one per device; under torchrun as many as it started")] = 1,
+    devices: Annotated[
+        int, typer.Option("--devices", help="processes, one per device; under torchrun as many as it started")
+    ] = 1,
     precision: Annotated[str, typer.Option("--precision", help="32-true, bf16-mixed, 16-mixed or 64-true")] = "32-true",
-    strategy: Annotated[str, typer.Option("--strategy", help="of Lightning Fabric; auto is ddp for several processes")] = "auto",
-    accumulate: Annotated[int, typer.Option("--accumulate", help="micro-batches per process and step; the batch stays what it is")] = 1,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="of Lightning Fabric; auto is ddp for several processes")
+    ] = "auto",
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", help="micro-batches per process and step; the batch stays what it is")
+    ] = 1,
     workers: Annotated[int, typer.Option("--workers", help="processes that draw batches ahead")] = 0,
-    validations: Annotated[int, typer.Option("--validations", help="times that the metric is computed during the run")] = 10,
-    best: Annotated[bool, typer.Option("--best", help="end with the weights that were best on the validation set, not with the last ones")] = False,
+    validations: Annotated[
+        int, typer.Option("--validations", help="times that the metric is computed during the run")
+    ] = 10,
+    best: Annotated[
+        bool,
+        typer.Option(
+            "--best", help="end with the weights that were best on the validation set, not with the last ones"
+        ),
+    ] = False,
     keep: Annotated[int, typer.Option("--keep", help="how many of the newest checkpoints to keep while training")] = 2,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also log for TensorBoard, in the folder of the run")] = False,
-    start: Annotated[Path | None, typer.Option("--from", help="a weights file to start from, instead of the parent's values")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the schedule, what it trains and about how long it takes; train nothing")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="also log for TensorBoard, in the folder of the run")
+    ] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="a weights file to start from, instead of the parent's values")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="print the schedule, what it trains and about how long it takes; train nothing"),
+    ] = False,
     out: Out = None,
     settings: Settings = None,
     threads: Threads = None,
@@ -46,14 +80,22 @@ def train(
 
     machine = Machine(device, devices, precision, strategy, accumulate, workers)
     machine.check()
-    options: dict[str, Any] = {"steps": steps, "schedule": schedule, "curriculum": curriculum, "weights": start, "write": not dry_run}
+    options: dict[str, Any] = {
+        "steps": steps,
+        "schedule": schedule,
+        "curriculum": curriculum,
+        "weights": start,
+        "write": not dry_run,
+    }
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)
     origin = None if start is None else _origin(start, load_weights(job.network, start, system=job.system.name))
     if dry_run:
         _print_plan(job, machine, seed, as_json)
         return
     loggers = _tensorboard(job.folder) if tensorboard else ()
-    card = train_job(job, seed, machine, origin, validations=validations, best=best, keep=keep, loggers=loggers, quiet=as_json)
+    card = train_job(
+        job, seed, machine, origin, validations=validations, best=best, keep=keep, loggers=loggers, quiet=as_json
+    )
     if not is_main():
         return
     if as_json:
@@ -62,7 +104,10 @@ def train(
         for sentence in card["health"]:
             print(sentence)
         metric = job.task.metric
-        print(f"{metric.name} {metric.text(card['metric']['mean'])} on the validation set; weights in {job.folder / 'weights.safetensors'}")
+        print(
+            f"{metric.name} {metric.text(card['metric']['mean'])} on the validation set; weights in "
+            f"{job.folder / 'weights.safetensors'}"
+        )
 
 
 def train_job(
@@ -88,7 +133,14 @@ def train_job(
     from unrolling.training.weights import save_weights
 
     choose = "best" if best else "last"
-    options: dict[str, Any] = {"seed": seed, "machine": machine, "validations": validations, "choose": choose, "keep": keep, "loggers": loggers}
+    options: dict[str, Any] = {
+        "seed": seed,
+        "machine": machine,
+        "validations": validations,
+        "choose": choose,
+        "keep": keep,
+        "loggers": loggers,
+    }
     history = fit(job.network, job.task, job.schedule, job.folder, quiet=quiet, **options)
     if not is_main():
         return {}
@@ -104,7 +156,14 @@ def train_job(
         "steps": history.steps,
         "seconds": round(history.seconds, 3),
         "weights_are": choose,
-        "metric": {"name": metric.name, "unit": metric.unit, "on": "validation", "mean": quality.mean, "low": quality.low, "high": quality.high},
+        "metric": {
+            "name": metric.name,
+            "unit": metric.unit,
+            "on": "validation",
+            "mean": quality.mean,
+            "low": quality.low,
+            "high": quality.high,
+        },
         "health": history.health.sentences(),
         "version": unrolling.__version__,
         "environment": environment(seed, machine.device),
@@ -113,7 +172,8 @@ def train_job(
         **({} if origin is None else {"from": origin}),
     }
     save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed())
-    # The run is over and its result is written: what is left of it would only stand in the way of another run in this folder.
+    # The run is over and its result is written: what is left of it would only stand in the way of another run in this
+    # folder.
     Checkpoints(job.folder, keep, {}).remove()
     return card
 
@@ -138,7 +198,20 @@ def _print_plan(job: prepare.Job, machine: Any, seed: int, as_json: bool) -> Non
     print(f"{job.system.title} on {job.task_name}: {len(job.network)} layers, {learned:,} learned numbers\n")
     prepare.print_columns(
         ("stage", "steps", "layers run", "batch", "rate", "optimizer", "loss", "numbers", "trained"),
-        [(str(r.number + 1), str(r.steps), str(r.depth or "-"), str(r.batch), r.rate, r.optimizer, r.loss, f"{r.numbers:,}", r.trained) for r in rows],
+        [
+            (
+                str(r.number + 1),
+                str(r.steps),
+                str(r.depth or "-"),
+                str(r.batch),
+                r.rate,
+                r.optimizer,
+                r.loss,
+                f"{r.numbers:,}",
+                r.trained,
+            )
+            for r in rows
+        ],
     )
     print(f"\n{sum(row.steps for row in rows):,} steps, about {seconds:.0f} s on this machine")
 
@@ -160,7 +233,9 @@ def reproduce(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Train shipped weights again with the command that their card records, and say how far the new ones are from them."""
+    """Train shipped weights again with the command that their card records, and say how far the new ones are from
+    them.
+    """
     from unrolling.systems.catalogue import find
     from unrolling.training.weights import read_weights
 
@@ -180,9 +255,10 @@ def reproduce(
     app([*words, "--out", str(folder), *(["--json"] if as_json else [])], standalone_mode=False)
     again, _, new = read_weights(folder / "weights.safetensors")
     gap = max(float((again[key] - value).norm() / value.norm().clamp_min(1e-30)) for key, value in shipped.items())
+    same = all(again[key].equal(value) for key, value in shipped.items())
     unit = card["metric"]["unit"]
     print(
-        f"{path.name}: {card['metric']['mean']:.4g} {unit} as shipped, {new['metric']['mean']:.4g} {unit} again; largest relative difference of a tensor "
-        f"{gap:.2g}{' (the same to the bit)' if all(again[key].equal(value) for key, value in shipped.items()) else ''}",
+        f"{path.name}: {card['metric']['mean']:.4g} {unit} as shipped, {new['metric']['mean']:.4g} {unit} again; "
+        f"largest relative difference of a tensor {gap:.2g}{' (the same to the bit)' if same else ''}",
         file=sys.stderr if as_json else sys.stdout,
     )

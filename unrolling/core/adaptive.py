@@ -18,11 +18,13 @@ PATIENCE = 60.0  # seconds: two to four times what compiling a shipped network t
 
 
 class Adaptive:
-    """The forward pass of a network for inference, compiled as soon as so much time has been spent on one kind of data that compiling would have paid.
+    """The forward pass of a network for inference, compiled as soon as so much time has been spent on one kind of data
+    that compiling would have paid.
 
-    As long as nobody knows how much work will come, spending on the plain network what compiling costs, and then compiling, never takes more than twice as
-    long as knowing would have (the ski-rental rule; Karlin, Manasse, Rudolph and Sleator 1988, doi:10.1007/BF01762111). Results are those of the network to
-    rounding. Values are those of the moment it was made.
+    As long as nobody knows how much work will come, spending on the plain network what compiling costs, and then
+    compiling, never takes more than twice as long as knowing would have (the ski-rental rule; Karlin, Manasse, Rudolph
+    and Sleator 1988, doi:10.1007/BF01762111). Results are those of the network to rounding. Values are those of the
+    moment it was made.
 
     Attributes:
         after: seconds of plain work after which it compiles.
@@ -52,8 +54,11 @@ class Adaptive:
 
     def __call__(self, data: Any) -> Tensor:
         """The estimate."""
-        # As `compile` tells kinds apart: any batch above one is the same, and so is any other size once a second one was seen.
-        kind = tuple((tensor.dtype, tensor.device, tensor.ndim, tensor.shape[:1] == (1,)) for tensor in tree.tensors(data))
+        # As `compile` tells kinds apart: any batch above one is the same, and so is any other size once a second one
+        # was seen.
+        kind = tuple(
+            (tensor.dtype, tensor.device, tensor.ndim, tensor.shape[:1] == (1,)) for tensor in tree.tensors(data)
+        )
         if self._spent.get(kind, 0.0) >= self.after and not self.failure:
             try:
                 with torch.inference_mode():

@@ -1,4 +1,6 @@
-"""Small networks on a GPU, where launching an operator takes longer than the operator: the launches recorded once, and replayed."""
+"""Small networks on a GPU, where launching an operator takes longer than the operator: the launches recorded once, and
+replayed.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,23 @@ class _Recording(NamedTuple):
 class Captured:
     """The forward pass of a network as CUDA graphs; made by ``Unrolled.captured``, called like the network.
 
-    A graph is recorded when data of a new kind (shapes, dtypes, device) first arrive, and replayed for all others of that kind: the processor then launches one
-    thing in the place of hundreds. It pays where a layer is small; large products hide their launches anyway. Data that are not on a GPU run as with
-    ``Unrolled.inference``, with the same result. Values are those of the moment it was made: train on, and make another.
+    A graph is recorded when data of a new kind (shapes, dtypes, device) first arrive, and replayed for all others of
+    that kind: the processor then launches one thing in the place of hundreds. It pays where a layer is small; large
+    products hide their launches anyway. Data that are not on a GPU run as with ``Unrolled.inference``, with the same
+    result. Values are those of the moment it was made: train on, and make another.
 
     Attributes:
         graphs: how many graphs are held.
 
     Args:
         network: it is not changed.
-        most: graphs that are held at once; each has a copy of the network's memory, and the one that was made first is given up for another.
+        most: graphs that are held at once; each has a copy of the network's memory, and the one that was made first is
+            given up for another.
 
     Raises:
         ValueError: most < 1.
-        RuntimeError: (when called, from torch) a layer that looks at values, which the processor would have to wait for.
+        RuntimeError: (when called, from torch) a layer that looks at values, which the processor would have to wait
+            for.
     """
 
     def __init__(self, network: Unrolled, most: int = 4) -> None:

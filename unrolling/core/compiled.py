@@ -17,14 +17,14 @@ from unrolling.core import tree
 class Compiled:
     """The forward pass of a network as one compiled graph; made by ``Unrolled.compiled``, called like the network.
 
-    It compiles when it is first called, and again when it has to: for a batch of one, for another size, such as a picture's, which is then free too, for
-    another dtype or device, and when gradients are switched on. Training moves the learned values in place, so that the compiled network goes on with them.
-    Forward hooks are not called.
+    It compiles when it is first called, and again when it has to: for a batch of one, for another size, such as a
+    picture's, which is then free too, for another dtype or device, and when gradients are switched on. Training moves
+    the learned values in place, so that the compiled network goes on with them. Forward hooks are not called.
 
     Attributes:
         graphs: how many graphs have been compiled so far.
-        seconds: how long the calls took that compiled one; less when an earlier process has left its results in torch's cache on the disk.
-            The backward pass of a graph may be compiled when it first runs, and is then not counted.
+        seconds: how long the calls took that compiled one; less when an earlier process has left its results in torch's
+            cache on the disk. The backward pass of a graph may be compiled when it first runs, and is then not counted.
 
     Args:
         network: what to compile.
@@ -32,16 +32,19 @@ class Compiled:
 
     Raises:
         RuntimeError: (from torch) a backend that it does not have.
-        NotImplementedError: (when called) complex data for Inductor, which has no code for complex operators: in torch 2.13 it may search for ever, and its
-            gradient of a real number times complex ones is wrong.
+        NotImplementedError: (when called) complex data for Inductor, which has no code for complex operators: in torch
+            2.13 it may search for ever, and its gradient of a real number times complex ones is wrong.
     """
 
     def __init__(self, network: nn.Module, backend: str = "inductor") -> None:
         self.backend, self.graphs, self.seconds = backend, 0, 0.0
         self._counter = _Counter(backend)
         forward = type(network).forward
-        # torch allows few graphs per code object, and all networks of a class have one: this network gets a copy for itself.
-        own = types.FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+        # torch allows few graphs per code object, and all networks of a class have one: this network gets a copy for
+        # itself.
+        own = types.FunctionType(
+            forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__
+        )
         options: dict[str, Any] = {"fullgraph": True, "backend": self._counter}
         self._run = torch.compile(types.MethodType(own, network), **options)
         self._seen: set[Any] = set()  # kinds of data that it has been compiled for
@@ -53,7 +56,9 @@ class Compiled:
         if kind in self._seen:
             return self._call(data)
         if self.backend == "inductor" and any(tensor.is_complex() for tensor in tensors):
-            raise NotImplementedError("torch's compiler has no code for complex numbers; run the network as it is, or its inference()")
+            raise NotImplementedError(
+                "torch's compiler has no code for complex numbers; run the network as it is, or its inference()"
+            )
         with _free_batch(tensors):
             estimate = self._call(data)
         self._seen.add(kind)

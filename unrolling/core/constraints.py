@@ -1,8 +1,9 @@
 """Constraints on parameters, as parametrizations for ``torch.nn.utils.parametrize``.
 
-Each stores the value it was given and a free tensor whose start reproduces that value to the bit, so that an untrained network is its parent.
-``constrain(module, "threshold", Positive())`` is ``register_parametrization``; assigning ``module.threshold = v`` starts again at exactly v.
-The same object serves projected training, where the parameter itself is moved and then put back: ``project(v)`` is the nearest point of the set.
+Each stores the value it was given and a free tensor whose start reproduces that value to the bit, so that an untrained
+network is its parent. ``constrain(module, "threshold", Positive())`` is ``register_parametrization``; assigning
+``module.threshold = v`` starts again at exactly v. The same object serves projected training, where the parameter
+itself is moved and then put back: ``project(v)`` is the nearest point of the set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
         ValueError: the present value lies outside the set.
     """
     register_parametrization(module, name, constraint)
-    # torch's property goes through several Python calls before the constraint's own operations, which shows on single samples; this one makes one.
+    # torch's property goes through several Python calls before the constraint's own operations, which shows on single
+    # samples; this one makes one.
     cls = type(module)
     setattr(cls, name, property(_reader(name), cls.__dict__[name].fset))
 
@@ -88,7 +90,8 @@ class UnitNorm(nn.Module):
         norm = torch.linalg.vector_norm(value.detach(), dim=self.dim, keepdim=True)
         if not bool(torch.isclose(norm, torch.ones_like(norm), atol=1e-4).all()):
             raise ValueError(
-                f"UnitNorm needs unit norms along dim {self.dim}; they go from {float(norm.min()):.4g} to {float(norm.max()):.4g}: normalise first"
+                f"UnitNorm needs unit norms along dim {self.dim}; they go from {float(norm.min()):.4g} to "
+                f"{float(norm.max()):.4g}: normalise first"
             )
         self.register_buffer("norm", norm)
         return value.clone()
@@ -121,13 +124,17 @@ class ZeroMean(nn.Module):
         mean = value.detach().mean(self.dim, keepdim=True)
         size = value.detach().abs().mean(self.dim, keepdim=True)
         if not bool((mean.abs() <= 1e-4 * size.clamp_min(torch.finfo(size.dtype).tiny)).all()):
-            raise ValueError(f"ZeroMean needs means of zero along dim {self.dim}; the largest is {float(mean.abs().max()):.4g}: subtract it first")
+            raise ValueError(
+                f"ZeroMean needs means of zero along dim {self.dim}; the largest is "
+                f"{float(mean.abs().max()):.4g}: subtract it first"
+            )
         self.register_buffer("mean", mean)
         return value.clone()
 
 
 class Simplex(nn.Module):
-    """v = v0 exp(rho) / sum(v0 exp(rho)), non-negative with sum one along ``dim``; rho = 0 at the start. A zero stays zero.
+    """v = v0 exp(rho) / sum(v0 exp(rho)), non-negative with sum one along ``dim``; rho = 0 at the start. A zero stays
+    zero.
 
     Args:
         dim: the dimensions that sum to one.
@@ -167,8 +174,8 @@ class Simplex(nn.Module):
         total = value.detach().sum(self.dim, keepdim=True)
         if not (bool((value >= 0).all()) and bool(torch.isclose(total, torch.ones_like(total), atol=1e-4).all())):
             raise ValueError(
-                f"Simplex needs non-negative values that sum to one along dim {self.dim}; the smallest is {float(value.min()):.4g}, "
-                f"the sums go from {float(total.min()):.4g} to {float(total.max()):.4g}"
+                f"Simplex needs non-negative values that sum to one along dim {self.dim}; the smallest is "
+                f"{float(value.min()):.4g}, the sums go from {float(total.min()):.4g} to {float(total.max()):.4g}"
             )
         self.register_buffer("initial", value.detach().clone())
         self.register_buffer("total", total)
@@ -176,7 +183,8 @@ class Simplex(nn.Module):
 
 
 class Bounded(nn.Module):
-    """v in [low, high]: v0 + a tanh(rho / a), a the distance from v0 to the bound on the side of rho; rho = 0 and slope 1 at the start.
+    """v in [low, high]: v0 + a tanh(rho / a), a the distance from v0 to the bound on the side of rho; rho = 0 and slope
+    1 at the start.
 
     Args:
         low: lower bound.
@@ -192,7 +200,10 @@ class Bounded(nn.Module):
         self.low, self.high = low, high
 
     def forward(self, rho: Tensor) -> Tensor:
-        room = torch.where(rho > 0, self.high - self.initial, self.initial - self.low).clamp_min(torch.finfo(rho.dtype).tiny)  # a bound has none beyond it
+        # a bound has none beyond it
+        room = torch.where(rho > 0, self.high - self.initial, self.initial - self.low).clamp_min(
+            torch.finfo(rho.dtype).tiny
+        )
         return torch.clamp(self.initial + room * torch.tanh(rho / room), self.low, self.high)
 
     def project(self, value: Tensor) -> Tensor:
@@ -204,6 +215,9 @@ class Bounded(nn.Module):
 
     def right_inverse(self, value: Tensor) -> Tensor:
         if not bool(((value >= self.low) & (value <= self.high)).all()):
-            raise ValueError(f"Bounded needs values between {self.low} and {self.high}; they go from {float(value.min()):.4g} to {float(value.max()):.4g}")
+            raise ValueError(
+                f"Bounded needs values between {self.low} and {self.high}; they go from "
+                f"{float(value.min()):.4g} to {float(value.max()):.4g}"
+            )
         self.register_buffer("initial", value.detach().clone())
         return torch.zeros_like(value)

@@ -44,7 +44,10 @@ class Equilibrium(nn.Module):
         self.layer = learnable_copy(iteration, self.learned_names)
         self.gradient = Implicit() if gradient is None else gradient
         if type(self.gradient).attach is GradientRule.attach:
-            raise TypeError(f"{self.gradient!r} needs a finite number of layers; for a fixed point use Implicit(), OneStep() or Truncated(last)")
+            raise TypeError(
+                f"{self.gradient!r} needs a finite number of layers; for a fixed point use Implicit(), "
+                "OneStep() or Truncated(last)"
+            )
         self.tolerance, self.max_iterations = tolerance, max_iterations
 
     def solve(self, data: Any) -> Solution:
@@ -57,8 +60,9 @@ class Equilibrium(nn.Module):
         if not bool(solution.converged.all()):
             missed = int((~solution.converged).sum())
             warnings.warn(
-                f"{missed} of {len(solution.converged)} samples did not converge to {self.tolerance:g} in {self.max_iterations} iterations "
-                f"(worst residual {float(solution.residual.max()):.2g}); gradients assume that they did",
+                f"{missed} of {len(solution.converged)} samples did not converge to {self.tolerance:g} in "
+                f"{self.max_iterations} iterations (worst residual {float(solution.residual.max()):.2g}); gradients "
+                "assume that they did",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -30,7 +30,9 @@ class GradientRule:
 
     def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
         """The same values as ``state``, a fixed point of ``layer``, with the gradient of the fixed point."""
-        raise TypeError(f"{self!r} needs a finite number of layers; for a fixed point use Implicit(), OneStep() or Truncated(last)")
+        raise TypeError(
+            f"{self!r} needs a finite number of layers; for a fixed point use Implicit(), OneStep() or Truncated(last)"
+        )
 
     def check(self, untied: Sequence[str]) -> None:
         """Refuses a network that this rule cannot differentiate; ``untied`` names its untied parameters."""
@@ -55,10 +57,12 @@ class Backprop(GradientRule):
 
 
 class Checkpointed(GradientRule):
-    """Back-propagation that keeps one state in ``every`` layers and computes the rest again: exact, less memory, one more forward pass.
+    """Back-propagation that keeps one state in ``every`` layers and computes the rest again: exact, less memory, one
+    more forward pass.
 
     Args:
-        every: layers between two kept states; by default 1.2 times the square root of the depth. Of the last 0.4 ``every`` layers everything is kept.
+        every: layers between two kept states; by default 1.2 times the square root of the depth. Of the last 0.4
+            ``every`` layers everything is kept.
     """
 
     def __init__(self, every: int | None = None) -> None:
@@ -74,7 +78,8 @@ class Checkpointed(GradientRule):
         for first in range(0, last, every):
             part = slice(first, min(first + every, last))
             state = checkpoint(_steps, layers[part], problems[part], state, use_reentrant=False)
-        # The backward pass begins with these, and would compute them again at once. They are few, as they are held before it frees anything.
+        # The backward pass begins with these, and would compute them again at once. They are few, as they are held
+        # before it frees anything.
         return _steps(layers[last:], problems[last:], state)
 
     def __repr__(self) -> str:
@@ -82,7 +87,8 @@ class Checkpointed(GradientRule):
 
 
 class Truncated(GradientRule):
-    """Back-propagation through the last layers only; earlier ones receive no gradient. Biased: measure before you trust it.
+    """Back-propagation through the last layers only; earlier ones receive no gradient. Biased: measure before you trust
+    it.
 
     Args:
         last: number of layers that are differentiated.
@@ -112,7 +118,9 @@ class Truncated(GradientRule):
 
 
 class OneStep(Truncated):
-    """Gradient of the last layer alone (one-step differentiation, Bolte, Pauwels and Vaiter 2023, arXiv:2305.13768): the cheapest, biased."""
+    """Gradient of the last layer alone (one-step differentiation, Bolte, Pauwels and Vaiter 2023, arXiv:2305.13768):
+    the cheapest, biased.
+    """
 
     def __init__(self) -> None:
         super().__init__(last=1)
@@ -127,11 +135,13 @@ class ImplicitReport(NamedTuple):
     residual: float  # largest relative residual of the linear system over the batch
     iterations: int  # products with the Jacobian
     converged: bool
-    fixed_point_residual: float  # largest relative |h(x) - x|: how far the state is from the fixed point that the formula assumes
+    # largest relative |h(x) - x|: how far the state is from the fixed point that the formula assumes
+    fixed_point_residual: float
 
 
 class Implicit(GradientRule):
-    """Gradient of the fixed point x = h(x) by the implicit function theorem: u = (I - J^T)^-1 g, then one vector-Jacobian product with u.
+    """Gradient of the fixed point x = h(x) by the implicit function theorem: u = (I - J^T)^-1 g, then one
+    vector-Jacobian product with u.
 
     Exact at a converged state and independent of how it was reached; memory of one step. All layers must be the same.
 
@@ -148,8 +158,8 @@ class Implicit(GradientRule):
     def check(self, untied: Sequence[str]) -> None:
         if untied:
             raise ValueError(
-                f"Implicit differentiates the fixed point of one step, so that all layers must be the same, but {', '.join(untied)} is untied; "
-                "tie it, or use Backprop() or Checkpointed()"
+                "Implicit differentiates the fixed point of one step, so that all layers must be the same, but "
+                f"{', '.join(untied)} is untied; tie it, or use Backprop() or Checkpointed()"
             )
 
     def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
@@ -171,7 +181,8 @@ class Implicit(GradientRule):
     def solve(self, inputs: list[Tensor], outputs: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         """(I - J^T)^-1 applied to the gradients, J being the Jacobian of ``outputs`` with respect to ``inputs``."""
         batch = tree.batch_size(outputs, "state")
-        # Tensors that all samples share are no part of the systems, which are one per sample; they get the gradient of one step.
+        # Tensors that all samples share are no part of the systems, which are one per sample; they get the gradient of
+        # one step.
         own = [i for i, t in enumerate(outputs) if t.ndim > 0 and t.shape[0] == batch]
         result = list(gradients)
         inputs, outputs, gradients = ([tensors[i] for i in own] for tensors in (inputs, outputs, gradients))
@@ -180,10 +191,15 @@ class Implicit(GradientRule):
 
         def unpack(flat: Tensor) -> list[Tensor]:
             parts = [p.reshape(g.shape) for p, g in zip(flat.split(sizes, dim=1), real, strict=True)]
-            return [torch.view_as_complex(p.contiguous()) if g.is_complex() else p for p, g in zip(parts, gradients, strict=True)]
+            return [
+                torch.view_as_complex(p.contiguous()) if g.is_complex() else p
+                for p, g in zip(parts, gradients, strict=True)
+            ]
 
         def pack(parts: Sequence[Tensor]) -> Tensor:
-            return torch.cat([tree.rows(torch.view_as_real(p.resolve_conj()) if p.is_complex() else p) for p in parts], dim=1)
+            return torch.cat(
+                [tree.rows(torch.view_as_real(p.resolve_conj()) if p.is_complex() else p) for p in parts], dim=1
+            )
 
         def transposed_jacobian(flat: Tensor) -> Tensor:
             products = torch.autograd.grad(outputs, inputs, unpack(flat), retain_graph=True, allow_unused=True)
@@ -192,12 +208,18 @@ class Implicit(GradientRule):
         linear = self.solver(transposed_jacobian, pack(gradients), self.tolerance, self.max_iterations)
         with torch.no_grad():
             gap = pack(outputs) - pack(inputs)
-            distance = torch.linalg.vector_norm(gap, dim=1) / torch.linalg.vector_norm(pack(outputs), dim=1).clamp_min(torch.finfo(gap.dtype).tiny)
-        self.report = ImplicitReport(float(linear.residual.max()), linear.iterations, linear.converged, float(distance.max()))
+            distance = torch.linalg.vector_norm(gap, dim=1) / torch.linalg.vector_norm(pack(outputs), dim=1).clamp_min(
+                torch.finfo(gap.dtype).tiny
+            )
+        self.report = ImplicitReport(
+            float(linear.residual.max()), linear.iterations, linear.converged, float(distance.max())
+        )
         if not linear.converged:
             warnings.warn(
-                f"the linear solver of {self!r} stopped at a relative residual of {self.report.residual:.2g} after {linear.iterations} products "
-                f"(asked for {self.tolerance:.2g}); the gradient is that much off. Raise max_iterations, loosen tolerance, or run more layers",
+                f"the linear solver of {self!r} stopped at a relative residual of {self.report.residual:.2g} after "
+                f"{linear.iterations} products "
+                f"(asked for {self.tolerance:.2g}); the gradient is that much off. Raise max_iterations, loosen "
+                "tolerance, or run more layers",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -214,7 +236,9 @@ class _Attach(torch.autograd.Function):
     """Values of the first tensors, gradient to the second ones, after the rule's linear solver if it has one."""
 
     @staticmethod
-    def forward(ctx: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None, count: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.solve = solve
         return tuple(t.clone() for t in tensors[:count])
 
@@ -246,7 +270,9 @@ def _differentiable_tensors(state: Any) -> list[Tensor]:
 
 
 def _plain(layer: Iteration, problem: Any, state: Any) -> tuple[Iteration, Any]:
-    """The iteration whose fixed point is differentiated, and the state in its terms: fields of the same name, or the first one."""
+    """The iteration whose fixed point is differentiated, and the state in its terms: fields of the same name, or the
+    first one.
+    """
     plain = layer.fixed_point()
     if plain is layer:
         return layer, state
@@ -262,6 +288,6 @@ def _check_shapes(rule: GradientRule, moved: Any, point: Any) -> None:
     for (name, after), before in zip(tree.named_tensors(moved, "state"), tree.tensors(point), strict=True):
         if after.shape != before.shape:
             raise ValueError(
-                f"{rule!r} differentiates a fixed point, so that a step must keep the state's shape, but {name} went from "
-                f"{tuple(before.shape)} to {tuple(after.shape)}; use Backprop() or Checkpointed()"
+                f"{rule!r} differentiates a fixed point, so that a step must keep the state's shape, but {name} went "
+                f"from {tuple(before.shape)} to {tuple(after.shape)}; use Backprop() or Checkpointed()"
             )

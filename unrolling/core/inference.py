@@ -21,11 +21,14 @@ class Way(NamedTuple):
     """
 
     prepare: Callable[[Any], Any]  # data -> a problem of its own kind
-    step: Callable[[Any, Any, bool], Any]  # state, problem, whether the new state must be memory of its own (it is the last) -> state
+    # state, problem, whether the new state must be memory of its own (it is the last) -> state
+    step: Callable[[Any, Any, bool], Any]
     key: Hashable  # ways of one key have the same problem
-    first: Callable[[Any, bool], Any] | None = None  # problem, whether to be kept -> the state after the first step, where the start is known to be zero
+    # problem, whether to be kept -> the state after the first step, where the start is known to be zero
+    first: Callable[[Any, bool], Any] | None = None
     part: Any = None  # of a layer in a run of all layers at once
-    fuse: Callable[[Sequence[Any]], Callable[[Any], Tensor | None]] | None = None  # the parts of all layers -> data -> estimate; None for data it is not for
+    # the parts of all layers -> data -> estimate; None for data it is not for
+    fuse: Callable[[Sequence[Any]], Callable[[Any], Tensor | None]] | None = None
 
 
 class Scratch:
@@ -35,7 +38,9 @@ class Scratch:
         self._kept: dict[Any, list[Tensor]] = {}
 
     def next(self, like: Tensor, width: int, old: Tensor | None, fresh: bool) -> Tensor:
-        """(batch, width) in the precision of ``like``; not the memory of ``old``; ``fresh`` for one that is not kept."""
+        """(batch, width) in the precision of ``like``; not the memory of ``old``; ``fresh`` for one that is not
+        kept.
+        """
         shape = (like.shape[0], width)
         if fresh:
             return like.new_empty(shape)
@@ -48,11 +53,13 @@ class Scratch:
 
 
 class Inference:
-    """The forward pass of a network without anything that only training needs; made by ``Unrolled.inference``, called like the network.
+    """The forward pass of a network without anything that only training needs; made by ``Unrolled.inference``, called
+    like the network.
 
-    Constraints are worked out once, gradients are never recorded, and layers that know a cheaper way to compute the same (fewer products, merged constants,
-    memory used again) go it; others run as they are. Equal to the plain forward to rounding. Values are those of the moment it was made: train on, and make
-    another. One call at a time: calls share memory.
+    Constraints are worked out once, gradients are never recorded, and layers that know a cheaper way to compute the
+    same (fewer products, merged constants, memory used again) go it; others run as they are. Equal to the plain forward
+    to rounding. Values are those of the moment it was made: train on, and make another. One call at a time: calls share
+    memory.
 
     Args:
         network: it is not changed.
@@ -104,7 +111,9 @@ class Inference:
 
 
 def _plain(layer: Any) -> Way:
-    return Way(layer.prepare, lambda state, problem, fresh: layer(state, problem), id(layer._modules.get("prepare") or layer))
+    return Way(
+        layer.prepare, lambda state, problem, fresh: layer(state, problem), id(layer._modules.get("prepare") or layer)
+    )
 
 
 def frozen(network: nn.Module) -> nn.Module:
@@ -116,8 +125,12 @@ def frozen(network: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(module):
             lists: Any = module.parametrizations
             # A list of constraints that several layers hold gives a tensor that they share.
-            plain = {name: values.setdefault(id(part), nn.Parameter(getattr(module, name).detach().clone())) for name, part in lists.items()}
-            # torch puts the constrained names on a class made for the purpose, which copies share and which this module leaves.
+            plain = {
+                name: values.setdefault(id(part), nn.Parameter(getattr(module, name).detach().clone()))
+                for name, part in lists.items()
+            }
+            # torch puts the constrained names on a class made for the purpose, which copies share and which this module
+            # leaves.
             module.__class__ = type(module).__bases__[0]
             del module._modules["parametrizations"]
             for name, value in plain.items():

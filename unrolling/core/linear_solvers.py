@@ -21,7 +21,9 @@ class LinearSolution(NamedTuple):
 LinearSolver = Callable[[Callable[[Tensor], Tensor], Tensor, float, int], LinearSolution]
 
 
-def gmres(apply: Callable[[Tensor], Tensor], b: Tensor, tolerance: float, max_iterations: int, restart: int = 40) -> LinearSolution:
+def gmres(
+    apply: Callable[[Tensor], Tensor], b: Tensor, tolerance: float, max_iterations: int, restart: int = 40
+) -> LinearSolution:
     """Restarted GMRES (Saad and Schultz 1986, doi:10.1137/0907058) for (I - M) u = b.
 
     Args:
@@ -73,7 +75,9 @@ def _least_squares(columns: list[Tensor], size: Tensor) -> tuple[Tensor, Tensor]
     return coordinates.squeeze(2), torch.linalg.vector_norm((target - matrix @ coordinates).squeeze(2), dim=1)
 
 
-def anderson(apply: Callable[[Tensor], Tensor], b: Tensor, tolerance: float, max_iterations: int, memory: int = 8) -> LinearSolution:
+def anderson(
+    apply: Callable[[Tensor], Tensor], b: Tensor, tolerance: float, max_iterations: int, memory: int = 8
+) -> LinearSolution:
     """Anderson mixing (Walker and Ni 2011, doi:10.1137/10078356X) of the fixed-point iteration u <- b + M u.
 
     Args:
@@ -97,7 +101,9 @@ def anderson(apply: Callable[[Tensor], Tensor], b: Tensor, tolerance: float, max
         else:
             gaps = torch.stack([g - p for p, g in zip(points, images, strict=True)], dim=2)  # (batch, n, k)
             steps = gaps[:, :, 1:] - gaps[:, :, :-1]
-            weights = torch.linalg.pinv(steps.mT @ steps, rtol=10 * torch.finfo(b.dtype).eps, hermitian=True) @ (steps.mT @ gaps[:, :, -1:])
+            weights = torch.linalg.pinv(steps.mT @ steps, rtol=10 * torch.finfo(b.dtype).eps, hermitian=True) @ (
+                steps.mT @ gaps[:, :, -1:]
+            )
             moves = torch.stack(images, dim=2).diff(dim=2)
             point = image - (moves @ weights).squeeze(2)
         image = b + apply(point)

@@ -1,4 +1,6 @@
-"""C++ files beside Python modules: compiled when first needed, kept in a cache, called through ctypes; torch operators do their work where that fails."""
+"""C++ files beside Python modules: compiled when first needed, kept in a cache, called through ctypes; torch operators
+do their work where that fails.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ _PATIENCE = 60.0  # seconds for the compiler
 
 
 def kernels(source: Path, name: str, arguments: Sequence[Any], without: str) -> dict[torch.dtype, Callable[..., None]]:
-    """``name_float32`` and ``name_float64`` of a C++ file, by dtype; none where something fails, which is said if UNROLLING_VERBOSE is set.
+    """``name_float32`` and ``name_float64`` of a C++ file, by dtype; none where something fails, which is said if
+    UNROLLING_VERBOSE is set.
 
     Args:
         source: the C++ file.
@@ -36,7 +39,9 @@ def kernels(source: Path, name: str, arguments: Sequence[Any], without: str) -> 
     """
     try:
         library = load(source)
-        found: dict[torch.dtype, Callable[..., None]] = {t: getattr(library, f"{name}_{str(t).removeprefix('torch.')}") for t in (torch.float32, torch.float64)}
+        found: dict[torch.dtype, Callable[..., None]] = {
+            t: getattr(library, f"{name}_{str(t).removeprefix('torch.')}") for t in (torch.float32, torch.float64)
+        }
     except Exception as error:  # whatever it is, there is another way
         report(without, error)
         return {}
@@ -81,17 +86,29 @@ def build(source: Path) -> Path:
     vectors = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()) if machine in ("x86_64", "AMD64") else ()
     flags = _FLAGS + vectors
     digest = hashlib.sha256(repr((flags, sys.platform, machine)).encode() + source.read_bytes()).hexdigest()[:16]
-    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions") / "unrolling"
+    cache = (
+        Path(
+            os.environ.get("TORCH_EXTENSIONS_DIR")
+            or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions"
+        )
+        / "unrolling"
+    )
     library = cache / f"{source.stem}-{digest}.so"
     if not library.exists():
-        compiler = shlex.split(os.environ.get("CXX", "")) or [next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")]
+        compiler = shlex.split(os.environ.get("CXX", "")) or [
+            next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")
+        ]
         cache.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own, moved when it is whole: two processes that compile at once replace one another's file by an equal one.
+        # In a folder of its own, moved when it is whole: two processes that compile at once replace one another's file
+        # by an equal one.
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             built, log = Path(directory) / library.name, Path(directory) / "log"
             command = [*compiler, *flags, str(source), "-o", str(built)]
-            with log.open("wb") as messages:  # a file, as a pipe stays open, and we wait, while a child of a stopped compiler lives
-                status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, timeout=_PATIENCE).returncode
+            # a file, as a pipe stays open, and we wait, while a child of a stopped compiler lives
+            with log.open("wb") as messages:
+                status = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, timeout=_PATIENCE
+                ).returncode
             if status:
                 raise OSError(f"{shlex.join(command)} ended with {status}: {log.read_text(errors='replace')}")
             os.replace(built, library)

@@ -30,14 +30,16 @@ class Guarded(NamedTuple):
 
 
 class Safeguarded(nn.Module):
-    """Layer k's step s -> c is taken where merit(c) <= merit(p_k), p_k being the parent's own k-th iterate; elsewhere the state becomes p_k.
+    """Layer k's step s -> c is taken where merit(c) <= merit(p_k), p_k being the parent's own k-th iterate; elsewhere
+    the state becomes p_k.
 
-    So merit(s_k) <= merit(p_k) after every step, sample by sample and whatever the input: with the objective as merit the result is never worse than the
-    parent's after as many steps. NaN and infinity are never accepted. It costs the parent's steps and two merits a layer besides the network's own time.
-    The estimate is the parent's reading of the last state.
-    A merit of one's own need not be what the parent descends; the promise is about the merit that is given.
+    So merit(s_k) <= merit(p_k) after every step, sample by sample and whatever the input: with the objective as merit
+    the result is never worse than the parent's after as many steps. NaN and infinity are never accepted. It costs the
+    parent's steps and two merits a layer besides the network's own time. The estimate is the parent's reading of the
+    last state. A merit of one's own need not be what the parent descends; the promise is about the merit that is given.
 
-    Related: safeguarded learning to optimise, Heaton, Chen, Wang and Yin 2023, arXiv:2003.01880, which asks for a decrease from step to step instead.
+    Related: safeguarded learning to optimise, Heaton, Chen, Wang and Yin 2023, arXiv:2003.01880, which asks for a
+    decrease from step to step instead.
 
     Args:
         network: an unrolled network; it is not copied.
@@ -51,7 +53,10 @@ class Safeguarded(nn.Module):
         super().__init__()
         if merit is None and not hasattr(network.parent, "objective"):
             name = type(network.parent).__name__.removeprefix("Parametrized")
-            raise TypeError(f"{name} has no `objective` that could be the merit; give one, Safeguarded(network, merit=lambda state, problem: ...)")
+            raise TypeError(
+                f"{name} has no `objective` that could be the merit; give one, Safeguarded(network, "
+                "merit=lambda state, problem: ...)"
+            )
         self.network = network
         self.merit: Merit = merit or network.parent.objective  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -74,7 +79,8 @@ class Safeguarded(nn.Module):
         for layer, own in self.network.prepared(data):
             guide, candidate = parent(guide, problem), layer(state, own)
             guide_merit, merit = self._value(guide, problem), self._value(candidate, problem)
-            good = ~(merit > guide_merit) & torch.isfinite(merit)  # where the parent itself is lost, anything finite is better
+            # where the parent itself is lost, anything finite is better
+            good = ~(merit > guide_merit) & torch.isfinite(merit)
             state = tree.where(good, candidate, guide, "state")
             merit = torch.where(good, merit, guide_merit)
             accepted.append(good)

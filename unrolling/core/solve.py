@@ -56,15 +56,18 @@ def solve(
     Args:
         iteration: the algorithm.
         data: (batch, ...) tensor, or a NamedTuple of such.
-        tolerance: relative change of the state (all its tensors together, Euclidean norm) below which a sample has converged; 0 never stops early.
+        tolerance: relative change of the state (all its tensors together, Euclidean norm) below which a sample has
+            converged; 0 never stops early.
         max_iterations: steps after which to give up; ``converged`` tells which samples did not make it.
         callback: called after each step; a true return value stops everything.
         state: where to start instead of ``iteration.start``.
 
     Raises:
-        ValueError: data with NaN or infinity, a state whose shape changes, a tensor that is neither batch first nor shared.
+        ValueError: data with NaN or infinity, a state whose shape changes, a tensor that is neither batch first nor
+            shared.
         TypeError: integer data.
-        DivergenceError: the state became infinite or NaN; the message says when, how large it was, and what would be safe.
+        DivergenceError: the state became infinite or NaN; the message says when, how large it was, and what would be
+            safe.
     """
     if tolerance < 0:
         raise ValueError(f"tolerance is {tolerance}; it must be at least 0")
@@ -82,7 +85,8 @@ def solve(
     residuals = torch.full((batch,), torch.inf, dtype=first.real.dtype, device=first.device)
     converged = torch.zeros_like(samples, dtype=torch.bool)
     running = torch.ones_like(samples, dtype=torch.bool)  # of those in `samples`
-    per_sample = [t.ndim > 0 and t.shape[0] == batch for t in tree.tensors(state)]  # the others are shared by all samples
+    # the others are shared by all samples
+    per_sample = [t.ndim > 0 and t.shape[0] == batch for t in tree.tensors(state)]
     result = tree.apply(torch.empty_like, state)
     size = torch.zeros(())
 
@@ -93,7 +97,8 @@ def solve(
             worst = float(size.max()) if size.numel() else 0.0
             name = type(iteration).__name__.removeprefix("Parametrized")
             raise DivergenceError(
-                f"{name} diverged: the state is no longer finite after iteration {step}, its largest norm before that was {worst:.3g}; {iteration.advice()}"
+                f"{name} diverged: the state is no longer finite after iteration {step}, its largest norm before that "
+                f"was {worst:.3g}; {iteration.advice()}"
             )
         state, size = new, new_size
         iterations[samples[running]] = step
@@ -125,7 +130,8 @@ def _relative_change(new: Any, old: Any, per_sample: list[bool]) -> tuple[Tensor
     for (name, after), before, own in zip(tree.named_tensors(new, "state"), tree.tensors(old), per_sample, strict=True):
         if after.shape != before.shape:
             raise ValueError(
-                f"solve needs a state whose shape stays; {name} went from {tuple(before.shape)} to {tuple(after.shape)} (unroll it with Backprop instead)"
+                f"solve needs a state whose shape stays; {name} went from {tuple(before.shape)} to "
+                f"{tuple(after.shape)} (unroll it with Backprop instead)"
             )
         if not own or not (after.is_floating_point() or after.is_complex()):
             continue
@@ -136,7 +142,9 @@ def _relative_change(new: Any, old: Any, per_sample: list[bool]) -> tuple[Tensor
 
 
 def _store(result: Any, state: Any, samples: Tensor, mask: Tensor, per_sample: list[bool]) -> Any:
-    """Write the masked samples of ``state`` into ``result``; plain numbers and shared tensors are those of ``state``."""
+    """Write the masked samples of ``state`` into ``result``; plain numbers and shared tensors are those of
+    ``state``.
+    """
     slots = iter(zip(tree.tensors(result), per_sample, strict=True))
 
     def write(tensor: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Walks over states and data: tensors, NamedTuples, plain tuples, lists, dicts and numbers.
 
-Rule for every tensor in data, problem and state: it is batch first, or it has no dimension, or its leading size is 1 and all samples share it.
+Rule for every tensor in data, problem and state: it is batch first, or it has no dimension, or its leading size is 1
+and all samples share it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def batch_size(tree: Any, name: str) -> int:
     wrong = {path: size for path, size in sizes.items() if size not in (batch, 1)}
     if wrong:
         listed = ", ".join(f"{path} has leading size {size}" for path, size in wrong.items())
-        raise ValueError(f"{name} has a batch of {batch}, but {listed}; a tensor is batch first, or shared by all samples with a leading size of 1")
+        raise ValueError(
+            f"{name} has a batch of {batch}, but {listed}; a tensor is batch first, or shared by all "
+            "samples with a leading size of 1"
+        )
     return batch
 
 
@@ -97,14 +101,18 @@ def concatenate(trees: Sequence[Any], name: str) -> Any:
         if all(t.ndim > 0 and t.shape[0] == batch for t, batch in zip(several, batches, strict=True)):
             return torch.cat(several)
         if not all(torch.equal(tensor, other) for other in several[1:]):
-            raise ValueError(f"{path} is shared by all samples of a batch and differs between two draws; give it per sample, or set the task's `grains` to 1")
+            raise ValueError(
+                f"{path} is shared by all samples of a batch and differs between two draws; give it per "
+                "sample, or set the task's `grains` to 1"
+            )
         return tensor
 
     return apply(join, first)
 
 
 def where(mask: Tensor, yes: Any, no: Any, name: str) -> Any:
-    """Sample by sample the one tree or the other, both of one structure; what all samples share must be the same in both.
+    """Sample by sample the one tree or the other, both of one structure; what all samples share must be the same in
+    both.
 
     Args:
         mask: (batch,) bool.

@@ -47,7 +47,14 @@ class Unrolled(nn.Module):
 
     parent: Iteration
 
-    def __init__(self, parent: Iteration, layers: list[Iteration], tied: tuple[str, ...], untied: tuple[str, ...], gradient: GradientRule) -> None:
+    def __init__(
+        self,
+        parent: Iteration,
+        layers: list[Iteration],
+        tied: tuple[str, ...],
+        untied: tuple[str, ...],
+        gradient: GradientRule,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.gradient = gradient
@@ -70,15 +77,19 @@ class Unrolled(nn.Module):
         return layers[-1].estimate(state)
 
     def inference(self) -> Inference:
-        """The forward pass without anything that only training needs, with the values of this moment; see ``Inference``."""
+        """The forward pass without anything that only training needs, with the values of this moment; see
+        ``Inference``.
+        """
         from unrolling.core.inference import Inference
 
         return Inference(self)
 
     def compiled(self, backend: str = "inductor") -> Compiled:
-        """The forward pass as one compiled graph for any batch size, the same object at every call; compiled when it is first called.
+        """The forward pass as one compiled graph for any batch size, the same object at every call; compiled when it is
+        first called.
 
-        ``compiled().seconds`` tells what compiling has cost so far, ``compiled().graphs`` how often it was needed. A copy of the network compiles anew.
+        ``compiled().seconds`` tells what compiling has cost so far, ``compiled().graphs`` how often it was needed. A
+        copy of the network compiles anew.
 
         Args:
             backend: of ``torch.compile``.
@@ -92,17 +103,22 @@ class Unrolled(nn.Module):
         return made[backend]
 
     def captured(self, most: int = 4) -> Captured:
-        """``inference()`` whose launches on a GPU are recorded once and replayed, for small networks; see ``Captured``."""
+        """``inference()`` whose launches on a GPU are recorded once and replayed, for small networks; see
+        ``Captured``.
+        """
         from unrolling.core.captured import Captured
 
         return Captured(self, most)
 
     def adaptive(self, after: float = PATIENCE) -> Adaptive:
-        """``inference()`` that turns into ``compiled()`` once ``after`` seconds have been spent on one kind of data; see ``Adaptive``."""
+        """``inference()`` that turns into ``compiled()`` once ``after`` seconds have been spent on one kind of data;
+        see ``Adaptive``.
+        """
         return Adaptive(self, after)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes it along.
+        # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes
+        # it along.
         return {name: value for name, value in self.__dict__.items() if name not in ("_compiled", "forward")}
 
     def run(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Any:
@@ -111,7 +127,8 @@ class Unrolled(nn.Module):
         Args:
             data: as for a call.
             state: where to start; by default the first of these layers' own start.
-            layers: which ones, such as ``slice(0, 3)``. When nothing is untied all layers are the same, and more of them than were unrolled may be asked for.
+            layers: which ones, such as ``slice(0, 3)``. When nothing is untied all layers are the same, and more of
+                them than were unrolled may be asked for.
 
         Raises:
             ValueError: layers beyond the depth of a network with untied parameters.
@@ -156,11 +173,14 @@ class Unrolled(nn.Module):
         if len(layers) == 0:
             raise ValueError(f"layers chooses none of the {depth} layers")
         if min(layers) < 0:
-            raise ValueError(f"layer {min(layers)} does not exist: layers are numbered from 0, and a slice may count from the end")
+            raise ValueError(
+                f"layer {min(layers)} does not exist: layers are numbered from 0, and a slice may count from the end"
+            )
         if max(layers) >= depth and self.untied:
             raise ValueError(
-                f"layer {max(layers)} does not exist: this network has {depth} layers (numbered from 0), each with its own {', '.join(self.untied)}. "
-                "Repeating the last one is not what it was trained for; train a deeper network, or tie these parameters"
+                f"layer {max(layers)} does not exist: this network has {depth} layers (numbered from 0), each with "
+                f"its own {', '.join(self.untied)}. Repeating the last one is not what it was trained for; train a "
+                "deeper network, or tie these parameters"
             )
         indices = [min(index, depth - 1) for index in layers]
         chosen: list[Any] = [self.layers[index] for index in indices]
@@ -168,12 +188,18 @@ class Unrolled(nn.Module):
         return chosen, self._prepare(indices, data)
 
     def parameter_table(self) -> list[Learned]:
-        """Every learned quantity by its name in the algorithm, beside its classical value; tied ones first, then layer by layer."""
+        """Every learned quantity by its name in the algorithm, beside its classical value; tied ones first, then layer
+        by layer.
+        """
         shared = [_row(name, None, self.layers[0], self.parent) for name in self.tied]
-        return shared + [_row(name, number, layer, self.parent) for number, layer in enumerate(self.layers) for name in self.untied]
+        return shared + [
+            _row(name, number, layer, self.parent) for number, layer in enumerate(self.layers) for name in self.untied
+        ]
 
     def located_learned(self) -> list[tuple[str, int | None, nn.Parameter]]:
-        """The tensors an optimizer moves, each once: name in the algorithm, layer (None when tied), and of a constrained parameter its free tensor."""
+        """The tensors an optimizer moves, each once: name in the algorithm, layer (None when tied), and of a
+        constrained parameter its free tensor.
+        """
         located, seen = [], set()
         for number, layer in enumerate(self.layers):
             names = {alias: name for name, aliases in _aliases(layer).items() for alias in aliases}
@@ -190,7 +216,9 @@ class Unrolled(nn.Module):
 
     def learned(self) -> dict[str, Tensor]:
         """The learned values by the keys of ``parameter_table``: contiguous, each once, ready for safetensors."""
-        return {row.key: row.value.detach().clone(memory_format=torch.contiguous_format) for row in self.parameter_table()}
+        return {
+            row.key: row.value.detach().clone(memory_format=torch.contiguous_format) for row in self.parameter_table()
+        }
 
     def fixed(self) -> dict[str, Tensor]:
         """The tensors that are not learned, by name, constraints applied; shared by all layers."""
@@ -208,19 +236,23 @@ class Unrolled(nn.Module):
             partial: whether parameters that are not among them keep their values.
 
         Raises:
-            ValueError: keys or shapes that differ from this network's, with what differs; a value that a constraint does not allow.
+            ValueError: keys or shapes that differ from this network's, with what differs; a value that a constraint
+                does not allow.
         """
         rows = {row.key: row for row in self.parameter_table()}
         missing, foreign = [] if partial else sorted(rows.keys() - values.keys()), sorted(values.keys() - rows.keys())
         if missing or foreign:
             raise ValueError(
-                f"these values are of another network: it lacks {_some(missing) or 'nothing'} and brings {_some(foreign) or 'nothing'} that this one "
-                f"(depth {len(self)}, tied {list(self.tied)}, untied {list(self.untied)}) does not have"
+                f"these values are of another network: it lacks {_some(missing) or 'nothing'} and brings "
+                f"{_some(foreign) or 'nothing'} that this one (depth {len(self)}, tied {list(self.tied)}, untied "
+                f"{list(self.untied)}) does not have"
             )
         rows = {key: row for key, row in rows.items() if key in values}
         for key, row in rows.items():
             if values[key].shape != row.value.shape:
-                raise ValueError(f"{key} has shape {tuple(values[key].shape)}, and this network needs {tuple(row.value.shape)}")
+                raise ValueError(
+                    f"{key} has shape {tuple(values[key].shape)}, and this network needs {tuple(row.value.shape)}"
+                )
             owner, leaf = _owner(self.layers[row.layer or 0], row.name)
             if parametrize.is_parametrized(owner, leaf):
                 # On a copy: a constraint that refuses its value must do so before anything has changed.
@@ -247,11 +279,19 @@ class Unrolled(nn.Module):
         return super()._apply(once, recurse)
 
     def extra_repr(self) -> str:
-        return f"{len(self)} layers of {_class_name(self.parent)}, tied={list(self.tied)}, untied={list(self.untied)}, gradient={self.gradient!r}"
+        return (
+            f"{len(self)} layers of {_class_name(self.parent)}, tied={list(self.tied)}, "
+            f"untied={list(self.untied)}, gradient={self.gradient!r}"
+        )
 
 
 def unroll(
-    iteration: Iteration, depth: int, *, tied: str | Iterable[str] = (), untied: str | Iterable[str] = (), gradient: GradientRule | None = None
+    iteration: Iteration,
+    depth: int,
+    *,
+    tied: str | Iterable[str] = (),
+    untied: str | Iterable[str] = (),
+    gradient: GradientRule | None = None,
 ) -> Unrolled:
     """The network of ``depth`` steps of an iteration (Fig. 1 of the survey), equal to them to the bit before training.
 
@@ -259,11 +299,13 @@ def unroll(
         iteration: the parent; it is not changed.
         depth: number of layers.
         tied: names of parameters or sub-modules that are learned, one value for all layers.
-        untied: names of parameters or sub-modules that are learned, one value per layer. All others keep their classical values.
+        untied: names of parameters or sub-modules that are learned, one value per layer. All others keep their
+            classical values.
         gradient: how to differentiate; ``Backprop()`` by default.
 
     Raises:
-        ValueError: an unknown name (the message lists the known ones), a name given twice, depth < 1, or a gradient rule that cannot work here.
+        ValueError: an unknown name (the message lists the known ones), a name given twice, depth < 1, or a gradient
+            rule that cannot work here.
     """
     if depth < 1:
         raise ValueError(f"depth is {depth}; a network has at least one layer")
@@ -290,7 +332,12 @@ def learnable_copy(iteration: Iteration, learned: tuple[str, ...]) -> Iteration:
 def _shared(iteration: Iteration, tied: set[str], untied: set[str]) -> dict[int, Any]:
     """The deepcopy memo that makes layers share what they should."""
     memo: dict[int, Any] = {}
-    constraint_buffers = {id(buffer) for part in iteration.modules() if isinstance(part, parametrize.ParametrizationList) for buffer in part.buffers()}
+    constraint_buffers = {
+        id(buffer)
+        for part in iteration.modules()
+        if isinstance(part, parametrize.ParametrizationList)
+        for buffer in part.buffers()
+    }
     for buffer in iteration.buffers():
         if id(buffer) not in constraint_buffers:  # a constraint's initial value goes with its parameter
             memo[id(buffer)] = buffer
@@ -306,9 +353,19 @@ def _shared(iteration: Iteration, tied: set[str], untied: set[str]) -> dict[int,
             memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
     # A constraint has no parameters of its own, but holds the initial value of one: it goes where that one goes.
     lists = [part for part in iteration.modules() if isinstance(part, parametrize.ParametrizationList)]
-    bound = {id(constraint) for part in lists if any(id(p) in own for p in part.parameters()) for constraint in part.modules()}
+    bound = {
+        id(constraint)
+        for part in lists
+        if any(id(p) in own for p in part.parameters())
+        for constraint in part.modules()
+    }
     for part in iteration.modules():
-        if part is not iteration and id(part) not in memo and id(part) not in bound and not any(id(p) in own for p in part.parameters()):
+        if (
+            part is not iteration
+            and id(part) not in memo
+            and id(part) not in bound
+            and not any(id(p) in own for p in part.parameters())
+        ):
             copy.deepcopy(part, memo)
     return memo
 
@@ -323,20 +380,31 @@ def resolve(iteration: nn.Module, names: str | Iterable[str], argument: str) -> 
     known = _aliases(iteration)
     chosen = set()
     for name in wanted:
-        found = {full for full, aliases in known.items() if any(alias == name or alias.startswith(name + ".") for alias in aliases)}
+        found = {
+            full
+            for full, aliases in known.items()
+            if any(alias == name or alias.startswith(name + ".") for alias in aliases)
+        }
         if not found:
-            raise ValueError(f"{argument} names {name!r}, which {_class_name(iteration)} does not have; it has {', '.join(known) or 'no parameters'}")
+            raise ValueError(
+                f"{argument} names {name!r}, which {_class_name(iteration)} does not have; it has "
+                f"{', '.join(known) or 'no parameters'}"
+            )
         chosen |= found
     return tuple(name for name in known if name in chosen)
 
 
 def parameter_names(module: nn.Module) -> list[str]:
-    """The parameters' names in the algorithm, in order: of a constrained one its own name, not that of its free tensor."""
+    """The parameters' names in the algorithm, in order: of a constrained one its own name, not that of its free
+    tensor.
+    """
     return list(_aliases(module))
 
 
 def _aliases(module: nn.Module) -> dict[str, list[str]]:
-    """Each parameter's name with all names it goes by. A sub-module that also serves as ``prepare`` is known by its other name."""
+    """Each parameter's name with all names it goes by. A sub-module that also serves as ``prepare`` is known by its
+    other name.
+    """
     paths: dict[int, list[str]] = {}
     for path, parameter in module.named_parameters(remove_duplicate=False):
         paths.setdefault(id(parameter), []).append(_plain_name(path))

@@ -25,16 +25,19 @@ _PRECISIONS: Any = [np.float64, np.float32]  # what is kept; all else becomes th
 
 
 class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """LISTA in the place of ``sparse_encode``: x ~ argmin 0.5 |y - x D|^2 + alpha |x|_1 in a few layers, trained on your data.
+    """LISTA in the place of ``sparse_encode``: x ~ argmin 0.5 |y - x D|^2 + alpha |x|_1 in a few layers, trained on
+    your data.
 
-    ``SparseEncoder(D, alpha=0.1).fit(Y).transform(Y)`` is what ``sparse_encode(Y, D, algorithm="lasso_cd", alpha=0.1)`` approximates by iterating. ``fit``
-    computes the converged codes of the training data by FISTA and trains the network to predict them (Gregor and LeCun 2010); ``transform`` runs its layers.
-    The weights are coupled where there are more than twice as many atoms as features (``ThinISTA``), else free (``GramISTA``).
+    ``SparseEncoder(D, alpha=0.1).fit(Y).transform(Y)`` is what ``sparse_encode(Y, D, algorithm="lasso_cd", alpha=0.1)``
+    approximates by iterating. ``fit`` computes the converged codes of the training data by FISTA and trains the network
+    to predict them (Gregor and LeCun 2010); ``transform`` runs its layers. The weights are coupled where there are more
+    than twice as many atoms as features (``ThinISTA``), else free (``GramISTA``).
 
     Parameters
     ----------
     dictionary : array of shape (n_components, n_features), default=None
-        Atoms as rows, as scikit-learn has them. None: learned from the training data by ``MiniBatchDictionaryLearning``.
+        Atoms as rows, as scikit-learn has them. None: learned from the training data by
+        ``MiniBatchDictionaryLearning``.
     n_components : int, default=None
         Number of atoms to learn; as many as features by default. Ignored when a dictionary is given.
     alpha : float, default=0.1
@@ -116,16 +119,27 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         data = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
         network = self._untrained()
         fista = FISTA(GramISTA(network.parent.dictionary, float(self.alpha)))  # pyright: ignore[reportArgumentType]
-        codes = torch.cat([solve(fista, part, tolerance=self.tolerance, max_iterations=5000).estimate for part in data.split(4000)])
+        codes = torch.cat(
+            [solve(fista, part, tolerance=self.tolerance, max_iterations=5000).estimate for part in data.split(4000)]
+        )
         task = _Codes(data, codes)
         rate = float(self.learning_rate)
-        stage = Stage(int(self.steps), rate=rate, rates={"threshold": 10 * rate}, batch=int(self.batch_size), annealing=Cosine(0.05, 1e-3), clip=1.0)
+        stage = Stage(
+            int(self.steps),
+            rate=rate,
+            rates={"threshold": 10 * rate},
+            batch=int(self.batch_size),
+            annealing=Cosine(0.05, 1e-3),
+            clip=1.0,
+        )
         train(network, task, [stage], seed=int(random.randint(2**31 - 1)), validations=0, quiet=True)
         self.network_ = network
         with torch.no_grad():
             held = task.validation[0]
             error, energy = (network(held.data) - held.target).square().sum(), held.target.square().sum()
-        self.validation_nmse_ = float(10 * torch.log10(error / energy)) if task.held_out and float(energy) > 0 else float("nan")
+        self.validation_nmse_ = (
+            float(10 * torch.log10(error / energy)) if task.held_out and float(energy) > 0 else float("nan")
+        )
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -157,16 +171,26 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return codes @ self.dictionary_.astype(codes.dtype, copy=False)
 
     def _atoms(self, samples: np.ndarray, random: Any) -> np.ndarray:
-        """The dictionary that was given, or one learned from the data; rows of norm one stay, others are as they are."""
+        """The dictionary that was given, or one learned from the data; rows of norm one stay, others are as they
+        are.
+        """
         if self.dictionary is None:
             count = self.n_components or samples.shape[1]
-            options: dict[str, Any] = {"alpha": self.alpha, "random_state": random, "batch_size": min(256, len(samples)), "max_iter": 20}
+            options: dict[str, Any] = {
+                "alpha": self.alpha,
+                "random_state": random,
+                "batch_size": min(256, len(samples)),
+                "max_iter": 20,
+            }
             learner = MiniBatchDictionaryLearning(count, **options)
             atoms = learner.fit(samples).components_
         else:
             atoms = check_array(self.dictionary, dtype=_DOUBLE)
             if atoms.shape[1] != samples.shape[1]:
-                raise ValueError(f"dictionary has atoms of {atoms.shape[1]} features, and X has {samples.shape[1]}; atoms are rows, (n_components, n_features)")
+                raise ValueError(
+                    f"dictionary has atoms of {atoms.shape[1]} features, and X has {samples.shape[1]}; "
+                    "atoms are rows, (n_components, n_features)"
+                )
         norms = np.linalg.norm(atoms, axis=1)
         if not np.all(norms > 0):
             raise ValueError(f"atom {int(np.argmin(norms))} of the dictionary is zero: remove it")
@@ -177,7 +201,9 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         features, atoms = dictionary.shape
         if atoms > 2 * features:
             return unroll(ThinISTA(dictionary, float(self.alpha)), int(self.layers), untied=("encoder", "threshold"))
-        return unroll(GramISTA(dictionary, float(self.alpha)), int(self.layers), untied=("encoder", "inhibition", "threshold"))
+        return unroll(
+            GramISTA(dictionary, float(self.alpha)), int(self.layers), untied=("encoder", "inhibition", "threshold")
+        )
 
     @property
     def _n_features_out(self) -> int:

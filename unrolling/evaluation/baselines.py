@@ -17,7 +17,8 @@ from unrolling.training.stages import Cosine, Stage
 
 
 def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
-    """The best affine estimate: x = E x + C_xy (C_yy + r I)^-1 (y - E y), moments from training draws, r from the validation set.
+    """The best affine estimate: x = E x + C_xy (C_yy + r I)^-1 (y - E y), moments from training draws, r from the
+    validation set.
 
     Args:
         task: where samples come from.
@@ -34,9 +35,14 @@ def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
     def estimator(ridge: float) -> Callable[[Any], Tensor]:
         gain = torch.linalg.solve(covariance + ridge * scale * identity, cross.T).float()
         bias = (mean_x - mean_y @ gain.double()).float()
-        return lambda data: task.assemble(torch.addmm(bias.to(data.device), task.rows(data), gain.to(data.device)), data)
+        return lambda data: task.assemble(
+            torch.addmm(bias.to(data.device), task.rows(data), gain.to(data.device)), data
+        )
 
-    scores = {ridge: task.metric.value(evaluate(estimator(ridge), task, task.validation)) for ridge in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)}
+    scores = {
+        ridge: task.metric.value(evaluate(estimator(ridge), task, task.validation))
+        for ridge in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    }
     pick = min if task.metric.better == "lower" else max
     ridge = pick(scores, key=scores.__getitem__)
     size = cross.numel() + len(mean_x)
@@ -84,7 +90,8 @@ def train_mlp(
     quiet: bool = True,
     choose: Literal["last", "best"] = "last",
 ) -> Contender:
-    """An MLP of (nearly) as many parameters, its learning rate chosen on the validation set in a twentieth of the steps.
+    """An MLP of (nearly) as many parameters, its learning rate chosen on the validation set in a twentieth of the
+    steps.
 
     Args:
         task: training data and loss.
@@ -111,7 +118,8 @@ def train_working_mlp(
     rates: tuple[float, ...] = (1e-3, 3e-3),
     quiet: bool = True,
 ) -> Contender:
-    """An MLP with as many multiply-adds per sample as the network, so that it takes about as long, trained about as long as the one of as many parameters.
+    """An MLP with as many multiply-adds per sample as the network, so that it takes about as long, trained about as
+    long as the one of as many parameters.
 
     Work instead of time, which no two runs agree on: a comparison must give the same figures again.
 
@@ -130,7 +138,17 @@ def train_working_mlp(
     hidden = hidden_width(max(1, multiply_adds // rows), inputs, outputs)
     usual = hidden_width(parameters, inputs, outputs)
     cost = (inputs + hidden + outputs) * hidden / ((inputs + usual + outputs) * usual)
-    return _trained_mlp("MLP, as many multiply-adds", task, hidden, max(50, round(steps / max(1.0, cost))), batch, seed, rates, quiet, "last")
+    return _trained_mlp(
+        "MLP, as many multiply-adds",
+        task,
+        hidden,
+        max(50, round(steps / max(1.0, cost))),
+        batch,
+        seed,
+        rates,
+        quiet,
+        "last",
+    )
 
 
 def _widths(task: Task, seed: int) -> tuple[int, int]:
@@ -139,7 +157,15 @@ def _widths(task: Task, seed: int) -> tuple[int, int]:
 
 
 def _trained_mlp(
-    name: str, task: Task, hidden: int, steps: int, batch: int, seed: int, rates: tuple[float, ...], quiet: bool, choose: Literal["last", "best"]
+    name: str,
+    task: Task,
+    hidden: int,
+    steps: int,
+    batch: int,
+    seed: int,
+    rates: tuple[float, ...],
+    quiet: bool,
+    choose: Literal["last", "best"],
 ) -> Contender:
     inputs, outputs = _widths(task, seed)
 
@@ -147,7 +173,9 @@ def _trained_mlp(
         torch.manual_seed(seed)
         network = _ByRows(MLP(inputs, hidden, outputs), task)
         schedule = [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0)]
-        history = fit(network, task, schedule, seed=seed, quiet=quiet, validations=10 if choose == "best" else 0, choose=choose)
+        history = fit(
+            network, task, schedule, seed=seed, quiet=quiet, validations=10 if choose == "best" else 0, choose=choose
+        )
         return network, history.seconds
 
     def score(rate: float) -> float:
@@ -163,7 +191,8 @@ def _trained_mlp(
 
 
 def train_rival(task: Task, rival: Rival, *, seed: int = 0, quiet: bool = True) -> Contender:
-    """A generic network of the field, its learning rate chosen on the validation set in a twentieth of the steps where there are several.
+    """A generic network of the field, its learning rate chosen on the validation set in a twentieth of the steps where
+    there are several.
 
     Args:
         task: training data and loss.
@@ -175,7 +204,14 @@ def train_rival(task: Task, rival: Rival, *, seed: int = 0, quiet: bool = True) 
     def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
         torch.manual_seed(seed)
         network = rival.make()
-        history = fit(network, task, [Stage(steps, rate=rate, batch=rival.batch, annealing=Cosine(0.05), clip=1.0)], seed=seed, quiet=quiet, validations=0)
+        history = fit(
+            network,
+            task,
+            [Stage(steps, rate=rate, batch=rival.batch, annealing=Cosine(0.05), clip=1.0)],
+            seed=seed,
+            quiet=quiet,
+            validations=0,
+        )
         return network, history.seconds
 
     def score(rate: float) -> float:
@@ -189,7 +225,16 @@ def train_rival(task: Task, rival: Rival, *, seed: int = 0, quiet: bool = True) 
     return Contender(rival.name, "generic", network, None, size, words, network=network, training_seconds=seconds)
 
 
-def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callable[[Tensor], Tensor], *, limit: int, label: str, **options: Any) -> Contender:
+def scikit_learn(
+    task: Task,
+    dictionary: Tensor,
+    algorithm: str,
+    decode: Callable[[Tensor], Tensor],
+    *,
+    limit: int,
+    label: str,
+    **options: Any,
+) -> Contender:
     """A solver of scikit-learn's ``sparse_encode``, one core.
 
     Args:
@@ -211,7 +256,8 @@ def scikit_learn(task: Task, dictionary: Tensor, algorithm: str, decode: Callabl
         from sklearn.exceptions import ConvergenceWarning
 
         with warnings.catch_warnings():
-            for category in (ConvergenceWarning, RuntimeWarning):  # its accuracy is measured; a pursuit that ends early has found all it can
+            # its accuracy is measured; a pursuit that ends early has found all it can
+            for category in (ConvergenceWarning, RuntimeWarning):
                 warnings.simplefilter("ignore", category)
             codes = sparse_encode(task.rows(data).double().numpy(), atoms, algorithm=algorithm, n_jobs=1, **options)
         return task.assemble(decode(torch.from_numpy(codes).float()), data)

@@ -1,4 +1,6 @@
-"""Classical methods in a comparison: weights chosen on validation data, curves and matching iterations on the test set."""
+"""Classical methods in a comparison: weights chosen on validation data, curves and matching iterations on the test
+set.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,13 @@ class Trace(NamedTuple):
 
 
 @torch.inference_mode()
-def trace(iteration: Iteration, task: Task, batches: Sequence[Samples], iterations: int, stop: Callable[[float], bool] | None = None) -> Trace:
+def trace(
+    iteration: Iteration,
+    task: Task,
+    batches: Sequence[Samples],
+    iterations: int,
+    stop: Callable[[float], bool] | None = None,
+) -> Trace:
     """The metric after each iteration: all of the first eighty, then every fortieth part; until it has settled.
 
     Args:
@@ -72,9 +80,21 @@ def _settled(steps: list[int], values: list[float]) -> bool:
 TIMED = 50  # iterations of a long run that are timed; the rest take as long
 
 
-def _contender(name: str, role: str, iteration: Iteration, count: int, note: str, estimates: list[Tensor] | None = None) -> Contender:
+def _contender(
+    name: str, role: str, iteration: Iteration, count: int, note: str, estimates: list[Tensor] | None = None
+) -> Contender:
     scale = count / TIMED if count > TIMED else 1.0
-    return Contender(name, role, steps_of(iteration, count), count, 0, note, estimates=estimates, timed=steps_of(iteration, min(count, TIMED)), scale=scale)
+    return Contender(
+        name,
+        role,
+        steps_of(iteration, count),
+        count,
+        0,
+        note,
+        estimates=estimates,
+        timed=steps_of(iteration, min(count, TIMED)),
+        scale=scale,
+    )
 
 
 def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
@@ -90,12 +110,15 @@ def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
     return run
 
 
-def run_classical(method: Classical, task: Task, goal: float, validation_goal: float, depth: int | None) -> tuple[list[Contender], list[Curve]]:
-    """Rows and curves of a method: run until it matches the network, or at convergence when it never does; the parent also after ``depth`` iterations, and
-    at convergence in any case.
+def run_classical(
+    method: Classical, task: Task, goal: float, validation_goal: float, depth: int | None
+) -> tuple[list[Contender], list[Curve]]:
+    """Rows and curves of a method: run until it matches the network, or at convergence when it never does; the parent
+    also after ``depth`` iterations, and at convergence in any case.
 
     Args:
-        method: with the weights to choose from; one weight is chosen for the best result at convergence, one to match the network soonest.
+        method: with the weights to choose from; one weight is chosen for the best result at convergence, one to match
+            the network soonest.
         task: validation and test data.
         goal: the network's metric on the test set.
         validation_goal: the network's metric on the validation set.
@@ -110,7 +133,11 @@ def run_classical(method: Classical, task: Task, goal: float, validation_goal: f
     rows: list[Contender] = []
     curves = [Curve(method.name, role, run.steps, run.values, None)]
     if depth is not None:
-        rows.append(_contender(f"{method.name}, as many iterations", role, iteration, depth, f"{_label(method, best_final)}{tuned}"))
+        rows.append(
+            _contender(
+                f"{method.name}, as many iterations", role, iteration, depth, f"{_label(method, best_final)}{tuned}"
+            )
+        )
     reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
     note = f"{_label(method, best_final)}{tuned}"
     if best_match != best_final:
@@ -118,8 +145,14 @@ def run_classical(method: Classical, task: Task, goal: float, validation_goal: f
         faster = trace(other, task, task.test, method.iterations, lambda value: metric.at_least_as_good(value, goal))
         sooner = faster.first(lambda value: metric.at_least_as_good(value, goal))
         if sooner is not None and (reached is None or sooner < reached):
-            reached, matching, note = sooner, other, f"{_label(method, best_match)}, which gets there soonest on validation data"
-            curves.append(Curve(f"{method.name}, {_label(method, best_match)}", role, faster.steps, faster.values, None))
+            reached, matching, note = (
+                sooner,
+                other,
+                (f"{_label(method, best_match)}, which gets there soonest on validation data"),
+            )
+            curves.append(
+                Curve(f"{method.name}, {_label(method, best_match)}", role, faster.steps, faster.values, None)
+            )
     if reached is not None:
         rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, note))
     if reached is None or depth is not None:
@@ -140,13 +173,20 @@ def _label(method: Classical, weight: Any) -> str:
 
 
 def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[Any, Any]:
-    """The weight with the best end on validation data, and the one that reaches the goal there in the fewest iterations."""
+    """The weight with the best end on validation data, and the one that reaches the goal there in the fewest
+    iterations.
+    """
     if len(method.weights) == 1:
         return method.weights[0], method.weights[0]
-    runs = {weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations) for weight in method.weights}
+    runs = {
+        weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations)
+        for weight in method.weights
+    }
     pick = min if task.metric.better == "lower" else max
     worst = float("inf") if task.metric.better == "lower" else -float("inf")  # of a run that diverged
     best_final = pick(runs, key=lambda weight: runs[weight].values[-1] if isfinite(runs[weight].values[-1]) else worst)
-    reached = {weight: run.first(lambda value: task.metric.at_least_as_good(value, goal)) for weight, run in runs.items()}
+    reached = {
+        weight: run.first(lambda value: task.metric.at_least_as_good(value, goal)) for weight, run in runs.items()
+    }
     soonest = [weight for weight in runs if reached[weight] is not None]
     return best_final, min(soonest, key=lambda weight: reached[weight] or 0) if soonest else best_final

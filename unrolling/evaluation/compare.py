@@ -26,7 +26,7 @@ from unrolling.evaluation.significance import paired
 from unrolling.evaluation.sounds import sounds
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
 from unrolling.tasks.base import Task, estimates_of, evaluate, first, pieces_of
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 
 Depth = Literal["quick", "usual", "thorough"]
@@ -63,11 +63,13 @@ def compare(
         note: where the network's weights come from.
         quiet: no progress bar while generic networks train.
         say: told what is being done.
-        effort: ``quick`` leaves out the generic network of equal work and the shifts; ``thorough`` adds training on fewer samples.
+        effort: ``quick`` leaves out the generic network of equal work and the shifts; ``thorough`` adds training on
+            fewer samples.
         limit: seconds that a baseline may take; a row that failed or took longer says so, and the rest stands.
         training_seconds: of the network.
         replicas: the same network trained with other seeds.
-        compile_after: the network is also measured compiled where it takes so many seconds for the test set; its row says what compiling cost.
+        compile_after: the network is also measured compiled where it takes so many seconds for the test set; its row
+            says what compiling cost.
 
     Raises:
         ValueError: a test set too small for an interval.
@@ -99,7 +101,9 @@ def compare(
         curves=curves,
         notes=list(recipe.notes),
         parameters=illustrate.parameters(network),
-        atoms=[] if atoms is None else [("classical", atoms(network.parent).numpy()), ("learned, last layer", atoms(network.layers[-1]).numpy())],
+        atoms=[]
+        if atoms is None
+        else [("classical", atoms(network.parent).numpy()), ("learned, last layer", atoms(network.layers[-1]).numpy())],
         pictures=illustrate.pictures(task, contenders, estimates, rows) if task.pictures else [],
         codes=[] if task.pictures or task.rate else illustrate.codes(task, contenders, estimates),
         sounds=sounds(task, contenders, estimates) if task.rate else [],
@@ -143,7 +147,9 @@ def compare_network(
         options: of ``compare``.
     """
     parent = network.parent
-    methods = classical or [Classical(type(parent).__name__.removeprefix("Parametrized"), lambda _: parent, (0.0,), 2000)]
+    methods = classical or [
+        Classical(type(parent).__name__.removeprefix("Parametrized"), lambda _: parent, (0.0,), 2000)
+    ]
     recipe = Recipe(
         task=lambda **given: task,
         parent=lambda given: parent,
@@ -162,7 +168,9 @@ def compare_network(
 class _Measured:
     """What all methods of a comparison are measured with."""
 
-    def __init__(self, task: Task, network: Unrolled, seed: int, limit: float | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, task: Task, network: Unrolled, seed: int, limit: float | None, say: Callable[[str], None]
+    ) -> None:
         self.task, self.network, self.seed, self.limit, self.say = task, network, seed, limit, say
 
     def contend(
@@ -179,33 +187,73 @@ class _Measured:
         before = system.network(recipe, task, depth)
         name = f"{system.title}, {depth} layer{'s' if depth > 1 else ''}"
         contenders = [
-            Contender(name, "network", network, depth, learned, note, network=network, training_seconds=training_seconds),
-            Contender(f"{system.title} before training", "initial", before, depth, learned, "the same network at its classical values", network=before),
+            Contender(
+                name, "network", network, depth, learned, note, network=network, training_seconds=training_seconds
+            ),
+            Contender(
+                f"{system.title} before training",
+                "initial",
+                before,
+                depth,
+                learned,
+                "the same network at its classical values",
+                network=before,
+            ),
         ]
         for method in recipe.classical(task):
             self.say(f"{method.name}: weight from validation data, then the test set")
             role = "parent" if method.name == recipe.parent_name else "classical"
-            found = self._attempt(method.name, role, lambda m=method, r=role: run_classical(m, task, goal, validation_goal, depth if r == "parent" else None))
+            found = self._attempt(
+                method.name,
+                role,
+                lambda m=method, r=role: run_classical(
+                    m, task, goal, validation_goal, depth if r == "parent" else None
+                ),
+            )
             if isinstance(found, Contender):
                 contenders.append(found)
             else:
                 contenders += found[0]
                 curves += found[1]
-        contenders += [Contender(method.name, "classical", method.run, None, 0, method.note, method.limit) for method in recipe.direct(task)]
+        contenders += [
+            Contender(method.name, "classical", method.run, None, 0, method.note, method.limit)
+            for method in recipe.direct(task)
+        ]
         makers: list[tuple[str, str, Callable[[], Contender]]] = []
         if recipe.vectors:
             steps, batch = recipe.generic_steps, recipe.generic_batch
             if recipe.affine:
                 makers.append(("linear MMSE", "generic", lambda: linear_mmse(task, seed=seed)))
-            makers.append(("MLP, as many parameters", "generic", lambda: train_mlp(task, learned, steps, batch, seed=seed, quiet=quiet)))
+            makers.append(
+                (
+                    "MLP, as many parameters",
+                    "generic",
+                    lambda: train_mlp(task, learned, steps, batch, seed=seed, quiet=quiet),
+                )
+            )
             if effort != "quick":
                 work = cost_of(network, first(task.timing, 1).data).multiply_adds or 1
-                makers.append(("MLP, as many multiply-adds", "generic", lambda: train_working_mlp(task, work, learned, steps, batch, seed=seed, quiet=quiet)))
-        makers += [(rival.name, "generic", lambda r=rival: train_rival(task, r, seed=seed, quiet=quiet)) for rival in recipe.rivals(task, learned)]
+                makers.append(
+                    (
+                        "MLP, as many multiply-adds",
+                        "generic",
+                        lambda: train_working_mlp(task, work, learned, steps, batch, seed=seed, quiet=quiet),
+                    )
+                )
+        makers += [
+            (rival.name, "generic", lambda r=rival: train_rival(task, r, seed=seed, quiet=quiet))
+            for rival in recipe.rivals(task, learned)
+        ]
         if recipe.dictionary is not None:
             dictionary, decode = recipe.dictionary(task), recipe.decode(task)
             makers += [
-                (p.label, "peer", lambda p=p: scikit_learn(task, dictionary, p.algorithm, decode, limit=p.limit, label=p.label, **p.options))
+                (
+                    p.label,
+                    "peer",
+                    lambda p=p: scikit_learn(
+                        task, dictionary, p.algorithm, decode, limit=p.limit, label=p.label, **p.options
+                    ),
+                )
                 for p in recipe.peers(task)
             ]
         for label, role, make in makers:
@@ -226,10 +274,25 @@ class _Measured:
 
         def make() -> Contender:
             run = self.network.compiled()
-            for data in (first(self.task.timing, 1).data, self.task.timing.data, *(batch.data for batch in self.task.test)):
+            for data in (
+                first(self.task.timing, 1).data,
+                self.task.timing.data,
+                *(batch.data for batch in self.task.test),
+            ):
                 run(data)
-            note = f"compiled in {run.seconds:.0f} s ({run.graphs} graph{'s' if run.graphs > 1 else ''}); the test set takes the plain network {taken:.2g} s"
-            return Contender(f"{plain.name}, compiled", "network", run, plain.iterations, plain.parameters, note, network=self.network)
+            note = (
+                f"compiled in {run.seconds:.0f} s ({run.graphs} graph{'s' if run.graphs > 1 else ''}); the test "
+                f"set takes the plain network {taken:.2g} s"
+            )
+            return Contender(
+                f"{plain.name}, compiled",
+                "network",
+                run,
+                plain.iterations,
+                plain.parameters,
+                note,
+                network=self.network,
+            )
 
         found = self._attempt(f"{plain.name}, compiled", "network", make)
         return [found if isinstance(found, Contender) else found[0]]
@@ -265,14 +328,38 @@ class _Measured:
         for contender, found in zip(contenders, estimates, strict=True):
             if contender.error:
                 note = f"failed: {contender.error}"
-                rows.append(Row(contender.name, contender.role, replace(NAN), contender.iterations, contender.parameters, None, note))
+                rows.append(
+                    Row(
+                        contender.name,
+                        contender.role,
+                        replace(NAN),
+                        contender.iterations,
+                        contender.parameters,
+                        None,
+                        note,
+                    )
+                )
                 continue
             pieces = pieces_of(task, task.test, found)
             quality = interval(task.metric, pieces, seed)
-            limited = contender.limit is not None and sum(map(len, found)) < sum(len(batch.target) for batch in task.test)
+            limited = contender.limit is not None and sum(map(len, found)) < sum(
+                len(batch.target) for batch in task.test
+            )
             text = f"first {contender.limit} samples; {contender.note}" if limited else contender.note
-            row = Row(contender.name, contender.role, quality, contender.iterations, contender.parameters, times[id(contender)], text)
-            row.cost = cost_of(contender.run, single, contender.network) if contender.role != "peer" and (contender.iterations or 0) <= 2000 else None
+            row = Row(
+                contender.name,
+                contender.role,
+                quality,
+                contender.iterations,
+                contender.parameters,
+                times[id(contender)],
+                text,
+            )
+            row.cost = (
+                cost_of(contender.run, single, contender.network)
+                if contender.role != "peer" and (contender.iterations or 0) <= 2000
+                else None
+            )
             row.paired = None if contender is contenders[0] or limited else paired(task.metric, pieces, ours, seed)
             row.training_seconds = contender.training_seconds
             row.more = task.more(found, task.test) if not limited else {}
@@ -293,7 +380,11 @@ def _guard(system: System, network: Unrolled) -> list[Contender]:
     if not hasattr(network.parent, "objective"):
         return []
     words = "a layer's step is taken only where the parent's objective gets no worse than by the parent's own step"
-    return [Contender(f"{system.title}, safeguarded", "network", Safeguarded(network), len(network), None, words, network=network)]
+    return [
+        Contender(
+            f"{system.title}, safeguarded", "network", Safeguarded(network), len(network), None, words, network=network
+        )
+    ]
 
 
 def _guarded(network: Unrolled, task: Task, row: Row) -> SafeguardReport:
@@ -309,7 +400,9 @@ def _guarded(network: Unrolled, task: Task, row: Row) -> SafeguardReport:
 
 
 def _few(contenders: Sequence[Contender], rows: Sequence[Row]) -> list[Contender]:
-    """Those that a sweep shows: the network, its parent at as many iterations and further on, classical methods without iterations, the generic ones."""
+    """Those that a sweep shows: the network, its parent at as many iterations and further on, classical methods without
+    iterations, the generic ones.
+    """
     usable = [(c, r) for c, r in zip(contenders, rows, strict=True) if not c.error]
     chosen = [c for c, _ in usable if c.role in ("network", "generic")]
     parents = [c for c, _ in usable if c.role == "parent"]
@@ -317,7 +410,9 @@ def _few(contenders: Sequence[Contender], rows: Sequence[Row]) -> list[Contender
     return [chosen[0], *reversed(parents), *direct, *chosen[1:]]
 
 
-def _trainers(system: System, recipe: Recipe, network: Unrolled, seed: int) -> list[tuple[str, str, Callable[[Task], Callable[[Any], Tensor]]]]:
+def _trainers(
+    system: System, recipe: Recipe, network: Unrolled, seed: int
+) -> list[tuple[str, str, Callable[[Task], Callable[[Any], Tensor]]]]:
     """What trains the network and the generic one, with the steps of the real training."""
     learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
 
@@ -347,7 +442,13 @@ def _set_curve_seconds(curves: Sequence[Curve], rows: Sequence[Row]) -> None:
     """Seconds per iteration from the longest timed run of the same method."""
     for curve in curves:
         name = curve.name.split(", weight")[0]
-        fitting = [r for r in rows if r.iterations and r.seconds and (r is rows[0] if curve.role == "network" else r.name.startswith(f"{name}, "))]
+        fitting = [
+            r
+            for r in rows
+            if r.iterations
+            and r.seconds
+            and (r is rows[0] if curve.role == "network" else r.name.startswith(f"{name}, "))
+        ]
         if fitting:
             row = max(fitting, key=lambda r: r.iterations or 0)
             assert row.seconds is not None

@@ -90,7 +90,9 @@ class Picture:
 
 @dataclass
 class Criterion:
-    """A line of the survey's Table III: one measurement for the iterative algorithm, the generic network and the unrolled network."""
+    """A line of the survey's Table III: one measurement for the iterative algorithm, the generic network and the
+    unrolled network.
+    """
 
     name: str
     measured: str  # what was measured, in words
@@ -129,7 +131,8 @@ class Comparison:
     parameters: list[Parameter] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     atoms: list[tuple[str, np.ndarray]] = field(default_factory=list)  # (caption, (count, height, width))
-    codes: list[tuple[str, np.ndarray]] = field(default_factory=list)  # ("sample 1: target", (n,)): of each sample the target first, then estimates
+    # ("sample 1: target", (n,)): of each sample the target first, then estimates
+    codes: list[tuple[str, np.ndarray]] = field(default_factory=list)
     sounds: list[Sound] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     criteria: list[Criterion] = field(default_factory=list)
@@ -163,7 +166,11 @@ class Comparison:
                 {
                     "name": row.name,
                     "role": row.role,
-                    "quality": {"mean": _finite(row.quality.mean), "low": _finite(row.quality.low), "high": _finite(row.quality.high)},
+                    "quality": {
+                        "mean": _finite(row.quality.mean),
+                        "low": _finite(row.quality.low),
+                        "high": _finite(row.quality.high),
+                    },
                     "iterations": row.iterations,
                     "parameters": row.parameters,
                     "seconds": plain(row.seconds),
@@ -177,7 +184,13 @@ class Comparison:
                 for row in self.rows
             ],
             "curves": [
-                {"name": c.name, "role": c.role, "iterations": c.iterations, "quality": [_finite(q) for q in c.quality], "seconds": c.seconds}
+                {
+                    "name": c.name,
+                    "role": c.role,
+                    "iterations": c.iterations,
+                    "quality": [_finite(q) for q in c.quality],
+                    "seconds": c.seconds,
+                }
                 for c in self.curves
             ],
             "criteria": plain(self.criteria),

@@ -1,4 +1,6 @@
-"""The survey's Table III, measured: performance, efficiency, parameters, interpretability and generalisability of three kinds of method."""
+"""The survey's Table III, measured: performance, efficiency, parameters, interpretability and generalisability of three
+kinds of method.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ def criteria(comparison: Comparison) -> list[Criterion]:
     metric = comparison.metric
     rows = {
         "parent": _best(comparison, [r for r in comparison.rows if r.role == "parent"]),
-        "generic": _best(comparison, [r for r in comparison.rows if r.role == "generic" and (r.parameters or 0) > 0 and r.name.startswith("MLP")]),
+        "generic": _best(
+            comparison,
+            [
+                r
+                for r in comparison.rows
+                if r.role == "generic" and (r.parameters or 0) > 0 and r.name.startswith("MLP")
+            ],
+        ),
         "network": comparison.rows[0],
     }
     lines = []
@@ -35,9 +44,18 @@ def criteria(comparison: Comparison) -> list[Criterion]:
     add("performance", f"{metric.name} on the test set, {metric.unit}", quality, metric.better, write)
     seconds = {kind: row.seconds.batch * 1e3 if row and row.seconds else None for kind, row in rows.items()}
     add("efficiency", "time per sample in a batch, ms", seconds, "lower", "{:.3g}")
-    work = {kind: row.cost.multiply_adds / 1e6 if row and row.cost and row.cost.multiply_adds is not None else None for kind, row in rows.items()}
+    work = {
+        kind: row.cost.multiply_adds / 1e6 if row and row.cost and row.cost.multiply_adds is not None else None
+        for kind, row in rows.items()
+    }
     add("efficiency", "multiply-adds per sample, millions", work, "lower", "{:.3g}")
-    add("parameters", "learned numbers", {kind: float(row.parameters or 0) if row else None for kind, row in rows.items()}, "lower", "{:,.0f}")
+    add(
+        "parameters",
+        "learned numbers",
+        {kind: float(row.parameters or 0) if row else None for kind, row in rows.items()},
+        "lower",
+        "{:,.0f}",
+    )
     add(
         "interpretability",
         "learned numbers that are a quantity of the algorithm, with a classical value to stand beside, %",
@@ -45,7 +63,13 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         "higher",
         "{:.0f}",
     )
-    add("interpretability", "iterations or layers after which the estimate is better than before, %", _progress(comparison), "higher", "{:.0f}")
+    add(
+        "interpretability",
+        "iterations or layers after which the estimate is better than before, %",
+        _progress(comparison),
+        "higher",
+        "{:.0f}",
+    )
     for shift in comparison.shifts:
         areas: dict[str, float | None] = dict.fromkeys(KINDS)
         for curve in shift.curves:
@@ -55,7 +79,13 @@ def criteria(comparison: Comparison) -> list[Criterion]:
     if comparison.sizes:
         sizes = comparison.sizes[0].samples
         few: dict[str, float | None] = {"parent": None, **{curve.role: curve.quality[0] for curve in comparison.sizes}}
-        add("generalisability", f"{metric.name} after training on {sizes[0]} samples, {metric.unit}", few, metric.better, write)
+        add(
+            "generalisability",
+            f"{metric.name} after training on {sizes[0]} samples, {metric.unit}",
+            few,
+            metric.better,
+            write,
+        )
     return lines
 
 

@@ -15,7 +15,8 @@ class TookTooLongError(RuntimeError):
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Stop the block after so many seconds, by SIGALRM where the system has it and this is the main thread; elsewhere it runs to its end.
+    """Stop the block after so many seconds, by SIGALRM where the system has it and this is the main thread; elsewhere
+    it runs to its end.
 
     Raises:
         TookTooLongError: it took longer.

@@ -18,7 +18,8 @@ class GradientRow(NamedTuple):
     """One gradient rule."""
 
     rule: str
-    relative_error: float | None  # |g - exact| / |exact|, exact being that of Backprop; None when the rule does not apply
+    # |g - exact| / |exact|, exact being that of Backprop; None when the rule does not apply
+    relative_error: float | None
     cosine: float | None
     bytes: int | None  # kept for the backward pass, data and parameters not counted
     memory: float | None  # of Backprop's
@@ -30,7 +31,12 @@ class GradientRow(NamedTuple):
         """For a table."""
         if self.bytes is None or self.seconds is None:
             return [self.rule, *["-"] * 6, self.note]
-        numbers = [f"{self.relative_error:.2g}", f"{self.cosine:.6f}", f"{self.bytes / 2**20:.2f} MiB", f"{self.memory:.1%}"]
+        numbers = [
+            f"{self.relative_error:.2g}",
+            f"{self.cosine:.6f}",
+            f"{self.bytes / 2**20:.2f} MiB",
+            f"{self.memory:.1%}",
+        ]
         return [self.rule, *numbers, f"{self.seconds * 1e3:.2f} ms", f"{self.time:.2f}", self.note]
 
 
@@ -41,7 +47,12 @@ def standard_rules(depth: int) -> list[GradientRule]:
 
 
 def compare_gradients(
-    network: Unrolled, data: Any, loss: Callable[[Tensor], Tensor], rules: Sequence[GradientRule] | None = None, *, repeats: int = 5
+    network: Unrolled,
+    data: Any,
+    loss: Callable[[Tensor], Tensor],
+    rules: Sequence[GradientRule] | None = None,
+    *,
+    repeats: int = 5,
 ) -> list[GradientRow]:
     """Each rule's gradient of ``loss(network(data))`` in all learned numbers, beside Backprop's.
 
@@ -55,7 +66,14 @@ def compare_gradients(
     Raises:
         ValueError: a loss whose exact gradient is zero or not finite.
     """
-    rules = [Backprop(), *(rule for rule in (standard_rules(len(network)) if rules is None else rules) if not isinstance(rule, Backprop))]
+    rules = [
+        Backprop(),
+        *(
+            rule
+            for rule in (standard_rules(len(network)) if rules is None else rules)
+            if not isinstance(rule, Backprop)
+        ),
+    ]
     own = network.gradient
     try:
         usable = [rule for rule in rules if _refusal(rule, network) is None]
@@ -65,7 +83,10 @@ def compare_gradients(
     exact, kept, seconds = measured[id(rules[0])][:3]
     size = torch.linalg.vector_norm(exact)
     if not (bool(torch.isfinite(size)) and float(size) > 0):
-        raise ValueError(f"the exact gradient has norm {float(size):.3g}; a loss with a finite gradient that is not zero is needed to compare with")
+        raise ValueError(
+            f"the exact gradient has norm {float(size):.3g}; a loss with a finite gradient that is not "
+            "zero is needed to compare with"
+        )
     rows = []
     for rule in rules:
         if id(rule) not in measured:
@@ -74,7 +95,9 @@ def compare_gradients(
         gradient, memory, median, note = measured[id(rule)]
         error = float(torch.linalg.vector_norm(gradient - exact) / size)
         cosine = float(torch.nn.functional.cosine_similarity(gradient.double(), exact.double(), dim=0))
-        rows.append(GradientRow(repr(rule), error, cosine, memory, memory / max(1, kept), median, median / seconds, note))
+        rows.append(
+            GradientRow(repr(rule), error, cosine, memory, memory / max(1, kept), median, median / seconds, note)
+        )
     return rows
 
 
@@ -107,7 +130,9 @@ def _measure(
                 begin = time.perf_counter()
                 _gradient(network, data, loss)
                 own.append(time.perf_counter() - begin)
-    return [(gradient, kept, statistics.median(own), note) for (gradient, kept, note), own in zip(found, times, strict=True)]
+    return [
+        (gradient, kept, statistics.median(own), note) for (gradient, kept, note), own in zip(found, times, strict=True)
+    ]
 
 
 def _gradient(network: nn.Module, data: Any, loss: Callable[[Tensor], Tensor]) -> Tensor:

@@ -24,10 +24,12 @@ class LayerReport:
     objective: list[float] | None  # the parent's, of each state; None where it has none
     parent_objective: list[float] | None  # of the parent's own iterates
     change: list[float]  # relative change of the estimate
-    step: list[float]  # length of the layer's step over that of the parent's from the same state: 1 is the classical step
+    # length of the layer's step over that of the parent's from the same state: 1 is the classical step
+    step: list[float]
     lipschitz: list[float]  # local, of the layer as a map of states, by power iteration
     dropped: list[float]  # metric of the network without this layer
-    beyond: list[tuple[int, float]] = field(default_factory=list)  # depth and metric beyond the trained depth, for networks without untied parameters
+    # depth and metric beyond the trained depth, for networks without untied parameters
+    beyond: list[tuple[int, float]] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -57,8 +59,15 @@ def examine_layers(network: Unrolled, task: Task, *, beyond: Sequence[int] = (2,
         change,
         step,
         _lipschitz(network, probe.data),
-        [score([_without(network, batch.data, number) for batch in batches]) for number in range(len(network))] if len(network) > 1 else [],
-        [] if network.untied else [(factor * len(network), score([_deeper(network, b.data, factor * len(network)) for b in batches])) for factor in beyond],
+        [score([_without(network, batch.data, number) for batch in batches]) for number in range(len(network))]
+        if len(network) > 1
+        else [],
+        []
+        if network.untied
+        else [
+            (factor * len(network), score([_deeper(network, b.data, factor * len(network)) for b in batches]))
+            for factor in beyond
+        ],
     )
 
 
@@ -100,7 +109,11 @@ def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float
 def _distance(new: Any, old: Any) -> Tensor:
     """Of each sample, over all tensors of the state that are its own."""
     batch = tree.batch_size(new, "state")
-    pairs = [(a, b) for a, b in zip(tree.tensors(new), tree.tensors(old), strict=True) if a.ndim and a.shape[0] == batch and a.shape == b.shape]
+    pairs = [
+        (a, b)
+        for a, b in zip(tree.tensors(new), tree.tensors(old), strict=True)
+        if a.ndim and a.shape[0] == batch and a.shape == b.shape
+    ]
     parts = [tree.rows(a - b).abs().square().sum(1) for a, b in pairs if a.is_floating_point() or a.is_complex()]
     return torch.stack(parts).sum(0).sqrt()
 
@@ -127,7 +140,11 @@ def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
     def step(*given: Tensor) -> tuple[Tensor, ...]:
         replaced = dict(zip(map(id, own), given, strict=True))
         moved = layer(tree.apply(lambda t: replaced.get(id(t), t), state), problem)
-        return tuple(t for t in tree.tensors(moved) if (t.is_floating_point() or t.is_complex()) and t.ndim and t.shape[0] == batch)
+        return tuple(
+            t
+            for t in tree.tensors(moved)
+            if (t.is_floating_point() or t.is_complex()) and t.ndim and t.shape[0] == batch
+        )
 
     generator = torch.Generator().manual_seed(0)
     points = [t.detach().clone().requires_grad_() for t in own]
@@ -135,7 +152,8 @@ def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
     size = torch.ones(batch)
     with torch.enable_grad():
         outputs = step(*points)
-        # A product with J from two with J^T: torch's usual way to differentiate forwards through operators that only know backwards.
+        # A product with J from two with J^T: torch's usual way to differentiate forwards through operators that only
+        # know backwards.
         helpers = [torch.zeros_like(o, requires_grad=True) for o in outputs]
         backwards = torch.autograd.grad(outputs, points, helpers, create_graph=True, allow_unused=True)
         known = [b for b in backwards if b is not None and b.requires_grad]
@@ -145,7 +163,9 @@ def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
         for _ in range(POWER_STEPS):
             length = torch.stack([tree.rows(v).abs().square().sum(1) for v in vector]).sum(0).sqrt().clamp_min(1e-30)
             vector = [v / length.view(-1, *[1] * (v.ndim - 1)) for v in vector]
-            forward = torch.autograd.grad(known, helpers, [vector[k] for k in index], retain_graph=True, allow_unused=True)
+            forward = torch.autograd.grad(
+                known, helpers, [vector[k] for k in index], retain_graph=True, allow_unused=True
+            )
             image = [torch.zeros_like(h) if f is None else f for f, h in zip(forward, helpers, strict=True)]
             size = torch.stack([tree.rows(i).abs().square().sum(1) for i in image]).sum(0).sqrt()
             back = torch.autograd.grad(outputs, points, image, retain_graph=True, allow_unused=True)

@@ -39,7 +39,9 @@ class Contender:
 
 
 def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
-    """The metric with a 95 % percentile interval: units are resampled with replacement within their group (Efron and Tibshirani 1993, chapter 13)."""
+    """The metric with a 95 % percentile interval: units are resampled with replacement within their group (Efron and
+    Tibshirani 1993, chapter 13).
+    """
     generator = torch.Generator().manual_seed(seed)
     own = pieces.detach().double().cpu()
     groups = [own[own[:, 2] == group, :2] for group in own[:, 2].unique()]
@@ -49,7 +51,9 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
 
 
 @torch.inference_mode()
-def time_all(contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9, budget: float = 10.0) -> list[Seconds]:
+def time_all(
+    contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9, budget: float = 10.0
+) -> list[Seconds]:
     """Median seconds per sample of each method, in a batch and alone, all methods in turn in every round.
 
     Args:

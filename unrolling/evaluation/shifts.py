@@ -35,7 +35,8 @@ class ShiftReport:
     values: list[float]
     trained: float | None
     curves: list[ShiftCurve]
-    crossing: float | None  # first value, going away from the training's, where the parent is better than the network; None where it never is
+    # first value, going away from the training's, where the parent is better than the network; None where it never is
+    crossing: float | None
     parent: str | None  # which row the crossing is about
 
 
@@ -45,7 +46,8 @@ def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) 
     Args:
         task: its metric.
         shifts: of the task.
-        contenders: the network first; a parent among them gives the crossing. Parameters stay as they were tuned on unshifted validation data.
+        contenders: the network first; a parent among them gives the crossing. Parameters stay as they were tuned on
+            unshifted validation data.
     """
     reports = []
     for shift in shifts:
@@ -55,15 +57,35 @@ def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) 
             found = [interval(task.metric, evaluate(contender.run, task, [batch])) for batch in samples]
             quality = [each.mean for each in found]
             finite = [q for q in quality if isfinite(q)]
-            curves.append(ShiftCurve(contender.name, contender.role, quality, sum(finite) / len(finite) if finite else float("nan"), found))
+            curves.append(
+                ShiftCurve(
+                    contender.name,
+                    contender.role,
+                    quality,
+                    sum(finite) / len(finite) if finite else float("nan"),
+                    found,
+                )
+            )
         parent = next((curve for curve in curves if curve.role == "parent"), None)
         crossing = None if parent is None else _crossing(task.metric, shift, curves[0].quality, parent.quality)
-        reports.append(ShiftReport(shift.name, shift.words, list(shift.values), shift.trained, curves, crossing, parent.name if parent else None))
+        reports.append(
+            ShiftReport(
+                shift.name,
+                shift.words,
+                list(shift.values),
+                shift.trained,
+                curves,
+                crossing,
+                parent.name if parent else None,
+            )
+        )
     return reports
 
 
 def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Sequence[float]) -> float | None:
-    """Where the network falls behind, between two values by linear interpolation of the difference; on both sides of the training's value."""
+    """Where the network falls behind, between two values by linear interpolation of the difference; on both sides of
+    the training's value.
+    """
     sign = 1 if metric.better == "higher" else -1
     gaps = [sign * (a - b) for a, b in zip(network, parent, strict=True)]
     start = shift.values.index(shift.trained) if shift.trained in shift.values else 0
@@ -138,7 +160,9 @@ class SizeCurve:
     quality: list[float]
 
 
-def size_sweep(task: Task, trainers: Sequence[tuple[str, str, Callable[[Task], Callable[[Any], Tensor]]]], sizes: Sequence[int]) -> list[SizeCurve]:
+def size_sweep(
+    task: Task, trainers: Sequence[tuple[str, str, Callable[[Task], Callable[[Any], Tensor]]]], sizes: Sequence[int]
+) -> list[SizeCurve]:
     """Quality against the number of training samples.
 
     Args:

@@ -31,8 +31,8 @@ class Paired:
 def paired(metric: Metric, theirs: Tensor, ours: Tensor, seed: int = 0) -> Paired | None:
     """The difference of a metric between two methods that were given the same units.
 
-    The interval resamples units within their group, both methods' together. The test swaps the two methods' values in random units: exact when the methods are
-    exchangeable (Pitman 1937), whatever the distribution of errors.
+    The interval resamples units within their group, both methods' together. The test swaps the two methods' values in
+    random units: exact when the methods are exchangeable (Pitman 1937), whatever the distribution of errors.
 
     Args:
         metric: of both.
@@ -69,6 +69,10 @@ def _difference(metric: Metric, sums: list[list[Tensor]]) -> Tensor:
 
 
 def resampling_weights(count: int, generator: torch.Generator) -> Tensor:
-    """How often each of ``count`` units is drawn in each of the resamples, (resamples, count): a bootstrap as one matrix product."""
+    """How often each of ``count`` units is drawn in each of the resamples, (resamples, count): a bootstrap as one
+    matrix product.
+    """
     index = torch.randint(count, (RESAMPLES, count), generator=generator)
-    return torch.zeros(RESAMPLES, count, dtype=torch.float64).scatter_add_(1, index, torch.ones(1, 1, dtype=torch.float64).expand_as(index))
+    return torch.zeros(RESAMPLES, count, dtype=torch.float64).scatter_add_(
+        1, index, torch.ones(1, 1, dtype=torch.float64).expand_as(index)
+    )

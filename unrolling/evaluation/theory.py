@@ -1,4 +1,6 @@
-"""What is proved about unrolled sparse recovery, held against a network: claim, assumption, whether it holds here, what is measured."""
+"""What is proved about unrolled sparse recovery, held against a network: claim, assumption, whether it holds here, what
+is measured.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,18 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms import AMP
-from unrolling.algorithms.analytic import analytic_weights, mutual_coherence
-from unrolling.algorithms.state_evolution import SparsePrior, measurement_noise, oracle_nmse, state_evolution, state_evolution_limit
+from unrolling.algorithms.messages.state_evolution import (
+    SparsePrior,
+    measurement_noise,
+    oracle_nmse,
+    state_evolution,
+    state_evolution_limit,
+)
+from unrolling.algorithms.sparse.analytic import analytic_weights, mutual_coherence
 from unrolling.core import Unrolled
 from unrolling.prox import soft_threshold
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
 CHEN = "Chen, Liu, Wang and Yin 2018, arXiv:1808.10038"
 LIU = "Liu, Chen, Wang and Yin 2019, openreview:B1lnzn0ctQ"
@@ -45,7 +53,11 @@ def examine(network: Unrolled, task: Recovery, quality: Sequence[float]) -> list
         quality: NMSE in dB of each layer's estimate on the test set.
     """
     claims = [linear_convergence(task, quality), coherence(network, task)]
-    claims += [found for found in (coupling(network), vanishing_thresholds(network), no_false_positives(task)) if found is not None]
+    claims += [
+        found
+        for found in (coupling(network), vanishing_thresholds(network), no_false_positives(task))
+        if found is not None
+    ]
     claims += limits(task, quality)
     evolution = predicted(network, task, quality)
     return claims if evolution is None else [*claims, evolution]
@@ -96,7 +108,10 @@ def coherence(network: Unrolled, task: Recovery) -> Claim:
     text = f"of A {own:.3f}, of analytic weights {analytic:.3f}"
     if values:
         text += f", of the network's {min(values):.3f} to {max(values):.3f}"
-    text += f"; recovery is guaranteed for fewer than {bound:.1f} non-zeros, and the signals have {task.density * dictionary.shape[1]:.0f} on average"
+    text += (
+        f"; recovery is guaranteed for fewer than {bound:.1f} non-zeros, and the signals have "
+        f"{task.density * dictionary.shape[1]:.0f} on average"
+    )
     return Claim(
         "coherence",
         "weights of smaller generalised coherence allow more non-zeros and a faster rate",
@@ -125,7 +140,11 @@ def _encoders(network: Unrolled, dictionary: Tensor) -> list[Tensor]:
 def coupling(network: Unrolled) -> Claim | None:
     """How far W_t is from I - W_e A, layer by layer, where both are free."""
     pairs: list[tuple[Any, Any, Any]] = [
-        (getattr(layer, "inhibition", None), getattr(getattr(layer, "encoder", None), "matrix", None), getattr(layer, "dictionary", None))
+        (
+            getattr(layer, "inhibition", None),
+            getattr(getattr(layer, "encoder", None), "matrix", None),
+            getattr(layer, "dictionary", None),
+        )
         for layer in network.layers
     ]
     if not all(isinstance(t, Tensor) for triple in pairs for t in triple):
@@ -176,7 +195,9 @@ def no_false_positives(task: Recovery, *, layers: int = 16, samples: int = 500) 
     sparsity = floor(min(n, _most_nonzeros(mu) - 1e-9))
     generator = torch.Generator().manual_seed(task.seed)
     support = torch.rand(samples, n, generator=generator).topk(sparsity, dim=1).indices
-    x = torch.zeros(samples, n, dtype=torch.float64).scatter(1, support, torch.randn(samples, sparsity, generator=generator, dtype=torch.float64))
+    x = torch.zeros(samples, n, dtype=torch.float64).scatter(
+        1, support, torch.randn(samples, sparsity, generator=generator, dtype=torch.float64)
+    )
     y = x @ dictionary.T
     estimate = torch.zeros_like(x)
     wrong, error = 0, []
@@ -187,11 +208,14 @@ def no_false_positives(task: Recovery, *, layers: int = 16, samples: int = 500) 
         error.append(10 * log10(max(float((estimate - x).square().sum() / x.square().sum()), 1e-300)))
     return Claim(
         "no false positives",
-        "with theta_t = mu sup |x_t - x|_1 no entry is ever active that is not in the signal, and the error falls geometrically",
+        "with theta_t = mu sup |x_t - x|_1 no entry is ever active that is not in the signal, and the error falls "
+        "geometrically",
         f"{LIU}, Theorem 1",
-        f"at most {sparsity} non-zeros (mu = {mu:.3f}), no noise, and these thresholds: not those that a network learns",
+        f"at most {sparsity} non-zeros (mu = {mu:.3f}), no noise, and these thresholds: "
+        "not those that a network learns",
         True,
-        f"{wrong} false positives in {layers} layers of {samples} signals with {sparsity} non-zeros; error {error[0]:.1f} dB to {error[-1]:.1f} dB",
+        f"{wrong} false positives in {layers} layers of {samples} signals with {sparsity} non-zeros; error "
+        f"{error[0]:.1f} dB to {error[-1]:.1f} dB",
         wrong == 0 and error[-1] < error[0],
         error,
     )
@@ -212,7 +236,8 @@ def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
         Claim(
             "Bayes-optimal limit",
             "no method has a smaller error on average, in the limit of large m and n",
-            "state evolution of Bayes-optimal AMP: Donoho, Maleki and Montanari 2009, doi:10.1073/pnas.0909892106; Bayati and Montanari 2011",
+            "state evolution of Bayes-optimal AMP: Donoho, Maleki and Montanari 2009, doi:10.1073/pnas.0909892106; "
+            "Bayati and Montanari 2011",
             "A with independent Gaussian entries, signals and noise of the known distribution",
             None,
             f"limit {limit:.2f} dB, the network's best layer {best:.2f} dB ({best - limit:+.2f})",

@@ -7,4 +7,16 @@ from unrolling.export.load import Loaded, find, formats, load
 from unrolling.export.precision import ReducedWeights
 from unrolling.export.trace import ExportError
 
-__all__ = ["ExportError", "Exported", "Format", "Loaded", "ReducedWeights", "check_path", "export", "find", "formats", "load", "untrained"]
+__all__ = [
+    "ExportError",
+    "Exported",
+    "Format",
+    "Loaded",
+    "ReducedWeights",
+    "check_path",
+    "export",
+    "find",
+    "formats",
+    "load",
+    "untrained",
+]

@@ -15,11 +15,12 @@ CARD = "card"
 
 
 class AotiPackage(Format):
-    """``torch._inductor.aoti_load_package(path)(data=y)``, or ``AOTIModelPackageLoader`` of libtorch in C++; the card is the metadata entry ``card``.
+    """``torch._inductor.aoti_load_package(path)(data=y)``, or ``AOTIModelPackageLoader`` of libtorch in C++; the card
+    is the metadata entry ``card``.
 
-    The package holds machine code for the kind of processor that it was made on, which its metadata name. Complex tensors are real ones (..., 2), real and
-    imaginary part. By itself it does not look at the sizes of its inputs; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it does, and then
-    refuses a batch of one, which it can run.
+    The package holds machine code for the kind of processor that it was made on, which its metadata name. Complex
+    tensors are real ones (..., 2), real and imaginary part. By itself it does not look at the sizes of its inputs; with
+    AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it does, and then refuses a batch of one, which it can run.
     """
 
     name = "aoti"
@@ -39,7 +40,8 @@ class AotiPackage(Format):
             get_cpp_compiler()
         except Exception as error:
             raise RuntimeError(
-                "format aoti compiles a network with a C++ compiler, and there is none: install g++ or clang++, or name one in the variable CXX"
+                "format aoti compiles a network with a C++ compiler, and there is none: install g++ or clang++, or "
+                "name one in the variable CXX"
             ) from error
 
     def write(self, traced: Traced, path: Path, card: str) -> None:
@@ -48,7 +50,9 @@ class AotiPackage(Format):
         program.example_inputs = ((), {name: torch.zeros_like(tensor) for name, tensor in traced.example.items()})
         try:
             with quiet("torch._inductor"):  # operators that run through torch and not through code of their own
-                torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs={"aot_inductor.metadata": {CARD: card}})
+                torch._inductor.aoti_compile_and_package(
+                    program, package_path=str(path), inductor_configs={"aot_inductor.metadata": {CARD: card}}
+                )
         except Exception as error:  # of many kinds
             raise ExportError(f"the network cannot be compiled: {first_line(error)}") from error
 

@@ -40,7 +40,8 @@ def describe(
         traced: shapes and free sizes of what was written.
         form: the format.
         units: of inputs and estimate, by name.
-        own: what the caller has to say: system, task, weights, licence; it comes first, and may not take the names of what is found here.
+        own: what the caller has to say: system, task, weights, licence; it comes first, and may not take the names of
+            what is found here.
         more: what the exporter found out besides.
     """
     import unrolling

@@ -17,9 +17,15 @@ def check_network(network: nn.Module) -> None:
     """
     if isinstance(network, Iteration):
         name = type(network).__name__.removeprefix("Parametrized")
-        raise TypeError(f"{name} is an iteration, which runs for as long as it needs: export a number of its steps, unroll({name}(...), depth)")
+        raise TypeError(
+            f"{name} is an iteration, which runs for as long as it needs: export a number of its steps, "
+            f"unroll({name}(...), depth)"
+        )
     if isinstance(network, Equilibrium):
-        raise TypeError("an Equilibrium runs until it has converged, which no exported graph can: export a number of its steps, unroll(iteration, depth)")
+        raise TypeError(
+            "an Equilibrium runs until it has converged, which no exported graph can: export a number of "
+            "its steps, unroll(iteration, depth)"
+        )
     if not isinstance(network, nn.Module):
         raise TypeError(f"a network is an nn.Module; got a {type(network).__name__}")
     if isinstance(network, Unrolled):
@@ -27,10 +33,17 @@ def check_network(network: nn.Module) -> None:
     else:
         values = dict(network.named_parameters()) | dict(network.named_buffers())
     learned = {name for name, value in values.items() if value.requires_grad}
-    bad = [name for name, value in values.items() if bool((~torch.isfinite(value) if name in learned else torch.isnan(value)).any())]
+    bad = [
+        name
+        for name, value in values.items()
+        if bool((~torch.isfinite(value) if name in learned else torch.isnan(value)).any())
+    ]
     if bad:
         more = f" and {len(bad) - 4} more" if len(bad) > 4 else ""
-        raise ValueError(f"the network holds values that are NaN or infinite in {', '.join(bad[:4])}{more}: it must be trained again before it is exported")
+        raise ValueError(
+            f"the network holds values that are NaN or infinite in {', '.join(bad[:4])}{more}: it must "
+            "be trained again before it is exported"
+        )
 
 
 def untrained(network: Unrolled) -> bool:

@@ -47,9 +47,45 @@ def _real_dtype(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 # Operators that act on both parts alike: they are linear with real coefficients, or only move entries.
 EACH = {
-    *(aten.view, aten._unsafe_view, aten.reshape, aten.expand, aten.permute, aten.t, aten.transpose, aten.slice, aten.select, aten.squeeze, aten.unsqueeze),
-    *(aten.clone, aten.alias, aten.detach, aten.lift_fresh_copy, aten.neg, aten.sum, aten.mean, aten.cumsum, aten.flip, aten.roll, aten.repeat, aten.diagonal),
-    *(aten.gather, aten.index, aten.index_select, aten.tril, aten.triu, aten.unfold, aten.split_with_sizes, aten.split, aten.unbind, aten.as_strided),
+    *(
+        aten.view,
+        aten._unsafe_view,
+        aten.reshape,
+        aten.expand,
+        aten.permute,
+        aten.t,
+        aten.transpose,
+        aten.slice,
+        aten.select,
+        aten.squeeze,
+        aten.unsqueeze,
+    ),
+    *(
+        aten.clone,
+        aten.alias,
+        aten.detach,
+        aten.lift_fresh_copy,
+        aten.neg,
+        aten.sum,
+        aten.mean,
+        aten.cumsum,
+        aten.flip,
+        aten.roll,
+        aten.repeat,
+        aten.diagonal,
+    ),
+    *(
+        aten.gather,
+        aten.index,
+        aten.index_select,
+        aten.tril,
+        aten.triu,
+        aten.unfold,
+        aten.split_with_sizes,
+        aten.split,
+        aten.unbind,
+        aten.as_strided,
+    ),
     *(aten.resolve_conj, aten.resolve_neg, aten.empty_like, aten.new_empty, aten.empty),
 }
 
@@ -122,7 +158,9 @@ def _sign(z: Pair) -> Pair:
 
 def _power(op: Any, z: Any, exponent: Any) -> Pair:
     if not (isinstance(z, Pair) and isinstance(exponent, int | float) and exponent == int(exponent)):
-        raise ExportError(f"a complex power with the exponent {exponent} cannot be written in real numbers here; whole numbers can")
+        raise ExportError(
+            f"a complex power with the exponent {exponent} cannot be written in real numbers here; whole numbers can"
+        )
     result = Pair(torch.ones_like(z.re), torch.zeros_like(z.re))
     for _ in range(abs(int(exponent))):
         result = _times(result, z)
@@ -149,12 +187,20 @@ def _product_and_sum(product: Callable[..., Tensor]) -> Callable[..., Pair]:
 def _convolve(op: Any, x: Any, weight: Any, bias: Any, *args: Any) -> Pair:
     if isinstance(bias, Pair):
         channels = [1, -1, *[1] * (len(args[0]))]
-        return _add(None, _product(lambda a, b: op(a, b, None, *args), x, weight), each(aten.view.default, bias, channels))
-    return _product(lambda a, b: op(a, b, None, *args), x, weight) if bias is None else _convolve(op, x, weight, _lift(bias), *args)
+        return _add(
+            None, _product(lambda a, b: op(a, b, None, *args), x, weight), each(aten.view.default, bias, channels)
+        )
+    return (
+        _product(lambda a, b: op(a, b, None, *args), x, weight)
+        if bias is None
+        else _convolve(op, x, weight, _lift(bias), *args)
+    )
 
 
 def _full(op: Any, *args: Any, **kwargs: Any) -> Any:
-    """Tensors of one number: ``full(size, value)``, ``full_like(z, value)``, ``scalar_tensor(value)``, ``zeros``, ``ones``."""
+    """Tensors of one number: ``full(size, value)``, ``full_like(z, value)``, ``scalar_tensor(value)``, ``zeros``,
+    ``ones``.
+    """
     if kwargs.get("dtype") is not None and not kwargs["dtype"].is_complex:
         return op(*[value.re if isinstance(value, Pair) else value for value in args], **kwargs)
     kwargs = _real_dtype(kwargs)
@@ -178,7 +224,13 @@ def _filled(op: Any, z: Any, *args: Any, **kwargs: Any) -> Pair:
 
 def _scatter(op: Any, z: Any, dim: int, index: Tensor, source: Any) -> Pair:
     z = _lift(z)
-    re, im = (source.re, source.im) if isinstance(source, Pair) else (source, torch.zeros_like(source)) if isinstance(source, Tensor) else _parts(source)
+    re, im = (
+        (source.re, source.im)
+        if isinstance(source, Pair)
+        else (source, torch.zeros_like(source))
+        if isinstance(source, Tensor)
+        else _parts(source)
+    )
     return Pair(op(z.re, dim, index, re), op(z.im, dim, index, im))
 
 
@@ -206,7 +258,9 @@ def _copy(op: Any, z: Any, **kwargs: Any) -> Any:
 
 
 def _fourier(op: Any, z: Any, *args: Any) -> Any:
-    """Real transforms have no form of their own: the two parts are put together for the transform alone, which every runtime has."""
+    """Real transforms have no form of their own: the two parts are put together for the transform alone, which every
+    runtime has.
+    """
     transformed = op(torch.view_as_complex(join(z)) if isinstance(z, Pair) else z, *args)
     return split(torch.view_as_real(transformed)) if transformed.is_complex() else transformed
 
@@ -234,7 +288,9 @@ def _inverse(op: Any, matrix: Pair, **kwargs: Any) -> tuple[Pair, Tensor]:
 
 def _solve(op: Any, matrix: Any, right: Any, **kwargs: Any) -> tuple[Any, ...]:
     if not kwargs.pop("left", True):
-        raise ExportError("solving X A = B for complex matrices cannot be written in real numbers here; solve A^T X^T = B^T")
+        raise ExportError(
+            "solving X A = B for complex matrices cannot be written in real numbers here; solve A^T X^T = B^T"
+        )
     matrix, right = _lift(matrix), _lift(right)
     vector = right.re.ndim == matrix.re.ndim - 1
     both = torch.cat([part.unsqueeze(-1) if vector else part for part in (right.re, right.im)], -2)
@@ -249,7 +305,9 @@ MAKERS = {aten.complex, aten.polar, aten.view_as_complex, aten._fft_r2c}
 RULES: dict[Any, Callable[..., Any]] = {
     aten.add: _add,
     aten.sub: _add,
-    aten.rsub: lambda op, a, b, alpha=1: _add(None, _times(a, -alpha), b) if isinstance(a, Pair) else _add(aten.sub, b, a, alpha=alpha),
+    aten.rsub: lambda op, a, b, alpha=1: (
+        _add(None, _times(a, -alpha), b) if isinstance(a, Pair) else _add(aten.sub, b, a, alpha=alpha)
+    ),
     aten.mul: lambda op, a, b: _times(a, b),
     aten.div: _divide,
     aten.reciprocal: lambda op, z: _power(None, z, -1),

@@ -59,10 +59,12 @@ def export(
 ) -> Exported:
     """Write a network as a file that runs without this library, run the file, and compare it with the network.
 
-    The file's inputs are the tensors of the data by name (``data`` for a single one, the fields of a NamedTuple), its output is ``estimate``, and it carries
-    a card: what ``card`` says, and format, opset, inputs and outputs with shapes, dtypes and units, depth, learned numbers and versions. The batch may be of
-    any size, and so may other sizes that the network does not fix, such as those of an image; constraints are worked out. The file is read back and compared
-    on batches of 1, 2 and 5 samples, and on data whose free sizes are doubled. Until then nothing is at ``path``, or what was there before.
+    The file's inputs are the tensors of the data by name (``data`` for a single one, the fields of a NamedTuple), its
+    output is ``estimate``, and it carries a card: what ``card`` says, and format, opset, inputs and outputs with
+    shapes, dtypes and units, depth, learned numbers and versions. The batch may be of any size, and so may other sizes
+    that the network does not fix, such as those of an image; constraints are worked out. The file is read back and
+    compared on batches of 1, 2 and 5 samples, and on data whose free sizes are doubled. Until then nothing is at
+    ``path``, or what was there before.
 
     Args:
         network: an ``Unrolled``, or any module that maps data to an estimate, both batch first; it is not changed.
@@ -73,13 +75,15 @@ def export(
         units: of the inputs and of ``estimate``, by name.
         batch: the only size of a batch, for a runtime that wants to know it; any by default.
         free_sizes: whether sizes besides the batch may vary where they can.
-        precision: ``float32`` keeps the network's own, whatever it is; ``bf16`` or ``int8`` hold its matrices in fewer bits (``ReducedWeights``), and the file
-            is compared with the network of these rounded weights. Whether its quality holds is for the caller to measure.
+        precision: ``float32`` keeps the network's own, whatever it is; ``bf16`` or ``int8`` hold its matrices in fewer
+            bits (``ReducedWeights``), and the file is compared with the network of these rounded weights. Whether its
+            quality holds is for the caller to measure.
         draw: number of samples -> data to compare on; by default samples of the example, drawn with replacement.
         tolerance: largest relative error that is accepted.
 
     Raises:
-        ValueError: an unknown format or precision, a path that cannot be written, a network that is not finite, data that do not fit.
+        ValueError: an unknown format or precision, a path that cannot be written, a network that is not finite, data
+            that do not fit.
         TypeError: what is no network.
         ImportError: a package of the format is missing; the message says what to install.
         RuntimeError: no C++ compiler for ``aoti``.
@@ -93,7 +97,10 @@ def export(
     check_precision(precision)
     inputs, samples = named(example), tree.batch_size(example, "the example")
     if batch is None and samples < 2:
-        raise ValueError("the example holds one sample; with two or more it shows which tensors are per sample (or export for one batch size, batch=1)")
+        raise ValueError(
+            "the example holds one sample; with two or more it shows which tensors are per sample (or "
+            "export for one batch size, batch=1)"
+        )
     if batch is not None and samples != batch:
         raise ValueError(f"batch is {batch}, and the example holds {samples} samples")
     reduced = None if precision == "float32" else ReducedWeights(network, precision)
@@ -108,17 +115,34 @@ def export(
         written = Path(folder) / path.name
         form.write(traced, written, text)
         loaded = load(written, form.name)
-        errors = [(_compare(reference, loaded, data), _shapes(data)) for data in _checks(example, samples, traced, draw, reference)]
+        errors = [
+            (_compare(reference, loaded, data), _shapes(data))
+            for data in _checks(example, samples, traced, draw, reference)
+        ]
         absolute, relative = (max(error[k] for error, _ in errors) for k in (0, 1))
         if not relative <= tolerance:
             raise ExportError(
-                f"the {form.title} differs from the network by {relative:.2g} of its largest value, more than {tolerance:.1g}; it was removed. "
-                "A network that chooses (the largest entry, a sign) may choose otherwise where two candidates are equal up to rounding"
+                f"the {form.title} differs from the network by {relative:.2g} of its largest value, more than "
+                f"{tolerance:.1g}; it was removed. "
+                "A network that chooses (the largest entry, a sign) may choose otherwise where two candidates are "
+                "equal up to rounding"
             )
         size = written.stat().st_size
         os.replace(written, path)
     compared = [shapes for _, shapes in errors]
-    return Exported(path, form.name, size, form.opset, traced.shapes, traced.sizes, absolute, relative, compared, time.perf_counter() - begin, own)
+    return Exported(
+        path,
+        form.name,
+        size,
+        form.opset,
+        traced.shapes,
+        traced.sizes,
+        absolute,
+        relative,
+        compared,
+        time.perf_counter() - begin,
+        own,
+    )
 
 
 def check_path(path: str | Path, form: Format) -> Path:
@@ -145,13 +169,24 @@ def check_path(path: str | Path, form: Format) -> Path:
 def _estimate(network: nn.Module, data: Any) -> Tensor:
     estimate = network(data)
     if not isinstance(estimate, Tensor):
-        raise TypeError(f"the network returns a {type(estimate).__name__}; an exported one returns a tensor, its estimate")
+        raise TypeError(
+            f"the network returns a {type(estimate).__name__}; an exported one returns a tensor, its estimate"
+        )
     if not bool(torch.isfinite(estimate).all()):
         raise ValueError("the network's estimate of the example is not finite, so that nothing can be compared with it")
     return estimate
 
 
-def _trace(network: nn.Module, example: Any, inputs: Mapping[str, Tensor], samples: int, *, dynamic: bool, free: bool, form: Format) -> Traced:
+def _trace(
+    network: nn.Module,
+    example: Any,
+    inputs: Mapping[str, Tensor],
+    samples: int,
+    *,
+    dynamic: bool,
+    free: bool,
+    form: Format,
+) -> Traced:
     module = Named(frozen(network), example)
     found = discover(module, inputs, samples, dynamic=dynamic, free=free)
     if form.has_complex or not is_complex(found.program):
@@ -159,7 +194,9 @@ def _trace(network: nn.Module, example: Any, inputs: Mapping[str, Tensor], sampl
     return settle(RealPairs(found.program, inputs), pairs(inputs), found)
 
 
-def _checks(example: Any, samples: int, traced: Traced, draw: Callable[[int], Any] | None, reference: nn.Module) -> Iterator[Any]:
+def _checks(
+    example: Any, samples: int, traced: Traced, draw: Callable[[int], Any] | None, reference: nn.Module
+) -> Iterator[Any]:
     """Data to compare on."""
     generator = torch.Generator().manual_seed(0)
 
@@ -177,16 +214,22 @@ def _checks(example: Any, samples: int, traced: Traced, draw: Callable[[int], An
             _estimate(reference, doubled)
         except Exception as error:
             raise ExportError(
-                f"the sizes {', '.join(traced.sizes.keys() - {BATCH})} seem free, and yet the network refuses data of twice these ({error}); "
-                "export with free_sizes=False"
+                f"the sizes {', '.join(traced.sizes.keys() - {BATCH})} seem free, and yet the network refuses data of "
+                f"twice these ({error}); export with free_sizes=False"
             ) from error
         yield doubled
 
 
 def _twice_is_allowed(data: Any, traced: Traced) -> bool:
     """Whether no free size becomes larger than the file takes when it is doubled."""
-    pairs = [pair for name, tensor in named(data).items() for pair in zip(traced.shapes[name], tensor.shape, strict=False)]
-    limits = [(traced.sizes[name][1], size) for name, size in pairs if isinstance(name, str) and name != BATCH and name in traced.sizes]
+    pairs = [
+        pair for name, tensor in named(data).items() for pair in zip(traced.shapes[name], tensor.shape, strict=False)
+    ]
+    limits = [
+        (traced.sizes[name][1], size)
+        for name, size in pairs
+        if isinstance(name, str) and name != BATCH and name in traced.sizes
+    ]
     return all(high is None or 2 * size <= high for high, size in limits)
 
 
@@ -196,7 +239,11 @@ def _doubled(data: Any, traced: Traced) -> Any:
 
     def repeat(tensor: Tensor) -> Tensor:
         shape = next(shapes)[: tensor.ndim]
-        return tensor.repeat([2 if isinstance(size, str) and size != BATCH else 1 for size in shape]) if tensor.ndim else tensor
+        return (
+            tensor.repeat([2 if isinstance(size, str) and size != BATCH else 1 for size in shape])
+            if tensor.ndim
+            else tensor
+        )
 
     return tree.apply(repeat, data)
 
@@ -206,7 +253,10 @@ def _compare(reference: nn.Module, loaded: Loaded, data: Any) -> tuple[float, fl
     wanted = _estimate(reference, data)
     got = loaded(data).to(wanted.device)
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
-        raise ExportError(f"the file's estimate is {got.dtype} {tuple(got.shape)}, and the network's {wanted.dtype} {tuple(wanted.shape)}; it was removed")
+        raise ExportError(
+            f"the file's estimate is {got.dtype} {tuple(got.shape)}, and the network's {wanted.dtype} "
+            f"{tuple(wanted.shape)}; it was removed"
+        )
     error, size = float((got - wanted).abs().max()), float(wanted.abs().max())
     return error, error / size if size > 0 else error
 

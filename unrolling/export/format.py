@@ -44,7 +44,10 @@ class Format:
         """
         missing = [package for package in self.packages if not _installed(package)]
         if missing:
-            raise ImportError(f"format {self.name} needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}: pip install 'unrolling[export]'")
+            raise ImportError(
+                f"format {self.name} needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}: "
+                "pip install 'unrolling[export]'"
+            )
 
     def write(self, traced: Traced, path: Path, card: str) -> None:
         """The program and its card (JSON) as a file."""
@@ -68,7 +71,9 @@ def _installed(package: str) -> bool:
 
 @contextlib.contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
-    """Without gradients, warnings, and what some loggers have to say: torch's exporters remark on much that a user cannot change."""
+    """Without gradients, warnings, and what some loggers have to say: torch's exporters remark on much that a user
+    cannot change.
+    """
     levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     for logger in levels:
         logger.setLevel(logging.ERROR)

@@ -28,14 +28,17 @@ def find(name: str) -> Format:
         ValueError: there is none.
     """
     if name not in formats:
-        raise ValueError(f"no format {name!r}; there are {', '.join(f'{f.name} ({f.title})' for f in formats.values())}")
+        raise ValueError(
+            f"no format {name!r}; there are {', '.join(f'{f.name} ({f.title})' for f in formats.values())}"
+        )
     return formats[name]
 
 
 class Loaded:
     """A network from a file: called with the data that the network was called with, or with their tensors by name.
 
-    What does not fit is refused before the runtime sees it, some of which look at no sizes; complex tensors stay complex whatever the format.
+    What does not fit is refused before the runtime sees it, some of which look at no sizes; complex tensors stay
+    complex whatever the format.
 
     Attributes:
         card: what ``export`` wrote into the file.
@@ -55,10 +58,14 @@ class Loaded:
             if tensors:
                 raise TypeError("give the data, or their tensors by name, not both")
             tensors = named(data)
-            other = {name: value for name, value in constants(data).items() if self.card["constants"].get(name) != value}
+            other = {
+                name: value for name, value in constants(data).items() if self.card["constants"].get(name) != value
+            }
             if other:
                 name = next(iter(other))
-                raise ValueError(f"{name} is {other[name]}; the network was exported for {self.card['constants'].get(name, 'none')}")
+                raise ValueError(
+                    f"{name} is {other[name]}; the network was exported for {self.card['constants'].get(name, 'none')}"
+                )
         ports = self.card["inputs"]
         expected = [port["name"] for port in ports]
         if sorted(tensors) != sorted(expected):
@@ -83,15 +90,23 @@ def _check_sizes(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None
     for port in card["inputs"]:
         shape, wanted = tuple(tensors[port["name"]].shape), port["shape"]
         sizes = zip(shape, wanted, strict=False)  # the lengths are compared first
-        if len(shape) != len(wanted) or not all(known.setdefault(want, size) == size if isinstance(want, str) else want == size for size, want in sizes):
+        if len(shape) != len(wanted) or not all(
+            known.setdefault(want, size) == size if isinstance(want, str) else want == size for size, want in sizes
+        ):
             so_far = f" with {', '.join(f'{name} = {size}' for name, size in known.items())}" if known else ""
-            raise ValueError(f"{port['name']} has shape {shape}; the network was exported for ({', '.join(map(str, wanted))}){so_far}")
+            raise ValueError(
+                f"{port['name']} has shape {shape}; the network was exported for "
+                f"({', '.join(map(str, wanted))}){so_far}"
+            )
     for name, size in known.items():
         if name not in card["sizes"]:  # a formula of others, which the runtime looks after
             continue
         low, high = card["sizes"][name]["smallest"], card["sizes"][name]["largest"]
         if size < low or (high is not None and size > high):
-            raise ValueError(f"{name} is {size}; the network was exported for sizes from {low}{'' if high is None else f' to {high}'}")
+            raise ValueError(
+                f"{name} is {size}; the network was exported for sizes from "
+                f"{low}{'' if high is None else f' to {high}'}"
+            )
 
 
 def load(path: str | Path, format: str | None = None) -> Loaded:
@@ -119,7 +134,10 @@ def load(path: str | Path, format: str | None = None) -> Loaded:
     if not known:
         raise ValueError(f"{path} was not written by unrolling: it has no card")
     if card["card"] > CARD_FORMAT:
-        raise ValueError(f"the card of {path} has format {card['card']}, and this version of unrolling reads up to {CARD_FORMAT}: update unrolling")
+        raise ValueError(
+            f"the card of {path} has format {card['card']}, and this version of unrolling reads up to "
+            f"{CARD_FORMAT}: update unrolling"
+        )
     return Loaded(run, card)
 
 
@@ -128,6 +146,10 @@ def _format_of(path: Path) -> str:
         return OnnxModel.name
     try:
         with zipfile.ZipFile(path) as archive:
-            return AotiPackage.name if any("/data/aotinductor/" in name for name in archive.namelist()) else TorchProgram.name
+            return (
+                AotiPackage.name
+                if any("/data/aotinductor/" in name for name in archive.namelist())
+                else TorchProgram.name
+            )
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is none of the formats {', '.join(formats)}, or it is damaged") from error

@@ -20,7 +20,8 @@ CARD = "card"
 class OnnxModel(Format):
     """``onnxruntime.InferenceSession(path).run(None, {"data": y})[0]``; the card is the metadata property ``card``.
 
-    Complex tensors are real ones (..., 2), real and imaginary part. The runtime refuses other widths; a batch of none it answers with none.
+    Complex tensors are real ones (..., 2), real and imaginary part. The runtime refuses other widths; a batch of none
+    it answers with none.
     """
 
     name = "onnx"
@@ -32,18 +33,30 @@ class OnnxModel(Format):
     def write(self, traced: Traced, path: Path, card: str) -> None:
         import unrolling
 
-        with quiet("torch.onnx", "onnxscript", "onnx_ir"):  # packages that no network here needs, what is not simplified
+        # packages that no network here needs, what is not simplified
+        with quiet("torch.onnx", "onnxscript", "onnx_ir"):
             try:
-                options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False, "custom_translation_table": _translations()}
-                converted = torch.onnx.export(traced.program, opset_version=self.opset, output_names=[ESTIMATE], **options)
+                options: dict[str, Any] = {
+                    "dynamo": True,
+                    "verbose": False,
+                    "external_data": False,
+                    "custom_translation_table": _translations(),
+                }
+                converted = torch.onnx.export(
+                    traced.program, opset_version=self.opset, output_names=[ESTIMATE], **options
+                )
             except Exception as error:  # of many kinds, with pages of advice
-                missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error) + str(error.__cause__))
+                missing = re.search(
+                    r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error) + str(error.__cause__)
+                )
                 reason = f"ONNX has no {missing[1]}" if missing else first_line(error.__cause__ or error)
                 raise ExportError(f"the network cannot be written in ONNX: {reason}") from error
             assert converted is not None
             model = converted.model
             if model.opset_imports[""] != self.opset:
-                raise ExportError(f"the network was written in opset {model.opset_imports['']} of ONNX, not in {self.opset}")
+                raise ExportError(
+                    f"the network was written in opset {model.opset_imports['']} of ONNX, not in {self.opset}"
+                )
             _share(model.graph)
             _name_sizes(model.graph, traced)
             _forget_origins(model)
@@ -93,7 +106,12 @@ def _translations() -> dict[Any, Any]:
         return op.Expand(op.CastLike(source, target), op.Shape(target))
 
     aten = torch.ops.aten
-    return {operator.floordiv: floor_divide, aten.sort.stable: stable_sort, aten._neg_view.default: negative, aten.copy.default: copy}
+    return {
+        operator.floordiv: floor_divide,
+        aten.sort.stable: stable_sort,
+        aten._neg_view.default: negative,
+        aten.copy.default: copy,
+    }
 
 
 def _share(graph: Any) -> None:
@@ -108,7 +126,9 @@ def _share(graph: Any) -> None:
 
 
 def _name_sizes(graph: Any, traced: Traced) -> None:
-    """The names of the free sizes, in the inputs and the estimate, instead of torch's symbols; inside, shapes are left to the runtime."""
+    """The names of the free sizes, in the inputs and the estimate, instead of torch's symbols; inside, shapes are left
+    to the runtime.
+    """
     for node in graph:
         for value in node.outputs:
             value.shape = None

@@ -17,7 +17,8 @@ DTYPES = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.co
 
 
 def named(data: Any) -> dict[str, Tensor]:
-    """The tensors of data by name: ``data`` for a single tensor, the fields' names for a NamedTuple, ``channel_noise`` for one inside another.
+    """The tensors of data by name: ``data`` for a single tensor, the fields' names for a NamedTuple, ``channel_noise``
+    for one inside another.
 
     Raises:
         ValueError: no tensor, or two of one name.
@@ -29,7 +30,10 @@ def named(data: Any) -> dict[str, Tensor]:
         if name in found:
             raise ValueError(f"two tensors of the data would be called {name}; give their fields other names")
         if tensor.dtype not in DTYPES:
-            raise TypeError(f"{name} is {tensor.dtype}; exported networks take {', '.join(str(d).removeprefix('torch.') for d in DTYPES)}")
+            raise TypeError(
+                f"{name} is {tensor.dtype}; exported networks take "
+                f"{', '.join(str(d).removeprefix('torch.') for d in DTYPES)}"
+            )
         found[name] = tensor
     if not found:
         raise ValueError(f"the data hold no tensor: got a {type(data).__name__}")

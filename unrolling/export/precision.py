@@ -1,4 +1,6 @@
-"""Weights in fewer bits: matrices as bfloat16, or as 8-bit integers with a scale per row; arithmetic stays that of the network."""
+"""Weights in fewer bits: matrices as bfloat16, or as 8-bit integers with a scale per row; arithmetic stays that of the
+network.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,20 @@ from torch import Tensor, nn
 from unrolling.core import frozen
 
 PRECISIONS = ("float32", "bf16", "int8")
-LEAST = 64  # numbers that a tensor holds to be stored otherwise: thresholds and step sizes are few, and everything hangs on them
+# numbers that a tensor holds to be stored otherwise: thresholds and step sizes are few, and everything hangs on them
+LEAST = 64
 
 
 class ReducedWeights(nn.Module):
     """A network whose larger tensors of two and more dimensions are held in fewer bits, and widened when it is called.
 
-    bf16: rounded to 8 significant bits, relative error at most 2^-8. int8: q = round(w / s) with s = max |w| / 127 over each row (first dimension), so that
-    |w - s q| <= s / 2 (symmetric quantisation per channel; Jacob et al. 2018, arXiv:1712.05877). Tensors of fewer than 64 numbers, vectors, and those that are
-    not real floating point stay as they are. Complex tensors are held as pairs of real ones.
+    bf16: rounded to 8 significant bits, relative error at most 2^-8. int8: q = round(w / s) with s = max |w| / 127 over
+    each row (first dimension), so that |w - s q| <= s / 2 (symmetric quantisation per channel; Jacob et al. 2018,
+    arXiv:1712.05877). Tensors of fewer than 64 numbers, vectors, and those that are not real floating point stay as
+    they are. Complex tensors are held as pairs of real ones.
 
-    Constraints are worked out before: a positive number stays positive, and so does a zero zero; sums and norms that a constraint fixes hold to rounding.
+    Constraints are worked out before: a positive number stays positive, and so does a zero zero; sums and norms that a
+    constraint fixes hold to rounding.
 
     Args:
         network: it is not changed.
@@ -54,7 +59,10 @@ class ReducedWeights(nn.Module):
                 self.paths.append(paths[key])
                 self.dtypes.append(tensor.dtype)
         if not self.paths:
-            raise ValueError(f"the network has no matrix of at least {LEAST} real numbers, so that {precision} would change nothing: leave it at float32")
+            raise ValueError(
+                f"the network has no matrix of at least {LEAST} real numbers, so that {precision} would "
+                "change nothing: leave it at float32"
+            )
         self._forget()
 
     def forward(self, data: Any) -> Tensor:
@@ -65,20 +73,30 @@ class ReducedWeights(nn.Module):
         """The reduced tensors in the precision of the network, by all their names."""
         found: dict[str, Tensor] = {}
         for number, (paths, dtype) in enumerate(zip(self.paths, self.dtypes, strict=True)):
-            parts = {name: getattr(self, f"{name}_{number}") for name in ("values", "scale") if hasattr(self, f"{name}_{number}")}
+            parts = {
+                name: getattr(self, f"{name}_{number}")
+                for name in ("values", "scale")
+                if hasattr(self, f"{name}_{number}")
+            }
             tensor = _unpacked(parts, dtype)
             found |= dict.fromkeys(paths, tensor)
         return found
 
     @torch.no_grad()
     def restored(self) -> nn.Module:
-        """The network with the rounded values in its own precision: what ``forward`` computes, as fast as the network was."""
+        """The network with the rounded values in its own precision: what ``forward`` computes, as fast as the network
+        was.
+        """
         network = copy.deepcopy(self.network)
-        places: Any = dict(network.named_parameters(remove_duplicate=False)) | dict(network.named_buffers(remove_duplicate=False))
+        places: Any = dict(network.named_parameters(remove_duplicate=False)) | dict(
+            network.named_buffers(remove_duplicate=False)
+        )
         done: dict[int, Tensor] = {}
         for path, value in self.widened().items():
             owner, leaf = network.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
-            kept = done.setdefault(id(value), nn.Parameter(value, requires_grad=False) if isinstance(places[path], nn.Parameter) else value)
+            kept = done.setdefault(
+                id(value), nn.Parameter(value, requires_grad=False) if isinstance(places[path], nn.Parameter) else value
+            )
             setattr(owner, leaf, kept)
         return network
 
@@ -86,15 +104,27 @@ class ReducedWeights(nn.Module):
     def bytes(self) -> int:
         """That all tensors of the network take, each once."""
         reduced = {path for paths in self.paths for path in paths}
-        rest = {id(t): t for path, t in [*self.network.named_parameters(), *self.network.named_buffers()] if path not in reduced}
-        own = [tensor for name, tensor in self._buffers.items() if tensor is not None and name.rpartition("_")[2].isdecimal()]
+        rest = {
+            id(t): t
+            for path, t in [*self.network.named_parameters(), *self.network.named_buffers()]
+            if path not in reduced
+        }
+        own = [
+            tensor
+            for name, tensor in self._buffers.items()
+            if tensor is not None and name.rpartition("_")[2].isdecimal()
+        ]
         return sum(t.numel() * t.element_size() for t in [*rest.values(), *own])
 
     @torch.no_grad()
     def _forget(self) -> None:
         """The tensors that were reduced keep their shapes and give up their memory: one zero stands for all of each."""
         for paths in self.paths:
-            first = self.network.get_parameter(paths[0]) if _is_parameter(self.network, paths[0]) else self.network.get_buffer(paths[0])
+            first = (
+                self.network.get_parameter(paths[0])
+                if _is_parameter(self.network, paths[0])
+                else self.network.get_buffer(paths[0])
+            )
             small = torch.zeros([1] * first.ndim, dtype=first.dtype, device=first.device).expand(first.shape)
             empty = nn.Parameter(small, requires_grad=False) if isinstance(first, nn.Parameter) else small
             for path in paths:
@@ -117,7 +147,12 @@ def check_precision(precision: str) -> None:
 
 def summary(reduced: ReducedWeights) -> Mapping[str, Any]:
     """For a card."""
-    return {"weights": reduced.precision, "tensors": len(reduced.paths), "bytes": reduced.bytes, "arithmetic": "that of the inputs"}
+    return {
+        "weights": reduced.precision,
+        "tensors": len(reduced.paths),
+        "bytes": reduced.bytes,
+        "arithmetic": "that of the inputs",
+    }
 
 
 def _is_parameter(module: nn.Module, path: str) -> bool:

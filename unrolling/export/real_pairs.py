@@ -23,9 +23,11 @@ def is_complex(program: ExportedProgram) -> bool:
 
 
 class RealPairs(nn.Module):
-    """A program with every complex tensor as two real ones: complex inputs are real (..., 2), real and imaginary part, and so is a complex estimate.
+    """A program with every complex tensor as two real ones: complex inputs are real (..., 2), real and imaginary part,
+    and so is a complex estimate.
 
-    The program's operators are run one by one, those on complex numbers by the rules of this file, so that tracing this module gives a real program.
+    The program's operators are run one by one, those on complex numbers by the rules of this file, so that tracing this
+    module gives a real program.
 
     Args:
         program: with complex tensors.
@@ -51,7 +53,11 @@ class RealPairs(nn.Module):
             elif spec.target is None or not place.users:  # the token of a check, or a tensor that nothing needs
                 self.slots.append(("none", ""))
             else:
-                tensor = program.state_dict[spec.target] if spec.target in program.state_dict else program.constants[spec.target]
+                tensor = (
+                    program.state_dict[spec.target]
+                    if spec.target in program.state_dict
+                    else program.constants[spec.target]
+                )
                 assert isinstance(tensor, Tensor)
                 name = f"tensor_{number}"
                 self.register_buffer(name, to_pair(tensor.detach()).clone())
@@ -71,7 +77,8 @@ class _Pairwise(torch.fx.Interpreter):
     """Runs a graph on pairs."""
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if target is torch.ops.higher_order.with_effects:  # a check that a matrix is regular: a graph has nobody to tell
+        # a check that a matrix is regular: a graph has nobody to tell
+        if target is torch.ops.higher_order.with_effects:
             return (None,)
         if target is operator.getitem:
             return args[0][args[1]]
@@ -85,8 +92,8 @@ class _Pairwise(torch.fx.Interpreter):
         if packet in EACH:
             return each(target, *args, **kwargs)
         raise ExportError(
-            f"the operator {target} on complex numbers cannot be written in real ones here; format torch keeps complex numbers, "
-            "or write it with sums, products, magnitudes and Fourier transforms"
+            f"the operator {target} on complex numbers cannot be written in real ones here; format torch keeps "
+            "complex numbers, or write it with sums, products, magnitudes and Fourier transforms"
         )
 
 

@@ -13,9 +13,11 @@ CARD = "card.json"
 
 
 class TorchProgram(Format):
-    """``torch.export.load(path).module()(data=y)``; the card is the extra file ``card.json`` (``extra_files`` of ``torch.export.load``).
+    """``torch.export.load(path).module()(data=y)``; the card is the extra file ``card.json`` (``extra_files`` of
+    ``torch.export.load``).
 
-    Complex numbers stay what they are. The program itself refuses other widths and sizes; a batch of none it answers with none.
+    Complex numbers stay what they are. The program itself refuses other widths and sizes; a batch of none it answers
+    with none.
     """
 
     name = "torch"

@@ -1,4 +1,6 @@
-"""From a network to a ``torch.export`` program whose batch, and whatever other size the mathematics leaves free, may be of any size."""
+"""From a network to a ``torch.export`` program whose batch, and whatever other size the mathematics leaves free, may be
+of any size.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,14 @@ class Traced(NamedTuple):
     sizes: dict[str, tuple[int, int | None]]  # free sizes by name: smallest and largest, None for any
 
 
-def discover(module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynamic: bool = True, free: bool = True) -> Traced:
-    """A first program, which tells which sizes are free: it is traced with all of them free, and those that the module fixes become numbers.
+def discover(
+    module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynamic: bool = True, free: bool = True
+) -> Traced:
+    """A first program, which tells which sizes are free: it is traced with all of them free, and those that the module
+    fixes become numbers.
 
-    Two sizes that must be equal have one name. Sizes found here are at least two; ``settle`` makes a program for those of one too.
+    Two sizes that must be equal have one name. Sizes found here are at least two; ``settle`` makes a program for those
+    of one too.
 
     Args:
         module: keywords -> estimate (batch, ...).
@@ -48,7 +54,8 @@ def discover(module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dyn
     found = _traced(_export(module, inputs, spec), inputs)
     if dynamic and BATCH not in found.sizes:
         raise ExportError(
-            f"the network fixes the batch at the {batch} of the example: take sizes from y.shape[0], never len(y) or a number; or export with batch={batch}"
+            f"the network fixes the batch at the {batch} of the example: take sizes from y.shape[0], never len(y) or "
+            f"a number; or export with batch={batch}"
         )
     return found
 
@@ -67,16 +74,23 @@ def settle(module: nn.Module, inputs: Mapping[str, Tensor], found: Traced) -> Tr
     _shrink_unused(module, found.program)
     dims = {name: Dim(name, min=1 if low <= 2 else low, max=high) for name, (low, high) in found.sizes.items()}
     shapes = {name: (*found.shapes[name], *tensor.shape[len(found.shapes[name]) :]) for name, tensor in inputs.items()}
-    named = {name: {axis: dims.get(str(size), Dim.STATIC) for axis, size in enumerate(shape)} for name, shape in shapes.items()}
+    named = {
+        name: {axis: dims.get(str(size), Dim.STATIC) for axis, size in enumerate(shape)}
+        for name, shape in shapes.items()
+    }
     try:
         program = _export(module, inputs, named)
     except ExportError:  # sizes that obey more than a range, such as being even: torch then finds out again by itself
         plain = {
-            name: {axis: dims[BATCH] if size == BATCH else Dim.AUTO if isinstance(size, str) else Dim.STATIC for axis, size in enumerate(shape)}
+            name: {
+                axis: dims[BATCH] if size == BATCH else Dim.AUTO if isinstance(size, str) else Dim.STATIC
+                for axis, size in enumerate(shape)
+            }
             for name, shape in shapes.items()
         }
         program = _export(module, inputs, plain)
-    for node in program.graph.nodes:  # where lines of code came from: folders of this machine, which are nobody's business
+    # where lines of code came from: folders of this machine, which are nobody's business
+    for node in program.graph.nodes:
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(key, None)
     return _traced(program, inputs)
@@ -90,7 +104,11 @@ def _traced(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> Traced:
 def _dimensions(tensor: Tensor, batch: int, dynamic: bool, free: bool) -> dict[int, Any]:
     per_sample = tensor.ndim > 0 and tensor.shape[0] == batch
     return {
-        axis: Dim(BATCH, min=1) if dynamic and per_sample and axis == 0 else Dim.AUTO if free and axis > 0 and size > 1 else Dim.STATIC
+        axis: Dim(BATCH, min=1)
+        if dynamic and per_sample and axis == 0
+        else Dim.AUTO
+        if free and axis > 0 and size > 1
+        else Dim.STATIC
         for axis, size in enumerate(tensor.shape)
     }
 
@@ -113,7 +131,9 @@ def _values(program: ExportedProgram) -> dict[str, Any]:
     """The shape of each input and of the estimate as the program knows it."""
     nodes = {node.name: node for node in program.graph.nodes}
     (output,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
-    return {str(name): nodes[str(name)].meta["val"] for name in program.graph_signature.user_inputs} | {ESTIMATE: output.meta["val"]}
+    return {str(name): nodes[str(name)].meta["val"] for name in program.graph_signature.user_inputs} | {
+        ESTIMATE: output.meta["val"]
+    }
 
 
 def _names(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> tuple[dict[str, str], dict[str, Shape]]:
@@ -133,7 +153,11 @@ def _size(size: int | torch.SymInt, names: Mapping[str, str]) -> int | str:
     expression = size.node.expr
     if expression.is_number:
         return int(expression)
-    return str(expression.xreplace({symbol: type(symbol)(names[str(symbol)]) for symbol in expression.free_symbols if str(symbol) in names}))
+    return str(
+        expression.xreplace(
+            {symbol: type(symbol)(names[str(symbol)]) for symbol in expression.free_symbols if str(symbol) in names}
+        )
+    )
 
 
 def _ranges(program: ExportedProgram, names: Mapping[str, str]) -> dict[str, tuple[int, int | None]]:
@@ -146,10 +170,16 @@ def _ranges(program: ExportedProgram, names: Mapping[str, str]) -> dict[str, tup
 
 
 def _shrink_unused(module: nn.Module, program: ExportedProgram) -> None:
-    """Give tensors that the program does not use one element, which stands for all of them, so that no file holds the rest."""
+    """Give tensors that the program does not use one element, which stands for all of them, so that no file holds the
+    rest.
+    """
     held = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
     places = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    paths = {places[node.name] for node in program.graph.nodes if node.op == "placeholder" and node.users and node.name in places}
+    paths = {
+        places[node.name]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.users and node.name in places
+    }
     used = {id(held[path]) for path in paths if path in held}
     if not used:  # the module is another one than the program's
         return

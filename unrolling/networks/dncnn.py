@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 
 class DnCNN(nn.Module):
-    """x = y - R(y), R convolutions of 3 x 3 with ReLU between them: (batch, height, width) or (batch, colours, height, width) to the same.
+    """x = y - R(y), R convolutions of 3 x 3 with ReLU between them: (batch, height, width) or (batch, colours, height,
+    width) to the same.
 
-    Zhang, Zuo, Chen, Meng and Zhang 2017, doi:10.1109/TIP.2017.2662206: 17 layers of 64 channels, with batch normalisation in the inner ones.
+    Zhang, Zuo, Chen, Meng and Zhang 2017, doi:10.1109/TIP.2017.2662206: 17 layers of 64 channels, with batch
+    normalisation in the inner ones.
 
     Args:
         layers: of convolution, at least 2.
@@ -38,7 +40,9 @@ class DnCNN(nn.Module):
 
 
 def dncnn_channels(parameters: int, layers: int) -> int:
-    """The number of channels that brings a grey ``DnCNN`` without normalisation closest to a number of parameters, at least 1."""
+    """The number of channels that brings a grey ``DnCNN`` without normalisation closest to a number of parameters, at
+    least 1.
+    """
 
     def count(channels: int) -> int:
         return 10 * channels + (layers - 2) * (9 * channels**2 + channels) + 9 * channels + 1

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 class Joint(nn.Module):
     """Each network works on the estimate of the one before it; data -> estimates by name.
 
-    Reconstruction followed by detection, say, each pre-trained and then fine-tuned together (Wu et al. 2018, doi:10.1007/978-3-030-00919-9_5). Parameters are
-    known as ``name.parameter``; ``Stage(parameters=("detection",))`` trains one network alone.
+    Reconstruction followed by detection, say, each pre-trained and then fine-tuned together (Wu et al. 2018,
+    doi:10.1007/978-3-030-00919-9_5). Parameters are known as ``name.parameter``; ``Stage(parameters=("detection",))``
+    trains one network alone.
 
     Args:
         networks: by name, in their order.

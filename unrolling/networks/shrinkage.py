@@ -13,13 +13,16 @@ from unrolling.prox.influence import PiecewiseLinear
 
 
 class ConvolutionalShrinkage(nn.Module):
-    """z = u - conv2(S(conv1(u))), S piecewise linear, one function per channel; of complex u, the same on real and imaginary part.
+    """z = u - conv2(S(conv1(u))), S piecewise linear, one function per channel; of complex u, the same on real and
+    imaginary part.
 
-    Yang, Sun, Li and Xu 2020 (Generic-ADMM-CSNet), doi:10.1109/TPAMI.2018.2883941. With the start ``normal``, theirs, conv1 and conv2 are normal with variance
-    2 / (size^2 channels), and S is the ReLU. With ``cosine`` they are the zero-mean patterns of the cosine transform, a tight frame D, and S is the clamp to
-    +-threshold: z = D^T soft(D u, threshold) and the local mean, a classical denoiser.
+    Yang, Sun, Li and Xu 2020 (Generic-ADMM-CSNet), doi:10.1109/TPAMI.2018.2883941. With the start ``normal``, theirs,
+    conv1 and conv2 are normal with variance 2 / (size^2 channels), and S is the ReLU. With ``cosine`` they are the
+    zero-mean patterns of the cosine transform, a tight frame D, and S is the clamp to +-threshold: z = D^T soft(D u,
+    threshold) and the local mean, a classical denoiser.
 
-    Parameters: ``analysis`` and ``synthesis`` (weight and bias each) and ``shrinkage.values``: (2 size^2 + knots + 1) channels + 1 in all.
+    Parameters: ``analysis`` and ``synthesis`` (weight and bias each) and ``shrinkage.values``: (2 size^2 + knots + 1)
+    channels + 1 in all.
 
     Args:
         channels: of the features.
@@ -49,7 +52,9 @@ class ConvolutionalShrinkage(nn.Module):
         if start not in ("normal", "cosine"):
             raise ValueError(f"start is {start!r}; it is 'normal' or 'cosine'")
         if start == "cosine" and channels % (size**2 - 1):
-            raise ValueError(f"channels is {channels}; with the start 'cosine' it is a multiple of the {size**2 - 1} patterns")
+            raise ValueError(
+                f"channels is {channels}; with the start 'cosine' it is a multiple of the {size**2 - 1} patterns"
+            )
         self.analysis = nn.Conv2d(1, channels, size, padding=size // 2)
         self.synthesis = nn.Conv2d(channels, 1, size, padding=size // 2)
         generator = torch.Generator().manual_seed(seed)
@@ -63,7 +68,11 @@ class ConvolutionalShrinkage(nn.Module):
                 assert part.bias is not None
                 part.bias.zero_()
         positions = torch.linspace(-1, 1, knots)
-        self.shrinkage = PiecewiseLinear(channels, knots, values=positions.clamp(-threshold, threshold) if start == "cosine" else positions.clamp_min(0))
+        self.shrinkage = PiecewiseLinear(
+            channels,
+            knots,
+            values=positions.clamp(-threshold, threshold) if start == "cosine" else positions.clamp_min(0),
+        )
 
     def forward(self, u: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The denoised images."""

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 
 class ChannelNorm(nn.Module):
-    """Zero mean and unit variance over the channels of each instant, then a gain and an offset per channel; no statistics reach along time."""
+    """Zero mean and unit variance over the channels of each instant, then a gain and an offset per channel; no
+    statistics reach along time.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,11 +36,13 @@ class _Block(nn.Module):
 
 
 class TemporalConvolutions(nn.Module):
-    """Residual blocks of convolutions with dilations 1, 2, 4, ..., repeated: (batch, inputs, time) -> (batch, outputs, time).
+    """Residual blocks of convolutions with dilations 1, 2, 4, ..., repeated: (batch, inputs, time) -> (batch, outputs,
+    time).
 
-    The design of sequence models that are convolutions (Bai, Kolter and Koltun 2018, arXiv:1803.01271; for separation Luo and Mesgarani 2019,
-    arXiv:1809.07454), seeing both past and future. Normalised instant by instant, so that an output depends on ``memory`` instants to either side and on
-    nothing else: a long signal may be cut into overlapping blocks.
+    The design of sequence models that are convolutions (Bai, Kolter and Koltun 2018, arXiv:1803.01271; for separation
+    Luo and Mesgarani 2019, arXiv:1809.07454), seeing both past and future. Normalised instant by instant, so that an
+    output depends on ``memory`` instants to either side and on nothing else: a long signal may be cut into overlapping
+    blocks.
 
     Args:
         inputs: channels of the data.
@@ -49,10 +53,13 @@ class TemporalConvolutions(nn.Module):
         kernel: odd.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, width: int = 96, blocks: int = 6, repeats: int = 1, kernel: int = 3) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, width: int = 96, blocks: int = 6, repeats: int = 1, kernel: int = 3
+    ) -> None:
         if kernel % 2 == 0 or min(inputs, outputs, width, blocks, repeats, kernel) < 1:
             raise ValueError(
-                f"sizes are at least 1 and the kernel is odd; got {inputs}, {outputs}, width {width}, {blocks} x {repeats} blocks, kernel {kernel}"
+                f"sizes are at least 1 and the kernel is odd; got {inputs}, {outputs}, width {width}, {blocks} x "
+                f"{repeats} blocks, kernel {kernel}"
             )
         super().__init__()
         self.memory = repeats * (kernel // 2) * (2**blocks - 1)

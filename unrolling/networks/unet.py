@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 
 class UNet(nn.Module):
-    """x = y + U(y), U a U-Net (Ronneberger, Fischer and Brox 2015, doi:10.1007/978-3-319-24574-4_28) with a residual connection around it.
+    """x = y + U(y), U a U-Net (Ronneberger, Fischer and Brox 2015, doi:10.1007/978-3-319-24574-4_28) with a residual
+    connection around it.
 
-    Each level has two convolutions of 3 x 3 with ReLU; going down, pooling of 2 x 2 and twice the channels; going up, bilinear interpolation and what the same
-    level had on the way down. Images of any size: they are continued to multiples of 2^levels.
+    Each level has two convolutions of 3 x 3 with ReLU; going down, pooling of 2 x 2 and twice the channels; going up,
+    bilinear interpolation and what the same level had on the way down. Images of any size: they are continued to
+    multiples of 2^levels.
 
     Args:
         width: channels of the first level.
@@ -26,7 +28,9 @@ class UNet(nn.Module):
             raise ValueError(f"width and levels are at least 1; got {width} and {levels}")
         self.inputs, self.outputs, self.levels = inputs, inputs if outputs is None else outputs, levels
         widths = [width * 2**level for level in range(levels + 1)]
-        self.down = nn.ModuleList([_double(before, after) for before, after in zip([inputs, *widths[:-1]], widths, strict=True)])
+        self.down = nn.ModuleList(
+            [_double(before, after) for before, after in zip([inputs, *widths[:-1]], widths, strict=True)]
+        )
         self.up = nn.ModuleList([_double(2 * w + w, w) for w in reversed(widths[:-1])])
         self.last = nn.Conv2d(width, self.outputs, 1)
         nn.init.zeros_(self.last.weight)
@@ -44,7 +48,9 @@ class UNet(nn.Module):
             x = block(x if number == 0 else nn.functional.max_pool2d(x, 2))
             kept.append(x)
         for block, side in zip(self.up, reversed(kept[:-1]), strict=True):
-            x = block(torch.cat([nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False), side], 1))
+            x = block(
+                torch.cat([nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False), side], 1)
+            )
         found = self.last(x)[..., :height, :width] + image[:, : self.outputs]
         return found.squeeze(1) if self.inputs == 1 else found
 

@@ -12,7 +12,8 @@ from unrolling.operators.linear import LinearOperator
 
 
 def from_deepinv(physics: Any, shape: tuple[int, ...], *, dtype: torch.dtype = torch.float32) -> LinearOperator:
-    """A linear physics of deepinv: images (batch, channels, height, width), A = ``physics.A``, A^H = ``physics.A_adjoint``.
+    """A linear physics of deepinv: images (batch, channels, height, width), A = ``physics.A``, A^H =
+    ``physics.A_adjoint``.
 
     Args:
         physics: a ``deepinv.physics.LinearPhysics``; its noise model is left out.
@@ -25,7 +26,9 @@ def from_deepinv(physics: Any, shape: tuple[int, ...], *, dtype: torch.dtype = t
     """
     deepinv = _library("deepinv", "deepinv")
     if not isinstance(physics, deepinv.physics.LinearPhysics):
-        raise TypeError(f"{type(physics).__name__} is not a deepinv.physics.LinearPhysics; only linear operators have an adjoint")
+        raise TypeError(
+            f"{type(physics).__name__} is not a deepinv.physics.LinearPhysics; only linear operators have an adjoint"
+        )
     return _Deepinv(physics, shape, dtype)
 
 
@@ -59,7 +62,9 @@ class _Deepinv(LinearOperator):
         with torch.no_grad():
             found = physics.A(torch.zeros(1, *shape, dtype=dtype))
         if not isinstance(found, Tensor):
-            raise TypeError(f"{type(physics).__name__} gives a {type(found).__name__}; an operator here gives one tensor")
+            raise TypeError(
+                f"{type(physics).__name__} gives a {type(found).__name__}; an operator here gives one tensor"
+            )
         super().__init__(shape, tuple(found.shape[1:]))
         self.physics = physics
 
@@ -92,7 +97,8 @@ class _ByNumPy(torch.autograd.Function):
         act = operator.rmatvec if adjoint else operator.matvec
         found = [np.asarray(act(row)) for row in rows]
         result = torch.from_numpy(np.stack(found) if found else np.zeros((0, int(np.prod(shape)))))
-        # NumPy's operators often work in double precision; the caller's precision is kept, complex where the operator made it so.
+        # NumPy's operators often work in double precision; the caller's precision is kept, complex where the operator
+        # made it so.
         dtype = x.dtype if x.is_complex() or not result.is_complex() else x.dtype.to_complex()
         return result.to(x.device, dtype).reshape(x.shape[0], *shape)
 

@@ -11,12 +11,14 @@ from unrolling.operators.patches import _from_cells, _to_cells
 
 
 class PerBlockSensing(LinearOperator):
-    """Every block of b x b pixels measured by a matrix of its own: (batch, rows b, columns b) -> (batch, rows, columns, m).
+    """Every block of b x b pixels measured by a matrix of its own: (batch, rows b, columns b) -> (batch, rows, columns,
+    m).
 
     ``BlockSensing`` has one matrix for all blocks.
 
     Args:
-        matrices: (rows, columns, m, b b), the pixels of a block row by row; an ``nn.Parameter`` is learned, any other tensor is fixed.
+        matrices: (rows, columns, m, b b), the pixels of a block row by row; an ``nn.Parameter`` is learned, any other
+            tensor is fixed.
 
     Raises:
         ValueError: another shape, or a width that is not a square number.
@@ -44,10 +46,16 @@ class PerBlockSensing(LinearOperator):
         """Phi^H of each block's measurements, put in its place."""
         return _from_cells((self.matrices.mH @ y.unsqueeze(-1)).squeeze(-1), self.block)
 
-    def solve_normal(self, b: Float[Tensor, "batch height width"], rho: Tensor | float) -> Float[Tensor, "batch height width"]:
-        """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0, an m x m equation per block."""
+    def solve_normal(
+        self, b: Float[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Float[Tensor, "batch height width"]:
+        """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0, an m x m equation per
+        block.
+        """
         m = self.matrices.shape[2]
-        inner = self.matrices @ self.matrices.mH + rho * torch.eye(m, dtype=self.matrices.dtype, device=self.matrices.device)
+        inner = self.matrices @ self.matrices.mH + rho * torch.eye(
+            m, dtype=self.matrices.dtype, device=self.matrices.device
+        )
         measured = self(b).unsqueeze(-1)
         solved = torch.cholesky_solve(measured, torch.linalg.cholesky(inner).expand(*measured.shape[:3], m, m))
         return (b - self.adjoint(solved.squeeze(-1))) / rho
@@ -62,7 +70,8 @@ class Isometry(LinearOperator):
 
 
 class ScrambledHadamard(Isometry):
-    """m rows, drawn at random, of the orthonormal Walsh-Hadamard transform of an image whose pixels were shuffled: (batch, height, width) -> (batch, m).
+    """m rows, drawn at random, of the orthonormal Walsh-Hadamard transform of an image whose pixels were shuffled:
+    (batch, height, width) -> (batch, m).
 
     Gan, Do and Tran 2008 (scrambled block Hadamard ensemble). The number of pixels is a power of two.
 

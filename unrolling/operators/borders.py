@@ -28,7 +28,8 @@ def extend(x: Tensor, margins: Margins, boundary: Boundary) -> Tensor:
     Args:
         x: the images.
         margins: how many rows and columns to add.
-        boundary: ``circular`` repeats the image, ``symmetric`` mirrors it with the border pixel twice, ``zero`` adds zeros.
+        boundary: ``circular`` repeats the image, ``symmetric`` mirrors it with the border pixel twice, ``zero`` adds
+            zeros.
 
     Raises:
         ValueError: margins that are larger than the image, other than with zeros.
@@ -38,7 +39,10 @@ def extend(x: Tensor, margins: Margins, boundary: Boundary) -> Tensor:
         return torch.nn.functional.pad(x, (left, right, top, bottom))
     height, width = x.shape[-2:]
     if max(top, bottom) > height or max(left, right) > width:
-        raise ValueError(f"an image of {height} x {width} pixels cannot be continued by {max(margins)} pixels; it is smaller than that")
+        raise ValueError(
+            f"an image of {height} x {width} pixels cannot be continued by {max(margins)} pixels; it is "
+            "smaller than that"
+        )
     return _extend(_extend(x, top, bottom, -2, boundary), left, right, -1, boundary)
 
 

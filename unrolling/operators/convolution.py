@@ -1,4 +1,6 @@
-"""Convolution of images with a kernel for all or one for each, periodic or without what the border would have to be guessed for."""
+"""Convolution of images with a kernel for all or one for each, periodic or without what the border would have to be
+guessed for.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from unrolling.operators.spectral import Circulant, check_kernel, convolve, fast
 
 def _take_kernel(module: nn.Module, kernel: Tensor) -> None:
     if kernel.ndim not in (2, 3) or 0 in kernel.shape:
-        raise ValueError(f"a kernel is (kh, kw), or (batch, kh, kw) with one per image; got shape {tuple(kernel.shape)}")
+        raise ValueError(
+            f"a kernel is (kh, kw), or (batch, kh, kw) with one per image; got shape {tuple(kernel.shape)}"
+        )
     if isinstance(kernel, nn.Parameter):
         module.kernel = kernel
     else:
@@ -19,12 +23,14 @@ def _take_kernel(module: nn.Module, kernel: Tensor) -> None:
 
 
 class CircularConvolution(Circulant):
-    """y[p] = sum_a k[a] x[p - a + c], indices modulo the image's sides and c = (kh // 2, kw // 2) the kernel's centre; (batch, height, width) to the same.
+    """y[p] = sum_a k[a] x[p - a + c], indices modulo the image's sides and c = (kh // 2, kw // 2) the kernel's centre;
+    (batch, height, width) to the same.
 
     Computed by FFT. ``solve_normal`` has a closed form.
 
     Args:
-        kernel: (kh, kw) for all images, or (batch, kh, kw), one for each; real or complex. An ``nn.Parameter`` is learned, any other tensor is fixed.
+        kernel: (kh, kw) for all images, or (batch, kh, kw), one for each; real or complex. An ``nn.Parameter`` is
+            learned, any other tensor is fixed.
         shape: (height, width) of the images, where only one size will do.
 
     Raises:
@@ -53,12 +59,14 @@ class CircularConvolution(Circulant):
 
 
 class ValidConvolution(LinearOperator):
-    """The part of k * x that no pixel outside the image has a say in: (batch, height, width) -> (batch, height - kh + 1, width - kw + 1).
+    """The part of k * x that no pixel outside the image has a say in: (batch, height, width) -> (batch, height - kh +
+    1, width - kw + 1).
 
     What a camera records of a larger scene. Computed by FFT; the adjoint is the full correlation.
 
     Args:
-        kernel: (kh, kw) for all images, or (batch, kh, kw), one for each. An ``nn.Parameter`` is learned, any other tensor is fixed.
+        kernel: (kh, kw) for all images, or (batch, kh, kw), one for each. An ``nn.Parameter`` is learned, any other
+            tensor is fixed.
         shape: (height, width) of the images, where only one size will do.
 
     Raises:
@@ -82,14 +90,17 @@ class ValidConvolution(LinearOperator):
         """Correlation with k of y with zeros around it."""
         rows, columns = self.kernel.shape[-2:]
         height, width = y.shape[-2] + rows - 1, y.shape[-1] + columns - 1
-        # Where forward reads its values from: the image's corner (kh - 1, kw - 1), seen from the kernel's origin in its middle.
+        # Where forward reads its values from: the image's corner (kh - 1, kw - 1), seen from the kernel's origin in its
+        # middle.
         top, left = rows - 1 - rows // 2, columns - 1 - columns // 2
         fast = fast_size(height), fast_size(width)
         embedded = nn.functional.pad(y, (left, fast[1] - left - y.shape[-1], top, fast[0] - top - y.shape[-2]))
         return convolve(embedded, per_image(self.kernel, y), adjoint=True)[..., :height, :width]
 
 
-def convolve_valid(x: Float[Tensor, "... height width"], kernel: Float[Tensor, "... kh kw"]) -> Float[Tensor, "... valid_height valid_width"]:
+def convolve_valid(
+    x: Float[Tensor, "... height width"], kernel: Float[Tensor, "... kh kw"]
+) -> Float[Tensor, "... valid_height valid_width"]:
     """The valid part of the convolution of images with a kernel (kh, kw) or one per image (batch, kh, kw).
 
     Raises:

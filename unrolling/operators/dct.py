@@ -56,7 +56,9 @@ def idct(x: Tensor, dim: int = -1) -> Tensor:
 
 def _twiddles(size: int, like: Tensor) -> Tensor:
     angle = -torch.pi * torch.arange(size, dtype=torch.float64, device=like.device) / (2 * size)
-    return torch.complex(angle.cos(), angle.sin()).to(torch.complex128 if like.dtype == torch.float64 else torch.complex64)
+    return torch.complex(angle.cos(), angle.sin()).to(
+        torch.complex128 if like.dtype == torch.float64 else torch.complex64
+    )
 
 
 def _scales(size: int, like: Tensor) -> Tensor:
@@ -75,7 +77,8 @@ def idct2(x: Float[Tensor, "... height width"]) -> Float[Tensor, "... height wid
 
 
 class DCT(LinearOperator):
-    """The two-dimensional DCT-II of images (batch, height, width), or of their blocks; orthonormal, so that the adjoint is the inverse.
+    """The two-dimensional DCT-II of images (batch, height, width), or of their blocks; orthonormal, so that the adjoint
+    is the inverse.
 
     Args:
         block: side of the blocks, each transformed in its place; None transforms the image as a whole.
@@ -98,7 +101,9 @@ class DCT(LinearOperator):
         """The image of coefficients."""
         return idct2(y) if self.block is None else join_blocks(idct2(cut_blocks(y, self.block)))
 
-    def solve_normal(self, b: Float[Tensor, "batch height width"], rho: Tensor | float) -> Float[Tensor, "batch height width"]:
+    def solve_normal(
+        self, b: Float[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Float[Tensor, "batch height width"]:
         """b / (1 + rho)."""
         return b / (1 + rho)
 

@@ -13,12 +13,15 @@ from unrolling.operators.spectral import Circulant, divide
 
 
 class FiniteDifferences(Circulant):
-    """D x = (x[i+1, j] - x[i, j], x[i, j+1] - x[i, j]): (batch, height, width) -> (batch, 2, height, width), rows first.
+    """D x = (x[i+1, j] - x[i, j], x[i, j+1] - x[i, j]): (batch, height, width) -> (batch, 2, height, width), rows
+    first.
 
-    |D|_2 <= sqrt(8). ``solve_normal`` has a closed form for both boundaries: by FFT where the image is periodic, by DCT where it ends.
+    |D|_2 <= sqrt(8). ``solve_normal`` has a closed form for both boundaries: by FFT where the image is periodic, by DCT
+    where it ends.
 
     Args:
-        boundary: ``neumann``, the last difference is zero (Chambolle 2004, doi:10.1023/B:JMIV.0000011325.36760.1e); or ``circular``.
+        boundary: ``neumann``, the last difference is zero (Chambolle 2004, doi:10.1023/B:JMIV.0000011325.36760.1e); or
+            ``circular``.
 
     Raises:
         ValueError: another boundary.
@@ -53,10 +56,14 @@ class FiniteDifferences(Circulant):
             TypeError: the image is not periodic, so that D^H D is no circular convolution.
         """
         if self.boundary != "circular":
-            raise TypeError("differences that end at the border have no Fourier spectrum; use FiniteDifferences('circular')")
+            raise TypeError(
+                "differences that end at the border have no Fourier spectrum; use FiniteDifferences('circular')"
+            )
         return _eigenvalues(height, width, 2 * torch.pi)
 
-    def solve_normal(self, b: Float[Tensor, "batch height width"], rho: Tensor | float) -> Float[Tensor, "batch height width"]:
+    def solve_normal(
+        self, b: Float[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Float[Tensor, "batch height width"]:
         """(D^H D + rho I)^-1 b, rho > 0."""
         height, width = b.shape[-2:]
         if self.boundary == "circular":

@@ -14,8 +14,12 @@ from unrolling.operators.linear import LinearOperator
 from unrolling.operators.spectral import Circulant, wrap
 
 
-def correlate(x: Float[Tensor, "batch height width"], filters: Float[Tensor, "count kh kw"], boundary: Boundary) -> Float[Tensor, "batch count height width"]:
-    """y_i[p] = sum_a k_i[a] x[p + a - c], c = (kh // 2, kw // 2): what convolutional networks call convolution; complex images with real filters."""
+def correlate(
+    x: Float[Tensor, "batch height width"], filters: Float[Tensor, "count kh kw"], boundary: Boundary
+) -> Float[Tensor, "batch count height width"]:
+    """y_i[p] = sum_a k_i[a] x[p + a - c], c = (kh // 2, kw // 2): what convolutional networks call convolution; complex
+    images with real filters.
+    """
     if x.is_complex():
         parts = correlate(torch.view_as_real(x).movedim(-1, 1).flatten(0, 1), filters, boundary)
         return torch.view_as_complex(parts.unflatten(0, (-1, 2)).movedim(1, -1).contiguous())
@@ -25,7 +29,9 @@ def correlate(x: Float[Tensor, "batch height width"], filters: Float[Tensor, "co
 def correlate_adjoint(
     y: Float[Tensor, "batch count height width"], filters: Float[Tensor, "count kh kw"], boundary: Boundary
 ) -> Float[Tensor, "batch height width"]:
-    """The exact adjoint of ``correlate``: sum_i of the convolution of y_i with k_i, what falls beyond the border folded back."""
+    """The exact adjoint of ``correlate``: sum_i of the convolution of y_i with k_i, what falls beyond the border folded
+    back.
+    """
     if y.is_complex():
         parts = correlate_adjoint(torch.view_as_real(y).movedim(-1, 1).flatten(0, 1), filters, boundary)
         return torch.view_as_complex(parts.unflatten(0, (-1, 2)).movedim(1, -1).contiguous())
@@ -33,7 +39,9 @@ def correlate_adjoint(
 
 
 class _Analysis(torch.autograd.Function):
-    """Valid correlation (batch, height + kh - 1, width + kw - 1) -> (batch, count, height, width) whose backward pass takes ``_synthesise``."""
+    """Valid correlation (batch, height + kh - 1, width + kw - 1) -> (batch, count, height, width) whose backward pass
+    takes ``_synthesise``.
+    """
 
     @staticmethod
     def forward(x: Tensor, filters: Tensor) -> Tensor:
@@ -73,7 +81,8 @@ def _analyse(x: Tensor, filters: Tensor) -> Tensor:
 
 
 def _synthesise(y: Tensor, filters: Tensor) -> Tensor:
-    # torch's transposed convolution with one output channel takes seven times as long on a processor as a product and shifted sums.
+    # torch's transposed convolution with one output channel takes seven times as long on a processor as a product and
+    # shifted sums.
     count, rows, columns = filters.shape
     batch, _, height, width = y.shape
     # Not matmul, which sums in another order when gradients are wanted.
@@ -89,7 +98,9 @@ def _synthesise(y: Tensor, filters: Tensor) -> Tensor:
 def _by_filters(x: Tensor, y: Tensor, filters: Tensor) -> Tensor:
     """The gradient of <y, k * x> in the filters."""
     wanted = [False, True, False]
-    return torch.ops.aten.convolution_backward(y, x.unsqueeze(1), filters.unsqueeze(1), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted)[1].squeeze(1)
+    return torch.ops.aten.convolution_backward(
+        y, x.unsqueeze(1), filters.unsqueeze(1), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted
+    )[1].squeeze(1)
 
 
 def margins(filters: Tensor) -> Margins:
@@ -99,10 +110,11 @@ def margins(filters: Tensor) -> Margins:
 
 
 class BasisFilters(nn.Module):
-    """k_i = sum_j c_ij B_j, or that divided by |c_i|: filters within the span of some atoms, of unit norm where these are orthonormal.
+    """k_i = sum_j c_ij B_j, or that divided by |c_i|: filters within the span of some atoms, of unit norm where these
+    are orthonormal.
 
-    With the DCT less its constant atom (``zero_mean_atoms``) every filter has zero mean, whatever the coefficients (Chen and Pock 2017,
-    doi:10.1109/TPAMI.2016.2596743).
+    With the DCT less its constant atom (``zero_mean_atoms``) every filter has zero mean, whatever the coefficients
+    (Chen and Pock 2017, doi:10.1109/TPAMI.2016.2596743).
 
     Parameters: ``coefficients`` c, (count, atoms).
 
@@ -117,13 +129,21 @@ class BasisFilters(nn.Module):
 
     atoms: Tensor
 
-    def __init__(self, atoms: Float[Tensor, "atoms kh kw"], coefficients: Float[Tensor, "count atoms"] | None = None, *, unit_norm: bool = True) -> None:
+    def __init__(
+        self,
+        atoms: Float[Tensor, "atoms kh kw"],
+        coefficients: Float[Tensor, "count atoms"] | None = None,
+        *,
+        unit_norm: bool = True,
+    ) -> None:
         super().__init__()
         if atoms.ndim != 3:
             raise ValueError(f"atoms are (atoms, kh, kw); got shape {tuple(atoms.shape)}")
         start = torch.eye(atoms.shape[0], dtype=atoms.dtype) if coefficients is None else coefficients.detach().clone()
         if start.ndim != 2 or start.shape[1] != atoms.shape[0]:
-            raise ValueError(f"coefficients are (count, {atoms.shape[0]}), one for each atom; got shape {tuple(start.shape)}")
+            raise ValueError(
+                f"coefficients are (count, {atoms.shape[0]}), one for each atom; got shape {tuple(start.shape)}"
+            )
         if unit_norm and not bool((start != 0).any(1).all()):
             raise ValueError("the coefficients of a filter of unit norm cannot all be zero")
         self.unit_norm = unit_norm
@@ -139,7 +159,9 @@ class BasisFilters(nn.Module):
 
 
 def zero_mean_atoms(size: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "atoms size size"]:
-    """The two-dimensional DCT-II basis of a square patch without its constant atom, (size^2 - 1, size, size), row by row in frequency."""
+    """The two-dimensional DCT-II basis of a square patch without its constant atom, (size^2 - 1, size, size), row by
+    row in frequency.
+    """
     matrix = dct_matrix(size)
     return torch.einsum("ai,bj->abij", matrix, matrix).reshape(-1, size, size)[1:].to(dtype)
 
@@ -150,7 +172,8 @@ class FilterBank(LinearOperator):
     ``CircularFilterBank`` has a closed form of ``solve_normal`` besides.
 
     Args:
-        filters: (count, kh, kw), real; an ``nn.Parameter`` is learned, any other tensor is fixed; or a module that gives them, such as ``BasisFilters``.
+        filters: (count, kh, kw), real; an ``nn.Parameter`` is learned, any other tensor is fixed; or a module that
+            gives them, such as ``BasisFilters``.
         boundary: ``symmetric`` (mirrored, the border pixel twice), ``zero`` or ``circular``.
 
     Raises:

@@ -1,4 +1,6 @@
-"""Magnetic resonance imaging on a Cartesian grid: the unitary Fourier transform, some of whose frequencies are measured, through one coil or several."""
+"""Magnetic resonance imaging on a Cartesian grid: the unitary Fourier transform, some of whose frequencies are
+measured, through one coil or several.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,14 @@ def check_mask(mask: Tensor) -> Tensor:
         ValueError: another shape, a negative or infinite value, or nothing measured.
     """
     if mask.ndim not in (2, 3):
-        raise ValueError(f"a mask is (height, width), or (batch, height, width) with one per image; got shape {tuple(mask.shape)}")
+        raise ValueError(
+            f"a mask is (height, width), or (batch, height, width) with one per image; got shape {tuple(mask.shape)}"
+        )
     mask = mask if mask.is_floating_point() else mask.to(torch.get_default_dtype())
     if not bool((torch.isfinite(mask) & (mask >= 0)).all()):
-        raise ValueError("a mask holds finite numbers that are at least 0: 1 where a frequency is measured, 0 elsewhere")
+        raise ValueError(
+            "a mask holds finite numbers that are at least 0: 1 where a frequency is measured, 0 elsewhere"
+        )
     if not bool((mask > 0).any()):
         raise ValueError("the mask is zero everywhere: nothing is measured")
     return mask
@@ -79,8 +85,12 @@ class MaskedFourier(Circulant):
         return square if square.ndim == 3 else square.unsqueeze(0)
 
 
-def normalise_maps(maps: Complex[Tensor, "... coils height width"], floor: float = 1e-6) -> Complex[Tensor, "... coils height width"]:
-    """Coil maps scaled to sum_c |S_c|^2 = 1 wherever any coil sees anything, relative to ``floor`` times the largest sensitivity."""
+def normalise_maps(
+    maps: Complex[Tensor, "... coils height width"], floor: float = 1e-6
+) -> Complex[Tensor, "... coils height width"]:
+    """Coil maps scaled to sum_c |S_c|^2 = 1 wherever any coil sees anything, relative to ``floor`` times the largest
+    sensitivity.
+    """
     size = torch.linalg.vector_norm(maps, dim=-3, keepdim=True)
     seen = size > floor * size.amax((-3, -2, -1), keepdim=True)
     return torch.where(seen, maps / torch.where(seen, size, 1), 0)
@@ -89,8 +99,9 @@ def normalise_maps(maps: Complex[Tensor, "... coils height width"], floor: float
 class MultiCoilFourier(LinearOperator):
     """y_c = m . F (S_c . x): (batch, height, width) -> (batch, coils, height, width) complex, frequency zero at (0, 0).
 
-    Pruessmann, Weiger, Scheidegger and Boesiger 1999 (SENSE), doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S. With maps of
-    ``normalise_maps`` and a full mask E^H E = I where the coils see. ``solve_normal`` is by conjugate gradients.
+    Pruessmann, Weiger, Scheidegger and Boesiger 1999 (SENSE),
+    doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S. With maps of ``normalise_maps`` and a full mask
+    E^H E = I where the coils see. ``solve_normal`` is by conjugate gradients.
 
     Args:
         mask: m, (height, width) or (batch, height, width).
@@ -104,11 +115,18 @@ class MultiCoilFourier(LinearOperator):
     mask: Tensor
     maps: Tensor
 
-    def __init__(self, mask: Float[Tensor, "... height width"], maps: Complex[Tensor, "... coils height width"], *, centred: bool = False) -> None:
+    def __init__(
+        self,
+        mask: Float[Tensor, "... height width"],
+        maps: Complex[Tensor, "... coils height width"],
+        *,
+        centred: bool = False,
+    ) -> None:
         mask = check_mask(mask)
         if maps.ndim not in (3, 4) or maps.shape[-2:] != mask.shape[-2:]:
             raise ValueError(
-                f"coil maps are (coils, height, width) or (batch, coils, height, width), of the mask's size {tuple(mask.shape[-2:])}; got {tuple(maps.shape)}"
+                "coil maps are (coils, height, width) or (batch, coils, height, width), of the mask's size "
+                f"{tuple(mask.shape[-2:])}; got {tuple(maps.shape)}"
             )
         super().__init__(tuple(mask.shape[-2:]), tuple(maps.shape[-3:]))
         mask = torch.fft.ifftshift(mask, (-2, -1)) if centred else mask
@@ -126,6 +144,10 @@ class MultiCoilFourier(LinearOperator):
         """sum_c conj(S_c) . F^H (m . y_c)."""
         return (self.maps.conj() * ifft(self.mask * y)).sum(1)
 
-    def solve_normal(self, b: Complex[Tensor, "batch height width"], rho: Tensor | float) -> Complex[Tensor, "batch height width"]:
-        """(E^H E + rho I)^-1 b, to about rounding; for a given number of iterations take ``normal_equations.solve_regularised``."""
+    def solve_normal(
+        self, b: Complex[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Complex[Tensor, "batch height width"]:
+        """(E^H E + rho I)^-1 b, to about rounding; for a given number of iterations take
+        ``normal_equations.solve_regularised``.
+        """
         return solve_regularised(self, b, rho, tolerance=20 * torch.finfo(b.dtype).eps, max_iterations=300)

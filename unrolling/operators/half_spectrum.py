@@ -1,8 +1,9 @@
 """``rfft2`` and ``irfft2`` whose gradients stay with half spectra.
 
-PyTorch's own gradient of ``rfft2`` transforms a whole complex spectrum, half of it zeros; the adjoint is the other transform of the pair with the columns that
-stand for two frequencies weighted, at half the time. With G the gradient of a half spectrum, g that of an image of N pixels, and c = 1 for the columns
-of frequency 0 and, for even widths, of the highest one, and 2 for the others:
+PyTorch's own gradient of ``rfft2`` transforms a whole complex spectrum, half of it zeros; the adjoint is the other
+transform of the pair with the columns that stand for two frequencies weighted, at half the time. With G the gradient of
+a half spectrum, g that of an image of N pixels, and c = 1 for the columns of frequency 0 and, for even widths, of the
+highest one, and 2 for the others:
 
     rfft2:   N irfft2(G / c),        irfft2:   (c / N) rfft2(g).
 """
@@ -59,7 +60,9 @@ class _Inverse(torch.autograd.Function):
 
 
 def needs_gradient(*tensors: Tensor) -> bool:
-    """Whether a gradient written by hand is of use: one is asked for, and what runs is no trace, which knows torch's own operations best."""
+    """Whether a gradient written by hand is of use: one is asked for, and what runs is no trace, which knows torch's
+    own operations best.
+    """
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
 
 

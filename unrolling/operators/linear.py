@@ -14,8 +14,9 @@ Shape = tuple[Any, ...]  # whole numbers, and None where any size will do
 class LinearOperator(nn.Module):
     """y = A x on batches; a subclass writes ``forward`` and ``adjoint``.
 
-    ``A(x)`` is A x, ``A.adjoint(y)`` is A^H y, and ``A.H``, ``A @ B``, ``A + B``, ``A - B``, ``c * A``, ``-A`` are operators again.
-    Operators act on the dimensions after the batch and are differentiable in x and in their own parameters; <A x, y> = <x, A^H y>.
+    ``A(x)`` is A x, ``A.adjoint(y)`` is A^H y, and ``A.H``, ``A @ B``, ``A + B``, ``A - B``, ``c * A``, ``-A`` are
+    operators again. Operators act on the dimensions after the batch and are differentiable in x and in their own
+    parameters; <A x, y> = <x, A^H y>.
 
     Attributes:
         input_shape: shape of one x, without batch; None where any size will do.
@@ -65,11 +66,20 @@ class LinearOperator(nn.Module):
         return Scaled(factor, self)
 
     @torch.no_grad()
-    def norm(self, tolerance: float = 1e-6, max_iterations: int = 10_000, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> float:
-        """The spectral norm |A|_2 = max |A x| / |x| by power iteration on A^H A: a lower bound, within ``tolerance`` when the top two singular values differ.
+    def norm(
+        self,
+        tolerance: float = 1e-6,
+        max_iterations: int = 10_000,
+        *,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> float:
+        """The spectral norm |A|_2 = max |A x| / |x| by power iteration on A^H A: a lower bound, within ``tolerance``
+        when the top two singular values differ.
 
         Args:
-            tolerance: relative change between two estimates below which to stop, divided by the rate at which they still change.
+            tolerance: relative change between two estimates below which to stop, divided by the rate at which they
+                still change.
             max_iterations: products with A^H A after which to give up.
             shape: of the vectors; needed when the operator takes any size.
             dtype: of the vectors; by default that of the operator's tensors.
@@ -77,7 +87,10 @@ class LinearOperator(nn.Module):
         Raises:
             ArithmeticError: no convergence; the message holds the last estimate.
         """
-        like = next((t for t in [*self.parameters(), *self.buffers()] if t.is_floating_point() or t.is_complex()), torch.zeros(()))
+        like = next(
+            (t for t in [*self.parameters(), *self.buffers()] if t.is_floating_point() or t.is_complex()),
+            torch.zeros(()),
+        )
         generator = torch.Generator().manual_seed(0)
         shape = self.input_shape if shape is None else shape
         if any(size is None for size in shape):
@@ -98,7 +111,10 @@ class LinearOperator(nn.Module):
             if change <= tolerance * value * (1 - rate) or change <= torch.finfo(x.dtype).eps * value:
                 return value
             previous = value
-        raise ArithmeticError(f"power iteration did not settle to {tolerance:g} in {max_iterations} products; the last estimate of the norm is {previous:.6g}")
+        raise ArithmeticError(
+            f"power iteration did not settle to {tolerance:g} in {max_iterations} products; the "
+            f"last estimate of the norm is {previous:.6g}"
+        )
 
     def check_input(self, x: Tensor) -> None:
         """Refuses an x whose shape does not fit, from shapes alone."""
@@ -110,9 +126,13 @@ class LinearOperator(nn.Module):
 
 
 def _check_shape(operator: LinearOperator, side: str, tensor: Tensor, shape: Shape) -> None:
-    if tensor.ndim != len(shape) + 1 or any(want not in (None, size) for want, size in zip(shape, tensor.shape[1:], strict=True)):
+    if tensor.ndim != len(shape) + 1 or any(
+        want not in (None, size) for want, size in zip(shape, tensor.shape[1:], strict=True)
+    ):
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{type(operator).__name__} needs an {side} of shape (batch, {wanted}), and got {tuple(tensor.shape)}")
+        raise ValueError(
+            f"{type(operator).__name__} needs an {side} of shape (batch, {wanted}), and got {tuple(tensor.shape)}"
+        )
 
 
 class Matrix(LinearOperator):
@@ -149,12 +169,16 @@ class Matrix(LinearOperator):
 
 
 def learnable(operator: LinearOperator, scale: float = 1.0) -> LinearOperator:
-    """A copy whose fixed tensors have become parameters, times a number (for operators that are linear in each of their tensors)."""
+    """A copy whose fixed tensors have become parameters, times a number (for operators that are linear in each of their
+    tensors).
+    """
     own = copy.deepcopy(operator)
     for part in own.modules():
         for name, buffer in list(part.named_buffers(recurse=False)):
             delattr(part, name)
-            part.register_parameter(name, nn.Parameter(scale * buffer.detach() if scale != 1.0 else buffer.detach().clone()))
+            part.register_parameter(
+                name, nn.Parameter(scale * buffer.detach() if scale != 1.0 else buffer.detach().clone())
+            )
     return own
 
 
@@ -197,7 +221,10 @@ class Sum(LinearOperator):
 
     def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
         if (left.input_shape, left.output_shape) != (right.input_shape, right.output_shape):
-            raise ValueError(f"A + B needs equal shapes; got {left.input_shape} -> {left.output_shape} and {right.input_shape} -> {right.output_shape}")
+            raise ValueError(
+                f"A + B needs equal shapes; got {left.input_shape} -> {left.output_shape} and "
+                f"{right.input_shape} -> {right.output_shape}"
+            )
         super().__init__(left.input_shape, left.output_shape)
         self.left, self.right = left, right
 

@@ -1,4 +1,6 @@
-"""Conjugate gradients for equations with a positive definite operator, differentiable without storing their iterations."""
+"""Conjugate gradients for equations with a positive definite operator, differentiable without storing their
+iterations.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ def conjugate_gradients(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max
     Args:
         apply: x -> M x, Hermitian and positive definite, each sample by itself.
         b: (batch, ...).
-        tolerance: |b - M x| / |b| at which to stop, for the slowest sample; 0 takes all iterations and looks at no value, so that it can be traced.
+        tolerance: |b - M x| / |b| at which to stop, for the slowest sample; 0 takes all iterations and looks at no
+            value, so that it can be traced.
         max_iterations: products with M at most.
     """
     x, residual, direction = torch.zeros_like(b), b, b
@@ -41,10 +44,11 @@ def conjugate_gradients(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max
 
 
 def solve_positive(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max_iterations: int = 100) -> Tensor:
-    """``conjugate_gradients``, differentiable in b and in all that ``apply`` holds: the backward pass solves one more such equation.
+    """``conjugate_gradients``, differentiable in b and in all that ``apply`` holds: the backward pass solves one more
+    such equation.
 
-    With M x = b, dx = M^-1 (db - dM x). Exact up to ``tolerance``, and of constant memory. Under ``torch.compile`` and ``torch.export`` the iterations are
-    traced, as many as ``max_iterations``.
+    With M x = b, dx = M^-1 (db - dM x). Exact up to ``tolerance``, and of constant memory. Under ``torch.compile`` and
+    ``torch.export`` the iterations are traced, as many as ``max_iterations``.
 
     Args:
         apply: x -> M x, Hermitian and positive definite, each sample by itself.
@@ -78,9 +82,13 @@ class _Correction(torch.autograd.Function):
         return ctx.solve(grad), None
 
 
-def solve_regularised(operator: LinearOperator, b: Tensor, rho: Tensor | float, *, tolerance: float = 1e-6, max_iterations: int = 100) -> Tensor:
+def solve_regularised(
+    operator: LinearOperator, b: Tensor, rho: Tensor | float, *, tolerance: float = 1e-6, max_iterations: int = 100
+) -> Tensor:
     """(A^H A + rho I)^-1 b of any operator, by ``solve_positive``; rho > 0, or A of full column rank."""
-    return solve_positive(lambda x: operator.adjoint(operator(x)) + rho * x, b, tolerance=tolerance, max_iterations=max_iterations)
+    return solve_positive(
+        lambda x: operator.adjoint(operator(x)) + rho * x, b, tolerance=tolerance, max_iterations=max_iterations
+    )
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

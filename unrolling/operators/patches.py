@@ -12,13 +12,16 @@ from unrolling.operators.linear import LinearOperator
 
 
 class PatchDictionary(LinearOperator):
-    """image = sum over positions of (code at the position) times atoms, patches overlapping; (batch, rows, columns, atoms) -> (batch, height, width).
+    """image = sum over positions of (code at the position) times atoms, patches overlapping; (batch, rows, columns,
+    atoms) -> (batch, height, width).
 
-    Patches of p x p pixels lie at every ``stride``-th pixel, also across the borders, where their outside part is cut off: an image of H x W pixels has
-    (H + p) / stride - 1 rows of patches, and as many columns from W. It equals a transposed convolution, at a fraction of its time on a processor.
+    Patches of p x p pixels lie at every ``stride``-th pixel, also across the borders, where their outside part is cut
+    off: an image of H x W pixels has (H + p) / stride - 1 rows of patches, and as many columns from W. It equals a
+    transposed convolution, at a fraction of its time on a processor.
 
     Args:
-        atoms: (count, p, p); an ``nn.Parameter`` is learned, any other tensor is fixed. Stored as ``matrix`` (count, p p), see ``atoms()``.
+        atoms: (count, p, p); an ``nn.Parameter`` is learned, any other tensor is fixed. Stored as ``matrix`` (count, p
+            p), see ``atoms()``.
         stride: divides p and the image's sides.
 
     Raises:
@@ -36,7 +39,13 @@ class PatchDictionary(LinearOperator):
         super().__init__((None, None, atoms.shape[0]), (None, None))
         self.patch, self.stride, self.overlap = self_patch, stride, self_patch // stride
         # Pixels are ordered cell by cell of stride x stride: then all shifts are slices of whole cells.
-        cells = atoms.detach().reshape(-1, self.overlap, stride, self.overlap, stride).transpose(2, 3).reshape(atoms.shape[0], -1).contiguous()
+        cells = (
+            atoms.detach()
+            .reshape(-1, self.overlap, stride, self.overlap, stride)
+            .transpose(2, 3)
+            .reshape(atoms.shape[0], -1)
+            .contiguous()
+        )
         if isinstance(atoms, nn.Parameter):
             self.matrix = nn.Parameter(cells)
         else:
@@ -57,7 +66,9 @@ class PatchDictionary(LinearOperator):
 
 
 class _OverlapAdd(torch.autograd.Function):
-    """Patches of n x n cells, (batch, rows, columns, n n cell), to the sum of their overlaps, (batch, rows - n + 1, columns - n + 1, cell)."""
+    """Patches of n x n cells, (batch, rows, columns, n n cell), to the sum of their overlaps, (batch, rows - n + 1,
+    columns - n + 1, cell).
+    """
 
     @staticmethod
     def forward(ctx: Any, patches: Tensor, n: int) -> Tensor:
@@ -66,7 +77,8 @@ class _OverlapAdd(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # The adjoint is the other map; automatic differentiation of the slices would fill a whole tensor for each of them.
+        # The adjoint is the other map; automatic differentiation of the slices would fill a whole tensor for each of
+        # them.
         return _Extract.apply(grad, ctx.n), None
 
 
@@ -106,10 +118,12 @@ def _extract(cells: Tensor, n: int) -> Tensor:
 
 
 class BlockSensing(LinearOperator):
-    """Every block of b x b pixels measured by the same matrix: (batch, height, width) -> (batch, height / b, width / b, m).
+    """Every block of b x b pixels measured by the same matrix: (batch, height, width) -> (batch, height / b, width / b,
+    m).
 
     Args:
-        matrix: Phi (m, b b), the pixels of a block row by row; an ``nn.Parameter`` is learned, any other tensor is fixed.
+        matrix: Phi (m, b b), the pixels of a block row by row; an ``nn.Parameter`` is learned, any other tensor is
+            fixed.
 
     Raises:
         ValueError: a width that is not a square number.
@@ -136,19 +150,29 @@ class BlockSensing(LinearOperator):
         """Phi^H of each block's measurements, put in its place."""
         return _from_cells(y @ self.matrix.conj(), self.block)
 
-    def solve_normal(self, b: Float[Tensor, "batch height width"], rho: Tensor | float) -> Float[Tensor, "batch height width"]:
-        """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0: an m x m equation, the same for every block."""
+    def solve_normal(
+        self, b: Float[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Float[Tensor, "batch height width"]:
+        """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0: an m x m equation, the
+        same for every block.
+        """
         m = self.matrix.shape[0]
         inner = self.matrix @ self.matrix.mH + rho * torch.eye(m, dtype=self.matrix.dtype, device=self.matrix.device)
         measured = self(b)
-        solved = torch.cholesky_solve(measured.reshape(-1, m).mT, torch.linalg.cholesky(inner)).mT.reshape(measured.shape)
+        solved = torch.cholesky_solve(measured.reshape(-1, m).mT, torch.linalg.cholesky(inner)).mT.reshape(
+            measured.shape
+        )
         return (b - self.adjoint(solved)) / rho
 
 
 def _to_cells(image: Tensor, size: int) -> Tensor:
     """(batch, height, width) -> (batch, height / size, width / size, size size)."""
     batch, height, width = image.shape
-    return image.reshape(batch, height // size, size, width // size, size).transpose(2, 3).reshape(batch, height // size, width // size, size * size)
+    return (
+        image.reshape(batch, height // size, size, width // size, size)
+        .transpose(2, 3)
+        .reshape(batch, height // size, width // size, size * size)
+    )
 
 
 def _from_cells(cells: Tensor, size: int) -> Tensor:
@@ -169,5 +193,7 @@ def dct_atoms(size: int, count: int | None = None) -> Float[Tensor, "count size 
     basis[0] /= 2**0.5
     atoms = torch.einsum("ai,bj->abij", basis, basis).reshape(-1, size, size)
     squares = k.flatten() ** 2
-    order = torch.argsort((squares.unsqueeze(1) + squares).flatten() * size + k.expand(size, size).flatten(), stable=True)
+    order = torch.argsort(
+        (squares.unsqueeze(1) + squares).flatten() * size + k.expand(size, size).flatten(), stable=True
+    )
     return atoms[order[:count]].float()

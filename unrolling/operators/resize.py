@@ -1,4 +1,6 @@
-"""Fewer pixels: blur and decimation, and the antialiased bicubic interpolation of the super-resolution literature, with their adjoints."""
+"""Fewer pixels: blur and decimation, and the antialiased bicubic interpolation of the super-resolution literature, with
+their adjoints.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,18 @@ from unrolling.operators.spectral import convolve, transfer
 class Decimation(LinearOperator):
     """y = every s-th pixel of k * x, periodic: (batch, height, width) -> (batch, height / s, width / s).
 
-    ``solve_normal`` has a closed form: A A^H is a circular convolution of the small image, whose spectrum is the mean of |F k|^2 over the s^2 frequencies that
-    are aliased into one (Zhao, Wei, Basarab, Dobigeon, Kouame and Tourneret 2016, doi:10.1109/TIP.2016.2567075).
+    ``solve_normal`` has a closed form: A A^H is a circular convolution of the small image, whose spectrum is the mean
+    of |F k|^2 over the s^2 frequencies that are aliased into one (Zhao, Wei, Basarab, Dobigeon, Kouame and Tourneret
+    2016, doi:10.1109/TIP.2016.2567075).
 
     Args:
-        kernel: k, (kh, kw), its centre at (kh // 2, kw // 2); an ``nn.Parameter`` is learned, any other tensor is fixed.
+        kernel: k, (kh, kw), its centre at (kh // 2, kw // 2); an ``nn.Parameter`` is learned, any other tensor is
+            fixed.
         factor: s.
 
     Raises:
-        ValueError: a kernel of another shape, a factor below 1; when applied, sides that are not multiples of the factor.
+        ValueError: a kernel of another shape, a factor below 1; when applied, sides that are not multiples of the
+            factor.
     """
 
     kernel: Tensor
@@ -46,10 +51,14 @@ class Decimation(LinearOperator):
     def adjoint(self, y: Float[Tensor, "batch small_height small_width"]) -> Float[Tensor, "batch height width"]:
         """Zeros between the pixels, then correlation with k."""
         s = self.factor
-        spread = nn.functional.pad(y.unsqueeze(-1).unsqueeze(-3), (0, s - 1, 0, 0, 0, s - 1)).flatten(-4, -3).flatten(-2, -1)
+        spread = (
+            nn.functional.pad(y.unsqueeze(-1).unsqueeze(-3), (0, s - 1, 0, 0, 0, s - 1)).flatten(-4, -3).flatten(-2, -1)
+        )
         return convolve(spread, self.kernel, adjoint=True)
 
-    def solve_normal(self, b: Float[Tensor, "batch height width"], rho: Tensor | float) -> Float[Tensor, "batch height width"]:
+    def solve_normal(
+        self, b: Float[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Float[Tensor, "batch height width"]:
         """(A^H A + rho I)^-1 b = (b - A^H (rho I + A A^H)^-1 A b) / rho, rho > 0."""
         small = self(b)
         square = transfer(self.kernel, *b.shape[-2:]).abs().square()
@@ -67,20 +76,28 @@ def check_multiple(x: Tensor, factor: int) -> None:
     """
     height, width = x.shape[-2:]
     if height % factor or width % factor:
-        raise ValueError(f"an image is reduced by {factor} when both its sides are multiples of that; it has {height} x {width} pixels: crop it first")
+        raise ValueError(
+            f"an image is reduced by {factor} when both its sides are multiples of that; it has {height} "
+            f"x {width} pixels: crop it first"
+        )
 
 
 def cubic(t: Tensor) -> Tensor:
     """The cubic convolution kernel with a = -1/2 (Keys 1981, doi:10.1109/TASSP.1981.1163711)."""
     t = t.abs()
-    return torch.where(t <= 1, (1.5 * t - 2.5) * t.square() + 1, torch.where(t < 2, ((-0.5 * t + 2.5) * t - 4) * t + 2, torch.zeros_like(t)))
+    return torch.where(
+        t <= 1,
+        (1.5 * t - 2.5) * t.square() + 1,
+        torch.where(t < 2, ((-0.5 * t + 2.5) * t - 4) * t + 2, torch.zeros_like(t)),
+    )
 
 
 def bicubic_matrix(size: int, to: int) -> Float[Tensor, "to size"]:
     """One dimension of bicubic interpolation from ``size`` to ``to`` pixels, (to, size), float64; rows sum to one.
 
-    Pixel i of the result lies at (i + 1/2) size / to - 1/2; beyond the border its last pixel goes on. Where the image shrinks, the kernel is stretched by
-    size / to, which keeps aliases away. With both steps rounded to 8 bits, rows first, this gives the low-resolution images of Set5 as they are distributed.
+    Pixel i of the result lies at (i + 1/2) size / to - 1/2; beyond the border its last pixel goes on. Where the image
+    shrinks, the kernel is stretched by size / to, which keeps aliases away. With both steps rounded to 8 bits, rows
+    first, this gives the low-resolution images of Set5 as they are distributed.
     """
     ratio = size / to
     stretch = max(ratio, 1.0)

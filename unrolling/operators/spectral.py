@@ -24,7 +24,8 @@ def fast_size(size: int) -> int:
 
 
 def transfer(kernel: Tensor, height: int, width: int) -> Tensor:
-    """The two-dimensional DFT of kernels (..., kh, kw) whose origin is at (kh // 2, kw // 2), on a grid of height x width; (..., height, width).
+    """The two-dimensional DFT of kernels (..., kh, kw) whose origin is at (kh // 2, kw // 2), on a grid of height x
+    width; (..., height, width).
 
     Raises:
         ValueError: a kernel larger than the grid.
@@ -40,20 +41,31 @@ def check_kernel(kernel: Tensor, height: int, width: int) -> None:
         ValueError: it is, or has fewer than two dimensions.
     """
     if kernel.ndim < 2:
-        raise ValueError(f"a kernel is (kh, kw), or (batch, kh, kw) with one per image; got shape {tuple(kernel.shape)}")
+        raise ValueError(
+            f"a kernel is (kh, kw), or (batch, kh, kw) with one per image; got shape {tuple(kernel.shape)}"
+        )
     if kernel.shape[-2] > height or kernel.shape[-1] > width:
-        raise ValueError(f"the kernel has {kernel.shape[-2]} x {kernel.shape[-1]} pixels, more than the image, which has {height} x {width}")
+        raise ValueError(
+            f"the kernel has {kernel.shape[-2]} x {kernel.shape[-1]} pixels, more than the image, which "
+            f"has {height} x {width}"
+        )
 
 
 def wrap(kernel: Tensor, height: int, width: int) -> Tensor:
-    """A kernel (..., kh, kw) on a periodic grid of height x width, its origin at (0, 0); what exceeds the grid is added from the other side."""
+    """A kernel (..., kh, kw) on a periodic grid of height x width, its origin at (0, 0); what exceeds the grid is added
+    from the other side.
+    """
     for dim, size in ((-2, height), (-1, width)):
         length = kernel.shape[dim]
         turns = -(-length // size)
         shift = -(length // 2)
         if turns > 1:
             before, after = (0, turns * size - length), (0, 0, 0, turns * size - length)
-            kernel = torch.nn.functional.pad(kernel, before if dim == -1 else after).unflatten(dim, (turns, size)).sum(dim - 1)
+            kernel = (
+                torch.nn.functional.pad(kernel, before if dim == -1 else after)
+                .unflatten(dim, (turns, size))
+                .sum(dim - 1)
+            )
         else:
             kernel = torch.nn.functional.pad(kernel, (0, size - length) if dim == -1 else (0, 0, 0, size - length))
         kernel = kernel.roll(shift, dim)
@@ -61,7 +73,8 @@ def wrap(kernel: Tensor, height: int, width: int) -> Tensor:
 
 
 def convolve(x: Tensor, kernel: Tensor, *, adjoint: bool = False) -> Tensor:
-    """Circular convolution of images (..., height, width) with kernels (..., kh, kw) that broadcast to them, or its adjoint (correlation).
+    """Circular convolution of images (..., height, width) with kernels (..., kh, kw) that broadcast to them, or its
+    adjoint (correlation).
 
     Real where both are real.
     """
@@ -75,12 +88,15 @@ def convolve(x: Tensor, kernel: Tensor, *, adjoint: bool = False) -> Tensor:
 
 
 def per_image(kernel: Tensor, x: Tensor) -> Tensor:
-    """Kernels (kh, kw) or (batch, kh, kw), with dimensions between batch and image as x has them, so that they broadcast."""
+    """Kernels (kh, kw) or (batch, kh, kw), with dimensions between batch and image as x has them, so that they
+    broadcast.
+    """
     return kernel if kernel.ndim == 2 else kernel.reshape(kernel.shape[0], *[1] * (x.ndim - 3), *kernel.shape[1:])
 
 
 def divide(b: Tensor, spectrum: Tensor, *, real: bool) -> Tensor:
-    """F^-1 [F b / spectrum] for images (..., height, width) and a positive spectrum (..., height, width) in the order of ``fft2``.
+    """F^-1 [F b / spectrum] for images (..., height, width) and a positive spectrum (..., height, width) in the order
+    of ``fft2``.
 
     Args:
         b: images.
@@ -94,9 +110,11 @@ def divide(b: Tensor, spectrum: Tensor, *, real: bool) -> Tensor:
 
 
 class Circulant(LinearOperator):
-    """An operator on images (batch, height, width) whose A^H A is a circular convolution: diagonal in the two-dimensional Fourier basis.
+    """An operator on images (batch, height, width) whose A^H A is a circular convolution: diagonal in the
+    two-dimensional Fourier basis.
 
-    A subclass writes ``gram_spectrum`` besides ``forward`` and ``adjoint``; equations with A^H A, and with sums of such, then have a closed form.
+    A subclass writes ``gram_spectrum`` besides ``forward`` and ``adjoint``; equations with A^H A, and with sums of
+    such, then have a closed form.
 
     Attributes:
         real: whether real images have real results.
@@ -116,10 +134,13 @@ class Circulant(LinearOperator):
         raise TypeError(f"{type(self).__name__} has no Gram spectrum")
 
     def weighted_spectrum(self, weight: Tensor, height: int, width: int) -> Float[Tensor, "batch height width"]:
-        """The eigenvalues of A^H W A, W the multiplication by ``weight``: one number, or one per channel (channels, 1, 1) where the operator has such."""
+        """The eigenvalues of A^H W A, W the multiplication by ``weight``: one number, or one per channel (channels, 1,
+        1) where the operator has such.
+        """
         if weight.numel() != 1:
             raise ValueError(f"{type(self).__name__} takes one weight for all of its output; got {tuple(weight.shape)}")
-        return weight.reshape(1, 1, 1) * self.gram_spectrum(height, width)  # of three dimensions, so that the dtypes are promoted
+        # of three dimensions, so that the dtypes are promoted
+        return weight.reshape(1, 1, 1) * self.gram_spectrum(height, width)
 
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b = F^-1 [F b / (spectrum + rho)], rho > 0."""

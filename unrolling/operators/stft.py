@@ -13,28 +13,35 @@ from unrolling.operators.linear import LinearOperator
 
 
 def sqrt_hann(size: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, " size"]:
-    """sin(pi n / N), the square root of the periodic Hann window: its squares, shifted by N/2, N/4, ..., add up to a constant."""
+    """sin(pi n / N), the square root of the periodic Hann window: its squares, shifted by N/2, N/4, ..., add up to a
+    constant.
+    """
     return torch.sin(pi * torch.arange(size, dtype=torch.float64) / size).to(dtype)
 
 
 class STFT(LinearOperator):
-    """X[f, t] = sum_n w[n] x[n + t hop - (N - hop)] exp(-2 pi i f n / N), f = 0 ... N/2: (batch, samples) real -> (batch, N/2 + 1, frames) complex.
+    """X[f, t] = sum_n w[n] x[n + t hop - (N - hop)] exp(-2 pi i f n / N), f = 0 ... N/2: (batch, samples) real ->
+    (batch, N/2 + 1, frames) complex.
 
-    The signal is zero outside, and frames lie wherever they see any of it, frames = ceil(samples / hop) + N / hop - 1, so that every sample is seen by as
-    many frames. ``inverse`` is the least-squares one of Griffin and Lim 1984 (doi:10.1109/TASSP.1984.1164317), x[n] = sum_t w y_t / sum_t w^2, and
-    inverse(STFT x) = x exactly, for every window whose squares cover the signal.
+    The signal is zero outside, and frames lie wherever they see any of it, frames = ceil(samples / hop) + N / hop - 1,
+    so that every sample is seen by as many frames. ``inverse`` is the least-squares one of Griffin and Lim 1984
+    (doi:10.1109/TASSP.1984.1164317), x[n] = sum_t w y_t / sum_t w^2, and inverse(STFT x) = x exactly, for every window
+    whose squares cover the signal.
 
-    Spectra are complex and signals real: the operator is linear over the real numbers, and its ``adjoint`` is that of the inner product Re <X, Y>, one-sided
-    as the spectrum is. With two-sided weights (``energy``), sum |X|^2 = N c |x|^2 where the squares of the shifted windows add up to c everywhere.
+    Spectra are complex and signals real: the operator is linear over the real numbers, and its ``adjoint`` is that of
+    the inner product Re <X, Y>, one-sided as the spectrum is. With two-sided weights (``energy``), sum |X|^2 = N c
+    |x|^2 where the squares of the shifted windows add up to c everywhere.
 
     Args:
         size: N, samples in a frame; even.
         hop: samples between two frames; divides N.
         window: (N,); the square root of the periodic Hann window by default.
-        length: samples of the signals; needed for adjoint and inverse of signals that are not a multiple of the hop, unless they are told.
+        length: samples of the signals; needed for adjoint and inverse of signals that are not a multiple of the hop,
+            unless they are told.
 
     Raises:
-        ValueError: an odd size, a hop that does not divide it, a window of another length or whose shifted squares leave gaps.
+        ValueError: an odd size, a hop that does not divide it, a window of another length or whose shifted squares
+            leave gaps.
     """
 
     window: Tensor
@@ -48,16 +55,22 @@ class STFT(LinearOperator):
             raise ValueError(f"length is {length}; a signal has at least one sample")
         window = sqrt_hann(size) if window is None else window
         if window.shape != (size,):
-            raise ValueError(f"the window has shape {tuple(window.shape)}; it must be ({size},), one value per sample of a frame")
+            raise ValueError(
+                f"the window has shape {tuple(window.shape)}; it must be ({size},), one value per sample of a frame"
+            )
         self.size, self.hop, self.length, self.overlap = size, hop, length, size // hop
         super().__init__((length,), (size // 2 + 1, None if length is None else self.frames(length)))
         self.register_buffer("window", window)
         coverage = self._coverage()
         if not bool((coverage > 1e-8 * coverage.max()).all()):
-            raise ValueError(f"the squares of this window, shifted by {hop}, leave samples that no frame sees: use a shorter hop")
+            raise ValueError(
+                f"the squares of this window, shifted by {hop}, leave samples that no frame sees: use a shorter hop"
+            )
 
     def _coverage(self) -> Float[Tensor, " hop"]:
-        """sum_t w[n - t hop]^2, which repeats from hop to hop up to the signal's ends, since all frames that see a sample are there."""
+        """sum_t w[n - t hop]^2, which repeats from hop to hop up to the signal's ends, since all frames that see a
+        sample are there.
+        """
         return self.window.square().reshape(self.overlap, self.hop).sum(0)
 
     @property
@@ -77,14 +90,18 @@ class STFT(LinearOperator):
         """The spectra of all frames."""
         return torch.fft.rfft(self._cut(x) * self.window, dim=2).mT
 
-    def adjoint(self, y: Complex[Tensor, "batch bins frames"], length: int | None = None) -> Float[Tensor, "batch samples"]:
+    def adjoint(
+        self, y: Complex[Tensor, "batch bins frames"], length: int | None = None
+    ) -> Float[Tensor, "batch samples"]:
         """sum_t w Re(F^H y_t), each frame in its place."""
         # irfft counts every frequency but the first and the last twice, and divides by N.
         weights = torch.full((self.bins, 1), self.size / 2, dtype=self.window.dtype, device=self.window.device)
         weights[0], weights[-1] = self.size, self.size
         return self._add(torch.fft.irfft((y * weights).mT, n=self.size, dim=2) * self.window, length)
 
-    def inverse(self, y: Complex[Tensor, "batch bins frames"], length: int | None = None) -> Float[Tensor, "batch samples"]:
+    def inverse(
+        self, y: Complex[Tensor, "batch bins frames"], length: int | None = None
+    ) -> Float[Tensor, "batch samples"]:
         """The signal whose spectra are nearest to y, two-sided, in the least-squares sense.
 
         Args:
@@ -114,7 +131,10 @@ class STFT(LinearOperator):
         longest = self.samples(count)
         length = longest if length is None else length
         if not longest - self.hop < length <= longest:
-            raise ValueError(f"{count} frames belong to signals of {longest - self.hop + 1} to {longest} samples, and {length} were asked for")
+            raise ValueError(
+                f"{count} frames belong to signals of {longest - self.hop + 1} to {longest} samples, and "
+                f"{length} were asked for"
+            )
         before = self.size - self.hop
         return _Add.apply(frames, self.overlap, self.hop)[:, before : before + length]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue]
 
@@ -132,7 +152,8 @@ class _Cut(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # The adjoint is the other map; automatic differentiation of the slices would fill a whole tensor for each of them.
+        # The adjoint is the other map; automatic differentiation of the slices would fill a whole tensor for each of
+        # them.
         return _Add.apply(grad, ctx.overlap, ctx.hop), None, None  # pyright: ignore[reportReturnType]
 
 
@@ -164,7 +185,8 @@ def _add(frames: Tensor, overlap: int, hop: int) -> Tensor:
 
 
 class RealPairs(LinearOperator):
-    """An operator with complex outputs as one with real ones: (..., 2), real and imaginary parts; linear algebra over the real numbers applies to it.
+    """An operator with complex outputs as one with real ones: (..., 2), real and imaginary parts; linear algebra over
+    the real numbers applies to it.
 
     Args:
         operator: from real or complex inputs to complex outputs, with the adjoint of Re <., .>.
@@ -182,14 +204,16 @@ class RealPairs(LinearOperator):
 
 
 def with_phase(magnitude: Tensor, spectrum: Tensor, floor: Tensor | float) -> Tensor:
-    """A S / max(|S|, floor): magnitudes A with the phase of S, 0 where S is; no angle is taken, whose derivative is 1/|S|.
+    """A S / max(|S|, floor): magnitudes A with the phase of S, 0 where S is; no angle is taken, whose derivative is
+    1/|S|.
 
     Args:
         magnitude: A, real.
         spectrum: S, complex, of the shape of A or one that broadcasts to it.
         floor: smallest modulus that is divided by; positive, relative to the level of the signal.
     """
-    # Pairs of real numbers: complex products would turn A into a complex tensor first, and the derivative of abs at 0 is not there.
+    # Pairs of real numbers: complex products would turn A into a complex tensor first, and the derivative of abs at 0
+    # is not there.
     real, imaginary = torch.view_as_real(spectrum.resolve_conj()).unbind(-1)
     square = real * real + imaginary * imaginary
     floor = torch.as_tensor(floor, dtype=square.dtype, device=square.device)

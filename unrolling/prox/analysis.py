@@ -19,10 +19,12 @@ class Transform(Protocol):
 
 
 class AnalysisProx(nn.Module):
-    """prox of t sum_p |(D x)_p|: argmin_x 0.5 |x - z|^2 + t sum_p |(D x)_p|, D the gradient for isotropic total variation.
+    """prox of t sum_p |(D x)_p|: argmin_x 0.5 |x - z|^2 + t sum_p |(D x)_p|, D the gradient for isotropic total
+    variation.
 
-    x = z - D^H q, q the minimiser of 0.5 |z - D^H q|^2 over |q_p| <= t, found by accelerated projected gradient steps from q = 0 (Chambolle 2004,
-    doi:10.1023/B:JMIV.0000011325.36760.1e; accelerated: Beck and Teboulle 2009, doi:10.1109/TIP.2009.2028250). The error of q falls as 1 / iterations^2.
+    x = z - D^H q, q the minimiser of 0.5 |z - D^H q|^2 over |q_p| <= t, found by accelerated projected gradient steps
+    from q = 0 (Chambolle 2004, doi:10.1023/B:JMIV.0000011325.36760.1e; accelerated: Beck and Teboulle 2009,
+    doi:10.1109/TIP.2009.2028250). The error of q falls as 1 / iterations^2.
 
     Args:
         transform: D, a linear operator (or anything with ``adjoint``).

@@ -22,7 +22,9 @@ def _square(r: Tensor, variance: Tensor) -> Tensor:
 
 
 def _log_odds(square: Tensor, probability: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log(pi / (1 - pi)) = log(p / (1 - p)) - log(1 + s^2 / tau^2) / 2 + g q^2 / 2, with g q^2 and g; ratio is s^2 / tau^2, and g = s^2 / (s^2 + tau^2)."""
+    """log(pi / (1 - pi)) = log(p / (1 - p)) - log(1 + s^2 / tau^2) / 2 + g q^2 / 2, with g q^2 and g; ratio is s^2 /
+    tau^2, and g = s^2 / (s^2 + tau^2).
+    """
     gain = ratio / (1 + ratio)
     energy = gain * square
     return torch.log(probability) - torch.log1p(-probability) - 0.5 * torch.log1p(ratio) + 0.5 * energy, energy, gain
@@ -37,10 +39,12 @@ def _denoise(r: Tensor, square: Tensor, probability: Tensor, ratio: Tensor) -> D
 
 
 class BernoulliGaussian(nn.Module):
-    """E[x | r] for x ~ p N(0, s^2) + (1 - p) delta_0 and r = x + tau z: g pi(r) r, g = s^2 / (s^2 + tau^2), pi the posterior probability of a non-zero.
+    """E[x | r] for x ~ p N(0, s^2) + (1 - p) delta_0 and r = x + tau z: g pi(r) r, g = s^2 / (s^2 + tau^2), pi the
+    posterior probability of a non-zero.
 
-    Its average derivative times tau^2 is the average posterior variance. In AMP with i.i.d. Gaussian A and the true prior it attains the state evolution's
-    limit; Vila and Schniter 2013, doi:10.1109/TSP.2013.2272287; learned in LAMP and LVAMP, arXiv:1612.01183, section III-C.
+    Its average derivative times tau^2 is the average posterior variance. In AMP with i.i.d. Gaussian A and the true
+    prior it attains the state evolution's limit; Vila and Schniter 2013, doi:10.1109/TSP.2013.2272287; learned in LAMP
+    and LVAMP, arXiv:1612.01183, section III-C.
 
     Parameters: ``probability`` p, between 0 and 1; ``signal_variance`` s^2, positive.
 
@@ -68,12 +72,15 @@ class BernoulliGaussian(nn.Module):
 
 
 class TunedBernoulliGaussian(nn.Module):
-    """The posterior mean under the Bernoulli-Gaussian prior that fits each sample's own r best: told neither p nor s^2, and free of any scale.
+    """The posterior mean under the Bernoulli-Gaussian prior that fits each sample's own r best: told neither p nor s^2,
+    and free of any scale.
 
-    The n entries of r have density p N(0, s^2 + tau^2) + (1 - p) N(0, tau^2); p and s^2 of each sample are fitted to them by some steps of expectation
-    maximisation, p <- mean(pi), s^2 <- sum(pi ((g r)^2 + g tau^2)) / sum(pi), from the given p and the s^2 that then explains mean(r^2). The
-    average derivative takes the fit for a constant, which is right up to O(1/n). Vila and Schniter 2013, doi:10.1109/TSP.2013.2272287 (the updates); Fletcher,
-    Sahraee-Ardakan, Schniter and Rangan 2017, arXiv:1706.06054 (fitting anew in each iteration, with consistent estimates in the large-system limit).
+    The n entries of r have density p N(0, s^2 + tau^2) + (1 - p) N(0, tau^2); p and s^2 of each sample are fitted to
+    them by some steps of expectation maximisation, p <- mean(pi), s^2 <- sum(pi ((g r)^2 + g tau^2)) / sum(pi), from
+    the given p and the s^2 that then explains mean(r^2). The average derivative takes the fit for a constant, which is
+    right up to O(1/n). Vila and Schniter 2013, doi:10.1109/TSP.2013.2272287 (the updates); Fletcher, Sahraee-Ardakan,
+    Schniter and Rangan 2017, arXiv:1706.06054 (fitting anew in each iteration, with consistent estimates in the
+    large-system limit).
 
     Parameters: ``probability`` p, between 0 and 1, where the fit begins.
 
@@ -107,7 +114,8 @@ class TunedBernoulliGaussian(nn.Module):
 
     def _fit(self, square: Tensor) -> tuple[Tensor, Tensor]:
         """p and s^2 / tau^2."""
-        # r may hold less energy than its noise alone should; the signal then keeps a little, from which the steps can go on.
+        # r may hold less energy than its noise alone should; the signal then keeps a little, from which the steps can
+        # go on.
         power = (square.mean(-1, keepdim=True) - 1).clamp_min(1e-3)
         probability, ratio = self.probability.to(square.dtype).expand_as(power), power / self.probability
         for _ in range(self.steps):

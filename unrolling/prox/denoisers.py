@@ -1,6 +1,8 @@
-"""Scalar denoisers for message passing: x from r = x + tau z, z standard normal, and the average derivative that the Onsager terms need.
+"""Scalar denoisers for message passing: x from r = x + tau z, z standard normal, and the average derivative that the
+Onsager terms need.
 
-A denoiser is a module ``denoiser(r, variance) -> Denoised(estimate, derivative)``; those with a prior are in ``bernoulli_gaussian``.
+A denoiser is a module ``denoiser(r, variance) -> Denoised(estimate, derivative)``; those with a prior are in
+``bernoulli_gaussian``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class Denoised(NamedTuple):
 
 
 def parameter(value: float | Sequence[float] | Tensor, name: str, *, positive: bool = False) -> nn.Parameter:
-    """A learnable copy of a value; numbers in double precision, so that they are rounded once, to that of the algorithm which takes the denoiser.
+    """A learnable copy of a value; numbers in double precision, so that they are rounded once, to that of the algorithm
+    which takes the denoiser.
 
     Raises:
         ValueError: it is not finite, or (``positive``) not positive.
@@ -41,13 +44,18 @@ def check_variance(r: Tensor, variance: Tensor) -> None:
         ValueError: another shape than (batch, ..., 1).
     """
     if variance.ndim != r.ndim or variance.shape[-1] != 1:
-        raise ValueError(f"variance must have shape (batch, ..., 1), one number per sample of r, which is {tuple(r.shape)}; got {tuple(variance.shape)}")
+        raise ValueError(
+            "variance must have shape (batch, ..., 1), one number per sample of r, which is "
+            f"{tuple(r.shape)}; got {tuple(variance.shape)}"
+        )
 
 
 class SoftDenoiser(nn.Module):
-    """eta(r) = beta S_{alpha tau}(r), average derivative beta |eta|_0 / n, whose backward pass takes the count for a constant.
+    """eta(r) = beta S_{alpha tau}(r), average derivative beta |eta|_0 / n, whose backward pass takes the count for a
+    constant.
 
-    Donoho, Maleki and Montanari 2009, doi:10.1073/pnas.0909892106; with beta as in LAMP, Borgerding, Schniter and Rangan 2017, arXiv:1612.01183.
+    Donoho, Maleki and Montanari 2009, doi:10.1073/pnas.0909892106; with beta as in LAMP, Borgerding, Schniter and
+    Rangan 2017, arXiv:1612.01183.
 
     Parameters: ``multiplier`` alpha, positive; ``gain`` beta.
 
@@ -75,11 +83,13 @@ class SoftDenoiser(nn.Module):
 
 
 class PiecewiseLinear(nn.Module):
-    """The odd continuous function with eta(0) = 0 whose slope is s_1 up to |r| = k_1 tau, s_2 from there to k_2 tau, and s_3 beyond.
+    """The odd continuous function with eta(0) = 0 whose slope is s_1 up to |r| = k_1 tau, s_2 from there to k_2 tau,
+    and s_3 beyond.
 
-    With c_j = min(max(r, -k_j tau), k_j tau) that is eta(r) = s_3 r + (s_2 - s_3) c_2 + (s_1 - s_2) c_1, which also gives a meaning to knots that an
-    optimizer has swapped. Slopes (0, 1, 1) are ``SoftDenoiser(k_1)``, to the bit. The average derivative takes the number of entries in each piece for a
-    constant. Borgerding, Schniter and Rangan 2017, arXiv:1612.01183, section III-C.
+    With c_j = min(max(r, -k_j tau), k_j tau) that is eta(r) = s_3 r + (s_2 - s_3) c_2 + (s_1 - s_2) c_1, which also
+    gives a meaning to knots that an optimizer has swapped. Slopes (0, 1, 1) are ``SoftDenoiser(k_1)``, to the bit. The
+    average derivative takes the number of entries in each piece for a constant. Borgerding, Schniter and Rangan 2017,
+    arXiv:1612.01183, section III-C.
 
     Parameters: ``knots`` (k_1, k_2), positive, in units of tau; ``slopes`` (s_1, s_2, s_3).
 
@@ -115,7 +125,9 @@ class PiecewiseLinear(nn.Module):
 
 
 class _Bump(nn.Module):
-    """eta(r) = r (g + d k(u)), u = r / (w tau), with an even kernel k that falls from k(0) to 0; eta' = g + d (k(u) + u k'(u))."""
+    """eta(r) = r (g + d k(u)), u = r / (w tau), with an even kernel k that falls from k(0) to 0; eta' = g + d (k(u) + u
+    k'(u)).
+    """
 
     reach: float  # where the kernel is zero, so that larger u, and infinite ones, may be cut off there
 
@@ -139,7 +151,8 @@ class _Bump(nn.Module):
 
 
 class Exponential(_Bump):
-    """eta(r) = r (g + d exp(-u^2 / 2)), u = r / (w tau). Borgerding, Schniter and Rangan 2017, arXiv:1612.01183, section III-C.
+    """eta(r) = r (g + d exp(-u^2 / 2)), u = r / (w tau). Borgerding, Schniter and Rangan 2017, arXiv:1612.01183,
+    section III-C.
 
     Parameters: ``width`` w, positive; ``gain`` g, the slope far out; ``depth`` d: g + d is the slope at zero.
 
@@ -164,7 +177,8 @@ class Exponential(_Bump):
 
 
 class Spline(_Bump):
-    """eta(r) = r (g + d B(u)), u = r / (w tau), B the cubic B-spline on [-2, 2]. Borgerding, Schniter and Rangan 2017, arXiv:1612.01183, section III-C.
+    """eta(r) = r (g + d B(u)), u = r / (w tau), B the cubic B-spline on [-2, 2]. Borgerding, Schniter and Rangan 2017,
+    arXiv:1612.01183, section III-C.
 
     B(u) = (max(2 - |u|, 0)^3 - 4 max(1 - |u|, 0)^3) / 6, which is 2/3 at zero.
 

@@ -10,12 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BlockSoftThreshold:
-    """B_t(z)_g = z_g max(1 - t_g / |z_g|, 0) for every group g of ``size`` neighbours: the prox of sum_g t_g |x_g|, |.| the Euclidean norm.
+    """B_t(z)_g = z_g max(1 - t_g / |z_g|, 0) for every group g of ``size`` neighbours: the prox of sum_g t_g |x_g|, |.|
+    the Euclidean norm.
 
-    Yuan and Lin 2006, doi:10.1111/j.1467-9868.2005.00532.x. Groups of one are ``soft_threshold``; within a group it commutes with rotations. With
-    ``nonnegative`` it is the prox of the same penalty on the non-negative orthant, B_t(max(z, 0)): an entry that is negative would only be punished twice.
+    Yuan and Lin 2006, doi:10.1111/j.1467-9868.2005.00532.x. Groups of one are ``soft_threshold``; within a group it
+    commutes with rotations. With ``nonnegative`` it is the prox of the same penalty on the non-negative orthant,
+    B_t(max(z, 0)): an entry that is negative would only be punished twice.
 
-    A value, to be given to an iteration as its ``prox``: ``CoupledISTA(dictionary, weight, prox=BlockSoftThreshold(5))``.
+    A value, to be given to an iteration as its ``prox``: ``CoupledISTA(dictionary, weight,
+    prox=BlockSoftThreshold(5))``.
 
     Attributes:
         size: entries of a group, at least 1; divides the last dimension of what it is applied to.
@@ -34,7 +37,8 @@ class BlockSoftThreshold:
 
         Args:
             z: (..., n), real, or complex unless ``nonnegative``.
-            threshold: t >= 0, a number or a real tensor that broadcasts to ``z``; t_g is the mean over the entries of a group.
+            threshold: t >= 0, a number or a real tensor that broadcasts to ``z``; t_g is the mean over the entries of a
+                group.
 
         Raises:
             ValueError: n is not a multiple of ``size``.

@@ -11,10 +11,12 @@ from unrolling.prox.thresholds import hard_threshold
 
 
 def surrogate_hard_threshold(z: Tensor, threshold: Tensor | float, width: float) -> Tensor:
-    """H_t(z) = z where |z| > t, else 0, to the bit; its backward pass is that of the ramp z r(z), r = min(max((|z| - t) / (w t) + 1/2, 0), 1).
+    """H_t(z) = z where |z| > t, else 0, to the bit; its backward pass is that of the ramp z r(z), r = min(max((|z| - t)
+    / (w t) + 1/2, 0), 1).
 
-    The gradient of H_t to t is zero almost everywhere, so that nothing could learn it. The ramp rises from 0 at t (1 - w/2) to 1 at t (1 + w/2) and tends to
-    H_t as w does to 0: train with a wide one, narrow it by and by (``Stage(settings=...)``). Farther than w t / 2 from t the gradient is H_t's own.
+    The gradient of H_t to t is zero almost everywhere, so that nothing could learn it. The ramp rises from 0 at t (1 -
+    w/2) to 1 at t (1 + w/2) and tends to H_t as w does to 0: train with a wide one, narrow it by and by
+    (``Stage(settings=...)``). Farther than w t / 2 from t the gradient is H_t's own.
 
     Args:
         z: any shape, real.

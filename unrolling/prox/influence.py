@@ -1,4 +1,6 @@
-"""Learned functions of filter responses: piecewise linear shrinkage, and influence functions as sums of Gaussians. One function per channel."""
+"""Learned functions of filter responses: piecewise linear shrinkage, and influence functions as sums of Gaussians. One
+function per channel.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ REACH = 7  # beyond so many standard deviations a Gaussian, below 3e-11, counts 
 
 
 class PiecewiseLinear(nn.Module):
-    """S(u; p, q): the continuous function with the value q_j at the knot p_j, linear between knots and beyond them; of complex u, of its two parts.
+    """S(u; p, q): the continuous function with the value q_j at the knot p_j, linear between knots and beyond them; of
+    complex u, of its two parts.
 
     Yang, Sun, Li and Xu 2016 (ADMM-Net). The knots p are fixed and evenly spaced.
 
@@ -30,10 +33,14 @@ class PiecewiseLinear(nn.Module):
         ValueError: fewer than two knots, a last one that is not above the first, values of another shape.
     """
 
-    def __init__(self, channels: int, knots: int = 101, first: float = -1.0, last: float = 1.0, *, values: Tensor | None = None) -> None:
+    def __init__(
+        self, channels: int, knots: int = 101, first: float = -1.0, last: float = 1.0, *, values: Tensor | None = None
+    ) -> None:
         super().__init__()
         if knots < 2 or not last > first:
-            raise ValueError(f"knots must be at least 2, from first to a larger last; got {knots} from {first} to {last}")
+            raise ValueError(
+                f"knots must be at least 2, from first to a larger last; got {knots} from {first} to {last}"
+            )
         self.first, self.last = first, last
         start = self.positions(knots) if values is None else values
         if start.shape not in ((knots,), (channels, knots)):
@@ -43,7 +50,9 @@ class PiecewiseLinear(nn.Module):
 
     def positions(self, knots: int | None = None) -> Float[Tensor, " knots"]:
         """The knots p, float64."""
-        return torch.linspace(self.first, self.last, self.values.shape[1] if knots is None else knots, dtype=torch.float64)
+        return torch.linspace(
+            self.first, self.last, self.values.shape[1] if knots is None else knots, dtype=torch.float64
+        )
 
     def forward(self, u: Float[Tensor, "batch channels ..."]) -> Float[Tensor, "batch channels ..."]:
         """S(u)."""
@@ -56,11 +65,12 @@ class PiecewiseLinear(nn.Module):
 class RadialBasis(nn.Module):
     """phi_i(z) = sum_j w_ij exp(-(z - mu_j)^2 / (2 gamma^2)), gamma the distance of the evenly spaced centres mu_j.
 
-    Chen and Pock 2017 (TNRD), doi:10.1109/TPAMI.2016.2596743: 63 centres from -310 to 310, gamma = 10, for images from 0 to 255. Beyond the outer centres phi
-    falls to zero.
+    Chen and Pock 2017 (TNRD), doi:10.1109/TPAMI.2016.2596743: 63 centres from -310 to 310, gamma = 10, for images from
+    0 to 255. Beyond the outer centres phi falls to zero.
 
-    In each call a table of phi and its derivative is made from the weights, 16 cells to a centre, and cubic Hermite interpolation of it is what is applied:
-    it differs from the sum by less than 2e-7 of the weights, and costs a few operations per response instead of 63 exponentials.
+    In each call a table of phi and its derivative is made from the weights, 16 cells to a centre, and cubic Hermite
+    interpolation of it is what is applied: it differs from the sum by less than 2e-7 of the weights, and costs a few
+    operations per response instead of 63 exponentials.
 
     Parameters: ``weights`` w, (channels, centres).
 
@@ -79,7 +89,8 @@ class RadialBasis(nn.Module):
         super().__init__()
         if weights.ndim != 2 or weights.shape[1] < 2 or not last > first:
             raise ValueError(
-                f"weights are (channels, centres), 2 centres or more from first to a larger last; got {tuple(weights.shape)} from {first} to {last}"
+                "weights are (channels, centres), 2 centres or more from first to a larger last; got "
+                f"{tuple(weights.shape)} from {first} to {last}"
             )
         self.first, self.last = first, last
         self.weights = nn.Parameter(weights.detach().clone())
@@ -104,11 +115,15 @@ class RadialBasis(nn.Module):
         return piecewise_polynomial(z, self.table(), self.first - REACH * self.width - spacing, spacing)
 
     def extra_repr(self) -> str:
-        return f"{self.weights.shape[0]} functions, {self.weights.shape[1]} centres from {self.first:g} to {self.last:g}"
+        return (
+            f"{self.weights.shape[0]} functions, {self.weights.shape[1]} centres from {self.first:g} to {self.last:g}"
+        )
 
 
 def _hermite() -> Float[Tensor, "coefficients 1 taps"]:
-    """The cubics that have the values and slopes of unit Gaussians at both ends of each cell between two centres, (16 cells times 4, 1, 2 REACH)."""
+    """The cubics that have the values and slopes of unit Gaussians at both ends of each cell between two centres, (16
+    cells times 4, 1, 2 REACH).
+    """
     knots = torch.arange(REFINEMENT + 1, dtype=torch.float64) / REFINEMENT
     t = knots - torch.arange(1 - REACH, REACH + 1, dtype=torch.float64).unsqueeze(1)
     value = torch.exp(-0.5 * t.square())
@@ -118,7 +133,9 @@ def _hermite() -> Float[Tensor, "coefficients 1 taps"]:
     return cubics.permute(1, 2, 0).reshape(4 * REFINEMENT, 1, 2 * REACH)
 
 
-def fit_radial_basis(values: Float[Tensor, " points"], points: Float[Tensor, " points"], centres: int, first: float, last: float) -> Float[Tensor, " centres"]:
+def fit_radial_basis(
+    values: Float[Tensor, " points"], points: Float[Tensor, " points"], centres: int, first: float, last: float
+) -> Float[Tensor, " centres"]:
     """The weights with which a ``RadialBasis`` comes closest to a function, in the least-squares sense, float64.
 
     Args:

@@ -1,4 +1,6 @@
-"""Shrinkage of vectors by their length: the prox of isotropic penalties, such as that of total variation on gradients."""
+"""Shrinkage of vectors by their length: the prox of isotropic penalties, such as that of total variation on
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from torch import Tensor
 class IsotropicShrink:
     """z_p max(1 - t / |z_p|, 0) for the vector z_p of every pixel: the prox of t sum_p |z_p|, |.| the Euclidean norm.
 
-    Goldstein and Osher 2009 (generalised shrinkage), doi:10.1137/080725891. With vectors of one entry it is ``soft_threshold``.
+    Goldstein and Osher 2009 (generalised shrinkage), doi:10.1137/080725891. With vectors of one entry it is
+    ``soft_threshold``.
 
     A value, to be given to an iteration as its ``prox``.
 

@@ -18,14 +18,17 @@ _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; n
 
 
 def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) -> Tensor:
-    """In each row (last dimension): z_i where |z_i| > t and z_i is among the ``count`` largest magnitudes; the soft threshold S_t(z_i) elsewhere.
+    """In each row (last dimension): z_i where |z_i| > t and z_i is among the ``count`` largest magnitudes; the soft
+    threshold S_t(z_i) elsewhere.
 
-    ``count = 0`` is `soft_threshold`, ``count >= n`` is `hard_threshold`. Of equal magnitudes the first ranks highest. NaN ranks above all and stays NaN here.
-    The gradient to ``z`` is 1 where the result is not zero, to ``t`` -sign(z) where an entry is shrunk and not zero; the selection has no gradient.
+    ``count = 0`` is `soft_threshold`, ``count >= n`` is `hard_threshold`. Of equal magnitudes the first ranks highest.
+    NaN ranks above all and stays NaN here. The gradient to ``z`` is 1 where the result is not zero, to ``t`` -sign(z)
+    where an entry is shrunk and not zero; the selection has no gradient.
 
-    A small C++ kernel does this on the CPU (`python -m benchmarks.support_selection` times it). It is compiled at the first call, once per user, into
-    TORCH_EXTENSIONS_DIR or the user's cache directory. Where that is not possible, torch operators give the same result, to the bit, but take longer;
-    with UNROLLING_VERBOSE set in the environment, a warning says why.
+    A small C++ kernel does this on the CPU (`python -m benchmarks.support_selection` times it). It is compiled at the
+    first call, once per user, into TORCH_EXTENSIONS_DIR or the user's cache directory. Where that is not possible,
+    torch operators give the same result, to the bit, but take longer; with UNROLLING_VERBOSE set in the environment, a
+    warning says why.
 
     Args:
         z: (..., n), real or complex (by magnitude).
@@ -36,7 +39,8 @@ def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) ->
         TypeError: a count that is not an integer.
         ValueError: a negative count, shapes that do not broadcast, a ``z`` without dimensions.
 
-    Source: Chen, Liu, Wang, Yin 2018, "Theoretical linear convergence of unfolded ISTA and its practical weights and thresholds", arXiv:1808.10038.
+    Source: Chen, Liu, Wang, Yin 2018, "Theoretical linear convergence of unfolded ISTA and its practical weights and
+    thresholds", arXiv:1808.10038.
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(z) not in _ORDINARY  # pyright: ignore[reportPrivateImportUsage]
     _check(z, threshold, count, traced)
@@ -46,7 +50,11 @@ def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) ->
         level = threshold if isinstance(threshold, Tensor) else torch.tensor(threshold, dtype=z.dtype)
         at_hand = all(x.is_cpu and type(x) in _ORDINARY for x in (level, count) if isinstance(x, Tensor))
         if at_hand and torch.result_type(z, level) is z.dtype:
-            return _SupportSelect.apply(z, level, count)[0] if torch.is_grad_enabled() else _run(z, level, count, sloped=False)[0]
+            return (
+                _SupportSelect.apply(z, level, count)[0]
+                if torch.is_grad_enabled()
+                else _run(z, level, count, sloped=False)[0]
+            )
     return _plain(z, threshold, count, traced)
 
 
@@ -54,12 +62,17 @@ def _check(z: Tensor, threshold: Tensor | float, count: int | Tensor, traced: bo
     if z.dim() == 0:
         raise ValueError("z has no dimensions; support_select ranks the entries of the last one")
     if isinstance(threshold, Tensor) and threshold.dim() > 0 and not _broadcasts(threshold, z.shape):
-        raise ValueError(f"threshold has the shape {tuple(threshold.shape)}, which does not broadcast to that of z, {tuple(z.shape)}")
+        raise ValueError(
+            f"threshold has the shape {tuple(threshold.shape)}, which does not broadcast to that of z, {tuple(z.shape)}"
+        )
     if isinstance(count, Tensor):
         if count.dtype != torch.int64:
             raise TypeError(f"count has the dtype {count.dtype}; it is an int or a tensor of torch.int64")
         if not _broadcasts(count, z.shape[:-1]):
-            raise ValueError(f"count has the shape {tuple(count.shape)}, which does not broadcast to that of the rows of z, {tuple(z.shape[:-1])}")
+            raise ValueError(
+                f"count has the shape {tuple(count.shape)}, which does not broadcast to that of the rows "
+                f"of z, {tuple(z.shape[:-1])}"
+            )
         if not traced and count.numel() and int(count.min()) < 0:
             raise ValueError(f"count holds {int(count.min())}; the number of entries that pass is at least 0")
     elif isinstance(count, bool) or not isinstance(count, int | torch.SymInt):
@@ -70,7 +83,9 @@ def _check(z: Tensor, threshold: Tensor | float, count: int | Tensor, traced: bo
 
 def _broadcasts(x: Tensor, shape: torch.Size) -> bool:
     # A size that is equal is asked first: a symbolic batch size is then never compared with 1.
-    return x.dim() <= len(shape) and all(a == b or a == 1 for a, b in zip(reversed(x.shape), reversed(shape), strict=False))
+    return x.dim() <= len(shape) and all(
+        a == b or a == 1 for a, b in zip(reversed(x.shape), reversed(shape), strict=False)
+    )
 
 
 # With the operators of torch
@@ -88,18 +103,23 @@ def _plain(z: Tensor, threshold: Tensor | float, count: int | Tensor, traced: bo
         shrinks = (_shrinks_where_needed if look else _shrinks)(size, threshold.detach(), count)
     if z.is_complex():
         return torch.where(shrinks.bool(), soft_threshold(z, threshold), z)
-    # On a scattered mask torch.where takes longer than either of these. The derivative of soft_threshold cannot be traced with a batch of any size.
+    # On a scattered mask torch.where takes longer than either of these. The derivative of soft_threshold cannot be
+    # traced with a batch of any size.
     if torch.is_grad_enabled() and not traced:
         return soft_threshold(z, threshold * shrinks)
     return torch.addcmul(z, shrinks, torch.clamp(z, -threshold, threshold), value=-1)
 
 
 def _cut(size: Tensor, count: int | Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Of each row the magnitude at rank ``count + 1``, which what is selected exceeds, and whether rank ``count`` has it too. ``most``: the largest count."""
+    """Of each row the magnitude at rank ``count + 1``, which what is selected exceeds, and whether rank ``count`` has
+    it too. ``most``: the largest count.
+    """
     n = size.shape[-1]
     if isinstance(count, int):
         if count >= n:
-            return size.new_full((*size.shape[:-1], 1), -torch.inf), torch.zeros((), dtype=torch.bool, device=size.device)
+            return size.new_full((*size.shape[:-1], 1), -torch.inf), torch.zeros(
+                (), dtype=torch.bool, device=size.device
+            )
         top = size.topk(count + 1, sorted=False).values.nan_to_num(torch.inf, torch.inf)
         cut = top.amin(-1, keepdim=True)
         return cut, (top == cut).sum(-1, keepdim=True) > 1
@@ -110,7 +130,9 @@ def _cut(size: Tensor, count: int | Tensor, most: int) -> tuple[Tensor, Tensor]:
 
 
 def _shrinks(size: Tensor, level: Tensor, count: int | Tensor) -> Tensor:
-    """One where an entry of magnitude ``size`` is not selected, else zero; without a look at a value, so that it can be traced."""
+    """One where an entry of magnitude ``size`` is not selected, else zero; without a look at a value, so that it can be
+    traced.
+    """
     if isinstance(count, int) and count == 0:
         return torch.ones_like(size)
     cut, _ = _cut(size, count, size.shape[-1])
@@ -125,7 +147,9 @@ def _first_of_equal(size: Tensor, cut: Tensor, count: int | Tensor) -> Tensor:
 
 
 def _shrinks_where_needed(size: Tensor, level: Tensor, count: int | Tensor) -> Tensor:
-    """The same, but only rows of which more than ``count`` exceed their lowest level are ranked, and equal magnitudes sought only where they matter."""
+    """The same, but only rows of which more than ``count`` exceed their lowest level are ranked, and equal magnitudes
+    sought only where they matter.
+    """
     n = size.shape[-1]
     least = level.amin(-1, keepdim=True) if level.dim() else level
     shrinks = torch.empty_like(size)

@@ -1,4 +1,6 @@
-"""Functions of one variable, one per channel, as polynomials on evenly spaced cells: quick to evaluate, and exactly differentiable in their coefficients."""
+"""Functions of one variable, one per channel, as polynomials on evenly spaced cells: quick to evaluate, and exactly
+differentiable in their coefficients.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,17 @@ from unrolling.core import native
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
 
 
-def piecewise_polynomial(z: Float[Tensor, "batch channels ..."], table: Float[Tensor, "channels cells terms"], first: float, spacing: float) -> Tensor:
-    """sum_k c_k f^k, k = 0 ... terms - 1, f = (z - first) / spacing - cell, c the coefficients of the channel's cell that z lies in.
+def piecewise_polynomial(
+    z: Float[Tensor, "batch channels ..."], table: Float[Tensor, "channels cells terms"], first: float, spacing: float
+) -> Tensor:
+    """sum_k c_k f^k, k = 0 ... terms - 1, f = (z - first) / spacing - cell, c the coefficients of the channel's cell
+    that z lies in.
 
     What lies outside belongs to the first or the last cell, whose polynomial goes on. NaN stays NaN.
 
-    A small C++ kernel does this on the CPU (`python -m benchmarks.influence` times it), compiled at the first call, once per user (see
-    ``unrolling.prox.support``). Where that is not possible, torch operators give the same up to rounding, but take longer; with UNROLLING_VERBOSE set in the
-    environment, a warning says why.
+    A small C++ kernel does this on the CPU (`python -m benchmarks.influence` times it), compiled at the first call,
+    once per user (see ``unrolling.prox.support``). Where that is not possible, torch operators give the same up to
+    rounding, but take longer; with UNROLLING_VERBOSE set in the environment, a warning says why.
 
     Args:
         z: the arguments, real.
@@ -36,15 +41,27 @@ def piecewise_polynomial(z: Float[Tensor, "batch channels ..."], table: Float[Te
         ValueError: channels that differ, other than 2 or 4 terms, a spacing that is not positive.
     """
     if z.ndim < 2 or table.ndim != 3 or z.shape[1] != table.shape[0]:
-        raise ValueError(f"z (batch, channels, ...) and table (channels, cells, terms) have other shapes: {tuple(z.shape)} and {tuple(table.shape)}")
+        raise ValueError(
+            "z (batch, channels, ...) and table (channels, cells, terms) have other shapes: "
+            f"{tuple(z.shape)} and {tuple(table.shape)}"
+        )
     if table.shape[2] not in (2, 4):
         raise ValueError(f"a table has 2 terms (linear) or 4 (cubic) per cell; got {table.shape[2]}")
     if not spacing > 0:
         raise ValueError(f"spacing is {spacing}; a cell has a length above 0")
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(z) not in _ORDINARY or type(table) not in _ORDINARY  # pyright: ignore[reportPrivateImportUsage]
+    traced = (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or type(z) not in _ORDINARY
+        or type(table) not in _ORDINARY
+    )  # pyright: ignore[reportPrivateImportUsage]
     if traced or not (z.is_cpu and table.is_cpu and z.dtype is table.dtype and z.dtype in _kernels()):
         return _plain(z, table, first, spacing)
-    return _Piecewise.apply(z, table, first, spacing) if torch.is_grad_enabled() else _run(z, table, None, first, spacing)[0]  # pyright: ignore[reportReturnType]
+    return (
+        _Piecewise.apply(z, table, first, spacing)
+        if torch.is_grad_enabled()
+        else _run(z, table, None, first, spacing)[0]
+    )  # pyright: ignore[reportReturnType]
 
 
 # With the operators of torch
@@ -88,7 +105,9 @@ class _Piecewise(torch.autograd.Function):
         return by_z, by_table, None, None
 
 
-def _run(z: Tensor, table: Tensor, grad: Tensor | None, first: float, spacing: float, *, by_table: bool = False) -> tuple[Tensor, Tensor | None]:
+def _run(
+    z: Tensor, table: Tensor, grad: Tensor | None, first: float, spacing: float, *, by_table: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """The values; or with ``grad`` the gradients in z and, if wanted, in the table."""
     z, table = z.resolve_neg().contiguous(), table.resolve_neg().contiguous()
     grad = None if grad is None else grad.resolve_neg().contiguous()

@@ -28,7 +28,9 @@ def _shrink_magnitude(z: Tensor, threshold: Tensor | float) -> Tensor:
 
 
 class _SoftThreshold(torch.autograd.Function):
-    """z - clamp(z, -t, t) with the derivative written out (`python -m benchmarks.soft_threshold` times it beside other ways)."""
+    """z - clamp(z, -t, t) with the derivative written out (`python -m benchmarks.soft_threshold` times it beside other
+    ways).
+    """
 
     @staticmethod
     def forward(z: Tensor, threshold: Tensor) -> Tensor:
@@ -49,13 +51,15 @@ class _SoftThreshold(torch.autograd.Function):
         if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
             active = torch.where(output == 0, 0, grad)  # the operator below cannot be traced with a batch of any size
         else:
-            active = torch.ops.aten.hardshrink_backward(grad, output, 0.0)  # grad where the output is not zero, in one pass
+            # grad where the output is not zero, in one pass
+            active = torch.ops.aten.hardshrink_backward(grad, output, 0.0)
         by_threshold = -output.sign().mul_(grad).sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
         return active, by_threshold
 
 
 def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
-    """H_t(z) = z where |z| > t, else 0: the prox of (t^2 / 2) |.|_0. Its gradient to the threshold is zero almost everywhere.
+    """H_t(z) = z where |z| > t, else 0: the prox of (t^2 / 2) |.|_0. Its gradient to the threshold is zero almost
+    everywhere.
 
     Args:
         z: any shape, real or complex.
@@ -65,7 +69,8 @@ def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
 
 
 def k_sparse(z: Tensor, k: int) -> Tensor:
-    """H_k(z): the k entries of largest magnitude of the last dimension, the others 0 (survey eq. 32); of equal ones the first. Projection onto |x|_0 <= k.
+    """H_k(z): the k entries of largest magnitude of the last dimension, the others 0 (survey eq. 32); of equal ones the
+    first. Projection onto |x|_0 <= k.
 
     Args:
         z: (..., n), real or complex.

@@ -1,4 +1,6 @@
-"""Line charts as small inline SVG: themed by the page's style sheet, labelled on the curves, told apart by dash and marker as well as by colour."""
+"""Line charts as small inline SVG: themed by the page's style sheet, labelled on the curves, told apart by dash and
+marker as well as by colour.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ class Axes:
     y_best: str = "low"
 
 
-def line_chart(series: Sequence[Series], axes: Axes, size: tuple[int, int], description: str, extra_class: str = "") -> str:
+def line_chart(
+    series: Sequence[Series], axes: Axes, size: tuple[int, int], description: str, extra_class: str = ""
+) -> str:
     """An SVG element, or an empty string when no point can be drawn.
 
     Args:
@@ -102,34 +106,55 @@ def line_chart(series: Sequence[Series], axes: Axes, size: tuple[int, int], desc
         return bottom - (value - y_low) / (y_high - y_low) * (bottom - top)
 
     parts = [
-        f'<svg class="chart {extra_class}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(description)}">',
+        f'<svg class="chart {extra_class}" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(description)}">',
         f'<text class="axis-title" x="0" y="14">{escape(axes.y_label)}</text>',
     ]
     for tick in y_ticks:
         y = to_y(tick)
-        parts.append(f'<path class="grid" d="M{left:.1f} {y:.1f}H{width - right}"/><text class="tick" x="{left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">')
+        parts.append(
+            f'<path class="grid" d="M{left:.1f} {y:.1f}H{width - right}"/><text class="tick" '
+            f'x="{left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">'
+        )
         parts.append(f"{escape(axes.y_text(tick))}</text>")
     room = (width - right - left) / 58
-    x_ticks = log_ticks(x_low, x_high, room) if axes.log else [t for t in linear_ticks(x_low, x_high, int(room)) if not axes.integers or t == int(t)]
+    x_ticks = (
+        log_ticks(x_low, x_high, room)
+        if axes.log
+        else [t for t in linear_ticks(x_low, x_high, int(room)) if not axes.integers or t == int(t)]
+    )
     for tick in x_ticks:
         x = to_x(tick)
         anchor = "end" if x > width - 16 else "middle"
-        parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v5"/><text class="tick" x="{x:.1f}" y="{bottom + 19}" text-anchor="{anchor}">')
+        parts.append(
+            f'<path class="axis" d="M{x:.1f} {bottom}v5"/><text class="tick" x="{x:.1f}" y="{bottom + 19}" '
+            f'text-anchor="{anchor}">'
+        )
         parts.append(f"{escape(axes.x_text(tick))}</text>")
     parts.append(f'<path class="axis" d="M{left:.1f} {bottom}H{width - right}"/>')
-    parts.append(f'<text class="axis-title" x="{(left + width - right) / 2:.1f}" y="{height - 5}" text-anchor="middle">{escape(axes.x_label)}</text>')
+    parts.append(
+        f'<text class="axis-title" x="{(left + width - right) / 2:.1f}" y="{height - 5}" '
+        f'text-anchor="middle">{escape(axes.x_label)}</text>'
+    )
     if axes.level is not None and y_low <= axes.level <= y_high:
         parts.append(f'<path class="level" d="M{left:.1f} {to_y(axes.level):.1f}H{width - right}"/>')
 
     lines = [[(to_x(x), to_y(y)) for x, y in each] for each in points]
     for s, line in zip(series, lines, strict=True):
         if s.band and line:
-            low, high = ([(to_x(x), to_y(v)) for x, v in zip(s.x, edge, strict=True) if math.isfinite(v)] for edge in s.band)
+            low, high = (
+                [(to_x(x), to_y(v)) for x, v in zip(s.x, edge, strict=True) if math.isfinite(v)] for edge in s.band
+            )
             parts.append(f'<path class="band" d="M{_path(low + high[::-1])}Z"/>')
     # The network is drawn last, above the others.
     for s, line in sorted(zip(series, lines, strict=True), key=lambda pair: pair[0].role == "network"):
         parts += _draw(s, _thin(line), bottom, top)
-    obstacles = [dense for s, line in zip(series, lines, strict=True) for dense in (_dense(line) if s.line else line) if top - 5 <= dense[1] <= bottom + 5]
+    obstacles = [
+        dense
+        for s, line in zip(series, lines, strict=True)
+        for dense in (_dense(line) if s.line else line)
+        if top - 5 <= dense[1] <= bottom + 5
+    ]
     if axes.level is not None:
         obstacles += [(x, to_y(axes.level)) for x in range(int(left), width - right, 8)]
     crowd = np.asarray(obstacles or [(0.0, 0.0)])
@@ -143,7 +168,9 @@ def line_chart(series: Sequence[Series], axes: Axes, size: tuple[int, int], desc
 
 
 def y_range(values: Sequence[float], span: float = math.inf, best: str = "low") -> tuple[float, float]:
-    """Limits with a margin around finite values; at most ``span`` from the best one, so that a method that diverged does not flatten the rest."""
+    """Limits with a margin around finite values; at most ``span`` from the best one, so that a method that diverged
+    does not flatten the rest.
+    """
     finite = [v for v in values if math.isfinite(v)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     if high - low > span:
@@ -157,11 +184,16 @@ def linear_ticks(low: float, high: float, count: int) -> list[float]:
     raw = (high - low) / max(count, 2)
     scale = 10.0 ** math.floor(math.log10(raw))
     step = next(f * scale for f in (1, 2, 2.5, 5, 10) if f * scale >= 0.8 * raw)
-    return [round(k * step, 12 - math.floor(math.log10(step))) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        round(k * step, 12 - math.floor(math.log10(step)))
+        for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
 
 
 def log_ticks(low: float, high: float, room: float) -> list[float]:
-    """Ticks between powers of ten ``10**low`` and ``10**high``: decades, with 2 and 5 between them where there is room."""
+    """Ticks between powers of ten ``10**low`` and ``10**high``: decades, with 2 and 5 between them where there is
+    room.
+    """
     decades = range(math.floor(low) - 1, math.ceil(high) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
         ticks = [f * 10.0**d for d in decades for f in factors if low - 1e-9 <= math.log10(f) + d <= high + 1e-9]
@@ -183,7 +215,11 @@ def tick_text(value: float) -> str:
 
 
 def _points(s: Series, log: bool) -> list[Point]:
-    return [(float(x), float(y)) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(x) and math.isfinite(y) and (x > 0 or not log)]
+    return [
+        (float(x), float(y))
+        for x, y in zip(s.x, s.y, strict=True)
+        if math.isfinite(x) and math.isfinite(y) and (x > 0 or not log)
+    ]
 
 
 def _limits(values: list[float], log: bool) -> tuple[float, float]:
@@ -296,7 +332,9 @@ def _label(s: Series, line: list[Point], obstacles: NDArray, placed: list[Box], 
         if box[0] < canvas[0] or box[2] > canvas[2] or box[1] < canvas[1] or box[3] > canvas[3]:
             continue
         cost += 4.0 * _inside(obstacles, box, 2, 1) + 0.2 * _inside(obstacles, box, 9, 9)
-        cost += sum(100.0 for o in placed if box[0] < o[2] + 4 and o[0] < box[2] + 4 and box[1] < o[3] + 2 and o[1] < box[3] + 2)
+        cost += sum(
+            100.0 for o in placed if box[0] < o[2] + 4 and o[0] < box[2] + 4 and box[1] < o[3] + 2 and o[1] < box[3] + 2
+        )
         if best is None or cost < best[0]:
             best = (cost, box, anchor)
     if best is None:
@@ -308,5 +346,8 @@ def _label(s: Series, line: list[Point], obstacles: NDArray, placed: list[Box], 
     middle = (box[1] + box[3]) / 2
     if anchor == "start" and abs(middle - end[1]) > 9:
         leader = f'<path class="leader" d="M{end[0] + 3:.1f} {end[1]:.1f}L{box[0] - 2:.1f} {middle:.1f}"/>'
-    rows = "".join(f'<tspan x="{x:.1f}" y="{box[1] + LINE * (k + 1) - 4:.1f}">{escape(text)}</tspan>' for k, text in enumerate(lines))
+    rows = "".join(
+        f'<tspan x="{x:.1f}" y="{box[1] + LINE * (k + 1) - 4:.1f}">{escape(text)}</tspan>'
+        for k, text in enumerate(lines)
+    )
     return f'{leader}<text class="label {s.role}" text-anchor="{anchor}">{rows}</text>'

@@ -37,7 +37,10 @@ def read_comparison(path: str | Path) -> Read:
     if not isinstance(content, dict) or "schema" not in content or "rows" not in content:
         raise ValueError(f"{file} is not a comparison that `unroll compare` wrote")
     if not isinstance(content["schema"], int) or content["schema"] > SCHEMA:
-        raise ValueError(f"{file} has schema {content['schema']}, and this version of unrolling reads up to {SCHEMA}: update unrolling")
+        raise ValueError(
+            f"{file} has schema {content['schema']}, and this version of unrolling reads up to {SCHEMA}: "
+            "update unrolling"
+        )
     try:
         return Read(_comparison(content), file)
     except (KeyError, TypeError, ValueError) as error:
@@ -48,7 +51,14 @@ def _comparison(content: dict[str, Any]) -> Comparison:
     metric = Metric(content["metric"]["name"], content["metric"]["unit"], content["metric"]["better"])
     rows = [_row(row) for row in content["rows"]]
     curves = [
-        Curve(c["name"], c["role"], c["iterations"], [float("nan") if q is None else q for q in c["quality"]], c["seconds"]) for c in content.get("curves", [])
+        Curve(
+            c["name"],
+            c["role"],
+            c["iterations"],
+            [float("nan") if q is None else q for q in c["quality"]],
+            c["seconds"],
+        )
+        for c in content.get("curves", [])
     ]
     return Comparison(
         content["system"],
@@ -69,9 +79,18 @@ def _comparison(content: dict[str, Any]) -> Comparison:
 def _row(row: dict[str, Any]) -> Row:
     if row["role"] not in ROLES:
         raise ValueError(f"the role {row['role']!r}, which is none of {', '.join(ROLES)}")
-    quality = Interval(*(float("nan") if row["quality"][key] is None else float(row["quality"][key]) for key in ("mean", "low", "high")))
-    seconds = row["seconds"] and Seconds(row["seconds"]["batch"], row["seconds"]["batch_size"], row["seconds"]["single"])
-    return Row(row["name"], row["role"], quality, row["iterations"], row["parameters"], seconds or None, row.get("note", ""))
+    quality = Interval(
+        *(
+            float("nan") if row["quality"][key] is None else float(row["quality"][key])
+            for key in ("mean", "low", "high")
+        )
+    )
+    seconds = row["seconds"] and Seconds(
+        row["seconds"]["batch"], row["seconds"]["batch_size"], row["seconds"]["single"]
+    )
+    return Row(
+        row["name"], row["role"], quality, row["iterations"], row["parameters"], seconds or None, row.get("note", "")
+    )
 
 
 def write_collection(found: list[Read], directory: str | Path) -> Path:

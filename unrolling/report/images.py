@@ -36,14 +36,19 @@ def data_uri(content: bytes) -> str:
 
 
 def png_within(images: Sequence[Grey], limit: int) -> tuple[list[bytes], float]:
-    """PNGs of together at most ``limit`` bytes, and the factor by which all sides were reduced for it: 1 when they fit as they are."""
+    """PNGs of together at most ``limit`` bytes, and the factor by which all sides were reduced for it: 1 when they fit
+    as they are.
+    """
     from PIL import Image
 
     scale, encoded = 1.0, [png(image) for image in images]
     while sum(map(len, encoded)) > limit and scale > 0.05:
         scale *= min(0.9, math.sqrt(limit / sum(map(len, encoded))))
         smaller = [(max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))) for image in images]
-        encoded = [png(np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))) for image, size in zip(images, smaller, strict=True)]
+        encoded = [
+            png(np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)))
+            for image, size in zip(images, smaller, strict=True)
+        ]
     return encoded, scale
 
 
@@ -60,7 +65,9 @@ def busiest_window(image: NDArray, side: int) -> tuple[int, int]:
 
 
 def mosaic(atoms: NDArray, limit: int = 400) -> Grey:
-    """Atoms (count, height, width) in a near-square grid: each scaled to its own largest magnitude around mid-grey, ``GAP`` between them."""
+    """Atoms (count, height, width) in a near-square grid: each scaled to its own largest magnitude around mid-grey,
+    ``GAP`` between them.
+    """
     atoms = np.nan_to_num(np.asarray(atoms, dtype=np.float64))[:limit]
     count, height, width = atoms.shape
     columns = math.ceil(math.sqrt(count * height / width))
@@ -68,5 +75,7 @@ def mosaic(atoms: NDArray, limit: int = 400) -> Grey:
     sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), GAP, dtype=np.uint8)
     for k, atom in enumerate(atoms):
         top, left = k // columns * (height + 1), k % columns * (width + 1)
-        sheet[top : top + height, left : left + width] = np.rint(127 + 127 * atom / max(np.abs(atom).max(initial=0), 1e-300))
+        sheet[top : top + height, left : left + width] = np.rint(
+            127 + 127 * atom / max(np.abs(atom).max(initial=0), 1e-300)
+        )
     return sheet

@@ -72,7 +72,13 @@ def environment() -> Any:
     """Jinja with this folder's templates; values are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(loader=PackageLoader("unrolling.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=PackageLoader("unrolling.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -122,9 +128,17 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _forest_limits(comparison: Comparison) -> tuple[float, float] | None:
     """The ends of the column that draws the intervals."""
-    ends = [v for row in comparison.rows for v in figures.drawn(comparison.metric, (row.quality.mean, row.quality.low, row.quality.high))]
+    ends = [
+        v
+        for row in comparison.rows
+        for v in figures.drawn(comparison.metric, (row.quality.mean, row.quality.low, row.quality.high))
+    ]
     values = [v for v in ends if math.isfinite(v)]
-    return y_range(values, figures.SPAN, "low" if comparison.metric.better == "lower" else "high") if len(values) > 1 else None
+    return (
+        y_range(values, figures.SPAN, "low" if comparison.metric.better == "lower" else "high")
+        if len(values) > 1
+        else None
+    )
 
 
 def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -135,5 +149,14 @@ def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, dict):
             result += _flat(value, f"{name}, ")
         else:
-            result.append((name, table.ABSENT if value is None else ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)))
+            result.append(
+                (
+                    name,
+                    table.ABSENT
+                    if value is None
+                    else ", ".join(map(str, value))
+                    if isinstance(value, list | tuple)
+                    else str(value),
+                )
+            )
     return result

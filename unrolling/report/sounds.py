@@ -25,7 +25,11 @@ def groups(sounds: Sequence[Sound]) -> list[dict[str, Any]]:
         peak = max((float(np.abs(sound.samples).max(initial=0)) for sound in own), default=0) or 1.0
         top = max(float(_levels(sound.samples).max(initial=-np.inf)) for sound in own)
         players = [
-            {"caption": sound.caption, "wav": wav_uri(0.9 * sound.samples / peak, sound.rate), "picture": data_uri(png(spectrogram(sound.samples, top)))}
+            {
+                "caption": sound.caption,
+                "wav": wav_uri(0.9 * sound.samples / peak, sound.rate),
+                "picture": data_uri(png(spectrogram(sound.samples, top))),
+            }
             for sound in own
         ]
         found.append({"name": name, "players": players})

@@ -90,7 +90,11 @@ def ratio(row: Row, network: Row | None) -> float | None:
 
 def ratio_text(value: float | None) -> str:
     """``0.42×``, ``17×``."""
-    return ABSENT if value is None or not math.isfinite(value) else f"{digits(value, 2) if value < 99.5 else f'{value:,.0f}'}×"
+    return (
+        ABSENT
+        if value is None or not math.isfinite(value)
+        else f"{digits(value, 2) if value < 99.5 else f'{value:,.0f}'}×"
+    )
 
 
 def network_row(comparison: Comparison) -> Row | None:
@@ -117,8 +121,8 @@ def markdown_table(comparison: Comparison) -> str:
     sizes = batch_sizes(comparison)
     batch = f"a batch of {next(iter(sizes))}" if len(sizes) == 1 else "a batch"
     lines = [
-        f"| method | role | {_cell(metric.name)} ({_cell(metric.unit)}, {metric.better} is better) | iterations | learned parameters "
-        f"| time per sample in {batch} | alone | time / network's |",
+        f"| method | role | {_cell(metric.name)} ({_cell(metric.unit)}, {metric.better} is better) | iterations | "
+        f"learned parameters | time per sample in {batch} | alone | time / network's |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     winner = best([row.quality.mean for row in comparison.rows], metric.better)
@@ -141,10 +145,17 @@ def markdown_table(comparison: Comparison) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The comparison as a Markdown page: headline, table, Table III, where the network falls behind, how it was made."""
+    """The comparison as a Markdown page: headline, table, Table III, where the network falls behind, how it was
+    made.
+    """
     from unrolling.report.study import HEADS, criteria_rows, safeguard_words
 
-    parts = [f"# {comparison.title}: {comparison.task}", comparison.headline, comparison.summary, markdown_table(comparison)]
+    parts = [
+        f"# {comparison.title}: {comparison.task}",
+        comparison.headline,
+        comparison.summary,
+        markdown_table(comparison),
+    ]
     if comparison.criteria:
         lines = [f"| criterion | measured by | {' | '.join(HEADS.values())} |", "|---|---|---:|---:|---:|"]
         for row in criteria_rows(comparison):
@@ -152,7 +163,11 @@ def markdown(comparison: Comparison) -> str:
             lines.append(f"| {_cell(str(row['name']))} | {_cell(str(row['measured']))} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     for shift in comparison.shifts:
-        where = f"falls behind {shift.parent} at about {digits(shift.crossing)}" if shift.crossing is not None else "stays ahead of its parent"
+        where = (
+            f"falls behind {shift.parent} at about {digits(shift.crossing)}"
+            if shift.crossing is not None
+            else ("stays ahead of its parent")
+        )
         parts.append(f"- {shift.name}: the network {where}.")
     parts += [safeguard_words(comparison), *(f"- {note}" for note in comparison.notes)]
     if comparison.command:
@@ -191,7 +206,9 @@ def work_text(count: int | None) -> str:
 
 
 def cost_rows(comparison: Comparison) -> list[list[str]]:
-    """Per row: name, difference from the network, multiply-adds, memory, stored bytes, training time, quartiles of the time in a batch."""
+    """Per row: name, difference from the network, multiply-adds, memory, stored bytes, training time, quartiles of the
+    time in a batch.
+    """
     rows = []
     for row in comparison.rows:
         quartiles = row.seconds.batch_quartiles if row.seconds else None
@@ -212,7 +229,9 @@ def cost_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def print_table(comparison: Comparison, console: Console | None = None) -> None:
-    """The rows in a terminal: the network's in bold, the best quality marked with a star; a narrow terminal gets fewer columns."""
+    """The rows in a terminal: the network's in bold, the best quality marked with a star; a narrow terminal gets fewer
+    columns.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -220,9 +239,14 @@ def print_table(comparison: Comparison, console: Console | None = None) -> None:
 
     console = console or Console()
     metric, network = comparison.metric, network_row(comparison)
-    table = Table(title=Text(f"{comparison.title}: {comparison.task}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(f"{comparison.title}: {comparison.task}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     columns: list[tuple[str, Callable[[int, Row], str]]] = [
-        (f"{metric.name}, {metric.unit}", lambda index, row: ("* " if index == winner else "") + quality_text(row.quality.mean, metric)),
+        (
+            f"{metric.name}, {metric.unit}",
+            lambda index, row: ("* " if index == winner else "") + quality_text(row.quality.mean, metric),
+        ),
         ("iterations", lambda _, row: count_text(row.iterations)),
         ("in a batch", lambda _, row: seconds_text(row.seconds and row.seconds.batch)),
         ("alone", lambda _, row: seconds_text(row.seconds and row.seconds.single)),
@@ -241,7 +265,11 @@ def print_table(comparison: Comparison, console: Console | None = None) -> None:
         table.add_row(*map(Text, cells), style="bold" if row is network else "")
     console.print(table)
     console.print(
-        Text(f"* the best; {metric.better} {metric.name} is better. Median times per sample; / network: in a batch, over the network's.", style="dim")
+        Text(
+            f"* the best; {metric.better} {metric.name} is better. Median times per sample; / network: in a batch, "
+            "over the network's.",
+            style="dim",
+        )
     )
 
 

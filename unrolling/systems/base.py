@@ -34,8 +34,17 @@ class Reference:
         """A BibTeX entry; names that end in ``et al.`` keep it as ``others``."""
         people = self.authors.replace(" et al.", ", and others").split(", and ")
         names = [name for part in people for name in _names(part)]
-        key = re.sub(r"[^A-Za-z]", "", names[0].split(",")[0]).lower() + str(self.year) + re.sub(r"[^A-Za-z]", "", self.title.split()[0]).lower()
-        lines = [f"  author = {{{' and '.join(names)}}}", f"  title = {{{{{self.title}}}}}", f"  howpublished = {{{self.venue}}}", f"  year = {{{self.year}}}"]
+        key = (
+            re.sub(r"[^A-Za-z]", "", names[0].split(",")[0]).lower()
+            + str(self.year)
+            + re.sub(r"[^A-Za-z]", "", self.title.split()[0]).lower()
+        )
+        lines = [
+            f"  author = {{{' and '.join(names)}}}",
+            f"  title = {{{{{self.title}}}}}",
+            f"  howpublished = {{{self.venue}}}",
+            f"  year = {{{self.year}}}",
+        ]
         if self.doi:
             lines.append(f"  doi = {{{self.doi}}}")
         return "@misc{" + key + ",\n" + ",\n".join(lines) + "\n}"
@@ -128,11 +137,14 @@ class Application:
     Attributes:
         reads: what the input file is, for people.
         writes: what each output file holds, in their order.
-        run: (network, task, input, outputs) -> what became of it, plain values by name; further ``options`` come as keyword arguments.
+        run: (network, task, input, outputs) -> what became of it, plain values by name; further ``options`` come as
+            keyword arguments.
         least: how many of the outputs must be named; the rest may be left out.
         options: of the command's further options (``sigma``, ``mask``, ``show_kernel``) those that it takes.
-        settings: (system, task's name, input, options) -> task options of the weights to take, where that depends on the file or on what was asked for.
-        suffixes: of files that it works on one by one when it is given several, folders or patterns; empty where it takes one file only.
+        settings: (system, task's name, input, options) -> task options of the weights to take, where that depends on
+            the file or on what was asked for.
+        suffixes: of files that it works on one by one when it is given several, folders or patterns; empty where it
+            takes one file only.
         default_suffix: of the output where none is named; empty where one must be.
         check: (output) -> None; refuses an output before any work.
     """
@@ -160,7 +172,8 @@ class Recipe:
     """How a system works on one task.
 
     Attributes:
-        task: makes the task from ``seed``, ``data`` (a path or None), ``fixed`` (the fixed tensors of a weights file or None) and further options.
+        task: makes the task from ``seed``, ``data`` (a path or None), ``fixed`` (the fixed tensors of a weights file or
+            None) and further options.
         parent: the iteration with its classical values.
         depth: layers by default.
         tying: what is learned.
@@ -175,10 +188,13 @@ class Recipe:
         decode: codes to the task's rows, for peers that give codes.
         dictionary: of the peers, (m, n).
         atoms: the learned dictionary as pictures, of a network or of the parent.
-        threads: of the processor when the products are so small that more of them get in each other's way; None for all cores.
+        threads: of the processor when the products are so small that more of them get in each other's way; None for all
+            cores.
         notes: what a reader of the comparison should know.
-        vectors: whether a linear estimate and an MLP can take the task's data (``Task.rows``), so that they belong in the comparison.
-        affine: of these, whether the linear estimate does; not where data multiply one another, as a signal and its channel do.
+        vectors: whether a linear estimate and an MLP can take the task's data (``Task.rows``), so that they belong in
+            the comparison.
+        affine: of these, whether the linear estimate does; not where data multiply one another, as a signal and its
+            channel do.
         data_references: where the task's data come from.
         apply: how the network is applied to a file, where it can be.
         not_exported: formats of ``unroll export`` that it has no form in, with the reason.
@@ -245,10 +261,18 @@ class System:
             raise ValueError(f"{self.name} has no task {name!r}; it has {', '.join(self.recipes)}")
         return name, self.recipes[name]
 
-    def network(self, recipe: Recipe, task: Task, depth: int | None = None, gradient: GradientRule | None = None) -> Unrolled:
+    def network(
+        self, recipe: Recipe, task: Task, depth: int | None = None, gradient: GradientRule | None = None
+    ) -> Unrolled:
         """The untrained network, equal to its parent."""
         tying = recipe.tying(task)
-        return unroll(recipe.parent(task), recipe.depth if depth is None else depth, tied=tying.tied, untied=tying.untied, gradient=gradient)
+        return unroll(
+            recipe.parent(task),
+            recipe.depth if depth is None else depth,
+            tied=tying.tied,
+            untied=tying.untied,
+            gradient=gradient,
+        )
 
     def weights_path(self, task: str, depth: int, options: Mapping[str, Any]) -> Path:
         """Where weights for a task, a depth and options that differ from the defaults lie, if they are shipped."""
@@ -267,7 +291,10 @@ class System:
             changed = {key: value for key, value in options.items() if value != self.recipes[task].options[key]}
             files = sorted(file.stem for file in path.parent.glob(f"{self.name.rsplit('/', 1)[-1]}-*.safetensors"))
             settings = "".join(f", {key} {value}" for key, value in changed.items())
-            raise ValueError(f"no weights are shipped for {self.name}, task {task}, {depth} layers{settings}; shipped are {', '.join(files) or 'none'}")
+            raise ValueError(
+                f"no weights are shipped for {self.name}, task {task}, {depth} layers{settings}; shipped "
+                f"are {', '.join(files) or 'none'}"
+            )
         check_hash(path)
         return path
 
@@ -285,7 +312,10 @@ class System:
         name, recipe = self.recipe(task)
         unknown = options.keys() - recipe.options.keys()
         if unknown:
-            raise ValueError(f"{self.name} on {name} has no option {sorted(unknown)[0]!r}; it has {', '.join(recipe.options) or 'none'}")
+            raise ValueError(
+                f"{self.name} on {name} has no option {sorted(unknown)[0]!r}; it has "
+                f"{', '.join(recipe.options) or 'none'}"
+            )
         path = self.shipped(name, recipe.depth if depth is None else depth, options)
         _, fixed, card = read_weights(path)
         held = recipe.task(seed=card.get("seed", 0), data=None, fixed=fixed, **{**recipe.options, **options})
@@ -305,7 +335,8 @@ SUMS = "SHA256SUMS"
 
 
 def check_hash(path: Path) -> None:
-    """Refuses a weights file that is not the one whose SHA-256 its folder's list records; a folder without a list is somebody's own.
+    """Refuses a weights file that is not the one whose SHA-256 its folder's list records; a folder without a list is
+    somebody's own.
 
     Raises:
         ValueError: another content, or a file that the list does not name.
@@ -317,4 +348,6 @@ def check_hash(path: Path) -> None:
     if path.name not in known:
         raise ValueError(f"{path} is not among the weights that are shipped ({sums.name} does not name it)")
     if hashlib.sha256(path.read_bytes()).hexdigest() != known[path.name]:
-        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not the one in {sums.name}; install unrolling again")
+        raise ValueError(
+            f"{path} is damaged or was changed: its SHA-256 is not the one in {sums.name}; install unrolling again"
+        )

@@ -1,4 +1,6 @@
-"""Finds systems: modules of this package that hold a ``SYSTEM``, and those of the entry-point group ``unrolling.systems``."""
+"""Finds systems: modules of this package that hold a ``SYSTEM``, and those of the entry-point group
+``unrolling.systems``.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,14 @@ def catalogue() -> dict[str, System]:
         try:
             system = entry.load()
         except Exception as error:  # somebody else's package must not take ours down
-            warnings.warn(f"the system {entry.name} ({entry.value}) cannot be loaded: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"the system {entry.name} ({entry.value}) cannot be loaded: {error}", RuntimeWarning, stacklevel=2
+            )
             continue
         if not isinstance(system, System):
-            warnings.warn(f"{entry.name} ({entry.value}) is a {type(system).__name__}, not a System", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"{entry.name} ({entry.value}) is a {type(system).__name__}, not a System", RuntimeWarning, stacklevel=2
+            )
             continue
         found[system.name] = system
     return dict(sorted(found.items()))
@@ -49,4 +55,6 @@ def find(name: str) -> System:
         if known.replace("-", "_").lower() == wanted:
             return system
     near = difflib.get_close_matches(wanted, systems, n=1, cutoff=0.4)
-    raise ValueError(f"no system {name!r}; " + (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(systems)}")
+    raise ValueError(
+        f"no system {name!r}; " + (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(systems)}"
+    )

@@ -41,10 +41,11 @@ class Shift:
 
 @dataclass(frozen=True)
 class Metric:
-    """A ratio of sums in decibels, averaged over groups: +10 log10(error / energy) for NMSE, -10 log10(error / peak energy) for PSNR.
+    """A ratio of sums in decibels, averaged over groups: +10 log10(error / energy) for NMSE, -10 log10(error / peak
+    energy) for PSNR.
 
-    Sums before the logarithm are what the literature reports; keeping the pieces apart lets an interval be drawn by resampling them. Error rates are the
-    ratio itself: pieces are wrong decisions and how many were made.
+    Sums before the logarithm are what the literature reports; keeping the pieces apart lets an interval be drawn by
+    resampling them. Error rates are the ratio itself: pieces are wrong decisions and how many were made.
     """
 
     name: str
@@ -71,7 +72,9 @@ class Metric:
         return decibels.mean(-1) * (1 if self.better == "lower" else -1)
 
     def level(self, value: float) -> float:
-        """A value in dB, in which differences between two can be compared; a ratio as 10 log10, one of zero as that of one in 10^30."""
+        """A value in dB, in which differences between two can be compared; a ratio as 10 log10, one of zero as that of
+        one in 10^30.
+        """
         return value if self.decibels else 10 * log10(max(value, 1e-30))
 
     def text(self, value: float) -> str:
@@ -107,10 +110,12 @@ class Task:
         test: batches that only scores are computed on; samples of one batch have one shape.
         timing: one batch for measuring times; its first sample is the single one.
         pictures: whether targets are grey pictures in [0, 1], (batch, height, width).
-        rate: of the sounds that targets are, (batch, sources, samples), in Hz; None where they are none. Such a task also has ``sources`` and ``scored``.
-        grains: into how many draws a training batch may be divided. Numbers of processes and micro-batches that divide it see the same samples.
-            1 where what the samples of a draw share is itself random.
-        units: of the data (by field where they have several) and of the estimate, for the card of an exported network: ``{"data": "Pa", "estimate": "Pa"}``.
+        rate: of the sounds that targets are, (batch, sources, samples), in Hz; None where they are none. Such a task
+            also has ``sources`` and ``scored``.
+        grains: into how many draws a training batch may be divided. Numbers of processes and micro-batches that divide
+            it see the same samples. 1 where what the samples of a draw share is itself random.
+        units: of the data (by field where they have several) and of the estimate, for the card of an exported network:
+            ``{"data": "Pa", "estimate": "Pa"}``.
     """
 
     name: str
@@ -125,7 +130,9 @@ class Task:
     units: Mapping[str, str] = {}
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
-        """A random training batch; the same generator state gives the same batch. Further keyword arguments, numbers, are what a curriculum may change."""
+        """A random training batch; the same generator state gives the same batch. Further keyword arguments, numbers,
+        are what a curriculum may change.
+        """
         raise TypeError(f"{type(self).__name__} has no training data")
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
@@ -133,7 +140,9 @@ class Task:
         return (estimate - target).square().mean()
 
     def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        """(k, 3) rows of error, energy and group number for ``metric``; ``first_group`` numbers the batch's first sample where samples are groups."""
+        """(k, 3) rows of error, energy and group number for ``metric``; ``first_group`` numbers the batch's first
+        sample where samples are groups.
+        """
         return nmse_pieces(estimate, target)
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:

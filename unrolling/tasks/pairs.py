@@ -18,11 +18,12 @@ Source = Sequence[tuple[Any, Tensor]] | Any  # what has `__len__` and `__getitem
 class Pairs(Task):
     """Recover targets x from data y, given pairs (y, x).
 
-    A training batch is drawn at random from ``training``, of which only those samples are read: a torch ``Dataset`` that opens files streams, and with
-    ``Machine(workers=...)`` ahead of the training.
+    A training batch is drawn at random from ``training``, of which only those samples are read: a torch ``Dataset``
+    that opens files streams, and with ``Machine(workers=...)`` ahead of the training.
 
     Args:
-        training: pairs (data, target) of one sample each, without a batch dimension; data a tensor or a NamedTuple of tensors.
+        training: pairs (data, target) of one sample each, without a batch dimension; data a tensor or a NamedTuple of
+            tensors.
         validation: pairs that settings are chosen on; all are read at once.
         test: pairs that scores are computed on.
         metric: what ranks estimates.
@@ -74,9 +75,14 @@ def _stack(pairs: Sequence[Any], indices: Sequence[int]) -> Samples:
     for pair, index in zip(pairs, indices, strict=True):
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise ValueError(f"sample {index} is a {type(pair).__name__}; a sample is a pair (data, target)")
-    shapes = [{name: tuple(tensor.shape) for name, tensor in tree.named_tensors(tuple(pair), "sample")} for pair in pairs]
+    shapes = [
+        {name: tuple(tensor.shape) for name, tensor in tree.named_tensors(tuple(pair), "sample")} for pair in pairs
+    ]
     for shape, index in zip(shapes, indices, strict=True):
         if shape != shapes[0]:
-            raise ValueError(f"samples {indices[0]} and {index} differ in shape, {shapes[0]} and {shape}: bring them to one size, with `augment` perhaps")
+            raise ValueError(
+                f"samples {indices[0]} and {index} differ in shape, {shapes[0]} and {shape}: bring them "
+                "to one size, with `augment` perhaps"
+            )
     data, target = default_collate([tuple(pair) for pair in pairs])
     return Samples(data, target)

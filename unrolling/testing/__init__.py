@@ -1,4 +1,5 @@
-"""Conformance checks for other people's iterations, operators and proxes: plain functions that raise ``AssertionError`` with what is wrong.
+"""Conformance checks for other people's iterations, operators and proxes: plain functions that raise ``AssertionError``
+with what is wrong.
 
 They need no test framework: ``check_iteration(MyIteration(...), data)`` inside a test, or at a prompt.
 """
@@ -19,8 +20,22 @@ from unrolling.testing.iterations import (
     check_training,
     groups,
 )
-from unrolling.testing.operators import check_adjoint, check_algebra, check_linearity, check_norm, check_normal_equations, check_operator, dense
-from unrolling.testing.proxes import check_firmly_nonexpansive, check_minimiser, check_moreau, check_prox, check_thresholds
+from unrolling.testing.operators import (
+    check_adjoint,
+    check_algebra,
+    check_linearity,
+    check_norm,
+    check_normal_equations,
+    check_operator,
+    dense,
+)
+from unrolling.testing.proxes import (
+    check_firmly_nonexpansive,
+    check_minimiser,
+    check_moreau,
+    check_prox,
+    check_thresholds,
+)
 
 __all__ = [
     "CHECKS",

@@ -18,7 +18,9 @@ Group = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def groups(iteration: Iteration) -> list[Group]:
-    """Ways to divide the parameters into (tied, untied): none learned, all tied, all untied, and the two alternating mixtures."""
+    """Ways to divide the parameters into (tied, untied): none learned, all tied, all untied, and the two alternating
+    mixtures.
+    """
     names = tuple(parameter_names(iteration))
     if not names:
         return [((), ())]
@@ -29,7 +31,9 @@ def groups(iteration: Iteration) -> list[Group]:
 
 
 def check_parent_equality(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
-    """The first law: the network before training equals ``depth`` steps of its parent to the bit, in each layer, at a batch of 1 and of all, however tied."""
+    """The first law: the network before training equals ``depth`` steps of its parent to the bit, in each layer, at a
+    batch of 1 and of all, however tied.
+    """
     for part in (_first(data, 1), data):
         states = _loop(iteration, part, depth)
         for tied, untied in groups(iteration):
@@ -42,21 +46,31 @@ def check_parent_equality(iteration: Iteration, data: Any, *, depth: int = 4) ->
 
 
 def check_prepare_once(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
-    """``prepare`` runs once per network when it is a sub-module without untied parameters, else once per distinct layer."""
+    """``prepare`` runs once per network when it is a sub-module without untied parameters, else once per distinct
+    layer.
+    """
     for tied, untied in groups(iteration):
         net = unroll(iteration, depth, tied=tied, untied=untied)
         if isinstance(iteration._modules.get("prepare"), nn.Module):
-            inside = {resolve(iteration, f"prepare.{name}", "prepare")[0] for name in parameter_names(iteration.prepare)}  # pyright: ignore[reportArgumentType]
+            inside = {
+                resolve(iteration, f"prepare.{name}", "prepare")[0] for name in parameter_names(iteration.prepare)
+            }  # pyright: ignore[reportArgumentType]
             wanted = depth if inside & set(untied) else 1
         else:
             wanted = depth if untied else 1
         calls = _count_prepare([layer for layer in net.layers if isinstance(layer, Iteration)])
         net(data)
-        assert len(calls) == wanted, f"prepare ran {len(calls)} times in one call of a network with untied={list(untied)}; expected {wanted}"
+        assert len(calls) == wanted, (
+            f"prepare ran {len(calls)} times in one call of a network with untied={list(untied)}; expected {wanted}"
+        )
 
 
-def check_solve(iteration: Iteration, data: Any, *, tolerance: float = 1e-3, max_iterations: int = 500, depth: int = 4) -> None:
-    """``solve`` prepares once, takes the same steps as a loop to the bit, and gives each sample what it gets alone, up to the tolerance."""
+def check_solve(
+    iteration: Iteration, data: Any, *, tolerance: float = 1e-3, max_iterations: int = 500, depth: int = 4
+) -> None:
+    """``solve`` prepares once, takes the same steps as a loop to the bit, and gives each sample what it gets alone, up
+    to the tolerance.
+    """
     counted = copy.deepcopy(iteration)
     calls = _count_prepare([counted])
     solution = solve(counted, data, tolerance=0.0, max_iterations=depth)
@@ -70,7 +84,9 @@ def check_solve(iteration: Iteration, data: Any, *, tolerance: float = 1e-3, max
 
 
 def check_purity(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
-    """Nothing writes into data, problem or state, and the same inputs give the same step twice: no state is hidden in the module."""
+    """Nothing writes into data, problem or state, and the same inputs give the same step twice: no state is hidden in
+    the module.
+    """
     data = tree.apply(lambda t: t.clone(), data)
     watch = _Watch(data, "data")
     problem = iteration.prepare(data)
@@ -90,16 +106,23 @@ def check_purity(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
 
 
 def check_gradients(iteration: Iteration, data: Any, *, depth: int = 2, samples: int = 2) -> None:
-    """Gradients of a small network in float64, in every parameter (tied, and untied) and in the data, agree with finite differences."""
+    """Gradients of a small network in float64, in every parameter (tied, and untied) and in the data, agree with finite
+    differences.
+    """
     data = tree.apply(_double, _first(data, samples))
     names = parameter_names(iteration)
     for tied, untied in ((names, ()), ((), names)) if names else (((), ()),):
         net = _double_net(unroll(iteration, depth, tied=tied, untied=untied))
         leaves = tree.apply(lambda t: t.clone().requires_grad_(_is_differentiable(t)), data)
-        inputs = [*(t for t in tree.tensors(leaves) if t.requires_grad), *(p for p in net.parameters() if p.requires_grad)]
+        inputs = [
+            *(t for t in tree.tensors(leaves) if t.requires_grad),
+            *(p for p in net.parameters() if p.requires_grad),
+        ]
         # gradcheck moves its inputs in place, and the network reads the same tensors.
         _explain(
-            lambda net=net, leaves=leaves, inputs=inputs: torch.autograd.gradcheck(lambda *_: net(leaves), inputs, eps=1e-6, atol=1e-6, rtol=1e-4),
+            lambda net=net, leaves=leaves, inputs=inputs: torch.autograd.gradcheck(
+                lambda *_: net(leaves), inputs, eps=1e-6, atol=1e-6, rtol=1e-4
+            ),
             f"the gradient with tied={list(tied)}, untied={list(untied)}",
         )
 
@@ -108,7 +131,9 @@ def check_batch_independence(iteration: Iteration, data: Any, *, depth: int = 4)
     """A sample's result does not depend on its batch mates, up to rounding."""
     net = unroll(iteration, depth)
     together = net(data)
-    assert together.shape[0] == _batch(data), f"the estimate has leading size {together.shape[0]} and the batch is {_batch(data)}; estimates are batch first"
+    assert together.shape[0] == _batch(data), (
+        f"the estimate has leading size {together.shape[0]} and the batch is {_batch(data)}; estimates are batch first"
+    )
     for sample in range(min(_batch(data), 8)):
         what = f"the estimate of sample {sample} among {_batch(data)}, compared with the one alone,"
         close(together[sample : sample + 1], net(_sample(data, sample)), what, tolerance=rounding(together))
@@ -149,10 +174,15 @@ def check_training(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
                     p -= 1e-3 * (torch.zeros_like(p) if p.grad is None else p.grad)
         same_bits(dict(iteration.state_dict()), before, "the parent after training its network")
         same_bits(net.fixed(), fixed, "what the network keeps fixed, after training,")
-        assert all(p.grad is None for p in iteration.parameters()), "training the network left gradients in its parent; they share a learned tensor"
+        assert all(p.grad is None for p in iteration.parameters()), (
+            "training the network left gradients in its parent; they share a learned tensor"
+        )
         moved = any(not torch.equal(p, q) for p, q in zip(parameters, old, strict=True))
         learns = not parameters or moved
-        assert learns, f"no parameter of the network with tied={list(tied)}, untied={list(untied)} receives a gradient; is a step detached?"
+        assert learns, (
+            f"no parameter of the network with tied={list(tied)}, untied={list(untied)} receives a "
+            "gradient; is a step detached?"
+        )
 
 
 def check_aliasing(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
@@ -161,11 +191,21 @@ def check_aliasing(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
     for tied, untied in groups(iteration):
         net = unroll(iteration, depth, tied=tied, untied=untied)
         learned = [p for p in net.parameters() if p.requires_grad]
-        wanted = _learned_tensors(unroll(iteration, 1, tied=tied)) + depth * _learned_tensors(unroll(iteration, 1, untied=untied))
-        assert len(learned) == wanted, f"a network with tied={list(tied)}, untied={list(untied)} has {len(learned)} learned tensors, expected {wanted}"
+        wanted = _learned_tensors(unroll(iteration, 1, tied=tied)) + depth * _learned_tensors(
+            unroll(iteration, 1, untied=untied)
+        )
+        assert len(learned) == wanted, (
+            f"a network with tied={list(tied)}, untied={list(untied)} has {len(learned)} "
+            f"learned tensors, expected {wanted}"
+        )
         storages = {p.untyped_storage().data_ptr() for p in learned}
-        assert len(storages) == len(learned), f"two learned tensors share memory in a network with tied={list(tied)}, untied={list(untied)}"
-        assert not storages & theirs, f"a network with tied={list(tied)}, untied={list(untied)} shares the memory of a learned tensor with its parent"
+        assert len(storages) == len(learned), (
+            f"two learned tensors share memory in a network with tied={list(tied)}, untied={list(untied)}"
+        )
+        assert not storages & theirs, (
+            f"a network with tied={list(tied)}, untied={list(untied)} shares the memory of "
+            "a learned tensor with its parent"
+        )
 
 
 def check_compile(iteration: Iteration, data: Any, *, depth: int = 2, backend: str = "inductor") -> None:
@@ -178,9 +218,13 @@ def check_compile(iteration: Iteration, data: Any, *, depth: int = 2, backend: s
     wanted, got = net(data), compiled(data)
     close(got, wanted, "the compiled estimate", tolerance=rounding(wanted))
     if parameters:
-        both = [torch.autograd.grad(output.abs().square().sum(), parameters, allow_unused=True) for output in (got, wanted)]
+        both = [
+            torch.autograd.grad(output.abs().square().sum(), parameters, allow_unused=True) for output in (got, wanted)
+        ]
         for compiled_gradient, gradient in zip(*both, strict=True):
-            assert (compiled_gradient is None) == (gradient is None), "compiling changes which parameters receive a gradient"
+            assert (compiled_gradient is None) == (gradient is None), (
+                "compiling changes which parameters receive a gradient"
+            )
             if gradient is not None:
                 close(compiled_gradient, gradient, "a gradient of the compiled network", tolerance=rounding(wanted))
 
@@ -188,7 +232,9 @@ def check_compile(iteration: Iteration, data: Any, *, depth: int = 2, backend: s
 def check_export(iteration: Iteration, data: Any, *, depth: int = 2) -> None:
     """``torch.export`` with a dynamic batch gives the same estimates at other batch sizes, up to rounding."""
     batch = _batch(data)
-    assert batch >= 3, f"check_export needs a batch of at least 3, as export takes smaller ones for constants; got {batch}"
+    assert batch >= 3, (
+        f"check_export needs a batch of at least 3, as export takes smaller ones for constants; got {batch}"
+    )
     net = unroll(iteration, depth, untied=parameter_names(iteration))
     dimension = torch.export.Dim("batch", min=2)
     shapes = tree.apply(lambda t: {0: dimension} if t.ndim > 0 and t.shape[0] == batch else {}, data)
@@ -196,7 +242,12 @@ def check_export(iteration: Iteration, data: Any, *, depth: int = 2) -> None:
     twice = tree.apply(lambda t: torch.cat([t, t]) if t.ndim > 0 and t.shape[0] == batch else t, data)
     for part in (data, _first(data, 2), twice):
         wanted = net(part)
-        close(program(part), wanted, f"the exported network's estimate at a batch of {_batch(part)}", tolerance=rounding(wanted))
+        close(
+            program(part),
+            wanted,
+            f"the exported network's estimate at a batch of {_batch(part)}",
+            tolerance=rounding(wanted),
+        )
 
 
 CHECKS: dict[str, Callable[..., None]] = {
@@ -214,14 +265,19 @@ CHECKS: dict[str, Callable[..., None]] = {
 }
 
 
-def check_iteration(iteration: Iteration, data: Any, *, depth: int = 4, skip: Iterable[str] = (), tolerance: float = 1e-3) -> None:
-    """Everything that this library asks of an iteration. The groups of tied and untied parameters are chosen by ``groups``.
+def check_iteration(
+    iteration: Iteration, data: Any, *, depth: int = 4, skip: Iterable[str] = (), tolerance: float = 1e-3
+) -> None:
+    """Everything that this library asks of an iteration. The groups of tied and untied parameters are chosen by
+    ``groups``.
 
     Args:
         iteration: in the dtype of ``data``; it is not changed.
-        data: (batch, ...) tensor or NamedTuple, a batch of at least 3; small, as gradients are checked by finite differences.
+        data: (batch, ...) tensor or NamedTuple, a batch of at least 3; small, as gradients are checked by finite
+            differences.
         depth: number of layers.
-        skip: names of ``CHECKS`` to leave out: ``gradients`` where the map is discontinuous at the data, ``solve`` where the state changes its shape.
+        skip: names of ``CHECKS`` to leave out: ``gradients`` where the map is discontinuous at the data, ``solve``
+            where the state changes its shape.
         tolerance: of the check of ``solve``, which the iteration has to reach within 500 steps.
 
     Raises:
@@ -230,14 +286,19 @@ def check_iteration(iteration: Iteration, data: Any, *, depth: int = 4, skip: It
     """
     left_out = {skip} if isinstance(skip, str) else set(skip)
     if left_out - CHECKS.keys():
-        raise ValueError(f"skip names {', '.join(sorted(left_out - CHECKS.keys()))}; the checks are {', '.join(CHECKS)}")
+        raise ValueError(
+            f"skip names {', '.join(sorted(left_out - CHECKS.keys()))}; the checks are {', '.join(CHECKS)}"
+        )
     for name, check in CHECKS.items():
         if name in left_out:
             continue
         options: dict[str, Any] = {"tolerance": tolerance} if name == "solve" else {}
         if name not in ("gradients", "compile", "export"):  # slow ones stay at their own small depth
             options["depth"] = depth
-        _explain(lambda check=check, options=options: check(iteration, data, **options), f"{type(iteration).__name__.removeprefix('Parametrized')}, {name}")
+        _explain(
+            lambda check=check, options=options: check(iteration, data, **options),
+            f"{type(iteration).__name__.removeprefix('Parametrized')}, {name}",
+        )
 
 
 def _explain(action: Callable[[], Any], what: str) -> None:
@@ -261,7 +322,9 @@ def _loop(iteration: Iteration, data: Any, depth: int) -> list[Any]:
 
 
 def _count_prepare(layers: list[Iteration]) -> list[int]:
-    """A list that grows by one entry with each call of a layer's ``prepare``; not when a step calls the same module by another name."""
+    """A list that grows by one entry with each call of a layer's ``prepare``; not when a step calls the same module by
+    another name.
+    """
     calls: list[int] = []
     for layer in {id(layer): layer for layer in layers}.values():
         if "prepare" in layer._modules:
@@ -290,8 +353,14 @@ class _Watch:
         self.values = tree.apply(lambda t: t.detach().clone(), item)
 
     def unchanged(self, by: str) -> None:
-        written = [path for (path, t), v in zip(tree.named_tensors(self.item, self.name), self.versions, strict=True) if t._version != v]
-        assert not written, f"{by} wrote into {', '.join(written)}; a step returns new tensors and leaves its inputs alone"
+        written = [
+            path
+            for (path, t), v in zip(tree.named_tensors(self.item, self.name), self.versions, strict=True)
+            if t._version != v
+        ]
+        assert not written, (
+            f"{by} wrote into {', '.join(written)}; a step returns new tensors and leaves its inputs alone"
+        )
         same_bits(self.item, self.values, f"{self.name} after {by}")
 
 

@@ -10,7 +10,12 @@ from unrolling.testing.compare import close
 
 
 def check_operator(
-    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3, dense_limit: int = 500_000
+    operator: LinearOperator,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+    batch: int = 3,
+    dense_limit: int = 500_000,
 ) -> None:
     """Everything that this library asks of a linear operator.
 
@@ -35,7 +40,9 @@ def check_operator(
         check_normal_equations(operator, shape=shape, dtype=dtype, batch=batch)
 
 
-def check_linearity(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3) -> None:
+def check_linearity(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3
+) -> None:
     """A(a x + b z) = a A x + b A z with a shape as promised, sample by sample, and the same for the adjoint."""
     dtype = dtype or _dtype(operator)
     inputs, outputs = _shapes(operator, shape, dtype)
@@ -44,14 +51,30 @@ def check_linearity(operator: LinearOperator, *, shape: tuple[int, ...] | None =
         a, b = (1.5 - 0.5j, -0.75 + 2j) if dtype.is_complex else (1.5, -0.75)
         image = side(x)
         wanted = (batch, *there)
-        assert tuple(image.shape) == wanted, f"{name}(x) has shape {tuple(image.shape)} for x {tuple(x.shape)}; it should be {wanted}"
-        close(side(a * x + b * z), a * image + b * side(z), f"{name}(a x + b z), compared with a {name} x + b {name} z,", tolerance=_rounding(x, image))
+        assert tuple(image.shape) == wanted, (
+            f"{name}(x) has shape {tuple(image.shape)} for x {tuple(x.shape)}; it should be {wanted}"
+        )
+        close(
+            side(a * x + b * z),
+            a * image + b * side(z),
+            f"{name}(a x + b z), compared with a {name} x + b {name} z,",
+            tolerance=_rounding(x, image),
+        )
         for sample in range(batch):
-            close(side(x[sample : sample + 1]), image[sample : sample + 1], f"{name} of sample {sample} alone", tolerance=_rounding(x, image))
+            close(
+                side(x[sample : sample + 1]),
+                image[sample : sample + 1],
+                f"{name} of sample {sample} alone",
+                tolerance=_rounding(x, image),
+            )
 
 
-def check_adjoint(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3) -> None:
-    """<A x, y> = <x, A^H y>, and the gradient of Re <A x, y> in x is A^H y: automatic differentiation sees the same operator."""
+def check_adjoint(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3
+) -> None:
+    """<A x, y> = <x, A^H y>, and the gradient of Re <A x, y> in x is A^H y: automatic differentiation sees the same
+    operator.
+    """
     dtype = dtype or _dtype(operator)
     inputs, outputs = _shapes(operator, shape, dtype)
     x, y = _random(batch, inputs, dtype, 2).requires_grad_(), _random(batch, outputs, dtype, 3)
@@ -59,22 +82,34 @@ def check_adjoint(operator: LinearOperator, *, shape: tuple[int, ...] | None = N
     left, right = _inner(image.detach(), y), _inner(x.detach(), back.detach())
     scale = (_norms(image) * _norms(y) + _norms(x) * _norms(back)).max()
     error = float((left - right).abs().max())
-    assert error <= _rounding(x, y) * float(scale), f"<A x, y> and <x, A^H y> differ by {error:.3g} of {float(scale):.3g}: `adjoint` is not the adjoint"
+    assert error <= _rounding(x, y) * float(scale), (
+        f"<A x, y> and <x, A^H y> differ by {error:.3g} of {float(scale):.3g}: `adjoint` is not the adjoint"
+    )
     (gradient,) = torch.autograd.grad(_inner(image, y).real.sum(), x)
     close(gradient, back.detach(), "the gradient of Re <A x, y> in x, compared with A^H y,", tolerance=_rounding(x, y))
 
 
-def check_norm(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, tolerance: float = 1e-3) -> None:
+def check_norm(
+    operator: LinearOperator,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+    tolerance: float = 1e-3,
+) -> None:
     """``A.norm()`` is the largest singular value of the dense matrix, from below."""
     dtype = dtype or _dtype(operator)
     A = dense(operator, dtype, shape)
     exact = float(torch.linalg.matrix_norm(A, 2))
     found = operator.norm(dtype=dtype) if shape is None else operator.norm(shape=shape, dtype=dtype)
-    assert abs(found - exact) <= tolerance * exact, f"A.norm() is {found:.6g}, and the largest singular value is {exact:.6g}"
+    assert abs(found - exact) <= tolerance * exact, (
+        f"A.norm() is {found:.6g}, and the largest singular value is {exact:.6g}"
+    )
     assert found <= exact * (1 + _rounding(A)), f"A.norm() is {found:.9g}, above the largest singular value {exact:.9g}"
 
 
-def check_algebra(operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3) -> None:
+def check_algebra(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3
+) -> None:
     """A.H, A.H @ A, A + A, A - c A, c A and -A are the operators of the dense algebra, each with its adjoint."""
     dtype = dtype or _dtype(operator)
     inputs, outputs = _shapes(operator, shape, dtype)
@@ -102,18 +137,30 @@ def check_algebra(operator: LinearOperator, *, shape: tuple[int, ...] | None = N
 
 
 def check_normal_equations(
-    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3, rho: float = 0.5
+    operator: LinearOperator,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+    batch: int = 3,
+    rho: float = 0.5,
 ) -> None:
     """(A^H A + rho I) ``solve_normal``(b, rho) = b."""
     dtype = dtype or _dtype(operator)
     b = _random(batch, _shapes(operator, shape, dtype)[0], dtype, 4)
     x = operator.solve_normal(b, rho)
     condition = 1 + float(torch.linalg.matrix_norm(dense(operator, dtype, shape), 2)) ** 2 / rho
-    close(operator.adjoint(operator(x)) + rho * x, b, "(A^H A + rho I) applied to solve_normal(b, rho)", tolerance=condition * _rounding(b))
+    close(
+        operator.adjoint(operator(x)) + rho * x,
+        b,
+        "(A^H A + rho I) applied to solve_normal(b, rho)",
+        tolerance=condition * _rounding(b),
+    )
 
 
 def dense(operator: LinearOperator, dtype: torch.dtype | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
-    """The matrix of an operator, (outputs, inputs), from its action on the unit vectors; ``shape`` of one input, where the operator takes any size."""
+    """The matrix of an operator, (outputs, inputs), from its action on the unit vectors; ``shape`` of one input, where
+    the operator takes any size.
+    """
     dtype = dtype or _dtype(operator)
     inputs, _ = _shapes(operator, shape, dtype)
     size = torch.Size(inputs).numel()
@@ -122,7 +169,9 @@ def dense(operator: LinearOperator, dtype: torch.dtype | None = None, shape: tup
         return operator(units).reshape(size, -1).T
 
 
-def _shapes(operator: LinearOperator, shape: tuple[int, ...] | None, dtype: torch.dtype | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _shapes(
+    operator: LinearOperator, shape: tuple[int, ...] | None, dtype: torch.dtype | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shapes of one input and one output; where the operator takes any size, those that belong to ``shape``."""
     inputs = tuple(operator.input_shape if shape is None else shape)
     if any(size is None for size in inputs):
@@ -130,7 +179,9 @@ def _shapes(operator: LinearOperator, shape: tuple[int, ...] | None, dtype: torc
     outputs = tuple(operator.output_shape)
     if any(size is None for size in outputs):
         with torch.no_grad():
-            outputs = tuple(operator(torch.zeros(1, *inputs, dtype=dtype or _dtype(operator), device=_device(operator))).shape[1:])
+            outputs = tuple(
+                operator(torch.zeros(1, *inputs, dtype=dtype or _dtype(operator), device=_device(operator))).shape[1:]
+            )
     return inputs, outputs
 
 
@@ -147,7 +198,9 @@ def _device(operator: LinearOperator) -> torch.device:
 
 
 def _random(batch: int, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
-    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.promote_types(dtype, torch.float64)).to(dtype)
+    return torch.randn(
+        batch, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.promote_types(dtype, torch.float64)
+    ).to(dtype)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -45,7 +45,14 @@ def check_prox(
         check_moreau(prox, conjugate, threshold, dtype=dtype, span=span)
 
 
-def check_minimiser(prox: Prox, penalty: Callable[[Tensor], Tensor], threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0) -> None:
+def check_minimiser(
+    prox: Prox,
+    penalty: Callable[[Tensor], Tensor],
+    threshold: float,
+    *,
+    dtype: torch.dtype = torch.float64,
+    span: float = 4.0,
+) -> None:
     """No point of a fine grid, nor zero, nor z itself, has a smaller 0.5 |x - z|^2 + t penalty(x) than the prox."""
     z = _points(dtype, span)
     axis = torch.linspace(-1.5 * span, 1.5 * span, 161 if dtype.is_complex else 20_001, dtype=torch.float64)
@@ -68,15 +75,27 @@ def check_minimiser(prox: Prox, penalty: Callable[[Tensor], Tensor], threshold: 
 
 
 def check_thresholds(prox: Prox, threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0) -> None:
-    """A number, a tensor, and one threshold per entry give the same; the gradient in z and in the threshold agrees with finite differences off the kinks."""
+    """A number, a tensor, and one threshold per entry give the same; the gradient in z and in the threshold agrees with
+    finite differences off the kinks.
+    """
     z = _points(dtype, span)
     real = torch.empty(0, dtype=dtype).real.dtype
     one, many = torch.tensor(threshold, dtype=real), torch.linspace(0.5, 1.5, len(z), dtype=real) * threshold
     wanted = prox(z, threshold)
     close(prox(z, one), wanted, "the prox with a tensor as threshold, compared with a number,", tolerance=1e-14)
-    close(prox(z, one.expand(len(z))), wanted, "the prox with one threshold per entry, compared with a number,", tolerance=1e-14)
+    close(
+        prox(z, one.expand(len(z))),
+        wanted,
+        "the prox with one threshold per entry, compared with a number,",
+        tolerance=1e-14,
+    )
     by_entry = torch.cat([prox(z[i : i + 1], float(t)) for i, t in enumerate(many)])
-    close(prox(z, many), by_entry, "the prox with different thresholds, compared with one entry at a time,", tolerance=1e-14)
+    close(
+        prox(z, many),
+        by_entry,
+        "the prox with different thresholds, compared with one entry at a time,",
+        tolerance=1e-14,
+    )
     for t in (one.clone(), many.clone()):
         try:
             torch.autograd.gradcheck(prox, (z.clone().requires_grad_(), t.requires_grad_()), eps=1e-7, atol=1e-5)
@@ -84,7 +103,9 @@ def check_thresholds(prox: Prox, threshold: float, *, dtype: torch.dtype = torch
             raise AssertionError(f"the gradient of the prox disagrees with finite differences: {error}") from error
 
 
-def check_firmly_nonexpansive(prox: Prox, threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0, pairs: int = 2000) -> None:
+def check_firmly_nonexpansive(
+    prox: Prox, threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0, pairs: int = 2000
+) -> None:
     """|P x - P y|^2 <= Re <P x - P y, x - y> for random pairs: true of the prox of every convex penalty."""
     generator = torch.Generator().manual_seed(1)
     x, y = (span * torch.randn(pairs, 3, generator=generator, dtype=dtype) for _ in range(2))
@@ -98,17 +119,28 @@ def check_firmly_nonexpansive(prox: Prox, threshold: float, *, dtype: torch.dtyp
     )
 
 
-def check_moreau(prox: Prox, conjugate: Prox, threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0) -> None:
+def check_moreau(
+    prox: Prox, conjugate: Prox, threshold: float, *, dtype: torch.dtype = torch.float64, span: float = 4.0
+) -> None:
     """Moreau's decomposition: z = prox_{t f}(z) + t prox_{f* / t}(z / t)."""
     z = _points(dtype, span)
-    close(prox(z, threshold) + threshold * conjugate(z / threshold, 1 / threshold), z, "prox_{t f}(z) + t prox_{f*/t}(z/t), compared with z,", tolerance=1e-12)
+    close(
+        prox(z, threshold) + threshold * conjugate(z / threshold, 1 / threshold),
+        z,
+        "prox_{t f}(z) + t prox_{f*/t}(z/t), compared with z,",
+        tolerance=1e-12,
+    )
 
 
 def _points(dtype: torch.dtype, span: float) -> Tensor:
     """Numbers on both sides of every threshold, none of them round."""
     generator = torch.Generator().manual_seed(0)
     if dtype.is_complex:
-        return span * torch.complex(*(2 * torch.rand(2, 12, generator=generator, dtype=torch.float64) - 1)).to(dtype) / 2**0.5
+        return (
+            span
+            * torch.complex(*(2 * torch.rand(2, 12, generator=generator, dtype=torch.float64) - 1)).to(dtype)
+            / 2**0.5
+        )
     return span * (2 * torch.rand(60, generator=generator, dtype=dtype) - 1)
 
 

@@ -1,7 +1,8 @@
-"""Where training batches come from: the same ones for any number of processes, micro-batches and workers, and at any resumption.
+"""Where training batches come from: the same ones for any number of processes, micro-batches and workers, and at any
+resumption.
 
-A batch is put together from grains, each drawn with a generator of its own that is seeded by the run's seed, the step and the grain's number. A process
-draws the grains that fall to it and no others.
+A batch is put together from grains, each drawn with a generator of its own that is seeded by the run's seed, the step
+and the grain's number. A process draws the grains that fall to it and no others.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ _MASK = 2**64 - 1
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A generator seeded by whole numbers, in order: neighbours are as different as strangers (SplitMix64, Steele, Lea and Flood 2014)."""
+    """A generator seeded by whole numbers, in order: neighbours are as different as strangers (SplitMix64, Steele, Lea
+    and Flood 2014).
+    """
     mixed = 0
     for number in numbers:
         mixed = (mixed + number + 0x9E3779B97F4A7C15) & _MASK
         mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
         mixed ^= mixed >> 31
-    return torch.Generator().manual_seed(mixed & 0xFFFFFFFF)  # torch's generator on the CPU looks at no more than 32 bits
+    # torch's generator on the CPU looks at no more than 32 bits
+    return torch.Generator().manual_seed(mixed & 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,21 @@ class Share:
     accumulate: int = 1
 
     def grains(self, batch: int, most: int) -> int:
-        """Into how many grains a batch is divided: up to ``most``, of equal size and two samples at least, the same for all shares that divide them.
+        """Into how many grains a batch is divided: up to ``most``, of equal size and two samples at least, the same for
+        all shares that divide them.
 
         Raises:
             ValueError: the batch cannot be shared out evenly among processes and micro-batches.
         """
         parts = self.processes * self.accumulate
         if batch % parts:
-            raise ValueError(f"a batch of {batch} cannot be shared evenly among {self.processes} processes with {self.accumulate} micro-batches each")
-        usual = max(count for count in range(1, max(1, most) + 1) if count == 1 or (batch % count == 0 and batch // count >= 2))
+            raise ValueError(
+                f"a batch of {batch} cannot be shared evenly among {self.processes} processes with "
+                f"{self.accumulate} micro-batches each"
+            )
+        usual = max(
+            count for count in range(1, max(1, most) + 1) if count == 1 or (batch % count == 0 and batch // count >= 2)
+        )
         return usual if usual % parts == 0 else parts
 
 
@@ -72,7 +82,10 @@ def check_draw(task: Task, stage: Stage, number: int) -> None:
     known = [name for name in parameters if name not in ("batch", "generator")]
     for name in stage.draw:
         if name not in known:
-            raise ValueError(f"stage {number} draws with {name!r}, which the task {task.name} does not take; it takes {', '.join(known) or 'nothing'}")
+            raise ValueError(
+                f"stage {number} draws with {name!r}, which the task {task.name} does not take; it takes "
+                f"{', '.join(known) or 'nothing'}"
+            )
 
 
 class _Steps(Dataset[list[Samples]]):
@@ -96,10 +109,14 @@ class _Steps(Dataset[list[Samples]]):
         drawn = [self.task.draw(size, generator(self.seed, number, grain), **values) for grain in grains]
         if len(drawn) == 1:
             return drawn[0]
-        return Samples(tree.concatenate([d.data for d in drawn], "data"), tree.concatenate([d.target for d in drawn], "target"))
+        return Samples(
+            tree.concatenate([d.data for d in drawn], "data"), tree.concatenate([d.target for d in drawn], "target")
+        )
 
 
-def batches(task: Task, stage: Stage, share: Share, *, seed: int, first: int, begin: int, workers: int = 0) -> Iterator[list[Samples]]:
+def batches(
+    task: Task, stage: Stage, share: Share, *, seed: int, first: int, begin: int, workers: int = 0
+) -> Iterator[list[Samples]]:
     """This process's micro-batches, step by step.
 
     Args:
@@ -119,15 +136,17 @@ def batches(task: Task, stage: Stage, share: Share, *, seed: int, first: int, be
         for step in range(begin, stage.steps):
             yield steps[step]
         return
-    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(begin, stage.steps), num_workers=workers, worker_init_fn=_one_thread)
+    loader: DataLoader[Any] = DataLoader(
+        steps, batch_size=None, sampler=range(begin, stage.steps), num_workers=workers, worker_init_fn=_one_thread
+    )
     try:
         yield from loader
     except RuntimeError as error:
         if "worker" not in str(error).lower():
             raise
         raise RuntimeError(
-            f"a worker that draws batches died ({str(error).splitlines()[0]}); out of memory, perhaps: use fewer workers or none. "
-            "The same command goes on from the last checkpoint"
+            f"a worker that draws batches died ({str(error).splitlines()[0]}); out of memory, perhaps: use fewer "
+            "workers or none. The same command goes on from the last checkpoint"
         ) from error
 
 

@@ -75,7 +75,14 @@ class Checkpoints:
     def save_best(self, network: nn.Module, value: float, position: Position) -> None:
         """Keep these weights as the best so far on the validation set."""
         tensors = {f"network.{name}": tensor for name, tensor in unique(network.state_dict()).items()}
-        record = {"checkpoint": FORMAT, "version": _version(), "run": self.run, "stage": position.stage, "step": position.step, "metric": value}
+        record = {
+            "checkpoint": FORMAT,
+            "version": _version(),
+            "run": self.run,
+            "stage": position.stage,
+            "step": position.step,
+            "metric": value,
+        }
         files.write(self.folder / BEST, tensors, record)
 
     def files(self) -> list[Path]:
@@ -123,18 +130,23 @@ class Checkpoints:
     def _check(self, path: Path, record: Any) -> None:
         if isinstance(record, dict) and isinstance(record.get("checkpoint"), int) and record["checkpoint"] > FORMAT:
             raise ValueError(
-                f"{path} was written by a newer version of unrolling ({record.get('version')}, format {record['checkpoint']}; "
-                f"this one is {_version()} and reads up to {FORMAT}): update unrolling"
+                f"{path} was written by a newer version of unrolling ({record.get('version')}, format "
+                f"{record['checkpoint']}; this one is {_version()} and reads up to {FORMAT}): update unrolling"
             )
         found = record.get("run") if isinstance(record, dict) else None
         if found != self.run:
             different = [key for key in self.run if not isinstance(found, dict) or found.get(key) != self.run[key]]
-            raise ValueError(f"{path} is the checkpoint of another run ({', '.join(different)} differ); choose another directory or delete it")
+            raise ValueError(
+                f"{path} is the checkpoint of another run ({', '.join(different)} differ); choose "
+                "another directory or delete it"
+            )
 
 
 def load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put the network's part of a checkpoint into it; tensors that layers share are there once."""
-    network.load_state_dict({name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}, strict=False)
+    network.load_state_dict(
+        {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}, strict=False
+    )
 
 
 def unique(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,9 +15,9 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
     """Refuses a schedule that does not fit the network or the task.
 
     Raises:
-        ValueError: no stage; what ``trained_by`` refuses; a curriculum on what the task does not draw with; weights of another number of layers; a
-            projection onto a constraint that the parameter has already; a setting that is no number of the layers; an energy that the network's parent does
-            not have.
+        ValueError: no stage; what ``trained_by`` refuses; a curriculum on what the task does not draw with; weights of
+            another number of layers; a projection onto a constraint that the parameter has already; a setting that is
+            no number of the layers; an energy that the network's parent does not have.
     """
     if not schedule:
         raise ValueError("the schedule has no stage")
@@ -34,24 +34,44 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
         for name in stage.settings:
             value = getattr(network.layers[0], name, None) if isinstance(network, Unrolled) else None
             if not isinstance(value, float):
-                kind = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix("Parametrized")
+                kind = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix(
+                    "Parametrized"
+                )
                 raise ValueError(f"stage {number} sets {name!r}, which is no number of {kind}")
-        if isinstance(stage.loss, Energy) and not (isinstance(network, Unrolled) and hasattr(network.parent, "objective")):
-            name = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix("Parametrized")
+        if isinstance(stage.loss, Energy) and not (
+            isinstance(network, Unrolled) and hasattr(network.parent, "objective")
+        ):
+            name = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix(
+                "Parametrized"
+            )
             raise ValueError(f"stage {number} trains on the energy, and {name} has no `objective`")
 
 
 def _check_inheritance(stage: Stage, network: Unrolled, number: int) -> None:
-    tied = [name for name in stage.inherit or () if name not in network.untied and not any(full.startswith(name + ".") for full in network.untied)]
+    tied = [
+        name
+        for name in stage.inherit or ()
+        if name not in network.untied and not any(full.startswith(name + ".") for full in network.untied)
+    ]
     if tied:
-        raise ValueError(f"stage {number} lets a layer inherit {tied[0]!r}, which is not untied; untied are {', '.join(network.untied) or 'none'}")
+        raise ValueError(
+            f"stage {number} lets a layer inherit {tied[0]!r}, which is not untied; untied are "
+            f"{', '.join(network.untied) or 'none'}"
+        )
 
 
 def _check_projection(stage: Stage, network: nn.Module, chosen: list[Learnable], number: int) -> None:
-    plain = {id(row.value) for row in network.parameter_table()} if isinstance(network, Unrolled) else {id(p) for p in network.parameters()}
+    plain = (
+        {id(row.value) for row in network.parameter_table()}
+        if isinstance(network, Unrolled)
+        else {id(p) for p in network.parameters()}
+    )
     for name, constraint in stage.project.items():
         if not hasattr(constraint, "project"):
             raise ValueError(f"stage {number} projects {name!r} with {constraint!r}, which has no `project`")
         for item in matching(name, chosen):
             if id(item.tensor) not in plain:
-                raise ValueError(f"stage {number} projects {name!r}, which the iteration constrains already: a constrained parameter needs no projection")
+                raise ValueError(
+                    f"stage {number} projects {name!r}, which the iteration constrains already: a "
+                    "constrained parameter needs no projection"
+                )

@@ -24,13 +24,17 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, 
     from safetensors.torch import save
 
     pairs = [name for name, tensor in tensors.items() if tensor.dtype == torch.complex128]
-    plain = {name: torch.view_as_real(tensor.detach().resolve_conj()) if name in pairs else tensor.detach() for name, tensor in tensors.items()}
+    plain = {
+        name: torch.view_as_real(tensor.detach().resolve_conj()) if name in pairs else tensor.detach()
+        for name, tensor in tensors.items()
+    }
     content: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in plain.items():
         tensor = tensor.cpu().contiguous()
         place = tensor.untyped_storage().data_ptr()
-        content[name] = tensor.clone() if place in seen and tensor.numel() else tensor  # safetensors wants memory of its own for each name
+        # safetensors wants memory of its own for each name
+        content[name] = tensor.clone() if place in seen and tensor.numel() else tensor
         seen.add(place)
     write_bytes(path, save(content, {"record": json.dumps(record), **({_PAIRS: json.dumps(pairs)} if pairs else {})}))
 
@@ -79,4 +83,6 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         pairs = json.loads(metadata.get(_PAIRS, "[]"))
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is a safetensors file, but was not written by unrolling: it has no record") from error
-    return {name: torch.view_as_complex(tensor) if name in pairs else tensor for name, tensor in tensors.items()}, record
+    return {
+        name: torch.view_as_complex(tensor) if name in pairs else tensor for name, tensor in tensors.items()
+    }, record

@@ -57,8 +57,9 @@ def fit(
 ) -> History:
     """Train a network on a task; run again with the same arguments after an interruption, it goes on where it stopped.
 
-    Every step draws its batch from generators seeded by ``seed`` and the step number, so that a resumed run sees the batches an uninterrupted one would, and
-    so does a run on several processes. On one process of a CPU a resumed run ends with the same weights to the bit.
+    Every step draws its batch from generators seeded by ``seed`` and the step number, so that a resumed run sees the
+    batches an uninterrupted one would, and so does a run on several processes. On one process of a CPU a resumed run
+    ends with the same weights to the bit.
 
     Args:
         network: an ``Unrolled``, or any module from data to estimates.
@@ -67,7 +68,8 @@ def fit(
         directory: for checkpoints and the log; None keeps nothing.
         seed: of the batches, and of networks that draw random numbers.
         machine: devices, processes, precision, micro-batches, workers.
-        validations: how many times in the run the metric is computed on the validation set (a stage that stops early computes its own besides).
+        validations: how many times in the run the metric is computed on the validation set (a stage that stops early
+            computes its own besides).
         choose: end with the ``last`` weights, or with the ``best`` on the validation set.
         keep: how many of the newest checkpoints to keep; the best one is kept besides.
         checkpoint_seconds: time between two checkpoints; one more is written at the end of each stage.
@@ -75,8 +77,10 @@ def fit(
         quiet: no progress bar.
 
     Raises:
-        ValueError: a stage that does not fit the network or the task; a checkpoint of another run, a damaged one, one of a newer version.
-        ArithmeticError: the loss or a parameter became NaN or infinite, and where; the network is as it was at the last checkpoint.
+        ValueError: a stage that does not fit the network or the task; a checkpoint of another run, a damaged one, one
+            of a newer version.
+        ArithmeticError: the loss or a parameter became NaN or infinite, and where; the network is as it was at the last
+            checkpoint.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint has been written.
     """
     check_schedule(network, schedule, task)
@@ -104,7 +108,20 @@ def fit(
     checkpoints = None if directory is None else Checkpoints(Path(directory), keep, run)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        loop = _Loop(network, task, schedule, checkpoints, fabric, share, seed, machine.workers, validations, choose, checkpoint_seconds, quiet)
+        loop = _Loop(
+            network,
+            task,
+            schedule,
+            checkpoints,
+            fabric,
+            share,
+            seed,
+            machine.workers,
+            validations,
+            choose,
+            checkpoint_seconds,
+            quiet,
+        )
         return loop.run()
 
 
@@ -138,7 +155,13 @@ class _Loop:
         self.best: float | None = None
         self.interrupt = Interrupt()
         folder = None if checkpoints is None else checkpoints.folder
-        self.reporter = Reporter(self.total, len(schedule), folder / LOG if folder and self.main else None, task.metric, quiet=quiet or not self.main)
+        self.reporter = Reporter(
+            self.total,
+            len(schedule),
+            folder / LOG if folder and self.main else None,
+            task.metric,
+            quiet=quiet or not self.main,
+        )
         self.eager = fabric.device.type == "cpu"  # where looking at a number costs nothing
 
     def run(self) -> History:
@@ -159,7 +182,11 @@ class _Loop:
         if self.choose == "best" and self.best is not None:
             self._load_best()
         after = health.snapshot(self.items, network)
-        layers = {row.key: row.layer for row in network.parameter_table()} if isinstance(network, Unrolled) else dict.fromkeys(after, None)
+        layers = (
+            {row.key: row.layer for row in network.parameter_table()}
+            if isinstance(network, Unrolled)
+            else dict.fromkeys(after, None)
+        )
         found = health.examine(self.before, after, layers, self.reporter.norms)
         position = self.position
         return History(position.taken, position.seconds, self.reporter.losses, position.validations, self.best, found)
@@ -203,7 +230,9 @@ class _Loop:
         first = sum(earlier.steps for earlier in self.schedule[:number])
         clock = time.monotonic()
         self._saved = clock
-        source = batches(self.task, stage, self.share, seed=self.seed, first=first, begin=self.position.step, workers=self.workers)
+        source = batches(
+            self.task, stage, self.share, seed=self.seed, first=first, begin=self.position.step, workers=self.workers
+        )
         for parts in source:
             step = self.position.step
             factor = stage.annealing.factor(step, stage.steps)
@@ -229,7 +258,16 @@ class _Loop:
         self.optimizers = []
         self._save()
 
-    def _step(self, number: int, stage: Stage, chosen: list[Learnable], model: Any, wrapped: Sequence[Any], parts: list[Samples], global_step: int) -> Tensor:
+    def _step(
+        self,
+        number: int,
+        stage: Stage,
+        chosen: list[Learnable],
+        model: Any,
+        wrapped: Sequence[Any],
+        parts: list[Samples],
+        global_step: int,
+    ) -> Tensor:
         """One optimizer step on the micro-batches of this process; the loss, averaged over them."""
         kind = stage.optimizer
         parts = [to_device(part, self.fabric.device) for part in parts]
@@ -261,7 +299,9 @@ class _Loop:
         if self.eager:
             self._check_loss(float(loss), chosen, parts, stage, global_step)
         if self.reporter.health_due(global_step):
-            self.reporter.examined(health.gradient_norms(chosen), health.activations(self.network, parts[0].data, stage.depth))
+            self.reporter.examined(
+                health.gradient_norms(chosen), health.activations(self.network, parts[0].data, stage.depth)
+            )
         if not kind.takes_closure:
             for optimizer in wrapped:
                 optimizer.step()
@@ -280,10 +320,16 @@ class _Loop:
                 setattr(layer, name, value)
 
     def _between(self, clock: float, global_step: int, agreed: bool) -> float:
-        """Between two steps: write a checkpoint when it is time, and stop when asked to. Returns when the seconds were last counted."""
+        """Between two steps: write a checkpoint when it is time, and stop when asked to. Returns when the seconds were
+        last counted.
+        """
         now = time.monotonic()
         # With several processes all must stop at the same step; they agree on it whenever something is logged.
-        stop = self.interrupt.asked if self.share.processes == 1 else agreed and bool(self.fabric.broadcast(self.interrupt.asked))
+        stop = (
+            self.interrupt.asked
+            if self.share.processes == 1
+            else agreed and bool(self.fabric.broadcast(self.interrupt.asked))
+        )
         if stop or now - self._saved > self.checkpoint_seconds:
             self._check_weights(global_step)
             self.position.seconds += now - clock
@@ -313,7 +359,9 @@ class _Loop:
         values = {}
         for row in network.parameter_table():
             if row.layer == last - 1:
-                factor = next((f for name, f in factors.items() if row.name == name or row.name.startswith(name + ".")), 1.0)
+                factor = next(
+                    (f for name, f in factors.items() if row.name == name or row.name.startswith(name + ".")), 1.0
+                )
                 values[f"layers.{last}.{row.name}"] = row.value.detach() * factor
         network.load_learned(values, partial=True)
 
@@ -342,7 +390,9 @@ class _Loop:
         self.reporter.validated(number, global_step, value)
         if self.fabric.loggers:
             self.fabric.log(self.task.metric.name, value, step=global_step)
-        if isfinite(value) and (self.best is None or (value != self.best and self.task.metric.at_least_as_good(value, self.best))):
+        if isfinite(value) and (
+            self.best is None or (value != self.best and self.task.metric.at_least_as_good(value, self.best))
+        ):
             self.best = value
             self._keep_best(value)
         return True
@@ -353,7 +403,9 @@ class _Loop:
             if self.main:
                 self.checkpoints.save_best(self.network, value, self.position)
         elif self.choose == "best":
-            self._best_weights = {name: tensor.detach().clone() for name, tensor in unique(self.network.state_dict()).items()}
+            self._best_weights = {
+                name: tensor.detach().clone() for name, tensor in unique(self.network.state_dict()).items()
+            }
 
     def _load_best(self) -> None:
         if self.checkpoints is not None:
@@ -389,6 +441,7 @@ class _Loop:
     def _give_up(self, message: str) -> None:
         self.network.load_state_dict(self._good, strict=False)
         raise ArithmeticError(
-            f"{message}; the network is as it was {'at the last checkpoint' if self.position.taken else 'at the start'}. Lower the learning rate, or set "
+            f"{message}; the network is as it was "
+            f"{'at the last checkpoint' if self.position.taken else 'at the start'}. Lower the learning rate, or set "
             "Stage(clip=...)"
         )

@@ -38,7 +38,9 @@ def activations(network: nn.Module, data: Any, depth: int | None) -> list[dict[s
         return []
     rows = []
     layers = range(len(network) if depth is None else depth)
-    for layer, state in zip(network.layers, network.trajectory(like_network(data, network), layers=layers), strict=False):
+    for layer, state in zip(
+        network.layers, network.trajectory(like_network(data, network), layers=layers), strict=False
+    ):
         estimate = layer.estimate(state).abs()  # pyright: ignore[reportCallIssue]
         rows.append({"rms": float(estimate.square().mean().sqrt()), "zeros": float((estimate == 0).double().mean())})
     return rows
@@ -82,21 +84,29 @@ class Health:
         said = []
         if self.idle_layers:
             idle = ", ".join(map(str, self.idle_layers))
-            said.append(f"layers that learned nothing: {idle} (their parameters moved by less than {UNCHANGED:g} of their size)")
+            said.append(
+                f"layers that learned nothing: {idle} (their parameters moved by less than {UNCHANGED:g} of their size)"
+            )
         alone = [c for c in self.changes if not c.learned and (c.layer is None or c.layer not in self.idle_layers)]
         if alone:
-            said.append(f"quantities that learned nothing: {', '.join(c.key for c in alone[:8])}{' and more' if len(alone) > 8 else ''}")
+            said.append(
+                "quantities that learned nothing: "
+                f"{', '.join(c.key for c in alone[:8])}{' and more' if len(alone) > 8 else ''}"
+            )
         norms = {c.layer: c.gradient for c in self.changes if c.layer is not None and c.gradient}
         if len(norms) > 1 and max(norms.values()) > 1e4 * min(norms.values()):
             least, most = min(norms, key=norms.__getitem__), max(norms, key=norms.__getitem__)
             said.append(
-                f"gradients differ by {max(norms.values()) / min(norms.values()):.0e} between layer {most} and layer {least}: try deep supervision "
-                "(Stage(supervision=Power(1))), a greedy schedule, or a larger rate for the faint layers"
+                f"gradients differ by {max(norms.values()) / min(norms.values()):.0e} between layer {most} and layer "
+                f"{least}: try deep supervision (Stage(supervision=Power(1))), a greedy schedule, or a larger rate "
+                "for the faint layers"
             )
         return said
 
 
-def examine(before: dict[str, Tensor], after: dict[str, Tensor], layers: dict[str, int | None], norms: dict[str, list[float]]) -> Health:
+def examine(
+    before: dict[str, Tensor], after: dict[str, Tensor], layers: dict[str, int | None], norms: dict[str, list[float]]
+) -> Health:
     """Compare values before and after.
 
     Args:
@@ -113,13 +123,17 @@ def examine(before: dict[str, Tensor], after: dict[str, Tensor], layers: dict[st
         relative = float(change / size) if size > 0 else float(change)
         health.changes.append(Change(key, layers[key], relative, logged[len(logged) // 2] if logged else None))
     own = [c for c in health.changes if c.layer is not None]
-    health.idle_layers = sorted({c.layer for c in own if c.layer is not None} - {c.layer for c in own if c.learned and c.layer is not None})
+    health.idle_layers = sorted(
+        {c.layer for c in own if c.layer is not None} - {c.layer for c in own if c.learned and c.layer is not None}
+    )
     return health
 
 
 @torch.no_grad()
 def find_fault(network: nn.Module, items: list[Learnable], data: Any, depth: int | None) -> str:
-    """Says where a loss that is no number comes from: the parameter, or else the first layer whose state is not finite."""
+    """Says where a loss that is no number comes from: the parameter, or else the first layer whose state is not
+    finite.
+    """
     bad = [item for item in items if not bool(torch.isfinite(item.tensor).all())]
     if bad:
         # A gradient that is no number spreads from its layer to all earlier ones: it began in the last of them.
@@ -127,7 +141,9 @@ def find_fault(network: nn.Module, items: list[Learnable], data: Any, depth: int
         others = f", and so did {len(bad) - 1} other parameters of the same or earlier layers" if len(bad) > 1 else ""
         return f"{culprit.name} ({place(culprit.layer)}) became NaN or infinite{others}"
     if isinstance(network, Unrolled):
-        for number, state in enumerate(network.trajectory(like_network(data, network), layers=range(len(network) if depth is None else depth))):
+        for number, state in enumerate(
+            network.trajectory(like_network(data, network), layers=range(len(network) if depth is None else depth))
+        ):
             for name, tensor in tree.named_tensors(state, "state"):
                 if not bool(torch.isfinite(tensor).all()):
                     return f"{name} is no longer finite after layer {number}, all parameters being finite"

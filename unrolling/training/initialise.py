@@ -16,7 +16,8 @@ def deepen(network: Unrolled, depth: int, *, new: str = "last") -> Unrolled:
     Args:
         network: the shallower one; it is not changed.
         depth: of the new one, at least that of the old one.
-        new: what the added layers start from: ``last``, the values of the last trained layer, or ``classical``, the parent's.
+        new: what the added layers start from: ``last``, the values of the last trained layer, or ``classical``, the
+            parent's.
 
     Raises:
         ValueError: a smaller depth, or another word.
@@ -29,13 +30,18 @@ def deepen(network: Unrolled, depth: int, *, new: str = "last") -> Unrolled:
     values = network.learned()
     if new == "last":
         last = len(network) - 1
-        values |= {f"layers.{k}.{name}": values[f"layers.{last}.{name}"] for k in range(last + 1, depth) for name in network.untied}
+        values |= {
+            f"layers.{k}.{name}": values[f"layers.{last}.{name}"]
+            for k in range(last + 1, depth)
+            for name in network.untied
+        }
     deeper.load_learned(values, partial=True)
     return deeper
 
 
 def retie(network: Unrolled, *, tied: str | Iterable[str] = (), untied: str | Iterable[str] = ()) -> Unrolled:
-    """The same function with other parameters tied: an untied one takes the tied value in every layer, a tied one the value that all layers have.
+    """The same function with other parameters tied: an untied one takes the tied value in every layer, a tied one the
+    value that all layers have.
 
     Args:
         network: it is not changed.
@@ -43,7 +49,8 @@ def retie(network: Unrolled, *, tied: str | Iterable[str] = (), untied: str | It
         untied: as for ``unroll``.
 
     Raises:
-        ValueError: layers whose values of a parameter to tie (or to fix) differ, so that no such network computes the same.
+        ValueError: layers whose values of a parameter to tie (or to fix) differ, so that no such network computes the
+            same.
     """
     new = unroll(network.parent, len(network), tied=tied, untied=untied, gradient=network.gradient)
     old = {row.key: row.value.detach() for row in network.parameter_table()}
@@ -64,7 +71,9 @@ def retie(network: Unrolled, *, tied: str | Iterable[str] = (), untied: str | It
     classical = {row.name: row.classical for row in network.parameter_table()}
     for name in {*network.tied, *network.untied} - {*new.tied, *new.untied}:
         for layer in range(len(network)):
-            _agreed(name, value(name, layer), classical[name], layer, "its classical value, which a fixed parameter keeps")
+            _agreed(
+                name, value(name, layer), classical[name], layer, "its classical value, which a fixed parameter keeps"
+            )
     new.load_learned(values, partial=True)
     return new
 
@@ -72,7 +81,10 @@ def retie(network: Unrolled, *, tied: str | Iterable[str] = (), untied: str | It
 def _agreed(name: str, own: Tensor | None, other: Tensor | None, layer: int, what: str = "that of layer 0") -> Tensor:
     assert own is not None
     if other is not None and not torch.equal(own, other):
-        raise ValueError(f"{name} of layer {layer} differs from {what}: no such network computes the same. Leave it untied, or train on from unroll(...)")
+        raise ValueError(
+            f"{name} of layer {layer} differs from {what}: no such network computes the same. Leave it "
+            "untied, or train on from unroll(...)"
+        )
     return own
 
 
@@ -89,6 +101,12 @@ def assign(network: Unrolled, values: Mapping[str, Tensor]) -> None:
     rows = network.parameter_table()
     unknown = [name for name in values if not any(name in (row.name, row.key) for row in rows)]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is not learned; learned are {', '.join(dict.fromkeys(row.name for row in rows))}")
-    chosen = {row.key: values[row.key] if row.key in values else values[row.name] for row in rows if row.key in values or row.name in values}
+        raise ValueError(
+            f"{unknown[0]!r} is not learned; learned are {', '.join(dict.fromkeys(row.name for row in rows))}"
+        )
+    chosen = {
+        row.key: values[row.key] if row.key in values else values[row.name]
+        for row in rows
+        if row.key in values or row.name in values
+    }
     network.load_learned(chosen, partial=True)

@@ -10,7 +10,9 @@ from typing import Any
 
 
 class Interrupt:
-    """Within its context a first Ctrl-C or SIGTERM sets ``asked``, and a second one interrupts at once. Outside the main thread it does nothing."""
+    """Within its context a first Ctrl-C or SIGTERM sets ``asked``, and a second one interrupts at once. Outside the
+    main thread it does nothing.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -22,7 +24,9 @@ class Interrupt:
                 self._old[number] = signal.signal(number, self._ask)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
         self._old = {}

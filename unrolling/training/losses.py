@@ -1,7 +1,8 @@
 """Losses for estimation and restoration, as values that name themselves in a schedule's record.
 
-Each is called with estimates and targets (batch, ...) and gives a scalar; where it is a mean over samples, ``each`` gives the samples' own (batch,).
-Means over samples do not depend on how a batch is divided among processes; ``LogNMSE``, a ratio of sums, does.
+Each is called with estimates and targets (batch, ...) and gives a scalar; where it is a mean over samples, ``each``
+gives the samples' own (batch,). Means over samples do not depend on how a batch is divided among processes;
+``LogNMSE``, a ratio of sums, does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ def describe(loss: Any) -> Any:
     """A loss as plain values: what a checkpoint compares and a card shows."""
     if loss is None:
         return "of the task"
-    return repr(loss) if isinstance(loss, SampleLoss | LogNMSE | Energy | Joined) else getattr(loss, "__name__", type(loss).__name__)
+    return (
+        repr(loss)
+        if isinstance(loss, SampleLoss | LogNMSE | Energy | Joined)
+        else getattr(loss, "__name__", type(loss).__name__)
+    )
 
 
 class SampleLoss:
@@ -79,7 +84,8 @@ class LogNMSE:
 
 @dataclass(frozen=True)
 class ShiftInvariantMSE(SampleLoss):
-    """min over shifts s of mean (x'(. + s) - x)^2 over the interior that every shift leaves inside; blind deconvolution knows its image up to a shift.
+    """min over shifts s of mean (x'(. + s) - x)^2 over the interior that every shift leaves inside; blind deconvolution
+    knows its image up to a shift.
 
     Attributes:
         shift: largest shift in each of the last two dimensions, in pixels.
@@ -98,11 +104,18 @@ class ShiftInvariantMSE(SampleLoss):
             raise ValueError(f"a shift of {r} pixels needs images larger than {2 * r}; got {height} x {width}")
         inner = target[..., r : height - r, r : width - r]
         count = inner.shape[1:].numel()
-        # The best shift carries no gradient, so that all but one of the candidates are compared without keeping anything.
+        # The best shift carries no gradient, so that all but one of the candidates are compared without keeping
+        # anything.
         with torch.no_grad():
-            errors = torch.stack([_energy(self._moved(estimate, i, j) - inner) for i in range(2 * r + 1) for j in range(2 * r + 1)], dim=1)
+            errors = torch.stack(
+                [_energy(self._moved(estimate, i, j) - inner) for i in range(2 * r + 1) for j in range(2 * r + 1)],
+                dim=1,
+            )
             best = errors.argmin(1)
-        rows = [_energy(self._moved(estimate[k : k + 1], int(s) // (2 * r + 1), int(s) % (2 * r + 1)) - inner[k : k + 1]) for k, s in enumerate(best)]
+        rows = [
+            _energy(self._moved(estimate[k : k + 1], int(s) // (2 * r + 1), int(s) % (2 * r + 1)) - inner[k : k + 1])
+            for k, s in enumerate(best)
+        ]
         return torch.cat(rows) / count
 
     def _moved(self, images: Tensor, i: int, j: int) -> Tensor:
@@ -112,7 +125,8 @@ class ShiftInvariantMSE(SampleLoss):
 
 @dataclass(frozen=True)
 class NegativeSISDR(SampleLoss):
-    """-10 log10(|a x|^2 / |a x - x'|^2) in dB, a = <x', x> / |x|^2: scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, arXiv:1811.02508).
+    """-10 log10(|a x|^2 / |a x - x'|^2) in dB, a = <x', x> / |x|^2: scale-invariant signal-to-distortion ratio (Le Roux
+    et al. 2019, arXiv:1811.02508).
 
     Attributes:
         zero_mean: subtract the means first.
@@ -132,7 +146,8 @@ class NegativeSISDR(SampleLoss):
 
 @dataclass(frozen=True)
 class PermutationInvariant(SampleLoss):
-    """min over permutations p of the mean over sources s of loss(x'_p(s), x_s), (batch, sources, ...): which output holds which source is free.
+    """min over permutations p of the mean over sources s of loss(x'_p(s), x_s), (batch, sources, ...): which output
+    holds which source is free.
 
     Attributes:
         loss: of one source; a mean over samples.
@@ -151,14 +166,18 @@ class PermutationInvariant(SampleLoss):
 
 @dataclass(frozen=True)
 class Energy:
-    """The parent's own objective at the estimate, batch mean: training without targets (Sprechmann, Bronstein and Sapiro 2015, doi:10.1109/TPAMI.2015.2392779).
+    """The parent's own objective at the estimate, batch mean: training without targets (Sprechmann, Bronstein and
+    Sapiro 2015, doi:10.1109/TPAMI.2015.2392779).
 
-    It is the classical objective, with the parent's parameters, whatever the network has learned; an objective that moved with them could be lowered by
-    making it trivial. Understood by ``fit``, which has the states that an objective takes.
+    It is the classical objective, with the parent's parameters, whatever the network has learned; an objective that
+    moved with them could be lowered by making it trivial. Understood by ``fit``, which has the states that an objective
+    takes.
     """
 
     def __call__(self, estimate: Tensor, target: Tensor) -> Tensor:
-        raise TypeError("Energy needs the states of an unrolled network, not estimates: give it to a Stage, Stage(loss=Energy())")
+        raise TypeError(
+            "Energy needs the states of an unrolled network, not estimates: give it to a Stage, Stage(loss=Energy())"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,9 @@ class Joined:
     terms: tuple[tuple[str, float, Any], ...]
 
     def __call__(self, estimate: Any, target: Any) -> Tensor:
-        return torch.stack([weight * loss(_field(estimate, name), _field(target, name)) for name, weight, loss in self.terms]).sum()
+        return torch.stack(
+            [weight * loss(_field(estimate, name), _field(target, name)) for name, weight, loss in self.terms]
+        ).sum()
 
 
 def _field(values: Any, name: str) -> Tensor:
@@ -180,7 +201,9 @@ def _field(values: Any, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values
     if name not in (values if isinstance(values, dict) else getattr(values, "_fields", ())):
-        raise ValueError(f"Joined names {name!r}; there are {', '.join(values if isinstance(values, dict) else values._fields)}")
+        raise ValueError(
+            f"Joined names {name!r}; there are {', '.join(values if isinstance(values, dict) else values._fields)}"
+        )
     return values[name] if isinstance(values, dict) else getattr(values, name)
 
 
@@ -202,4 +225,7 @@ def _energy(x: Tensor) -> Tensor:
 def _same_shape(loss: Any, estimate: Tensor, target: Tensor) -> None:
     # Broadcasting would give a number all the same, and a wrong one.
     if estimate.shape != target.shape:
-        raise ValueError(f"{type(loss).__name__} compares tensors of one shape; got estimates {tuple(estimate.shape)} and targets {tuple(target.shape)}")
+        raise ValueError(
+            f"{type(loss).__name__} compares tensors of one shape; got estimates {tuple(estimate.shape)} "
+            f"and targets {tuple(target.shape)}"
+        )

@@ -68,9 +68,16 @@ class Machine:
             devices = int(os.environ["LOCAL_WORLD_SIZE"])
             nodes = int(os.environ["WORLD_SIZE"]) // devices
         several = nodes > 1 or (devices > 1 if isinstance(devices, int) else isinstance(devices, str))
-        # A stage may leave parameters without a gradient (truncated rules, gates that never open); plain ddp would wait for them.
+        # A stage may leave parameters without a gradient (truncated rules, gates that never open); plain ddp would wait
+        # for them.
         strategy = "ddp_find_unused_parameters_true" if several and self.strategy in ("auto", "ddp") else self.strategy
-        options: dict[str, Any] = {"accelerator": kind, "devices": devices, "num_nodes": nodes, "precision": self.precision, "strategy": strategy}
+        options: dict[str, Any] = {
+            "accelerator": kind,
+            "devices": devices,
+            "num_nodes": nodes,
+            "precision": self.precision,
+            "strategy": strategy,
+        }
         try:
             fabric = Fabric(loggers=list(loggers), **options)
         except Exception as error:  # Fabric's own messages, of several types

@@ -13,7 +13,8 @@ from unrolling.training.optimizers import Group, Optimizer
 
 
 class MultiplicativeUpdate(torch.optim.Optimizer):
-    """W <- W . ((G- + e) / (G+ + e))^rate for tensors that carry a ``split_gradient`` (G+, G-) of their gradient; a split is used once.
+    """W <- W . ((G- + e) / (G+ + e))^rate for tensors that carry a ``split_gradient`` (G+, G-) of their gradient; a
+    split is used once.
 
     Args:
         params: as torch's optimizers take them; non-negative, and a zero stays zero.
@@ -39,7 +40,8 @@ class MultiplicativeUpdate(torch.optim.Optimizer):
                 split = getattr(parameter, "split_gradient", None)
                 if split is None:
                     raise RuntimeError(
-                        "a multiplicative update needs both parts of the gradient: unroll with gradient=SplitGradient() and train dictionaries only"
+                        "a multiplicative update needs both parts of the gradient: unroll with "
+                        "gradient=SplitGradient() and train dictionaries only"
                     )
                 floor = group["floor"] * (split.positive + split.negative).mean() + torch.finfo(parameter.dtype).tiny
                 parameter.mul_(((split.negative + floor) / (split.positive + floor)) ** group["lr"])
@@ -49,7 +51,8 @@ class MultiplicativeUpdate(torch.optim.Optimizer):
 
 @dataclass(frozen=True)
 class Multiplicative(Optimizer):
-    """``MultiplicativeUpdate``: keeps dictionaries non-negative by itself (Hershey, Le Roux and Weninger 2014, arXiv:1409.2574). The rate is an exponent.
+    """``MultiplicativeUpdate``: keeps dictionaries non-negative by itself (Hershey, Le Roux and Weninger 2014,
+    arXiv:1409.2574). The rate is an exponent.
 
     Together with ``Stage(project={"dictionary": PositiveUnitNorm()})`` columns keep their unit norm.
     """

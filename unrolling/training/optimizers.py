@@ -31,7 +31,9 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980); with ``weight_decay`` it is AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980); with ``weight_decay`` it is AdamW (Loshchilov and Hutter 2019,
+    arXiv:1711.05101).
+    """
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -39,7 +41,11 @@ class Adam(Optimizer):
 
     def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
         options: dict[str, Any] = {"betas": self.betas, "eps": self.eps}
-        return [torch.optim.AdamW(groups, weight_decay=self.weight_decay, **options) if self.weight_decay else torch.optim.Adam(groups, **options)]
+        return [
+            torch.optim.AdamW(groups, weight_decay=self.weight_decay, **options)
+            if self.weight_decay
+            else torch.optim.Adam(groups, **options)
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,9 @@ class SGD(Optimizer):
 class LBFGS(Optimizer):
     """Limited-memory BFGS with a strong-Wolfe line search (Nocedal 1980), as TNRD and PDE-Net are trained.
 
-    A step of the stage is a call of up to ``iterations`` inner iterations on one batch; ``Stage(repeat=...)`` keeps a batch for several steps, so that the
-    curvature it remembers is that of the function it minimises. One learning rate for all parameters, 1 being the natural one.
+    A step of the stage is a call of up to ``iterations`` inner iterations on one batch; ``Stage(repeat=...)`` keeps a
+    batch for several steps, so that the curvature it remembers is that of the function it minimises. One learning rate
+    for all parameters, 1 being the natural one.
     """
 
     takes_closure = True
@@ -69,14 +76,26 @@ class LBFGS(Optimizer):
     def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
         rates = {group["lr"] for group in groups}
         if len(rates) > 1:
-            raise ValueError(f"LBFGS has one learning rate for all parameters; this stage has {sorted(rates)}: leave out `rates` and `layer_decay`")
+            raise ValueError(
+                f"LBFGS has one learning rate for all parameters; this stage has {sorted(rates)}: leave "
+                "out `rates` and `layer_decay`"
+            )
         parameters = [p for group in groups for p in group["params"]]
-        return [torch.optim.LBFGS(parameters, lr=rates.pop(), max_iter=self.iterations, history_size=self.memory, line_search_fn="strong_wolfe")]
+        return [
+            torch.optim.LBFGS(
+                parameters,
+                lr=rates.pop(),
+                max_iter=self.iterations,
+                history_size=self.memory,
+                line_search_fn="strong_wolfe",
+            )
+        ]
 
 
 @dataclass(frozen=True)
 class Muon(Optimizer):
-    """Momentum orthogonalised by Newton-Schulz steps for matrices (Jordan et al. 2024), another optimizer for all other tensors.
+    """Momentum orthogonalised by Newton-Schulz steps for matrices (Jordan et al. 2024), another optimizer for all other
+    tensors.
 
     Attributes:
         momentum: of the matrices.
@@ -106,12 +125,13 @@ class Muon(Optimizer):
 
 @dataclass(frozen=True)
 class NelderMead(Optimizer):
-    """Search without gradients for a handful of numbers (HyperLISTA's three): random draws, then the simplex of Nelder and Mead 1965
-    (doi:10.1093/comjnl/7.4.308) from the best of them.
+    """Search without gradients for a handful of numbers (HyperLISTA's three): random draws, then the simplex of Nelder
+    and Mead 1965 (doi:10.1093/comjnl/7.4.308) from the best of them.
 
-    A step of the stage is a whole search on one batch, so that all evaluations compare the same function; a further step searches again on another batch.
-    Draws are uniform within the stage's learning rate of the present values, in the free coordinates: of a ``Positive`` parameter, log-uniform between
-    v exp(-rate) and v exp(rate). The present values are tried too and are kept if nothing is better. scipy does the search.
+    A step of the stage is a whole search on one batch, so that all evaluations compare the same function; a further
+    step searches again on another batch. Draws are uniform within the stage's learning rate of the present values, in
+    the free coordinates: of a ``Positive`` parameter, log-uniform between v exp(-rate) and v exp(rate). The present
+    values are tried too and are kept if nothing is better. scipy does the search.
 
     Attributes:
         draws: random points at first, at least 0.
@@ -129,14 +149,23 @@ class NelderMead(Optimizer):
 
     def __post_init__(self) -> None:
         if self.draws < 0 or self.evaluations < 1:
-            raise ValueError(f"NelderMead needs draws of at least 0 and evaluations of at least 1; got {self.draws} and {self.evaluations}")
+            raise ValueError(
+                f"NelderMead needs draws of at least 0 and evaluations of at least 1; got {self.draws} "
+                f"and {self.evaluations}"
+            )
         if not (self.simplex > 0 and self.tolerance >= 0):
-            raise ValueError(f"NelderMead needs a simplex above 0 and a tolerance of at least 0; got {self.simplex} and {self.tolerance}")
+            raise ValueError(
+                f"NelderMead needs a simplex above 0 and a tolerance of at least 0; got {self.simplex} "
+                f"and {self.tolerance}"
+            )
 
     def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
         count = sum(p.numel() for group in groups for p in group["params"])
         if count > _MOST_SEARCHED:
-            raise ValueError(f"NelderMead searches for at most {_MOST_SEARCHED} numbers, and this stage trains {count}: use an optimizer with gradients")
+            raise ValueError(
+                f"NelderMead searches for at most {_MOST_SEARCHED} numbers, and this stage trains "
+                f"{count}: use an optimizer with gradients"
+            )
         return [_Search(groups, self)]
 
 
@@ -156,7 +185,13 @@ class _Search(torch.optim.Optimizer):
         from scipy.optimize import minimize
 
         parameters = [p for group in self.param_groups for p in group["params"]]
-        width = torch.cat([torch.full((p.numel(),), float(group["lr"]), dtype=torch.float64) for group in self.param_groups for p in group["params"]])
+        width = torch.cat(
+            [
+                torch.full((p.numel(),), float(group["lr"]), dtype=torch.float64)
+                for group in self.param_groups
+                for p in group["params"]
+            ]
+        )
         here = torch.cat([p.detach().flatten().double().cpu() for p in parameters])
         best, least = here, float("inf")
 
@@ -177,14 +212,21 @@ class _Search(torch.optim.Optimizer):
         for number in range(self.settings.draws + 1):
             value(here + width * (2 * torch.rand(len(here), dtype=torch.float64) - 1) if number else here)
         corners = torch.cat([best.unsqueeze(0), best + self.settings.simplex * torch.diag(width)])
-        options = {"initial_simplex": corners.numpy(), "maxfev": self.settings.evaluations, "fatol": self.settings.tolerance, "xatol": float("inf")}
+        options = {
+            "initial_simplex": corners.numpy(),
+            "maxfev": self.settings.evaluations,
+            "fatol": self.settings.tolerance,
+            "xatol": float("inf"),
+        }
         minimize(lambda x: value(torch.from_numpy(x)), corners[0].numpy(), method="Nelder-Mead", options=options)
         put(best)
         return least
 
 
 def pack(optimizers: Iterable[torch.optim.Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
-    """The states of optimizers as tensors by name and plain values, whatever they hold: L-BFGS keeps lists of directions and counts."""
+    """The states of optimizers as tensors by name and plain values, whatever they hold: L-BFGS keeps lists of
+    directions and counts.
+    """
     tensors: dict[str, Tensor] = {}
 
     def walk(value: Any, path: str) -> Any:
@@ -197,9 +239,13 @@ def pack(optimizers: Iterable[torch.optim.Optimizer]) -> tuple[dict[str, Tensor]
             return {"list": [walk(item, f"{path}.{number}") for number, item in enumerate(value)]}
         if value is None or isinstance(value, bool | int | float | str):
             return {"value": value}
-        raise TypeError(f"an optimizer's state holds a {type(value).__name__} at {path}, which a checkpoint cannot keep")
+        raise TypeError(
+            f"an optimizer's state holds a {type(value).__name__} at {path}, which a checkpoint cannot keep"
+        )
 
-    return tensors, [walk(optimizer.state_dict()["state"], f"optimizer.{number}") for number, optimizer in enumerate(optimizers)]
+    return tensors, [
+        walk(optimizer.state_dict()["state"], f"optimizer.{number}") for number, optimizer in enumerate(optimizers)
+    ]
 
 
 def unpack(optimizers: Iterable[torch.optim.Optimizer], tensors: dict[str, Tensor], record: list[Any]) -> None:

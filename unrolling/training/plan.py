@@ -44,19 +44,37 @@ def plan(network: nn.Module, schedule: Schedule, task: Task) -> list[Row]:
     for number, stage in enumerate(schedule):
         chosen = trained_by(stage, network, number)
         names = ", ".join(dict.fromkeys(item.name for item in chosen))
-        layers = "" if stage.layers is None else f" of layer{'s' if len(stage.layers) > 1 else ''} {', '.join(map(str, stage.layers))}"
+        layers = (
+            ""
+            if stage.layers is None
+            else (f" of layer{'s' if len(stage.layers) > 1 else ''} {', '.join(map(str, stage.layers))}")
+        )
         rates = sorted({group["lr"] for group in groups(stage, chosen)})
         rate = f"{rates[0]:.2g}" if len(rates) == 1 else f"{rates[0]:.2g} to {rates[-1]:.2g}"
         depth = (stage.depth or len(network)) if isinstance(network, Unrolled) else None
         size = sum(item.tensor.numel() for item in chosen)
-        rows.append(Row(number, stage.steps, depth, names + layers, size, stage.batch, rate, type(stage.optimizer).__name__, str(describe(stage.loss))))
+        rows.append(
+            Row(
+                number,
+                stage.steps,
+                depth,
+                names + layers,
+                size,
+                stage.batch,
+                rate,
+                type(stage.optimizer).__name__,
+                str(describe(stage.loss)),
+            )
+        )
     return rows
 
 
 def estimate_seconds(network: nn.Module, task: Task, schedule: Schedule, machine: Machine, seed: int = 0) -> float:
     """About how long the schedule takes here: a few steps of some of its stages are taken on a copy of the network."""
     chosen = sorted({round(k * (len(schedule) - 1) / (TIMED - 1)) for k in range(TIMED)})
-    costs = {number: _seconds_per_step(copy.deepcopy(network), task, schedule[number], machine, seed) for number in chosen}
+    costs = {
+        number: _seconds_per_step(copy.deepcopy(network), task, schedule[number], machine, seed) for number in chosen
+    }
 
     def cost(number: int) -> float:
         after = min(k for k in chosen if k >= number)

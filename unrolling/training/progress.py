@@ -20,7 +20,8 @@ LEAST = 50  # steps between two such looks, which cost a forward pass
 
 
 class Reporter:
-    """A progress bar with stage, loss, metric and time left on a terminal, plain lines otherwise, and a JSON line about every hundredth of the run.
+    """A progress bar with stage, loss, metric and time left on a terminal, plain lines otherwise, and a JSON line about
+    every hundredth of the run.
 
     The loss is read from the device only when something is shown, so that reporting costs nothing on the hot path.
 
@@ -53,10 +54,19 @@ class Reporter:
             self._file.flush()
             offset = self._file.tell()
         total = None if self._sum is None else float(self._sum)
-        return {"offset": offset, "losses": self.losses, "norms": self.norms, "sum": total, "count": self._count, "value": self._value}
+        return {
+            "offset": offset,
+            "losses": self.losses,
+            "norms": self.norms,
+            "sum": total,
+            "count": self._count,
+            "value": self._value,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a run: lines that were written after its checkpoint are cut off, since their steps are taken again."""
+        """Take up a run: lines that were written after its checkpoint are cut off, since their steps are taken
+        again.
+        """
         self.losses, self.norms, self._value = list(state["losses"]), dict(state["norms"]), state["value"]
         self._sum, self._count = state["sum"], state["count"]
         if self.log is not None and self.log.exists():
@@ -83,7 +93,9 @@ class Reporter:
             self._task = self._bar.add_task("training", total=self.total, loss="-", metric="")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
         if self._file is not None:
@@ -124,14 +136,31 @@ class Reporter:
         self._sum, self._count = None, 0
         self.losses.append(loss)
         elapsed = time.monotonic() - self._start
-        self._write({"stage": stage, "step": step, "loss": _finite(loss), "rate": rate, "seconds": round(elapsed, 3), **self._extra})
+        self._write(
+            {
+                "stage": stage,
+                "step": step,
+                "loss": _finite(loss),
+                "rate": rate,
+                "seconds": round(elapsed, 3),
+                **self._extra,
+            }
+        )
         self._extra = {}
         metric = "" if self._value is None else f"  {self.metric.name} {self.metric.text(self._value)}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, loss=f"{loss:.4g}", metric=metric, description=f"stage {stage + 1}/{self.stages}")
+            self._bar.update(
+                self._task,
+                completed=step,
+                loss=f"{loss:.4g}",
+                metric=metric,
+                description=f"stage {stage + 1}/{self.stages}",
+            )
         elif not self.quiet and (step % (self.every * 10) < self.every or step == self.total):
             left = elapsed / max(1, step - (self._first or 0)) * (self.total - step)
-            line = f"stage {stage + 1}/{self.stages}  step {step}/{self.total}  loss {loss:.4g}{metric}  {left:.0f} s left"
+            line = (
+                f"stage {stage + 1}/{self.stages}  step {step}/{self.total}  loss {loss:.4g}{metric}  {left:.0f} s left"
+            )
             print(line, file=sys.stderr, flush=True)
         return {"loss": loss, "rate": rate}
 

@@ -16,7 +16,9 @@ from unrolling.training.optimizers import Adam, Optimizer
 
 @dataclass(frozen=True)
 class Annealing:
-    """What the learning rates are multiplied by along a stage: ``warmup`` is the fraction of the steps over which they rise evenly from zero."""
+    """What the learning rates are multiplied by along a stage: ``warmup`` is the fraction of the steps over which they
+    rise evenly from zero.
+    """
 
     warmup: float = 0.0
 
@@ -103,7 +105,9 @@ class Power(Supervision):
 
 @dataclass(frozen=True)
 class Logarithmic(Supervision):
-    """Layer k counts as log k (Samuel, Diskin and Wiesel 2019, arXiv:1805.07631, eq. 14): the first layer is left alone."""
+    """Layer k counts as log k (Samuel, Diskin and Wiesel 2019, arXiv:1805.07631, eq. 14): the first layer is left
+    alone.
+    """
 
     def weights(self, depth: int) -> list[float]:
         return _normalised([log(k + 1) for k in range(depth)]) if depth > 1 else [1.0]
@@ -132,7 +136,9 @@ def _normalised(weights: list[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Ramp:
-    """A number that goes evenly from ``first`` to ``last`` over the first ``part`` of a stage, and stays: a curriculum."""
+    """A number that goes evenly from ``first`` to ``last`` over the first ``part`` of a stage, and stays: a
+    curriculum.
+    """
 
     first: float
     last: float
@@ -148,7 +154,9 @@ class Ramp:
 
 
 class Patience(NamedTuple):
-    """Ends a stage once the metric on the validation set has gained less than ``gain`` (in its unit) for ``steps`` steps, looked at ``every`` so many."""
+    """Ends a stage once the metric on the validation set has gained less than ``gain`` (in its unit) for ``steps``
+    steps, looked at ``every`` so many.
+    """
 
     steps: int
     every: int = 100
@@ -165,21 +173,27 @@ class Stage:
         rates: learning rates of parameters that need another one, by name in the algorithm (``{"threshold": 1e-2}``).
         batch: samples per step, over all processes.
         depth: run the first so many layers; all by default.
-        layers: train the untied parameters of these layers (numbered from 0) and nothing tied; by default everything in the first ``depth``.
-        parameters: train only these, by names or keys of ``parameter_table`` (``threshold``, ``layers.3.threshold``) or of a sub-module; tied ones too.
+        layers: train the untied parameters of these layers (numbered from 0) and nothing tied; by default everything in
+            the first ``depth``.
+        parameters: train only these, by names or keys of ``parameter_table`` (``threshold``, ``layers.3.threshold``) or
+            of a sub-module; tied ones too.
         loss: of an estimate; by default the task's. ``Energy()`` needs no targets.
         supervision: whose estimates it is taken of.
         optimizer: a value of ``training.optimizers``.
         annealing: how the rates rise and fall.
-        layer_decay: layer k of K layers has its rates multiplied by layer_decay^(K - k): earlier layers learn more slowly (LISTA-CPSS).
+        layer_decay: layer k of K layers has its rates multiplied by layer_decay^(K - k): earlier layers learn more
+            slowly (LISTA-CPSS).
         clip: largest gradient norm; None leaves gradients alone.
-        project: after each step these parameters, by name, are replaced by the nearest values that a constraint allows (``{"threshold": Positive()}``).
+        project: after each step these parameters, by name, are replaced by the nearest values that a constraint allows
+            (``{"threshold": Positive()}``).
         draw: values that the task draws batches with, such as ``{"snr": Ramp(40, 20)}``: a curriculum on noise.
-        settings: plain numbers of the layers, by attribute name, that are set before each step: ``{"surrogate_width": Ramp(1.0, 0.2)}`` narrows a surrogate
-            gradient. They are not saved with weights, and should not change what a trained layer computes.
+        settings: plain numbers of the layers, by attribute name, that are set before each step: ``{"surrogate_width":
+            Ramp(1.0, 0.2)}`` narrows a surrogate gradient. They are not saved with weights, and should not change what
+            a trained layer computes.
         repeat: steps taken on one batch before the next is drawn.
-        inherit: before the first step the last of the layers takes the values of the one before it, those named here times a factor
-            (``{"threshold": 0.8}``; {} copies): the warm start of greedy training. None leaves it as it is.
+        inherit: before the first step the last of the layers takes the values of the one before it, those named here
+            times a factor (``{"threshold": 0.8}``; {} copies): the warm start of greedy training. None leaves it as it
+            is.
         stop: ends the stage before ``steps``.
     """
 
@@ -206,7 +220,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.repeat < 1:
             raise ValueError(
-                f"a stage needs at least one step, one sample per step and one step per batch; got steps {self.steps}, batch {self.batch}, repeat {self.repeat}"
+                "a stage needs at least one step, one sample per step and one step per batch; got steps "
+                f"{self.steps}, batch {self.batch}, repeat {self.repeat}"
             )
         if not (self.rate > 0 and all(rate > 0 for rate in self.rates.values())):
             raise ValueError(f"learning rates must be positive; got rate {self.rate}, rates {dict(self.rates)}")
@@ -231,7 +246,11 @@ class Stage:
 
     def describe(self) -> dict[str, Any]:
         """Plain values of what differs from a stage's defaults, for a checkpoint or a weights card."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _ALWAYS or getattr(self, f.name) != _DEFAULTS[f.name]}
+        plain = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name in _ALWAYS or getattr(self, f.name) != _DEFAULTS[f.name]
+        }
         return {name: _plain(name, value) for name, value in plain.items()}
 
 
@@ -240,9 +259,10 @@ def _values(values: Mapping[str, float | Ramp], step: int, steps: int) -> dict[s
 
 
 _ALWAYS = ("steps", "rate", "batch")
-_DEFAULTS = {f.name: f.default if isinstance(f.default, int | float | Supervision | Optimizer | Annealing) else None for f in fields(Stage)} | {
-    name: {} for name in ("rates", "project", "draw", "settings")
-}
+_DEFAULTS = {
+    f.name: f.default if isinstance(f.default, int | float | Supervision | Optimizer | Annealing) else None
+    for f in fields(Stage)
+} | {name: {} for name in ("rates", "project", "draw", "settings")}
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -275,7 +295,8 @@ def scaled(schedule: Schedule, steps: int) -> Schedule:
     total = sum(stage.steps for stage in schedule)
     shares = [stage.steps * steps / total for stage in schedule]
     counts = [max(1, int(share)) for share in shares]
-    while left := steps - sum(counts):  # of the rounding, one step at a time to the stage that is furthest from its share
+    # of the rounding, one step at a time to the stage that is furthest from its share
+    while left := steps - sum(counts):
         sign = 1 if left > 0 else -1
         candidates = [k for k, count in enumerate(counts) if sign > 0 or count > 1]
         counts[max(candidates, key=lambda k: sign * (shares[k] - counts[k]))] += sign
@@ -296,13 +317,21 @@ class Learnable(NamedTuple):
 
 
 def learnables(network: nn.Module) -> list[Learnable]:
-    """Every tensor that training may move, tied ones first, then layer by layer; of a network without layers, all that take gradients."""
+    """Every tensor that training may move, tied ones first, then layer by layer; of a network without layers, all that
+    take gradients.
+    """
     if not isinstance(network, Unrolled):
-        return [Learnable(name, None, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+        return [
+            Learnable(name, None, parameter)
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad
+        ]
     return [Learnable(name, layer, parameter) for name, layer, parameter in network.located_learned()]
 
 
-def trained_by(stage: Stage, network: nn.Module, number: int = 0, known: list[Learnable] | None = None) -> list[Learnable]:
+def trained_by(
+    stage: Stage, network: nn.Module, number: int = 0, known: list[Learnable] | None = None
+) -> list[Learnable]:
     """The tensors that a stage trains.
 
     Args:
@@ -329,7 +358,9 @@ def trained_by(stage: Stage, network: nn.Module, number: int = 0, known: list[Le
     for name in (*(stage.parameters or ()), *stage.rates, *stage.project, *(stage.inherit or ())):
         if not any(_means(name, item) for item in known):
             raise ValueError(f"stage {number} names {name!r}, {_why_not(name, network, known)}")
-    chosen = [item for item in known if stage.parameters is None or any(_means(name, item) for name in stage.parameters)]
+    chosen = [
+        item for item in known if stage.parameters is None or any(_means(name, item) for name in stage.parameters)
+    ]
     if stage.layers is not None:
         named = stage.parameters is not None
         chosen = [item for item in chosen if item.layer in stage.layers or (item.layer is None and named)]
@@ -337,7 +368,9 @@ def trained_by(stage: Stage, network: nn.Module, number: int = 0, known: list[Le
         chosen = [item for item in chosen if item.layer is None or item.layer < (depth or 0)]
     if not chosen:
         where = "" if stage.layers is None else f" in layers {', '.join(map(str, stage.layers))}"
-        raise ValueError(f"stage {number} trains nothing: no untied parameter is learned{where}; learned are {_names(known)}")
+        raise ValueError(
+            f"stage {number} trains nothing: no untied parameter is learned{where}; learned are {_names(known)}"
+        )
     return chosen
 
 
@@ -354,7 +387,10 @@ def _means(name: str, item: Learnable) -> bool:
 def _why_not(name: str, network: nn.Module, known: list[Learnable]) -> str:
     fixed = network.fixed() if isinstance(network, Unrolled) else dict(network.named_parameters())
     if any(full == name or full.startswith(name + ".") for full in fixed):
-        return f"which is fixed in this network: name it in unroll's `tied` or `untied` to learn it; learned are {_names(known)}"
+        return (
+            "which is fixed in this network: name it in unroll's `tied` or `untied` to learn it; learned are "
+            f"{_names(known)}"
+        )
     return f"which is not learned; learned are {_names(known)}"
 
 

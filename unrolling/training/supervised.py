@@ -15,10 +15,11 @@ from unrolling.training.stages import Last, Stage
 
 
 class Supervised(nn.Module):
-    """(data, target) -> the loss of a stage, a scalar. The estimates of layers before the last are back-propagated through whatever the gradient rule.
+    """(data, target) -> the loss of a stage, a scalar. The estimates of layers before the last are back-propagated
+    through whatever the gradient rule.
 
-    An iteration may let losses see more than its estimate (the kernel of a blurred image, say): ``supervised(state)`` then takes the place of
-    ``estimate(state)`` in training.
+    An iteration may let losses see more than its estimate (the kernel of a blurred image, say): ``supervised(state)``
+    then takes the place of ``estimate(state)`` in training.
     """
 
     def __init__(self, network: nn.Module, task: Task, stage: Stage) -> None:
@@ -58,7 +59,9 @@ class Supervised(nn.Module):
         if isinstance(self.stage.supervision, Last):
             return value(network.run(data, layers=slice(0, depth)))
         weights = self.stage.supervision.weights(depth)
-        return torch.stack([w * value(s) for w, s in zip(weights, network.trajectory(data, layers=slice(0, depth)), strict=True) if w]).sum()
+        return torch.stack(
+            [w * value(s) for w, s in zip(weights, network.trajectory(data, layers=slice(0, depth)), strict=True) if w]
+        ).sum()
 
 
 def _seen(layer: Any) -> Any:

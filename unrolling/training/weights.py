@@ -15,7 +15,9 @@ from unrolling.training import files
 FORMAT = 1
 
 
-def save_weights(network: Unrolled, path: str | Path, card: dict[str, Any], fixed: Mapping[str, Tensor] | None = None) -> None:
+def save_weights(
+    network: Unrolled, path: str | Path, card: dict[str, Any], fixed: Mapping[str, Tensor] | None = None
+) -> None:
     """Write the learned tensors by the names of ``parameter_table`` and the fixed ones as ``fixed.<name>``, each once.
 
     Args:
@@ -24,7 +26,10 @@ def save_weights(network: Unrolled, path: str | Path, card: dict[str, Any], fixe
         card: plain values: system, task, schedule, seed, metric. Format, depth, tying and versions are added.
         fixed: what else the task needs to be built again (``Task.fixed``).
     """
-    tensors = {**network.learned(), **{f"fixed.{name}": value for name, value in {**(fixed or {}), **network.fixed()}.items()}}
+    tensors = {
+        **network.learned(),
+        **{f"fixed.{name}": value for name, value in {**(fixed or {}), **network.fixed()}.items()},
+    }
     files.write(path, tensors, {"format": FORMAT, **shape(network), "torch": str(torch.__version__), **card})
 
 
@@ -42,19 +47,23 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]
     """The learned tensors, the fixed tensors and the card of a weights file.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, not safetensors, truncated, not a weights file, or of a newer format.
+        FileNotFoundError, ValueError: no such file, not safetensors, truncated, not a weights file, or of a newer
+            format.
     """
     tensors, card = files.read(path)
     if not (isinstance(card, dict) and isinstance(card.get("format"), int)):
         raise ValueError(f"{path} is not a weights file (a training checkpoint, perhaps)")
     if card["format"] > FORMAT:
-        raise ValueError(f"{path} has format {card['format']}, and this version of unrolling reads up to {FORMAT}: update unrolling")
+        raise ValueError(
+            f"{path} has format {card['format']}, and this version of unrolling reads up to {FORMAT}: update unrolling"
+        )
     fixed = {name.removeprefix("fixed."): tensor for name, tensor in tensors.items() if name.startswith("fixed.")}
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("fixed.")}, fixed, card
 
 
 def load_weights(network: Unrolled, path: str | Path, *, system: str | None = None) -> dict[str, Any]:
-    """Put the weights of a file into a network of the same shape; returns the card. Nothing changes unless all of it fits.
+    """Put the weights of a file into a network of the same shape; returns the card. Nothing changes unless all of it
+    fits.
 
     Args:
         network: built like the one that was saved, around the same fixed tensors.
@@ -62,18 +71,28 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
         system: the system that the weights must be of.
 
     Raises:
-        FileNotFoundError, ValueError: as for ``read_weights``; another system, iteration, depth or tying; other fixed tensors.
+        FileNotFoundError, ValueError: as for ``read_weights``; another system, iteration, depth or tying; other fixed
+            tensors.
     """
     learned, fixed, card = read_weights(path)
     if system is not None and card.get("system") != system:
         raise ValueError(f"{path} holds weights of {card.get('system')}, not of {system}")
     mine = shape(network)
-    different = [f"{key} is {card.get(key)} there and {value} here" for key, value in mine.items() if card.get(key) != value]
+    different = [
+        f"{key} is {card.get(key)} there and {value} here" for key, value in mine.items() if card.get(key) != value
+    ]
     if different:
         raise ValueError(f"{path} does not fit this network: {'; '.join(different)}")
     for name, value in network.fixed().items():
-        if name not in fixed or fixed[name].shape != value.shape or not torch.allclose(fixed[name].to(value), value, rtol=1e-4, atol=1e-6):
-            raise ValueError(f"{path} was trained with another `{name}` than this network's: build the network around the one in the file (`read_weights`)")
+        if (
+            name not in fixed
+            or fixed[name].shape != value.shape
+            or not torch.allclose(fixed[name].to(value), value, rtol=1e-4, atol=1e-6)
+        ):
+            raise ValueError(
+                f"{path} was trained with another `{name}` than this network's: build the network around "
+                "the one in the file (`read_weights`)"
+            )
     bad = [name for name, value in learned.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise ValueError(f"{path} holds values that are NaN or infinite in {', '.join(bad)}")

@@ -1,13 +1,15 @@
-"""DetNet: projected gradient for MIMO detection with a small network in each step (Samuel, Diskin and Wiesel 2017, 2019; survey, section V-B)."""
+"""DetNet: projected gradient for MIMO detection with a small network in each step (Samuel, Diskin and Wiesel 2017,
+2019; survey, section V-B).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.detnet import DetNetLayer
+from unrolling.algorithms.detection.detnet import DetNetLayer
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.communications import baselines
-from unrolling.tasks.detection import Detection
+from unrolling.tasks.communications.detection import Detection
 from unrolling.training.stages import Adam, Cosine, Exponential, Logarithmic, Schedule, Stage
 
 WEIGHTS = ("hidden", "update")
@@ -27,7 +29,9 @@ class Published2019(Detection):
 
 def parent(task: Detection) -> DetNetLayer:
     """Weights that all streams share."""
-    return DetNetLayer(task.levels, hidden=16, auxiliary=4, head="soft_sign" if len(task.levels) == 2 else "one_hot", residual=0.5)
+    return DetNetLayer(
+        task.levels, hidden=16, auxiliary=4, head="soft_sign" if len(task.levels) == 2 else "one_hot", residual=0.5
+    )
 
 
 def published_2017(task: Detection) -> DetNetLayer:
@@ -39,7 +43,15 @@ def published_2017(task: Detection) -> DetNetLayer:
 def published_2019(task: Detection) -> DetNetLayer:
     """Dense, a gradient step as input, one-hot scores; 25,440 numbers a layer for 30 streams, and two step sizes."""
     streams = task.streams * (2 if task.modulation.complex else 1)
-    return DetNetLayer(task.levels, streams, hidden=4 * streams, auxiliary=2 * streams, input="gradient", head="one_hot", initial="random")
+    return DetNetLayer(
+        task.levels,
+        streams,
+        hidden=4 * streams,
+        auxiliary=2 * streams,
+        input="gradient",
+        head="one_hot",
+        initial="random",
+    )
 
 
 def tying(task: Detection) -> Tying:
@@ -51,23 +63,41 @@ def schedule(depth: int) -> Schedule:
 
 
 def published_schedule(steps: int, rate: float, batch: int) -> Schedule:
-    """As published, but for the loss, which was a squared error (divided, in 2017, by that of zero forcing): the rate falls to 0.97 in 1,000 steps."""
-    return [Stage(steps, rate=rate, batch=batch, supervision=Logarithmic(), optimizer=Adam(), annealing=Exponential(final=0.97 ** (steps / 1000)))]
+    """As published, but for the loss, which was a squared error (divided, in 2017, by that of zero forcing): the rate
+    falls to 0.97 in 1,000 steps.
+    """
+    return [
+        Stage(
+            steps,
+            rate=rate,
+            batch=batch,
+            supervision=Logarithmic(),
+            optimizer=Adam(),
+            annealing=Exponential(final=0.97 ** (steps / 1000)),
+        )
+    ]
 
 
 SYSTEM = System(
     name="communications/detnet",
     title="DetNet",
-    summary="symbols of many users from many antennas without knowing the noise: projected gradient with a small network in each step.",
+    summary="symbols of many users from many antennas without knowing the noise: projected gradient with a small "
+    "network in each step.",
     equations=(
-        "a = relu(W1[t] z + b1[t]);  [u; v'] = W2[t] a + b2[t];  x = alpha x + (1 - alpha) psi(u);  v = alpha v + (1 - alpha) v'\n"
-        "z = [b; x; G x; v], b = H^T y / g, G = H^T H / g, g = tr(H^T H) / K;  psi(u) = clip(u / t, -1, 1)\n"
-        "at the start x' = clip(x + delta (b - G x), -1, 1): projected gradient for |y - H x|^2. All streams share one set of weights (W = A (x) I); "
-        "as published (tasks published-2017 and published-2019) they are dense."
+        "a = relu(W1[t] z + b1[t]);  [u; v'] = W2[t] a + b2[t];  x = alpha x + (1 - alpha) psi(u);  v = alpha v + (1 "
+        "- alpha) v'\nz = [b; x; G x; v], b = H^T y / g, G = H^T H / g, g = tr(H^T H) / K;  psi(u) = clip(u / t, -1, "
+        "1)\nat the start x' = clip(x + delta (b - G x), -1, 1): projected gradient for |y - H x|^2. All streams share "
+        "one set of weights (W = A (x) I); as published (tasks published-2017 and published-2019) they are dense."
     ),
     references=(
         baselines.SAMUEL_2017,
-        Reference("Samuel, N., Diskin, T. and Wiesel, A.", "Learning to detect", "IEEE Trans. Signal Processing 67(10)", 2019, "10.1109/TSP.2019.2899805"),
+        Reference(
+            "Samuel, N., Diskin, T. and Wiesel, A.",
+            "Learning to detect",
+            "IEEE Trans. Signal Processing 67(10)",
+            2019,
+            "10.1109/TSP.2019.2899805",
+        ),
     ),
     home=Path(__file__).parent,
     recipes={
@@ -89,7 +119,10 @@ SYSTEM = System(
             parent_name="projected gradient",
             generic_steps=20_000,
             generic_batch=5000,
-            notes=("The released code counts 90 layers, the first of which is the start: 89 compute something, with 2,298,069 numbers.",),
+            notes=(
+                "The released code counts 90 layers, the first of which is the start: 89 compute something, with "
+                "2,298,069 numbers.",
+            ),
         ),
         "published-2019": baselines.detection_recipe(
             task=Published2019,
@@ -102,8 +135,8 @@ SYSTEM = System(
             generic_batch=3000,
             options={"streams": 30, "antennas": 60},
             notes=(
-                "The released code counts 30 layers, the first of which is the start, and makes step sizes for all 30: 29 layers compute something, with "
-                "737,818 of its 737,820 numbers.",
+                "The released code counts 30 layers, the first of which is the start, and makes step sizes for all "
+                "30: 29 layers compute something, with 737,818 of its 737,820 numbers.",
             ),
         ),
     },

@@ -1,10 +1,12 @@
-"""EPNet: expectation propagation for MIMO detection with a learned damping in each layer (Zhang, He, Li, Wen and Jin 2021)."""
+"""EPNet: expectation propagation for MIMO detection with a learned damping in each layer (Zhang, He, Li, Wen and Jin
+2021).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.expectation_propagation import ExpectationPropagation
+from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.communications import baselines
 from unrolling.training.losses import MSE
@@ -18,12 +20,15 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="communications/ep_net",
     title="EPNet",
-    summary="symbols of many users from many antennas, nearly as well as can be, with one learned number in each layer: expectation propagation.",
+    summary="symbols of many users from many antennas, nearly as well as can be, with one learned number in each "
+    "layer: expectation propagation.",
     equations=(
-        "Lambda = (1 - d[k]) (1 / p - 1 / h) + d[k] Lambda, gamma = (1 - d[k]) (x / p - t / h) + d[k] gamma;  x, p = mean and variance of s | t, h\n"
-        "S = (G / sigma^2 + Diag(Lambda))^-1, mu = S (b / sigma^2 + gamma);  h = 1 / (1 / S_kk - Lambda), t = h (mu / S_kk - gamma)\n"
-        "b = H^T y, G = H^T H; a step that would make Lambda negative is left out. Lambda = 1, gamma = 0 at first: t is the unbiased LMMSE estimate. "
-        "d = 0.5 in all layers before training."
+        "Lambda = (1 - d[k]) (1 / p - 1 / h) + d[k] Lambda, gamma = (1 - d[k]) (x / p - t / h) + d[k] gamma;  x, p = "
+        "mean and variance of s | t, h\n"
+        "S = (G / sigma^2 + Diag(Lambda))^-1, mu = S (b / sigma^2 + gamma);  h = 1 / (1 / S_kk - Lambda), t = h (mu / "
+        "S_kk - gamma)\n"
+        "b = H^T y, G = H^T H; a step that would make Lambda negative is left out. Lambda = 1, gamma = 0 at first: t "
+        "is the unbiased LMMSE estimate. d = 0.5 in all layers before training."
     ),
     references=(
         Reference(

@@ -13,24 +13,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.mimo import Received, complex_symbols, decide, gram, real_form
-from unrolling.algorithms.mmnet import MMNetLayer, ScaledAdjoint
-from unrolling.algorithms.trellis import Observed
+from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, gram, real_form
+from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
+from unrolling.algorithms.detection.trellis import Observed
 from unrolling.core import Unrolled
 from unrolling.systems.base import Application
-from unrolling.tasks.detection import Detection
-from unrolling.tasks.sequence import SequenceDetection
+from unrolling.tasks.communications.detection import Detection
+from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.training.files import write_bytes
 
 BLOCK = 4096  # vectors at a time
-DEPENDENT = 1e-10  # of a column's energy: what the other columns leave of it where they determine it, in a channel of single precision
+# of a column's energy: what the other columns leave of it where they determine it, in a channel of single precision
+DEPENDENT = 1e-10
 SAME = 1e-4  # largest relative difference of two channels that are one
 
 
 def detection() -> Application:
     """Of vectors with their channels: ``y`` and ``channel``, and where the detector asks for it ``noise_variance``."""
     return Application(
-        "a .npz file with y (batch, N), channel (N, K) or (batch, N, K), and for most detectors noise_variance, E |n_i|^2: a number or (batch,)",
+        "a .npz file with y (batch, N), channel (N, K) or (batch, N, K), and for most detectors noise_variance, E "
+        "|n_i|^2: a number or (batch,)",
         ("the symbols", "the estimates before the decision"),
         _detect,
     )
@@ -54,7 +56,9 @@ def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[
             estimates.append(network(part))
     if dependent:
         which = "the channel has" if data.channel.shape[0] == 1 else f"{dependent} of {count} channels have"
-        warnings.warn(f"{source}: {which} columns that depend on each other; their symbols cannot be told apart", stacklevel=2)
+        warnings.warn(
+            f"{source}: {which} columns that depend on each other; their symbols cannot be told apart", stacklevel=2
+        )
     estimate = torch.cat(estimates)
     levels = task.levels
     for path, x in zip(outputs, (levels[decide(estimate, levels)], estimate), strict=False):
@@ -73,8 +77,9 @@ def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Recei
         task: the weights' own: its alphabet, and its channel where it has one, which a file may then leave out.
 
     Raises:
-        ValueError: no such file; arrays that are missing, of the wrong shape, or no finite numbers; real numbers for a complex alphabet and the other way
-            round; more streams than antennas; a noise variance that is needed and missing, or not positive; another channel than that of the weights.
+        ValueError: no such file; arrays that are missing, of the wrong shape, or no finite numbers; real numbers for a
+            complex alphabet and the other way round; more streams than antennas; a noise variance that is needed and
+            missing, or not positive; another channel than that of the weights.
     """
     held = _arrays(path)
     layer: Any = network.layers[0]
@@ -93,26 +98,50 @@ def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Recei
     else:
         assert own is not None
         channel = as_complex(own.double()) if task.modulation.complex else own.double()
-    if y.ndim != 2 or 0 in y.shape or channel.ndim != 3 or channel.shape[1] != y.shape[1] or channel.shape[0] not in (1, y.shape[0]):
+    if (
+        y.ndim != 2
+        or 0 in y.shape
+        or channel.ndim != 3
+        or channel.shape[1] != y.shape[1]
+        or channel.shape[0] not in (1, y.shape[0])
+    ):
         shapes = f"{tuple(y.shape)} and {tuple(channel.shape)}{'' if 'channel' in held else ', that of the weights'}"
-        raise ValueError(f"{path}: y is (batch, N) and channel (batch, N, K), antennas by streams, or (N, K) for all vectors; got {shapes}")
+        raise ValueError(
+            f"{path}: y is (batch, N) and channel (batch, N, K), antennas by streams, or (N, K) for all "
+            f"vectors; got {shapes}"
+        )
     if not 1 <= channel.shape[2] <= channel.shape[1]:
-        raise ValueError(f"{path}: the channel has {channel.shape[2]} streams and {channel.shape[1]} antennas; it is (N, K) with at least as many antennas")
+        raise ValueError(
+            f"{path}: the channel has {channel.shape[2]} streams and {channel.shape[1]} antennas; it is "
+            "(N, K) with at least as many antennas"
+        )
     noise = None
     if "noise_variance" in held:
         noise = _numbers(path, "noise_variance", held["noise_variance"], "real")
         if noise.numel() not in (1, y.shape[0]):
-            raise ValueError(f"{path}: noise_variance is one number, or one for each of {y.shape[0]} vectors; got {tuple(noise.shape)}")
+            raise ValueError(
+                f"{path}: noise_variance is one number, or one for each of {y.shape[0]} vectors; got "
+                f"{tuple(noise.shape)}"
+            )
         if not bool((noise > 0).all()):
-            raise ValueError(f"{path}: noise_variance is E |n_i|^2 and positive; the smallest is {float(noise.min()):g}")
+            raise ValueError(
+                f"{path}: noise_variance is E |n_i|^2 and positive; the smallest is {float(noise.min()):g}"
+            )
         noise = noise.reshape(-1, 1)
     data = real_form(y, channel, noise) if task.modulation.complex else Received(y, channel, noise)
-    if isinstance(layer, MMNetLayer) and not isinstance(layer.linear, ScaledAdjoint) and own is not None and not _same(data.channel, own):
+    if (
+        isinstance(layer, MMNetLayer)
+        and not isinstance(layer.linear, ScaledAdjoint)
+        and own is not None
+        and not _same(data.channel, own)
+    ):
         raise ValueError(
             f"{path} holds another channel than the one that these weights were trained for; "
             "train some for it (unroll train communications/mmnet --data CHANNEL.npy) and name them with --weights"
         )
-    return Received(data.y.float(), data.channel.float(), None if data.noise_variance is None else data.noise_variance.float()), single
+    return Received(
+        data.y.float(), data.channel.float(), None if data.noise_variance is None else data.noise_variance.float()
+    ), single
 
 
 def as_complex(channel: Tensor) -> Tensor:
@@ -159,8 +188,15 @@ def _numbers(path: Path, name: str, array: np.ndarray, field: str) -> Tensor:
         if name == "noise_variance":
             raise ValueError(f"{path}: noise_variance is real, E |n_i|^2; got {array.dtype}")
         alphabet = "BPSK over real channels" if field == "real" else "a complex alphabet over complex channels"
-        other = "unrolling.algorithms.mimo.real_form makes real ones" if field == "real" else "give y and channel as complex numbers"
-        raise ValueError(f"{path}: {name} is {given}, and these weights are for {alphabet}: {other}, or choose other weights (--set modulation=..., --weights)")
+        other = (
+            "unrolling.algorithms.detection.mimo.real_form makes real ones"
+            if field == "real"
+            else ("give y and channel as complex numbers")
+        )
+        raise ValueError(
+            f"{path}: {name} is {given}, and these weights are for {alphabet}: {other}, or choose other "
+            "weights (--set modulation=..., --weights)"
+        )
     if not np.isfinite(array).all():
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ValueError(f"{path}: {name} holds NaN or infinite values, the first at {place}")
@@ -175,7 +211,9 @@ def _same(channel: Tensor, own: Tensor) -> bool:
 
 
 def _dependent(channel: Tensor) -> Tensor:
-    """Which channels (count, N, K) have columns that depend on each other, by what a Cholesky factor leaves of their energies."""
+    """Which channels (count, N, K) have columns that depend on each other, by what a Cholesky factor leaves of their
+    energies.
+    """
     products = gram(channel.double())
     energy = products.diagonal(dim1=1, dim2=2)
     scale = energy.clamp_min(torch.finfo(energy.dtype).tiny).rsqrt()
@@ -189,7 +227,9 @@ def _check_outputs(source: Path, outputs: Sequence[Path]) -> None:
         if path.suffix.lower() != ".npy":
             raise ValueError(f"{path}: symbols are written as .npy")
         if not path.parent.is_dir() or path.is_dir():
-            raise ValueError(f"{path} cannot be written: {f'{path.parent} is not' if not path.parent.is_dir() else 'it is'} a folder")
+            raise ValueError(
+                f"{path} cannot be written: {f'{path.parent} is not' if not path.parent.is_dir() else 'it is'} a folder"
+            )
         if path.resolve() == source.resolve():
             raise ValueError(f"{path} is the input; the output needs another name")
     if len({path.resolve() for path in outputs}) < len(outputs):

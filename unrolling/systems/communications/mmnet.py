@@ -1,40 +1,50 @@
-"""MMNet: detection on a correlated channel by a network that is trained for it (Khani, Alizadeh, Hoydis and Fleming 2020)."""
+"""MMNet: detection on a correlated channel by a network that is trained for it (Khani, Alizadeh, Hoydis and Fleming
+2020).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
+from unrolling.algorithms.detection.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.communications import baselines
-from unrolling.tasks.detection import Detection
+from unrolling.tasks.communications.detection import Detection
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
 
 
 def parent(task: Detection) -> MMNetLayer:
-    """A free matrix for a fixed channel, started at OAMP's at the middle of the SNRs; a multiple of H^T where each sample has a channel of its own."""
+    """A free matrix for a fixed channel, started at OAMP's at the middle of the SNRs; a multiple of H^T where each
+    sample has a channel of its own.
+    """
     channel = task.fixed().get("channel")
     streams = task.streams * (2 if task.modulation.complex else 1)
     if channel is None:
         return MMNetLayer(task.levels, ScaledAdjoint(task.levels), streams)
     variance = float(channel.square().sum()) / streams * 10 ** (-(task.low + task.high) / 20)
-    return MMNetLayer(task.levels, FreeMatrix(fixed_oamp(channel[0], variance), complex=task.modulation.complex), streams)
+    return MMNetLayer(
+        task.levels, FreeMatrix(fixed_oamp(channel[0], variance), complex=task.modulation.complex), streams
+    )
 
 
 def schedule(depth: int) -> Schedule:
-    return [Stage(4000, rate=1e-2, batch=256, loss=MSE(), supervision=Power(2.0), annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    return [
+        Stage(4000, rate=1e-2, batch=256, loss=MSE(), supervision=Power(2.0), annealing=Cosine(0.02, 1e-2), clip=1.0)
+    ]
 
 
 SYSTEM = System(
     name="communications/mmnet",
     title="MMNet",
-    summary="symbols of many users over one correlated channel: a linear step that is learned for it, and the posterior mean of a symbol.",
+    summary="symbols of many users over one correlated channel: a linear step that is learned for it, and the "
+    "posterior mean of a symbol.",
     equations=(
         "z = x + Theta[t] r,  r = y - H x;  x_k = E[s | z_k, tau^2 / theta_k[t]]\n"
         "tau^2 = (v^2 |I - Theta[t] H|_F^2 + sigma^2 |Theta[t]|_F^2) / K,  v^2 = (|r|^2 - N sigma^2) / |H|_F^2\n"
-        "at the start Theta is the matrix of OAMP's first step and theta = 1. Weights are for one channel, and training is part of receiving: 4,000 steps take "
-        "about a minute. For channels that change with each sample Theta = theta_1[t] H^T, theta_1 = 1 at the start."
+        "at the start Theta is the matrix of OAMP's first step and theta = 1. Weights are for one channel, and "
+        "training is part of receiving: 4,000 steps take about a minute. For channels that change with each sample "
+        "Theta = theta_1[t] H^T, theta_1 = 1 at the start."
     ),
     references=(
         Reference(
@@ -56,7 +66,13 @@ SYSTEM = System(
             parent_name="OAMP",
             generic_steps=4000,
             generic_batch=256,
-            options={"streams": 8, "antennas": 16, "modulation": "qpsk", "channel": "kronecker-fixed", "correlation": 0.6},
+            options={
+                "streams": 8,
+                "antennas": 16,
+                "modulation": "qpsk",
+                "channel": "kronecker-fixed",
+                "correlation": 0.6,
+            },
         )
     },
 )

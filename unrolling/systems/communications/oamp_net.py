@@ -1,10 +1,12 @@
-"""OAMP-Net: orthogonal AMP for MIMO detection with two learned numbers in each layer (He, Wen, Jin and Li 2018, 2020)."""
+"""OAMP-Net: orthogonal AMP for MIMO detection with two learned numbers in each layer (He, Wen, Jin and Li 2018,
+2020).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.oamp import OAMP
+from unrolling.algorithms.messages.oamp import OAMP
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.communications import baselines
 from unrolling.training.losses import MSE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.oamp import OAMP
+from unrolling.algorithms.messages.oamp import OAMP
 from unrolling.systems.base import System, Tying
 from unrolling.systems.communications import baselines
 from unrolling.training.losses import MSE
@@ -18,10 +18,12 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="communications/oamp_net2",
     title="OAMP-Net2",
-    summary="symbols of many users from many antennas, with four learned numbers in each layer: orthogonal AMP and its denoiser.",
+    summary="symbols of many users from many antennas, with four learned numbers in each layer: orthogonal AMP and "
+    "its denoiser.",
     equations=(
         "as OAMP-Net, with x = phi[t] (E[s | z, tau^2] - xi[t] z); phi = 1, xi = 0 at the start.\n"
-        "xi is what keeps the error of a denoiser uncorrelated with its input (a divergence of zero), phi scales what remains."
+        "xi is what keeps the error of a denoiser uncorrelated with its input (a divergence of zero), phi scales what "
+        "remains."
     ),
     references=(baselines.HE_2020, baselines.MA_PING),
     home=Path(__file__).parent,

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.diffusion import Compressed
+from unrolling.algorithms.images.diffusion import Compressed
 from unrolling.core import Unrolled
+from unrolling.files import pictures as pixels
 from unrolling.operators.resize import resize
 from unrolling.systems.base import Application, System
-from unrolling.tasks import pixels
-from unrolling.tasks.deblocking import coefficients_of
+from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import read_weights
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -35,12 +35,17 @@ def shipped_values(system: System, task: str, key: str) -> list[Any]:
     files = sorted((system.home / "weights").glob(f"{name}-{task}-*.safetensors"))
     found = sorted({read_weights(file)[2]["task"][key] for file in files})
     if not found:
-        raise ValueError(f"no weights are shipped for {system.name}; train some (unroll train {system.name}) and name them with --weights")
+        raise ValueError(
+            f"no weights are shipped for {system.name}; train some (unroll train {system.name}) and name "
+            "them with --weights"
+        )
     return found
 
 
 def reach(network: Unrolled, extra: int = 0) -> int:
-    """Pixels that an output of a diffusion network depends on, in each direction: in each step half a filter there and half a filter back."""
+    """Pixels that an output of a diffusion network depends on, in each direction: in each step half a filter there and
+    half a filter back.
+    """
     taps: Any = network.layers[0].filters
     return len(network) * (2 * (taps.taps().shape[-1] // 2) + extra)
 
@@ -49,13 +54,17 @@ def reach(network: Unrolled, extra: int = 0) -> int:
 
 
 def estimate_sigma(planes: Tensor) -> float:
-    """The standard deviation of white noise in images (channels, height, width), from the median of the finest diagonal Haar coefficients.
+    """The standard deviation of white noise in images (channels, height, width), from the median of the finest diagonal
+    Haar coefficients.
 
     Donoho and Johnstone 1994, doi:10.1093/biomet/81.3.425. Fine texture counts as noise.
     """
     height, width = (side // 2 * 2 for side in planes.shape[-2:])
     if min(height, width) < 2:
-        raise ValueError(f"the noise cannot be estimated from {planes.shape[-2]} x {planes.shape[-1]} pixels; say how strong it is, --sigma")
+        raise ValueError(
+            f"the noise cannot be estimated from {planes.shape[-2]} x {planes.shape[-1]} pixels; say how "
+            "strong it is, --sigma"
+        )
     x = planes[..., :height, :width]
     detail = (x[..., ::2, ::2] - x[..., ::2, 1::2] - x[..., 1::2, ::2] + x[..., 1::2, 1::2]) / 2
     return float(detail.abs().flatten().median()) / 0.6745
@@ -76,7 +85,9 @@ def _nearest_sigma(system: System, task: str, source: Path, options: Mapping[str
     return {"sigma": min(shipped_values(system, task, "sigma"), key=lambda value: abs(log(value) - log(sigma)))}
 
 
-def _denoise(network: Unrolled, task: Any, source: Path, outputs: Sequence[Path], sigma: float | None = None) -> Mapping[str, Any]:
+def _denoise(
+    network: Unrolled, task: Any, source: Path, outputs: Sequence[Path], sigma: float | None = None
+) -> Mapping[str, Any]:
     picture, level = _sigma(source, {"sigma": sigma})
     # Between two strengths that were trained for: the image is scaled to the strength of its noise.
     ratio = task.sigma / level
@@ -90,13 +101,24 @@ def _denoise(network: Unrolled, task: Any, source: Path, outputs: Sequence[Path]
 
     clean = pixels.in_tiles(run, picture.pixels, margin=reach(network))
     pixels.write(outputs[0], picture.replaced(clean))
-    return {**facts(picture), "sigma": round(level, 2), "sigma_is": "estimated" if sigma is None else "given", "trained_for": task.sigma}
+    return {
+        **facts(picture),
+        "sigma": round(level, 2),
+        "sigma_is": "estimated" if sigma is None else "given",
+        "trained_for": task.sigma,
+    }
 
 
 def facts(picture: pixels.Picture) -> dict[str, Any]:
     """What is told of every picture."""
     channels, height, width = picture.pixels.shape
-    return {"height": height, "width": width, "channels": channels, "depth": picture.depth, "alpha": picture.alpha is not None}
+    return {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "depth": picture.depth,
+        "alpha": picture.alpha is not None,
+    }
 
 
 def denoising() -> Application:
@@ -132,9 +154,14 @@ def _open_jpeg(source: Path) -> Decoded:
     try:
         with Image.open(source) as file:
             if file.format != "JPEG":
-                raise ValueError(f"{source} is a {file.format} file; what JPEG did to a picture is known from a JPEG file alone")
+                raise ValueError(
+                    f"{source} is a {file.format} file; what JPEG did to a picture is known from a JPEG file alone"
+                )
             if file.mode not in ("L", "RGB"):
-                raise ValueError(f"{source} is a JPEG file of the kind {file.mode}; only grey and colour (YCbCr) ones can be worked on")
+                raise ValueError(
+                    f"{source} is a JPEG file of the kind {file.mode}; only grey and colour (YCbCr) ones "
+                    "can be worked on"
+                )
             orientation = int(file.getexif().get(0x0112, 1))
             if file.mode == "RGB":
                 file.draft("YCbCr", file.size)
@@ -148,7 +175,8 @@ def _open_jpeg(source: Path) -> Decoded:
         raise ValueError(f"{source} cannot be read as a picture: {error}") from error
 
 
-# The first row and column of the table for luma in Annex K of the standard (ITU-T T.81), which encoders scale by the quality.
+# The first row and column of the table for luma in Annex K of the standard (ITU-T T.81), which encoders scale by the
+# quality.
 STANDARD = np.array([16, 11, 10, 16, 24, 40, 51, 61, 12, 14, 18, 24, 49, 72], dtype=np.float64)
 
 
@@ -224,7 +252,8 @@ def _enlarge(network: Unrolled, task: Any, source: Path, outputs: Sequence[Path]
     factor = task.factor
     colour = picture.pixels.shape[0] == 3
     luma, *chroma = _ycbcr(picture.pixels) if colour else (picture.pixels[0],)
-    # A step reaches half a filter there and back, and through reduction and its adjoint four pixels of the small image and more.
+    # A step reaches half a filter there and back, and through reduction and its adjoint four pixels of the small image
+    # and more.
     margin = -(-reach(network) // factor) + 6 * len(network)
     large = pixels.in_tiles(network, luma.unsqueeze(0), margin=margin, tile=512 // factor, scale=factor)
     if colour:

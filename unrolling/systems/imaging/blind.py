@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.blind_deblurring import BlindDeblurring, differences
+from unrolling.algorithms.images.blind_deblurring import BlindDeblurring, differences
 from unrolling.core import Unrolled
+from unrolling.files import pictures as pixels
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.systems.base import Application, Classical, Direct, Recipe, Reference, Rival, Tying
 from unrolling.systems.imaging.applications import SUFFIXES, facts
-from unrolling.tasks import pixels
-from unrolling.tasks.deblurring import Deblurring
+from unrolling.tasks.images.deblurring import Deblurring
 from unrolling.training.stages import Schedule
 
 NOT_EXPORTED = {
-    "onnx": "ONNX Runtime transforms sizes that are no powers of two with fewer digits than torch, and deconvolution magnifies what is lost: "
-    "the estimates differ by up to 2e-4 of the largest value"
+    "onnx": "ONNX Runtime transforms sizes that are no powers of two with fewer digits than torch, and deconvolution "
+    "magnifies what is lost: the estimates differ by up to 2e-4 of the largest value"
 }
 
 LARGEST = 640  # pixels along a side up to which a picture is deblurred as a whole
@@ -43,7 +43,9 @@ def variation(task: Deblurring, setting: tuple[float, float]) -> BlindDeblurring
 
 
 def classical(task: Deblurring) -> list[Classical]:
-    """The parent of both forms, its weight and coupling from validation photographs; the smaller they are, the less it changes the image."""
+    """The parent of both forms, its weight and coupling from validation photographs; the smaller they are, the less it
+    changes the image.
+    """
     settings = tuple((weight, coupling) for weight in (0.0003, 0.001, 0.003) for coupling in (0.5, 2.0, 10.0))
     return [Classical("total variation, half-quadratic", lambda s: variation(task, s), settings, 300, tuning=60)]
 
@@ -64,7 +66,9 @@ def rivals(steps: int, batch: int) -> Any:
     return made
 
 
-def _deblur(network: Unrolled, task: Deblurring, source: Path, outputs: Sequence[Path], show_kernel: bool = False) -> Mapping[str, Any]:
+def _deblur(
+    network: Unrolled, task: Deblurring, source: Path, outputs: Sequence[Path], show_kernel: bool = False
+) -> Mapping[str, Any]:
     picture = pixels.read(source)
     planes = picture.pixels
     together = bool(task.colour)
@@ -72,7 +76,9 @@ def _deblur(network: Unrolled, task: Deblurring, source: Path, outputs: Sequence
     size = layer.kernel_size
     height, width = planes.shape[-2:]
     if min(height, width) < size:
-        raise ValueError(f"{source}: the kernel has {size} x {size} pixels, more than the picture, which has {height} x {width}")
+        raise ValueError(
+            f"{source}: the kernel has {size} x {size} pixels, more than the picture, which has {height} x {width}"
+        )
     if together and planes.shape[0] == 1:
         planes = planes.repeat(3, 1, 1)
     luma = planes if together else planes.mean(0)
@@ -80,11 +86,14 @@ def _deblur(network: Unrolled, task: Deblurring, source: Path, outputs: Sequence
     whole = max(height, width) <= LARGEST
 
     def run(piece: Tensor) -> Tensor:
-        # What a network for grey does for the colours of a picture: each by itself, all with the kernels that their mean has led to. Networks are trained on
-        # pictures surrounded by zeros, which darken the border; a mirrored one lies between them and what is kept.
+        # What a network for grey does for the colours of a picture: each by itself, all with the kernels that their
+        # mean has led to. Networks are trained on pictures surrounded by zeros, which darken the border; a mirrored one
+        # lies between them and what is kept.
         margin = size // 2
         wide = torch.nn.functional.pad(piece, (margin,) * 4, mode="reflect")
-        found = _with_kernels(network, wide.unsqueeze(0), kernels)[0] if together else _with_kernels(network, wide, kernels)
+        found = (
+            _with_kernels(network, wide.unsqueeze(0), kernels)[0] if together else _with_kernels(network, wide, kernels)
+        )
         return found[..., margin:-margin, margin:-margin]
 
     with torch.inference_mode():
@@ -142,7 +151,11 @@ def tag(options: Mapping[str, Any]) -> str:
     """What is unlike the usual."""
     parts = [options["kind"]]
     parts += ["rgb"] if options["colour"] else []
-    parts += [f"{key}{options[key]:g}" for key, usual in (("shortest", 5.0), ("longest", 31.0), ("noise", 0.01)) if options[key] != usual]
+    parts += [
+        f"{key}{options[key]:g}"
+        for key, usual in (("shortest", 5.0), ("longest", 31.0), ("noise", 0.01))
+        if options[key] != usual
+    ]
     return "-".join(parts)
 
 
@@ -163,7 +176,10 @@ def recipe(parent: Any, tying: Tying, schedule: Callable[[int], Schedule], *, st
         vectors=False,
         not_exported=NOT_EXPORTED,
         threads=1,
-        notes=("Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image too, 12 pixels from the border.",),
+        notes=(
+            "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred "
+            "image too, 12 pixels from the border.",
+        ),
         apply=application(),
         options={"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0},
         tag=tag,

@@ -1,4 +1,6 @@
-"""What the reaction-diffusion networks have in common: their parent, how they are trained, what they are compared with."""
+"""What the reaction-diffusion networks have in common: their parent, how they are trained, what they are compared
+with.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unrolling.algorithms.data_terms import DataTerm, Linear
-from unrolling.algorithms.diffusion import Compressed, Diffusion, PeronaMalik, QuantisedBlocks
-from unrolling.algorithms.fista import FISTA
-from unrolling.algorithms.primal_dual import ChambollePock
-from unrolling.algorithms.proximal_gradient import ProximalGradient
+from unrolling.algorithms.images.diffusion import Compressed, Diffusion, PeronaMalik, QuantisedBlocks
+from unrolling.algorithms.sparse.fista import FISTA
+from unrolling.algorithms.splitting.data_terms import DataTerm, Linear
+from unrolling.algorithms.splitting.primal_dual import ChambollePock
+from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.networks.dncnn import DnCNN, dncnn_channels
 from unrolling.operators import BicubicReduction, FilterBank, FiniteDifferences, Identity
 from unrolling.operators.filters import BasisFilters, zero_mean_atoms
@@ -25,7 +27,9 @@ from unrolling.tasks.base import Samples
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 CENTRES, LAST = 63, 310.0  # of the radial basis, on the scale of 8 bits
-CONTRAST, STEP = 20.0, 1.25  # of the parent's influence function, chosen on validation photographs for five steps; STEP is divided by the filters' area
+# of the parent's influence function, chosen on validation photographs for five steps; STEP is divided by the filters'
+# area
+CONTRAST, STEP = 20.0, 1.25
 CHEN = Reference(
     "Chen, Y. and Pock, T.",
     "Trainable nonlinear reaction diffusion: A flexible framework for fast and effective image restoration",
@@ -42,8 +46,12 @@ PERONA = Reference(
 )
 
 
-def parent(data_term: DataTerm, size: int, weight: float, *, step: float = STEP, contrast: float = CONTRAST) -> Diffusion:
-    """Descent on a field of experts: the zero-mean cosine patterns of size x size pixels, phi(z) = (step / size^2) z / (1 + (z / contrast)^2)."""
+def parent(
+    data_term: DataTerm, size: int, weight: float, *, step: float = STEP, contrast: float = CONTRAST
+) -> Diffusion:
+    """Descent on a field of experts: the zero-mean cosine patterns of size x size pixels, phi(z) = (step / size^2) z /
+    (1 + (z / contrast)^2).
+    """
     points = torch.linspace(-LAST, LAST, 1241, dtype=torch.float64)
     values = step / size**2 * points / (1 + (points / contrast).square())
     weights = fit_radial_basis(values, points, CENTRES, -LAST, LAST).float()
@@ -67,7 +75,10 @@ def schedule(steps: int, batch: int = 8) -> Callable[[int], Schedule]:
     def made(depth: int) -> Schedule:
         each = max(1, steps // (5 * depth))
         options: dict[str, Any] = {"batch": batch, "clip": 1.0}
-        grown = [Stage(each, rate=5e-3, depth=k + 1, layers=(k,), inherit={}, annealing=Cosine(0.05, 0.3), **options) for k in range(depth)]
+        grown = [
+            Stage(each, rate=5e-3, depth=k + 1, layers=(k,), inherit={}, annealing=Cosine(0.05, 0.3), **options)
+            for k in range(depth)
+        ]
         return [*grown, Stage(max(1, steps - each * depth), rate=4e-3, annealing=Cosine(0.02, 1e-2), **options)]
 
     return made
@@ -76,9 +87,18 @@ def schedule(steps: int, batch: int = 8) -> Callable[[int], Schedule]:
 def denoisers(task: Any) -> list[Classical]:
     """Diffusion and total variation, their weights from validation photographs."""
     level = task.sigma / 25
-    settings = tuple((round(contrast * level, 4), weight) for contrast in (0.03, 0.05, 0.08) for weight in (0.02, 0.06, 0.15))
+    settings = tuple(
+        (round(contrast * level, 4), weight) for contrast in (0.03, 0.05, 0.08) for weight in (0.02, 0.06, 0.15)
+    )
     return [
-        Classical("Perona-Malik with reaction", lambda s: PeronaMalik(Linear(Identity()), s[0], weight=s[1]), settings, 200, tuning=60, setting="contrast"),
+        Classical(
+            "Perona-Malik with reaction",
+            lambda s: PeronaMalik(Linear(Identity()), s[0], weight=s[1]),
+            settings,
+            200,
+            tuning=60,
+            setting="contrast",
+        ),
         Classical(
             "total variation, Chambolle-Pock",
             lambda w: ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), w, primal_step=0.35),
@@ -91,7 +111,14 @@ def denoisers(task: Any) -> list[Classical]:
 
 def directs(task: Any) -> list[Direct]:
     """Non-local means, tuned on validation photographs; BM3D where the package is installed."""
-    return [Direct("non-local means", _Tuned(task, _non_local_means, (0.5, 0.6, 0.7)), "scikit-image; patches of 5, distances up to 6"), *_bm3d(task)]
+    return [
+        Direct(
+            "non-local means",
+            _Tuned(task, _non_local_means, (0.5, 0.6, 0.7)),
+            "scikit-image; patches of 5, distances up to 6",
+        ),
+        *_bm3d(task),
+    ]
 
 
 def _bm3d(task: Any) -> list[Direct]:
@@ -99,7 +126,14 @@ def _bm3d(task: Any) -> list[Direct]:
 
     if find_spec("bm3d") is None:
         return []
-    return [Direct("BM3D", lambda data: _each(lambda image: _run_bm3d(image, task.sigma / 255), data), "package bm3d, for non-commercial use", limit=1)]
+    return [
+        Direct(
+            "BM3D",
+            lambda data: _each(lambda image: _run_bm3d(image, task.sigma / 255), data),
+            "package bm3d, for non-commercial use",
+            limit=1,
+        )
+    ]
 
 
 def _run_bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -112,7 +146,13 @@ def _non_local_means(data: Tensor, task: Any, setting: float) -> Tensor:
     from skimage.restoration import denoise_nl_means
 
     sigma = task.sigma / 255
-    options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "h": setting * sigma, "sigma": sigma, "fast_mode": True}
+    options: dict[str, Any] = {
+        "patch_size": 5,
+        "patch_distance": 6,
+        "h": setting * sigma,
+        "sigma": sigma,
+        "fast_mode": True,
+    }
     return _each(lambda image: denoise_nl_means(image, **options), data)
 
 
@@ -134,7 +174,10 @@ class _Tuned:
 
     def _score(self, setting: float) -> float:
         batches: list[Samples] = self.task.validation
-        rows = [self.task.pieces(self.method(b.data, self.task, setting), b.target, number) for number, b in enumerate(batches)]
+        rows = [
+            self.task.pieces(self.method(b.data, self.task, setting), b.target, number)
+            for number, b in enumerate(batches)
+        ]
         return self.task.metric.value(torch.cat(rows))
 
 
@@ -163,7 +206,16 @@ class _From(nn.Module):
 def deblockers(task: Any) -> list[Classical]:
     """Diffusion between projections onto what the file says."""
     contrasts = (0.01, 0.02, 0.04, 0.08)
-    return [Classical("Perona-Malik with projection", lambda c: PeronaMalik(QuantisedBlocks(), c), contrasts, 60, tuning=30, setting="contrast")]
+    return [
+        Classical(
+            "Perona-Malik with projection",
+            lambda c: PeronaMalik(QuantisedBlocks(), c),
+            contrasts,
+            60,
+            tuning=30,
+            setting="contrast",
+        )
+    ]
 
 
 def decoded(data: Compressed) -> Tensor:
@@ -178,10 +230,21 @@ def enlargers(task: Any) -> list[Classical]:
     settings = tuple((contrast, round(weight * step, 4)) for contrast in (0.01, 0.03) for weight in (0.3, 1.0))
 
     def variation(weight: float) -> FISTA:
-        return FISTA(ProximalGradient(Linear(operator), AnalysisProx(FiniteDifferences(), 8.0, iterations=10), weight, step_size=step))
+        return FISTA(
+            ProximalGradient(
+                Linear(operator), AnalysisProx(FiniteDifferences(), 8.0, iterations=10), weight, step_size=step
+            )
+        )
 
     return [
-        Classical("Perona-Malik with reaction", lambda s: PeronaMalik(Linear(operator), s[0], weight=s[1]), settings, 200, tuning=60, setting="contrast"),
+        Classical(
+            "Perona-Malik with reaction",
+            lambda s: PeronaMalik(Linear(operator), s[0], weight=s[1]),
+            settings,
+            200,
+            tuning=60,
+            setting="contrast",
+        ),
         Classical("total variation, FISTA", variation, (0.0003, 0.001, 0.003), 100, tuning=40),
     ]
 

@@ -11,7 +11,8 @@ from unrolling.systems.imaging.tnrd import EQUATIONS, recipe
 SYSTEM = System(
     name="imaging/tnrd_7x7",
     title="TNRD, 7 x 7",
-    summary="photographs without noise: as imaging/tnrd, with 48 filters of 7 x 7 pixels in every step; about three times the work.",
+    summary="photographs without noise: as imaging/tnrd, with 48 filters of 7 x 7 pixels in every step; about three "
+    "times the work.",
     equations=EQUATIONS,
     references=(CHEN, PERONA),
     home=Path(__file__).parent,

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.diffusion import QuantisedBlocks
+from unrolling.algorithms.images.diffusion import QuantisedBlocks
 from unrolling.systems.base import Direct, Recipe, System
 from unrolling.systems.imaging import applications
-from unrolling.systems.imaging.reaction_diffusion import CHEN, PERONA, deblockers, decoded, parent, rivals, schedule, tying_without_reaction
-from unrolling.tasks.deblocking import Deblocking
+from unrolling.systems.imaging.reaction_diffusion import (
+    CHEN,
+    PERONA,
+    deblockers,
+    decoded,
+    parent,
+    rivals,
+    schedule,
+    tying_without_reaction,
+)
+from unrolling.tasks.images.deblocking import Deblocking
 
 STEPS = 1200
 
 SYSTEM = System(
     name="imaging/tnrd_jpeg",
     title="TNRD, JPEG",
-    summary="photographs without the blocks and ringing of JPEG compression; what the file says of every coefficient stays true.",
+    summary="photographs without the blocks and ringing of JPEG compression; what the file says of every coefficient "
+    "stays true.",
     equations=(
         "u[t+1] = P(u[t] - sum_i K_i[t]^T phi_i[t](K_i[t] u[t])),    u[0] the decoded image\n"
-        "P: of each block of 8 x 8 pixels every cosine coefficient is brought into [q - 1/2, q + 1/2] Q, q and Q from the file.\n"
-        "Filters and influence functions as in imaging/tnrd."
+        "P: of each block of 8 x 8 pixels every cosine coefficient is brought into [q - 1/2, q + 1/2] Q, q and Q from "
+        "the file.\nFilters and influence functions as in imaging/tnrd."
     ),
     references=(CHEN, PERONA),
     home=Path(__file__).parent,

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import Linear
 from unrolling.systems.base import Direct, Recipe, System
 from unrolling.systems.imaging import applications
-from unrolling.systems.imaging.reaction_diffusion import CHEN, PERONA, enlarged, enlargers, parent, rivals, schedule, tying
-from unrolling.tasks.super_resolution import SuperResolution
+from unrolling.systems.imaging.reaction_diffusion import (
+    CHEN,
+    PERONA,
+    enlarged,
+    enlargers,
+    parent,
+    rivals,
+    schedule,
+    tying,
+)
+from unrolling.tasks.images.super_resolution import SuperResolution
 
 STEPS = 6000
 
 SYSTEM = System(
     name="imaging/tnrd_sr",
     title="TNRD, super-resolution",
-    summary="photographs of two to four times the size: diffusion from the bicubic enlargement, drawn back to the small image in every step.",
+    summary="photographs of two to four times the size: diffusion from the bicubic enlargement, drawn back to the "
+    "small image in every step.",
     equations=(
-        "u[t+1] = u[t] - sum_i K_i[t]^T phi_i[t](K_i[t] u[t]) - lambda[t] A^T (A u[t] - f),    u[0] the bicubic enlargement of f\n"
-        "A: antialiased bicubic reduction. Filters and influence functions as in imaging/tnrd."
+        "u[t+1] = u[t] - sum_i K_i[t]^T phi_i[t](K_i[t] u[t]) - lambda[t] A^T (A u[t] - f),    u[0] the bicubic "
+        "enlargement of f\nA: antialiased bicubic reduction. Filters and influence functions as in imaging/tnrd."
     ),
     references=(CHEN, PERONA),
     home=Path(__file__).parent,

@@ -1,4 +1,6 @@
-"""ADMM-CSNet: ADMM with learned filters and shrinkages for compressive magnetic resonance and compressive imaging (survey, box "ADMM-CSNet")."""
+"""ADMM-CSNet: ADMM with learned filters and shrinkages for compressive magnetic resonance and compressive imaging
+(survey, box "ADMM-CSNet").
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolling.algorithms.admm import ADMM, Splitting
-from unrolling.algorithms.data_terms import Linear, SampledFourier
-from unrolling.algorithms.fista import FISTA
-from unrolling.algorithms.proximal_gradient import ProximalGradient
+from unrolling.algorithms.sparse.fista import FISTA
+from unrolling.algorithms.splitting.admm import ADMM, Splitting
+from unrolling.algorithms.splitting.data_terms import Linear, SampledFourier
+from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.networks.shrinkage import ConvolutionalShrinkage
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.operators import BlockSensing, CircularFilterBank, FiniteDifferences, Identity, KSpace
@@ -24,8 +26,8 @@ from unrolling.prox.influence import PiecewiseLinear
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.systems.base import Classical, Direct, Recipe, Reference, Rival, System, Tying
 from unrolling.systems.medical.scanner import application
-from unrolling.tasks.compressive import Compressive
-from unrolling.tasks.mri import MRI
+from unrolling.tasks.medical.compressive import Compressive
+from unrolling.tasks.medical.mri import MRI
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 SIZE, KNOTS, THRESHOLD = 3, 101, 0.05  # of the filters, of the shrinkages and where these start
@@ -34,7 +36,9 @@ MRI_STEPS, COMPRESSIVE_STEPS = 6000, 2000
 
 
 def mri_parent(task: MRI) -> ADMM:
-    """ADMM for the zero-mean cosine patterns as filters and the soft threshold, sampled on the knots of a piecewise linear function."""
+    """ADMM for the zero-mean cosine patterns as filters and the soft threshold, sampled on the knots of a piecewise
+    linear function.
+    """
 
     def bank() -> CircularFilterBank:
         return CircularFilterBank(BasisFilters(zero_mean_atoms(SIZE), unit_norm=False))
@@ -47,7 +51,9 @@ def mri_parent(task: MRI) -> ADMM:
 
 
 def mri_schedule(depth: int) -> Schedule:
-    """Four tenths of the steps while the network grows layer by layer, the rest all together; an image of 256 x 256 pixels at a time."""
+    """Four tenths of the steps while the network grows layer by layer, the rest all together; an image of 256 x 256
+    pixels at a time.
+    """
     rates = {"splittings.0.prox.values": 1e-3, "splittings.0.penalty": 1e-2, "splittings.0.rate": 1e-2}
     options: dict[str, Any] = {"rate": 3e-3, "rates": rates, "batch": 1, "clip": 1.0}
     each = max(1, 2 * MRI_STEPS // (5 * depth))
@@ -56,7 +62,9 @@ def mri_schedule(depth: int) -> Schedule:
 
 
 def mri_classical(task: MRI) -> list[Classical]:
-    """Total variation by ADMM, the parent with one penalty for all filters, and by FISTA; weights from validation images."""
+    """Total variation by ADMM, the parent with one penalty for all filters, and by FISTA; weights from validation
+    images.
+    """
     weights = (0.0005, 0.001, 0.002, 0.004)
 
     def variation(weight: float) -> ADMM:
@@ -64,7 +72,11 @@ def mri_classical(task: MRI) -> list[Classical]:
         return ADMM(SampledFourier(real=task.real), [splitting])
 
     def accelerated(weight: float) -> FISTA:
-        return FISTA(ProximalGradient(SampledFourier(real=task.real), AnalysisProx(FiniteDifferences(), 8.0, iterations=10), weight))
+        return FISTA(
+            ProximalGradient(
+                SampledFourier(real=task.real), AnalysisProx(FiniteDifferences(), 8.0, iterations=10), weight
+            )
+        )
 
     return [
         Classical("total variation, ADMM", variation, weights, 300, tuning=100),
@@ -89,25 +101,46 @@ class _FromMeasurements(nn.Module):
         image = self.linear(data)
         if self.real:
             return self.network(image)
-        return torch.view_as_complex(self.network(torch.view_as_real(image).movedim(-1, 1).contiguous()).movedim(1, -1).contiguous())
+        return torch.view_as_complex(
+            self.network(torch.view_as_real(image).movedim(-1, 1).contiguous()).movedim(1, -1).contiguous()
+        )
 
 
 def mri_rivals(task: MRI, parameters: int) -> Sequence[Rival]:
     """A U-Net on the zero-filled image, with as many parameters."""
     real = task.real
     width = unet_width(parameters, 3, 1 if real else 2)
-    return [Rival(f"U-Net, width {width}", lambda: _FromMeasurements(zero_filled(task), width, real=real), MRI_STEPS, 1, (1e-3, 3e-3))]
+    return [
+        Rival(
+            f"U-Net, width {width}",
+            lambda: _FromMeasurements(zero_filled(task), width, real=real),
+            MRI_STEPS,
+            1,
+            (1e-3, 3e-3),
+        )
+    ]
 
 
 def compressive_parent(task: Compressive) -> ADMM:
-    """ADMM with the identity as transform, and shrinkage in the frame of the zero-mean cosine patterns in the place of its prox."""
+    """ADMM with the identity as transform, and shrinkage in the frame of the zero-mean cosine patterns in the place of
+    its prox.
+    """
     initial = BlockSensing(task.initial.T.contiguous()).H
     splitting = Splitting(Identity(), ConvolutionalShrinkage(48, start="cosine"), penalty=0.1, rate=1.0)
     return ADMM(Linear(task.sensing, initial=initial), [splitting], start="data")
 
 
 def compressive_schedule(depth: int) -> Schedule:
-    return [Stage(COMPRESSIVE_STEPS, rate=1e-3, rates={"splittings.0.penalty": 1e-2}, batch=4, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    return [
+        Stage(
+            COMPRESSIVE_STEPS,
+            rate=1e-3,
+            rates={"splittings.0.penalty": 1e-2},
+            batch=4,
+            annealing=Cosine(0.02, 1e-2),
+            clip=1.0,
+        )
+    ]
 
 
 def compressive_classical(task: Compressive) -> list[Classical]:
@@ -124,18 +157,27 @@ def compressive_classical(task: Compressive) -> list[Classical]:
 def compressive_rivals(task: Compressive, parameters: int) -> Sequence[Rival]:
     """A U-Net on the linear estimate, with as many parameters."""
     width = unet_width(parameters, 3)
-    return [Rival(f"U-Net, width {width}", lambda: _FromMeasurements(task.linear, width), COMPRESSIVE_STEPS, 4, (1e-3, 3e-3))]
+    return [
+        Rival(
+            f"U-Net, width {width}", lambda: _FromMeasurements(task.linear, width), COMPRESSIVE_STEPS, 4, (1e-3, 3e-3)
+        )
+    ]
 
 
 SYSTEM = System(
     name="medical/admm_csnet",
     title="ADMM-CSNet",
-    summary="magnetic resonance images from part of their k-space, photographs from random projections: ADMM with learned filters and shrinkages.",
+    summary="magnetic resonance images from part of their k-space, photographs from random projections: ADMM with "
+    "learned filters and shrinkages.",
     equations=(
-        "z_i = S_i(D_i x + a_i),    a_i <- a_i + eta_i (D_i x - z_i),    x = (Phi^H Phi + sum_i rho_i H_i^H H_i)^-1 (Phi^H y + sum_i rho_i H_i^H (z_i - a_i))\n"
-        "S_i piecewise linear, 101 knots from -1 to 1; D_i, H_i eight filters of 3 x 3; all of these, rho and eta in each layer.\n"
-        "Magnetic resonance: Phi = m . F; at the start D_i = H_i the zero-mean cosine patterns, S_i the soft threshold at 0.05, rho = 0.2, eta = 1.6.\n"
-        "compressive: D = I, S(u) = u - c2(s(c1(u))), c1 and c2 of 5 x 5 pixels and 48 channels, from the linear estimate of the blocks."
+        "z_i = S_i(D_i x + a_i),    a_i <- a_i + eta_i (D_i x - z_i),    x = (Phi^H Phi + sum_i rho_i H_i^H H_i)^-1 "
+        "(Phi^H y + sum_i rho_i H_i^H (z_i - a_i))\n"
+        "S_i piecewise linear, 101 knots from -1 to 1; D_i, H_i eight filters of 3 x 3; all of these, rho and eta in "
+        "each layer.\n"
+        "Magnetic resonance: Phi = m . F; at the start D_i = H_i the zero-mean cosine patterns, S_i the soft "
+        "threshold at 0.05, rho = 0.2, eta = 1.6.\n"
+        "compressive: D = I, S(u) = u - c2(s(c1(u))), c1 and c2 of 5 x 5 pixels and 48 channels, from the linear "
+        "estimate of the blocks."
     ),
     references=(
         Reference(
@@ -160,7 +202,10 @@ SYSTEM = System(
             task=MRI,
             parent=mri_parent,
             depth=14,
-            not_exported={"aoti": "the compiler of torch 2.13 does not come to an end over its complex Fourier transforms; onnx and torch do"},
+            not_exported={
+                "aoti": "the compiler of torch 2.13 does not come to an end over its complex Fourier "
+                "transforms; onnx and torch do"
+            },
             tying=lambda task: Tying(tied=("first",), untied=("splittings",)),
             schedule=mri_schedule,
             classical=mri_classical,
@@ -193,7 +238,9 @@ SYSTEM = System(
             threads=1,
             notes=("Estimates are clipped to [0, 1]; every photograph counts equally.",),
             options={"ratio": 0.25, "block": 33},
-            tag=lambda options: f"ratio{options['ratio']:g}" + ("" if options["block"] == 33 else f"-block{options['block']}"),
+            tag=lambda options: (
+                f"ratio{options['ratio']:g}" + ("" if options["block"] == 33 else f"-block{options['block']}")
+            ),
         ),
     },
 )

@@ -11,20 +11,22 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
+from unrolling.files import pictures as pixels
 from unrolling.operators.fourier import KSpace, ifft
 from unrolling.systems.base import Application
-from unrolling.tasks import pixels
-from unrolling.tasks.mri import MRI, read_mask
+from unrolling.tasks.medical.mri import MRI, read_mask
 
 READS = "k-space in a .npy file, complex (height, width) or (coils, height, width)"
-COMPLEX = 0.02  # part of the energy of the zero-filled image in its imaginary part from which on an image is taken to be complex
+# part of the energy of the zero-filled image in its imaginary part from which on an image is taken to be complex
+COMPLEX = 0.02
 
 
 def read_kspace(path: Path) -> Tensor:
     """(coils, height, width) complex64, zero frequency where the file has it.
 
     Raises:
-        ValueError: no such file, not an array of complex numbers of two or three dimensions, NaN or infinity, no frequency at all.
+        ValueError: no such file, not an array of complex numbers of two or three dimensions, NaN or infinity, no
+            frequency at all.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; the input is {READS}")
@@ -36,7 +38,9 @@ def read_kspace(path: Path) -> Tensor:
         kind = values.dtype if isinstance(values, np.ndarray) else "several arrays"
         raise ValueError(f"{path} holds {kind}; k-space is complex")
     if values.ndim not in (2, 3) or 0 in values.shape:
-        raise ValueError(f"{path} holds an array of shape {values.shape}; k-space is (height, width) or (coils, height, width)")
+        raise ValueError(
+            f"{path} holds an array of shape {values.shape}; k-space is (height, width) or (coils, height, width)"
+        )
     bad = ~np.isfinite(values)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -60,7 +64,9 @@ def _around(energy: Tensor) -> Tensor:
     return energy.roll((rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1].sum()
 
 
-def _reconstruct(network: Unrolled, task: MRI, source: Path, outputs: Sequence[Path], mask: Path | None = None) -> Mapping[str, Any]:
+def _reconstruct(
+    network: Unrolled, task: MRI, source: Path, outputs: Sequence[Path], mask: Path | None = None
+) -> Mapping[str, Any]:
     samples = read_kspace(source)
     shape = (int(samples.shape[1]), int(samples.shape[2]))
     centred = is_centred(samples)
@@ -71,7 +77,8 @@ def _reconstruct(network: Unrolled, task: MRI, source: Path, outputs: Sequence[P
     else:
         drawn = read_mask(mask, shape)
         shifted = torch.fft.ifftshift(drawn)
-        # Masks are drawn with the zero frequency in the middle; of one that is not, the measured energy would lie outside.
+        # Masks are drawn with the zero frequency in the middle; of one that is not, the measured energy would lie
+        # outside.
         energy = samples.abs().square().sum(0)
         sampled = shifted if float((energy * shifted).sum()) >= float((energy * drawn).sum()) else drawn
     samples = sampled * samples

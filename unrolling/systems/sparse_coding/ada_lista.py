@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolling.algorithms import FISTA
-from unrolling.algorithms.dictionary import lipschitz
-from unrolling.algorithms.varying import VaryingISTA
+from unrolling.algorithms.sparse.dictionary import lipschitz
+from unrolling.algorithms.sparse.varying import VaryingISTA
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
-from unrolling.tasks.varying import VaryingDictionary
+from unrolling.tasks.sparse.varying import VaryingDictionary
 from unrolling.training.losses import LogNMSE
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
 
@@ -56,11 +56,17 @@ SYSTEM = System(
     title="Ada-LISTA",
     summary="sparse recovery with a dictionary that is part of the data: one network for many dictionaries.",
     equations=(
-        "x[t+1] = S_theta[t](x[t] + gamma[t] A^T (W2^T y - W1^T W1 A x[t])),    A the sample's own dictionary; W1, W2 shared by all layers\n"
-        "at the start W1 = W2 = I, gamma = 1/L, theta = lambda/L: ISTA for 0.5 |y - A x|^2 + lambda |x|_1."
+        "x[t+1] = S_theta[t](x[t] + gamma[t] A^T (W2^T y - W1^T W1 A x[t])),    A the sample's own dictionary; W1, W2 "
+        "shared by all layers\nat the start W1 = W2 = I, gamma = 1/L, theta = lambda/L: ISTA for 0.5 |y - A x|^2 + "
+        "lambda |x|_1."
     ),
     references=(
-        Reference("Aberdam, A., Golts, A. and Elad, M.", "Ada-LISTA: Learned solvers adaptive to varying models", "IEEE TPAMI, arXiv:2001.08456", 2022),
+        Reference(
+            "Aberdam, A., Golts, A. and Elad, M.",
+            "Ada-LISTA: Learned solvers adaptive to varying models",
+            "IEEE TPAMI, arXiv:2001.08456",
+            2022,
+        ),
     ),
     home=Path(__file__).parent,
     recipes={

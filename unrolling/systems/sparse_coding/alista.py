@@ -12,8 +12,10 @@ SYSTEM = System(
     title="ALISTA",
     summary="sparse recovery with analytic weights: a step size and a threshold per layer are all that is learned.",
     equations=(
-        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
-        "W minimises |W A|_F^2 subject to w_i a_i = 1: w_i = (A A^T)^-1 a_i / (a_i^T (A A^T)^-1 a_i), in closed form and fixed."
+        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent "
+        "largest entries unshrunk\n"
+        "W minimises |W A|_F^2 subject to w_i a_i = 1: w_i = (A A^T)^-1 a_i / (a_i^T (A A^T)^-1 a_i), in closed form "
+        "and fixed."
     ),
     references=(family.LIU, family.CHEN),
     home=Path(__file__).parent,

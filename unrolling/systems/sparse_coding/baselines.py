@@ -1,4 +1,6 @@
-"""What sparse-coding systems have in common, by task: the recipe's task and the methods that every one of them is compared with."""
+"""What sparse-coding systems have in common, by task: the recipe's task and the methods that every one of them is
+compared with.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +11,24 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms import AMP, FISTA, VAMP, CoordinateDescent, Decoded, GramISTA, SynthesisISTA
-from unrolling.algorithms.ista import Prox
-from unrolling.algorithms.state_evolution import SparsePrior, measurement_noise
+from unrolling.algorithms.messages.state_evolution import SparsePrior, measurement_noise
+from unrolling.algorithms.sparse.ista import Prox
 from unrolling.core import Iteration
 from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
 from unrolling.prox import BlockSoftThreshold, nonnegative, soft_threshold
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
 from unrolling.systems.base import Classical, Peer, Recipe
-from unrolling.tasks.codes import SIDE, Codes
-from unrolling.tasks.photographs import BLOCK, Photographs
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.images.photographs import BLOCK, Photographs
+from unrolling.tasks.sparse.codes import SIDE, Codes
+from unrolling.tasks.sparse.recovery import Recovery
 
 CODE_NOTES = (
-    "How many iterations a network saves depends on the patches: whitening brings the dictionary close to orthogonal (L = |A|^2 is about 11 for 400 atoms "
-    "and 4 for 100), and FISTA then converges fast. For 100 atoms it needs 6 and 12 iterations for the error of 1 and 3 layers; without whitening "
-    "(--set whiten=0, L about 14) it needs 17 and 32 (python -m benchmarks.codes).",
-    "Layers are counted from x = 0; Gregor and LeCun start from S_theta(W_e y), so that their first iteration is the second layer here.",
+    "How many iterations a network saves depends on the patches: whitening brings the dictionary close to orthogonal "
+    "(L = |A|^2 is about 11 for 400 atoms "
+    "and 4 for 100), and FISTA then converges fast. For 100 atoms it needs 6 and 12 iterations for the error of 1 and "
+    "3 layers; without whitening (--set whiten=0, L about 14) it needs 17 and 32 (python -m benchmarks.codes).",
+    "Layers are counted from x = 0; Gregor and LeCun start from S_theta(W_e y), so that their first iteration is the "
+    "second layer here.",
 )
 # Weight continuation starts where all but the strongest coefficients are zero.
 FIRST_WEIGHT, RATE = 0.4, 0.9
@@ -32,7 +36,9 @@ LEAST_NOISE = 1e-10  # the noise variance that a method is told where there is n
 
 
 def photographs_recipe(**own: Any) -> Recipe:
-    """A recipe for ``Photographs``; the system brings parent, depth, tying, schedule and the generic network's budget."""
+    """A recipe for ``Photographs``; the system brings parent, depth, tying, schedule and the generic network's
+    budget.
+    """
     return Recipe(
         task=Photographs,
         classical=photographs,
@@ -75,7 +81,12 @@ RECOVERY_OPTIONS: Mapping[str, Any] = {
 }
 
 
-def recovery_recipe(*, options: Mapping[str, Any] | None = None, more: Callable[[Recovery], list[Classical]] = lambda task: [], **own: Any) -> Recipe:
+def recovery_recipe(
+    *,
+    options: Mapping[str, Any] | None = None,
+    more: Callable[[Recovery], list[Classical]] = lambda task: [],
+    **own: Any,
+) -> Recipe:
     """A recipe for ``Recovery``.
 
     Args:
@@ -95,7 +106,9 @@ def recovery_recipe(*, options: Mapping[str, Any] | None = None, more: Callable[
 
 
 def recovery(task: Recovery) -> list[Classical]:
-    """The lasso, or its group or non-negative form, and message passing with a posterior mean; weights and damping are chosen on validation data."""
+    """The lasso, or its group or non-negative form, and message passing with a posterior mean; weights and damping are
+    chosen on validation data.
+    """
     weights = (0.001, 0.003, 0.01, 0.03, 0.1)
     return [*_lasso(task.dictionary, weights, 3000, 1000, penalty(task)), *message_passing(task)]
 
@@ -110,18 +123,37 @@ def penalty(task: Recovery) -> Prox:
 def message_passing(task: Recovery) -> list[Classical]:
     """AMP and VAMP that are told the prior, and VAMP the noise level too, and VAMP that is told nothing.
 
-    What is told would be false of signals in groups, of one sign, or of different densities, so that only the last takes part there.
+    What is told would be false of signals in groups, of one sign, or of different densities, so that only the last
+    takes part there.
     """
     dictionary, fitted = task.dictionary, TunedBernoulliGaussian()
-    untold = Classical("VAMP, told nothing", lambda damping: VAMP(dictionary, fitted, damping=damping), (0.0, 0.2), 200, setting="damping")
+    untold = Classical(
+        "VAMP, told nothing",
+        lambda damping: VAMP(dictionary, fitted, damping=damping),
+        (0.0, 0.2),
+        200,
+        setting="damping",
+    )
     if not task.independent:
         return [untold]
     prior = SparsePrior(task.probability)
     told, m, n = BernoulliGaussian(*prior), *dictionary.shape
     noise = max(measurement_noise(task.snr, prior, m / n), LEAST_NOISE)
     return [
-        Classical("AMP, told the prior", lambda damping: AMP(dictionary, told, damping=damping), (0.0, 0.5, 0.8), 200, setting="damping"),
-        Classical("VAMP, told prior and noise", lambda damping: VAMP(dictionary, told, noise, damping=damping), (0.0, 0.2), 200, setting="damping"),
+        Classical(
+            "AMP, told the prior",
+            lambda damping: AMP(dictionary, told, damping=damping),
+            (0.0, 0.5, 0.8),
+            200,
+            setting="damping",
+        ),
+        Classical(
+            "VAMP, told prior and noise",
+            lambda damping: VAMP(dictionary, told, noise, damping=damping),
+            (0.0, 0.2),
+            200,
+            setting="damping",
+        ),
         untold,
     ]
 
@@ -131,7 +163,9 @@ def codes(task: Codes) -> list[Classical]:
     return _lasso(task.dictionary, (task.alpha,), 2000, 500)
 
 
-def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int, prox: Prox = soft_threshold) -> list[Classical]:
+def _lasso(
+    dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int, prox: Prox = soft_threshold
+) -> list[Classical]:
     def ista(weight: float) -> GramISTA:
         return GramISTA(dictionary, weight, prox=prox)
 
@@ -142,7 +176,11 @@ def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int,
     # Where the task prescribes the weight the path to it is tuned instead.
     paths = [(2.0, 0.7), (2.0, 0.8), (4.0, 0.7), (4.0, 0.8), (4.0, 0.85), (4.0, 0.9), (8.0, 0.8), (8.0, 0.9)]
     one = len(weights) == 1
-    continuations = tuple((weights[0], *path) for path in paths) if one else tuple((w, max(FIRST_WEIGHT / w, 1.0), RATE) for w in weights)
+    continuations = (
+        tuple((weights[0], *path) for path in paths)
+        if one
+        else tuple((w, max(FIRST_WEIGHT / w, 1.0), RATE) for w in weights)
+    )
     found = [
         Classical("ISTA", ista, weights, slow),
         Classical("FISTA", lambda w: FISTA(ista(w)), weights, fast),
@@ -154,18 +192,28 @@ def _lasso(dictionary: Tensor, weights: tuple[float, ...], slow: int, fast: int,
 
 
 def recovery_peers(task: Recovery) -> list[Peer]:
-    """Lasso by coordinate descent, and orthogonal matching pursuit told a little more than the mean number of non-zeros."""
+    """Lasso by coordinate descent, and orthogonal matching pursuit told a little more than the mean number of
+    non-zeros.
+    """
     count = round(1.4 * task.density * task.dictionary.shape[1])
-    return [Peer("lasso_cd", "lasso, coordinate descent", {"alpha": 0.003}, 50), Peer("omp", "orthogonal matching pursuit", {"n_nonzero_coefs": count}, 50)]
+    return [
+        Peer("lasso_cd", "lasso, coordinate descent", {"alpha": 0.003}, 50),
+        Peer("omp", "orthogonal matching pursuit", {"n_nonzero_coefs": count}, 50),
+    ]
 
 
 def code_peers(task: Codes) -> list[Peer]:
     """The same lasso, solved by scikit-learn."""
-    return [Peer("lasso_cd", "lasso, coordinate descent", {"alpha": task.alpha}, 100), Peer("lasso_lars", "lasso, LARS", {"alpha": task.alpha}, 100)]
+    return [
+        Peer("lasso_cd", "lasso, coordinate descent", {"alpha": task.alpha}, 100),
+        Peer("lasso_lars", "lasso, LARS", {"alpha": task.alpha}, 100),
+    ]
 
 
 def photographs(task: Photographs) -> list[Classical]:
-    """The network's own lasso, over overlapping patches, and the one over disjoint blocks; weights are chosen on validation photographs."""
+    """The network's own lasso, over overlapping patches, and the one over disjoint blocks; weights are chosen on
+    validation photographs.
+    """
 
     def patches(weight: float) -> SynthesisISTA:
         atoms = dct_atoms(8)
@@ -184,8 +232,19 @@ def photographs(task: Photographs) -> list[Classical]:
         Classical("ISTA", patches, (0.01,), 200),
         Classical("FISTA", lambda w: FISTA(patches(w)), (0.003, 0.01), 1200, tuning=100),
         Classical("FISTA with continuation", continued, (0.01,), 600),
-        Classical("FISTA, disjoint blocks", blocks(lambda w: FISTA(GramISTA(dictionary, block_weight(w)))), (0.02, 0.04), 600, tuning=100),
-        Classical("coordinate descent, disjoint blocks", blocks(lambda w: CoordinateDescent(dictionary, block_weight(w))), (0.02,), 300),
+        Classical(
+            "FISTA, disjoint blocks",
+            blocks(lambda w: FISTA(GramISTA(dictionary, block_weight(w)))),
+            (0.02, 0.04),
+            600,
+            tuning=100,
+        ),
+        Classical(
+            "coordinate descent, disjoint blocks",
+            blocks(lambda w: CoordinateDescent(dictionary, block_weight(w))),
+            (0.02,),
+            300,
+        ),
     ]
 
 

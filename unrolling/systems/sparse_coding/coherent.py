@@ -7,9 +7,14 @@ from typing import Any
 from unrolling.algorithms import IHT
 from unrolling.systems.base import Classical, Recipe, Reference
 from unrolling.systems.sparse_coding import baselines
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
-XIN = Reference("Xin, B., Wang, Y., Gao, W., Wipf, D. and Wang, B.", "Maximal sparsity with deep networks?", "NeurIPS, arXiv:1605.01636", 2016)
+XIN = Reference(
+    "Xin, B., Wang, Y., Gao, W., Wipf, D. and Wang, B.",
+    "Maximal sparsity with deep networks?",
+    "NeurIPS, arXiv:1605.01636",
+    2016,
+)
 BLUMENSATH = Reference(
     "Blumensath, T. and Davies, M. E.",
     "Iterative hard thresholding for compressed sensing",
@@ -19,8 +24,8 @@ BLUMENSATH = Reference(
 )
 OPTIONS = {"m": 50, "n": 100, "probability": 0.05, "coherence": 0.9}
 NOTES = (
-    "Any two columns of a block of five have the inner product 0.9. The lasso and pursuit take one for the other; a network may learn, from the data, how to "
-    "tell them apart (Xin et al. 2016).",
+    "Any two columns of a block of five have the inner product 0.9. The lasso and pursuit take one for the other; a "
+    "network may learn, from the data, how to tell them apart (Xin et al. 2016).",
 )
 
 
@@ -39,5 +44,13 @@ def iht(task: Recovery) -> list[Classical]:
 def recipe(**own: Any) -> Recipe:
     """Sparse recovery with blocks of coherent columns."""
     return baselines.recovery_recipe(
-        options=OPTIONS, more=iht, depth=16, parent_name="IHT", generic_steps=8000, generic_batch=128, threads=1, notes=NOTES, **own
+        options=OPTIONS,
+        more=iht,
+        depth=16,
+        parent_name="IHT",
+        generic_steps=8000,
+        generic_batch=128,
+        threads=1,
+        notes=NOTES,
+        **own,
     )

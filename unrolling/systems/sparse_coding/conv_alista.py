@@ -1,14 +1,16 @@
-"""Convolutional ALISTA: analytic weights for a convolutional dictionary on whole images (Liu, Chen, Wang and Yin 2019)."""
+"""Convolutional ALISTA: analytic weights for a convolutional dictionary on whole images (Liu, Chen, Wang and Yin
+2019).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.convolutional import ConvolutionalISTA, tight_frame
+from unrolling.algorithms.sparse.convolutional import ConvolutionalISTA, tight_frame
 from unrolling.operators import dct_atoms
 from unrolling.systems.base import System, Tying
 from unrolling.systems.sparse_coding import baselines, conv_lista, family
-from unrolling.tasks.photographs import Photographs
+from unrolling.tasks.images.photographs import Photographs
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 
@@ -25,10 +27,13 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/conv_alista",
     title="Convolutional ALISTA",
-    summary="whole photographs from few measurements with a fixed convolutional dictionary: a step size and a threshold per atom are all that is learned.",
+    summary="whole photographs from few measurements with a fixed convolutional dictionary: a step size and a "
+    "threshold per atom are all that is learned.",
     equations=(
-        "z[t+1] = S_theta[t](z[t] + gamma[t] W (y - Phi D z[t])),    picture D z; D: the DCT of 8 x 8 pixels at every second pixel, a tight frame\n"
-        "W = D^T Phi^T, fixed: the analytic weights, up to the scale of their rows, of a tight frame behind measurements with orthonormal rows."
+        "z[t+1] = S_theta[t](z[t] + gamma[t] W (y - Phi D z[t])),    picture D z; D: the DCT of 8 x 8 pixels at every "
+        "second pixel, a tight frame\n"
+        "W = D^T Phi^T, fixed: the analytic weights, up to the scale of their rows, of a tight frame behind "
+        "measurements with orthonormal rows."
     ),
     references=(family.LIU, conv_lista.SRETER),
     home=Path(__file__).parent,

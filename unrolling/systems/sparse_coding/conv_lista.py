@@ -7,15 +7,21 @@ from pathlib import Path
 import torch
 
 from unrolling.algorithms import SynthesisISTA
-from unrolling.algorithms.convolutional import tight_frame
+from unrolling.algorithms.sparse.convolutional import tight_frame
 from unrolling.operators import BlockSensing, dct_atoms
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines, family
-from unrolling.tasks.photographs import Photographs
+from unrolling.tasks.images.photographs import Photographs
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 ATOM_SIDE, STRIDE, WEIGHT = 8, 2, 0.01
-SRETER = Reference("Sreter, H. and Giryes, R.", "Learned convolutional sparse coding", "IEEE ICASSP", 2018, "10.1109/ICASSP.2018.8462313")
+SRETER = Reference(
+    "Sreter, H. and Giryes, R.",
+    "Learned convolutional sparse coding",
+    "IEEE ICASSP",
+    2018,
+    "10.1109/ICASSP.2018.8462313",
+)
 
 
 def weights(weight: float = WEIGHT) -> torch.Tensor:
@@ -42,10 +48,13 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/conv_lista",
     title="Convolutional LISTA",
-    summary="whole photographs from few measurements: one learned convolutional dictionary and encoder, thresholds per layer and atom.",
+    summary="whole photographs from few measurements: one learned convolutional dictionary and encoder, thresholds "
+    "per layer and atom.",
     equations=(
-        "z[t+1] = S_theta[t](z[t] + E Phi^T (y - Phi D z[t])),    picture D z; D: atoms of 8 x 8 pixels at every second pixel, across the whole image\n"
-        "D and E are learned, the same in all layers; they start at the DCT as a tight frame and its adjoint, theta at lambda: ISTA."
+        "z[t+1] = S_theta[t](z[t] + E Phi^T (y - Phi D z[t])),    picture D z; D: atoms of 8 x 8 pixels at every "
+        "second pixel, across the whole image\n"
+        "D and E are learned, the same in all layers; they start at the DCT as a tight frame and its adjoint, theta "
+        "at lambda: ISTA."
     ),
     references=(SRETER, family.LIU),
     home=Path(__file__).parent,

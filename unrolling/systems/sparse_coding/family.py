@@ -6,23 +6,34 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from unrolling.algorithms.analytic import analytic_weights
-from unrolling.algorithms.coupled import CoupledISTA, Selection
-from unrolling.algorithms.dictionary import lipschitz
+from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.coupled import CoupledISTA, Selection
+from unrolling.algorithms.sparse.dictionary import lipschitz
 from unrolling.systems.base import Recipe, Reference, Tying
 from unrolling.systems.sparse_coding import baselines
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
 from unrolling.training.stages import Cosine, Last, Power, Schedule, Stage, Supervision
 
 CHEN = Reference(
-    "Chen, X., Liu, J., Wang, Z. and Yin, W.", "Theoretical linear convergence of unfolded ISTA and its practical weights and thresholds", "NeurIPS", 2018
+    "Chen, X., Liu, J., Wang, Z. and Yin, W.",
+    "Theoretical linear convergence of unfolded ISTA and its practical weights and thresholds",
+    "NeurIPS",
+    2018,
 )
-LIU = Reference("Liu, J., Chen, X., Wang, Z. and Yin, W.", "ALISTA: Analytic weights are as good as learned weights in LISTA", "ICLR", 2019)
-# Percent per layer and at most, for signals a tenth of whose entries are not zero; chosen on validation data. Without noise every layer from the fifth on
-# selects more entries than there are, and is a hard threshold. The authors' commands have 1.2 and 13, which reaches that in the tenth layer: the error then
-# rises there before it falls on, while an early layer gains more than the change costs. Noise that passes unshrunk hurts, and theirs are best.
+LIU = Reference(
+    "Liu, J., Chen, X., Wang, Z. and Yin, W.",
+    "ALISTA: Analytic weights are as good as learned weights in LISTA",
+    "ICLR",
+    2019,
+)
+# Percent per layer and at most, for signals a tenth of whose entries are not zero; chosen on validation data. Without
+# noise every layer from the fifth on selects more entries than there are, and is a hard threshold. The authors'
+# commands have 1.2 and 13, which reaches
+# that in the tenth layer: the error then rises there before it falls on, while an early layer gains more than the
+# change costs. Noise that passes unshrunk
+# hurts, and theirs are best.
 SELECTION = Selection(2.5, 100.0)
 NOISY_SELECTION = Selection(1.2, 13.0)
 FIRST_THRESHOLD = 0.4  # of the first layer, for signals of unit variance
@@ -38,18 +49,26 @@ def selection(task: Recovery) -> Selection:
 
 
 def analytic_parent(task: Recovery, *, selective: bool = True) -> CoupledISTA:
-    """ISTA in residual form with W of least coherence in the place of A^T / L, and support selection; of groups or non-negative signals with their prox."""
+    """ISTA in residual form with W of least coherence in the place of A^T / L, and support selection; of groups or
+    non-negative signals with their prox.
+    """
     dictionary = task.dictionary
     weight = FIRST_THRESHOLD * lipschitz(dictionary)
     chosen = selection(task) if selective else Selection()
-    return CoupledISTA(dictionary, weight, encoder=analytic_weights(dictionary), selection=chosen, prox=baselines.penalty(task))
+    return CoupledISTA(
+        dictionary, weight, encoder=analytic_weights(dictionary), selection=chosen, prox=baselines.penalty(task)
+    )
 
 
 def schedule(steps: int, rate: float, rates: dict[str, float], *, batch: int = 64) -> Callable[[int], Schedule]:
-    """Layers added one by one, then refined together, on the logarithm of the relative error; rates are those of a new layer."""
+    """Layers added one by one, then refined together, on the logarithm of the relative error; rates are those of a new
+    layer.
+    """
 
     def stages(depth: int) -> Schedule:
-        return SCHEMES["grow_then_refine"].make(depth, Stage(steps, rate=rate, rates=rates, batch=batch, loss=LogNMSE()))
+        return SCHEMES["grow_then_refine"].make(
+            depth, Stage(steps, rate=rate, rates=rates, batch=batch, loss=LogNMSE())
+        )
 
     return stages
 
@@ -63,7 +82,8 @@ def freed(
     supervision: Supervision = Last(),  # noqa: B008 (frozen)
     joint: Supervision = Power(4.0),  # noqa: B008
 ) -> Callable[[int], Schedule]:
-    """As ALISTA is trained, W staying at the analytic weights; then W at a low rate, and the rest at a twentieth of its own.
+    """As ALISTA is trained, W staying at the analytic weights; then W at a low rate, and the rest at a twentieth of its
+    own.
 
     Args:
         steps: of the first part.
@@ -75,9 +95,26 @@ def freed(
     """
 
     def stages(depth: int) -> Schedule:
-        like = Stage(steps, rate=rate, rates={"threshold": rate}, batch=64, loss=LogNMSE(), supervision=supervision, parameters=("step_size", "threshold"))
+        like = Stage(
+            steps,
+            rate=rate,
+            rates={"threshold": rate},
+            batch=64,
+            loss=LogNMSE(),
+            supervision=supervision,
+            parameters=("step_size", "threshold"),
+        )
         rates = {"threshold": rate / 20, "encoder": encoder}
-        free = replace(like, steps=rest, batch=128, rate=rate / 20, rates=rates, parameters=None, supervision=joint, annealing=Cosine(0.05, 0.02))
+        free = replace(
+            like,
+            steps=rest,
+            batch=128,
+            rate=rate / 20,
+            rates=rates,
+            parameters=None,
+            supervision=joint,
+            annealing=Cosine(0.05, 0.02),
+        )
         return [*SCHEMES["grow_then_refine"].make(depth, like), free]
 
     return stages

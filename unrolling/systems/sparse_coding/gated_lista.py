@@ -1,29 +1,44 @@
-"""Gated LISTA: coupled weights, an estimate that is enlarged before each step and steps that are lengthened (Wu, Guo, Li and Zhang 2020)."""
+"""Gated LISTA: coupled weights, an estimate that is enlarged before each step and steps that are lengthened (Wu, Guo,
+Li and Zhang 2020).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.analytic import analytic_weights
-from unrolling.algorithms.dictionary import lipschitz
-from unrolling.algorithms.gated import GatedISTA
+from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.dictionary import lipschitz
+from unrolling.algorithms.sparse.gated import GatedISTA
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines, family
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
-WU = Reference("Wu, K., Guo, Y., Li, Z. and Zhang, C.", "Sparse coding with gated learned ISTA", "ICLR, openreview:BygPO2VKPH", 2020)
+WU = Reference(
+    "Wu, K., Guo, Y., Li, Z. and Zhang, C.",
+    "Sparse coding with gated learned ISTA",
+    "ICLR, openreview:BygPO2VKPH",
+    2020,
+)
 
 
 def parent(task: Recovery) -> GatedISTA:
-    """ISTA with analytic weights, its gates shut. Gains do what support selection does for the other systems, and nothing is selected."""
+    """ISTA with analytic weights, its gates shut. Gains do what support selection does for the other systems, and
+    nothing is selected.
+    """
     dictionary = task.dictionary
-    return GatedISTA(dictionary, family.FIRST_THRESHOLD * lipschitz(dictionary), encoder=analytic_weights(dictionary), prox=baselines.penalty(task))
+    return GatedISTA(
+        dictionary,
+        family.FIRST_THRESHOLD * lipschitz(dictionary),
+        encoder=analytic_weights(dictionary),
+        prox=baselines.penalty(task),
+    )
 
 
 SYSTEM = System(
     name="sparse_coding/gated_lista",
     title="Gated LISTA",
-    summary="sparse recovery with a matrix and gates per layer: small entries are enlarged before a step, and the step is lengthened.",
+    summary="sparse recovery with a matrix and gates per layer: small entries are enlarged before a step, and the "
+    "step is lengthened.",
     equations=(
         "g = x[t] (1 + mu[t] 0.2 / (0.001 + nu[t] |x[t]|)),    x' = S_theta[t](g + gamma[t] W[t] (y - A g))\n"
         "x[t+1] = x' + o[t] theta[t] (x' - x[t]) / (|x' - x[t]| + 0.1)\n"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.hyper import HyperLISTA
+from unrolling.algorithms.sparse.hyper import HyperLISTA
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import family
 from unrolling.training.losses import LogNMSE
 from unrolling.training.optimizers import NelderMead
 from unrolling.training.stages import Constant, Schedule, Stage
 
-# The middle of the first draws, which go from a fifth to five times these: chosen on validation data. From much smaller values the search may end where
-# hardly any entry passes unshrunk, 35 dB above the best.
+# The middle of the first draws, which go from a fifth to five times these: chosen on validation data. From much smaller
+# values the search may end where hardly any entry passes unshrunk, 35 dB above the best.
 CENTRE = (1e-2, 3e-3, 1e-1)
 RATE = 1.7
 
@@ -25,14 +25,20 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/hyperlista",
     title="HyperLISTA",
-    summary="sparse recovery with three learned numbers: threshold, momentum and support follow each signal's own residual.",
+    summary="sparse recovery with three learned numbers: threshold, momentum and support follow each signal's own "
+    "residual.",
     equations=(
         "x[t+1] = S_theta,k(x[t] + W (y - A x[t]) + beta (x[t] - x[t-1])),    e = |A^+ (y - A x[t])|_1 of each signal\n"
-        "theta = c1 e,  beta = c2 |x[t]|_0,  k = n clip(c3 log(|A^+ y|_1 / e), 0, 1) entries pass unshrunk; W are the analytic weights of ALISTA.\n"
-        "c1, c2 and c3 are searched for without gradients."
+        "theta = c1 e,  beta = c2 |x[t]|_0,  k = n clip(c3 log(|A^+ y|_1 / e), 0, 1) entries pass unshrunk; W are the "
+        "analytic weights of ALISTA.\nc1, c2 and c3 are searched for without gradients."
     ),
     references=(
-        Reference("Chen, X., Liu, J., Wang, Z. and Yin, W.", "Hyperparameter tuning is all you need for LISTA", "NeurIPS, arXiv:2110.15900", 2021),
+        Reference(
+            "Chen, X., Liu, J., Wang, Z. and Yin, W.",
+            "Hyperparameter tuning is all you need for LISTA",
+            "NeurIPS, arXiv:2110.15900",
+            2021,
+        ),
         family.LIU,
     ),
     home=Path(__file__).parent,

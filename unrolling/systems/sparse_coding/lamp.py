@@ -13,8 +13,8 @@ SYSTEM = System(
     summary="sparse recovery near the Bayesian limit: AMP with a learned Bernoulli-Gaussian prior in each layer.",
     equations=(
         "v[t+1] = y - A x[t] + (n/m) <eta'[t]> v[t],  x[t+1] = eta[t](x[t] + B v[t+1]; tau^2 = |v[t+1]|^2 / m)\n"
-        "eta[t]: the posterior mean of x ~ p N(0, s^2) + (1 - p) delta_0 in noise of variance tau^2, p and s^2 learned for each layer; B, the same in all\n"
-        "layers, starts at A^T."
+        "eta[t]: the posterior mean of x ~ p N(0, s^2) + (1 - p) delta_0 in noise of variance tau^2, p and s^2 "
+        "learned for each layer; B, the same in all\nlayers, starts at A^T."
     ),
     references=(messages.BORGERDING, messages.DONOHO),
     home=Path(__file__).parent,

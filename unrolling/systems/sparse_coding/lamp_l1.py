@@ -13,8 +13,10 @@ SYSTEM = System(
     title="LAMP-l1",
     summary="sparse recovery by AMP with learned soft thresholds: ISTA with an Onsager term.",
     equations=(
-        "v[t+1] = y - A x[t] + beta[t] (|x[t]|_0 / m) v[t],  x[t+1] = beta[t] S_theta(x[t] + B v[t+1]),  theta = alpha[t] |v[t+1]| / sqrt(m)\n"
-        "alpha and beta, a number each, are learned for each layer; B, the same in all, starts at A^T. At the start alpha = 1.14, beta = 1: AMP."
+        "v[t+1] = y - A x[t] + beta[t] (|x[t]|_0 / m) v[t],  x[t+1] = beta[t] S_theta(x[t] + B v[t+1]),  theta = "
+        "alpha[t] |v[t+1]| / sqrt(m)\n"
+        "alpha and beta, a number each, are learned for each layer; B, the same in all, starts at A^T. At the start "
+        "alpha = 1.14, beta = 1: AMP."
     ),
     references=(messages.BORGERDING, messages.DONOHO),
     home=Path(__file__).parent,

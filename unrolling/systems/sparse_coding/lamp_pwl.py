@@ -13,7 +13,8 @@ SYSTEM = System(
     summary="sparse recovery by AMP with a learned piecewise linear shrinkage in each layer, which no prior is behind.",
     equations=(
         "v[t+1] = y - A x[t] + (n/m) <eta'[t]> v[t],  x[t+1] = eta[t](x[t] + B v[t+1]; tau = |v[t+1]| / sqrt(m))\n"
-        "eta[t] is odd and has the slope s1 up to k1 tau, s2 up to k2 tau and s3 beyond, five learned numbers for each layer; B starts at A^T."
+        "eta[t] is odd and has the slope s1 up to k1 tau, s2 up to k2 tau and s3 beyond, five learned numbers for "
+        "each layer; B starts at A^T."
     ),
     references=(messages.BORGERDING, messages.DONOHO),
     home=Path(__file__).parent,

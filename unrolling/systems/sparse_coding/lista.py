@@ -12,8 +12,8 @@ from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
 from unrolling.systems.base import Reference, System, Tying
 from unrolling.systems.sparse_coding import baselines
 from unrolling.systems.sparse_coding.spike_baselines import spikes_parent, spikes_recipe
-from unrolling.tasks.codes import Codes
-from unrolling.tasks.photographs import Photographs
+from unrolling.tasks.images.photographs import Photographs
+from unrolling.tasks.sparse.codes import Codes
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 ATOM_SIDE, STRIDE = 8, 4
@@ -42,7 +42,9 @@ def photograph_schedule(depth: int) -> Schedule:
 
 
 def codes_parent(task: Codes) -> Iteration:
-    """The general form; for more atoms than pixels with the weights coupled, W_t = I - W_e A, which 100,000 patches determine better (validation)."""
+    """The general form; for more atoms than pixels with the weights coupled, W_t = I - W_e A, which 100,000 patches
+    determine better (validation).
+    """
     return ThinISTA(task.dictionary, task.alpha) if _coupled(task) else GramISTA(task.dictionary, task.alpha)
 
 
@@ -55,7 +57,11 @@ def codes_tying(task: Codes) -> Tying:
 
 
 def codes_schedule(depth: int) -> Schedule:
-    return [Stage(10_000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, annealing=Cosine(0.05, 1e-3))]
+    return [
+        Stage(
+            10_000, rate=3e-3 if depth < 5 else 2e-3, rates={"threshold": 3e-2}, batch=500, annealing=Cosine(0.05, 1e-3)
+        )
+    ]
 
 
 def recovery_schedule(depth: int) -> Schedule:
@@ -69,12 +75,16 @@ def spikes_schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/lista",
     title="LISTA",
-    summary="sparse codes, and photographs from few measurements, in a few layers: ISTA with learned matrices and thresholds.",
+    summary="sparse codes, and photographs from few measurements, in a few layers: ISTA with learned matrices and "
+    "thresholds.",
     equations=(
         "x[t+1] = S_theta[t](W_e y + W_t x[t]),    S_theta(z) = sign(z) max(|z| - theta, 0)\n"
-        "at the start W_e = mu A^T, W_t = I - mu A^T A, theta = mu lambda, mu = 1/|A|^2: ISTA for 0.5 |y - A x|^2 + lambda |x|_1.\n"
-        "codes with more atoms than pixels: the weights are coupled, W_t = I - W_e A, x[t+1] = S_theta[t](x[t] + W_e[t] (y - A x[t])).\n"
-        "photographs: z[t+1] = S_theta[t](z[t] + E[t] H[t] (y - Phi D[t] z[t])), picture D z; at the start E = mu D^T, H = Phi^T, D overlapping DCT patches."
+        "at the start W_e = mu A^T, W_t = I - mu A^T A, theta = mu lambda, mu = 1/|A|^2: ISTA for 0.5 |y - A x|^2 + "
+        "lambda |x|_1.\n"
+        "codes with more atoms than pixels: the weights are coupled, W_t = I - W_e A, x[t+1] = S_theta[t](x[t] + "
+        "W_e[t] (y - A x[t])).\n"
+        "photographs: z[t+1] = S_theta[t](z[t] + E[t] H[t] (y - Phi D[t] z[t])), picture D z; at the start E = mu "
+        "D^T, H = Phi^T, D overlapping DCT patches."
     ),
     references=(
         Reference("Gregor, K. and LeCun, Y.", "Learning fast approximations of sparse coding", "ICML", 2010),
@@ -91,17 +101,21 @@ SYSTEM = System(
         "photographs": baselines.photographs_recipe(
             parent=photograph_parent,
             depth=5,
-            tying=lambda task: Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
+            tying=lambda task: Tying(
+                tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")
+            ),
             schedule=photograph_schedule,
             parent_name="ISTA",
             generic_steps=5000,
             generic_batch=16,
             atoms=lambda layer: layer.dictionary.atoms(),
             notes=(
-                "ISTA and FISTA start at zero; the network starts at the code of the linear estimate, which its first row before training shows. "
-                "All end by adding what the measurements say about the remaining error.",
-                "Convergence means that the last third of the iterations, two hundred at least, has moved the PSNR by less than 0.05 dB. "
-                "ISTA and FISTA pass through better pictures on their way to the minimiser of their objective than the minimiser is.",
+                "ISTA and FISTA start at zero; the network starts at the code of the linear estimate, which its first "
+                "row before training shows. All end by adding what the measurements say about the remaining error.",
+                "Convergence means that the last third of the iterations, two hundred at least, has moved the PSNR by "
+                "less than 0.05 dB. "
+                "ISTA and FISTA pass through better pictures on their way to the minimiser of their objective than "
+                "the minimiser is.",
             ),
         ),
         "codes": baselines.codes_recipe(

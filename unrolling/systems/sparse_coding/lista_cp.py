@@ -1,4 +1,6 @@
-"""LISTA-CP: LISTA with coupled weights (Chen, Liu, Wang and Yin 2018; survey, box "Convergence and Optimality Analysis of LISTA")."""
+"""LISTA-CP: LISTA with coupled weights (Chen, Liu, Wang and Yin 2018; survey, box "Convergence and Optimality Analysis
+of LISTA").
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ SYSTEM = System(
     title="LISTA-CP",
     summary="sparse recovery at a linear rate: a matrix and a threshold per layer, W_t coupled to the encoder.",
     equations=(
-        "x[t+1] = S_theta[t](x[t] + gamma[t] W[t] (y - A x[t])),    that is W_t = I - W_e A, which exact recovery asks of W_t in the limit\n"
-        "W[t] starts at the analytic weights of ALISTA; gamma[t], a number that W[t] could hold itself, lets its scale be learned first."
+        "x[t+1] = S_theta[t](x[t] + gamma[t] W[t] (y - A x[t])),    that is W_t = I - W_e A, which exact recovery "
+        "asks of W_t in the limit\n"
+        "W[t] starts at the analytic weights of ALISTA; gamma[t], a number that W[t] could hold itself, lets its "
+        "scale be learned first."
     ),
     references=(family.CHEN,),
     home=Path(__file__).parent,

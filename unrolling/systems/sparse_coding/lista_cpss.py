@@ -14,9 +14,11 @@ SYSTEM = System(
     title="LISTA-CPSS",
     summary="sparse recovery at a linear rate: a matrix and a threshold per layer, the surest entries unshrunk.",
     equations=(
-        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W[t] (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
-        "W[t] starts at the analytic weights of ALISTA; gamma[t], a number that W[t] could hold itself, lets its scale be learned first.\n"
-        "p[t] = 2.5 t without noise and min(1.2 t, 13) with it, for signals with a tenth of non-zeros."
+        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W[t] (y - A x[t])),    S_theta,p: soft-thresholding, the p percent "
+        "largest entries unshrunk\n"
+        "W[t] starts at the analytic weights of ALISTA; gamma[t], a number that W[t] could hold itself, lets its "
+        "scale be learned first.\np[t] = 2.5 t without noise and min(1.2 t, 13) with it, for signals with a tenth of "
+        "non-zeros."
     ),
     references=(family.CHEN,),
     home=Path(__file__).parent,

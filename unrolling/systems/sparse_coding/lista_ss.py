@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.coupled import SelectiveGramISTA
+from unrolling.algorithms.sparse.coupled import SelectiveGramISTA
 from unrolling.systems.base import System, Tying
 from unrolling.systems.sparse_coding import family
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 
 
 def parent(task: Recovery) -> SelectiveGramISTA:
@@ -20,8 +20,8 @@ SYSTEM = System(
     title="LISTA-SS",
     summary="LISTA with tied matrices, thresholds per layer and unit, and the surest entries unshrunk.",
     equations=(
-        "x[t+1] = S_theta[t],p[t](W_e y + W_t x[t]),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
-        "W_e and W_t, one of each for all layers, start at A^T / L and I - A^T A / L, and are not coupled."
+        "x[t+1] = S_theta[t],p[t](W_e y + W_t x[t]),    S_theta,p: soft-thresholding, the p percent largest entries "
+        "unshrunk\nW_e and W_t, one of each for all layers, start at A^T / L and I - A^T A / L, and are not coupled."
     ),
     references=(family.CHEN,),
     home=Path(__file__).parent,

@@ -10,10 +10,11 @@ from unrolling.systems.sparse_coding import family, messages
 SYSTEM = System(
     name="sparse_coding/lvamp_pwl",
     title="LVAMP, piecewise linear",
-    summary="sparse recovery by VAMP with a learned piecewise linear shrinkage in each layer, which no prior is behind.",
+    summary="sparse recovery by VAMP with a learned piecewise linear shrinkage in each layer, with no prior behind it.",
     equations=(
-        "the linear stage of LVAMP, and x = eta[t](r1; v1) with eta[t] odd, of slope s1 up to k1 sqrt(v1), s2 up to k2 sqrt(v1) and s3 beyond,\n"
-        "five learned numbers for each layer; sigma^2 is fitted to each signal in each layer."
+        "the linear stage of LVAMP, and x = eta[t](r1; v1) with eta[t] odd, of slope s1 up to k1 sqrt(v1), s2 up to "
+        "k2 sqrt(v1) and s3 beyond,\nfive learned numbers for each layer; sigma^2 is fitted to each signal in each "
+        "layer."
     ),
     references=(messages.BORGERDING, messages.RANGAN),
     home=Path(__file__).parent,

@@ -1,4 +1,6 @@
-"""What the networks unrolled from message passing share: references, where their shrinkages begin, how they are trained."""
+"""What the networks unrolled from message passing share: references, where their shrinkages begin, how they are
+trained.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from unrolling.algorithms import AMP, VAMP
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.prox.denoisers import PiecewiseLinear
 from unrolling.systems.base import Reference
-from unrolling.tasks.recovery import Recovery
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
 from unrolling.training.stages import Schedule, Stage
@@ -37,11 +39,14 @@ RANGAN = Reference(
     "10.1109/TIT.2019.2916359",
 )
 
-# Where the learning of the prior begins: three times as many non-zeros, of three times the variance, as the reference problem has. No task is looked at.
+# Where the learning of the prior begins: three times as many non-zeros, of three times the variance, as the reference
+# problem has. No task is looked at.
 FIRST_PROBABILITY, FIRST_VARIANCE = 0.3, 3.0
 NOTES = (
-    "The network is told neither the prior of the signals nor the level of the noise: its shrinkages begin at the same values on every task, and the noise is "
-    "what the residual shows. VAMP with a prior fitted to each signal (told nothing either, and not trained) is the classical method to look at.",
+    "The network is told neither the prior of the signals nor the level of the noise: its shrinkages begin at the "
+    "same values on every task, and the noise is "
+    "what the residual shows. VAMP with a prior fitted to each signal (told nothing either, and not trained) is the "
+    "classical method to look at.",
 )
 
 
@@ -66,5 +71,9 @@ def piecewise_linear() -> PiecewiseLinear:
 
 
 def schedule(steps: int, rate: float, rates: dict[str, float] | None = None) -> Callable[[int], Schedule]:
-    """Layers added one by one, then refined together, on the logarithm of the relative error; rates are those of a new layer."""
-    return lambda depth: SCHEMES["grow_then_refine"].make(depth, Stage(steps, rate=rate, rates=rates or {}, batch=128, loss=LogNMSE()))
+    """Layers added one by one, then refined together, on the logarithm of the relative error; rates are those of a new
+    layer.
+    """
+    return lambda depth: SCHEMES["grow_then_refine"].make(
+        depth, Stage(steps, rate=rate, rates=rates or {}, batch=128, loss=LogNMSE())
+    )

@@ -12,7 +12,7 @@ from unrolling.algorithms import FISTA, Decoded, GramISTA
 from unrolling.operators import Matrix
 from unrolling.prox import hard_threshold
 from unrolling.systems.base import Classical, Direct, Recipe
-from unrolling.tasks.spikes import WINDOW, Spikes, running_median
+from unrolling.tasks.sparse.spikes import WINDOW, Spikes, running_median
 
 
 def spikes_recipe(**own: Any) -> Recipe:
@@ -20,7 +20,13 @@ def spikes_recipe(**own: Any) -> Recipe:
     return Recipe(
         task=Spikes,
         classical=spikes,
-        direct=lambda task: [Direct("running median", _median_spikes(task), "differences below a level chosen on validation data are set to zero")],
+        direct=lambda task: [
+            Direct(
+                "running median",
+                _median_spikes(task),
+                "differences below a level chosen on validation data are set to zero",
+            )
+        ],
         options={"density": 0.04},
         tag=lambda options: "" if options["density"] == 0.04 else f"density{options['density']:g}",
         **own,
@@ -28,7 +34,9 @@ def spikes_recipe(**own: Any) -> Recipe:
 
 
 def spikes_parent(task: Spikes, weights: tuple[float, float] = (0.1, 0.3)) -> Decoded:
-    """The lasso over smooth atoms and single samples, each kind with its weight; the estimate is the part of the single samples."""
+    """The lasso over smooth atoms and single samples, each kind with its weight; the estimate is the part of the single
+    samples.
+    """
     smooth, single = weights
     weight = torch.cat([torch.full((WINDOW,), smooth), torch.full((WINDOW,), single)])
     weight[0] = 0.0  # the mean is free

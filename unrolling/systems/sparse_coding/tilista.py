@@ -12,8 +12,9 @@ SYSTEM = System(
     title="TiLISTA",
     summary="sparse recovery with one learned matrix for all layers, a step size and a threshold per layer.",
     equations=(
-        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent largest entries unshrunk\n"
-        "W is learned and the same in all layers; it starts at the analytic weights of ALISTA."
+        "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent "
+        "largest entries unshrunk\nW is learned and the same in all layers; it starts at the analytic weights of "
+        "ALISTA."
     ),
     references=(family.LIU, family.CHEN),
     home=Path(__file__).parent,

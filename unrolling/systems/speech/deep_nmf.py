@@ -1,29 +1,47 @@
-"""Deep NMF: multiplicative updates with a dictionary per layer, trained to separate (Hershey, Le Roux and Weninger 2014; survey, box "Deep (Unrolled) NMF")."""
+"""Deep NMF: multiplicative updates with a dictionary per layer, trained to separate (Hershey, Le Roux and Weninger
+2014; survey, box "Deep (Unrolled) NMF").
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unrolling.algorithms.nmf_separation import NMFSeparation
+from unrolling.algorithms.sound.nmf_separation import NMFSeparation
 from unrolling.core import Unrolled
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
 from unrolling.systems.speech.sound import application
-from unrolling.tasks.speech import Enhancement, Mixtures
+from unrolling.tasks.speech.mixtures import Enhancement, Mixtures
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 SPARSITY = 0.3  # of the parent; chosen on validation data at ten iterations
 TRAINED = 3  # the last so many layers have dictionaries of their own; those before keep the one that sparse NMF learned
 
 
-def parent(task: Enhancement, *, beta: float = 1.0, sparsity: float = SPARSITY, constrained: bool = True) -> NMFSeparation:
+def parent(
+    task: Enhancement, *, beta: float = 1.0, sparsity: float = SPARSITY, constrained: bool = True
+) -> NMFSeparation:
     """Sparse NMF with the dictionaries of speech and noise side by side, and its Wiener-like estimate."""
-    return NMFSeparation(task.stft, task.dictionaries, beta=beta, sparsity=sparsity, context=task.context, constrained=constrained)
+    return NMFSeparation(
+        task.stft, task.dictionaries, beta=beta, sparsity=sparsity, context=task.context, constrained=constrained
+    )
 
 
 def schedule(depth: int) -> Schedule:
-    """Discriminative: on the separated signal. The last layers' dictionaries and sparsities, and the dictionary of the estimate."""
+    """Discriminative: on the separated signal. The last layers' dictionaries and sparsities, and the dictionary of the
+    estimate.
+    """
     last = tuple(range(max(0, depth - TRAINED), depth))
-    return [Stage(800, rate=3e-2, batch=8, layers=last, parameters=("dictionary", "sparsity", "reconstruction"), annealing=Cosine(0.05, 1e-2), clip=10.0)]
+    return [
+        Stage(
+            800,
+            rate=3e-2,
+            batch=8,
+            layers=last,
+            parameters=("dictionary", "sparsity", "reconstruction"),
+            annealing=Cosine(0.05, 1e-2),
+            clip=10.0,
+        )
+    ]
 
 
 def classical(task: Enhancement) -> list[Classical]:
@@ -45,12 +63,15 @@ def context(network: Unrolled, task: Mixtures) -> int:
 SYSTEM = System(
     name="speech/deep_nmf",
     title="Deep NMF",
-    summary="speech out of noise: sparse non-negative matrix factorisation with a dictionary per layer, trained for the separated signal.",
+    summary="speech out of noise: sparse non-negative matrix factorisation with a dictionary per layer, trained for "
+    "the separated signal.",
     equations=(
-        "H[k+1] = H[k] . (W[k]^T (M . (W[k] H[k])^(b-2))) / (W[k]^T (W[k] H[k])^(b-1) + mu[k]),    M = |STFT x|, b = 1,  |w_r| = 1\n"
-        "speech = STFT^-1( (V_s H_s) / (V_s H_s + V_n H_n) STFT x )\n"
-        "at the start W[k] = V = [W_s W_n], the dictionaries that sparse NMF finds in speech and in noise: sparse NMF with W fixed.\n"
-        "W[k] = exp(R) scaled to unit columns (or moved by multiplicative updates); the last three layers, V and their mu are learned."
+        "H[k+1] = H[k] . (W[k]^T (M . (W[k] H[k])^(b-2))) / (W[k]^T (W[k] H[k])^(b-1) + mu[k]),    M = |STFT x|, b = "
+        "1,  |w_r| = 1\nspeech = STFT^-1( (V_s H_s) / (V_s H_s + V_n H_n) STFT x )\n"
+        "at the start W[k] = V = [W_s W_n], the dictionaries that sparse NMF finds in speech and in noise: sparse NMF "
+        "with W fixed.\n"
+        "W[k] = exp(R) scaled to unit columns (or moved by multiplicative updates); the last three layers, V and "
+        "their mu are learned."
     ),
     references=(
         Reference(
@@ -60,7 +81,13 @@ SYSTEM = System(
             2014,
             "10.48550/arXiv.1409.2574",
         ),
-        Reference("Eggert, J. and Körner, E.", "Sparse coding and NMF", "IEEE Int. Joint Conf. Neural Networks", 2004, "10.1109/IJCNN.2004.1381036"),
+        Reference(
+            "Eggert, J. and Körner, E.",
+            "Sparse coding and NMF",
+            "IEEE Int. Joint Conf. Neural Networks",
+            2004,
+            "10.1109/IJCNN.2004.1381036",
+        ),
     ),
     home=Path(__file__).parent,
     recipes={
@@ -76,13 +103,25 @@ SYSTEM = System(
             generic_batch=8,
             threads=1,
             notes=(
-                "SI-SDR improvement counts the speech alone, utterance by utterance; the interval resamples utterances.",
-                "The generic networks see a frame and its neighbours and give masks; they are trained on the same signals and loss.",
+                "SI-SDR improvement counts the speech alone, by utterance; the interval resamples utterances.",
+                "The generic networks see a frame and its neighbours and give masks; they are trained on the same "
+                "signals and loss.",
             ),
             apply=application(("the speech", "the noise"), context),
-            options={"low": -6.0, "high": 9.0, "atoms": 50, "context": 1, "sparsity": 0.1, "seconds": 3.0, "unseen": "", "perceptual": 0},
+            options={
+                "low": -6.0,
+                "high": 9.0,
+                "atoms": 50,
+                "context": 1,
+                "sparsity": 0.1,
+                "seconds": 3.0,
+                "unseen": "",
+                "perceptual": 0,
+            },
             tag=lambda options: "-".join(
-                f"{key}{options[key]:g}" for key, usual in (("atoms", 50), ("context", 1), ("low", -6.0), ("high", 9.0)) if options[key] != usual
+                f"{key}{options[key]:g}"
+                for key, usual in (("atoms", 50), ("context", 1), ("low", -6.0), ("high", 9.0))
+                if options[key] != usual
             ),
         )
     },

@@ -1,4 +1,6 @@
-"""Unfolded MISI: phase reconstruction as layers, the masks before it trained through them (Wang, Le Roux, Wang and Hershey 2018; survey, section III-D)."""
+"""Unfolded MISI: phase reconstruction as layers, the masks before it trained through them (Wang, Le Roux, Wang and
+Hershey 2018; survey, section III-D).
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.misi import MISI, Magnitudes
+from unrolling.algorithms.sound.misi import MISI, Magnitudes
 from unrolling.core import Unrolled
 from unrolling.networks.temporal import TemporalConvolutions
 from unrolling.operators.stft import STFT
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
 from unrolling.systems.speech.sound import application
-from unrolling.tasks.speech import Mixtures, Separation
-from unrolling.tasks.speech_metrics import sdr
+from unrolling.tasks.speech.mixtures import Mixtures, Separation
+from unrolling.tasks.speech.speech_metrics import sdr
 from unrolling.training.losses import PermutationInvariant, SampleLoss
 from unrolling.training.stages import Constant, Cosine, Schedule, Stage
 
@@ -27,7 +29,8 @@ SEED = 0  # of the mask network's initial values
 
 @dataclass(frozen=True)
 class SigmoidMask:
-    """top / (1 + exp(-z)): of top 1 the usual mask; of top 2 the doubled sigmoid, which lets a source be louder than the mixture where phases cancel.
+    """top / (1 + exp(-z)): of top 1 the usual mask; of top 2 the doubled sigmoid, which lets a source be louder than
+    the mixture where phases cancel.
 
     Attributes:
         top: largest value.
@@ -80,7 +83,8 @@ class ConvexMask:
 
 
 class MaskedMagnitudes(nn.Module):
-    """A_c = m_c |X|, the masks m_c from log |X| by convolutions along time: mixtures (batch, samples) -> ``Magnitudes``.
+    """A_c = m_c |X|, the masks m_c from log |X| by convolutions along time: mixtures (batch, samples) ->
+    ``Magnitudes``.
 
     Mixtures have unit root mean square.
 
@@ -94,13 +98,22 @@ class MaskedMagnitudes(nn.Module):
     """
 
     def __init__(
-        self, stft: STFT, sources: int = 2, *, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask(), width: int = 64, repeats: int = 2, seed: int = SEED
+        self,
+        stft: STFT,
+        sources: int = 2,
+        *,
+        mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask(),
+        width: int = 64,
+        repeats: int = 2,
+        seed: int = SEED,
     ) -> None:
         super().__init__()
         self.stft, self.sources, self.mask = stft, sources, mask
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = TemporalConvolutions(stft.bins, mask.channels * sources * stft.bins, width=width, repeats=repeats)
+            self.network = TemporalConvolutions(
+                stft.bins, mask.channels * sources * stft.bins, width=width, repeats=repeats
+            )
         with torch.no_grad():
             biases = torch.tensor(mask.biases()).reshape(-1, 1).expand(-1, sources * stft.bins)
             assert self.network.last.bias is not None
@@ -122,7 +135,9 @@ def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = Sigmoid
 
 @dataclass(frozen=True)
 class NegativeSDR(SampleLoss):
-    """-10 log10(|x|^2 / |x - x'|^2) in dB: a wrong scale counts. MISI shares out what is missing from the mixture, which means nothing at a free scale."""
+    """-10 log10(|x|^2 / |x - x'|^2) in dB: a wrong scale counts. MISI shares out what is missing from the mixture,
+    which means nothing at a free scale.
+    """
 
     def each(self, estimate: Tensor, target: Tensor) -> Tensor:
         return -sdr(estimate.flatten(1), target.flatten(1))
@@ -142,7 +157,9 @@ def schedule(depth: int) -> Schedule:
 
 
 def classical(task: Separation) -> Sequence[Classical]:
-    """MISI with the magnitudes of a network that was trained without it, where its weights are shipped (depth 1); else with |X|/2 for both."""
+    """MISI with the magnitudes of a network that was trained without it, where its weights are shipped (depth 1); else
+    with |X|/2 for both.
+    """
     untrained = MISI(task.stft, magnitudes=_Halves(task.stft, len(task.sources)))
     path = SYSTEM.weights_path(task.name, 1, {})
     if not path.is_file():
@@ -173,12 +190,13 @@ def context(network: Unrolled, task: Mixtures) -> int:
 SYSTEM = System(
     name="speech/misi",
     title="Unfolded MISI",
-    summary="two speakers out of their mixture: masks by a small network, trained through the iterations that find phases for them.",
+    summary="two speakers out of their mixture: masks by a small network, trained through the iterations that find "
+    "phases for them.",
     equations=(
         "A_c = m_c(x) |STFT x|, 0 <= m_c <= 2;    u_c = x at first\n"
         "s_c = STFT^-1(A_c exp(j angle STFT u_c));    u_c = s_c + (x - s_1 - s_2) / 2;    estimate s_c\n"
-        "a layer has no parameters of its own; the mask network m is learned, through all layers. One layer is masking with the mixture's phase,\n"
-        "K + 1 layers are what the literature counts as K iterations."
+        "a layer has no parameters of its own; the mask network m is learned, through all layers. One layer is "
+        "masking with the mixture's phase,\nK + 1 layers are what the literature counts as K iterations."
     ),
     references=(
         Reference(
@@ -210,8 +228,10 @@ SYSTEM = System(
             generic_batch=8,
             threads=1,
             notes=(
-                "SI-SDR improvement is the mean over both speakers in their better order, utterance by utterance; the interval resamples utterances.",
-                "MISI, the classical row, starts from the magnitudes of the same network trained for one layer, without it.",
+                "SI-SDR improvement is the mean over both speakers in their better order, utterance by utterance; the "
+                "interval resamples utterances.",
+                "MISI, the classical row, starts from the magnitudes of the same network trained for one layer, "
+                "without it.",
             ),
             apply=application(("one speaker", "the other"), context, least=2, interchangeable=True),
             options={"levels": 5.0, "seconds": 3.0, "unseen": "", "perceptual": 0},

@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from unrolling.core import Unrolled
+from unrolling.files import sound as audio
 from unrolling.systems.base import Application
-from unrolling.tasks import audio
-from unrolling.tasks.speech import Mixtures
+from unrolling.tasks.speech.mixtures import Mixtures
 
 READS = "a sound file (wav of 8 to 32 bits or float, flac, ogg, aiff) of any sampling rate, with one or more channels"
 
 
-def application(writes: tuple[str, ...], context: Callable[[Unrolled, Mixtures], int], *, least: int = 1, interchangeable: bool = False) -> Application:
+def application(
+    writes: tuple[str, ...],
+    context: Callable[[Unrolled, Mixtures], int],
+    *,
+    least: int = 1,
+    interchangeable: bool = False,
+) -> Application:
     """For networks from mixtures (batch, samples) to sources (batch, sources, samples).
 
     Args:

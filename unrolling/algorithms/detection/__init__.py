@@ -1,0 +1,1 @@
+"""Detection of symbols over multi-antenna channels and channels with memory."""

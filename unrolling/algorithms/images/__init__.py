@@ -1,0 +1,1 @@
+"""Diffusion and blind deblurring of images."""

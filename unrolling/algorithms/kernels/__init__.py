@@ -1,0 +1,1 @@
+"""Steps in C++, for networks that are only run."""

@@ -1,0 +1,1 @@
+"""Message passing: AMP and its relatives."""

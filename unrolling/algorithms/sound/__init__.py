@@ -1,0 +1,1 @@
+"""Non-negative factorisation of spectrograms and phase retrieval of sources."""

@@ -1,0 +1,1 @@
+"""Sparse coding: proximal, pursuit and hard-thresholding iterations."""

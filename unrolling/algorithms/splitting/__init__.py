@@ -1,0 +1,1 @@
+"""Operator splitting: ADMM, half-quadratic splitting, primal-dual and proximal gradient methods."""

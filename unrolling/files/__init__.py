@@ -1,0 +1,1 @@
+"""Formats: what is read and written, nothing learned."""

@@ -1,0 +1,366 @@
+"""Picture files: read and write them with everything that belongs to them, and work through large ones tile by tile."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unrolling.files import png16
+
+WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+DEEP = (".png", ".tif", ".tiff")  # that hold 16 bits
+OPAQUE = (".jpg", ".jpeg", ".bmp")  # that hold no alpha
+READS = "a picture (png, jpeg, tiff, bmp, webp; 1 to 16 bits, grey, palette, colour or CMYK, with or without alpha)"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, upright.
+
+    Attributes:
+        pixels: (channels, height, width) in [0, 1]: 1 channel for grey, 3 for RGB.
+        alpha: (height, width) in [0, 1], or None.
+        depth: bits per channel of the file, 8 or 16.
+        profile: of its colours (ICC).
+        exif: what else the camera noted; without the orientation, which has been applied.
+    """
+
+    pixels: Float[Tensor, "channels height width"]
+    alpha: Float[Tensor, "height width"] | None = None
+    depth: int = 8
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+    def replaced(self, pixels: Float[Tensor, "channels height width"]) -> Picture:
+        """The same with other pixels; alpha is enlarged with them."""
+        alpha = self.alpha
+        if alpha is not None and alpha.shape != pixels.shape[-2:]:
+            from unrolling.operators.resize import resize
+
+            alpha = resize(alpha, *pixels.shape[-2:]).clamp(0, 1)
+        return replace(self, pixels=pixels, alpha=alpha)
+
+
+def pillow() -> Any:
+    """The module ``PIL.Image``.
+
+    Raises:
+        ImportError: Pillow is missing.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("picture files need the package Pillow: pip install 'unrolling[data]'") from error
+    return Image
+
+
+def read(path: str | Path) -> Picture:
+    """A picture file.
+
+    1 bit becomes grey, a palette and CMYK become RGB (CMYK with a warning, as the colours change with the profile that
+    is not applied).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a picture, no pixels, truncated, NaN, or values outside [0, 1] where they are floating point.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; the input is {READS}")
+    Image = pillow()
+    try:
+        with Image.open(path) as file:
+            return _read(path, file)
+    except Image.UnidentifiedImageError as error:
+        found = _other_tiff(path)
+        if found is None:
+            raise ValueError(f"{path} is not a picture; the input is {READS}") from error
+        return found
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _read(path: Path, file: Any) -> Picture:
+    from PIL import ImageOps
+
+    if 0 in file.size:
+        raise ValueError(f"{path} has {file.size[0]} x {file.size[1]} pixels; there is nothing to work on")
+    if getattr(file, "n_frames", 1) > 1:
+        warnings.warn(f"{path} holds {file.n_frames} pictures; the first is taken", stacklevel=4)
+    orientation = int(file.getexif().get(0x0112, 1))
+    profile = file.info.get("icc_profile")
+    deep = _deep(path, file)
+    if deep is not None:
+        values, depth = deep
+        upright = torch.from_numpy(np.ascontiguousarray(turned(values, orientation)))
+    else:
+        file = ImageOps.exif_transpose(file)
+        if file.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+            if file.mode == "CMYK":
+                warnings.warn(
+                    f"{path} has four inks (CMYK); it is converted to RGB without its profile, and written as RGB",
+                    stacklevel=4,
+                )
+                profile = None
+            file = file.convert("RGB")
+        elif file.mode in ("P", "PA"):
+            file = file.convert("RGBA" if file.mode == "PA" or "transparency" in file.info else "RGB")
+        elif file.mode == "1":
+            file = file.convert("L")
+        elif file.mode not in ("L", "LA", "RGB", "RGBA"):
+            raise ValueError(
+                f"{path} has pixels of the kind {file.mode}, which is not supported; save it as 8 or 16 "
+                "bits, grey or colour"
+            )
+        values = np.array(file, dtype=np.float32)
+        values /= 255
+        upright, depth = torch.from_numpy(values), 8
+    return _made(path, upright, depth, profile, _notes(file))
+
+
+def _made(path: Path, upright: Tensor, depth: int, profile: bytes | None = None, notes: bytes | None = None) -> Picture:
+    """A picture of (height, width[, channels])."""
+    upright = upright.unsqueeze(-1) if upright.ndim == 2 else upright
+    planes = upright.movedim(-1, 0).contiguous()
+    count = planes.shape[0]
+    if count not in (1, 2, 3, 4):
+        raise ValueError(f"{path} has {count} channels; a picture has 1 to 4")
+    alpha = planes[-1] if count in (2, 4) else None
+    return Picture(planes[: 1 if count < 3 else 3], alpha, depth, profile, notes)
+
+
+def _other_tiff(path: Path) -> Picture | None:
+    """A TIFF file of a kind that Pillow does not know, such as 16 bits of grey with alpha; None for what is no such
+    file.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff") or path.read_bytes()[:2] not in (b"II", b"MM"):
+        return None
+    try:
+        values = _tiff(path)
+    except (ImportError, ValueError):
+        raise
+    except Exception as error:  # tifffile has its own
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    return _made(path, torch.from_numpy(values), 16)
+
+
+def _deep(path: Path, file: Any) -> tuple[np.ndarray, int] | None:
+    """(height, width[, channels]) float32 in [0, 1] of what has more than 8 bits, with the bits to write it in; None
+    for the rest.
+    """
+    if file.format == "PNG":
+        found = png16.header(path)
+        if found is not None and found.depth == 16 and found.colour != 0:
+            return png16.read(path).astype(np.float32) / 65535, 16
+    if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PNG"):
+        return np.array(file, dtype=np.float32) / 65535, 16
+    if file.format != "TIFF" or max(file.tag_v2.get(258, (1,))) <= 8:
+        return None
+    return _tiff(path), 16
+
+
+def _tiff(path: Path) -> np.ndarray:
+    """(height, width[, channels]) float32 in [0, 1] of a TIFF file with 16 bits or floating-point numbers."""
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImportError(
+            "TIFF files with more than 8 bits need the package tifffile: pip install 'unrolling[data]'"
+        ) from error
+    values = tifffile.imread(path, key=0)
+    if values.ndim == 3 and values.shape[0] <= 4 < values.shape[-1]:
+        values = values.transpose(1, 2, 0)
+    if values.dtype.kind == "f":
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError(
+                f"{path} holds floating-point values that are not all finite and in [0, 1]; they go from "
+                f"{values.min():.4g} to {values.max():.4g}"
+            )
+        return values.astype(np.float32)
+    if values.dtype != np.uint16:
+        raise ValueError(f"{path} holds values of type {values.dtype}, which is not supported; save it as 8 or 16 bits")
+    return values.astype(np.float32) / 65535
+
+
+def turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Upright, by the orientation of the Exif standard."""
+    if orientation in (2, 4):
+        values = values[:, ::-1] if orientation == 2 else values[::-1]
+    elif orientation == 3:
+        values = values[::-1, ::-1]
+    elif orientation >= 5:
+        values = values.swapaxes(0, 1)
+        if orientation in (6, 7):
+            values = values[:, ::-1]
+        if orientation in (7, 8):
+            values = values[::-1]
+    return values
+
+
+def _notes(file: Any) -> bytes | None:
+    exif = file.getexif()
+    if 0x0112 in exif:
+        del exif[0x0112]
+    return exif.tobytes() if len(exif) else None
+
+
+def check_output(path: str | Path, picture: Picture | None = None) -> None:
+    """Finds out before the work whether a picture can be written.
+
+    Raises:
+        ValueError: an unknown suffix, a folder that is none or cannot be written into.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITTEN:
+        raise ValueError(
+            f"{path}: pictures are written as {', '.join(WRITTEN)}; {path.suffix or 'no suffix'} is none of them"
+        )
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: {path.parent} is not a folder")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".probe"):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write(path: str | Path, picture: Picture) -> None:
+    """Write a picture, with its depth, alpha, profile and notes where the kind of file holds them; whole or not at all.
+
+    Raises:
+        ValueError: an unknown suffix.
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
+        raise ValueError(
+            f"{path}: pictures are written as {', '.join(WRITTEN)}; {path.suffix or 'no suffix'} is none of them"
+        )
+    if picture.alpha is not None and suffix in OPAQUE:
+        warnings.warn(f"{path}: {suffix} files hold no alpha; it is left out", stacklevel=2)
+        picture = replace(picture, alpha=None)
+    depth = picture.depth if suffix in DEEP else 8
+    held = [*picture.pixels, *([] if picture.alpha is None else [picture.alpha])]
+    top = 2**depth - 1
+    # Channel by channel, which takes a third of the memory.
+    values = np.empty((*picture.pixels.shape[-2:], len(held)), np.uint16 if depth == 16 else np.uint8)
+    for number, plane in enumerate(held):
+        values[..., number] = plane.clamp(0, 1).mul_(top).round_().numpy()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
+    try:
+        if depth == 16:
+            _write_deep(temporary, values, picture.profile)
+        else:
+            options: dict[str, Any] = {"icc_profile": picture.profile, "exif": picture.exif or b""}
+            if suffix == ".bmp":
+                options = {}
+            elif suffix in (".jpg", ".jpeg"):
+                options |= {"quality": 95, "subsampling": 0}
+            elif suffix == ".webp":
+                options["lossless"] = True
+            pillow().fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(temporary, **options)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_deep(path: Path, values: np.ndarray, profile: bytes | None) -> None:
+    if path.suffix == ".png":
+        png16.write(path, values, profile)
+        return
+    import tifffile
+
+    channels = values.shape[-1]
+    kind = "rgb" if channels >= 3 else "minisblack"
+    extra = ["unassalpha"] if channels in (2, 4) else None
+    tags = [(34675, 7, len(profile), profile, True)] if profile else []
+    tifffile.imwrite(
+        path, values[..., 0] if channels == 1 else values, photometric=kind, extrasamples=extra, extratags=tags
+    )
+
+
+@torch.inference_mode()
+def in_tiles(
+    run: Callable[[Tensor], Tensor],
+    image: Float[Tensor, "channels height width"],
+    *,
+    margin: int,
+    tile: int = 512,
+    align: int = 1,
+    scale: int = 1,
+) -> Float[Tensor, "channels new_height new_width"]:
+    """A map of images whose results depend on pixels up to ``margin`` away, applied piece by piece: equal to the map of
+    the whole, up to rounding.
+
+    Args:
+        run: (channels, h, w) -> (new channels, scale h, scale w), on any size.
+        image: what it is applied to.
+        margin: pixels that an output depends on, in each direction.
+        tile: side of what is worked on at a time, besides the margin.
+        align: tiles begin at multiples of it, and margins are multiples: 8 for the blocks of JPEG.
+        scale: by how much images are enlarged.
+    """
+    height, width = image.shape[-2:]
+    margin = -(-margin // align) * align
+    tile = max(align, tile // align * align)
+    if max(height, width) <= tile + 2 * margin:
+        return run(image)
+    result: Tensor | None = None
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            first_row, first_column = max(0, top - margin), max(0, left - margin)
+            piece = run(
+                image[
+                    :, first_row : min(height, bottom + margin), first_column : min(width, right + margin)
+                ].contiguous()
+            )
+            if result is None:
+                result = image.new_empty(piece.shape[0], scale * height, scale * width)
+            inner = piece[:, scale * (top - first_row) :, scale * (left - first_column) :]
+            result[:, scale * top : scale * bottom, scale * left : scale * right] = inner[
+                :, : scale * (bottom - top), : scale * (right - left)
+            ]
+    assert result is not None
+    return result
+
+
+def files_of(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    """Files, those with one of the suffixes in folders, and those that patterns with ``*``, ``?`` or ``[`` mean, in
+    order.
+
+    Raises:
+        ValueError: a file that does not exist, an empty folder, a pattern that means nothing.
+    """
+    import glob
+
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes and file.is_file())
+            if not inside:
+                raise ValueError(f"{path} holds no file of the kinds {', '.join(suffixes)}")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        elif glob.has_magic(str(path)):
+            matching = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+            if not matching:
+                raise ValueError(f"no file matches {path}")
+            found += matching
+        else:
+            raise ValueError(f"{path} does not exist")
+    return list(dict.fromkeys(found))

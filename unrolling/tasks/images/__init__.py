@@ -1,0 +1,1 @@
+"""Photographs: restoration, enlargement, deblurring."""

@@ -1,0 +1,219 @@
+"""What the tasks on photographs have in common: where pictures come from, crops to train on, scores."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.operators.resize import resize
+from unrolling.tasks.base import PSNR, Samples, Task
+from unrolling.tasks.images import sources as images
+
+TILE = 64
+VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003  # of the noise
+EXTRA = "extra"  # the folder of photographs that are trained on besides the packages'
+# pixels of the longer side that photographs there are brought down to, towards which JPEG artefacts vanish
+LARGEST = 800
+
+
+class Pictures(Task):
+    """Photographs in [0, 1], (batch, height, width), that are spoilt and have to be recovered; a subclass writes
+    ``spoil``.
+
+    The PSNR of each photograph counts equally; its interval comes from tiles of 64 x 64 pixels. Photographs are read
+    when they are first asked for.
+
+    Args:
+        seed: of the noise and of the training crops.
+        data: a folder of photographs to test on; or with sub-folders train, validation and test that replace the
+            packages' photographs, and ``extra``, whose photographs, brought down to 800 pixels, are trained on besides.
+            An ``ATTRIBUTION.txt`` in it goes into the card of weights.
+        crop: side of the training crops.
+        training: which of the packages' photographs to train on.
+
+    Raises:
+        ValueError: no folder, or one without pictures.
+    """
+
+    metric = PSNR
+    pictures = True
+    units: Mapping[str, str] = {
+        "data": "1, luma from 0 (black) to 1 (white)",
+        "estimate": "1, luma from 0 (black) to 1 (white)",
+    }
+    multiple = 1  # of which a picture's sides are brought to be multiples, by cropping
+
+    def __init__(
+        self, seed: int, data: str | Path | None, crop: int, training: tuple[str, ...] = images.TRAINING
+    ) -> None:
+        self.seed, self.crop = seed, crop
+        self._data, self._training = data, training
+        if data is not None:
+            _ = self.photographs  # what cannot be used is found before any long work
+
+    def convert(self, picture: Any) -> Tensor:
+        """What is made of a picture: luma."""
+        return images.luma(picture)
+
+    @cached_property
+    def photographs(self) -> dict[str, dict[str, Tensor]]:
+        """Pictures by part and name."""
+        root = None if self._data is None else Path(self._data)
+        extra = root is not None and (root / EXTRA).is_dir()
+        others = root is not None and any((root / part).is_dir() for part in ("train", "validation", "test"))
+        parts = images.split(None if extra and not others else root, self._training, self.convert)
+        if extra:
+            assert root is not None
+            more = images.folder(root / EXTRA, self.convert)
+            parts["train"] = parts["train"] | {f"{EXTRA}/{name}": _reduced(picture) for name, picture in more.items()}
+        found = {part: {name: self._whole(p) for name, p in pictures.items()} for part, pictures in parts.items()}
+        for part, pictures in found.items():
+            for name, picture in pictures.items():
+                least = self.crop if part == "train" else self.least
+                if min(picture.shape[-2:]) < least:
+                    raise ValueError(
+                        f"{name} has {picture.shape[-2]} x {picture.shape[-1]} pixels, less than {least} x {least}, "
+                        f"which the task {self.name} needs"
+                    )
+        return found
+
+    @property
+    def least(self) -> int:
+        """The shortest side of a picture to test on."""
+        return max(8, self.multiple)
+
+    def _whole(self, picture: Tensor) -> Tensor:
+        height, width = (side // self.multiple * self.multiple for side in picture.shape[-2:])
+        return picture[..., :height, :width].contiguous()
+
+    def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
+        """Data and targets of a batch of pictures."""
+        raise TypeError(f"{type(self).__name__} is a Pictures without `spoil`")
+
+    @cached_property
+    def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.held("validation", VALIDATION_SEED)
+
+    @cached_property
+    def test(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.held("test", TEST_SEED)
+
+    def held(self, part: str, seed: int) -> list[Samples]:
+        """A sample of each picture of a part; of each picture always the same."""
+        pictures = self.photographs[part].values()
+        return [
+            self.spoil(p.unsqueeze(0), torch.Generator().manual_seed(seed + 7919 * self.seed + k))
+            for k, p in enumerate(pictures)
+        ]
+
+    @cached_property
+    def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.spoil(
+            timing_crops(list(self.photographs["test"].values()), multiple=self.multiple),
+            torch.Generator().manual_seed(3_000_003 + self.seed),
+        )
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        return self.spoil(self.crops(batch, generator), generator)
+
+    def crops(self, batch: int, generator: torch.Generator, side: int | None = None) -> Tensor:
+        """Random crops of the training pictures in random orientations, (batch, ..., side, side); large pictures are
+        seen more often.
+        """
+        side = self.crop if side is None else side
+        pictures = list(self.photographs["train"].values())
+        size = torch.tensor([float(p.numel()) for p in pictures]).sqrt()
+        return torch.stack(
+            [
+                _crop(pictures[i], side, generator)
+                for i in torch.multinomial(size, batch, replacement=True, generator=generator).tolist()
+            ]
+        )
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """100 x mean squared error, so that a gradient norm of order one means something to Adam's clipping."""
+        return 100 * (estimate - target).square().mean()
+
+    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+        return tile_pieces(estimate.clamp(0, 1), target, first_group)
+
+    def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
+        """Structural similarity, averaged over photographs (Wang et al. 2004, doi:10.1109/TIP.2003.819861)."""
+        return {"SSIM": similarity(estimates, [batch.target for batch in batches])}
+
+    def identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for picture in self.photographs["train"].values():
+            digest.update(picture.contiguous().numpy().tobytes())
+        found = {
+            "name": self.name,
+            "crop": self.crop,
+            "seed": self.seed,
+            "photographs": {part: list(pictures) for part, pictures in self.photographs.items()},
+            "fingerprint": digest.hexdigest()[:16],
+        }
+        note = images.attribution(self._data)
+        return {**found, "attribution": note} if note else found
+
+
+def tile_pieces(estimate: Tensor, target: Tensor, first_group: int) -> Tensor:
+    """(k, 3) rows of squared error, number of pixels (the energy of a peak of 1) and group, a row per tile, a group per
+    picture.
+    """
+    error = (estimate - target).square()
+    error = error.unsqueeze(1) if error.ndim == 3 else error.sum(1, keepdim=True)
+    count = torch.full_like(error, target.shape[1:-2].numel() or 1)
+    right, bottom = -target.shape[-1] % TILE, -target.shape[-2] % TILE
+    pool, pad = torch.nn.functional.avg_pool2d, torch.nn.functional.pad
+    sums = [pool(pad(x, (0, right, 0, bottom)), TILE, divisor_override=1).flatten(1) for x in (error, count)]
+    group = (
+        torch.arange(first_group, first_group + len(target), device=target.device, dtype=target.dtype)
+        .unsqueeze(1)
+        .expand_as(sums[0])
+    )
+    return torch.stack([sums[0], sums[1], group], dim=2).flatten(0, 1)
+
+
+def similarity(estimates: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
+    """The mean SSIM of pictures (batch, height, width) or (batch, colours, height, width)."""
+    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+    pairs = [
+        (e.clamp(0, 1), t) if t.ndim == 4 else (e.clamp(0, 1).unsqueeze(1), t.unsqueeze(1))
+        for e, t in zip(estimates, targets, strict=True)
+    ]
+    return float(torch.stack([torch.as_tensor(ssim(e, t, data_range=1.0)) for e, t in pairs]).mean())
+
+
+def timing_crops(pictures: list[Tensor], count: int = 4, side: int = 256, multiple: int = 1) -> Tensor:
+    """Crops of one size from the corners of pictures, as many as asked for."""
+    side = min(side, *(min(p.shape[-2:]) for p in pictures)) // multiple * multiple
+    corners = [
+        c
+        for p in pictures
+        for c in (p[..., :side, :side], p[..., -side:, -side:], p[..., :side, -side:], p[..., -side:, :side])
+    ]
+    return torch.stack([corners[i % len(corners)] for i in range(count)]).contiguous()
+
+
+def _crop(picture: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A random crop at any offset, in one of its eight orientations."""
+    height, width = picture.shape[-2:]
+    top, left, turn = (
+        int(torch.randint(high, (), generator=generator)) for high in (height - side + 1, width - side + 1, 8)
+    )
+    crop = torch.rot90(picture[..., top : top + side, left : left + side], turn % 4, (-2, -1))
+    return crop.mT if turn >= 4 else crop
+
+
+def _reduced(picture: Tensor) -> Tensor:
+    """A large picture with its longer side brought to ``LARGEST`` pixels."""
+    height, width = picture.shape[-2:]
+    ratio = LARGEST / max(height, width)
+    return picture if ratio >= 1 else resize(picture, round(ratio * height), round(ratio * width)).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Magnetic resonance and compressive imaging."""

@@ -1,0 +1,97 @@
+"""Photographs from random projections of their blocks, the setting of the literature on compressive imaging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.operators.patches import BlockSensing
+from unrolling.tasks.base import Samples
+from unrolling.tasks.images.pictures import Pictures
+
+RIDGE = 1e-5  # of the linear estimate, relative to the mean energy of a measurement
+
+
+class Compressive(Pictures):
+    """y = Phi b for every block b of 33 x 33 pixels, Phi (m, 1089) with orthonormal rows from Gaussian ones; data
+    (batch, rows, columns, m).
+
+    Zhang and Ghanem 2018 (ISTA-Net), doi:10.1109/CVPR.2018.00196; its numbers of measurements are m = 10, 43, 109, 272,
+    327, 436, 545 for 1 to 50 %. The sides of pictures are brought to multiples of the block by cropping.
+
+    Args:
+        ratio: m / 1089.
+        block: side of the blocks.
+        seed: of Phi and of the crops.
+        data: as for ``Pictures``.
+        fixed: tensors of a weights file: ``matrix`` and ``initial``, used instead of drawing Phi and fitting the linear
+            estimate.
+        crop: side of the training crops; brought to a multiple of the block.
+
+    Raises:
+        ValueError: a ratio that leaves no measurement or more than pixels, and what ``Pictures`` refuses.
+    """
+
+    name = "compressive"
+    units: Mapping[str, str] = {"data": "1, products with luma", "estimate": "1, luma from 0 (black) to 1 (white)"}
+
+    def __init__(
+        self,
+        ratio: float = 0.25,
+        block: int = 33,
+        seed: int = 0,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+        crop: int = 99,
+    ) -> None:
+        m = round(ratio * block**2)
+        if not 1 <= m <= block**2:
+            raise ValueError(f"ratio is {ratio}; measurements per block must number between 1 and {block**2}")
+        self.ratio, self.block, self.multiple, self._initial = ratio, block, block, None
+        if fixed is None:
+            gaussian = torch.randn(block**2, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+            matrix = torch.linalg.qr(gaussian)[0].T.float().contiguous()
+        else:
+            matrix, self._initial = fixed["matrix"], fixed["initial"]
+        self.sensing = BlockSensing(matrix)
+        self.summary = (
+            f"Photographs from {m / block**2:.0%} of their measurements: each block of {block} x {block} "
+            f"pixels through the same {m} projections."
+        )
+        super().__init__(seed, data, max(block, crop // block * block))
+
+    @property
+    def initial(self) -> Tensor:
+        """Q (b b, m): the linear estimate Q y of a block, of least squared error over the blocks of the training
+        pictures at every fourth pixel.
+        """
+        if self._initial is None:
+            moment = torch.zeros(self.block**2, self.block**2, dtype=torch.float64)
+            for picture in self.photographs["train"].values():
+                rows = picture.unfold(0, self.block, 4).unfold(1, self.block, 4).reshape(-1, self.block**2)
+                rows = rows[
+                    torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed))[:4000]
+                ].double()
+                moment += rows.T @ rows / len(rows)
+            matrix = self.sensing.matrix.double()
+            inner = matrix @ moment @ matrix.T
+            ridge = RIDGE * inner.diagonal().mean() * torch.eye(len(inner), dtype=torch.float64)
+            self._initial = torch.linalg.solve(inner + ridge, matrix @ moment).T.float().contiguous()
+        return self._initial
+
+    def linear(self, data: Tensor) -> Tensor:
+        """The picture of the linear estimates of all blocks."""
+        return BlockSensing(self.initial.T.contiguous()).adjoint(data)
+
+    def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
+        return Samples(self.sensing(clean), clean)
+
+    def fixed(self) -> dict[str, Tensor]:
+        return {"matrix": self.sensing.matrix, "initial": self.initial}
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "ratio": self.ratio, "block": self.block}

@@ -1,0 +1,333 @@
+"""Magnetic resonance images from part of their k-space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolling.operators.fourier import KSpace, fft
+from unrolling.tasks.base import PSNR, Samples, Shift, Task
+from unrolling.tasks.images import sources as images
+from unrolling.tasks.images.pictures import similarity, tile_pieces
+from unrolling.tasks.medical import phantoms, sampling
+
+PARTS = {"train": 60, "validation": 8, "test": 8}  # phantoms
+SIZE = 128  # of these
+SHARES = (0.8, 0.1)  # of slices in one file: training, validation; the rest are tested on
+MASKS = ("radial", "cartesian")
+
+
+def read_slices(path: str | Path) -> list[Tensor]:
+    """Images from a file: ``.npy`` or ``.npz`` arrays (height, width) or (count, height, width), real or complex, or a
+    picture.
+
+    Of an ``.npz`` with ``counts`` and ``scale`` the quotient is taken; of any other, all arrays in their order. Real
+    images are divided by their maximum where that is above 1.
+
+    Raises:
+        ValueError: no such file, no images in it, NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    if path.suffix.lower() in images.SUFFIXES:
+        return [images.read(path)]
+    try:
+        held = np.load(path, allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            arrays = [held]
+        elif {"counts", "scale"} <= set(held.files):
+            arrays = [held["counts"] / held["scale"].reshape(-1, 1, 1)]
+        else:
+            arrays = [held[name] for name in held.files]
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is not a file of numbers (.npy, .npz) or a picture: {error}") from error
+    found: list[Tensor] = []
+    for array in arrays:
+        if array.ndim not in (2, 3) or array.dtype.kind not in "biufc":
+            raise ValueError(
+                f"{path} holds an array of shape {array.shape} and type {array.dtype}; images are "
+                "(height, width) or (count, height, width)"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} holds NaN or infinite values")
+        values = torch.from_numpy(
+            np.ascontiguousarray(array.astype(np.complex64 if array.dtype.kind == "c" else np.float32))
+        )
+        found += list(values if values.ndim == 3 else values.unsqueeze(0))
+    return [each / max(1.0, float(each.abs().max())) for each in found]
+
+
+class MRI(Task):
+    """y = m . F x, F the unitary Fourier transform, m a mask that all images share; data are ``KSpace``.
+
+    Images are random slices of a head (``phantoms``) unless ``data`` names some. The PSNR has a peak of 1 and counts
+    magnitudes.
+
+    Args:
+        mask: ``radial`` (pseudo-radial lines), ``cartesian`` (columns), or the path of a ``.npy`` file with a mask,
+            zero frequency in its middle.
+        rate: part of k-space that is measured, for the first two.
+        real: 1 for images that are known to be real; 0 puts a smooth random phase on images that are real, and keeps
+            complex ones.
+        noise: standard deviation of the noise on real and imaginary part of each measured frequency.
+        seed: of phantoms, phases, noise and the columns of a Cartesian mask.
+        data: a file of slices (see ``read_slices``), divided 80 / 10 / 10 in its order; or a folder with sub-folders
+            train, validation and test of such files.
+        fixed: tensors of a weights file; its ``mask`` is used, and phantoms have its size.
+        size: of phantoms.
+
+    Raises:
+        ValueError: an unknown mask or one of another size, a rate outside (0, 1], negative noise, slices that cannot be
+            read or are of unlike sizes.
+    """
+
+    name = "mri"
+    metric = PSNR
+    units: Mapping[str, str] = {
+        "data.samples": "1, unitary transform of an image from 0 to 1",
+        "data.mask": "1",
+        "estimate": "1, from 0 to 1",
+    }
+
+    def __init__(
+        self,
+        mask: str = "radial",
+        rate: float = 0.2,
+        real: int = 1,
+        noise: float = 0.0,
+        seed: int = 0,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+        size: int = SIZE,
+    ) -> None:
+        if not noise >= 0:
+            raise ValueError(f"noise is {noise}; a standard deviation is at least 0")
+        sampling.check_rate(rate)
+        self.mask_name, self.sampled, self.real, self.noise, self.seed, self.size = (
+            mask,
+            rate,
+            bool(real),
+            noise,
+            seed,
+            size,
+        )
+        self.pictures = bool(real)  # the page shows real ones
+        self._data = data
+        if data is not None:
+            self.size = int(self.slices["test"][0].shape[-1])
+            if fixed is not None:
+                _check_mask(fixed["mask"], self.slices["test"][0])
+        elif fixed is not None:
+            self.size = int(fixed["mask"].shape[-1])  # heads are drawn as large as the mask needs them
+        self.mask = fixed["mask"] if fixed is not None else self._mask(mask, rate)
+        where = "random slices of a head" if data is None else "slices of your own"
+        kind = {"radial": "pseudo-radial lines", "cartesian": "columns"}.get(mask, "a mask of your own")
+        self.summary = (
+            f"Magnetic resonance images ({where}) from {float(self.mask.mean()):.1%} of their k-space: {kind}, "
+            f"{'real' if real else 'complex'} images."
+        )
+
+    @cached_property
+    def slices(self) -> dict[str, list[Tensor]]:
+        """Images by part."""
+        if self._data is None:
+            found = {
+                part: [
+                    phantoms.head(self.size, torch.Generator().manual_seed(10_007 * (k + 1) + 97 * self.seed + n))
+                    for n in range(count)
+                ]
+                for k, (part, count) in enumerate(PARTS.items())
+            }
+        elif Path(self._data).is_dir():
+            found = {part: _folder(Path(self._data) / part) for part in PARTS}
+        else:
+            found = _divided(read_slices(self._data), self._data)
+        shapes = {tuple(each.shape) for part in found.values() for each in part}
+        if len(shapes) > 1:
+            raise ValueError(
+                "slices of one size are needed, since they share a mask; they have "
+                f"{', '.join(map(str, sorted(shapes)))}"
+            )
+        if self.real:
+            return {part: [each.abs() if each.is_complex() else each for each in held] for part, held in found.items()}
+        generator = torch.Generator().manual_seed(5_000_003 + self.seed)
+        return {
+            part: [each if each.is_complex() else phantoms.with_phase(each, generator) for each in held]
+            for part, held in found.items()
+        }
+
+    def _mask(self, mask: str, rate: float) -> Tensor:
+        height, width = (self.size, self.size) if self._data is None else tuple(self.slices["test"][0].shape)
+        if mask == "cartesian":
+            centred = sampling.cartesian_mask(height, width, rate, seed=self.seed)
+        elif mask == "radial":
+            if height != width:
+                raise ValueError(
+                    f"a radial mask is square, and the slices have {height} x {width} pixels; take mask=cartesian"
+                )
+            centred = sampling.radial_mask(height, rate)
+        else:
+            centred = read_mask(mask, (height, width))
+        return torch.fft.ifftshift(centred, (-2, -1)).unsqueeze(0).contiguous()
+
+    def measure(self, target: Tensor, generator: torch.Generator, mask: Tensor | None = None) -> Samples:
+        """The k-space of images (batch, height, width) under the mask."""
+        mask = self.mask if mask is None else mask
+        samples = mask * fft(target)
+        if self.noise:
+            samples = samples + mask * self.noise * torch.view_as_complex(
+                torch.randn(*samples.shape, 2, generator=generator)
+            )
+        return Samples(KSpace(samples, mask), target)
+
+    @cached_property
+    def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._held("validation", 1_000_003)
+
+    @cached_property
+    def test(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._held("test", 2_000_003)
+
+    def _held(self, part: str, seed: int) -> list[Samples]:
+        return [
+            self.measure(each.unsqueeze(0), torch.Generator().manual_seed(seed + 7919 * self.seed + n))
+            for n, each in enumerate(self.slices[part])
+        ]
+
+    @cached_property
+    def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.measure(torch.stack(self.slices["test"][:2]), torch.Generator().manual_seed(3_000_003))
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        held = self.slices["train"]
+        chosen = torch.randint(len(held), (batch,), generator=generator).tolist()
+        flips = torch.randint(4, (batch,), generator=generator).tolist()
+        turned = [held[i].flip([d for d in (0, 1) if flip >> d & 1]) for i, flip in zip(chosen, flips, strict=True)]
+        return self.measure(torch.stack(turned), generator)
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """The mean over images of |x' - x| / |x|, Euclidean norms (normalised root mean squared error)."""
+        error = (estimate - target).flatten(1)
+        error = torch.view_as_real(error).flatten(1) if error.is_complex() else error
+        return ((error.square().sum(1) + 1e-12).sqrt() / torch.linalg.vector_norm(target.flatten(1), dim=1)).mean()
+
+    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+        return tile_pieces(estimate.abs(), target.abs(), first_group)
+
+    def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
+        """Relative error and structural similarity of magnitudes, averaged over images."""
+        pairs = [(e, b.target[: len(e)]) for e, b in zip(estimates, batches, strict=True)]
+        ratio = torch.cat(
+            [
+                torch.linalg.vector_norm((e - t).flatten(1), dim=1) / torch.linalg.vector_norm(t.flatten(1), dim=1)
+                for e, t in pairs
+            ]
+        )
+        return {
+            "relative error": float(ratio.mean()),
+            "SSIM": similarity([e.abs() for e, _ in pairs], [t.abs() for _, t in pairs]),
+        }
+
+    def shifts(self) -> Sequence[Shift]:
+        """Other rates of a mask of the same kind."""
+        if self.mask_name not in MASKS:
+            return ()
+        target = self.timing.target
+
+        def made(rate: float) -> Samples:
+            return self.measure(target, torch.Generator().manual_seed(4_000_003), self._mask(self.mask_name, rate))
+
+        rates = tuple(sorted({0.1, 0.15, self.sampled, 0.3, 0.4}, reverse=True))
+        return [
+            Shift(
+                "part of k-space that is measured", rates, made, self.sampled, "The network was trained for one mask."
+            )
+        ]
+
+    def fixed(self) -> dict[str, Tensor]:
+        return {"mask": self.mask}
+
+    def identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256(self.mask.contiguous().numpy().tobytes())
+        for each in self.slices["train"]:
+            digest.update(each.contiguous().numpy().tobytes())
+        material = "phantoms" if self._data is None else "slices"
+        mask = self.mask_name if self.mask_name in MASKS else "file"
+        counts = {part: len(held) for part, held in self.slices.items()}
+        own = {
+            "mask": mask,
+            "rate": self.sampled,
+            "real": int(self.real),
+            "noise": self.noise,
+            "seed": self.seed,
+            "material": material,
+            "slices": counts,
+        }
+        note = images.attribution(self._data)
+        return {
+            "name": self.name,
+            **own,
+            **({"attribution": note} if note else {}),
+            "fingerprint": digest.hexdigest()[:16],
+        }
+
+
+def read_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Tensor:
+    """A mask (height, width) of zeros and ones from a ``.npy`` file, zero frequency where the file has it.
+
+    Raises:
+        ValueError: no such file, not a mask, or one of another shape than asked for.
+    """
+    path = Path(path)
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a .npy file with a mask (a mask is 'radial', 'cartesian' or such a file): {error}"
+        ) from error
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise ValueError(f"{path} is no mask (height, width) of zeros and ones")
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{path} is no mask: it holds other values than 0 and 1")
+    if not values.any():
+        raise ValueError(f"{path} is zero everywhere: nothing is measured")
+    if shape is not None and values.shape != tuple(shape):
+        raise ValueError(
+            f"the mask {path} has {values.shape[0]} x {values.shape[1]} frequencies, and the data "
+            f"{shape[0]} x {shape[1]}; they must agree"
+        )
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _folder(path: Path) -> list[Tensor]:
+    files = (
+        sorted(file for file in path.rglob("*") if file.suffix.lower() in (".npy", ".npz", *images.SUFFIXES))
+        if path.is_dir()
+        else []
+    )
+    if not files:
+        raise ValueError(f"{path} holds no slices (.npy, .npz, or pictures)")
+    return [each for file in files for each in read_slices(file)]
+
+
+def _divided(slices: list[Tensor], path: str | Path) -> dict[str, list[Tensor]]:
+    count = len(slices)
+    if count < 3:
+        raise ValueError(f"{path} holds {count} slices; at least 3 are needed, to train, validate and test on")
+    train = min(count - 2, max(1, round(SHARES[0] * count)))
+    validation = train + min(count - train - 1, max(1, round(SHARES[1] * count)))
+    return {"train": slices[:train], "validation": slices[train:validation], "test": slices[validation:]}
+
+
+def _check_mask(mask: Tensor, image: Tensor) -> None:
+    (height, width), (rows, columns) = mask.shape[-2:], image.shape[-2:]
+    if (height, width) != (rows, columns):
+        raise ValueError(f"the mask of the weights has {height} x {width} pixels, and the slices {rows} x {columns}")

@@ -1,0 +1,83 @@
+"""Masks of k-space: pseudo-radial lines, and the lines of a Cartesian scan. Zero frequency in the middle, as masks are
+drawn and stored.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def check_rate(rate: float) -> None:
+    """Refuses a sampling rate outside (0, 1].
+
+    Raises:
+        ValueError: it is.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate is {rate}; the part of k-space that is measured lies in (0, 1]")
+
+
+def radial_mask(size: int, rate: float) -> Float[Tensor, "size size"]:
+    """Straight lines through the middle at equal angles, as many as come nearest to a rate; symmetric under k -> -k.
+
+    Args:
+        size: pixels along a side.
+        rate: part of k-space to measure.
+    """
+    check_rate(rate)
+    best = torch.ones(size, size)
+    low, high = 1, 4 * size
+    # The rate grows with the number of lines, but for small ups and downs.
+    while low < high:
+        middle = (low + high) // 2
+        if float(_lines(size, middle).mean()) < rate:
+            low = middle + 1
+        else:
+            high = middle
+    candidates = [_lines(size, count) for count in range(max(1, low - 2), low + 3)]
+    return min([*candidates, best], key=lambda mask: abs(float(mask.mean()) - rate))
+
+
+def _lines(size: int, count: int) -> Tensor:
+    middle = size // 2
+    t = torch.arange(-4 * middle, 4 * middle + 1, dtype=torch.float64) / 4
+    mask = torch.zeros(size, size)
+    for angle in (math.pi * (i + 0.5) / count for i in range(count)):
+        rows, columns = (t * math.sin(angle)).round().long(), (t * math.cos(angle)).round().long()
+        for sign in (1, -1):
+            r, c = middle + sign * rows, middle + sign * columns
+            inside = (r >= 0) & (r < size) & (c >= 0) & (c < size)
+            mask[r[inside], c[inside]] = 1
+    if size % 2 == 0:  # -k of the first row and column, which have no partner of the other sign, is on them again
+        mask[0, 1:] = torch.maximum(mask[0, 1:], mask[0, 1:].flip(0))
+        mask[1:, 0] = torch.maximum(mask[1:, 0], mask[1:, 0].flip(0))
+    return mask
+
+
+def cartesian_mask(
+    height: int, width: int, rate: float, *, centre: float = 0.04, seed: int = 0
+) -> Float[Tensor, "height width"]:
+    """Whole columns: those in the middle, and others drawn at random, the more the nearer to it.
+
+    Args:
+        height: of the image.
+        width: number of columns.
+        rate: part of the columns to measure.
+        centre: part of the columns that is always measured, in the middle.
+        seed: of the draw.
+    """
+    check_rate(rate)
+    count = max(1, round(rate * width))
+    inner = min(count, max(1, round(centre * width)))
+    first = (width - inner) // 2 + (width - inner) % 2
+    columns = torch.zeros(width)
+    columns[first : first + inner] = 1
+    distance = (torch.arange(width) - width // 2).abs() / (width / 2)
+    weight = ((1 - distance).clamp_min(0) ** 2 + 0.02) * (1 - columns)
+    if count > inner:
+        columns[torch.multinomial(weight, count - inner, generator=torch.Generator().manual_seed(seed))] = 1
+    return columns.expand(height, width).clone()

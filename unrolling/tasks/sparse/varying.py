@@ -1,0 +1,118 @@
+"""Sparse recovery where the dictionary changes from one draw to the next and is part of the data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.algorithms.sparse.varying import Sensed
+from unrolling.tasks.base import NMSE, Samples, Task
+from unrolling.tasks.sparse.recovery import check_law, gaussian_dictionary, measured, read_dictionary
+
+HELD = 20  # dictionaries of each held-out set
+
+
+class VaryingDictionary(Task):
+    """y = A' x + e, data (y, A'), A' a variation of A: its columns permuted, and noise added to it; recover x.
+
+    Every training batch shares a variation of its own; held-out sets have 20, none of which is trained on. As in
+    ``Recovery``, x is Bernoulli(p) times N(0, 1) and e white with standard deviation std(y_i) 10^(-SNR/20).
+
+    Args:
+        m: measurements.
+        n: unknowns.
+        probability: p, the probability of a non-zero.
+        snr: signal-to-noise ratio of y in dB per sample; infinity for none.
+        permute: 1 to permute the columns, 0 not to.
+        dictionary_snr: |A|^2 / |noise|^2 in dB of the noise added to A, columns then normalised; infinity for none.
+        seed: of A and of the held-out samples.
+        held_out: number of validation and of test samples.
+        data: a ``.npy`` file with your own A (m, n).
+        fixed: tensors of a weights file; its ``dictionary`` is A.
+    """
+
+    name = "varying_dictionary"
+    metric = NMSE
+    grains = 1  # the samples of a draw share a random dictionary
+
+    def __init__(
+        self,
+        m: int = 250,
+        n: int = 500,
+        probability: float = 0.1,
+        snr: float = float("inf"),
+        permute: int = 1,
+        dictionary_snr: float = 25.0,
+        seed: int = 0,
+        held_out: int = 1000,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        check_law(m, n, probability, snr)
+        if permute not in (0, 1):
+            raise ValueError(f"permute is 0 or 1; got {permute}")
+        if dictionary_snr != dictionary_snr:
+            raise ValueError(f"dictionary_snr must be a number of dB, or inf for no noise; got {dictionary_snr}")
+        if fixed is not None:
+            self.dictionary = fixed["dictionary"]
+        else:
+            self.dictionary = gaussian_dictionary(m, n, seed) if data is None else read_dictionary(data)
+        self.probability, self.snr, self.seed = probability, snr, seed
+        self.permute, self.dictionary_snr = bool(permute), dictionary_snr
+        generator = torch.Generator().manual_seed(1_000_003 + seed)
+        count = min(HELD, held_out)
+        shares = [held_out // count + (k < held_out % count) for k in range(count)]
+        self.validation = [self.draw(share, generator) for share in shares]
+        self.test = [self.draw(share, generator) for share in shares]
+        self.timing = self.draw(held_out, generator)
+        varied = [
+            *(["permuted"] if permute else []),
+            *([f"noisy at {dictionary_snr:g} dB"] if dictionary_snr != float("inf") else []),
+        ]
+        m, n = self.dictionary.shape
+        self.summary = (
+            f"Recover {n} unknowns, {probability:.0%} of them non-zero, from {m} measurements with a "
+            "dictionary that is part of the data"
+        ) + (f": one dictionary, {' and '.join(varied)}, anew for every draw." if varied else ".")
+
+    def vary(self, generator: torch.Generator) -> Tensor:
+        """A variation of A, (m, n)."""
+        varied = self.dictionary
+        if self.permute:
+            varied = varied[:, torch.randperm(varied.shape[1], generator=generator)]
+        if self.dictionary_snr != float("inf"):
+            noise = torch.randn(varied.shape, generator=generator)
+            varied = varied + noise * (
+                torch.linalg.vector_norm(varied) / torch.linalg.vector_norm(noise) * 10 ** (-self.dictionary_snr / 20)
+            )
+            varied = varied / torch.linalg.vector_norm(varied, dim=0)
+        return varied
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        """Signals measured with one new variation, which is the data's ``dictionary`` (1, m, n)."""
+        dictionary = self.vary(generator)
+        n = dictionary.shape[1]
+        x = torch.randn(batch, n, generator=generator) * (torch.rand(batch, n, generator=generator) < self.probability)
+        return Samples(Sensed(measured(x, dictionary, self.snr, generator), dictionary.unsqueeze(0)), x)
+
+    def fixed(self) -> dict[str, Tensor]:
+        return {"dictionary": self.dictionary}
+
+    def identity(self) -> dict[str, Any]:
+        m, n = self.dictionary.shape
+        return {
+            "name": self.name,
+            "m": m,
+            "n": n,
+            "probability": self.probability,
+            "snr": str(self.snr),
+            "permute": int(self.permute),
+            "dictionary_snr": str(self.dictionary_snr),
+            "seed": self.seed,
+            "fingerprint": hashlib.sha256(self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16],
+        }

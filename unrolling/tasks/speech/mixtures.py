@@ -1,0 +1,372 @@
+"""Speech out of noise, and two speakers out of their mixture: one channel, 8 kHz."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.algorithms.sound.nmf import learn_dictionary
+from unrolling.algorithms.sound.nmf_separation import stack_frames
+from unrolling.operators.stft import STFT, masked
+from unrolling.tasks.base import Samples, Shift, Task
+from unrolling.tasks.speech import recordings
+from unrolling.tasks.speech.recordings import Corpus, stretch, unit_level
+from unrolling.tasks.speech.speech_metrics import (
+    SI_SDR_IMPROVEMENT,
+    best_order,
+    improvement_pieces,
+    pesq,
+    sdr,
+    si_sdr,
+    stoi,
+)
+
+RATE = 8000
+SIZE, HOP = 256, 64  # of the STFT, in samples
+TOGETHER = 25  # held-out mixtures in a batch, so that memory stays that of a few
+# generated: speakers, utterances of each, noises
+PARTS = {"train": (32, 6, 24), "validation": (8, 4, 8), "test": (16, 6, 16)}
+
+
+class Mixtures(Task):
+    """x = s_1 + s_2, data (batch, samples) of unit root mean square, targets (batch, 2, samples); what the tasks on
+    speech have in common.
+
+    Attributes:
+        stft: 256 samples (32 ms), hop 64, square root of the Hann window.
+        corpus: speech and noise by part, read or generated when first asked for: shipped weights need none.
+    """
+
+    metric = SI_SDR_IMPROVEMENT
+    rate = RATE
+    sources: tuple[str, ...]
+
+    def __init__(
+        self, seconds: float, unseen: str, perceptual: int, seed: int, held_out: int, data: str | Path | None
+    ) -> None:
+        if not seconds * RATE >= SIZE:
+            raise ValueError(f"seconds is {seconds}; a mixture lasts longer than a frame of {SIZE / RATE} s")
+        self.seconds, self.seed, self.held_out, self.perceptual = seconds, seed, held_out, bool(perceptual)
+        self.unseen = tuple(name for name in unseen.split(",") if name)
+        self.count = round(seconds * RATE)
+        self.stft = STFT(SIZE, HOP)
+        self._data = data
+        if data is not None:
+            _ = self.corpus  # what cannot be used is found before any long work
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Speech and noise by part."""
+        if self._data is None:
+            made = {
+                part: recordings.generated(
+                    RATE, self.seed, part, speakers=speakers, utterances=utterances, noises=noises
+                )
+                for part, (speakers, utterances, noises) in PARTS.items()
+            }
+            return Corpus(
+                {part: c.speakers[part] for part, c in made.items()}, {part: c.noises[part] for part, c in made.items()}
+            )
+        speech, noise = recordings.find_folders(self._data)
+        speakers = recordings.split_speakers(recordings.read_speakers(speech, RATE), self.unseen)
+        if noise is not None:
+            return Corpus(speakers, recordings.read_noises(noise, RATE))
+        made = {
+            part: recordings.generated(RATE, self.seed, part, speakers=0, utterances=0, noises=noises)
+            for part, (_, _, noises) in PARTS.items()
+        }
+        return Corpus(speakers, {part: c.noises[part] for part, c in made.items()})
+
+    @cached_property
+    def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._held("validation", max(2, self.held_out // 4), 1_000_003 + self.seed)
+
+    @cached_property
+    def test(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._held("test", self.held_out, 2_000_003 + self.seed)
+
+    def _held(self, part: str, count: int, seed: int, **options: Any) -> list[Samples]:
+        generator = torch.Generator().manual_seed(seed)
+        return [
+            self._draw(part, min(TOGETHER, count - first), generator, **options) for first in range(0, count, TOGETHER)
+        ]
+
+    @cached_property
+    def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
+        held = self.test[0]
+        return Samples(held.data[:4], held.target[:4])
+
+    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+        return self._draw("train", batch, generator)
+
+    def _draw(self, part: str, batch: int, generator: torch.Generator, **options: Any) -> Samples:
+        target = torch.stack([self._pair(part, generator, **options) for _ in range(batch)])
+        mixture = target.sum(1)
+        level = mixture.square().mean(1).sqrt().clamp_min(1e-7)
+        return Samples(mixture / level.unsqueeze(1), target / level.reshape(-1, 1, 1))
+
+    def _pair(self, part: str, generator: torch.Generator, **options: Any) -> Tensor:
+        """Two sources, (2, samples)."""
+        raise TypeError(f"{type(self).__name__} is a Mixtures without `_pair`")
+
+    def _speaker(self, part: str, generator: torch.Generator, besides: str | None = None) -> tuple[str, Tensor]:
+        """A speaker and an utterance of unit level; of training voices at several speeds two with one name are no two
+        speakers.
+        """
+        speakers = self.corpus.speakers[part]
+        names = [name for name in speakers if besides is None or name.split(" at ")[0] != besides.split(" at ")[0]]
+        name = names[int(torch.randint(len(names), (), generator=generator))]
+        return name, unit_level(stretch(speakers[name], self.count, RATE, generator))
+
+    def identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for recordings_ in (*self.corpus.speakers["train"].values(), self.corpus.noises["train"]):
+            for samples in recordings_:
+                digest.update(samples.contiguous().numpy().tobytes())
+        return {
+            "name": self.name,
+            "rate": RATE,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "unseen": ",".join(self.unseen),
+            "material": "generated" if self._data is None else "recordings",
+            "speakers": {part: len(speakers) for part, speakers in self.corpus.speakers.items()},
+            "fingerprint": digest.hexdigest()[:16],
+        }
+
+    def scored(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The signals that scores are of, (count, samples), and the true ones."""
+        raise TypeError(f"{type(self).__name__} is a Mixtures without `scored`")
+
+    def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
+        """SI-SDR and SDR themselves, and with ``perceptual`` STOI and PESQ."""
+        pairs = [self.scored(e, b.target[: len(e)]) for e, b in zip(estimates, batches, strict=True)]
+        found, true = torch.cat([e for e, _ in pairs]), torch.cat([t for _, t in pairs])
+        values = {"SI-SDR (dB)": float(si_sdr(found, true).mean()), "SDR (dB)": float(sdr(found, true).mean())}
+        if self.perceptual:
+            values |= {"STOI": float(stoi(found, true, RATE).mean()), "PESQ": float(pesq(found, true, RATE).nanmean())}
+        return values
+
+    # For generic methods that know vectors only: log spectra of a frame and its neighbours, and masks.
+
+    def rows(self, data: Tensor) -> Tensor:
+        """log(|X|^2 + 1e-3) of each frame, the one before and the one after, (batch frames, 3 bins)."""
+        frames = self.stft(data).mT.abs()
+        return torch.log(stack_frames(frames, 3).square() + 1e-3).flatten(0, 1)
+
+    def target_rows(self, target: Tensor) -> Tensor:
+        """The share of each source in the energy of each bin, (batch frames, sources bins)."""
+        energy = self.stft(target.flatten(0, 1)).abs().square().unflatten(0, target.shape[:2])
+        share = energy / energy.sum(1, keepdim=True).clamp_min(1e-8)
+        return share.permute(0, 3, 1, 2).flatten(2).flatten(0, 1)
+
+    def assemble(self, rows: Tensor, data: Tensor) -> Tensor:
+        """The mixture under masks 1/(1 + exp(2 - 4 m)): close to m in [0, 1], and never outside."""
+        spectrum = self.stft(data)
+        masks = (
+            torch.sigmoid(4 * rows - 2)
+            .reshape(data.shape[0], spectrum.shape[2], len(self.sources), self.stft.bins)
+            .permute(0, 2, 3, 1)
+        )
+        return self.stft.inverse(masked(masks, spectrum.unsqueeze(1)).flatten(0, 1), data.shape[1]).unflatten(
+            0, (data.shape[0], -1)
+        )
+
+
+class Enhancement(Mixtures):
+    """Speech out of noise; targets are (speech, noise), scores count the speech.
+
+    Speech and noise are generated (``voices``) unless ``data`` names recordings. The signal-to-noise ratio, of whole
+    mixtures, is uniform between its limits.
+
+    Args:
+        low: smallest signal-to-noise ratio in dB.
+        high: largest.
+        atoms: columns of the dictionaries of speech and of noise, each.
+        context: frames that one column describes, odd.
+        sparsity: mu of the factorisations that the dictionaries are learned by.
+        seconds: of a mixture.
+        unseen: names of speakers to test on, separated by commas, where ``data`` brings speakers; the last third of
+            them by default.
+        perceptual: 1 to score STOI and PESQ too (packages pystoi and pesq).
+        seed: of everything drawn.
+        held_out: mixtures to test on; a quarter as many to validate on.
+        data: a folder of recordings with sub-folders ``speech`` (or ``fsdd``) and ``noise``, or a folder of speech; see
+            ``recordings``.
+        fixed: tensors of a weights file; its dictionaries are used instead of learning some.
+    """
+
+    name = "enhancement"
+    sources = ("speech", "noise")
+
+    def __init__(
+        self,
+        low: float = -6.0,
+        high: float = 9.0,
+        atoms: int = 50,
+        context: int = 1,
+        sparsity: float = 0.1,
+        seconds: float = 3.0,
+        unseen: str = "",
+        perceptual: int = 0,
+        seed: int = 0,
+        held_out: int = 200,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        if not low <= high:
+            raise ValueError(f"signal-to-noise ratios go from low to high; got low {low} and high {high} dB")
+        if atoms < 1 or context < 1 or context % 2 == 0:
+            raise ValueError(f"atoms must be at least 1 and context odd; got atoms {atoms}, context {context}")
+        super().__init__(seconds, unseen, perceptual, seed, held_out, data)
+        self.low, self.high, self.atoms, self.context, self.sparsity = low, high, atoms, context, sparsity
+        self._fixed = None if fixed is None else (fixed["speech_dictionary"], fixed["noise_dictionary"])
+        self.summary = (
+            f"Speech out of noise at {low:g} to {high:g} dB: mixtures of {seconds:g} s at 8 kHz, speakers "
+            "and noise that were not trained on."
+        )
+
+    def _pair(self, part: str, generator: torch.Generator, snr: float | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        speech = self._speaker(part, generator)[1]
+        noises = self.corpus.noises[part]
+        noise = unit_level(
+            stretch([noises[int(torch.randint(len(noises), (), generator=generator))]], self.count, RATE, generator)
+        )
+        drawn = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
+        snr = drawn if snr is None else snr
+        return torch.stack([speech, noise * 10 ** (-snr / 20)])
+
+    @cached_property
+    def dictionaries(self) -> tuple[Tensor, Tensor]:
+        """Of speech and of noise, (bins context, atoms): ``learn_dictionary`` of training material, every entry
+        positive so that none is stuck at zero.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        generator = torch.Generator().manual_seed(3_000_003 + self.seed)
+        pairs = [self._pair("train", generator) for _ in range(60)]
+        return self._learn([pair[0] for pair in pairs]), self._learn([unit_level(pair[1]) for pair in pairs])
+
+    def _learn(self, signals: Sequence[Tensor]) -> Tensor:
+        frames = stack_frames(self.stft(torch.stack(list(signals))).mT.abs(), self.context).flatten(0, 1)
+        frames = frames[frames.sum(1) > 0.02 * frames.sum(1).mean()]  # pauses teach nothing
+        dictionary = learn_dictionary(frames.T, self.atoms, sparsity=self.sparsity, seed=self.seed)
+        dictionary = dictionary + 1e-3 * dictionary.amax(0)
+        return dictionary / torch.linalg.vector_norm(dictionary, dim=0)
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """-SI-SDR of the speech, in dB."""
+        return -si_sdr(estimate[:, 0], target[:, 0]).mean()
+
+    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+        return improvement_pieces(estimate[:, :1], target[:, :1], target.sum(1))
+
+    def scored(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return estimate[:, 0], target[:, 0]
+
+    def shifts(self) -> Sequence[Shift]:
+        def make(snr: float) -> Samples:
+            return self._held("test", TOGETHER, 4_000_003 + self.seed, snr=snr)[0]
+
+        return [
+            Shift(
+                "signal-to-noise ratio in dB",
+                (15.0, 9.0, 4.5, 0.0, -6.0, -12.0),
+                make,
+                None,
+                "Noise that is weaker, or stronger, than in training.",
+            )
+        ]
+
+    def fixed(self) -> dict[str, Tensor]:
+        return dict(zip(("speech_dictionary", "noise_dictionary"), self.dictionaries, strict=True))
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            **super().identity(),
+            "low": self.low,
+            "high": self.high,
+            "atoms": self.atoms,
+            "context": self.context,
+            "sparsity": self.sparsity,
+        }
+
+
+class Separation(Mixtures):
+    """Two speakers out of their mixture; which estimate holds which is free.
+
+    Args:
+        levels: largest difference of their levels in dB; it is uniform up to that.
+        seconds: of a mixture.
+        unseen: names of speakers to test on, separated by commas, where ``data`` brings speakers; the last third of
+            them by default.
+        perceptual: 1 to score STOI and PESQ too (packages pystoi and pesq).
+        seed: of everything drawn.
+        held_out: mixtures to test on; a quarter as many to validate on.
+        data: a folder of recordings of at least four speakers, or one with a sub-folder ``speech`` (or ``fsdd``); see
+            ``recordings``.
+        fixed: tensors of a weights file; none is needed.
+    """
+
+    name = "separation"
+    sources = ("speaker 1", "speaker 2")
+
+    def __init__(
+        self,
+        levels: float = 5.0,
+        seconds: float = 3.0,
+        unseen: str = "",
+        perceptual: int = 0,
+        seed: int = 0,
+        held_out: int = 200,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        if not levels >= 0:
+            raise ValueError(f"levels is {levels}; the largest difference of levels is at least 0 dB")
+        super().__init__(seconds, unseen, perceptual, seed, held_out, data)
+        self.levels = levels
+        self.summary = (
+            f"Two speakers out of their mixture, levels up to {levels:g} dB apart: {seconds:g} s at 8 kHz, "
+            "speakers that were not trained on."
+        )
+
+    def _pair(self, part: str, generator: torch.Generator, difference: float | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        name, first = self._speaker(part, generator)
+        _, second = self._speaker(part, generator, besides=name)
+        drawn = self.levels * (2 * float(torch.rand((), generator=generator)) - 1)
+        difference = drawn if difference is None else difference
+        return torch.stack([first * 10 ** (difference / 40), second * 10 ** (-difference / 40)])
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """-SI-SDR in dB, mean over sources, of the better order."""
+        return -si_sdr(best_order(estimate, target), target).mean()
+
+    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+        return improvement_pieces(best_order(estimate, target), target, target.sum(1))
+
+    def scored(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return best_order(estimate, target).flatten(0, 1), target.flatten(0, 1)
+
+    def shifts(self) -> Sequence[Shift]:
+        def make(difference: float) -> Samples:
+            return self._held("test", TOGETHER, 4_000_003 + self.seed, difference=difference)[0]
+
+        return [
+            Shift(
+                "difference of levels in dB",
+                (0.0, 2.5, 5.0, 10.0, 20.0),
+                make,
+                None,
+                "Speakers whose levels differ by more than in training.",
+            )
+        ]
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "levels": self.levels}

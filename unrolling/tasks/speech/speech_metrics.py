@@ -1,0 +1,119 @@
+"""How near an estimated signal is to the true one: SI-SDR, SDR, and by request STOI and PESQ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unrolling.tasks.base import Metric
+
+LIMIT = 1e-12  # of energies that are divided by
+
+
+def si_sdr(estimate: Float[Tensor, "... samples"], target: Float[Tensor, "... samples"]) -> Float[Tensor, "..."]:
+    """10 log10(|a x|^2 / |a x - x'|^2) in dB, a = <x', x> / |x|^2: scale-invariant signal-to-distortion ratio (Le Roux
+    et al. 2019, arXiv:1811.02508).
+
+    Means are left in, as in the paper's formula. An estimate of zeros has -120 dB.
+    """
+    scale = (estimate * target).sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp_min(LIMIT)
+    signal = scale * target
+    return 10 * torch.log10(
+        signal.square().sum(-1).clamp_min(LIMIT) / (signal - estimate).square().sum(-1).clamp_min(LIMIT)
+    )
+
+
+def sdr(estimate: Float[Tensor, "... samples"], target: Float[Tensor, "... samples"]) -> Float[Tensor, "..."]:
+    """10 log10(|x|^2 / |x - x'|^2) in dB: the plain ratio, in which a wrong scale counts (SNR in the same paper). Not
+    BSS Eval's, which allows a filter.
+    """
+    return 10 * torch.log10(
+        target.square().sum(-1).clamp_min(LIMIT) / (target - estimate).square().sum(-1).clamp_min(LIMIT)
+    )
+
+
+def best_order(
+    estimate: Float[Tensor, "batch sources samples"], target: Float[Tensor, "batch sources samples"]
+) -> Tensor:
+    """The estimates in the order of the highest mean SI-SDR."""
+    sources = range(target.shape[1])
+    pairs = torch.stack(
+        [torch.stack([si_sdr(estimate[:, i], target[:, j]) for j in sources], dim=1) for i in sources], dim=1
+    )
+    orders = list(permutations(sources))
+    scores = torch.stack(
+        [sum((pairs[:, order[j], j] for j in sources), torch.zeros_like(pairs[:, 0, 0])) for order in orders], dim=1
+    )
+    chosen = torch.tensor(orders, device=estimate.device)[scores.argmax(1)]
+    return estimate.gather(1, chosen.unsqueeze(2).expand_as(estimate))
+
+
+@dataclass(frozen=True)
+class MeanDecibels(Metric):
+    """Decibels averaged over utterances, which are the units that an interval resamples, as speech is scored: pieces
+    are an utterance's decibels and 1.
+    """
+
+    def of_sums(self, sums: Tensor) -> Tensor:
+        """The mean from sums of decibels and of utterances by group, (..., groups, 2) -> (...)."""
+        decibels, count = sums.double().unbind(-1)
+        return (decibels / count.clamp_min(torch.finfo(torch.float64).tiny)).mean(-1)
+
+
+SI_SDR_IMPROVEMENT = MeanDecibels("SI-SDR improvement", "dB", "higher")
+
+
+def improvement_pieces(estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
+    """Per utterance the gain in SI-SDR over the mixture in dB, averaged over the sources (batch, sources, samples), a
+    one, and the group number 0.
+    """
+    estimate, target, mixture = estimate.double(), target.double(), mixture.double()
+    gain = (si_sdr(estimate, target) - si_sdr(mixture.unsqueeze(1).expand_as(target), target)).mean(1)
+    return torch.stack([gain, torch.ones_like(gain), torch.zeros_like(gain)], dim=1)
+
+
+def stoi(
+    estimate: Float[Tensor, "batch samples"], target: Float[Tensor, "batch samples"], rate: int
+) -> Float[Tensor, " batch"]:
+    """Short-time objective intelligibility, 0 to 1 (Taal et al. 2011, doi:10.1109/TASL.2011.2114881), by the package
+    pystoi.
+
+    Raises:
+        ImportError: the package is missing.
+    """
+    try:
+        from pystoi import stoi as measure
+    except ImportError as error:
+        raise ImportError("STOI needs the package pystoi: pip install pystoi") from error
+    return torch.tensor(
+        [float(measure(x.numpy(), e.numpy(), rate)) for e, x in zip(estimate.double(), target.double(), strict=True)],
+        dtype=torch.float64,
+    )
+
+
+def pesq(
+    estimate: Float[Tensor, "batch samples"], target: Float[Tensor, "batch samples"], rate: int
+) -> Float[Tensor, " batch"]:
+    """Perceptual evaluation of speech quality, narrow band at 8 kHz and wide band at 16 kHz (ITU-T P.862, P.862.2), by
+    the package pesq; NaN without speech.
+
+    Raises:
+        ImportError: the package is missing.
+        ValueError: another sampling rate.
+    """
+    if rate not in (8000, 16000):
+        raise ValueError(f"PESQ is defined at 8 and 16 kHz; the rate is {rate} Hz")
+    try:
+        from pesq import PesqError
+        from pesq import pesq as measure
+    except ImportError as error:
+        raise ImportError("PESQ needs the package pesq: pip install pesq") from error
+    found = []
+    for e, x in zip(estimate.double(), target.double(), strict=True):
+        value = measure(rate, x.numpy(), e.numpy(), "nb" if rate == 8000 else "wb", on_error=PesqError.RETURN_VALUES)
+        found.append(float(value) if value > 0 else float("nan"))
+    return torch.tensor(found, dtype=torch.float64)
