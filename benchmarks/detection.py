@@ -330,7 +330,7 @@ def viterbi(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def memoryless(network: Unrolled, data: Any) -> Tensor:
     """The estimate after one layer, from each observation alone."""
-    return network.layers[0].estimate(network.run(data, layers=slice(0, 1)))  # pyright: ignore[reportCallIssue]
+    return network(data, layers=slice(0, 1))
 
 
 def show(part: str, rows: list[Any]) -> None:

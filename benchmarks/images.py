@@ -92,7 +92,7 @@ def iterated(iteration: Iteration, count: int) -> Run:
         state = iteration.start(problem)
         for _ in range(count):
             state = iteration(state, problem)
-        return iteration.estimate(state)
+        return iteration.estimate(state, problem)
 
     return run
 

@@ -125,7 +125,7 @@ def splitting(package: Any, device: torch.device) -> tuple[Unrolled, Theirs]:
 class SplitADMM(ADMM):
     """``ADMM`` that answers with z, as deepinv's does."""
 
-    def estimate(self, state: ADMMState) -> Tensor:
+    def estimate(self, state: ADMMState, problem: Any) -> Tensor:
         return state.z[0]
 
 

@@ -112,14 +112,14 @@ def path(iteration: Iteration | Unrolled, batches: Sequence[Samples], steps: int
     energy = sum((batch.target.double().square().sum() for batch in batches), torch.zeros((), dtype=torch.float64))
     for data, target in batches:
         if isinstance(iteration, Unrolled):
-            for k, (layer, state) in enumerate(zip(iteration.layers, iteration.trajectory(data), strict=True)):
-                error[k] += (layer.estimate(state).double() - target).square().sum()  # pyright: ignore[reportCallIssue]
+            for k, estimate in enumerate(iteration.estimates(data)):
+                error[k] += (estimate.double() - target).square().sum()
             continue
         problem = iteration.prepare(data)
         state = iteration.start(problem)
         for k in range(steps):
             state = iteration(state, problem)
-            error[k] += (iteration.estimate(state).double() - target).square().sum()
+            error[k] += (iteration.estimate(state, problem).double() - target).square().sum()
     return [decibels(value, energy) for value in error]
 
 

@@ -91,7 +91,9 @@ def ladder(task: Separation) -> list[Row]:
         state, scores = iteration.start(problem), {}
         for step in range(1, 7):
             state = iteration(state, problem)
-            scores[str(step - 1)] = task.metric.value(improvement_pieces(iteration.estimate(state), target, data))
+            scores[str(step - 1)] = task.metric.value(
+                improvement_pieces(iteration.estimate(state, problem), target, data)
+            )
         rows.append({"what": "oracle ladder", "magnitudes": name, "SI-SDR improvement by iterations": scores})
     return rows
 
@@ -115,7 +117,7 @@ def iterated(iteration: Any, count: int) -> Callable[[Tensor], Tensor]:
         state = iteration.start(problem)
         for _ in range(count):
             state = iteration(state, problem)
-        return iteration.estimate(state)
+        return iteration.estimate(state, problem)
 
     return run
 
@@ -179,7 +181,7 @@ def tuned(task: Enhancement, counts: tuple[int, ...]) -> dict[int, tuple[Any, Ro
         for step in range(1, max(counts) + 1):
             state = iteration(state, problem)
             if step in counts:
-                scores[step][setting] = task.metric.value(task.pieces(iteration.estimate(state), target))
+                scores[step][setting] = task.metric.value(task.pieces(iteration.estimate(state, problem), target))
     best = {count: max(found, key=found.__getitem__) for count, found in scores.items()}
     return {
         count: (

@@ -35,4 +35,4 @@ def nmse(estimate, x):
 @torch.no_grad()
 def path(iteration, y, x, depth):
     """NMSE after each step, dB."""
-    return [nmse(iteration.estimate(state), x) for state in unroll(iteration, depth).trajectory(y)]
+    return [nmse(estimate, x) for estimate in unroll(iteration, depth).estimates(y)]

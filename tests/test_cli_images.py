@@ -201,7 +201,7 @@ def test_deblurring_shows_its_kernel(apply, held, tmp_path):
         state = layer.start(problem)
         for (layer, problem), kernel in zip(walk, kernels, strict=True):
             state = layer(state, problem)._replace(kernel=kernel)
-        wanted = layer.estimate(state)[0, margin:-margin, margin:-margin]
+        wanted = layer.estimate(state, problem)[0, margin:-margin, margin:-margin]
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), uint8(wanted.numpy()))
     shown = np.asarray(Image.open(tmp_path / "b-kernel.png"))[4::8, 4::8]
     np.testing.assert_array_equal(shown, uint8((kernels[-1][0] / kernels[-1].max()).numpy()))

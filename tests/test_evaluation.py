@@ -166,7 +166,7 @@ def test_trace_counts_the_iterations_that_a_loop_counts(make):
         state = iteration.start(problem)
         for _ in range(60):
             state = iteration(state, problem)
-            values.append(NMSE.value(task.pieces(iteration.estimate(state), x)))
+            values.append(NMSE.value(task.pieces(iteration.estimate(state, problem), x)))
     run = trace(iteration, task, task.test, 60)
     assert run.steps == list(range(1, 61))
     assert run.values == values

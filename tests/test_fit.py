@@ -166,7 +166,7 @@ def test_the_objectives_without_the_data_differ_from_the_lassos_by_a_constant():
     state = descent.start(descent.prepare(y))
     for _ in range(3):
         state = descent(state, descent.prepare(y))
-    x = descent.estimate(state)
+    x = descent.estimate(state, descent.prepare(y))
     lasso = 0.5 * (y - x @ task.dictionary.T).square().sum(1) + 0.1 * x.abs().sum(1)
     torch.testing.assert_close(thin.objective(x, y), lasso)
     for kind, point in ((gram, x), (descent, state)):

@@ -13,7 +13,7 @@ from torch import nn
 from unrolling import Backprop, Checkpointed, Implicit, Iteration, Matrix, OneStep, Truncated, anderson, gmres, unroll
 from unrolling.algorithms import FISTA, ISTA, CoordinateDescent, GramISTA, SynthesisISTA
 from unrolling.core import GradientRule
-from unrolling.core.unroll import parameter_names
+from unrolling.core.naming import parameter_names
 
 DICTIONARY, Y = unit_dictionary(6, 9), gaussian(5, 6, seed=3)
 CASES = {
@@ -167,7 +167,7 @@ class Heavy(Iteration):
         new = self.plain(Pair(state.x + 0.2 * state.velocity, state.y), problem)
         return HeavyPair(new.x - state.x, new.x, new.y)
 
-    def estimate(self, state):
+    def estimate(self, state, problem):
         return state.x + state.y
 
     def fixed_point(self):

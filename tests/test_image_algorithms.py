@@ -209,8 +209,8 @@ def test_without_a_denoiser_the_measured_frequencies_of_admm_grow_geometrically(
 
 def test_measured_frequencies_are_put_back():
     data = kspace(images())
-    for state in unroll(learned_admm(real=False, hard_consistency=True), 3).trajectory(data):
-        found = data.mask * fft(state.output)
+    for estimate in unroll(learned_admm(real=False, hard_consistency=True), 3).estimates(data):
+        found = data.mask * fft(estimate)
         torch.testing.assert_close(found.detach(), data.samples, atol=1e-12, rtol=0)
 
 

@@ -79,7 +79,7 @@ def test_the_lasso_at_the_estimate_is_never_worse_in_double_precision():
         for _ in range(12):
             state = parent(state, parent.prepare(y))
         guarded = lasso(Safeguarded(network)(y))
-    assert bool((guarded <= lasso(parent.estimate(state)) * (1 + 1e-12) + 1e-12).all())
+    assert bool((guarded <= lasso(parent.estimate(state, parent.prepare(y))) * (1 + 1e-12) + 1e-12).all())
 
 
 def test_an_adversary_that_ascends_the_objective_is_never_accepted():

@@ -60,7 +60,7 @@ def test_the_running_median_is_numpys(seed, width):
 def test_the_estimate_is_the_part_of_the_single_samples():
     parent = spikes_parent(TASK)
     code = torch.randn(3, 2 * WINDOW)
-    assert torch.equal(parent.estimate(code), code[:, WINDOW:])
+    assert torch.equal(parent.estimate(code, None), code[:, WINDOW:])
     weight = (parent.inner.threshold / parent.inner.step_size).detach()
     assert float(weight[0]) == 0
     torch.testing.assert_close(weight[1:WINDOW], torch.full((WINDOW - 1,), 0.1))

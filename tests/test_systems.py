@@ -177,7 +177,7 @@ def test_the_untrained_network_is_its_parent_to_the_bit(system, recipe, task):
     state = parent.start(problem)
     for _ in range(DEPTH):
         state = parent(state, problem)
-    assert torch.equal(net(y), parent.estimate(state))
+    assert torch.equal(net(y), parent.estimate(state, problem))
     # scores of classes have a dimension more
     assert net(y).shape[: data.test[0].target.ndim] == data.test[0].target.shape
 
@@ -242,7 +242,7 @@ def test_the_classical_methods_and_peers_solve_the_same_task(system, recipe):
             state = iteration.start(problem)
             for _ in range(3):
                 state = iteration(state, problem)
-            assert iteration.estimate(state).shape[: target.ndim] == target.shape, method.name
+            assert iteration.estimate(state, problem).shape[: target.ndim] == target.shape, method.name
     for peer in chosen.peers(data):
         contender = scikit_learn(
             data,

@@ -13,7 +13,8 @@ from torch import nn
 
 from unrolling import Checkpointed, Iteration, Positive, constrain, unroll
 from unrolling.algorithms import FISTA, ISTA, CoordinateDescent, GramISTA
-from unrolling.core.unroll import parameter_names
+from unrolling.core import tree
+from unrolling.core.naming import parameter_names
 
 DICTIONARY, Y = unit_dictionary(6, 9), gaussian(5, 6, seed=3)
 
@@ -107,16 +108,20 @@ def test_running_in_two_parts_is_running_in_one(data):
         )
     )
     net = scaled(unroll(iteration, depth, untied=parameter_names(iteration)), seed=depth)
-    estimate = net.layers[-1].estimate  # with the threshold of that layer, in coordinate descent
     half = net.run(y, layers=slice(0, cut))
-    assert torch.equal(estimate(net.run(y, state=half, layers=slice(cut, None))), net(y))
-    assert torch.equal(estimate(net.run(y, state=half, layers=slice(cut - depth, None))), net(y))
+    for rest in (slice(cut, None), slice(cut - depth, None)):
+        assert torch.equal(net(y, half, layers=rest), net(y))
+        estimate, state = net(y, half, layers=rest, return_state=True)
+        assert torch.equal(estimate, net(y))
+        for got, wanted in zip(tree.tensors(state), tree.tensors(net.run(y)), strict=True):
+            assert torch.equal(got, wanted)
     states = list(net.trajectory(y))
     assert len(states) == len(net) == depth
-    assert torch.equal(estimate(states[-1]), net(y))
-    assert torch.equal(estimate(states[cut - 1]), estimate(half))
-    later = list(net.trajectory(y, state=half, layers=range(cut, depth)))
-    assert all(torch.equal(estimate(a), estimate(b)) for a, b in zip(later, states[cut:], strict=True))
+    estimates = list(net.estimates(y))
+    assert torch.equal(estimates[-1], net(y))
+    assert torch.equal(estimates[cut - 1], net(y, layers=slice(0, cut)))
+    later = list(net.estimates(y, state=half, layers=range(cut, depth)))
+    assert all(torch.equal(a, b) for a, b in zip(later, estimates[cut:], strict=True))
 
 
 def test_a_network_with_untied_parameters_has_no_layers_beyond_its_depth():
@@ -245,7 +250,7 @@ def test_changing_precision_keeps_shared_tensors_shared_and_the_parent_as_it_is(
         assert len(set(others)) == (3 if "threshold" in name else 1), name
     assert all(t.dtype is torch.float64 for t in parent.state_dict().values())
     back = net.to(torch.float64)
-    torch.testing.assert_close(back(Y), parent.estimate(unroll(parent, 3).run(Y)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(back(Y), unroll(parent, 3)(Y), rtol=1e-5, atol=1e-5)
 
 
 def test_a_deep_copy_and_a_pickle_are_networks_of_their_own():

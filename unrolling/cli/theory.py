@@ -51,10 +51,9 @@ def theory(
     load_weights(job.network, job.weights, system=job.system.name)
     task, network = job.task, job.network
     with torch.inference_mode():
-        states = list(network.trajectory(task.test[0].data))
         quality = [
-            task.metric.value(pieces_of(task, task.test, [layer.estimate(state)]))
-            for layer, state in zip(network.layers, states, strict=True)
+            task.metric.value(pieces_of(task, task.test, [estimate]))
+            for estimate in network.estimates(task.test[0].data)
         ]
     claims = examine(network, task, quality)
     if as_json:

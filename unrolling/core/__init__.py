@@ -2,6 +2,7 @@
 
 from unrolling.core import tree
 from unrolling.core.adaptive import Adaptive
+from unrolling.core.batch import Batch
 from unrolling.core.captured import Captured
 from unrolling.core.compiled import Compiled
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
@@ -11,12 +12,13 @@ from unrolling.core.inference import Inference, Scratch, Way, frozen
 from unrolling.core.iteration import Iteration, check_finite
 from unrolling.core.linear_solvers import LinearSolution, anderson, gmres
 from unrolling.core.safeguard import Guarded, Safeguarded
-from unrolling.core.solve import DivergenceError, Progress, Solution, solve
+from unrolling.core.solve import DivergenceError, Progress, Solution, Status, solve
 from unrolling.core.unroll import Learned, Unrolled, unroll
 
 __all__ = [
     "Adaptive",
     "Backprop",
+    "Batch",
     "Bounded",
     "Captured",
     "Checkpointed",
@@ -38,6 +40,7 @@ __all__ = [
     "Scratch",
     "Simplex",
     "Solution",
+    "Status",
     "Truncated",
     "UnitNorm",
     "Unrolled",

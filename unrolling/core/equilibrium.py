@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from unrolling.core.gradients import GradientRule, Implicit
 from unrolling.core.iteration import Iteration
+from unrolling.core.naming import resolve
+from unrolling.core.sharing import learnable_copy
 from unrolling.core.solve import Solution, solve
-from unrolling.core.unroll import learnable_copy, resolve
 
 
 class Equilibrium(nn.Module):
@@ -60,7 +61,7 @@ class Equilibrium(nn.Module):
         if not bool(solution.converged.all()):
             missed = int((~solution.converged).sum())
             warnings.warn(
-                f"{missed} of {len(solution.converged)} samples did not converge to {self.tolerance:g} in "
+                f"{missed} of {solution.converged.numel()} samples did not converge to {self.tolerance:g} in "
                 f"{self.max_iterations} iterations (worst residual {float(solution.residual.max()):.2g}); gradients "
                 "assume that they did",
                 RuntimeWarning,
@@ -68,4 +69,5 @@ class Equilibrium(nn.Module):
             )
         if not torch.is_grad_enabled():
             return solution.estimate
-        return self.layer.estimate(self.gradient.attach(self.layer, self.layer.prepare(data), solution.state))
+        problem = self.layer.prepare(data)
+        return self.layer.estimate(self.gradient.attach(self.layer, problem, solution.state), problem)

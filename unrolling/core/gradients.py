@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from unrolling.core import tree
@@ -172,22 +171,28 @@ class Implicit(GradientRule):
     def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
         plain, point = _plain(layer, problem, state)
         with torch.enable_grad():
-            point = tree.apply(lambda t: t.detach().requires_grad_(_is_differentiable(t)), point)
+            point = tree.apply(lambda t: t.detach().requires_grad_(tree.is_number(t)), point)
             moved = plain(point, problem)
         _check_shapes(self, moved, point)
         inputs, outputs = _differentiable_tensors(point), _differentiable_tensors(moved)
-        return _attach(state, point, moved, lambda gradients: self.solve(inputs, outputs, gradients))
+        batched = plain.batched
+        return _attach(state, point, moved, lambda gradients: self.solve(inputs, outputs, gradients, batched))
 
-    def solve(self, inputs: list[Tensor], outputs: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-        """(I - J^T)^-1 applied to the gradients, J being the Jacobian of ``outputs`` with respect to ``inputs``."""
-        batch = tree.batch_size(outputs, "state")
-        # Tensors that all samples share are no part of the systems, which are one per sample; they get the gradient of
-        # one step.
-        own = [i for i, t in enumerate(outputs) if t.ndim > 0 and t.shape[0] == batch]
-        result = list(gradients)
+    def solve(
+        self, inputs: list[Tensor], outputs: list[Tensor], gradients: list[Tensor], batched: bool = True
+    ) -> list[Tensor]:
+        """(I - J^T)^-1 applied to the gradients, J being the Jacobian of ``outputs`` with respect to ``inputs``; one
+        system per sample, or one in all where there is no batch.
+        """
+        result, own = list(gradients), list(range(len(outputs)))
+        if batched:
+            # Tensors that all samples share are no part of the systems, which are one per sample; they get the gradient
+            # of one step.
+            batch = tree.batch_size(outputs, "state")
+            own = [i for i, t in enumerate(outputs) if t.ndim > 0 and t.shape[0] == batch]
         inputs, outputs, gradients = ([tensors[i] for i in own] for tensors in (inputs, outputs, gradients))
         real = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
-        sizes = [g.shape[1:].numel() for g in real]
+        sizes = [g.shape[1:].numel() if batched else g.numel() for g in real]
 
         def unpack(flat: Tensor) -> list[Tensor]:
             parts = [p.reshape(g.shape) for p, g in zip(flat.split(sizes, dim=1), real, strict=True)]
@@ -197,9 +202,8 @@ class Implicit(GradientRule):
             ]
 
         def pack(parts: Sequence[Tensor]) -> Tensor:
-            return torch.cat(
-                [tree.rows(torch.view_as_real(p.resolve_conj()) if p.is_complex() else p) for p in parts], dim=1
-            )
+            numbers = [torch.view_as_real(p.resolve_conj()) if p.is_complex() else p for p in parts]
+            return torch.cat([tree.rows(p) if batched else p.reshape(1, -1) for p in numbers], dim=1)
 
         def transposed_jacobian(flat: Tensor) -> Tensor:
             products = torch.autograd.grad(outputs, inputs, unpack(flat), retain_graph=True, allow_unused=True)
@@ -240,20 +244,42 @@ class _Attach(torch.autograd.Function):
         ctx: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None, count: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.solve = solve
+        ctx.save_for_backward(*tensors[count:])
         return tuple(t.clone() for t in tensors[:count])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        solved = gradients if ctx.solve is None else ctx.solve(list(gradients))
-        return None, None, *(None for _ in gradients), *solved
+        with torch.no_grad():
+            solved = list(gradients) if ctx.solve is None else ctx.solve(list(gradients))
+        if torch.is_grad_enabled():  # somebody wants to differentiate what this returns
+            solved = _FirstOnly.apply(len(solved), *solved, *(t for t in ctx.saved_tensors if t.requires_grad))
+        return None, None, *(None for _ in gradients), *solved  # pyright: ignore[reportReturnType,reportGeneralTypeIssues]
+
+
+class _FirstOnly(torch.autograd.Function):
+    """The first tensors as they are; refuses to be differentiated.
+
+    They depend on the others through the fixed point, in a way that is not recorded. Without this node the second
+    derivative would leave that part out, in silence.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.clone() for t in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "Implicit(), OneStep() and Truncated() at a fixed point know first derivatives only; for a second one "
+            "unroll the iteration with Backprop() or Checkpointed()"
+        )
 
 
 def _attach(state: Any, point: Any, moved: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None) -> Any:
     """``state`` with the values of ``point`` (its own fields) and the gradient of ``moved``, a step away from it."""
     inputs = [t.detach() for t in _differentiable_tensors(point)]
     values = iter(_Attach.apply(solve, len(inputs), *inputs, *_differentiable_tensors(moved)))  # pyright: ignore[reportArgumentType]
-    attached = tree.apply(lambda t: next(values) if _is_differentiable(t) else t, point)
+    attached = tree.apply(lambda t: next(values) if tree.is_number(t) else t, point)
     if isinstance(state, Tensor) or type(point) is type(state):
         return attached
     if not hasattr(point, "_fields") or type(point) is type(state[0]):
@@ -261,12 +287,8 @@ def _attach(state: Any, point: Any, moved: Any, solve: Callable[[list[Tensor]], 
     return state._replace(**attached._asdict())
 
 
-def _is_differentiable(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
 def _differentiable_tensors(state: Any) -> list[Tensor]:
-    return [tensor for tensor in tree.tensors(state) if _is_differentiable(tensor)]
+    return [tensor for tensor in tree.tensors(state) if tree.is_number(tensor)]
 
 
 def _plain(layer: Iteration, problem: Any, state: Any) -> tuple[Iteration, Any]:

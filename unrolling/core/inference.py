@@ -103,7 +103,7 @@ class Inference:
                 start = layers[0]
                 state = start.start(problem if way.prepare is start.prepare else start.prepare(data))
             state = way.step(state, problem, number == last)
-        return layers[-1].estimate(state)
+        return layers[-1].estimate(state, problem)
 
     def __repr__(self) -> str:
         special = sum(hasattr(layer, "inference") for layer in self.network.layers)

@@ -24,21 +24,29 @@ class Iteration(nn.Module):
     - ``start(problem) -> state``: the state before the first step. A tensor, or a NamedTuple of tensors and plain
       numbers.
     - ``forward(state, problem) -> state``: h itself; pure: it writes into neither of its inputs.
-    - ``estimate(state) -> Tensor``: the answer that a state holds; by default the state, or its first field.
+    - ``estimate(state, problem) -> Tensor``: the answer that a state holds; by default the state, or its first field.
+      It sees the problem, so that no state need carry data along.
     - ``objective(state, problem) -> Tensor (batch,)``: optional; what the algorithm minimises.
+    - ``residual(new, old, problem) -> Tensor (batch,)``: how far a step was from standing still, for ``solve``; by
+      default the relative change of the field of the state that changed most, each on its own scale. Override it to
+      leave out fields that only accompany the unknowns (a momentum, a variance, a spectrum), and give infinity while h
+      itself still changes (a continuation), so that a pause is not taken for convergence.
+    - ``supervised(state, problem)``: optional; what a loss may see besides the estimate, such as a kernel.
     - ``fixed_point() -> Iteration``: optional; a plain iteration with the same fixed point and the same problem, for
       implicit gradients.
-    - ``stationary(state) -> bool``: optional; false while h itself still changes (a continuation), so that ``solve``
-      does not take a pause for convergence.
     - ``check(data)``: optional; refuses data that do not fit, from shapes and dtypes alone.
     - ``advice() -> str``: optional; what to do when the iteration diverges, such as a safe step size.
-    - ``inference(shared) -> Way | None``: optional; a cheaper way to take the same step when nothing is recorded
-      (``core.inference``).
 
-    Every tensor of data, problem and state is batch first, or has no dimension, or has a leading size of 1 and is
-    shared by all samples.
+    A tensor of data, problem and state is per sample where its leading size is the batch. It is shared by all samples
+    where it has no dimension, a leading size of 1, or is a parameter or buffer of the iteration (or a view of one).
+    Integer tensors are welcome in data: edges, labels, indices.
+
+    Attributes:
+        batched: whether states have samples. Where the state is the parameters of a network, say, there is one state
+            and no batch: write ``batched = False``; ``objective`` and ``residual`` then have no dimension.
     """
 
+    batched: bool = True
     prepare: Callable[[Any], Any]
     start: Callable[[Any], Any]
 
@@ -53,9 +61,31 @@ class Iteration(nn.Module):
         if not hasattr(cls, "prepare"):
             self.prepare = nn.Identity()
 
-    def estimate(self, state: Any) -> Tensor:
+    def estimate(self, state: Any, problem: Any) -> Tensor:
         """The answer that a state holds."""
         return state if isinstance(state, Tensor) else state[0]
+
+    def supervised(self, state: Any, problem: Any) -> Any:
+        """What a loss sees of a state."""
+        return self.estimate(state, problem)
+
+    def residual(self, new: Any, old: Any, problem: Any) -> Tensor:
+        """max over the fields of |new - old| / max(|new|, |old|), (batch,), or () where there is no batch: free of
+        scale, NaN where a field is.
+
+        Fields of integers count where there are no others, by the share of their entries that differ.
+        """
+        pairs = list(zip(tree.tensors(new), tree.tensors(old), strict=True))
+        if self.batched:
+            batch = tree.batch_size(new, "state")
+            pairs = [(after, before) for after, before in pairs if after.ndim > 0 and after.shape[0] == batch]
+        else:
+            pairs = [(after.unsqueeze(0), before.unsqueeze(0)) for after, before in pairs]
+        changes = [tree.relative_change(after, before) for after, before in pairs if tree.is_number(after)]
+        if not changes:
+            changes = [tree.rows(after != before).float().mean(1) for after, before in pairs]
+        worst = changes[0] if len(changes) == 1 else torch.stack(changes).amax(0)
+        return worst if self.batched else worst.squeeze(0)
 
     def fixed_point(self) -> Iteration:
         """A plain iteration with the same fixed point and problem; its state has fields of this one's, by name, or is
@@ -63,20 +93,14 @@ class Iteration(nn.Module):
         """
         return self
 
-    def stationary(self, state: Any) -> bool:
-        """Whether the steps from here on are all the same map."""
-        return True
-
     def check(self, data: Any) -> None:
-        """Refuses data whose dtype no iteration can work on; looks at no values, so that it is free and compiles
-        away.
+        """Refuses a bare tensor of integers, which hardly any iteration can work on; looks at no values, so that it is
+        free and compiles away. Integers among other data are welcome; an iteration on nothing else overrides this.
         """
-        for name, tensor in tree.named_tensors(data, "data"):
-            if not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool):
-                raise TypeError(
-                    f"{name} is {tensor.dtype}; an iteration works on floating-point or complex tensors: "
-                    f"use {name}.float()"
-                )
+        if isinstance(data, Tensor) and not (tree.is_number(data) or data.dtype is torch.bool):
+            raise TypeError(
+                f"data is {data.dtype}; an iteration works on floating-point or complex tensors: use data.float()"
+            )
 
     def advice(self) -> str:
         """What to try when this iteration diverges."""

@@ -58,7 +58,7 @@ class Safeguarded(nn.Module):
                 "merit=lambda state, problem: ...)"
             )
         self.network = network
-        self.merit: Merit = merit or network.parent.objective  # pyright: ignore[reportAttributeAccessIssue]
+        self.merit = merit
 
     def forward(self, data: Any) -> Tensor:
         """The estimate."""
@@ -85,10 +85,12 @@ class Safeguarded(nn.Module):
             merit = torch.where(good, merit, guide_merit)
             accepted.append(good)
         # The parent's reading of the state, which its objective speaks of; a layer may have learned another.
-        return Guarded(parent.estimate(state), state, torch.stack(accepted), merit, guide_merit)
+        return Guarded(parent.estimate(state, problem), state, torch.stack(accepted), merit, guide_merit)
 
     def _value(self, state: Any, problem: Any) -> Tensor:
-        value = self.merit(state, problem)
+        # Of the parent as it is now: it has gone where the network has, to another device or precision.
+        merit: Merit = self.merit or self.network.parent.objective  # pyright: ignore[reportAttributeAccessIssue]
+        value = merit(state, problem)
         batch = tree.batch_size(state, "state")
         if value.shape != (batch,):
             raise ValueError(f"a merit is one number per sample, ({batch},); this one has shape {tuple(value.shape)}")

@@ -1,16 +1,18 @@
 """Walks over states and data: tensors, NamedTuples, plain tuples, lists, dicts and numbers.
 
 Rule for every tensor in data, problem and state: it is batch first, or it has no dimension, or its leading size is 1
-and all samples share it.
+and all samples share it. ``core.batch`` knows one more kind of shared tensor: parameters and buffers of an iteration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+RULE = "a tensor is batch first, or shared by all samples with a leading size of 1"
 
 
 def apply(function: Callable[[Tensor], Any], tree: Any) -> Any:
@@ -46,28 +48,52 @@ def tensors(tree: Any) -> list[Tensor]:
     return [tensor for _, tensor in named_tensors(tree, "")]
 
 
+def is_number(tensor: Tensor) -> bool:
+    """Whether a tensor holds real or complex numbers: what a step moves, what gradients flow through."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def relative_change(new: Tensor, old: Tensor) -> Tensor:
+    """|new - old| / max(|new|, |old|) of each sample, (batch,): free of scale, 0 where both are zero, NaN where one is.
+
+    Every sample is divided by its largest entry first, so that no square leaves the range of the precision.
+    """
+    new, old = rows(new), rows(old)
+    if new.shape[1] == 0:
+        return new.new_zeros(new.shape[0]).real
+    peak = torch.maximum(new.abs().amax(1), old.abs().amax(1)).unsqueeze(1)
+    scale = torch.where(peak == 0, 1, peak)
+    new, old = new / scale, old / scale
+    norm = torch.linalg.vector_norm
+    size = torch.maximum(norm(new, dim=1), norm(old, dim=1))
+    return norm(new - old, dim=1) / torch.where(peak.squeeze(1) == 0, 1, size)
+
+
 def rows(tensor: Tensor) -> Tensor:
     """(batch, ...) -> (batch, n), also of (batch,) and of an empty batch."""
     return tensor.reshape(tensor.shape[0], tensor.shape[1:].numel())
 
 
 def batch_size(tree: Any, name: str) -> int:
-    """The number of samples.
+    """The number of samples: the leading size that is not 1, where there is one.
 
     Raises:
         ValueError: no tensor is batch first, or two tensors disagree.
     """
-    sizes = {path: tensor.shape[0] for path, tensor in named_tensors(tree, name) if tensor.ndim > 0}
+    return common_size(dict(named_tensors(tree, name)), name)
+
+
+def common_size(tensors: Mapping[str, Tensor], name: str) -> int:
+    """``batch_size`` of tensors by the paths that lead to them."""
+    sizes = {path: tensor.shape[0] for path, tensor in tensors.items() if tensor.ndim > 0}
     if not sizes:
         raise ValueError(f"{name} holds no tensor with a batch dimension; tensors are batch first, (batch, ...)")
-    batch = max(sizes.values())
+    several = [size for size in sizes.values() if size != 1]
+    batch = max(several) if several else 1
     wrong = {path: size for path, size in sizes.items() if size not in (batch, 1)}
     if wrong:
         listed = ", ".join(f"{path} has leading size {size}" for path, size in wrong.items())
-        raise ValueError(
-            f"{name} has a batch of {batch}, but {listed}; a tensor is batch first, or shared by all "
-            "samples with a leading size of 1"
-        )
+        raise ValueError(f"{name} has a batch of {batch}, but {listed}; {RULE}")
     return batch
 
 
@@ -79,10 +105,7 @@ def select(tree: Any, index: Tensor, batch: int, name: str) -> Any:
     """
     for path, tensor in named_tensors(tree, name):
         if tensor.ndim > 0 and tensor.shape[0] not in (batch, 1):
-            raise ValueError(
-                f"{path} has leading size {tensor.shape[0]} and the batch is {batch}; "
-                "a tensor is batch first, or shared by all samples with a leading size of 1"
-            )
+            raise ValueError(f"{path} has leading size {tensor.shape[0]} and the batch is {batch}; {RULE}")
     return apply(lambda t: t[index] if t.ndim > 0 and t.shape[0] == batch else t, tree)
 
 

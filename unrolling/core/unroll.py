@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,10 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from unrolling.core import tree
 from unrolling.core.adaptive import PATIENCE, Adaptive
+from unrolling.core.batch import Batch, Joined
 from unrolling.core.compiled import Compiled
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
+from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
+from unrolling.core.sharing import layer_memo, learnable_copy, written_buffers
 
 if TYPE_CHECKING:
     from unrolling.core.captured import Captured
@@ -68,13 +74,61 @@ class Unrolled(nn.Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def forward(self, data: Any) -> Tensor:
-        """The estimate of the last layer."""
-        layers: list[Any] = list(self.layers)
-        layers[0].check(data)
-        problems = self._prepare(range(len(layers)), data)
-        state = self.gradient.run(layers, problems, layers[0].start(problems[0]))
-        return layers[-1].estimate(state)
+    def forward(
+        self,
+        data: Any,
+        state: Any = None,
+        *,
+        layers: slice | range | None = None,
+        return_state: bool = False,
+        chunk: int | None = None,
+    ) -> Any:
+        """The estimate of the last layer.
+
+        Args:
+            data: (batch, ...) tensor, or a NamedTuple of such.
+            state: where to start instead of the first layer's own start: the last state of the sample before, say, of a
+                stream.
+            layers: which ones, as for ``run``; all by default.
+            return_state: give (estimate, state after the last layer).
+            chunk: work on about so many samples at a time, at the memory of these and of the answer where no gradient
+                is recorded.
+
+        Raises:
+            ValueError: as for ``run``; a chunk below 1.
+        """
+        if chunk is not None:
+            return self._in_pieces(data, state, layers, return_state, chunk)
+        if layers is None:
+            chosen: list[Any] = list(self.layers)
+            chosen[0].check(data)
+            problems = self._prepare(range(len(chosen)), data)
+        else:
+            chosen, problems = self._choose(layers, data)
+        begin = chosen[0].start(problems[0]) if state is None else state
+        last = self.gradient.run(chosen, problems, begin)
+        estimate = chosen[-1].estimate(last, problems[-1])
+        return (estimate, last) if return_state else estimate
+
+    def _in_pieces(self, data: Any, state: Any, layers: slice | range | None, return_state: bool, most: int) -> Any:
+        parent: Any = self.layers[0]
+        if not parent.batched:
+            raise ValueError(f"chunk is {most}, and {class_name(self.parent)} has no batch that could be divided")
+        parent.check(data)
+        batch = Batch(data, self)
+        if state is not None:
+            batch.check(state, "state")
+        states = batch.pieces(state, most) if state is not None else itertools.repeat(None)
+        # Pieces are joined as they come where nothing is recorded; in place of that, autograd needs them all at once.
+        recorded, whole = [], Joined(batch.size)
+        for part, begin in zip(batch.pieces(data, most), states, strict=False):
+            found = self(part, begin, layers=layers, return_state=return_state)
+            count = tree.batch_size(found[0] if return_state else found, "the estimate")
+            if torch.is_grad_enabled() and any(t.requires_grad for t in tree.tensors(found)):
+                recorded.append((found, count))
+            else:
+                whole.add(found, count)
+        return tree.concatenate([found for found, _ in recorded], "the estimate") if recorded else whole.whole
 
     def inference(self) -> Inference:
         """The forward pass without anything that only training needs, with the values of this moment; see
@@ -138,14 +192,32 @@ class Unrolled(nn.Module):
             state = chosen[0].start(problems[0])
         return self.gradient.run(chosen, problems, state)
 
+    def supervised(self, data: Any, *, layers: slice | range | None = None) -> Any:
+        """What a loss sees after the last of some layers; arguments as for ``run``."""
+        chosen, problems = self._choose(layers, data)
+        state = self.gradient.run(chosen, problems, chosen[0].start(problems[0]))
+        return chosen[-1].supervised(state, problems[-1])
+
     def trajectory(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Iterator[Any]:
         """The state after each layer, one by one; arguments as for ``run``."""
+        for _, _, state in self.walk(data, state=state, layers=layers):  # noqa: B020
+            yield state
+
+    def walk(
+        self, data: Any, *, state: Any = None, layers: slice | range | None = None
+    ) -> Iterator[tuple[Iteration, Any, Any]]:
+        """Each layer with its problem and the state after it, one by one; arguments as for ``run``."""
         chosen, problems = self._choose(layers, data)
         if state is None:
             state = chosen[0].start(problems[0])
         for layer, problem in zip(chosen, problems, strict=True):
             state = layer(state, problem)
-            yield state
+            yield layer, problem, state
+
+    def estimates(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Iterator[Tensor]:
+        """The estimate after each layer, one by one; arguments as for ``run``."""
+        for layer, problem, after in self.walk(data, state=state, layers=layers):
+            yield layer.estimate(after, problem)
 
     def prepared(self, data: Any) -> list[tuple[Any, Any]]:
         """Each layer with its problem, for loops of one's own; a ``prepare`` that several layers hold runs once."""
@@ -202,11 +274,11 @@ class Unrolled(nn.Module):
         """
         located, seen = [], set()
         for number, layer in enumerate(self.layers):
-            names = {alias: name for name, aliases in _aliases(layer).items() for alias in aliases}
+            names = names_by_alias(layer)
             for path, parameter in layer.named_parameters():
                 if parameter.requires_grad and id(parameter) not in seen:
                     seen.add(id(parameter))
-                    name = names[_plain_name(path)]
+                    name = names[plain_name(path)]
                     located.append((name, number if name in self.untied else None, parameter))
         return located
 
@@ -215,17 +287,36 @@ class Unrolled(nn.Module):
         return [(name, parameter) for name, _, parameter in self.located_learned()]
 
     def learned(self) -> dict[str, Tensor]:
-        """The learned values by the keys of ``parameter_table``: contiguous, each once, ready for safetensors."""
-        return {
-            row.key: row.value.detach().clone(memory_format=torch.contiguous_format) for row in self.parameter_table()
-        }
+        """The learned values by the keys of ``parameter_table``, and the statistics that forward keeps (of a
+        normalisation, say) by the names of their buffers: contiguous, each once, ready for safetensors.
+        """
+        with _evaluating(self):  # reading a spectral norm in training would move its power iteration
+            rows = {row.key: row.value for row in self.parameter_table()}
+        values = {**rows, **self._statistics()}
+        return {key: t.detach().clone(memory_format=torch.contiguous_format) for key, t in values.items()}
+
+    def _statistics(self) -> dict[str, Tensor]:
+        """The buffers that forward writes, each once: ``layers.3.prior.1.running_mean``, or without the layer where all
+        share it.
+        """
+        found: dict[int, tuple[str, Tensor]] = {}
+        several = bool(self.untied)
+        for number, layer in enumerate(self.layers if several else self.layers[:1]):
+            for name, buffer in written_buffers(layer):
+                found.setdefault(id(buffer), (f"layers.{number}.{name}" if several else name, buffer))
+        return dict(found.values())
 
     def fixed(self) -> dict[str, Tensor]:
         """The tensors that are not learned, by name, constraints applied; shared by all layers."""
         learned = set(self.tied) | set(self.untied)
         layer = self.layers[0]
-        values = {name: _get(layer, name).detach() for name in parameter_names(layer) if name not in learned}
-        return values | {name: buffer for name, buffer in layer.named_buffers() if "parametrizations." not in name}
+        written = {name for name, _ in written_buffers(layer)}
+        values = {name: value_of(layer, name).detach() for name in parameter_names(layer) if name not in learned}
+        return values | {
+            name: buffer
+            for name, buffer in layer.named_buffers()
+            if "parametrizations." not in name and name not in written
+        }
 
     @torch.no_grad()
     def load_learned(self, values: Mapping[str, Tensor], *, partial: bool = False) -> None:
@@ -240,32 +331,37 @@ class Unrolled(nn.Module):
                 does not allow.
         """
         rows = {row.key: row for row in self.parameter_table()}
-        missing, foreign = [] if partial else sorted(rows.keys() - values.keys()), sorted(values.keys() - rows.keys())
+        statistics = self._statistics()
+        known = {key: row.value for key, row in rows.items()} | statistics
+        missing, foreign = [] if partial else sorted(known.keys() - values.keys()), sorted(values.keys() - known.keys())
         if missing or foreign:
             raise ValueError(
                 f"these values are of another network: it lacks {_some(missing) or 'nothing'} and brings "
                 f"{_some(foreign) or 'nothing'} that this one (depth {len(self)}, tied {list(self.tied)}, untied "
                 f"{list(self.untied)}) does not have"
             )
+        for key, value in values.items():
+            if value.shape != known[key].shape:
+                raise ValueError(
+                    f"{key} has shape {tuple(value.shape)}, and this network needs {tuple(known[key].shape)}"
+                )
         rows = {key: row for key, row in rows.items() if key in values}
         for key, row in rows.items():
-            if values[key].shape != row.value.shape:
-                raise ValueError(
-                    f"{key} has shape {tuple(values[key].shape)}, and this network needs {tuple(row.value.shape)}"
-                )
-            owner, leaf = _owner(self.layers[row.layer or 0], row.name)
+            owner, leaf = owner_of(self.layers[row.layer or 0], row.name)
             if parametrize.is_parametrized(owner, leaf):
-                # On a copy: a constraint that refuses its value must do so before anything has changed.
-                constraint: Any = copy.deepcopy(owner.get_submodule(f"parametrizations.{leaf}"))
-                constraint.right_inverse(values[key].to(row.value))
-        for key, row in rows.items():
-            layer = self.layers[row.layer or 0]
-            owner, leaf = _owner(layer, row.name)
-            value = values[key].to(row.value)
-            if parametrize.is_parametrized(owner, leaf):
-                setattr(owner, leaf, value)
-            else:
-                getattr(owner, leaf).copy_(value)
+                given = {k: v for k, v in values.items() if k in statistics}
+                _try(owner, leaf, key, values[key].to(row.value), {id(statistics[k]): v for k, v in given.items()})
+        for key, buffer in statistics.items():
+            if key in values:
+                buffer.copy_(values[key])
+        with _evaluating(self):
+            for key, row in rows.items():
+                owner, leaf = owner_of(self.layers[row.layer or 0], row.name)
+                value = values[key].to(row.value)
+                if parametrize.is_parametrized(owner, leaf):
+                    setattr(owner, leaf, value)
+                else:
+                    getattr(owner, leaf).copy_(value)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Unrolled:
         # Module._apply gives each layer a buffer of its own; layers share theirs, and must go on doing so.
@@ -276,11 +372,15 @@ class Unrolled(nn.Module):
                 done[id(tensor)] = (tensor, fn(tensor))
             return done[id(tensor)][1]
 
-        return super()._apply(once, recurse)
+        result = super()._apply(once, recurse)
+        if any((old.dtype, old.device) != (new.dtype, new.device) for old, new in done.values()):
+            # The parent goes along, for who compares with it; the caller's own stays where it was.
+            self.__dict__["parent"] = copy.deepcopy(self.parent)._apply(fn)
+        return result
 
     def extra_repr(self) -> str:
         return (
-            f"{len(self)} layers of {_class_name(self.parent)}, tied={list(self.tied)}, "
+            f"{len(self)} layers of {class_name(self.parent)}, tied={list(self.tied)}, "
             f"untied={list(self.untied)}, gradient={self.gradient!r}"
         )
 
@@ -316,7 +416,7 @@ def unroll(
         raise ValueError(f"{', '.join(both)} is named in tied and in untied; it can only be one")
     gradient.check(untied_names)
     if untied_names:
-        shared = _shared(iteration, set(tied_names), set(untied_names))
+        shared = layer_memo(iteration, set(tied_names), set(untied_names))
         # A layer is a copy in which everything that `shared` holds is the same object as in the other layers.
         layers = [copy.deepcopy(iteration, dict(shared)) for _ in range(depth)]
     else:
@@ -324,121 +424,38 @@ def unroll(
     return Unrolled(iteration, layers, tied_names, untied_names, gradient)
 
 
-def learnable_copy(iteration: Iteration, learned: tuple[str, ...]) -> Iteration:
-    """A copy that owns its learned parameters and shares all other tensors, which no longer take gradients."""
-    return copy.deepcopy(iteration, _shared(iteration, set(learned), set()))
-
-
-def _shared(iteration: Iteration, tied: set[str], untied: set[str]) -> dict[int, Any]:
-    """The deepcopy memo that makes layers share what they should."""
-    memo: dict[int, Any] = {}
-    constraint_buffers = {
-        id(buffer)
-        for part in iteration.modules()
-        if isinstance(part, parametrize.ParametrizationList)
-        for buffer in part.buffers()
-    }
-    for buffer in iteration.buffers():
-        if id(buffer) not in constraint_buffers:  # a constraint's initial value goes with its parameter
-            memo[id(buffer)] = buffer
-    own = set()
-    names = {alias: name for name, aliases in _aliases(iteration).items() for alias in aliases}
-    for path, parameter in iteration.named_parameters():
-        name = names[_plain_name(path)]
-        if name in untied:
-            own.add(id(parameter))
-        elif name in tied:
-            memo[id(parameter)] = nn.Parameter(parameter.detach().clone())
-        else:
-            memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    # A constraint has no parameters of its own, but holds the initial value of one: it goes where that one goes.
-    lists = [part for part in iteration.modules() if isinstance(part, parametrize.ParametrizationList)]
-    bound = {
-        id(constraint)
-        for part in lists
-        if any(id(p) in own for p in part.parameters())
-        for constraint in part.modules()
-    }
-    for part in iteration.modules():
-        if (
-            part is not iteration
-            and id(part) not in memo
-            and id(part) not in bound
-            and not any(id(p) in own for p in part.parameters())
-        ):
-            copy.deepcopy(part, memo)
-    return memo
-
-
-def resolve(iteration: nn.Module, names: str | Iterable[str], argument: str) -> tuple[str, ...]:
-    """The full parameter names meant by names of parameters or sub-modules, in the iteration's order.
-
-    Raises:
-        ValueError: a name that means no parameter; the message lists the known ones.
-    """
-    wanted = (names,) if isinstance(names, str) else tuple(names)
-    known = _aliases(iteration)
-    chosen = set()
-    for name in wanted:
-        found = {
-            full
-            for full, aliases in known.items()
-            if any(alias == name or alias.startswith(name + ".") for alias in aliases)
-        }
-        if not found:
-            raise ValueError(
-                f"{argument} names {name!r}, which {_class_name(iteration)} does not have; it has "
-                f"{', '.join(known) or 'no parameters'}"
-            )
-        chosen |= found
-    return tuple(name for name in known if name in chosen)
-
-
-def parameter_names(module: nn.Module) -> list[str]:
-    """The parameters' names in the algorithm, in order: of a constrained one its own name, not that of its free
-    tensor.
-    """
-    return list(_aliases(module))
-
-
-def _aliases(module: nn.Module) -> dict[str, list[str]]:
-    """Each parameter's name with all names it goes by. A sub-module that also serves as ``prepare`` is known by its
-    other name.
-    """
-    paths: dict[int, list[str]] = {}
-    for path, parameter in module.named_parameters(remove_duplicate=False):
-        paths.setdefault(id(parameter), []).append(_plain_name(path))
-    named: dict[str, list[str]] = {}
-    for aliases in paths.values():
-        name = next((alias for alias in aliases if "prepare" not in alias.split(".")), aliases[0])
-        named.setdefault(name, []).extend(aliases)
-    return named
-
-
-def _plain_name(path: str) -> str:
-    """``a.parametrizations.threshold.original`` -> ``a.threshold``."""
-    head, found, tail = path.rpartition("parametrizations.")
-    return head + tail.split(".")[0] if found else path
-
-
-def _class_name(module: nn.Module) -> str:
-    """The class that the user wrote; parametrizations derive one from it."""
-    return type(module).__name__.removeprefix("Parametrized")
-
-
-def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, leaf = name.rpartition(".")
-    return module.get_submodule(path), leaf
-
-
-def _get(module: nn.Module, name: str) -> Tensor:
-    owner, leaf = _owner(module, name)
-    return getattr(owner, leaf)
-
-
 def _row(name: str, layer: int | None, module: nn.Module, parent: nn.Module) -> Learned:
-    return Learned(name, layer, _get(module, name), _get(parent, name).detach())
+    return Learned(name, layer, value_of(module, name), value_of(parent, name).detach())
 
 
 def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _try(owner: nn.Module, leaf: str, key: str, value: Tensor, statistics: Mapping[int, Tensor]) -> None:
+    """Refuses a value that a constraint does not allow or does not give back, on a copy: nothing has changed yet."""
+    lists: Any = owner.get_submodule(f"parametrizations.{leaf}")
+    constraint: Any = copy.deepcopy(lists).eval()
+    for old, new in zip(lists.buffers(), constraint.buffers(), strict=True):
+        if id(old) in statistics:
+            new.copy_(statistics[id(old)])
+    constraint.right_inverse(value)
+    back = constraint()
+    scale = float(value.abs().max()) if value.numel() else 0.0
+    if back.shape != value.shape or not torch.allclose(back, value, rtol=1e-4, atol=1e-5 * scale):
+        raise ValueError(
+            f"{key} is constrained by {type(constraint[0]).__name__}, which does not give back the value that it is "
+            f"given (it is {float((back - value).abs().max()):.3g} off): save and load the network's state_dict instead"
+        )
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """While all sub-modules are in the mode for evaluation."""
+    training = [part for part in network.modules() if part.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

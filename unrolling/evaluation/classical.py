@@ -59,14 +59,18 @@ def trace(
     due = 1
     settled = False
     for step in range(1, iterations + 1):
-        states = [iteration(state, problem) for state, problem in zip(states, problems, strict=True)]
+        before, states = states, [iteration(s, p) for s, p in zip(states, problems, strict=True)]
         if step < due and step < iterations:
             continue
         due = step + max(1, step // 40)
-        estimates = [iteration.estimate(state) for state in states]
+        estimates = [iteration.estimate(state, problem) for state, problem in zip(states, problems, strict=True)]
         steps.append(step)
         values.append(task.metric.value(pieces_of(task, batches, estimates)))
-        settled = _settled(steps, values) and all(iteration.stationary(state) for state in states)
+        # An infinite residual says that the map itself still changes: a pause then is no convergence.
+        settled = _settled(steps, values) and not any(
+            bool(iteration.residual(new, old, problem).isposinf().any())
+            for new, old, problem in zip(states, before, problems, strict=True)
+        )
         if settled or (stop is not None and stop(values[-1])):
             break
     return Trace(steps, values, estimates, settled)
@@ -105,7 +109,7 @@ def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
         state = iteration.start(problem)
         for _ in range(count):
             state = iteration(state, problem)
-        return iteration.estimate(state)
+        return iteration.estimate(state, problem)
 
     return run
 

@@ -432,8 +432,8 @@ def _trainers(
 def _layer_curve(title: str, network: Unrolled, task: Task) -> Curve:
     estimates: list[list[Tensor]] = [[] for _ in network.layers]
     for batch in task.test:
-        for number, (layer, state) in enumerate(zip(network.layers, network.trajectory(batch.data), strict=True)):
-            estimates[number].append(layer.estimate(state))  # pyright: ignore[reportCallIssue]
+        for number, estimate in enumerate(network.estimates(batch.data)):
+            estimates[number].append(estimate)
     values = [task.metric.value(pieces_of(task, task.test, each)) for each in estimates]
     return Curve(title, "network", list(range(1, len(network) + 1)), values, None)
 

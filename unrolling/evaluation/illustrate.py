@@ -47,8 +47,7 @@ def layer_pictures(task: Task, network: Unrolled, side: int = 256) -> list[Pictu
     """The first test photograph, its busiest part, after each layer."""
     batch = task.test[0]
     panels = [("original", batch.target[0].cpu().numpy())]
-    for number, (layer, state) in enumerate(zip(network.layers, network.trajectory(batch.data), strict=True), 1):
-        estimate = layer.estimate(state)  # pyright: ignore[reportCallIssue]
+    for number, estimate in enumerate(network.estimates(batch.data), 1):
         score = task.metric.value(task.pieces(estimate, batch.target))
         panels.append((f"layer {number}: {score:.2f} {task.metric.unit}", estimate[0].clamp(0, 1).cpu().numpy()))
     names = list(getattr(task, "photographs", {}).get("test", []))

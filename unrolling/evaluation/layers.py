@@ -44,8 +44,8 @@ def examine_layers(network: Unrolled, task: Task, *, beyond: Sequence[int] = (2,
     batches = task.test
     estimates: list[list[Tensor]] = [[] for _ in network.layers]
     for batch in batches:
-        for number, (layer, state) in enumerate(zip(network.layers, network.trajectory(batch.data), strict=True)):
-            estimates[number].append(layer.estimate(state))  # pyright: ignore[reportCallIssue]
+        for number, estimate in enumerate(network.estimates(batch.data)):
+            estimates[number].append(estimate)
 
     def score(found: Sequence[Tensor]) -> float:
         return task.metric.value(pieces_of(task, batches, found))
@@ -88,14 +88,14 @@ def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float
     others: list[float] = []
     change: list[float] = []
     step: list[float] = []
-    before = pairs[0][0].estimate(state)
+    before = pairs[0][0].estimate(state, pairs[0][1])
     for layer, prepared in pairs:
         classical = _distance(parent(state, problem), state)
         following = layer(state, prepared)
         moved = _distance(following, state)
         usable = classical > 0
         step.append(float((moved[usable] / classical[usable]).median()) if bool(usable.any()) else float("nan"))
-        estimate = layer.estimate(following)
+        estimate = layer.estimate(following, prepared)
         size = tree.rows(estimate).abs().square().sum(1).sqrt().clamp_min(1e-30)
         change.append(float((tree.rows(estimate - before).abs().square().sum(1).sqrt() / size).median()))
         guide = parent(guide, problem)
@@ -180,10 +180,9 @@ def _without(network: Unrolled, data: Any, number: int) -> Tensor:
     for k, (layer, problem) in enumerate(pairs):
         if k != number:
             state = layer(state, problem)
-    last = pairs[-1][0] if number < len(pairs) - 1 else pairs[-2][0]
-    return last.estimate(state)
+    last, problem = pairs[-1] if number < len(pairs) - 1 else pairs[-2]
+    return last.estimate(state, problem)
 
 
 def _deeper(network: Unrolled, data: Any, depth: int) -> Tensor:
-    layer: Any = network.layers[-1]
-    return layer.estimate(network.run(data, layers=range(depth)))
+    return network(data, layers=range(depth))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError
 
 from unrolling.core import Iteration, Unrolled, solve, tree, unroll
-from unrolling.core.unroll import parameter_names, resolve
+from unrolling.core.naming import parameter_names, resolve
 from unrolling.testing.compare import close, rounding, same_bits
 
 Group = tuple[tuple[str, ...], tuple[str, ...]]
@@ -36,10 +36,11 @@ def check_parent_equality(iteration: Iteration, data: Any, *, depth: int = 4) ->
     """
     for part in (_first(data, 1), data):
         states = _loop(iteration, part, depth)
+        problem = iteration.prepare(part)
         for tied, untied in groups(iteration):
             net = unroll(iteration, depth, tied=tied, untied=untied)
             how = f"tied={list(tied)}, untied={list(untied)}, batch {_batch(part)}"
-            same_bits(net(part), iteration.estimate(states[-1]), f"the estimate of the network ({how})")
+            same_bits(net(part), iteration.estimate(states[-1], problem), f"the estimate of the network ({how})")
             same_bits(net.run(part), states[-1], f"the last state ({how})")
             for number, (got, wanted) in enumerate(zip(net.trajectory(part), states, strict=True)):
                 same_bits(got, wanted, f"the state after layer {number} ({how})")
@@ -100,7 +101,7 @@ def check_purity(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
             watched.unchanged(f"step {step}")
         same_bits(iteration(state, problem), new, f"the second result of step {step} from the same inputs")
         watch_state = _Watch(new, "state")
-        iteration.estimate(new)
+        iteration.estimate(new, problem)
         watch_state.unchanged("estimate")
         state = new
 

@@ -378,8 +378,7 @@ class _Loop:
             data = like_network(data, network)
             if not isinstance(network, Unrolled) or depth is None:
                 return tree.apply(lambda t: t.cpu(), network(data))
-            layers: Any = network.layers
-            return layers[depth - 1].estimate(network.run(data, layers=slice(0, depth))).cpu()
+            return network(data, layers=slice(0, depth)).cpu()
 
         network.eval()
         with self.fabric.autocast():

@@ -38,10 +38,8 @@ def activations(network: nn.Module, data: Any, depth: int | None) -> list[dict[s
         return []
     rows = []
     layers = range(len(network) if depth is None else depth)
-    for layer, state in zip(
-        network.layers, network.trajectory(like_network(data, network), layers=layers), strict=False
-    ):
-        estimate = layer.estimate(state).abs()  # pyright: ignore[reportCallIssue]
+    for found in network.estimates(like_network(data, network), layers=layers):
+        estimate = found.abs()
         rows.append({"rms": float(estimate.square().mean().sqrt()), "zeros": float((estimate == 0).double().mean())})
     return rows
 

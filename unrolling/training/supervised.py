@@ -18,8 +18,8 @@ class Supervised(nn.Module):
     """(data, target) -> the loss of a stage, a scalar. The estimates of layers before the last are back-propagated
     through whatever the gradient rule.
 
-    An iteration may let losses see more than its estimate (the kernel of a blurred image, say): ``supervised(state)``
-    then takes the place of ``estimate(state)`` in training.
+    An iteration may let losses see more than its estimate (the kernel of a blurred image, say): ``supervised``
+    then takes the place of ``estimate`` in training.
     """
 
     def __init__(self, network: nn.Module, task: Task, stage: Stage) -> None:
@@ -36,17 +36,13 @@ class Supervised(nn.Module):
             return self.loss(network(data), target)
         if isinstance(stage.loss, Energy):
             return self._energy(network, data)
-        if isinstance(stage.supervision, Last):
-            layers: Any = network.layers
-            last = layers[(stage.depth or len(network)) - 1]
-            if stage.depth is None and not hasattr(last, "supervised"):
-                return self.loss(network(data), target)
-            return self.loss(_seen(last)(network.run(data, layers=slice(0, stage.depth or len(network)))), target)
         depth = stage.depth or len(network)
+        if isinstance(stage.supervision, Last):
+            return self.loss(network.supervised(data, layers=slice(0, depth)), target)
         weights = stage.supervision.weights(depth)
-        walk = zip(weights, network.layers, network.trajectory(data, layers=slice(0, depth)), strict=False)
-        pairs: list[tuple[float, Tensor]] = [(w, _seen(layer)(state)) for w, layer, state in walk if w]
-        return trajectory(self.loss, [w for w, _ in pairs], [estimate for _, estimate in pairs], target)
+        walk = zip(weights, network.walk(data, layers=slice(0, depth)), strict=True)
+        pairs = [(w, layer.supervised(state, problem)) for w, (layer, problem, state) in walk if w]
+        return trajectory(self.loss, [w for w, _ in pairs], [seen for _, seen in pairs], target)
 
     def _energy(self, network: Unrolled, data: Any) -> Tensor:
         depth = self.stage.depth or len(network)
@@ -62,8 +58,3 @@ class Supervised(nn.Module):
         return torch.stack(
             [w * value(s) for w, s in zip(weights, network.trajectory(data, layers=slice(0, depth)), strict=True) if w]
         ).sum()
-
-
-def _seen(layer: Any) -> Any:
-    """What a loss sees of a layer's state."""
-    return getattr(layer, "supervised", layer.estimate)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import Detector, MatchedFilter, MatchedFiltering, Received, adjoint
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
-from unrolling.core import Positive, constrain
+from unrolling.core import Positive, constrain, tree
 
 INPUTS = ("concat", "gradient")
 HEADS = ("soft_sign", "one_hot")
@@ -210,6 +210,10 @@ class DetNetLayer(Detector):
         if self.streams:
             return head.unflatten(1, (self.streams, len(self.levels))) @ self.levels
         return torch.einsum("bmk,m->bk", head, self.levels)
+
+    def residual(self, new: DetNetState, old: DetNetState, problem: MatchedFilter) -> Tensor:
+        """Of x; the rest is memory."""
+        return tree.relative_change(new.x, old.x)
 
     def check(self, data: Received) -> None:
         super().check(data)

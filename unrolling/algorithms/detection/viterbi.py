@@ -112,7 +112,7 @@ class BCJR(_Passing):
     def combine(self, messages: Tensor, dim: int) -> Tensor:
         return messages.logsumexp(dim)
 
-    def estimate(self, state: Messages) -> Float[Tensor, "batch T states"]:
+    def estimate(self, state: Messages, problem: Tensor) -> Float[Tensor, "batch T states"]:
         """log p(a_t | y) of the newest symbol of each state: the symbols that are decided are the likeliest ones, not
         those of the likeliest states.
         """

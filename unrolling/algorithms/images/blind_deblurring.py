@@ -31,7 +31,6 @@ class BlindState(NamedTuple):
     kernel: Tensor  # (batch, kh, kw), non-negative, sum 1
     sharp: Tensor  # (batch, channels, height, half) complex: the spectra of the features g of the sharp image
     sparse: Tensor  # likewise: of z
-    blurred: Tensor  # (batch, colours, height, width): y, which the estimate is made from
     steps: int  # taken so far
 
 
@@ -138,7 +137,7 @@ class BlindDeblurring(Iteration):
         size = self._grid(problem)
         features = self._features(problem, size)
         sparse = rfft2(soft_threshold(irfft2(features, size), (self.weight * self.coupling).reshape(-1, 1, 1)))
-        return BlindState(kernel, features, sparse, problem, 0)
+        return BlindState(kernel, features, sparse, 0)
 
     def forward(self, state: BlindState, problem: Tensor) -> BlindState:
         size = self._grid(problem)
@@ -150,24 +149,26 @@ class BlindDeblurring(Iteration):
         found, _ = crop_kernel(
             fit_kernel(features, sparse, self.ridge * energy), size, (self.kernel_size, self.kernel_size)
         )
-        return BlindState(normalise_kernel(found), sharp, sparse, problem, state.steps + 1)
+        return BlindState(normalise_kernel(found), sharp, sparse, state.steps + 1)
 
-    def estimate(self, state: BlindState) -> Tensor:
+    def estimate(self, state: BlindState, problem: Tensor) -> Tensor:
         """x of (11), (batch, height, width) or (batch, colours, height, width)."""
-        return self.supervised(state).image
+        return self.supervised(state, problem).image
 
-    def supervised(self, state: BlindState) -> Outcome:
+    def supervised(self, state: BlindState, problem: Tensor) -> Outcome:
         """Image and kernel, for losses on both."""
-        size = self._grid(state.blurred)
-        image = rfft2(self._embed(state.blurred, size))
+        size = self._grid(problem)
+        image = rfft2(self._embed(problem, size))
         found = retrieve(
             image, state.sharp, kernel_spectrum(state.kernel, size), self._filter_spectra(size), self.retrieval
         )
-        return Outcome(cut(irfft2(found, size), state.blurred, self._margin()), state.kernel)
+        return Outcome(cut(irfft2(found, size), problem, self._margin()), state.kernel)
 
-    def stationary(self, state: BlindState) -> bool:
-        """False until zeta has come to its least."""
-        return self.rate == 1 or self.rate**state.steps <= self.least
+    def residual(self, new: BlindState, old: BlindState, problem: Tensor) -> Tensor:
+        """Of k, g and z; infinite until zeta has come to its least."""
+        change = super().residual(new, old, problem)
+        done = self.rate == 1 or self.rate**new.steps <= self.least
+        return change if done else torch.full_like(change, torch.inf)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

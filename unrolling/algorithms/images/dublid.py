@@ -188,7 +188,7 @@ class DUBLID(Iteration):
         )
         deepest = self._embed(problem.features[-1], size)
         sparse = rfft2(soft_threshold(deepest, self.initial_threshold.reshape(-1, 1, 1)))
-        return BlindState(kernel, rfft2(deepest), sparse, problem.blurred, 0)
+        return BlindState(kernel, rfft2(deepest), sparse, 0)
 
     def forward(self, state: BlindState, problem: BlindProblem) -> BlindState:
         size = self._grid(problem.blurred)
@@ -201,24 +201,25 @@ class DUBLID(Iteration):
         )
         top = torch.logsumexp(SHARPNESS * whole.flatten(1), 1) / SHARPNESS
         lowered = found - (KERNEL_SHARE * self.kernel_threshold) * top.reshape(-1, 1, 1)
-        return BlindState(normalise_kernel(lowered), sharp, sparse, problem.blurred, state.steps + 1)
+        return BlindState(normalise_kernel(lowered), sharp, sparse, state.steps + 1)
 
-    def estimate(self, state: BlindState) -> Tensor:
+    def estimate(self, state: BlindState, problem: BlindProblem) -> Tensor:
         """x of (11), (batch, height, width) or (batch, colours, height, width)."""
-        return self.supervised(state).image
+        return self.supervised(state, problem).image
 
-    def supervised(self, state: BlindState) -> Outcome:
+    def supervised(self, state: BlindState, problem: BlindProblem) -> Outcome:
         """Image and kernel, for losses on both."""
-        size = self._grid(state.blurred)
+        size = self._grid(problem.blurred)
         sharp = rfft2(soft_threshold(irfft2(state.sharp, size), self.final_threshold.reshape(-1, 1, 1)))
         filters = rfft2(wrap(self.cascade.taps(), *size))
-        image = rfft2(self._embed(state.blurred, size))
+        image = rfft2(self._embed(problem.blurred, size))
         found = retrieve(image, sharp, kernel_spectrum(state.kernel, size), filters, self.retrieval)
-        return Outcome(cut(irfft2(found, size), state.blurred, self.kernel_size - 1), state.kernel)
+        return Outcome(cut(irfft2(found, size), problem.blurred, self.kernel_size - 1), state.kernel)
 
-    def stationary(self, state: BlindState) -> bool:
-        """False while the features still change."""
-        return state.steps >= self.layers
+    def residual(self, new: BlindState, old: BlindState, problem: BlindProblem) -> Tensor:
+        """Of k, g and z; infinite while the features still change."""
+        change = super().residual(new, old, problem)
+        return change if new.steps >= self.layers else torch.full_like(change, torch.inf)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

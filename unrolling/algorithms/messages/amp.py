@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary, check_width
-from unrolling.core import Iteration
+from unrolling.core import Iteration, tree
 from unrolling.operators import Matrix
 
 
@@ -77,6 +77,10 @@ class AMP(Iteration):
         variance = clamp_variance(residual.square().mean(-1, keepdim=True))
         x, derivative = self.denoiser(state.x + self.encoder(residual), variance)
         return AMPState(damp(x, state.x, self.damping), residual, derivative)
+
+    def residual(self, new: AMPState, old: AMPState, problem: Tensor) -> Tensor:
+        """Of x; the residual and the derivative only accompany it."""
+        return tree.relative_change(new.x, old.x)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, gram, mean_gain, noise_of, posterior
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
-from unrolling.core import Bounded, constrain
+from unrolling.core import Bounded, constrain, tree
 
 # Of a variance, relative to the symbols': a symbol that is certain would have an infinite precision.
 _LEAST_VARIANCE, _LEAST_CAVITY = 1e-6, 1e-9
@@ -102,6 +102,10 @@ class ExpectationPropagation(Detector):
         message = mean + cavity * (precision * mean - shift)
         x, variance = posterior(message, cavity, self.levels)
         return EPState(x, variance.clamp_min(_LEAST_VARIANCE), message, cavity, precision, shift)
+
+    def residual(self, new: EPState, old: EPState, problem: Quadratic) -> Tensor:
+        """Of the means; variances only accompany them."""
+        return torch.maximum(tree.relative_change(new.x, old.x), tree.relative_change(new.message, old.message))
 
     def advice(self) -> str:
         return "raise its damping"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.messages.amp import check_damping, check_real, clamp_variance, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators import Matrix
 
 # Of Fisher scoring for the noise; its start is at most some powers of ten too high, and it converges quadratically.
@@ -120,6 +120,10 @@ class VAMP(Iteration):
         unknown = (n - k) + (noise / total).sum(-1, keepdim=True)  # n - known, without cancellation
         message = state.message + self.right.adjoint((n / known) * (s * state.variance / total) * innovation)
         return message, _floor(state.variance * (unknown / known), message)
+
+    def residual(self, new: VAMPState, old: VAMPState, problem: Tensor) -> Tensor:
+        """Of the estimate and of the message; the variance only accompanies them."""
+        return torch.maximum(tree.relative_change(new.x, old.x), tree.relative_change(new.message, old.message))
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -76,7 +76,7 @@ class MISI(Iteration):
         error = problem.mixture.unsqueeze(1) - sources.sum(1, keepdim=True)
         return MISIState(sources, sources + error / count)
 
-    def estimate(self, state: MISIState) -> Float[Tensor, "batch sources samples"]:
+    def estimate(self, state: MISIState, problem: Any) -> Float[Tensor, "batch sources samples"]:
         """s_c, or u_c."""
         return state.consistent if self.mixture_consistent else state.sources
 

@@ -176,7 +176,7 @@ class NMF(Iteration):
         norms = torch.linalg.vector_norm(dictionary, dim=1, keepdim=True).clamp_min(torch.finfo(dictionary.dtype).tiny)
         return NMFState(dictionary / norms, activations * norms)
 
-    def estimate(self, state: NMFState) -> Float[Tensor, "batch bins frames"]:
+    def estimate(self, state: NMFState, problem: Tensor) -> Float[Tensor, "batch bins frames"]:
         """W H."""
         return state.dictionary @ state.activations.mT
 
@@ -241,7 +241,9 @@ class NMFActivations(Iteration):
     ) -> Float[Tensor, "batch frames rank"]:
         return update_activations(problem, self.dictionary, state, self.beta, self.sparsity)
 
-    def estimate(self, state: Float[Tensor, "batch frames rank"]) -> Float[Tensor, "batch rank frames"]:
+    def estimate(
+        self, state: Float[Tensor, "batch frames rank"], problem: Tensor
+    ) -> Float[Tensor, "batch rank frames"]:
         """H."""
         return state.mT
 

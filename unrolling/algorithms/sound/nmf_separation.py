@@ -31,14 +31,6 @@ class Mixture(NamedTuple):
     samples: int  # of the mixture
 
 
-class SeparationState(NamedTuple):
-    """The state of ``NMFSeparation``; the spectrum only passes through, for the estimate."""
-
-    activations: Tensor  # (batch, frames, rank): the transpose of H
-    spectrum: Tensor  # (batch, bins, frames), complex
-    samples: int
-
-
 class NMFSeparation(Iteration):
     """Sources of known kinds from a mixture: (24) on its magnitudes |X|, then s_c = STFT^-1((V_c H_c) / (sum_c V_c H_c)
     X), survey III-D and (21)-(26).
@@ -105,16 +97,14 @@ class NMFSeparation(Iteration):
         spectrum = self.stft(data)
         return Mixture(stack_frames(spectrum.mT.abs(), self.context), spectrum, data.shape[1])
 
-    def start(self, problem: Mixture) -> SeparationState:
-        """Equal activations in every frame, such that W H has its sum."""
-        return SeparationState(equal_activations(problem.magnitude, self.dictionary), problem.spectrum, problem.samples)
+    def start(self, problem: Mixture) -> Float[Tensor, "batch frames rank"]:
+        """The transpose of H: equal activations in every frame, such that W H has its sum."""
+        return equal_activations(problem.magnitude, self.dictionary)
 
-    def forward(self, state: SeparationState, problem: Mixture) -> SeparationState:
-        return state._replace(
-            activations=update_activations(
-                problem.magnitude, self.dictionary, state.activations, self.beta, self.sparsity
-            )
-        )
+    def forward(
+        self, state: Float[Tensor, "batch frames rank"], problem: Mixture
+    ) -> Float[Tensor, "batch frames rank"]:
+        return update_activations(problem.magnitude, self.dictionary, state, self.beta, self.sparsity)
 
     def masks(self, activations: Float[Tensor, "batch frames rank"]) -> Float[Tensor, "batch sources bins frames"]:
         """(V_c H_c) / (sum_c V_c H_c): in [0, 1], one in sum."""
@@ -127,17 +117,15 @@ class NMFSeparation(Iteration):
         models = torch.stack(parts, dim=1) + FLOOR
         return (models / models.sum(1, keepdim=True)).mT
 
-    def estimate(self, state: SeparationState) -> Float[Tensor, "batch sources samples"]:
+    def estimate(self, state: Tensor, problem: Mixture) -> Float[Tensor, "batch sources samples"]:
         """The sources, which add up to the mixture."""
-        spectra = masked(self.masks(state.activations), state.spectrum.unsqueeze(1))
-        return self.stft.inverse(spectra.flatten(0, 1), state.samples).unflatten(0, spectra.shape[:2])
+        spectra = masked(self.masks(state), problem.spectrum.unsqueeze(1))
+        return self.stft.inverse(spectra.flatten(0, 1), problem.samples).unflatten(0, spectra.shape[:2])
 
-    def objective(self, state: SeparationState, problem: Mixture) -> Float[Tensor, " batch"]:
+    def objective(self, state: Tensor, problem: Mixture) -> Float[Tensor, " batch"]:
         """D_beta(|X| | W H) + mu |H|_1, (batch,)."""
-        model = model_of(self.dictionary, state.activations, self.beta, FLOOR)
-        return beta_divergence(problem.magnitude, model, self.beta) + self.sparsity * state.activations.flatten(1).sum(
-            1
-        )
+        model = model_of(self.dictionary, state, self.beta, FLOOR)
+        return beta_divergence(problem.magnitude, model, self.beta) + self.sparsity * state.flatten(1).sum(1)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -86,7 +86,7 @@ class SplitGradient(GradientRule):
                     f"beta <= 2; got {type(layer).__name__}"
                 )
         magnitudes = [problem if isinstance(problem, Tensor) else problem.magnitude for problem in problems]
-        start = state if isinstance(state, Tensor) else state.activations
+        start = state
         tensors = [tensor for layer in layers for tensor in (layer.dictionary, layer.sparsity)]
         activations = _Run.apply(layers, magnitudes, start, *tensors)
         return activations if isinstance(state, Tensor) else state._replace(activations=activations)

@@ -16,7 +16,7 @@ from unrolling.algorithms.sparse.analytic import analytic_weights
 from unrolling.algorithms.sparse.coupled import Selection, check_selection
 from unrolling.algorithms.sparse.dictionary import check_width
 from unrolling.algorithms.sparse.ista import Prox
-from unrolling.core import Iteration
+from unrolling.core import Iteration, tree
 from unrolling.prox import soft_threshold, support_select
 
 
@@ -26,8 +26,14 @@ class AugmentedState(NamedTuple):
     x: Tensor  # (batch, n)
     hidden: Tensor  # (batch, units)
     memory: Tensor  # (batch, units)
-    first: Tensor  # (batch, 2): |y|_1 and |W y|_1, what the sample began with
     steps: int
+
+
+class Begun(NamedTuple):
+    """The problem of ``AugmentedISTA``."""
+
+    y: Tensor  # (batch, m)
+    first: Tensor  # (batch, 2): |y|_1 and |W y|_1, what the sample began with
 
 
 class AugmentedISTA(Iteration):
@@ -95,23 +101,25 @@ class AugmentedISTA(Iteration):
                 torch.tensor([math.log(math.expm1(step_size)), math.log(math.expm1(threshold))], dtype=torch.float64)
             )
 
-    def start(self, problem: Float[Tensor, "batch ... m"]) -> AugmentedState:
-        """x = 0."""
-        shape, n = problem.shape[:-1], self.dictionary.shape[1]
-        first = _norms(problem, problem @ self.encoder.T)
-        return AugmentedState(
-            problem.new_zeros(*shape, n), self.hidden.expand(*shape, -1), self.memory.expand(*shape, -1), first, 0
-        )
+    def prepare(self, data: Float[Tensor, "batch ... m"]) -> Begun:
+        """y with its norms."""
+        return Begun(data, _norms(data, data @ self.encoder.T))
 
-    def forward(self, state: AugmentedState, problem: Float[Tensor, "batch ... m"]) -> AugmentedState:
+    def start(self, problem: Begun) -> AugmentedState:
+        """x = 0."""
+        shape, n = problem.y.shape[:-1], self.dictionary.shape[1]
+        hidden, memory = (part.expand(*shape, -1) for part in (self.hidden, self.memory))
+        return AugmentedState(problem.y.new_zeros(*shape, n), hidden, memory, 0)
+
+    def forward(self, state: AugmentedState, problem: Begun) -> AugmentedState:
         """One step."""
-        x, hidden, memory, first, steps = state
+        x, hidden, memory, steps = state
         n, units = x.shape[-1], hidden.shape[-1]
-        residual = problem - x @ self.dictionary.T
+        residual = problem.y - x @ self.dictionary.T
         direction = residual @ self.encoder.T
         norms = _norms(residual, direction)
         tiny = torch.finfo(x.dtype).tiny
-        left = torch.log(norms.clamp_min(tiny) / first.clamp_min(tiny))
+        left = torch.log(norms.clamp_min(tiny) / problem.first.clamp_min(tiny))
         # The cell knows one dimension of samples.
         hidden, memory = (
             part.reshape(hidden.shape)
@@ -122,11 +130,12 @@ class AugmentedISTA(Iteration):
         moved = x + step * direction
         count = self.selection.count(steps, n)
         x = support_select(moved, threshold, count) if count else self.prox(moved, threshold)
-        return AugmentedState(x, hidden, memory, first, steps + 1)
+        return AugmentedState(x, hidden, memory, steps + 1)
 
-    def stationary(self, state: AugmentedState) -> bool:
-        """False while the share of selected entries still grows."""
-        return self.selection.settled(state.steps)
+    def residual(self, new: AugmentedState, old: AugmentedState, problem: Begun) -> Tensor:
+        """Of x; infinite while the share of selected entries still grows."""
+        change = tree.relative_change(new.x, old.x)
+        return change if self.selection.settled(new.steps) else torch.full_like(change, torch.inf)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

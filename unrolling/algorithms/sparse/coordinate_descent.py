@@ -66,7 +66,7 @@ class CoordinateDescent(Iteration):
         b = torch.addcmul(b, move.gather(-1, index), self.inhibition.T[index.squeeze(-1)])
         return CoDState(b, z.scatter(-1, index, proposal.gather(-1, index)))
 
-    def estimate(self, state: CoDState) -> Float[Tensor, "batch ... n"]:
+    def estimate(self, state: CoDState, problem: Tensor) -> Float[Tensor, "batch ... n"]:
         """S_theta(b): all coordinates, not only those visited."""
         return soft_threshold(state.b, self.threshold)
 
@@ -74,7 +74,7 @@ class CoordinateDescent(Iteration):
         """0.5 x^T (I - S) x - <W_e y, x> + sum_i theta_i |x_i| at x = S_theta(b), (batch,): the lasso less 0.5 |y|^2,
         which the problem W_e y does not hold.
         """
-        x = self.estimate(state)
+        x = self.estimate(state, problem)
         terms = 0.5 * x * (x - x @ self.inhibition.T) - x * problem + self.threshold * x.abs()
         return tree.rows(terms).sum(1)
 

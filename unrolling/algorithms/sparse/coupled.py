@@ -180,9 +180,10 @@ class CoupledISTA(Iteration):
             self.prox, state.x, lipschitz(self.dictionary) * self.threshold
         )
 
-    def stationary(self, state: SelectedState) -> bool:
-        """False while the share of selected entries still grows."""
-        return self.selection.settled(state.steps)
+    def residual(self, new: SelectedState, old: SelectedState, problem: Tensor) -> Tensor:
+        """Of x; infinite while the share of selected entries still grows."""
+        change = tree.relative_change(new.x, old.x)
+        return change if self.selection.settled(new.steps) else torch.full_like(change, torch.inf)
 
     def check(self, data: Tensor) -> None:
         super().check(data)
@@ -232,6 +233,7 @@ class SelectiveGramISTA(GramISTA):
         """That of ``GramISTA`` at x."""
         return super().objective(state.x, problem)
 
-    def stationary(self, state: SelectedState) -> bool:
-        """False while the share of selected entries still grows."""
-        return self.selection.settled(state.steps)
+    def residual(self, new: SelectedState, old: SelectedState, problem: Tensor) -> Tensor:
+        """Of x; infinite while the share of selected entries still grows."""
+        change = tree.relative_change(new.x, old.x)
+        return change if self.selection.settled(new.steps) else torch.full_like(change, torch.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.ista import ISTA, GramISTA
@@ -83,18 +84,21 @@ class FISTA(Iteration):
         z = _extrapolate(x, state.x, coefficient)
         return FISTAState(x, z, following, state.steps + 1)
 
-    def estimate(self, state: FISTAState) -> Tensor:
+    def estimate(self, state: FISTAState, problem: Any) -> Tensor:
         """That of ``ista`` at x."""
-        return self.ista.estimate(state.x)
+        return self.ista.estimate(state.x, problem)
 
     def _scale(self, state: FISTAState) -> float:
         if self.continuation is None:
             return 1.0
         return max(self.continuation.ratio * self.continuation.rate**state.steps, 1.0)
 
-    def stationary(self, state: FISTAState) -> bool:
-        """False until the continuation has reached the final weight."""
-        return self._scale(state) == 1.0
+    def residual(self, new: FISTAState, old: FISTAState, problem: Any) -> Tensor:
+        """The larger of those of ``ista`` at x and at z, as x alone pauses where the momentum turns; infinite until the
+        continuation has reached the final weight.
+        """
+        change = torch.maximum(self.ista.residual(new.x, old.x, problem), self.ista.residual(new.z, old.z, problem))
+        return change if self._scale(new) == 1.0 else torch.full_like(change, torch.inf)
 
     def objective(self, state: FISTAState, problem: Any) -> Tensor:
         """That of ``ista`` at x."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from unrolling.algorithms.messages.amp import check_real
 from unrolling.algorithms.sparse.analytic import analytic_weights
 from unrolling.algorithms.sparse.dictionary import check_width, scalar_parameter
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.prox import support_select
 
 
@@ -22,6 +22,12 @@ class HyperState(NamedTuple):
 
     x: Tensor  # (batch, n)
     previous: Tensor  # (batch, n): x one step before
+
+
+class Begun(NamedTuple):
+    """The problem of ``HyperLISTA``."""
+
+    y: Tensor  # (batch, m)
     first: Tensor  # (batch, 1): |A^+ y|_1, the error with which the sample began
 
 
@@ -82,25 +88,33 @@ class HyperLISTA(Iteration):
             setattr(self, name, scalar_parameter(value, dictionary))
             constrain(self, name, Positive())
 
-    def start(self, problem: Float[Tensor, "batch ... m"]) -> HyperState:
-        """x = 0."""
-        x = problem.new_zeros(*problem.shape[:-1], self.dictionary.shape[1])
-        return HyperState(x, x, self._error(problem @ self.encoder.T))
+    def prepare(self, data: Float[Tensor, "batch ... m"]) -> Begun:
+        """y with its error at x = 0."""
+        return Begun(data, self._error(data @ self.encoder.T))
 
-    def forward(self, state: HyperState, problem: Float[Tensor, "batch ... m"]) -> HyperState:
+    def start(self, problem: Begun) -> HyperState:
+        """x = 0."""
+        x = problem.y.new_zeros(*problem.y.shape[:-1], self.dictionary.shape[1])
+        return HyperState(x, x)
+
+    def forward(self, state: HyperState, problem: Begun) -> HyperState:
         """One step."""
-        x, previous, first = state
+        y, first = problem
+        x, previous = state
         n = x.shape[-1]
-        direction = (problem - x @ self.dictionary.T) @ self.encoder.T
+        direction = (y - x @ self.dictionary.T) @ self.encoder.T
         error = self._error(direction)
         momentum = self.momentum_scale * (x != 0).to(x.dtype).sum(-1, keepdim=True)
         with torch.no_grad():
             tiny = torch.finfo(x.dtype).tiny
             share = torch.clamp(self.support_scale * torch.log(first.clamp_min(tiny) / error.clamp_min(tiny)), 0, 1)
             count = (n * share).squeeze(-1).to(torch.int64)
-        return HyperState(
-            support_select(x + direction + momentum * (x - previous), self.threshold_scale * error, count), x, first
-        )
+        moved = x + direction + momentum * (x - previous)
+        return HyperState(support_select(moved, self.threshold_scale * error, count), x)
+
+    def residual(self, new: HyperState, old: HyperState, problem: Begun) -> Tensor:
+        """Of x."""
+        return tree.relative_change(new.x, old.x)
 
     def _error(self, direction: Tensor) -> Float[Tensor, "batch ... 1"]:
         """|A^+ r|_1 from W r."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, gram, mean_gain, noise_of, posterior
 from unrolling.algorithms.messages.amp import check_damping, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
-from unrolling.core import Positive, constrain
+from unrolling.core import Positive, constrain, tree
 
 _LEAST = 1e-9  # of a variance relative to the symbols'
 
@@ -91,3 +91,7 @@ class LAMA(Detector):
 
     def advice(self) -> str:
         return "LAMA is for channels with independent entries: raise its damping, or use OAMP"
+
+    def residual(self, new: LAMAState, old: LAMAState, problem: Normalised) -> Tensor:
+        """Of x; the residual and the variance only accompany it."""
+        return tree.relative_change(new.x, old.x)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.sparse.ista import Prox
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators import LinearOperator
 from unrolling.operators.linear import learnable
 from unrolling.prox import soft_threshold
@@ -90,9 +90,13 @@ class SynthesisISTA(Iteration):
         image = self.dictionary(code)
         return SynthesisState(code, image, problem - self.sensing(image))
 
-    def estimate(self, state: SynthesisState) -> Float[Tensor, "batch ..."]:
+    def estimate(self, state: SynthesisState, problem: Tensor) -> Float[Tensor, "batch ..."]:
         """D z + Phi^H (y - Phi D z)."""
         return state.image + self.sensing.adjoint(state.residual)
+
+    def residual(self, new: SynthesisState, old: SynthesisState, problem: Tensor) -> Tensor:
+        """Of the code: image and remainder follow from it."""
+        return tree.relative_change(new.code, old.code)
 
     def check(self, data: Tensor) -> None:
         super().check(data)
@@ -123,12 +127,13 @@ class Decoded(Iteration):
         """As ``inner``."""
         return self.inner(state, problem)
 
-    def estimate(self, state: object) -> Tensor:
+    def estimate(self, state: object, problem: Tensor) -> Tensor:
         """The decoder applied to the inner estimate."""
-        return self.decoder(self.inner.estimate(state))
+        return self.decoder(self.inner.estimate(state, problem))
 
-    def stationary(self, state: object) -> bool:
-        return self.inner.stationary(state)
+    def residual(self, new: object, old: object, problem: Tensor) -> Tensor:
+        """As ``inner``."""
+        return self.inner.residual(new, old, problem)
 
     def fixed_point(self) -> Iteration:
         plain = self.inner.fixed_point()

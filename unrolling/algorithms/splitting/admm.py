@@ -26,7 +26,6 @@ class ADMMState(NamedTuple):
     x: Tensor  # (batch, height, width)
     z: tuple[Tensor, ...]  # one per splitting, of the shape of D x
     dual: tuple[Tensor, ...]  # the scaled multipliers alpha
-    output: Tensor | None  # x with the measured frequencies put back, where that is asked for
 
 
 class Splitting(nn.Module):
@@ -159,7 +158,7 @@ class ADMM(Iteration):
         quadratics: Any = self.splittings if self.first is None else self.first
         x = self.data_term.start(problem) if self.begin == "data" else self._solve(problem.back, quadratics, problem)
         zeros = tuple(torch.zeros_like(part.transform(x)) for part in self._parts())
-        return ADMMState(x, zeros, zeros, self._consistent(x, problem))
+        return ADMMState(x, zeros, zeros)
 
     def forward(self, state: ADMMState, problem: Problem) -> ADMMState:
         z, dual, right = [], [], problem.back
@@ -172,11 +171,15 @@ class ADMM(Iteration):
             z.append(shrunk)
             dual.append(alpha)
         x = self._solve(right, self._parts(), problem)
-        return ADMMState(x, tuple(z), tuple(dual), self._consistent(x, problem))
+        return ADMMState(x, tuple(z), tuple(dual))
 
-    def estimate(self, state: ADMMState) -> Tensor:
+    def estimate(self, state: ADMMState, problem: Problem) -> Tensor:
         """x, or that with the measured frequencies put back."""
-        return state.x if state.output is None else state.output
+        if not self.hard_consistency:
+            return state.x
+        samples, mask = problem.data
+        found = ifft(torch.where(mask > 0, samples, fft(state.x)))
+        return found if state.x.is_complex() else found.real
 
     @property
     def objective(self) -> Callable[[ADMMState, Problem], Tensor]:
@@ -228,13 +231,6 @@ class ADMM(Iteration):
 
         tolerance, iterations = self.inner
         return solve_positive(apply, right, tolerance=tolerance, max_iterations=iterations)
-
-    def _consistent(self, x: Tensor, problem: Problem) -> Tensor | None:
-        if not self.hard_consistency:
-            return None
-        samples, mask = problem.data
-        found = ifft(torch.where(mask > 0, samples, fft(x)))
-        return found if x.is_complex() else found.real
 
 
 class _Quadratic(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators.normal_equations import solve_positive
 from unrolling.operators.spectral import Circulant, Identity, has_spectrum
 
@@ -96,9 +96,11 @@ class HalfQuadraticSplitting(Iteration):
         penalty = (self.weight * image.abs()).flatten(1).sum(1) if own is None else own(image, self.weight)
         return self.data_term.value(state.x, problem) + penalty
 
-    def stationary(self, state: HQSState) -> bool:
-        """False until beta has stopped growing."""
-        return self._scale(state.steps) == self._scale(state.steps + 1)
+    def residual(self, new: HQSState, old: HQSState, problem: Problem) -> Tensor:
+        """Of x; infinite until beta has stopped growing."""
+        change = tree.relative_change(new.x, old.x)
+        done = self._scale(new.steps) == self._scale(new.steps + 1)
+        return change if done else torch.full_like(change, torch.inf)
 
     def check(self, data: object) -> None:
         super().check(data)

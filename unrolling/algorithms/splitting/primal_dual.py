@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators.linear import LinearOperator
 
 
@@ -95,6 +95,10 @@ class ChambollePock(Iteration):
         own = getattr(self.prox, "penalty", None)
         penalty = (self.weight * image.abs()).flatten(1).sum(1) if own is None else own(image, self.weight)
         return self.data_term.value(state.x, problem) + penalty
+
+    def residual(self, new: PrimalDualState, old: PrimalDualState, problem: Problem) -> Tensor:
+        """Of x and the dual."""
+        return torch.maximum(tree.relative_change(new.x, old.x), tree.relative_change(new.dual, old.dual))
 
     def check(self, data: Any) -> None:
         super().check(data)

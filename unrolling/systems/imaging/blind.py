@@ -127,11 +127,12 @@ def _with_kernels(network: Unrolled, images: Tensor, kernels: Sequence[Tensor]) 
     """The estimate where the kernel after each layer is given: pieces of one picture share its kernel."""
     state: Any = None
     last: Any = None
+    problem: Any = None
     for number, ((layer, problem), kernel) in enumerate(zip(network.prepared(images), kernels, strict=True)):
         state = layer.start(problem) if number == 0 else state
         state = layer(state, problem)._replace(kernel=kernel.expand(images.shape[0], -1, -1))
         last = layer
-    return last.estimate(state)
+    return last.estimate(state, problem)
 
 
 def application() -> Application:

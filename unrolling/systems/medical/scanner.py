@@ -93,8 +93,10 @@ def _reconstruct(
         layer.data_term.real = real
     with torch.inference_mode():
         # Not a call, which may have been put in the hands of a copy that was made before.
-        state = network.run(KSpace(samples / peak, sampled.unsqueeze(0)))
-        images = layer.estimate(state) * peak
+        data, state = KSpace(samples / peak, sampled.unsqueeze(0)), None
+        for layer, problem, state in network.walk(data):  # noqa: B007
+            pass
+        images = layer.estimate(state, problem) * peak
     combined = images[0] if len(images) == 1 else torch.linalg.vector_norm(images, dim=0)
     path = outputs[0]
     if path.suffix.lower() == ".npy":

@@ -1,0 +1,113 @@
+"""Which tensors of a run belong to the samples one by one, and which all samples share: settled once, at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from unrolling.core import tree
+
+
+class Batch:
+    """The samples of a run: how many there are, and how trees of tensors are cut along them.
+
+    A tensor is per sample where its leading size is the batch. It is shared where it has no dimension, a leading size
+    of 1, or is a parameter or a buffer of the iteration or a view of one, whatever its size. Anything else is refused.
+
+    Attributes:
+        size: the number of samples, from the data.
+        compact: whether finished samples may leave: not where the iteration itself holds something of the batch's
+            size, such as one mask per sample, which would stay behind.
+
+    Args:
+        data: what the run is given.
+        iteration: what is run.
+
+    Raises:
+        ValueError: no tensor of the data is batch first, or two of them disagree.
+    """
+
+    def __init__(self, data: Any, iteration: nn.Module) -> None:
+        held = [*iteration.parameters(), *iteration.buffers()]
+        self._storages = {tensor.untyped_storage().data_ptr() for tensor in held if tensor.numel()}
+        own = {path: tensor for path, tensor in tree.named_tensors(data, "data") if not self._is_held(tensor)}
+        self.size = tree.common_size(own, "data")
+        self.compact = self.size > 1 and not any(t.ndim > 0 and t.shape[0] == self.size for t in held)
+
+    def check(self, item: Any, name: str) -> None:
+        """Refuses a tree with a tensor that is neither per sample nor shared, by its name.
+
+        Raises:
+            ValueError: there is one.
+        """
+        for path, tensor in tree.named_tensors(item, name):
+            if tensor.ndim > 0 and tensor.shape[0] not in (self.size, 1) and not self._is_held(tensor):
+                raise ValueError(
+                    f"{path} has leading size {tensor.shape[0]} and the batch is {self.size}; {tree.RULE}, or because "
+                    "it is a parameter or buffer of the iteration"
+                )
+
+    def per_sample(self, tensor: Tensor, size: int | None = None) -> bool:
+        """Whether the tensor has one entry for each of the samples, ``size`` of which are left."""
+        wanted = self.size if size is None else size
+        return tensor.ndim > 0 and tensor.shape[0] == wanted and not self._is_held(tensor)
+
+    def select(self, item: Any, index: Tensor, size: int | None = None) -> Any:
+        """The samples ``index`` (positions or a mask) of a tree, ``size`` of which are left; what is shared stays."""
+        return tree.apply(lambda t: t[index] if self.per_sample(t, size) else t, item)
+
+    def pieces(self, item: Any, most: int) -> Iterator[Any]:
+        """The samples in order, about ``most`` at a time (at least two where there are as many); views of the tree.
+
+        Raises:
+            ValueError: most < 1.
+        """
+        if most < 1:
+            raise ValueError(f"chunk is {most}; a piece holds at least one sample")
+        # Of a single sample nobody could tell what is shared from what is its own.
+        most = max(most, 2)
+        for begin in range(0, max(self.size, 1), most):
+            yield tree.apply(lambda t, begin=begin: t[begin : begin + most] if self.per_sample(t) else t, item)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def _is_held(self, tensor: Tensor) -> bool:
+        if tensor.numel() == 0 or tensor.untyped_storage().data_ptr() not in self._storages:
+            return False
+        # A parameter expanded to the batch was meant for each sample.
+        return not (tensor.ndim > 0 and tensor.stride(0) == 0 and tensor.shape[0] > 1)
+
+
+class Joined:
+    """Pieces of a run put together as they come, each into its place: no more memory than the whole and one piece.
+
+    Args:
+        size: samples in all.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.filled = size, 0
+        self._whole: Any = None
+
+    def add(self, piece: Any, count: int) -> None:
+        """The next ``count`` samples; a tensor that is not of this leading size is shared, and the last one stays."""
+        begin, end = self.filled, self.filled + count
+        slots = iter([None] * len(tree.tensors(piece)) if self._whole is None else tree.tensors(self._whole))
+
+        def place(tensor: Tensor) -> Tensor:
+            slot = next(slots)
+            if tensor.ndim == 0 or tensor.shape[0] != count or (slot is not None and slot.shape[:1] != (self.size,)):
+                return tensor
+            slot = tensor.new_empty(self.size, *tensor.shape[1:]) if slot is None else slot
+            slot[begin:end] = tensor
+            return slot
+
+        self._whole, self.filled = tree.apply(place, piece), end
+
+    @property
+    def whole(self) -> Any:
+        """All of it."""
+        return self._whole
