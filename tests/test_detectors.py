@@ -19,7 +19,7 @@ from unrolling.testing import CHECKS, check_compile, check_export, check_iterati
 
 SHARED, _ = received(batch=4, n=6, k=3, shared=True)
 DETECTORS = {
-    "projected gradient": lambda: ProjectedGradient(BPSK, step_size=0.3, residual=0.2),
+    "projected gradient": lambda: ProjectedGradient(BPSK, step_size=0.3, damping=0.2),
     "LAMA": lambda: LAMA(BPSK, damping=0.3),
     "LAMA, 16-QAM": lambda: LAMA(pam(4), damping=0.3),
     "OAMP": lambda: OAMP(BPSK),
@@ -80,17 +80,17 @@ def test_streams_may_be_numbered_and_turned_over_at_will_and_the_gain_does_not_m
 # Projected gradient
 
 
-@pytest.mark.parametrize("residual", [0.0, 0.6])
-def test_projected_gradient_is_the_loop_written_by_hand(residual):
+@pytest.mark.parametrize("damping", [0.0, 0.6])
+def test_projected_gradient_is_the_loop_written_by_hand(damping):
     data, _ = received(order=4)
     x = torch.zeros(6, 4, dtype=torch.float64)
     top = 3 / math.sqrt(5)
-    for state in unroll(ProjectedGradient(pam(4), step_size=0.3, residual=residual), 12).trajectory(data):
+    for state in unroll(ProjectedGradient(pam(4), step_size=0.3, damping=damping), 12).trajectory(data):
         for b in range(6):
             channel = data.channel[b]
             gain = channel.square().sum() / 4
             moved = (x[b] + 0.3 / gain * channel.T @ (data.y[b] - channel @ x[b])).clip(-top, top)
-            x[b] = residual * x[b] + (1 - residual) * moved
+            x[b] = damping * x[b] + (1 - damping) * moved
         torch.testing.assert_close(state, x, rtol=0, atol=1e-13)
 
 
@@ -400,7 +400,7 @@ def test_the_order_of_the_detectors():
     ("make", "message"),
     [
         (lambda: ProjectedGradient(BPSK, step_size=0.0), "step_size must be positive and finite; got 0.0"),
-        (lambda: ProjectedGradient(BPSK, residual=1.0), r"residual must lie in \[0, 1\)"),
+        (lambda: ProjectedGradient(BPSK, damping=1.0), r"damping must lie in \[0, 1\)"),
         (lambda: LAMA(BPSK, damping=1.0), r"damping must lie in \[0, 1\)"),
         (lambda: ExpectationPropagation(BPSK, damping=1.5), "Bounded needs values between 0.0 and 1.0"),
     ],

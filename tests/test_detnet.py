@@ -56,12 +56,12 @@ def test_single_precision_keeps_the_first_law(name):
 @pytest.mark.parametrize("input", ["concat", "gradient"])
 @pytest.mark.parametrize("head", ["soft_sign", "one_hot"])
 @pytest.mark.parametrize("streams", [4, None])
-@pytest.mark.parametrize("residual", [0.0, 0.5, 0.9])
-def test_at_its_start_it_is_projected_gradient(input, head, streams, residual):
+@pytest.mark.parametrize("damping", [0.0, 0.5, 0.9])
+def test_at_its_start_it_is_projected_gradient(input, head, streams, damping):
     data, _ = received(snr=4.0)
-    parent = ProjectedGradient(BPSK, step_size=0.6, residual=residual)
+    parent = ProjectedGradient(BPSK, step_size=0.6, damping=damping)
     net = DetNetLayer(
-        BPSK, streams, hidden=11, auxiliary=3, input=input, head=head, residual=residual, step_size=0.6, seed=4
+        BPSK, streams, hidden=11, auxiliary=3, input=input, head=head, damping=damping, step_size=0.6, seed=4
     )
     for got, wanted in zip(unroll(net, 40).trajectory(data), unroll(parent, 40).trajectory(data), strict=True):
         torch.testing.assert_close(got.x, wanted, rtol=0, atol=1e-14)
@@ -71,8 +71,8 @@ def test_at_its_start_it_is_projected_gradient(input, head, streams, residual):
 @pytest.mark.parametrize("streams", [4, None])
 def test_so_it_is_for_more_than_two_levels(order, streams):
     data, _ = received(order=order, snr=8.0)
-    parent = ProjectedGradient(pam(order), step_size=0.4, residual=0.5)
-    net = DetNetLayer(pam(order), streams, hidden=12, auxiliary=3, head="one_hot", residual=0.5, step_size=0.4)
+    parent = ProjectedGradient(pam(order), step_size=0.4, damping=0.5)
+    net = DetNetLayer(pam(order), streams, hidden=12, auxiliary=3, head="one_hot", damping=0.5, step_size=0.4)
     torch.testing.assert_close(unroll(net, 30)(data), unroll(parent, 30)(data), rtol=0, atol=1e-13)
 
 
@@ -91,7 +91,7 @@ def test_other_hidden_units_have_something_to_say_as_soon_as_they_are_heard():
 def test_a_dense_layer_is_the_published_formulas():
     data, _ = received(n=5, k=3)
     torch.manual_seed(0)
-    net = layer("dense", residual=0.7)
+    net = layer("dense", damping=0.7)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.5)
     problem = net.prepare(data)
@@ -113,7 +113,7 @@ def test_a_dense_layer_is_the_published_formulas():
 def test_a_gradient_layer_with_one_hot_scores_is_the_published_formulas():
     data, _ = received(n=5, k=3)
     torch.manual_seed(1)
-    net = layer("dense, gradient", residual=0.9)
+    net = layer("dense, gradient", damping=0.9)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.5)
     problem = net.prepare(data)
@@ -140,11 +140,11 @@ def kron(weight, streams):
 @pytest.mark.parametrize("head", ["soft_sign", "one_hot"])
 def test_a_shared_network_is_a_dense_one_whose_matrices_are_kronecker_products(head):
     data, _ = received(k=4)
-    shared = DetNetLayer(BPSK, hidden=6, auxiliary=3, head=head, residual=0.3)
+    shared = DetNetLayer(BPSK, hidden=6, auxiliary=3, head=head, damping=0.3)
     torch.manual_seed(2)
     for p in shared.parameters():
         torch.nn.init.normal_(p, std=0.4)
-    dense = DetNetLayer(BPSK, 4, hidden=24, auxiliary=12, head=head, residual=0.3)
+    dense = DetNetLayer(BPSK, 4, hidden=24, auxiliary=12, head=head, damping=0.3)
     scores = 1 if head == "soft_sign" else 2
     with torch.no_grad():
         dense.hidden.weight.copy_(kron(shared.hidden.weight, 4))
@@ -166,7 +166,7 @@ def test_a_shared_network_does_not_care_how_streams_are_numbered_and_a_dense_one
     order = torch.tensor([2, 0, 3, 1])
     turned = Received(data.y, data.channel[:, :, order])
     for streams, equal in ((None, True), (4, False)):
-        net = DetNetLayer(BPSK, streams, hidden=10, auxiliary=3, residual=0.5)
+        net = DetNetLayer(BPSK, streams, hidden=10, auxiliary=3, damping=0.5)
         torch.manual_seed(3)
         for p in net.parameters():
             torch.nn.init.normal_(p, std=0.5)
@@ -177,7 +177,7 @@ def test_turning_a_stream_over_is_not_assumed_to_turn_its_symbol_over():
     """As in the published network: there are biases, and no symmetry of the signs."""
     data, _ = received(k=4)
     signs = torch.tensor([1.0, -1, 1, 1], dtype=torch.float64)
-    net = DetNetLayer(BPSK, hidden=10, auxiliary=3, residual=0.5)
+    net = DetNetLayer(BPSK, hidden=10, auxiliary=3, damping=0.5)
     torch.manual_seed(3)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.5)
@@ -225,7 +225,7 @@ def test_published_initial_values_are_small_and_differ_from_seed_to_seed():
         ({"input": "both"}, "input is 'both'; it is one of concat, gradient"),
         ({"head": "tanh"}, "head is 'tanh'; it is one of soft_sign, one_hot"),
         ({"initial": "zero"}, "initial is 'zero'; it is one of projected_gradient, random"),
-        ({"residual": 1.0}, r"residual must lie in \[0, 1\)"),
+        ({"damping": 1.0}, r"damping must lie in \[0, 1\)"),
         ({"hidden": 7}, "hidden is 7; projected gradient takes two units for each of 4 streams"),
         ({"auxiliary": 0}, "at least 1; got 8 and 0"),
         ({"levels": pam(4)}, "the soft sign has two levels, and the alphabet 4: use head='one_hot'"),

@@ -139,7 +139,7 @@ def test_without_a_compiler_small_problems_are_enumerated_and_large_ones_refused
 
 
 def test_why_there_is_no_kernel_is_said_when_asked(tmp_path):
-    program = "import torch; from unrolling.algorithms import sphere; print(len(sphere._kernels()))"
+    program = "import torch; from unrolling.algorithms.detection import sphere; print(len(sphere._kernels()))"
     environment = os.environ | {
         "TORCH_EXTENSIONS_DIR": str(tmp_path),
         "CXX": "absent-compiler",

@@ -54,14 +54,14 @@ class DetNetLayer(Detector):
         auxiliary: width V of v; in the shared form per stream.
         input: ``concat`` or ``gradient``.
         head: ``soft_sign`` or ``one_hot``.
-        residual: alpha in [0, 1).
+        damping: alpha in [0, 1), the fraction of the old head and memory that stays.
         slope: t at the start.
         step_size: delta of the projected gradient at the start.
         initial: ``projected_gradient`` or ``random``.
         seed: of the random weights.
 
     Raises:
-        ValueError: an unknown input, head or initial, a residual outside [0, 1), a soft sign for more than two levels,
+        ValueError: an unknown input, head or initial, a damping outside [0, 1), a soft sign for more than two levels,
             too few hidden units to hold the projected gradient.
     """
 
@@ -74,7 +74,7 @@ class DetNetLayer(Detector):
         auxiliary: int,
         input: str = "concat",
         head: str = "soft_sign",
-        residual: float = 0.9,
+        damping: float = 0.9,
         slope: float = 0.5,
         step_size: float = 0.5,
         initial: str = "projected_gradient",
@@ -88,11 +88,11 @@ class DetNetLayer(Detector):
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(known)}")
-        if not 0 <= residual < 1:
-            raise ValueError(f"residual must lie in [0, 1), 0 for none; got {residual}")
+        if not 0 <= damping < 1:
+            raise ValueError(f"damping must lie in [0, 1), 0 for none; got {damping}")
         if head == "soft_sign" and len(levels) != 2:
             raise ValueError(f"the soft sign has two levels, and the alphabet {len(levels)}: use head='one_hot'")
-        self.streams, self.head, self.input, self.residual = streams, head, input, residual
+        self.streams, self.head, self.input, self.damping = streams, head, input, damping
         width = streams or 1  # of what stands for one number per stream
         scores = width * (len(levels) if head == "one_hot" else 1)
         inputs = (3 if input == "concat" else 1) * width + auxiliary
@@ -180,8 +180,8 @@ class DetNetLayer(Detector):
         score, auxiliary = (self._per_stream if self.streams is None else self._dense)(known, state.auxiliary)
         if self.head == "soft_sign":
             score = torch.clamp(score * (1 / self.slope), -1, 1)
-        head = torch.lerp(score, state.head, self.residual)
-        return DetNetState(self._read(head), head, torch.lerp(auxiliary, state.auxiliary, self.residual))
+        head = torch.lerp(score, state.head, self.damping)
+        return DetNetState(self._read(head), head, torch.lerp(auxiliary, state.auxiliary, self.damping))
 
     def _dense(self, known: list[Tensor], auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         """u and v'."""

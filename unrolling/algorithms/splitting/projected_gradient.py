@@ -23,22 +23,22 @@ class ProjectedGradient(Detector):
         levels: (M,) of a real dimension; only the largest counts.
         step_size: delta; convergence needs delta < 2 g / |H^T H|, which for independent entries is about 2 / (1 +
             sqrt(K / N))^2.
-        residual: alpha in [0, 1), the fraction of the old x that stays.
+        damping: alpha in [0, 1), the fraction of the old x that stays.
 
     Raises:
-        ValueError: levels that are none, a step size that is not positive, a residual outside [0, 1).
+        ValueError: levels that are none, a step size that is not positive, a damping outside [0, 1).
     """
 
-    def __init__(self, levels: Float[Tensor, " M"], *, step_size: float = 0.5, residual: float = 0.0) -> None:
+    def __init__(self, levels: Float[Tensor, " M"], *, step_size: float = 0.5, damping: float = 0.0) -> None:
         super().__init__(levels, needs_noise=False)
         if not 0 < step_size < float("inf"):
             raise ValueError(f"step_size must be positive and finite; got {step_size}")
-        if not 0 <= residual < 1:
-            raise ValueError(f"residual must lie in [0, 1), 0 for none; got {residual}")
+        if not 0 <= damping < 1:
+            raise ValueError(f"damping must lie in [0, 1), 0 for none; got {damping}")
         self.prepare = MatchedFiltering()
         self.step_size = scalar_parameter(step_size, levels)
         constrain(self, "step_size", Positive())
-        self.residual = residual
+        self.damping = damping
         self.top = float(levels[-1])
 
     def start(self, problem: MatchedFilter) -> Float[Tensor, "batch K"]:
@@ -48,7 +48,7 @@ class ProjectedGradient(Detector):
     def forward(self, state: Float[Tensor, "batch K"], problem: MatchedFilter) -> Float[Tensor, "batch K"]:
         """One step."""
         moved = (state + self.step_size * (problem.matched - adjoint(problem.gram, state))).clamp(-self.top, self.top)
-        return self.residual * state + (1 - self.residual) * moved if self.residual else moved
+        return self.damping * state + (1 - self.damping) * moved if self.damping else moved
 
     def objective(self, state: Tensor, problem: MatchedFilter) -> Float[Tensor, " batch"]:
         """(x^T H^T H x / 2 - x^T H^T y) / g, (batch,): half of |y - H x|^2 / g, less what no x changes."""

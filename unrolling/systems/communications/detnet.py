@@ -30,7 +30,7 @@ class Published2019(Detection):
 def parent(task: Detection) -> DetNetLayer:
     """Weights that all streams share."""
     return DetNetLayer(
-        task.levels, hidden=16, auxiliary=4, head="soft_sign" if len(task.levels) == 2 else "one_hot", residual=0.5
+        task.levels, hidden=16, auxiliary=4, head="soft_sign" if len(task.levels) == 2 else "one_hot", damping=0.5
     )
 
 
