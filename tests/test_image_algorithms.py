@@ -21,7 +21,7 @@ from unrolling.operators.patches import BlockSensing
 from unrolling.operators.resize import BicubicReduction
 from unrolling.prox import soft_threshold
 from unrolling.prox.analysis import AnalysisProx
-from unrolling.prox.influence import PiecewiseLinear, RadialBasis
+from unrolling.prox.influence import LinearSpline, RadialBasis
 from unrolling.prox.isotropic import IsotropicShrink, Ridge
 from unrolling.testing import check_compile, check_iteration
 
@@ -61,7 +61,7 @@ def variation_splitting(weight=WEIGHT, penalty=1.0, **changes):
 def learned_admm(real=True, size=3, knots=101, **changes):
     count = size**2 - 1
     filters = CircularFilterBank(BasisFilters(zero_mean_atoms(size, torch.float64), unit_norm=False))
-    shrinkage = PiecewiseLinear(
+    shrinkage = LinearSpline(
         count, knots, values=soft_threshold(torch.linspace(-1, 1, knots, dtype=torch.float64), 0.04)
     )
     splitting = Splitting(

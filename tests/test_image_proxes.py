@@ -7,7 +7,7 @@ from iterations import gaussian
 from unrolling.operators import FiniteDifferences
 from unrolling.prox import soft_threshold
 from unrolling.prox.analysis import AnalysisProx
-from unrolling.prox.influence import PiecewiseLinear, RadialBasis
+from unrolling.prox.influence import LinearSpline, RadialBasis
 from unrolling.prox.isotropic import IsotropicShrink
 
 
@@ -37,7 +37,7 @@ def test_the_prox_of_total_variation_moves_and_scales_with_the_image_and_ends_in
 
 def test_the_piecewise_linear_function_is_that_of_numpy_and_goes_on_in_a_straight_line():
     values = gaussian(4, 21, seed=2)
-    function = PiecewiseLinear(4, 21, values=values).double()
+    function = LinearSpline(4, 21, values=values).double()
     z = 1.5 * gaussian(2, 4, 30)
     found = function(z).detach()
     knots = np.linspace(-1, 1, 21)

@@ -1,6 +1,7 @@
 """What `import unrolling` brings in, and the README's examples."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -8,9 +9,12 @@ import tokenize
 from io import StringIO
 from pathlib import Path
 
+import pytest
 import torch
 
 import unrolling
+from tools import public_names
+from unrolling import losses
 
 HEAVY = (
     "lightning_fabric",
@@ -35,13 +39,17 @@ def imported(statement):
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_importing_the_package_brings_in_torch_and_nothing_heavier():
+def test_importing_the_package_brings_in_the_engine_and_nothing_else():
     found = imported("import unrolling")
-    assert {"unrolling.core.unroll", "unrolling.prox.thresholds"} <= found
+    assert "unrolling.core.unroll" in found
     assert not {name.split(".")[0] for name in found} & set(HEAVY)
-    # Nor the floors above the engine and its operators.
-    floors = {name.split(".")[1] for name in found if name.startswith("unrolling.")}
-    assert floors <= {"core", "operators", "prox"}
+    assert {name.split(".")[1] for name in found if name.startswith("unrolling.")} == {"core", "_lazy"}
+
+
+def test_a_package_gives_a_name_without_importing_what_its_other_modules_need():
+    found = imported("from unrolling.algorithms import ISTA")
+    assert "unrolling.algorithms.sparse.ista" in found
+    assert not any(name.startswith(("unrolling.algorithms.detection", "unrolling.algorithms.sound")) for name in found)
 
 
 def test_the_catalogue_brings_in_no_library_for_measuring_drawing_or_images():
@@ -54,6 +62,61 @@ def test_all_public_names_are_there_and_documented():
     for name in unrolling.__all__:
         assert getattr(unrolling, name).__doc__, name
     assert list(unrolling.__all__) == sorted(set(unrolling.__all__))
+    assert set(unrolling.__all__) <= set(dir(unrolling))
+    with pytest.raises(AttributeError, match="module 'unrolling' has no attribute 'unrol'"):
+        unrolling.unrol  # noqa: B018
+
+
+PACKAGES = public_names.packages()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=[str(path.relative_to(ROOT)) for path in PACKAGES])
+def test_a_package_gives_all_public_names_of_its_modules(package):
+    names = public_names.public(package)
+    message = "run python -m tools.public_names"
+    assert public_names.table(package) == names, message
+    dotted = ".".join(package.relative_to(ROOT).parts)
+    module = importlib.import_module(dotted)
+    for source, held in names.items():
+        origin = importlib.import_module(f"{dotted}.{source}")
+        assert all(getattr(module, name) is getattr(origin, name) for name in held), source
+    everything = {name for held in names.values() for name in held}
+    assert set(module.__all__) == everything, message
+    assert everything <= set(dir(module))
+    # What is not imported now has the same names for a type checker.
+    assert typed(package) == everything, message
+
+
+def typed(package):
+    """The names that a package's `if TYPE_CHECKING` block imports."""
+    found = set()
+    for node in ast.walk(ast.parse((package / "__init__.py").read_text())):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in node.body:
+                whole = [alias.name for alias in line.names] == ["*"]
+                found |= (
+                    set(importlib.import_module(line.module).__all__) if whole else {alias.name for alias in line.names}
+                )
+    return found
+
+
+def test_losses_are_had_where_users_look_for_them():
+    names = set(public_names.defined(ROOT / "unrolling/training/losses.py"))
+    assert set(losses.__all__) == names, "run python -m tools.public_names"
+    for name in names:
+        assert getattr(losses, name) is getattr(importlib.import_module("unrolling.training.losses"), name)
+
+
+@pytest.mark.parametrize("first", ["import unrolling.export.loading", "from unrolling.export import load", "pass"])
+def test_export_is_a_package_and_a_function_whatever_was_imported_first(first):
+    code = (
+        f"{first}\nimport unrolling\nfrom unrolling import export\nfrom unrolling.export import ExportError, load\n"
+        "import unrolling.export as package\n"
+        "assert export is unrolling.export is package and callable(load) and export.load is load\n"
+        "try:\n    export(None, 'x.pt2', None)\nexcept Exception as error:\n    print(type(error).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("ExportError", "TypeError")
 
 
 def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):

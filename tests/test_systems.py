@@ -146,9 +146,30 @@ def test_a_broken_entry_point_is_reported_and_takes_nothing_down(monkeypatch):
         with pytest.warns(RuntimeWarning) as caught:
             assert {"sparse_coding/lcod", "sparse_coding/lista"} <= set(catalogue())
         assert [
-            "cannot be loaded: no module named theirs" in str(caught[0].message),
+            "cannot be loaded: ImportError: no module named theirs" in str(caught[0].message),
             "is a int, not a System" in str(caught[1].message),
         ] == [True, True]
+    finally:
+        catalogue.cache_clear()
+
+
+def test_an_entry_point_can_neither_replace_a_system_nor_end_the_program(monkeypatch):
+    def leaves():
+        raise SystemExit(3)
+
+    lista = find("sparse_coding/lista")
+    theirs = replace(lista, title="LISTA of somebody else")
+    entries = [
+        SimpleNamespace(name="sparse_coding/lista", value="a:b", load=lambda: theirs),
+        SimpleNamespace(name="c", value="c:d", load=leaves),
+    ]
+    monkeypatch.setattr(module, "entry_points", lambda group: entries)
+    catalogue.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning) as caught:
+            assert find("sparse_coding/lista") is lista
+        assert "is named like the system sparse_coding/lista, which stays as it is" in str(caught[0].message)
+        assert "cannot be loaded: SystemExit: 3" in str(caught[1].message)
     finally:
         catalogue.cache_clear()
 

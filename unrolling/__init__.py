@@ -1,5 +1,8 @@
 """Algorithm unrolling: an iterative algorithm and the network unrolled from it are one object."""
 
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
 from unrolling.core import (
     Backprop,
     Bounded,
@@ -25,10 +28,31 @@ from unrolling.core import (
     solve,
     unroll,
 )
-from unrolling.operators import LinearOperator, Matrix
-from unrolling.prox import hard_threshold, k_sparse, nonnegative, soft_threshold
+
+if TYPE_CHECKING:
+    from unrolling.export import export
+    from unrolling.operators import LinearOperator, Matrix
+    from unrolling.prox import hard_threshold, k_sparse, nonnegative, soft_threshold
+    from unrolling.systems.catalogue import find, pretrained
+    from unrolling.training.fit import fit
+    from unrolling.training.stages import Stage
 
 __version__ = "0.1.0"
+
+# What else a user does first, imported when it is first used. `export` is the package `unrolling.export`, which can be
+# called: a function of that name would be replaced by the package as soon as anything imported it.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".operators.linear": "LinearOperator Matrix",
+        ".prox.thresholds": "hard_threshold k_sparse nonnegative soft_threshold",
+        ".systems.catalogue": "find pretrained",
+        ".training.fit": "fit",
+        ".training.stages": "Stage",
+    },
+    packages="algorithms estimators evaluation export files losses networks operators prox report systems tasks "
+    "testing training",
+)
 
 __all__ = [
     "Backprop",
@@ -46,6 +70,7 @@ __all__ = [
     "Safeguarded",
     "Simplex",
     "Solution",
+    "Stage",
     "Status",
     "Truncated",
     "UnitNorm",
@@ -53,10 +78,14 @@ __all__ = [
     "ZeroMean",
     "anderson",
     "constrain",
+    "export",
+    "find",
+    "fit",
     "gmres",
     "hard_threshold",
     "k_sparse",
     "nonnegative",
+    "pretrained",
     "soft_threshold",
     "solve",
     "unroll",

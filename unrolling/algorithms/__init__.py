@@ -1,33 +1,117 @@
 """Classical iterative algorithms, each written as one step."""
 
-from unrolling.algorithms.messages.amp import AMP, AMPState
-from unrolling.algorithms.messages.vamp import VAMP, VAMPState
-from unrolling.algorithms.sparse.coordinate_descent import CoDState, CoordinateDescent
-from unrolling.algorithms.sparse.coupled import CoupledISTA, SelectedState, Selection, SelectiveGramISTA
-from unrolling.algorithms.sparse.fista import FISTA, Continuation, FISTAState
-from unrolling.algorithms.sparse.iht import IHT
-from unrolling.algorithms.sparse.ista import ISTA, GramISTA, ThinISTA
-from unrolling.algorithms.sparse.synthesis import Decoded, SynthesisISTA, SynthesisState
+from typing import TYPE_CHECKING
 
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.algorithms.detection import *
+    from unrolling.algorithms.images import *
+    from unrolling.algorithms.kernels import *
+    from unrolling.algorithms.messages import *
+    from unrolling.algorithms.sound import *
+    from unrolling.algorithms.sparse import *
+    from unrolling.algorithms.splitting import *
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".detection.detnet": ("DetNetLayer DetNetState"),
+        ".detection.linear_detection": ("lmmse matched_filter zero_forcing"),
+        ".detection.mimo": (
+            "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply check_levels "
+            "check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior real_form "
+            "wrong_bits"
+        ),
+        ".detection.mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
+        ".detection.semidefinite": ("Relaxed semidefinite_relaxation"),
+        ".detection.sphere": ("Decisions sphere_decode"),
+        ".detection.trellis": ("GaussianLikelihood Observed Trellis check_observed check_trellis"),
+        ".detection.viterbi": ("BCJR Messages Viterbi viterbi_path"),
+        ".images.blind_deblurring": (
+            "BlindDeblurring BlindState Outcome check_image check_kernel_size cut differences"
+        ),
+        ".images.blind_steps": (
+            "correlations crop_kernel fit_kernel kernel_spectrum move_kernel normalise_kernel retrieve sharpen"
+        ),
+        ".images.diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
+        ".images.dublid": ("BlindProblem Cascade DUBLID"),
+        ".kernels.packed_steps": ("Products pack rows_of run_packed_steps"),
+        ".kernels.thin_step": ("ThinStep run_thin_steps"),
+        ".messages.amp": ("AMP AMPState check_damping check_real clamp_variance damp"),
+        ".messages.expectation_propagation": ("EPState ExpectationPropagation Quadratic"),
+        ".messages.oamp": ("OAMP Spectral Spectrum inside"),
+        ".messages.state_evolution": (
+            "Evolution SparsePrior mean_square_error measurement_noise oracle_least_squares oracle_nmse "
+            "state_evolution_limit"
+        ),
+        ".messages.vamp": ("VAMP VAMPState fit_noise"),
+        ".sound.misi": ("GriffinLim MISI MISIState Magnitudes floor_of"),
+        ".sound.nmf": (
+            "NMF NMFActivations NMFState PositiveUnitNorm beta_divergence check_nonnegative equal_activations exponent "
+            "learn_dictionary model_of set_sparsity unit_columns update_activations update_dictionary"
+        ),
+        ".sound.nmf_separation": ("Mixture NMFSeparation stack_frames"),
+        ".sound.nmf_split": ("Split SplitGradient split_step"),
+        ".sound.relaxed_misi": ("RelaxedMISI"),
+        ".sparse.analytic": ("analytic_weights minimal_coherence_weights mutual_coherence projected_gradient_weights"),
+        ".sparse.augmented": ("AugmentedISTA AugmentedProblem AugmentedState"),
+        ".sparse.convolutional": ("ConvolutionalISTA tight_frame"),
+        ".sparse.coordinate_descent": ("CoDState CoordinateDescent"),
+        ".sparse.coupled": ("CoupledISTA SelectedState Selection SelectiveGramISTA check_selection"),
+        ".sparse.dictionary": (
+            "as_operator check_dictionary check_step_size check_weight check_width lipschitz scalar_parameter "
+            "step_advice"
+        ),
+        ".sparse.fista": ("Continuation FISTA FISTAState nesterov"),
+        ".sparse.gated": ("GatedISTA"),
+        ".sparse.hyper": ("HyperLISTA HyperProblem HyperState"),
+        ".sparse.iht": ("IHT"),
+        ".sparse.ista": ("GramISTA ISTA ThinISTA penalty_of shrinker thin_way"),
+        ".sparse.lama": ("LAMA LAMAState Normalised Normalising"),
+        ".sparse.learned_iht": ("GramHardISTA GramIHT"),
+        ".sparse.synthesis": ("Decoded SynthesisISTA SynthesisState"),
+        ".sparse.varying": ("Mixed Mixing Sensed VaryingISTA"),
+        ".splitting.admm": ("ADMM ADMMState Splitting"),
+        ".splitting.data_terms": ("Blurred DataTerm KnownBlur Linear Problem SampledFourier check_kspace"),
+        ".splitting.half_quadratic": ("HQSState HalfQuadraticSplitting"),
+        ".splitting.primal_dual": ("ChambollePock PrimalDualState"),
+        ".splitting.projected_gradient": ("ProjectedGradient"),
+        ".splitting.proximal_gradient": ("ProximalGradient"),
+    },
+)
+# fmt: off
 __all__ = [
-    "AMP",
-    "FISTA",
-    "IHT",
-    "ISTA",
-    "VAMP",
-    "AMPState",
-    "CoDState",
-    "Continuation",
-    "CoordinateDescent",
-    "CoupledISTA",
-    "Decoded",
-    "FISTAState",
-    "GramISTA",
-    "SelectedState",
-    "Selection",
-    "SelectiveGramISTA",
-    "SynthesisISTA",
-    "SynthesisState",
-    "ThinISTA",
-    "VAMPState",
+    "ADMM", "ADMMState", "AMP", "AMPState", "AugmentedISTA", "AugmentedProblem", "AugmentedState", "BCJR",
+    "BlindDeblurring", "BlindProblem", "BlindState", "Blurred", "Cascade", "ChambollePock", "Channel",
+    "CoDState", "Compressed", "Continuation", "ConvolutionalISTA", "CoordinateDescent", "CoupledISTA",
+    "DUBLID", "DataTerm", "Decisions", "Decoded", "DetNetLayer", "DetNetState", "Detector", "Diffusion",
+    "EPState", "EdgeStopping", "Evolution", "ExpectationPropagation", "FISTA", "FISTAState", "FreeMatrix",
+    "GatedISTA", "GaussianLikelihood", "GramHardISTA", "GramIHT", "GramISTA", "GriffinLim", "HQSState",
+    "HalfQuadraticSplitting", "HyperLISTA", "HyperProblem", "HyperState", "IHT", "ISTA", "KnownBlur", "LAMA",
+    "LAMAState", "Linear", "MISI", "MISIState", "MMNetLayer", "Magnitudes", "MatchedFilter",
+    "MatchedFiltering", "Messages", "Mixed", "Mixing", "Mixture", "Modulation", "NMF", "NMFActivations",
+    "NMFSeparation", "NMFState", "Normalised", "Normalising", "OAMP", "Observed", "Outcome", "PeronaMalik",
+    "PositiveUnitNorm", "Posterior", "PrimalDualState", "Problem", "Products", "ProjectedGradient",
+    "ProximalGradient", "Quadratic", "QuantisedBlocks", "Received", "Relaxed", "RelaxedMISI",
+    "SampledFourier", "ScaledAdjoint", "SelectedState", "Selection", "SelectiveGramISTA", "Sensed",
+    "SparsePrior", "Spectral", "Spectrum", "Split", "SplitGradient", "Splitting", "SynthesisISTA",
+    "SynthesisState", "ThinISTA", "ThinStep", "Trellis", "VAMP", "VAMPState", "VaryingISTA", "Viterbi",
+    "adjoint", "analytic_weights", "apply", "as_operator", "beta_divergence", "check_damping",
+    "check_dictionary", "check_image", "check_kernel_size", "check_kspace", "check_levels",
+    "check_nonnegative", "check_observed", "check_real", "check_received", "check_selection",
+    "check_step_size", "check_trellis", "check_weight", "check_width", "clamp_variance", "complex_symbols",
+    "correlations", "crop_kernel", "cut", "damp", "decide", "differences", "equal_activations", "exponent",
+    "find_modulation", "fit_kernel", "fit_noise", "fixed_oamp", "floor_of", "gram", "inside",
+    "kernel_spectrum", "learn_dictionary", "lipschitz", "lmmse", "matched_filter", "mean_gain",
+    "mean_square_error", "measurement_noise", "minimal_coherence_weights", "model_of", "move_kernel",
+    "mutual_coherence", "nesterov", "noise_of", "normalise_kernel", "oracle_least_squares", "oracle_nmse",
+    "pack", "pam", "penalty_of", "posterior", "projected_gradient_weights", "real_form", "retrieve",
+    "rows_of", "run_packed_steps", "run_thin_steps", "scalar_parameter", "semidefinite_relaxation",
+    "set_sparsity", "sharpen", "shrinker", "sphere_decode", "split_step", "stack_frames",
+    "state_evolution_limit", "step_advice", "thin_way", "tight_frame", "unit_columns", "update_activations",
+    "update_dictionary", "viterbi_path", "wrong_bits", "zero_forcing",
 ]
+# fmt: on
+# End of what is written.

@@ -1,22 +1,70 @@
 """Networks as files that run without this library: ``torch.export`` programs, ONNX models, AOTInductor packages."""
 
-from unrolling.export.checks import untrained
-from unrolling.export.exporter import Exported, check_path, export
-from unrolling.export.format import Format
-from unrolling.export.load import Loaded, find, formats, load
-from unrolling.export.precision import ReducedWeights
-from unrolling.export.trace import ExportError
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.export.aoti_package import AotiPackage
+    from unrolling.export.card import describe, to_json
+    from unrolling.export.checks import check_network, untrained
+    from unrolling.export.complex_rules import Pair, each, join, split
+    from unrolling.export.exporter import Exported, check_path, export
+    from unrolling.export.format import Format, quiet
+    from unrolling.export.loading import Loaded, find, formats, load
+    from unrolling.export.onnx_model import OnnxModel
+    from unrolling.export.ports import Named, constants, keywords, named, pairs, to_pair
+    from unrolling.export.precision import ReducedWeights, check_precision, summary
+    from unrolling.export.real_pairs import RealPairs, is_complex
+    from unrolling.export.torch_program import TorchProgram
+    from unrolling.export.trace import ExportError, Traced, discover, first_line, settle
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".aoti_package": ("AotiPackage"),
+        ".card": ("describe to_json"),
+        ".checks": ("check_network untrained"),
+        ".complex_rules": ("Pair each join split"),
+        ".exporter": ("Exported check_path export"),
+        ".format": ("Format quiet"),
+        ".loading": ("Loaded find formats load"),
+        ".onnx_model": ("OnnxModel"),
+        ".ports": ("Named constants keywords named pairs to_pair"),
+        ".precision": ("ReducedWeights check_precision summary"),
+        ".real_pairs": ("RealPairs is_complex"),
+        ".torch_program": ("TorchProgram"),
+        ".trace": ("ExportError Traced discover first_line settle"),
+    },
+)
+# fmt: off
 __all__ = [
-    "ExportError",
-    "Exported",
-    "Format",
-    "Loaded",
-    "ReducedWeights",
-    "check_path",
-    "export",
-    "find",
-    "formats",
-    "load",
-    "untrained",
+    "AotiPackage", "ExportError", "Exported", "Format", "Loaded", "Named", "OnnxModel", "Pair", "RealPairs",
+    "ReducedWeights", "TorchProgram", "Traced", "check_network", "check_path", "check_precision",
+    "constants", "describe", "discover", "each", "export", "find", "first_line", "formats", "is_complex",
+    "join", "keywords", "load", "named", "pairs", "quiet", "settle", "split", "summary", "to_json",
+    "to_pair", "untrained",
 ]
+# fmt: on
+# End of what is written.
+
+
+class _Package(ModuleType):
+    """This package, which can be called as its function is: ``unrolling.export(network, path, example)``.
+
+    A package and a function cannot both be ``unrolling.export``: whichever is imported last would take the other's
+    place. (Python's way to customise a module, "Customizing module attribute access" in its data model. A package of
+    another name would give up ``from unrolling.export import load``.)
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """``unrolling.export.export``."""
+        from unrolling.export.exporter import export
+
+        return export(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Package

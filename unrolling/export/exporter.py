@@ -17,7 +17,7 @@ from unrolling.core import frozen, tree
 from unrolling.export.card import describe, to_json
 from unrolling.export.checks import check_network
 from unrolling.export.format import Format
-from unrolling.export.load import Loaded, find, load
+from unrolling.export.loading import Loaded, find, load
 from unrolling.export.ports import Named, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex

@@ -1,0 +1,33 @@
+"""Generic networks: those that systems are compared with, and the learned parts inside hybrids."""
+
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.networks.dncnn import DnCNN, dncnn_channels
+    from unrolling.networks.joint import Joint
+    from unrolling.networks.mlp import MLP, hidden_width
+    from unrolling.networks.shrinkage import ConvolutionalShrinkage
+    from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
+    from unrolling.networks.unet import UNet, unet_width
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".dncnn": ("DnCNN dncnn_channels"),
+        ".joint": ("Joint"),
+        ".mlp": ("MLP hidden_width"),
+        ".shrinkage": ("ConvolutionalShrinkage"),
+        ".temporal": ("ChannelNorm TemporalConvolutions"),
+        ".unet": ("UNet unet_width"),
+    },
+)
+# fmt: off
+__all__ = [
+    "ChannelNorm", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP", "TemporalConvolutions", "UNet",
+    "dncnn_channels", "hidden_width", "unet_width",
+]
+# fmt: on
+# End of what is written.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.operators.filters import zero_mean_atoms
-from unrolling.prox.influence import PiecewiseLinear
+from unrolling.prox.influence import LinearSpline
 
 
 class ConvolutionalShrinkage(nn.Module):
@@ -68,7 +68,7 @@ class ConvolutionalShrinkage(nn.Module):
                 assert part.bias is not None
                 part.bias.zero_()
         positions = torch.linspace(-1, 1, knots)
-        self.shrinkage = PiecewiseLinear(
+        self.shrinkage = LinearSpline(
             channels,
             knots,
             values=positions.clamp(-threshold, threshold) if start == "cosine" else positions.clamp_min(0),

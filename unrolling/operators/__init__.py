@@ -1,36 +1,87 @@
 """Linear operators with adjoints."""
 
-from unrolling.operators.blocks import CodedDiffraction, PerBlockSensing, ScrambledHadamard
-from unrolling.operators.convolution import CircularConvolution, ValidConvolution
-from unrolling.operators.dct import DCT
-from unrolling.operators.differences import FiniteDifferences
-from unrolling.operators.filters import CircularFilterBank, FilterBank
-from unrolling.operators.fourier import KSpace, MaskedFourier, MultiCoilFourier
-from unrolling.operators.linear import LinearOperator, Matrix
-from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms
-from unrolling.operators.resize import BicubicReduction, Decimation
-from unrolling.operators.spectral import Circulant, Identity
+from typing import TYPE_CHECKING
 
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.operators.adapters import from_deepinv, from_pylops
+    from unrolling.operators.blocks import CodedDiffraction, Isometry, PerBlockSensing, ScrambledHadamard, hadamard
+    from unrolling.operators.borders import check_boundary, extend, fold
+    from unrolling.operators.convolution import CircularConvolution, ValidConvolution, convolve_valid
+    from unrolling.operators.dct import DCT, cut_blocks, dct2, dct_matrix, idct, idct2, join_blocks
+    from unrolling.operators.differences import FiniteDifferences
+    from unrolling.operators.filters import (
+        BasisFilters,
+        CircularFilterBank,
+        FilterBank,
+        correlate,
+        correlate_adjoint,
+        margins,
+        zero_mean_atoms,
+    )
+    from unrolling.operators.fourier import (
+        KSpace,
+        MaskedFourier,
+        MultiCoilFourier,
+        check_mask,
+        fft,
+        ifft,
+        normalise_maps,
+    )
+    from unrolling.operators.half_spectrum import irfft2, needs_gradient, rfft2
+    from unrolling.operators.linear import Adjoint, Composition, LinearOperator, Matrix, Scaled, Sum, learnable
+    from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
+    from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms
+    from unrolling.operators.resize import BicubicReduction, Decimation, bicubic_matrix, check_multiple, cubic
+    from unrolling.operators.spectral import (
+        Circulant,
+        Identity,
+        check_kernel,
+        convolve,
+        divide,
+        fast_size,
+        has_spectrum,
+        per_image,
+        transfer,
+        wrap,
+    )
+    from unrolling.operators.stft import STFT, RealPairs, masked, sqrt_hann, with_phase
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".adapters": ("from_deepinv from_pylops"),
+        ".blocks": ("CodedDiffraction Isometry PerBlockSensing ScrambledHadamard hadamard"),
+        ".borders": ("check_boundary extend fold"),
+        ".convolution": ("CircularConvolution ValidConvolution convolve_valid"),
+        ".dct": ("DCT cut_blocks dct2 dct_matrix idct idct2 join_blocks"),
+        ".differences": ("FiniteDifferences"),
+        ".filters": ("BasisFilters CircularFilterBank FilterBank correlate correlate_adjoint margins zero_mean_atoms"),
+        ".fourier": ("KSpace MaskedFourier MultiCoilFourier check_mask fft ifft normalise_maps"),
+        ".half_spectrum": ("irfft2 needs_gradient rfft2"),
+        ".linear": ("Adjoint Composition LinearOperator Matrix Scaled Sum learnable"),
+        ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
+        ".patches": ("BlockSensing PatchDictionary dct_atoms"),
+        ".resize": ("BicubicReduction Decimation bicubic_matrix check_multiple cubic"),
+        ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
+        ".stft": ("RealPairs STFT masked sqrt_hann with_phase"),
+    },
+)
+# fmt: off
 __all__ = [
-    "DCT",
-    "BicubicReduction",
-    "BlockSensing",
-    "Circulant",
-    "CircularConvolution",
-    "CircularFilterBank",
-    "CodedDiffraction",
-    "Decimation",
-    "FilterBank",
-    "FiniteDifferences",
-    "Identity",
-    "KSpace",
-    "LinearOperator",
-    "MaskedFourier",
-    "Matrix",
-    "MultiCoilFourier",
-    "PatchDictionary",
-    "PerBlockSensing",
-    "ScrambledHadamard",
-    "ValidConvolution",
-    "dct_atoms",
+    "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "Circulant", "CircularConvolution",
+    "CircularFilterBank", "CodedDiffraction", "Composition", "DCT", "Decimation", "FilterBank",
+    "FiniteDifferences", "Identity", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix",
+    "MultiCoilFourier", "PatchDictionary", "PerBlockSensing", "RealPairs", "STFT", "Scaled",
+    "ScrambledHadamard", "Sum", "ValidConvolution", "bicubic_matrix", "check_boundary", "check_kernel",
+    "check_mask", "check_multiple", "conjugate_gradients", "convolve", "convolve_valid", "correlate",
+    "correlate_adjoint", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "extend",
+    "fast_size", "fft", "fold", "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2",
+    "ifft", "irfft2", "join_blocks", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
+    "per_image", "rfft2", "solve_positive", "solve_regularised", "sqrt_hann", "transfer", "with_phase",
+    "wrap", "zero_mean_atoms",
 ]
+# fmt: on
+# End of what is written.

@@ -1,7 +1,54 @@
 """Proximal operators and learned shrinkages: functions ``prox(z, threshold)``, or modules when they have parameters."""
 
-from unrolling.prox.groups import BlockSoftThreshold
-from unrolling.prox.support import support_select
-from unrolling.prox.thresholds import hard_threshold, k_sparse, nonnegative, soft_threshold
+from typing import TYPE_CHECKING
 
-__all__ = ["BlockSoftThreshold", "hard_threshold", "k_sparse", "nonnegative", "soft_threshold", "support_select"]
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.prox.analysis import AnalysisProx, Transform
+    from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
+    from unrolling.prox.box import clamp_coefficients
+    from unrolling.prox.denoisers import (
+        Denoised,
+        Exponential,
+        PiecewiseLinear,
+        SoftDenoiser,
+        Spline,
+        check_variance,
+        parameter,
+    )
+    from unrolling.prox.groups import BlockSoftThreshold
+    from unrolling.prox.hard import surrogate_hard_threshold
+    from unrolling.prox.influence import LinearSpline, RadialBasis, fit_radial_basis
+    from unrolling.prox.isotropic import IsotropicShrink, Ridge
+    from unrolling.prox.support import support_select
+    from unrolling.prox.tables import piecewise_polynomial
+    from unrolling.prox.thresholds import hard_threshold, k_sparse, nonnegative, soft_threshold
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".analysis": ("AnalysisProx Transform"),
+        ".bernoulli_gaussian": ("BernoulliGaussian TunedBernoulliGaussian"),
+        ".box": ("clamp_coefficients"),
+        ".denoisers": ("Denoised Exponential PiecewiseLinear SoftDenoiser Spline check_variance parameter"),
+        ".groups": ("BlockSoftThreshold"),
+        ".hard": ("surrogate_hard_threshold"),
+        ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
+        ".isotropic": ("IsotropicShrink Ridge"),
+        ".support": ("support_select"),
+        ".tables": ("piecewise_polynomial"),
+        ".thresholds": ("hard_threshold k_sparse nonnegative soft_threshold"),
+    },
+)
+# fmt: off
+__all__ = [
+    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "Exponential", "IsotropicShrink",
+    "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline", "Transform",
+    "TunedBernoulliGaussian", "check_variance", "clamp_coefficients", "fit_radial_basis", "hard_threshold",
+    "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold", "support_select",
+    "surrogate_hard_threshold",
+]
+# fmt: on
+# End of what is written.

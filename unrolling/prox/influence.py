@@ -14,7 +14,7 @@ REFINEMENT = 16  # cells of the cubic table per distance between two Gaussians: 
 REACH = 7  # beyond so many standard deviations a Gaussian, below 3e-11, counts as zero
 
 
-class PiecewiseLinear(nn.Module):
+class LinearSpline(nn.Module):
     """S(u; p, q): the continuous function with the value q_j at the knot p_j, linear between knots and beyond them; of
     complex u, of its two parts.
 

@@ -1,0 +1,37 @@
+"""Published networks: each a module that says what it unrolls, what is learned and how it is trained."""
+
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.systems.base import (
+        SURVEY,
+        Application,
+        Classical,
+        Direct,
+        Peer,
+        Recipe,
+        Reference,
+        Rival,
+        System,
+        Tying,
+        check_hash,
+    )
+    from unrolling.systems.catalogue import find, pretrained
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".base": ("Application Classical Direct Peer Recipe Reference Rival SURVEY System Tying check_hash"),
+        ".catalogue": ("find pretrained"),
+    },
+)
+# fmt: off
+__all__ = [
+    "Application", "Classical", "Direct", "Peer", "Recipe", "Reference", "Rival", "SURVEY", "System",
+    "Tying", "check_hash", "find", "pretrained",
+]
+# fmt: on
+# End of what is written.

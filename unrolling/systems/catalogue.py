@@ -9,9 +9,11 @@ import importlib
 import pkgutil
 import warnings
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import unrolling.systems
+from unrolling.core import Unrolled
 from unrolling.systems.base import System
 
 GROUP = "unrolling.systems"
@@ -27,20 +29,29 @@ def catalogue() -> dict[str, System]:
             if isinstance(system, System):
                 found[system.name] = system
     for entry in entry_points(group=GROUP):
-        try:
-            system = entry.load()
-        except Exception as error:  # somebody else's package must not take ours down
-            warnings.warn(
-                f"the system {entry.name} ({entry.value}) cannot be loaded: {error}", RuntimeWarning, stacklevel=2
-            )
-            continue
-        if not isinstance(system, System):
-            warnings.warn(
-                f"{entry.name} ({entry.value}) is a {type(system).__name__}, not a System", RuntimeWarning, stacklevel=2
-            )
-            continue
-        found[system.name] = system
+        system = _loaded(entry)
+        if system is not None and system.name in found:
+            _warn(f"{entry.name} ({entry.value}) is named like the system {system.name}, which stays as it is")
+        elif system is not None:
+            found[system.name] = system
     return dict(sorted(found.items()))
+
+
+def _loaded(entry: EntryPoint) -> System | None:
+    """Somebody else's system; None, with a warning, where it is none: another package must not take ours down."""
+    try:
+        system = entry.load()
+    except (Exception, SystemExit) as error:
+        _warn(f"the system {entry.name} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}")
+        return None
+    if not isinstance(system, System):
+        _warn(f"{entry.name} ({entry.value}) is a {type(system).__name__}, not a System")
+        return None
+    return system
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def find(name: str) -> System:
@@ -58,3 +69,18 @@ def find(name: str) -> System:
     raise ValueError(
         f"no system {name!r}; " + (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(systems)}"
     )
+
+
+def pretrained(name: str, task: str | None = None, depth: int | None = None, **options: Any) -> Unrolled:
+    """The network of a system with its shipped weights: ``pretrained("imaging/tnrd")(picture)``.
+
+    Args:
+        name: of the system; ``-`` and ``_`` are the same.
+        task: its first one by default.
+        depth: layers; the recipe's by default.
+        options: of the task, where they differ from the defaults; weights are shipped for some settings only.
+
+    Raises:
+        ValueError: no such system; no weights for these; a file that is not the one that was shipped.
+    """
+    return find(name).pretrained(task, depth, **options)

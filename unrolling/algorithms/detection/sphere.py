@@ -21,7 +21,7 @@ _AT_ONCE = 2**22  # distances in memory
 _ENDLESS = 2**62
 
 
-class Decoded(NamedTuple):
+class Decisions(NamedTuple):
     """What the search found."""
 
     x: Tensor  # (batch, K): the nearest point
@@ -30,7 +30,7 @@ class Decoded(NamedTuple):
     exact: Tensor  # (batch,) bool: whether the search ended; otherwise x is the best point that it has seen
 
 
-def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = None) -> Decoded:
+def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = None) -> Decisions:
     """argmin of |y - H x|^2 over x with entries among the levels: what a maximum-likelihood receiver decides.
 
     Depth-first search through the triangular system of a sorted QR decomposition, H P = Q R (Wubben, Bohnke, Rinas,
@@ -84,10 +84,10 @@ def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = Non
         native.openmp(),
     )
     index = index.to(data.y.device)
-    return Decoded(levels.to(data.y)[index], index, nodes.abs().to(data.y.device), (nodes > 0).to(data.y.device))
+    return Decisions(levels.to(data.y)[index], index, nodes.abs().to(data.y.device), (nodes > 0).to(data.y.device))
 
 
-def _enumerate(data: Received, levels: Tensor) -> Decoded:
+def _enumerate(data: Received, levels: Tensor) -> Decisions:
     """All vectors, in turn."""
     y, channel, _ = data
     batch, k = y.shape[0], channel.shape[2]
@@ -107,7 +107,7 @@ def _enumerate(data: Received, levels: Tensor) -> Decoded:
         distance = (y[part].unsqueeze(1) - (images if channel.shape[0] == 1 else images[part])).square().sum(-1)
         best.append(distance.argmin(1))
     index = indices[torch.cat(best)] if best else indices[:0]
-    return Decoded(
+    return Decisions(
         levels[index],
         index,
         torch.full((batch,), count, device=y.device),

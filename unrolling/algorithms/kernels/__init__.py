@@ -1,1 +1,24 @@
 """Steps in C++, for networks that are only run."""
+
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.algorithms.kernels.packed_steps import Products, pack, rows_of, run_packed_steps
+    from unrolling.algorithms.kernels.thin_step import ThinStep, run_thin_steps
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".packed_steps": ("Products pack rows_of run_packed_steps"),
+        ".thin_step": ("ThinStep run_thin_steps"),
+    },
+)
+# fmt: off
+__all__ = [
+    "Products", "ThinStep", "pack", "rows_of", "run_packed_steps", "run_thin_steps",
+]
+# fmt: on
+# End of what is written.

@@ -29,7 +29,7 @@ class AugmentedState(NamedTuple):
     steps: int
 
 
-class Begun(NamedTuple):
+class AugmentedProblem(NamedTuple):
     """The problem of ``AugmentedISTA``."""
 
     y: Tensor  # (batch, m)
@@ -101,17 +101,17 @@ class AugmentedISTA(Iteration):
                 torch.tensor([math.log(math.expm1(step_size)), math.log(math.expm1(threshold))], dtype=torch.float64)
             )
 
-    def prepare(self, data: Float[Tensor, "batch ... m"]) -> Begun:
+    def prepare(self, data: Float[Tensor, "batch ... m"]) -> AugmentedProblem:
         """y with its norms."""
-        return Begun(data, _norms(data, data @ self.encoder.T))
+        return AugmentedProblem(data, _norms(data, data @ self.encoder.T))
 
-    def start(self, problem: Begun) -> AugmentedState:
+    def start(self, problem: AugmentedProblem) -> AugmentedState:
         """x = 0."""
         shape, n = problem.y.shape[:-1], self.dictionary.shape[1]
         hidden, memory = (part.expand(*shape, -1) for part in (self.hidden, self.memory))
         return AugmentedState(problem.y.new_zeros(*shape, n), hidden, memory, 0)
 
-    def forward(self, state: AugmentedState, problem: Begun) -> AugmentedState:
+    def forward(self, state: AugmentedState, problem: AugmentedProblem) -> AugmentedState:
         """One step."""
         x, hidden, memory, steps = state
         n, units = x.shape[-1], hidden.shape[-1]
@@ -132,7 +132,7 @@ class AugmentedISTA(Iteration):
         x = support_select(moved, threshold, count) if count else self.prox(moved, threshold)
         return AugmentedState(x, hidden, memory, steps + 1)
 
-    def residual(self, new: AugmentedState, old: AugmentedState, problem: Begun) -> Tensor:
+    def residual(self, new: AugmentedState, old: AugmentedState, problem: AugmentedProblem) -> Tensor:
         """Of x; infinite while the share of selected entries still grows."""
         change = tree.relative_change(new.x, old.x)
         return change if self.selection.settled(new.steps) else torch.full_like(change, torch.inf)

@@ -24,7 +24,7 @@ class HyperState(NamedTuple):
     previous: Tensor  # (batch, n): x one step before
 
 
-class Begun(NamedTuple):
+class HyperProblem(NamedTuple):
     """The problem of ``HyperLISTA``."""
 
     y: Tensor  # (batch, m)
@@ -88,16 +88,16 @@ class HyperLISTA(Iteration):
             setattr(self, name, scalar_parameter(value, dictionary))
             constrain(self, name, Positive())
 
-    def prepare(self, data: Float[Tensor, "batch ... m"]) -> Begun:
+    def prepare(self, data: Float[Tensor, "batch ... m"]) -> HyperProblem:
         """y with its error at x = 0."""
-        return Begun(data, self._error(data @ self.encoder.T))
+        return HyperProblem(data, self._error(data @ self.encoder.T))
 
-    def start(self, problem: Begun) -> HyperState:
+    def start(self, problem: HyperProblem) -> HyperState:
         """x = 0."""
         x = problem.y.new_zeros(*problem.y.shape[:-1], self.dictionary.shape[1])
         return HyperState(x, x)
 
-    def forward(self, state: HyperState, problem: Begun) -> HyperState:
+    def forward(self, state: HyperState, problem: HyperProblem) -> HyperState:
         """One step."""
         y, first = problem
         x, previous = state
@@ -112,7 +112,7 @@ class HyperLISTA(Iteration):
         moved = x + direction + momentum * (x - previous)
         return HyperState(support_select(moved, self.threshold_scale * error, count), x)
 
-    def residual(self, new: HyperState, old: HyperState, problem: Begun) -> Tensor:
+    def residual(self, new: HyperState, old: HyperState, problem: HyperProblem) -> Tensor:
         """Of x."""
         return tree.relative_change(new.x, old.x)
 

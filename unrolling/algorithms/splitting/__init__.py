@@ -1,1 +1,42 @@
 """Operator splitting: ADMM, half-quadratic splitting, primal-dual and proximal gradient methods."""
+
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
+    from unrolling.algorithms.splitting.data_terms import (
+        Blurred,
+        DataTerm,
+        KnownBlur,
+        Linear,
+        Problem,
+        SampledFourier,
+        check_kspace,
+    )
+    from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
+    from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
+    from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
+    from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".admm": ("ADMM ADMMState Splitting"),
+        ".data_terms": ("Blurred DataTerm KnownBlur Linear Problem SampledFourier check_kspace"),
+        ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
+        ".primal_dual": ("ChambollePock PrimalDualState"),
+        ".projected_gradient": ("ProjectedGradient"),
+        ".proximal_gradient": ("ProximalGradient"),
+    },
+)
+# fmt: off
+__all__ = [
+    "ADMM", "ADMMState", "Blurred", "ChambollePock", "DataTerm", "HQSState", "HalfQuadraticSplitting",
+    "KnownBlur", "Linear", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
+    "SampledFourier", "Splitting", "check_kspace",
+]
+# fmt: on
+# End of what is written.

@@ -22,7 +22,7 @@ from unrolling.operators.filters import BasisFilters, zero_mean_atoms
 from unrolling.operators.fourier import ifft
 from unrolling.prox import soft_threshold
 from unrolling.prox.analysis import AnalysisProx
-from unrolling.prox.influence import PiecewiseLinear
+from unrolling.prox.influence import LinearSpline
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.systems.base import Classical, Direct, Recipe, Reference, Rival, System, Tying
 from unrolling.systems.medical.scanner import application
@@ -44,7 +44,7 @@ def mri_parent(task: MRI) -> ADMM:
         return CircularFilterBank(BasisFilters(zero_mean_atoms(SIZE), unit_norm=False))
 
     count = SIZE**2 - 1
-    shrinkage = PiecewiseLinear(count, KNOTS, values=soft_threshold(torch.linspace(-1, 1, KNOTS), THRESHOLD))
+    shrinkage = LinearSpline(count, KNOTS, values=soft_threshold(torch.linspace(-1, 1, KNOTS), THRESHOLD))
     each = torch.ones(count, 1, 1)
     splitting = Splitting(bank(), shrinkage, penalty=PENALTY * each, rate=RATE * each, synthesis=bank())
     return ADMM(SampledFourier(real=task.real), [splitting], separate_start=True)

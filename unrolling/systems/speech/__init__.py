@@ -1,0 +1,1 @@
+"""Enhancement and separation of speech."""

@@ -1,1 +1,38 @@
 """Detection of symbols."""
+
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.tasks.communications.detection import (
+        Detection,
+        as_real,
+        check_snr,
+        exponential_correlation,
+        iid_channels,
+        kronecker_channels,
+        noise_variance,
+        read_channels,
+        toeplitz_channel,
+    )
+    from unrolling.tasks.communications.sequence import SequenceDetection, read_taps
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".detection": (
+            "Detection as_real check_snr exponential_correlation iid_channels kronecker_channels noise_variance "
+            "read_channels toeplitz_channel"
+        ),
+        ".sequence": ("SequenceDetection read_taps"),
+    },
+)
+# fmt: off
+__all__ = [
+    "Detection", "SequenceDetection", "as_real", "check_snr", "exponential_correlation", "iid_channels",
+    "kronecker_channels", "noise_variance", "read_channels", "read_taps", "toeplitz_channel",
+]
+# fmt: on
+# End of what is written.

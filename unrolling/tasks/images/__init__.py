@@ -1,1 +1,41 @@
 """Photographs: restoration, enlargement, deblurring."""
+
+from typing import TYPE_CHECKING
+
+from unrolling._lazy import lazy
+
+# Written by `python -m tools.public_names`.
+if TYPE_CHECKING:
+    from unrolling.tasks.images.alignment import aligned, best_shift, shift_errors
+    from unrolling.tasks.images.blurs import linear_motion, shake
+    from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
+    from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
+    from unrolling.tasks.images.denoising import Denoising
+    from unrolling.tasks.images.photographs import Photographs
+    from unrolling.tasks.images.pictures import Pictures, similarity, tile_pieces, timing_crops
+    from unrolling.tasks.images.sources import attribution, colours, folder, luma, photograph, read, split
+    from unrolling.tasks.images.super_resolution import SuperResolution
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        ".alignment": ("aligned best_shift shift_errors"),
+        ".blurs": ("linear_motion shake"),
+        ".deblocking": ("Deblocking coefficients_of compress"),
+        ".deblurring": ("Deblurring Sharp kernel_error"),
+        ".denoising": ("Denoising"),
+        ".photographs": ("Photographs"),
+        ".pictures": ("Pictures similarity tile_pieces timing_crops"),
+        ".sources": ("attribution colours folder luma photograph read split"),
+        ".super_resolution": ("SuperResolution"),
+    },
+)
+# fmt: off
+__all__ = [
+    "Deblocking", "Deblurring", "Denoising", "Photographs", "Pictures", "Sharp", "SuperResolution",
+    "aligned", "attribution", "best_shift", "coefficients_of", "colours", "compress", "folder",
+    "kernel_error", "linear_motion", "luma", "photograph", "read", "shake", "shift_errors", "similarity",
+    "split", "tile_pieces", "timing_crops",
+]
+# fmt: on
+# End of what is written.
