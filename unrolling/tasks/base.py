@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolling.core import tree
+from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
+from unrolling.tasks.samples import Samples, count, first
 
-
-class Samples(NamedTuple):
-    """A batch with its targets."""
-
-    data: Any  # (batch, ...) tensor, or a NamedTuple of such
-    target: Tensor  # (batch, ...)
+__all__ = [
+    "BER", "NMSE", "PSNR", "SER", "Metric", "Samples", "Shift", "Task", "count",
+    "estimates_of", "evaluate", "first", "nmse_pieces", "pieces_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,66 +35,6 @@ class Shift:
     make: Callable[[float], Samples]
     trained: float | None
     words: str
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A ratio of sums in decibels, averaged over groups: +10 log10(error / energy) for NMSE, -10 log10(error / peak
-    energy) for PSNR.
-
-    Sums before the logarithm are what the literature reports; keeping the pieces apart lets an interval be drawn by
-    resampling them. Error rates are the ratio itself: pieces are wrong decisions and how many were made.
-    """
-
-    name: str
-    unit: str
-    better: str  # "lower" or "higher"
-    decibels: bool = True  # False: the ratio as it is
-
-    def value(self, pieces: Tensor) -> float:
-        """The metric from (k, 3) rows of error, energy and group number; groups (such as photographs) count equally."""
-        number = pieces[:, 2]
-        if bool((number == number[0]).all()):
-            sums = pieces[:, :2].detach().sum(0, keepdim=True)
-        else:
-            sums = torch.stack([pieces[number == group, :2].detach().sum(0) for group in number.unique()])
-        return float(self.of_sums(sums))
-
-    def of_sums(self, sums: Tensor) -> Tensor:
-        """The metric from sums of error and energy by group, (..., groups, 2) -> (...)."""
-        tiny = torch.finfo(torch.float64).tiny
-        error, energy = sums.double().unbind(-1)
-        if not self.decibels:
-            return (error / energy.clamp_min(tiny)).mean(-1)
-        decibels = 10 * torch.log10(error.clamp_min(tiny) / energy.clamp_min(tiny))
-        return decibels.mean(-1) * (1 if self.better == "lower" else -1)
-
-    def level(self, value: float) -> float:
-        """A value in dB, in which differences between two can be compared; a ratio as 10 log10, one of zero as that of
-        one in 10^30.
-        """
-        return value if self.decibels else 10 * log10(max(value, 1e-30))
-
-    def text(self, value: float) -> str:
-        """With its unit, for people: ``-21.43 dB``, ``2.5e-03 errors per bit``."""
-        return f"{value:.2f} {self.unit}" if self.decibels else f"{value:.3g} {self.unit}"
-
-    def at_least_as_good(self, value: float, other: float) -> bool:
-        """Whether ``value`` is no worse than ``other``."""
-        return value <= other if self.better == "lower" else value >= other
-
-
-NMSE = Metric("NMSE", "dB", "lower")
-PSNR = Metric("PSNR", "dB", "higher")
-BER = Metric("BER", "errors per bit", "lower", decibels=False)
-SER = Metric("SER", "errors per symbol", "lower", decibels=False)
-
-
-def nmse_pieces(estimate: Tensor, target: Tensor) -> Tensor:
-    """Per sample: squared error and energy of the target, one group."""
-    error = (estimate - target).flatten(1).abs().square().sum(1)
-    energy = target.flatten(1).abs().square().sum(1)
-    return torch.stack([error, energy, torch.zeros_like(error)], dim=1)
 
 
 class Task:
@@ -192,10 +130,3 @@ def pieces_of(task: Task, batches: Sequence[Samples], estimates: Sequence[Tensor
 def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples]) -> Tensor:
     """The metric's pieces of a method on held-out batches."""
     return pieces_of(task, batches, estimates_of(run, batches))
-
-
-def first(batch: Samples, count: int) -> Samples:
-    """The first samples of a batch."""
-    size = len(batch.target)
-    index = torch.arange(min(count, size), device=batch.target.device)
-    return Samples(tree.select(batch.data, index, size, "data"), batch.target[index])
