@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/photographs
 
-.PHONY: run test lint bench clean
+.PHONY: run test nightly lint bench clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT)
@@ -13,6 +13,10 @@ run: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov=unrolling --cov-report=term:skip-covered
 	$(BIN)/python -m coverage report --include='unrolling/core/*' --fail-under=95
+
+# Every system in every format and compiled, which make test asks of one system per family of operators.
+nightly: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m nightly
 
 lint: $(READY)
 	$(BIN)/ruff check .

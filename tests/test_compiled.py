@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 import torch
+from families import REPRESENTATIVES
 from iterations import Detection, Lasso, Shared, Shrinking, channel_data, gaussian, unit_dictionary
 from test_systems import RECIPES, small
 from tiny import moved, network, recovery
@@ -73,7 +74,13 @@ def test_data_with_fields_compile_too_and_other_sizes_once_more():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "recipe"), RECIPES)
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        pytest.param(name, recipe, marks=() if name in REPRESENTATIVES else pytest.mark.nightly)
+        for name, recipe in RECIPES
+    ],
+)
 def test_every_system_compiles_into_one_graph(name, recipe):
     system, task = find(name), small(recipe)
     net = system.network(system.recipes[recipe], task, 2)

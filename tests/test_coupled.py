@@ -87,17 +87,23 @@ def test_solve_does_not_take_a_pause_of_the_selection_for_convergence():
     assert all(settled(plain, s) for s in steps(plain, Y, 2))
 
 
-@pytest.mark.parametrize(
-    "iteration",
-    [
-        CoupledISTA(A, 0.5, selection=(5.0, 20.0)),
-        CoupledISTA(A, 0.1, encoder=analytic_weights(A), prox=nonnegative),
-        SelectiveGramISTA(A, 0.5, selection=(5.0, 20.0)),
-    ],
-    ids=["selective", "non-negative", "gram"],
-)
-def test_it_conforms(iteration):
-    testing.check_iteration(iteration, Y, skip=("compile", "export") if iteration.prox is nonnegative else ())
+ITERATIONS = {
+    "selective": lambda: CoupledISTA(A, 0.5, selection=(5.0, 20.0)),
+    "non-negative": lambda: CoupledISTA(A, 0.1, encoder=analytic_weights(A), prox=nonnegative),
+    "gram": lambda: SelectiveGramISTA(A, 0.5, selection=(5.0, 20.0)),
+}
+
+
+@pytest.mark.parametrize("name", ITERATIONS)
+def test_it_conforms(name):
+    skip = ("compile", "export") if name == "non-negative" else "compile"
+    testing.check_iteration(ITERATIONS[name](), Y, skip=skip)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("name", ["selective", "gram"])
+def test_it_compiles(name, backend):
+    testing.check_compile(ITERATIONS[name](), Y, backend=backend)
 
 
 def test_coupled_weights_are_lista_with_w_t_equal_to_identity_less_w_e_a():

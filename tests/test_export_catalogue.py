@@ -1,4 +1,6 @@
-"""Every system as a file in every format, on a small version of its task, or with the reason why not."""
+"""Systems as files in every format, on a small version of their tasks, or with the reason why not: in `make test` one
+for each family of operators, in the nightly run all.
+"""
 
 import inspect
 from functools import cache
@@ -6,6 +8,7 @@ from functools import cache
 import pytest
 import torch
 from exported import file
+from families import REPRESENTATIVES, by_system
 from test_systems import small
 from tiny import moved
 from torch import nn
@@ -23,9 +26,6 @@ FIELDS = sorted(
     }
 )
 EVERY = [(name, recipe) for name, system in catalogue().items() for recipe in system.recipes]
-# Of the operators that imaging/tnrd is made of; a minute each.
-LIKE_TNRD = ("imaging/tnrd_7x7", "imaging/tnrd_jpeg", "imaging/tnrd_sr")
-SYSTEMS = [pytest.param(name, marks=pytest.mark.bench) if name in LIKE_TNRD else name for name in catalogue()]
 BAR, BATCH = 1e-5, 4
 
 
@@ -66,13 +66,13 @@ def check(name, form, depth, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", by_system())
 def test_every_system_is_a_torch_program(name, tmp_path):
     check(name, "torch", 2, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", by_system("imaging/tnrd"))
 def test_every_system_is_an_onnx_model(name, tmp_path):
     """One layer has every operator that two have."""
     check(name, "onnx", 1, tmp_path)
@@ -94,11 +94,20 @@ class Several(nn.Module):
         return torch.cat(self.estimates(data), 1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("field", [pytest.param(f, marks=pytest.mark.bench) if f == "imaging" else f for f in FIELDS])
+@pytest.mark.nightly
+@pytest.mark.parametrize("field", FIELDS)
 def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
     """In one package, of a batch of four: most of the time a compiler takes is for the code around the networks."""
-    chosen = {name.replace("/", "_"): made(name, 1) for name in catalogue() if name.split("/")[0] == field}
+    check_package([name for name in catalogue() if name.split("/")[0] == field], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_representatives_are_an_aoti_package(tmp_path):
+    check_package([name for name in REPRESENTATIVES if not name.startswith("speech")], tmp_path)
+
+
+def check_package(names, tmp_path):
+    chosen = {name.replace("/", "_"): made(name, 1) for name in names}
     chosen = {name: parts for name, parts in chosen.items() if "aoti" not in parts[2]}
     together, data = (
         Several({name: net for name, (net, _, _) in chosen.items()}).eval(),

@@ -130,6 +130,15 @@ def test_each_passes_every_check_of_an_iteration(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["ADMM, separate start", "ADMM, two splittings", "FISTA on images", "Perona-Malik", "reaction diffusion"]
+)
+def test_a_representative_of_each_family_is_traced_into_one_graph(name):
+    """With its gradients, and without the compiler at the end, which takes minutes: the nightly run has all of it."""
+    check_compile(*CASES[name](), backend="aot_eager")
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", CASES)
 def test_each_compiles_into_one_graph(name):
     """Of complex numbers without Inductor, whose gradient of a real number times complex ones is wrong in torch 2.13;

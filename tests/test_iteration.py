@@ -99,7 +99,14 @@ def test_network_is_its_parent_to_the_bit_for_any_shape(m, n, batch, depth, doub
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["FISTA, Gram, continuation", "CoordinateDescent", "Detection"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "FISTA, Gram, continuation",
+        pytest.param("CoordinateDescent", marks=pytest.mark.nightly),
+        pytest.param("Detection", marks=pytest.mark.nightly),
+    ],
+)
 def test_compiles_as_one_graph(name):
     make, data, _ = CASES[name]
     check_compile(make(), data(5))

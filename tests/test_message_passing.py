@@ -51,7 +51,7 @@ def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):
     check_compile(iteration, Y, backend="aot_eager")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["AMP, soft", "VAMP, Bernoulli-Gaussian"])
 def test_compiled_code(name):
     check_compile(ITERATIONS[name]().float(), Y.float())

@@ -15,7 +15,7 @@ from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
 from unrolling.operators.stft import STFT
 from unrolling.systems.speech.misi import ConvexMask, MaskedMagnitudes, NegativeSDR, ReLUMask, SigmoidMask
 from unrolling.tasks.speech.speech_metrics import best_order, si_sdr
-from unrolling.testing import check_iteration
+from unrolling.testing import check_compile, check_iteration
 
 
 def problem(sources=2, samples=37, batch=2, seed=0, size=8, hop=2):
@@ -42,13 +42,13 @@ def found(iteration, data, count):
 @pytest.mark.slow
 def test_it_is_a_sound_iteration(consistent):
     stft, _, data = problem(batch=3, samples=21)
-    check_iteration(MISI(stft, mixture_consistent=consistent), data)
+    check_iteration(MISI(stft, mixture_consistent=consistent), data, skip="compile")
 
 
 @pytest.mark.slow
 def test_griffin_and_lims_is_a_sound_iteration():
     stft, _, data = problem(batch=3, samples=21)
-    check_iteration(GriffinLim(stft, length=21), data.magnitudes[:, 0].contiguous())
+    check_iteration(GriffinLim(stft, length=21), data.magnitudes[:, 0].contiguous(), skip="compile")
 
 
 def test_the_steps_are_those_of_the_literature():
@@ -196,7 +196,20 @@ def relaxed(stft, alpha=0.6, emphasis=0.7, **options):
 @pytest.mark.slow
 def test_the_relaxed_one_is_a_sound_iteration():
     stft, _, data = problem(batch=3, samples=21)
-    check_iteration(relaxed(stft), data)
+    check_iteration(relaxed(stft), data, skip="compile")
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kind", ["MISI", "consistent", "Griffin-Lim", "relaxed"])
+def test_each_compiles_into_one_graph(kind, backend):
+    stft, _, data = problem(batch=3, samples=21)
+    iteration = {
+        "MISI": lambda: MISI(stft),
+        "consistent": lambda: MISI(stft, mixture_consistent=True),
+        "Griffin-Lim": lambda: GriffinLim(stft, length=21),
+        "relaxed": lambda: relaxed(stft),
+    }[kind]()
+    check_compile(iteration, data.magnitudes[:, 0].contiguous() if kind == "Griffin-Lim" else data, backend=backend)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -25,7 +25,7 @@ from unrolling.algorithms.sound.nmf_separation import NMFSeparation, stack_frame
 from unrolling.algorithms.sound.nmf_split import Split, SplitGradient, split_step
 from unrolling.operators.stft import STFT
 from unrolling.tasks.pairs import Pairs
-from unrolling.testing import check_iteration
+from unrolling.testing import check_compile, check_iteration
 from unrolling.training.fit import fit
 from unrolling.training.multiplicative import Multiplicative
 from unrolling.training.stages import Stage
@@ -53,30 +53,31 @@ def loop(iteration, data, steps):
 # The conformance checks
 
 
-@pytest.mark.parametrize(
-    ("iteration", "data"),
-    [
-        (NMF(7, 4).double(), positive(3, 7, 6)),
-        (NMF(7, 4, beta=1.5, sparsity=0.1).double(), positive(3, 7, 6)),
-        (NMFActivations(positive(7, 4), sparsity=0.1), positive(3, 7, 6)),
-        (NMFActivations(positive(7, 4), beta=2.0, constrained=False), positive(3, 7, 6)),
-        (NMFActivations(positive(7, 4), beta=3.0), positive(3, 7, 6)),
-        (separation(sparsity=0.1), gaussian(3, 21)),
-        (separation(beta=0.5, context=3), gaussian(3, 21)),
-    ],
-    ids=[
-        "NMF",
-        "sparse NMF",
-        "activations",
-        "activations, squares",
-        "activations, beta 3",
-        "separation",
-        "separation, context",
-    ],
-)
-@pytest.mark.slow
-def test_they_are_sound_iterations(iteration, data):
-    check_iteration(iteration, data)
+ITERATIONS = {
+    "NMF": lambda: (NMF(7, 4).double(), positive(3, 7, 6)),
+    "sparse NMF": lambda: (NMF(7, 4, beta=1.5, sparsity=0.1).double(), positive(3, 7, 6)),
+    "activations": lambda: (NMFActivations(positive(7, 4), sparsity=0.1), positive(3, 7, 6)),
+    "activations, squares": lambda: (NMFActivations(positive(7, 4), beta=2.0, constrained=False), positive(3, 7, 6)),
+    "activations, beta 3": lambda: (NMFActivations(positive(7, 4), beta=3.0), positive(3, 7, 6)),
+    "separation": lambda: (separation(sparsity=0.1), gaussian(3, 21)),
+    "separation, context": lambda: (separation(beta=0.5, context=3), gaussian(3, 21)),
+}
+
+
+@pytest.mark.parametrize("name", ITERATIONS)
+def test_they_are_sound_iterations(name):
+    check_iteration(*ITERATIONS[name](), skip="compile")
+
+
+@pytest.mark.parametrize("name", ["sparse NMF", "activations, beta 3", "separation, context"])
+def test_one_of_each_kind_is_traced_into_one_graph(name):
+    check_compile(*ITERATIONS[name](), backend="aot_eager")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ITERATIONS)
+def test_they_compile(name):
+    check_compile(*ITERATIONS[name]())
 
 
 # Against scikit-learn and by definition
