@@ -89,7 +89,7 @@ class Safeguarded(nn.Module):
 
     def _value(self, state: Any, problem: Any) -> Tensor:
         # Of the parent as it is now: it has gone where the network has, to another device or precision.
-        merit: Merit = self.merit or self.network.parent.objective  # pyright: ignore[reportAttributeAccessIssue]
+        merit: Any = self.merit or self.network.parent.objective
         value = merit(state, problem)
         batch = tree.batch_size(state, "state")
         if value.shape != (batch,):

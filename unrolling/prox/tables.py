@@ -49,12 +49,8 @@ def piecewise_polynomial(
         raise ValueError(f"a table has 2 terms (linear) or 4 (cubic) per cell; got {table.shape[2]}")
     if not spacing > 0:
         raise ValueError(f"spacing is {spacing}; a cell has a length above 0")
-    traced = (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or type(z) not in _ORDINARY
-        or type(table) not in _ORDINARY
-    )  # pyright: ignore[reportPrivateImportUsage]
+    tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    traced = tracing or type(z) not in _ORDINARY or type(table) not in _ORDINARY
     if traced or not (z.is_cpu and table.is_cpu and z.dtype is table.dtype and z.dtype in _kernels()):
         return _plain(z, table, first, spacing)
     return (
