@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from unrolling.core import tree
 
@@ -15,6 +16,8 @@ class Batch:
 
     A tensor is per sample where its leading size is the batch. It is shared where it has no dimension, a leading size
     of 1, or is a parameter or a buffer of the iteration or a view of one, whatever its size. Anything else is refused.
+    A constrained parameter is computed anew wherever it is read: whoever makes a ``Batch`` keeps its value the same by
+    ``torch.nn.utils.parametrize.cached``.
 
     Attributes:
         size: the number of samples, from the data.
@@ -30,7 +33,8 @@ class Batch:
     """
 
     def __init__(self, data: Any, iteration: nn.Module) -> None:
-        held = [*iteration.parameters(), *iteration.buffers()]
+        # Kept, lest another tensor come to lie where one of them lay.
+        self._held = held = [*iteration.parameters(), *iteration.buffers(), *_constrained(iteration)]
         self._storages = {tensor.untyped_storage().data_ptr() for tensor in held if tensor.numel()}
         own = {path: tensor for path, tensor in tree.named_tensors(data, "data") if not self._is_held(tensor)}
         self.size = tree.common_size(own, "data")
@@ -92,14 +96,15 @@ class Joined:
         self.size, self.filled = size, 0
         self._whole: Any = None
 
-    def add(self, piece: Any, count: int) -> None:
-        """The next ``count`` samples; a tensor that is not of this leading size is shared, and the last one stays."""
-        begin, end = self.filled, self.filled + count
+    def add(self, piece: Any, batch: Batch) -> None:
+        """The next samples, ``batch`` being theirs; of a tensor that they share the last one stays."""
+        begin, end = self.filled, self.filled + batch.size
         slots = iter([None] * len(tree.tensors(piece)) if self._whole is None else tree.tensors(self._whole))
 
         def place(tensor: Tensor) -> Tensor:
             slot = next(slots)
-            if tensor.ndim == 0 or tensor.shape[0] != count or (slot is not None and slot.shape[:1] != (self.size,)):
+            # The first piece decides: of a last one with a single sample nobody could tell.
+            if not batch.per_sample(tensor) or (slot is not None and slot.shape[:1] != (self.size,)):
                 return tensor
             slot = tensor.new_empty(self.size, *tensor.shape[1:]) if slot is None else slot
             slot[begin:end] = tensor
@@ -111,3 +116,13 @@ class Joined:
     def whole(self) -> Any:
         """All of it."""
         return self._whole
+
+
+def _constrained(module: nn.Module) -> Iterator[Tensor]:
+    """The values of constrained parameters, where they are kept from one reading to the next."""
+    if not parametrize._cache_enabled:
+        return
+    for part in module.modules():
+        if parametrize.is_parametrized(part):
+            lists: Any = part.parametrizations
+            yield from (getattr(part, name) for name in lists)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import register_parametrization
 
 
@@ -32,6 +33,12 @@ def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
 def _reader(name: str) -> Callable[[nn.Module], Tensor]:
     def read(module: nn.Module) -> Tensor:
         parts: Any = module._modules["parametrizations"]._modules[name]  # pyright: ignore[reportOptionalMemberAccess]
+        if parametrize._cache_enabled:
+            kept: Any = parametrize._cache
+            key = (id(module), name)
+            if key not in kept:
+                kept[key] = parts()
+            return kept[key]
         value = parts._parameters.get("original")
         if value is None:
             value = parts.original

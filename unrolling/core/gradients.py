@@ -76,7 +76,15 @@ class Checkpointed(GradientRule):
         last = max(0, len(layers) - round(LAST * every))
         for first in range(0, last, every):
             part = slice(first, min(first + every, last))
-            state = checkpoint(_steps, layers[part], problems[part], state, use_reentrant=False)
+            try:
+                state = checkpoint(_steps, layers[part], problems[part], state, use_reentrant=False)
+            except RuntimeError as error:
+                if "support saved tensor hooks" not in str(error):
+                    raise
+                raise RuntimeError(
+                    f"{self!r} cannot run steps that call torch.func.grad; differentiate inside the step by "
+                    "torch.autograd.grad under torch.enable_grad, or use Backprop()"
+                ) from error
         # The backward pass begins with these, and would compute them again at once. They are few, as they are held
         # before it frees anything.
         return _steps(layers[last:], problems[last:], state)
@@ -134,7 +142,7 @@ class ImplicitReport(NamedTuple):
     residual: float  # largest relative residual of the linear system over the batch
     iterations: int  # products with the Jacobian
     converged: bool
-    # largest relative |h(x) - x|: how far the state is from the fixed point that the formula assumes
+    # largest relative |h(x) - x|, how far the state is from the fixed point that the formula assumes; NaN beats all
     fixed_point_residual: float
 
 
@@ -205,18 +213,30 @@ class Implicit(GradientRule):
             numbers = [torch.view_as_real(p.resolve_conj()) if p.is_complex() else p for p in parts]
             return torch.cat([tree.rows(p) if batched else p.reshape(1, -1) for p in numbers], dim=1)
 
+        right = pack(gradients)
+        if right.numel() == 0:
+            return result
+        point, moved = pack([t.detach() for t in inputs]), pack([t.detach() for t in outputs])
+        # A sample that is lost gets NaN and does not stop the others; a gradient is solved for on its own scale, as the
+        # squares of a small one vanish.
+        lost = ~(torch.isfinite(right).all(1, keepdim=True) & torch.isfinite(moved).all(1, keepdim=True))
+        peak = right.abs().amax(1, keepdim=True)
+        scale = torch.where(lost | (peak == 0), 1, peak)
+
         def transposed_jacobian(flat: Tensor) -> Tensor:
             products = torch.autograd.grad(outputs, inputs, unpack(flat), retain_graph=True, allow_unused=True)
-            return pack([torch.zeros_like(i) if p is None else p for i, p in zip(inputs, products, strict=True)])
+            image = pack([torch.zeros_like(i) if p is None else p for i, p in zip(inputs, products, strict=True)])
+            return image.masked_fill(lost, 0)
 
-        linear = self.solver(transposed_jacobian, pack(gradients), self.tolerance, self.max_iterations)
-        with torch.no_grad():
-            gap = pack(outputs) - pack(inputs)
-            distance = torch.linalg.vector_norm(gap, dim=1) / torch.linalg.vector_norm(pack(outputs), dim=1).clamp_min(
-                torch.finfo(gap.dtype).tiny
-            )
+        linear = self.solver(
+            transposed_jacobian, (right / scale).masked_fill(lost, 0), self.tolerance, self.max_iterations
+        )
+        solution = (linear.solution * scale).masked_fill(lost, torch.nan)
         self.report = ImplicitReport(
-            float(linear.residual.max()), linear.iterations, linear.converged, float(distance.max())
+            float(linear.residual.max()),
+            linear.iterations,
+            linear.converged,
+            float(tree.relative_change(moved, point).max()),
         )
         if not linear.converged:
             warnings.warn(
@@ -227,7 +247,7 @@ class Implicit(GradientRule):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        for i, solved in zip(own, unpack(linear.solution), strict=True):
+        for i, solved in zip(own, unpack(solution), strict=True):
             result[i] = solved
         return result
 

@@ -19,7 +19,7 @@ class Guarded(NamedTuple):
 
     estimate: Tensor  # (batch, ...)
     state: Any
-    accepted: Tensor  # (depth, batch) bool: whose layer's step was taken
+    accepted: Tensor  # (depth, batch) bool, (depth,) without a batch: whose layer's step was taken
     merit: Tensor  # (batch,): of the result
     parent_merit: Tensor  # (batch,): of the parent after as many steps
 
@@ -43,7 +43,8 @@ class Safeguarded(nn.Module):
 
     Args:
         network: an unrolled network; it is not copied.
-        merit: (state, problem of the parent) -> (batch,), smaller is better; the parent's ``objective`` by default.
+        merit: (state, problem of the parent) -> (batch,), smaller is better; the parent's ``objective`` by default. One
+            number where the parent knows no batch.
 
     Raises:
         TypeError: no merit, and a parent without ``objective``.
@@ -81,7 +82,7 @@ class Safeguarded(nn.Module):
             guide_merit, merit = self._value(guide, problem), self._value(candidate, problem)
             # where the parent itself is lost, anything finite is better
             good = ~(merit > guide_merit) & torch.isfinite(merit)
-            state = tree.where(good, candidate, guide, "state")
+            state = tree.where(good, candidate, guide, "state") if good.ndim else candidate if bool(good) else guide
             merit = torch.where(good, merit, guide_merit)
             accepted.append(good)
         # The parent's reading of the state, which its objective speaks of; a layer may have learned another.
@@ -91,6 +92,10 @@ class Safeguarded(nn.Module):
         # Of the parent as it is now: it has gone where the network has, to another device or precision.
         merit: Any = self.merit or self.network.parent.objective
         value = merit(state, problem)
+        if not self.network.parent.batched:
+            if value.ndim:
+                raise ValueError(f"without a batch a merit is one number; this one has shape {tuple(value.shape)}")
+            return value
         batch = tree.batch_size(state, "state")
         if value.shape != (batch,):
             raise ValueError(f"a merit is one number per sample, ({batch},); this one has shape {tuple(value.shape)}")

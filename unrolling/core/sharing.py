@@ -38,13 +38,56 @@ def written_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield f"{path}.{name}" if path else name, buffer
 
 
+def other_buffers(module: nn.Module) -> list[tuple[str, nn.Module, str]]:
+    """The buffers that forward is not known to write, each with its owner and its name there: all layers share them."""
+    written = {name for name, _ in written_buffers(module)}
+    return [
+        (path, module.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2])
+        for path, _ in module.named_buffers()
+        if path not in written
+    ]
+
+
+def versions(buffers: list[tuple[str, nn.Module, str]]) -> list[tuple[int, int]]:
+    """What changes when one of them is written, in place or by another in its place."""
+    found = (owner._buffers[leaf] for _, owner, leaf in buffers)
+    return [(id(t), 0 if t is None or t.is_inference() else t._version) for t in found]
+
+
+def refuse_written(buffers: list[tuple[str, nn.Module, str]], before: list[tuple[int, int]]) -> None:
+    """Refuses buffers that a forward pass has written since ``before``.
+
+    Raises:
+        RuntimeError: there is one; the message says how to declare it.
+    """
+    for (path, owner, leaf), old, new in zip(buffers, before, versions(buffers), strict=True):
+        if old != new:
+            raise RuntimeError(
+                f"forward wrote into the buffer {path}, which all layers share and weights leave out; say that "
+                f'{type(owner).__name__} writes it, by `written_buffers = ("{leaf}",)` in its class, and each layer '
+                "that has parameters of its own there gets one of its own"
+            )
+
+
+def detached_memo(module: nn.Module) -> dict[int, Any]:
+    """A memo for ``copy.deepcopy`` of a module that has been run: tensors which old hooks of torch (``spectral_norm``,
+    ``weight_norm``) leave in it belong to a graph and cannot be copied as they are.
+    """
+    return {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+
+
 def layer_memo(iteration: Iteration, tied: set[str], untied: set[str]) -> dict[int, Any]:
     """The memo with which ``copy.deepcopy`` makes a layer: what is in it is the same object in all layers.
 
     No tensor in it shares memory with the parent: loading a state into the network writes in place, and neither the
     parent nor the tensors of whoever made it may change with that.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = detached_memo(iteration)
     own = set()
     names = names_by_alias(iteration)
     for path, parameter in iteration.named_parameters():

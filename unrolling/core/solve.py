@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from unrolling.core import tree
 from unrolling.core.batch import Batch, Joined
@@ -99,17 +100,18 @@ def solve(
         raise ValueError(f"on_divergence is {on_divergence!r}; it is 'raise' or 'mark'")
     iteration.check(data)
     check_finite(data)
+    if chunk is not None and not iteration.batched:
+        raise ValueError(f"chunk is {chunk}, and {class_name(iteration)} has no batch that could be divided")
     run = _Run(iteration, tolerance, max_iterations, callback, on_divergence)
-    if not iteration.batched:
-        if chunk is not None:
-            raise ValueError(f"chunk is {chunk}, and {class_name(iteration)} has no batch that could be divided")
-        return run.single(data, state)
-    batch = Batch(data, iteration)
-    if state is not None:
-        batch.check(state, "state")
-    if chunk is None or batch.size <= chunk:
-        return run.all(data, state, batch)
-    return run.pieces(data, state, batch, chunk)
+    with parametrize.cached():  # constraints are worked out once, and their values known for what they are
+        if not iteration.batched:
+            return run.single(data, state)
+        batch = Batch(data, iteration)
+        if state is not None:
+            batch.check(state, "state")
+        if chunk is None or batch.size <= chunk:
+            return run.all(data, state, batch)
+        return run.pieces(data, state, batch, chunk)
 
 
 class _Run:
@@ -127,6 +129,7 @@ class _Run:
         self.callback, self.mark = callback, on_divergence == "mark"
         # Whose residual is NaN as soon as any field of the state is; others are looked at besides.
         self.telling = type(iteration).residual is Iteration.residual
+        self.same = False  # whether the estimate is the state itself
 
     def pieces(self, data: Any, state: Any, batch: Batch, most: int) -> Solution:
         whole, done = Joined(batch.size), 0
@@ -135,11 +138,10 @@ class _Run:
             own = Batch(part, self.iteration)
             found = self.all(part, begin, own, done)
             # Where the estimate is the state one copy will do.
-            same = found.estimate is found.state
-            whole.add(found._replace(state=None) if same else found, own.size)
+            whole.add(found._replace(estimate=None) if self.same else found, own)
             done += own.size
         found = whole.whole
-        return found._replace(state=found.estimate) if found.state is None else found
+        return found._replace(estimate=_without_lost(found.state, found.status)) if self.same else found
 
     def single(self, data: Any, state: Any) -> Solution:
         """Without a batch: one state, every number without dimension."""
@@ -162,8 +164,10 @@ class _Run:
                 status = Status.DIVERGED
                 break
             state = new
-            if self.callback is not None and self.callback(Progress(step, state, torch.arange(1), residual.reshape(1))):
-                status = Status.STOPPED
+            if self.callback is not None:
+                if self.callback(Progress(step, state, torch.arange(1), residual.reshape(1))):
+                    status = Status.STOPPED
+                parametrize._cache.clear()  # it may have moved a parameter
             if self.tolerance > 0 and bool(residual <= self.tolerance):
                 status = Status.CONVERGED
             if status is not Status.LIMIT:
@@ -218,6 +222,7 @@ class _Run:
             state = new
             if self.callback is not None:
                 stopped = bool(self.callback(Progress(step, state, samples + offset, residual)))
+                parametrize._cache.clear()  # it may have moved a parameter
             done = running & (residual <= self.tolerance) if self.tolerance > 0 else torch.zeros_like(running)
             if bool(done.any()):
                 result = _store(result, state, samples, done, own)
@@ -236,10 +241,8 @@ class _Run:
         if stopped:
             status[samples[running]] = Status.STOPPED
         estimate = iteration.estimate(result, whole)
-        failed = status == Status.DIVERGED
-        if tree.is_number(estimate) and bool(failed.any()):
-            estimate = estimate.masked_fill(failed.view(-1, *[1] * (estimate.ndim - 1)), torch.nan)
-        return Solution(estimate, result, iterations, status, residuals)
+        self.same = estimate is result
+        return Solution(_without_lost(estimate, status), result, iterations, status, residuals)
 
     def _message(self, step: int, state: Any, sample: int | None) -> str:
         sizes = [
@@ -250,6 +253,14 @@ class _Run:
             f"{class_name(self.iteration)} diverged: the state{where} is no longer finite after iteration {step}, its "
             f"largest entry before that was {max(sizes, default=0.0):.3g}; {self.iteration.advice()}"
         )
+
+
+def _without_lost(estimate: Tensor, status: Tensor) -> Tensor:
+    """NaN in the place of samples that diverged."""
+    failed = status == Status.DIVERGED
+    if not (tree.is_number(estimate) and bool(failed.any())):
+        return estimate
+    return estimate.masked_fill(failed.view(-1, *[1] * (estimate.ndim - 1)), torch.nan)
 
 
 def _check_shapes(new: Any, old: Any) -> None:

@@ -19,7 +19,15 @@ from unrolling.core.compiled import Compiled
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
-from unrolling.core.sharing import layer_memo, learnable_copy, written_buffers
+from unrolling.core.sharing import (
+    detached_memo,
+    layer_memo,
+    learnable_copy,
+    other_buffers,
+    refuse_written,
+    versions,
+    written_buffers,
+)
 
 if TYPE_CHECKING:
     from unrolling.core.captured import Captured
@@ -70,6 +78,7 @@ class Unrolled(nn.Module):
         self._prepared_by = [makers.index(maker) for maker in makers]
         # Not a sub-module: the parent is looked at by parameter_table, never trained, moved or saved.
         self.__dict__["parent"] = parent
+        self._shared_buffers = other_buffers(layers[0])
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -106,9 +115,18 @@ class Unrolled(nn.Module):
         else:
             chosen, problems = self._choose(layers, data)
         begin = chosen[0].start(problems[0]) if state is None else state
-        last = self.gradient.run(chosen, problems, begin)
+        last = self._through(chosen, problems, begin)
         estimate = chosen[-1].estimate(last, problems[-1])
         return (estimate, last) if return_state else estimate
+
+    def _through(self, chosen: list[Any], problems: list[Any], state: Any) -> Any:
+        """The state after these layers; in training, buffers that forward writes unannounced are refused."""
+        if not self.training or not self._shared_buffers or torch.compiler.is_compiling():
+            return self.gradient.run(chosen, problems, state)
+        before = versions(self._shared_buffers)
+        state = self.gradient.run(chosen, problems, state)
+        refuse_written(self._shared_buffers, before)
+        return state
 
     def _in_pieces(self, data: Any, state: Any, layers: slice | range | None, return_state: bool, most: int) -> Any:
         parent: Any = self.layers[0]
@@ -123,12 +141,11 @@ class Unrolled(nn.Module):
         recorded, whole = [], Joined(batch.size)
         for part, begin in zip(batch.pieces(data, most), states, strict=False):
             found = self(part, begin, layers=layers, return_state=return_state)
-            count = tree.batch_size(found[0] if return_state else found, "the estimate")
             if torch.is_grad_enabled() and any(t.requires_grad for t in tree.tensors(found)):
-                recorded.append((found, count))
+                recorded.append(found)
             else:
-                whole.add(found, count)
-        return tree.concatenate([found for found, _ in recorded], "the estimate") if recorded else whole.whole
+                whole.add(found, Batch(part, self))
+        return tree.concatenate(recorded, "the estimate") if recorded else whole.whole
 
     def inference(self) -> Inference:
         """The forward pass without anything that only training needs, with the values of this moment; see
@@ -170,6 +187,12 @@ class Unrolled(nn.Module):
         """
         return Adaptive(self, after)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Unrolled:
+        made = memo[id(self)] = type(self).__new__(type(self))
+        memo.update(detached_memo(self) | detached_memo(self.parent))
+        made.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes
         # it along.
@@ -190,12 +213,12 @@ class Unrolled(nn.Module):
         chosen, problems = self._choose(layers, data)
         if state is None:
             state = chosen[0].start(problems[0])
-        return self.gradient.run(chosen, problems, state)
+        return self._through(chosen, problems, state)
 
     def supervised(self, data: Any, *, layers: slice | range | None = None) -> Any:
         """What a loss sees after the last of some layers; arguments as for ``run``."""
         chosen, problems = self._choose(layers, data)
-        state = self.gradient.run(chosen, problems, chosen[0].start(problems[0]))
+        state = self._through(chosen, problems, chosen[0].start(problems[0]))
         return chosen[-1].supervised(state, problems[-1])
 
     def trajectory(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Iterator[Any]:
