@@ -1,5 +1,5 @@
-"""Forward time of a network as it is, as ``inference()``, compiled, and as a file in each format: LISTA-CP and LISTA,
-16 layers, m = 250, n = 500, one process.
+"""Forward time of a network as it is, deployed plain and compiled, and as a file in each format: LISTA-CP and LISTA, 16
+layers, m = 250, n = 500, one process.
 
 Bars: ONNX Runtime at most 1.15 times the compiled network at batch 1000; every format equal to the network to 1e-5.
 What compiling and exporting cost stands beside. On a GPU the formats are left out, which run on the processor, and
@@ -23,21 +23,21 @@ from torch import Tensor
 from benchmarks import networks
 from benchmarks.record import options, publish, start, waiter
 from benchmarks.timing import alternate, compared
-from unrolling import Unrolled
+from unrolling import Unrolled, deploy
 from unrolling.export import export, formats
 
 BATCHES, BAR, EQUAL = (1000, 1), 1.15, 1e-5
-WAYS = ("eager", "inference", "captured", "compiled", *formats)
+WAYS = ("eager", "plain", "captured", "compiled", *formats)
 
 
 def ways(
     network: Unrolled, device: torch.device, folder: Path
 ) -> tuple[dict[str, Callable[[Tensor], Tensor]], dict[str, dict[str, Any]]]:
     """What is timed, by name, and what each cost to make; a format whose packages are missing only says so."""
-    compiled = network.compiled()
+    compiled = deploy(network, "compiled")
     calls: dict[str, Callable[[Tensor], Tensor]] = {
         "eager": network,
-        "inference": network.inference(),
+        "plain": deploy(network, "plain"),
         "compiled": compiled,
     }
     with torch.inference_mode():
@@ -45,7 +45,7 @@ def ways(
             compiled(networks.measurements(batch).to(device))
     costs: dict[str, dict[str, Any]] = {"compiled": {"seconds_to_make": compiled.seconds, "graphs": compiled.graphs}}
     if device.type == "cuda":
-        calls["captured"] = network.captured()
+        calls["captured"] = deploy(network, "captured")
         return calls, costs
     for name, form in formats.items():
         begin = time.perf_counter()

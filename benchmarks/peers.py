@@ -36,7 +36,7 @@ from benchmarks.networks import M, N
 from benchmarks.peers_unfolded import WEIGHT, Rows, unfolded
 from benchmarks.record import options, publish, start
 from benchmarks.timing import alternate
-from unrolling import Iteration, soft_threshold, unroll
+from unrolling import Iteration, deploy, soft_threshold, unroll
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.algorithms.sound.nmf import NMF
 from unrolling.algorithms.splitting.data_terms import Linear
@@ -96,7 +96,7 @@ def reached(
 
 def repeated(iteration: Iteration, steps: int, data: Tensor) -> Callable[[], Tensor]:
     """That many steps, nothing recorded and nothing watched."""
-    network = unroll(iteration, steps).inference()
+    network = deploy(unroll(iteration, steps), "plain")
     return lambda: network(data)
 
 
@@ -216,7 +216,7 @@ def wiener(name: str, restore: Callable[..., Any], pictures: Tensor) -> dict[str
     # A threshold that no entry reaches makes z zero, and the step the filter.
     iteration = HalfQuadraticSplitting(term, transform, soft_threshold, 1e6, penalty=BALANCE, growth=1.0)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def ours() -> Tensor:
         problem = iteration.prepare(blurred)
         return iteration(iteration.start(problem), problem).x

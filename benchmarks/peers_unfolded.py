@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from benchmarks.networks import DEPTH, M, N, measurements
 from benchmarks.record import waiter
 from benchmarks.timing import alternate
-from unrolling import Unrolled, soft_threshold, unroll
+from unrolling import Unrolled, deploy, soft_threshold, unroll
 from unrolling.algorithms import ISTA
 from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
 from unrolling.algorithms.splitting.data_terms import Linear
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
+from unrolling.core import Compiled
 from unrolling.operators.convolution import CircularConvolution
 from unrolling.operators.spectral import Identity
 from unrolling.tasks.sparse.recovery import gaussian_dictionary
@@ -195,12 +196,12 @@ def beside(
                 "failed": f"the two differ by {error:.2g} of the largest value: this is not the same mathematics",
             }
         ]
-    compiled, fast = ours.compiled(), ours.inference()
+    compiled, fast = Compiled(ours, live=True), deploy(ours, "plain")
     own = copy.deepcopy(theirs)
     peer_compiled, notes = _compiled(own, theirs_y) if compiling else (None, [])
     with torch.no_grad():
         calls = {
-            "ours, inference": lambda: fast(ours_y),
+            "ours, plain": lambda: fast(ours_y),
             "ours, eager": lambda: ours(ours_y),
             "ours, compiled": lambda: compiled(ours_y),
             "theirs, eager": lambda: theirs(theirs_y),
@@ -223,7 +224,7 @@ def beside(
         ("ours, compiled", "theirs, compiled"),
     )
     for kind, times, pairs in (
-        ("forward", forward, (("ours, inference", "theirs, eager"), *sides)),
+        ("forward", forward, (("ours, plain", "theirs, eager"), *sides)),
         ("training step", learned, sides),
     ):
         seen = set()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.recovery import PATHS, decibels, path
 from benchmarks.timing import alternate
-from unrolling import Unrolled, solve
+from unrolling import Unrolled, deploy, solve
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.systems.catalogue import find
 from unrolling.systems.sparse_coding import baselines
@@ -42,9 +42,8 @@ def network(name: str, batch: Samples, level: float) -> tuple[int, Encode] | Non
     layers = first(path(whole, [batch], len(whole)), level)
     if layers is None:
         return None
-    return layers, Unrolled(
-        whole.parent, list(whole.layers)[:layers], whole.tied, whole.untied, whole.gradient
-    ).inference()  # pyright: ignore[reportArgumentType]
+    part = Unrolled(whole.parent, list(whole.layers)[:layers], whole.tied, whole.untied, whole.gradient)  # pyright: ignore[reportArgumentType]
+    return layers, deploy(part, "plain")
 
 
 def fista(task: Recovery, level: float) -> tuple[int, Encode] | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks import networks
 from benchmarks.record import options, publish, start, waiter
 from benchmarks.timing import alternate
-from unrolling import Unrolled
+from unrolling import Unrolled, deploy
 
 M, N, DEPTH = networks.M, networks.N, networks.DEPTH
 SQUARES, PEAK_BAR, READING_BAR = (1024, 2048), 0.85, 1.3
@@ -28,11 +28,11 @@ SQUARES, PEAK_BAR, READING_BAR = (1024, 2048), 0.85, 1.3
 def ways(network: Unrolled) -> dict[str, Callable[[Tensor], Tensor]]:
     """How the network is run."""
     found: dict[str, Callable[[Tensor], Tensor]] = {
-        "inference": network.inference(),
-        "compiled": network.compiled(),
+        "plain": deploy(network, "plain"),
+        "compiled": deploy(network, "compiled"),
         "eager": network,
     }
-    return found | ({"captured": network.captured()} if next(network.parameters()).is_cuda else {})
+    return found | ({"captured": deploy(network, "captured")} if next(network.parameters()).is_cuda else {})
 
 
 def products(batch: int, device: torch.device) -> dict[str, tuple[Callable[[], object], float]]:
@@ -73,7 +73,7 @@ def peak(seconds: float, network: Unrolled, device: torch.device) -> list[dict[s
             "gigaflops": work / statistics.median(times[name]) / 1e9,
         }
         row |= {"limit": f"{rates[best] / 1e9:.0f} Gflop/s, of a product {best}"}
-        rows.append(row | ({"bar": PEAK_BAR, "better": "high"} if name == "inference" else {}))
+        rows.append(row | ({"bar": PEAK_BAR, "better": "high"} if name == "plain" else {}))
     return rows
 
 
@@ -108,7 +108,7 @@ def reading(seconds: float, network: Unrolled, device: torch.device) -> list[dic
             "limit": f"{limit * 1e3:.3f} ms for {4 * numbers / 2**20:.1f} MiB, {4 * numbers / limit / 1e9:.1f} "
             f"GB/s, by {best}"
         }
-        rows.append(row | ({"bar": READING_BAR, "better": "low"} if name == "inference" else {}))
+        rows.append(row | ({"bar": READING_BAR, "better": "low"} if name == "plain" else {}))
     return rows
 
 

@@ -3,8 +3,8 @@ sample at a time takes: LISTA-CP.
 
 Sizes are moved one at a time around 16 layers, m = 250, n = 500, batch 100; ``exponent`` is log2 of the time's growth
 from the size before, per doubling: 1 is linear, and n (with m = n / 2) should tend to 2. Latencies are percentiles over
-single samples, in milliseconds, of the network as it is, as ``inference()`` and compiled. With ``--device cuda`` also
-captured, and in bfloat16 (autocast).
+single samples, in milliseconds, of the network as it is, deployed plain and compiled. With ``--device cuda`` also captured,
+ and in bfloat16 (autocast).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks import networks
 from benchmarks.record import options, publish, start, waiter
 from benchmarks.timing import alternate
-from unrolling import Unrolled
+from unrolling import Unrolled, deploy
 
 BATCHES, DEPTHS, WIDTHS = (1, 10, 100, 1000), (4, 8, 16, 32), (125, 250, 500, 1000)
 BATCH = 100
@@ -53,7 +53,7 @@ def series(
     for size in sizes:
         network, y = make(size)
         network, y = network.to(device), y.to(device)
-        fast = network.inference()
+        fast = deploy(network, "plain")
         forwards[str(size)] = lambda f=fast, y=y: f(y)
         steps[str(size)] = training(network, y)
     rows: list[dict[str, object]] = []
@@ -75,11 +75,11 @@ def latencies(seconds: float, device: torch.device) -> list[dict[str, object]]:
     network, y = networks.lista_cp().to(device), networks.measurements(1).to(device)
     calls: dict[str, Callable[[Tensor], object]] = {
         "eager": network,
-        "inference": network.inference(),
-        "compiled": network.compiled(),
+        "plain": deploy(network, "plain"),
+        "compiled": deploy(network, "compiled"),
     }
     if device.type == "cuda":
-        calls["captured"] = network.captured()
+        calls["captured"] = deploy(network, "captured")
     with torch.inference_mode():
         times = alternate(
             {name: lambda c=call: c(y) for name, call in calls.items()}, seconds=seconds, least=200, wait=waiter(device)

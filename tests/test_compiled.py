@@ -1,6 +1,5 @@
 """Compiled networks: one graph, no breaks, any batch, the same numbers and gradients; made once per network."""
 
-import copy
 import gc
 import pickle
 import weakref
@@ -13,8 +12,9 @@ from test_systems import RECIPES, small
 from tiny import moved, network, recovery
 from torch._dynamo.utils import counters
 
-from unrolling import Checkpointed, Iteration, soft_threshold, unroll
+from unrolling import Checkpointed, Iteration, deploy, soft_threshold, unroll
 from unrolling.algorithms import FISTA, IHT, ISTA, CoordinateDescent, GramISTA, ThinISTA
+from unrolling.core import Compiled
 from unrolling.prox import support_select
 from unrolling.systems.catalogue import find
 
@@ -50,7 +50,7 @@ def draw(name, batch):
 def test_an_iteration_compiles_into_one_graph_without_breaks_for_every_batch(name):
     iteration = ITERATIONS[name]()
     net = unroll(iteration, 3, untied=[key for key, _ in iteration.named_parameters() if "." not in key][:1])
-    compiled = net.compiled(TRACED)
+    compiled = deploy(net, "compiled", backend=TRACED)
     with torch.no_grad():
         for batch in (3, 5, 17):
             y = draw(name, batch)
@@ -63,7 +63,7 @@ def test_an_iteration_compiles_into_one_graph_without_breaks_for_every_batch(nam
 
 def test_data_with_fields_compile_too_and_other_sizes_once_more():
     net = unroll(Detection(), 3, untied="step_size")
-    compiled = net.compiled(TRACED)
+    compiled = deploy(net, "compiled", backend=TRACED)
     with torch.no_grad():
         for graphs, sizes in ((1, ((3, 5, 4), (6, 5, 4))), (2, ((4, 7, 3), (7, 8, 5), (2, 9, 6)))):
             for batch, m, n in sizes:
@@ -84,7 +84,7 @@ def test_data_with_fields_compile_too_and_other_sizes_once_more():
 def test_every_system_compiles_into_one_graph(name, recipe):
     system, task = find(name), small(recipe)
     net = system.network(system.recipes[recipe], task, 2)
-    compiled = net.compiled(TRACED)
+    compiled = deploy(net, "compiled", backend=TRACED)
     data = task.draw(4, torch.Generator().manual_seed(0)).data
     with torch.no_grad():
         torch.testing.assert_close(compiled(data), net(data), rtol=1e-4, atol=1e-5)
@@ -95,7 +95,7 @@ def test_every_system_compiles_into_one_graph(name, recipe):
 @pytest.mark.slow
 def test_the_default_backend_gives_the_same_numbers_and_gradients():
     net = moved(network(recovery(), 3))
-    compiled = net.compiled()
+    compiled = Compiled(net, live=True)
     for batch in (4, 9):
         y = gaussian(batch, 8, dtype=torch.float32)
         _same_gradients(net, compiled, y, 1e-5)
@@ -110,7 +110,7 @@ def test_training_a_compiled_network_takes_the_gradients_of_the_plain_one(gradie
     net = moved(
         unroll(GramISTA(A, 0.5), 3, tied="encoder", untied=("inhibition", "threshold"), gradient=gradient), size=0.02
     )
-    compiled = net.compiled(TRACED)
+    compiled = Compiled(net, TRACED, live=True)
     for batch in (4, 9):
         _same_gradients(net, compiled, gaussian(batch, 6, seed=batch), 1e-10)
     assert compiled.graphs == 1
@@ -149,28 +149,24 @@ def test_more_networks_compile_than_torch_allows_graphs_per_function():
             net = network(recovery(), depth)
             for batch in (1, 3):
                 y = gaussian(batch, 8, dtype=torch.float32)
-                torch.testing.assert_close(net.compiled("eager")(y), net(y))
+                torch.testing.assert_close(deploy(net, "compiled", backend="eager")(y), net(y))
 
 
-def test_a_network_is_compiled_once_and_tells_what_it_cost():
-    net = network(recovery(), 2)
-    compiled, y = net.compiled(TRACED), gaussian(3, 8, dtype=torch.float32)
+def test_a_deployed_network_tells_what_compiling_cost():
+    compiled, y = deploy(network(recovery(), 2), "compiled", backend=TRACED), gaussian(3, 8, dtype=torch.float32)
     assert (compiled.graphs, compiled.seconds) == (0, 0.0)
-    with torch.no_grad():
-        compiled(y)
-        cost = compiled.seconds
-        assert cost > 0
-        compiled(y)
-        net.compiled(TRACED)(gaussian(7, 8, dtype=torch.float32))
-    assert net.compiled(TRACED) is compiled
-    assert net.compiled("eager") is not compiled
+    compiled(y)
+    cost = compiled.seconds
+    assert cost > 0
+    compiled(y)
+    compiled(gaussian(7, 8, dtype=torch.float32))
     assert (compiled.graphs, compiled.seconds) == (1, cost)
     assert repr(compiled) == f"Compiled(aot_eager, 1 graphs in {cost:.1f} s)"
 
 
 def test_a_compiled_network_goes_on_with_values_that_were_learned_or_loaded():
     net, other = network(recovery(), 2), moved(network(recovery(), 2), seed=3)
-    compiled, y = net.compiled(TRACED), gaussian(3, 8, dtype=torch.float32)
+    compiled, y = Compiled(net, TRACED, live=True), gaussian(3, 8, dtype=torch.float32)
     with torch.no_grad():
         before = compiled(y)
         moved(net, seed=1)
@@ -180,24 +176,27 @@ def test_a_compiled_network_goes_on_with_values_that_were_learned_or_loaded():
         torch.testing.assert_close(compiled(y), other(y))
 
 
+def test_a_deployed_network_keeps_the_values_of_the_moment_it_was_made():
+    net = network(recovery(), 2)
+    compiled, y = deploy(net, "compiled", backend=TRACED), gaussian(3, 8, dtype=torch.float32, seed=5)
+    before = net(y)
+    moved(net, seed=1)
+    y.requires_grad_()
+    torch.testing.assert_close(compiled(y), before)
+    assert not compiled(y).requires_grad
+
+
 def test_copies_and_files_take_nothing_compiled_along():
-    net, y = network(recovery(), 2), gaussian(3, 8, dtype=torch.float32)
-    with torch.no_grad():
-        wanted = net.compiled(TRACED)(y)
-        twin = copy.deepcopy(net)
-        moved(twin)
-        assert not torch.allclose(twin.compiled(TRACED)(y), wanted)
-        torch.testing.assert_close(twin.compiled(TRACED)(y), twin(y))
-    assert twin.compiled(TRACED) is not net.compiled(TRACED)
     linear = unroll(Shrinking(), 2)
-    linear.compiled("eager")
+    with pytest.warns(DeprecationWarning, match="use deploy"), torch.no_grad():
+        linear.compiled("eager")(gaussian(3, 9))
     assert torch.equal(pickle.loads(pickle.dumps(linear))(gaussian(3, 9)), linear(gaussian(3, 9)))
 
 
 def test_a_network_that_nobody_holds_is_freed_with_what_was_compiled():
     net = network(recovery(), 2)
     with torch.no_grad():
-        net.compiled(TRACED)(gaussian(3, 8, dtype=torch.float32))
+        Compiled(net, TRACED, live=True)(gaussian(3, 8, dtype=torch.float32))
     gone = weakref.ref(net)
     del net
     gc.collect()
@@ -216,9 +215,9 @@ class Branching(Iteration):
 
 def test_a_layer_that_would_break_the_graph_is_refused():
     with pytest.raises(RuntimeError, match=r"[Dd]ata-dependent"):
-        unroll(Branching(), 2).compiled(TRACED)(gaussian(3, 4))
+        deploy(unroll(Branching(), 2), "compiled", backend=TRACED)(gaussian(3, 4))
 
 
 def test_an_unknown_backend_is_refused_before_anything_is_compiled():
     with pytest.raises(RuntimeError, match="nonesuch"):
-        network(recovery(), 1).compiled("nonesuch")
+        deploy(network(recovery(), 1), "compiled", backend="nonesuch")

@@ -7,21 +7,24 @@ import torch
 from iterations import Detection, channel_data, gaussian
 from tiny import bits, moved, network, recovery, same
 
-from unrolling import unroll
+from unrolling import deploy, unroll
 from unrolling.algorithms import ISTA
 from unrolling.cli.options import patience
 from unrolling.evaluation.compare import _Measured
 from unrolling.evaluation.measure import Contender
 
+TRACED = "aot_eager"  # tracing and differentiation as for the default backend, without a compiler at the end
+
 
 @pytest.fixture
-def net(monkeypatch):
+def net():
     """A network that compiles quickly: traced, without a compiler at the end."""
     torch._dynamo.reset()
-    made = moved(network(recovery(), 3))
-    original = made.compiled
-    monkeypatch.setattr(made, "compiled", lambda: original("aot_eager"), raising=False)
-    return made
+    return moved(network(recovery(), 3))
+
+
+def adapted(net, after):
+    return deploy(net, after=after, backend=TRACED)
 
 
 def signals(batch, seed=0):
@@ -30,8 +33,8 @@ def signals(batch, seed=0):
 
 def test_it_is_compiled_after_the_time_that_was_given_and_never_changes_its_results(net, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("unrolling.core.adaptive.time.perf_counter", lambda: now[0])
-    adaptive = net.adaptive(10.0)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    adaptive = adapted(net, 10.0)
     plain = adaptive._plain
 
     def slow(data):
@@ -50,7 +53,7 @@ def test_it_is_compiled_after_the_time_that_was_given_and_never_changes_its_resu
 
 
 def test_zero_compiles_at_once_and_infinity_never(net):
-    at_once, never = net.adaptive(0.0), net.adaptive(float("inf"))
+    at_once, never = adapted(net, 0.0), adapted(net, float("inf"))
     torch.testing.assert_close(at_once(signals(3)), net(signals(3)))
     torch.testing.assert_close(never(signals(3)), net(signals(3)))
     assert at_once.compiled is not None
@@ -59,23 +62,25 @@ def test_zero_compiles_at_once_and_infinity_never(net):
     assert never.seconds == 0
     for wrong in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="it is a number of seconds, at least 0"):
-            net.adaptive(wrong)
+            adapted(net, wrong)
 
 
-def test_where_nothing_compiles_the_plain_network_goes_on(net, monkeypatch):
-    def fails():
+def test_where_nothing_compiles_the_plain_network_goes_on(net):
+    def fails(graph, inputs):
         raise RuntimeError("no compiler\nand much advice")
 
-    monkeypatch.setattr(net, "compiled", fails)
-    adaptive = net.adaptive(0.0)
-    torch.testing.assert_close(adaptive(signals(3)), net(signals(3)))
-    assert adaptive.failure == "no compiler"
+    adaptive = deploy(net, after=0.0, backend=fails)
+    for _ in range(2):
+        torch.testing.assert_close(adaptive(signals(3)), net(signals(3)))
+    assert "no compiler" in adaptive.failure
+    assert "and much advice" not in adaptive.failure
     assert "no compiler" in repr(adaptive)
+    assert adaptive.compiled is None
 
 
 def test_in_the_place_of_forward_it_stays_with_its_network(net):
     """A copy has the class's own `forward`, and weights of its own."""
-    net.forward = net.adaptive(float("inf"))
+    net.forward = deploy(net, after=float("inf"))
     wanted = net(signals(3))
     other = copy.deepcopy(net)
     assert "forward" not in vars(other)
@@ -83,8 +88,9 @@ def test_in_the_place_of_forward_it_stays_with_its_network(net):
     assert same(bits(other), bits(net))
 
 
-def test_compare_measures_the_compiled_network_where_the_test_set_takes_long_enough(net):
+def test_compare_measures_the_compiled_network_where_the_test_set_takes_long_enough(net, monkeypatch):
     task, plain = recovery(), Contender("LISTA", "network", net, 3, 10)
+    monkeypatch.setattr("unrolling.evaluation.compare.deploy", lambda net, how: deploy(net, how, backend=TRACED))
     measured = _Measured(task, net, 0, None, lambda text: None)
     assert measured.compiled(plain, float("inf")) == []
     (row,) = measured.compiled(plain, 0.0)
@@ -103,8 +109,8 @@ def test_complex_data_are_not_left_to_a_compiler_that_has_no_code_for_them():
     iteration = ISTA(torch.randn(4, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)), 0.1)
     net, y = unroll(iteration, 2), torch.randn(3, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     with pytest.raises(NotImplementedError, match="no code for complex numbers"):
-        net.compiled()(y)
-    adaptive = net.adaptive(0.0)
+        deploy(net, "compiled")(y)
+    adaptive = deploy(net, after=0.0)
     torch.testing.assert_close(adaptive(y), net(y))
     assert "no code for complex numbers" in adaptive.failure
     assert adaptive.seconds == 0
@@ -112,20 +118,20 @@ def test_complex_data_are_not_left_to_a_compiler_that_has_no_code_for_them():
 
 def test_captured_networks_off_a_gpu_are_inference():
     net = moved(network(recovery(), 3))
-    captured = net.captured()
+    captured = deploy(net, "captured")
     for batch in (4, 1, 4):
-        assert torch.equal(captured(signals(batch)), net.inference()(signals(batch)))
+        assert torch.equal(captured(signals(batch)), deploy(net, "plain")(signals(batch)))
     assert captured.graphs == 0
     structured = unroll(Detection(), 3)
-    assert torch.equal(structured.captured()(channel_data(5)), structured(channel_data(5)))
-    with pytest.raises(ValueError, match="most is 0; at least one graph is held"):
-        net.captured(0)
+    assert torch.equal(deploy(structured, "captured")(channel_data(5)), structured(channel_data(5)))
+    with pytest.raises(ValueError, match="most is 0; at least one graph is kept"):
+        deploy(net, "captured", most=0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_on_a_gpu_a_graph_is_recorded_for_each_kind_of_data():
     net = moved(network(recovery(), 3)).cuda()
-    captured = net.captured(most=2)
+    captured = deploy(net, "captured", most=2)
     for batch, graphs in ((4, 1), (4, 1), (7, 2), (1, 2), (4, 2)):
         y = signals(batch).cuda()
         torch.testing.assert_close(captured(y), net(y), rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The network run for inference: the same values, the network untouched, memory of its own."""
+"""Deployed in the plain form: the same values, the network untouched, memory of its own."""
 
 import pytest
 import torch
@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from iterations import Detection, channel_data, unit_dictionary
 from tiny import bits, moved, same
 
-from unrolling import Inference, unroll
+from unrolling import deploy, unroll
 from unrolling.algorithms import AMP, FISTA, VAMP, CoordinateDescent, CoupledISTA, GramISTA, SelectiveGramISTA, ThinISTA
+from unrolling.algorithms.kernels.shrinkage import Scratch
 from unrolling.core import frozen
-from unrolling.core.inference import Scratch
 from unrolling.prox import nonnegative
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.testing import groups
@@ -44,7 +44,7 @@ def test_every_way_of_sharing_gives_the_same_values(name, dictionary):
     for tied, untied in groups(parent):
         net = moved(unroll(parent, 5, tied=tied, untied=untied), size=0.02)
         before = bits(net)
-        fast = net.inference()
+        fast = deploy(net, "plain")
         torch.testing.assert_close(fast(y), net(y), rtol=1e-9, atol=1e-10)
         torch.testing.assert_close(fast(y[:1]), net(y[:1]), rtol=1e-9, atol=1e-10)
         assert same(bits(net), before)
@@ -56,13 +56,13 @@ def test_single_precision_agrees_to_a_millionth(name):
     net = moved(unroll(parent, 8, untied=("encoder", "threshold")), size=0.01)
     y = data(20, 200, dtype=torch.float32)
     plain = net(y)
-    assert float((net.inference()(y) - plain).abs().max()) <= 1e-6 * max(1.0, float(plain.abs().max())) * 4
+    assert float((deploy(net, "plain")(y) - plain).abs().max()) <= 1e-6 * max(1.0, float(plain.abs().max())) * 4
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=5), st.sampled_from(["gram", "thin", "coupled"]))
 def test_results_keep_their_values_when_memory_is_used_again(sizes, name):
     net = unroll(PARENTS[name](A), 4, untied="threshold")
-    fast = net.inference()
+    fast = deploy(net, "plain")
     inputs = [data(20, size, seed=k) for k, size in enumerate(sizes)]
     outputs = [fast(y) for y in inputs]
     for y, output in zip(inputs, outputs, strict=True):
@@ -73,24 +73,24 @@ def test_the_data_are_not_written_into():
     for name in ("gram", "thin", "coupled"):
         y = data(20)
         kept = y.clone()
-        unroll(PARENTS[name](A), 3).inference()(y)
+        deploy(unroll(PARENTS[name](A), 3), "plain")(y)
         assert torch.equal(y, kept)
 
 
 def test_one_layer_and_more_than_one_dimension_of_samples():
     for name in ("gram", "thin", "coupled"):
         net = unroll(PARENTS[name](A), 1)
-        torch.testing.assert_close(net.inference()(data(20)), net(data(20)))
+        torch.testing.assert_close(deploy(net, "plain")(data(20)), net(data(20)))
     y = data(20, 6).reshape(2, 3, 20)
     for name in ("gram", "thin"):
         net = unroll(PARENTS[name](A), 4, untied="threshold")
-        torch.testing.assert_close(net.inference()(y), net(y))
+        torch.testing.assert_close(deploy(net, "plain")(y), net(y))
 
 
 def test_structured_data_run_as_they_are():
     y = channel_data(5)
     net = unroll(Detection(), 4)
-    assert torch.equal(net.inference()(y), net(y))
+    assert torch.equal(deploy(net, "plain")(y), net(y))
 
 
 def test_the_products_are_as_few_as_they_can_be():
@@ -102,7 +102,7 @@ def test_the_products_are_as_few_as_they_can_be():
     m, n, depth = 20, 30, 6
 
     def products(net):
-        fast, y = net.inference(), data(m, 2)  # of one sample the counter does not see the products
+        fast, y = deploy(net, "plain"), data(m, 2)  # of one sample the counter does not see the products
         # Products in place are products too, which the counter does not know by itself.
         in_place = {torch.ops.aten.addmm_: lambda own, left, right, *rest, **options: 2 * left[0] * left[1] * right[1]}
         counter = FlopCounterMode(display=False, custom_mapping=in_place)
@@ -118,11 +118,10 @@ def test_the_products_are_as_few_as_they_can_be():
 
 def test_no_gradient_is_recorded_and_bad_data_are_refused_as_by_the_network():
     net = unroll(GramISTA(A, 0.1), 3, untied="threshold")
-    assert not net.inference()(data(20)).requires_grad
+    assert not deploy(net, "plain")(data(20)).requires_grad
     with pytest.raises(ValueError, match="data must have shape"):
-        net.inference()(data(7))
-    assert isinstance(net.inference(), Inference)
-    assert "3 of which know a cheaper way" in repr(net.inference())
+        deploy(net, "plain")(data(7))
+    assert repr(deploy(net, "plain")) == "Plain(Unrolled, all layers at once)"
 
 
 def test_frozen_networks_hold_the_values_without_their_constraints():

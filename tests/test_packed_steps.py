@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterations import unit_dictionary
 
-from unrolling import unroll
+from unrolling import deploy, unroll
 from unrolling.algorithms import ISTA, CoupledISTA, ThinISTA
 from unrolling.algorithms.kernels import packed_steps as module
 from unrolling.algorithms.kernels.thin_step import thin_step
@@ -53,7 +53,7 @@ def test_it_is_the_formula_at_every_size(m, n, depth, batch, several, seed):
 def test_a_network_agrees_to_a_millionth(parent, batch):
     net = unroll(parent(unit_dictionary(10, 30).float(), 0.1), 6, untied="threshold")
     y = torch.randn(batch, 10, generator=torch.Generator().manual_seed(0))
-    fast = net.inference()
+    fast = deploy(net, "plain")
     assert float((fast(y) - net(y)).abs().max()) <= 1e-6
     first = fast(y)
     fast(-y)
@@ -103,7 +103,7 @@ def test_without_it_torch_does_the_same(monkeypatch):
     net = unroll(ThinISTA(unit_dictionary(10, 30).float(), 0.1), 6, untied="threshold")
     y = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(module, "_products", lambda: None)
-    torch.testing.assert_close(net.inference()(y), net(y), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(deploy(net, "plain")(y), net(y), rtol=1e-5, atol=1e-6)
 
 
 def test_other_dtypes_are_left_to_torch():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterations import unit_dictionary
 
-from unrolling import unroll
+from unrolling import deploy, unroll
 from unrolling.algorithms import ISTA, CoupledISTA, ThinISTA
 from unrolling.algorithms.kernels import thin_step as module
 
@@ -53,21 +53,6 @@ def test_it_is_the_formula_at_every_size(m, n, density, dtype, several, seed):
     assert torch.equal(y, kept)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_it_does_not_depend_on_the_threads(threads):
-    """Rows are shared out, never sums: the same bits."""
-    encoder, dictionary, x, y = draw(301, 503, 0.2, torch.float32, 0)
-    alone = run(encoder, dictionary, torch.tensor(0.5))
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        wanted = alone(x.clone(), y)
-        torch.set_num_threads(threads)
-        assert torch.equal(alone(x.clone(), y), wanted)
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_a_number_that_is_none_stays_one():
     encoder, dictionary, x, y = draw(20, 30, 0.2, torch.float64, 0)
     x[0, 3] = torch.nan
@@ -100,8 +85,8 @@ def test_networks_give_the_same_with_it_and_without_it(make, count, monkeypatch)
         dtype: lambda *given, k=kernel: (calls.append(1), k(*given)) for dtype, kernel in module._kernels().items()
     }
     monkeypatch.setattr(module, "_kernels", lambda: kernels)
-    fast = net.inference()(y)
+    fast = deploy(net, "plain")(y)
     assert len(calls) == count
     torch.testing.assert_close(fast, net(y), rtol=1e-10, atol=1e-12)
     monkeypatch.setattr(module, "_kernels", dict)
-    torch.testing.assert_close(net.inference()(y), net(y), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(deploy(net, "plain")(y), net(y), rtol=1e-10, atol=1e-12)

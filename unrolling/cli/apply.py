@@ -142,6 +142,7 @@ class _Networks:
         return facts, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
     def _job(self, source: Path) -> Any:
+        from unrolling.core import deploy
         from unrolling.training.weights import load_weights
 
         chosen = list(self.settings or [])
@@ -169,7 +170,7 @@ class _Networks:
             load_weights(job.network, job.weights, system=self.system.name)
             job.network.eval()
             # What an application calls is the forward pass for inference.
-            job.network.forward = job.network.adaptive(self.after)
+            job.network.forward = deploy(job.network, after=self.after)
             self.built[key] = job
         return self.built[key]
 

@@ -61,7 +61,7 @@ def patience(choice: str) -> float:
     Raises:
         ValueError: another word than auto, always and never.
     """
-    from unrolling.core.adaptive import PATIENCE
+    from unrolling.core.deploy import PATIENCE
 
     known = {"auto": PATIENCE, "always": 0.0, "never": float("inf")}
     if choice not in known:

@@ -50,7 +50,7 @@ def theory(
     assert job.weights is not None
     load_weights(job.network, job.weights, system=job.system.name)
     task, network = job.task, job.network
-    with torch.inference_mode():
+    with torch.no_grad():
         quality = [
             task.metric.value(pieces_of(task, task.test, [estimate]))
             for estimate in network.estimates(task.test[0].data)

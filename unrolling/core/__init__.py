@@ -1,14 +1,11 @@
 """The engine: one iteration, three ways to run it, a choice of gradients. Imports torch alone."""
 
 from unrolling.core import tree
-from unrolling.core.adaptive import Adaptive
 from unrolling.core.batch import Batch
-from unrolling.core.captured import Captured
-from unrolling.core.compiled import Compiled
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
+from unrolling.core.deploy import Adaptive, Captured, Compiled, Deployed, Plain, deploy, frozen
 from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
-from unrolling.core.inference import Inference, Scratch, Way, frozen
 from unrolling.core.iteration import Iteration, check_finite
 from unrolling.core.linear_solvers import LinearSolution, anderson, gmres
 from unrolling.core.safeguard import Guarded, Safeguarded
@@ -23,32 +20,32 @@ __all__ = [
     "Captured",
     "Checkpointed",
     "Compiled",
+    "Deployed",
     "DivergenceError",
     "Equilibrium",
     "GradientRule",
     "Guarded",
     "Implicit",
     "ImplicitReport",
-    "Inference",
     "Iteration",
     "Learned",
     "LinearSolution",
     "OneStep",
+    "Plain",
     "Positive",
     "Progress",
     "Safeguarded",
-    "Scratch",
     "Simplex",
     "Solution",
     "Status",
     "Truncated",
     "UnitNorm",
     "Unrolled",
-    "Way",
     "ZeroMean",
     "anderson",
     "check_finite",
     "constrain",
+    "deploy",
     "frozen",
     "gmres",
     "solve",

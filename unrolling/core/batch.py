@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from unrolling.core import tree
+from unrolling.core.iteration import Iteration
+from unrolling.core.naming import class_name
 
 
 class Batch:
@@ -126,3 +130,36 @@ def _constrained(module: nn.Module) -> Iterator[Tensor]:
         if parametrize.is_parametrized(part):
             lists: Any = part.parametrizations
             yield from (getattr(part, name) for name in lists)
+
+
+def in_pieces(run: Callable[[Any, Any], Any], network: nn.Module, data: Any, state: Any, most: int) -> Any:
+    """What ``run(data, state)`` gives, about ``most`` samples at a time and joined again.
+
+    Args:
+        run: data and a state (or None) -> a tree whose tensors are per sample or shared.
+        network: what runs; its parameters and buffers are shared by all samples.
+        data: all samples.
+        state: of all of them, or None.
+        most: samples in a piece.
+
+    Raises:
+        ValueError: most < 1; an iteration without a batch.
+    """
+    iteration = next((module for module in network.modules() if isinstance(module, Iteration)), None)
+    if iteration is not None:
+        if not iteration.batched:
+            raise ValueError(f"chunk is {most}, and {class_name(iteration)} has no batch that could be divided")
+        iteration.check(data)
+    batch = Batch(data, network)
+    if state is not None:
+        batch.check(state, "state")
+    states = batch.pieces(state, most) if state is not None else itertools.repeat(None)
+    # Pieces are joined as they come where nothing is recorded; in place of that, autograd needs them all at once.
+    recorded, whole = [], Joined(batch.size)
+    for part, begin in zip(batch.pieces(data, most), states, strict=False):
+        result = run(part, begin)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tree.tensors(result)):
+            recorded.append(result)
+        else:
+            whole.add(result, Batch(part, network))
+    return tree.concatenate(recorded, "the estimate") if recorded else whole.whole

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from unrolling.core import tree
-from unrolling.core.adaptive import PATIENCE, Adaptive
-from unrolling.core.batch import Batch, Joined
-from unrolling.core.compiled import Compiled
+from unrolling.core.batch import in_pieces
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
@@ -30,8 +28,7 @@ from unrolling.core.sharing import (
 )
 
 if TYPE_CHECKING:
-    from unrolling.core.captured import Captured
-    from unrolling.core.inference import Inference
+    from unrolling.core.deploy import Adaptive, Captured, Compiled, Plain
 
 
 class Learned(NamedTuple):
@@ -107,7 +104,8 @@ class Unrolled(nn.Module):
             ValueError: as for ``run``; a chunk below 1.
         """
         if chunk is not None:
-            return self._in_pieces(data, state, layers, return_state, chunk)
+            run = partial(self, layers=layers, return_state=return_state)
+            return in_pieces(run, self, data, state, chunk)
         if layers is None:
             chosen: list[Any] = list(self.layers)
             chosen[0].check(data)
@@ -128,63 +126,35 @@ class Unrolled(nn.Module):
         refuse_written(self._shared_buffers, before)
         return state
 
-    def _in_pieces(self, data: Any, state: Any, layers: slice | range | None, return_state: bool, most: int) -> Any:
-        parent: Any = self.layers[0]
-        if not parent.batched:
-            raise ValueError(f"chunk is {most}, and {class_name(self.parent)} has no batch that could be divided")
-        parent.check(data)
-        batch = Batch(data, self)
-        if state is not None:
-            batch.check(state, "state")
-        states = batch.pieces(state, most) if state is not None else itertools.repeat(None)
-        # Pieces are joined as they come where nothing is recorded; in place of that, autograd needs them all at once.
-        recorded, whole = [], Joined(batch.size)
-        for part, begin in zip(batch.pieces(data, most), states, strict=False):
-            found = self(part, begin, layers=layers, return_state=return_state)
-            if torch.is_grad_enabled() and any(t.requires_grad for t in tree.tensors(found)):
-                recorded.append(found)
-            else:
-                whole.add(found, Batch(part, self))
-        return tree.concatenate(recorded, "the estimate") if recorded else whole.whole
+    def inference(self) -> Plain:
+        """Deprecated: ``deploy(network, "plain")``."""
+        _deprecated("inference()", 'deploy(network, "plain")')
+        from unrolling.core.deploy import Plain
 
-    def inference(self) -> Inference:
-        """The forward pass without anything that only training needs, with the values of this moment; see
-        ``Inference``.
-        """
-        from unrolling.core.inference import Inference
-
-        return Inference(self)
+        return Plain(self)
 
     def compiled(self, backend: str = "inductor") -> Compiled:
-        """The forward pass as one compiled graph for any batch size, the same object at every call; compiled when it is
-        first called.
-
-        ``compiled().seconds`` tells what compiling has cost so far, ``compiled().graphs`` how often it was needed. A
-        copy of the network compiles anew.
-
-        Args:
-            backend: of ``torch.compile``.
-
-        Raises:
-            RuntimeError: (from torch, when called) a layer that cannot be compiled without breaking the graph.
+        """Deprecated: ``deploy(network, "compiled")``, or ``Compiled(network, live=True)`` to train; the same object at
+        every call.
         """
+        _deprecated("compiled()", 'deploy(network, "compiled")')
+        from unrolling.core.deploy import Compiled
+
         made = self.__dict__.setdefault("_compiled", {})
-        if backend not in made:
-            made[backend] = Compiled(self, backend)
-        return made[backend]
+        return made.get(backend) or made.setdefault(backend, Compiled(self, backend, live=True))
 
     def captured(self, most: int = 4) -> Captured:
-        """``inference()`` whose launches on a GPU are recorded once and replayed, for small networks; see
-        ``Captured``.
-        """
-        from unrolling.core.captured import Captured
+        """Deprecated: ``deploy(network, "captured")``."""
+        _deprecated("captured()", 'deploy(network, "captured")')
+        from unrolling.core.deploy import Captured
 
         return Captured(self, most)
 
-    def adaptive(self, after: float = PATIENCE) -> Adaptive:
-        """``inference()`` that turns into ``compiled()`` once ``after`` seconds have been spent on one kind of data;
-        see ``Adaptive``.
-        """
+    def adaptive(self, after: float = 60.0) -> Adaptive:
+        """Deprecated: ``deploy(network)``."""
+        _deprecated("adaptive()", "deploy(network)")
+        from unrolling.core.deploy import Adaptive
+
         return Adaptive(self, after)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Unrolled:
@@ -445,6 +415,10 @@ def unroll(
     else:
         layers = [learnable_copy(iteration, tied_names)] * depth
     return Unrolled(iteration, layers, tied_names, untied_names, gradient)
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"Unrolled.{old} goes with the next release; use {new}", DeprecationWarning, stacklevel=3)
 
 
 def _row(name: str, layer: int | None, module: nn.Module, parent: nn.Module) -> Learned:

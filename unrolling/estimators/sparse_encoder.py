@@ -152,7 +152,7 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         samples: Any = validate_data(self, X, dtype=_PRECISIONS, reset=False)
-        with torch.inference_mode():
+        with torch.no_grad():
             codes = self.network_(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)))
         return codes.numpy().astype(samples.dtype, copy=False)
 

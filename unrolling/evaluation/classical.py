@@ -34,7 +34,7 @@ class Trace(NamedTuple):
         return next((step for step, value in zip(self.steps, self.values, strict=True) if condition(value)), None)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def trace(
     iteration: Iteration,
     task: Task,

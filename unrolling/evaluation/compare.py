@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from unrolling.core import Safeguarded, Unrolled
+from unrolling.core import Safeguarded, Unrolled, deploy
 from unrolling.evaluation import illustrate, theory
 from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp, train_rival, train_working_mlp
 from unrolling.evaluation.classical import run_classical
@@ -262,7 +262,7 @@ class _Measured:
             contenders.append(found if isinstance(found, Contender) else found[0])
         return contenders, curves
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def compiled(self, plain: Contender, after: float) -> list[Contender]:
         """The network compiled, where it takes at least ``after`` seconds for the test set."""
         begin = time.perf_counter()
@@ -273,7 +273,7 @@ class _Measured:
         self.say("compiling the network")
 
         def make() -> Contender:
-            run = self.network.compiled()
+            run = deploy(self.network, "compiled")
             for data in (
                 first(self.task.timing, 1).data,
                 self.task.timing.data,
@@ -390,7 +390,7 @@ def _guard(system: System, network: Unrolled) -> list[Contender]:
 def _guarded(network: Unrolled, task: Task, row: Row) -> SafeguardReport:
     """How often the safeguard took the network's step on the test set, and what that costs."""
     accepted, kept = [], True
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch in task.test:
             found = Safeguarded(network).run(batch.data)
             accepted.append(found.accepted.double())
@@ -428,7 +428,7 @@ def _trainers(
     return [*found, ("MLP, as many parameters", "generic", generic)] if recipe.vectors else found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _layer_curve(title: str, network: Unrolled, task: Task) -> Curve:
     estimates: list[list[Tensor]] = [[] for _ in network.layers]
     for batch in task.test:

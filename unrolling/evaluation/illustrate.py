@@ -42,7 +42,7 @@ def pictures(
     return found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def layer_pictures(task: Task, network: Unrolled, side: int = 256) -> list[Picture]:
     """The first test photograph, its busiest part, after each layer."""
     batch = task.test[0]

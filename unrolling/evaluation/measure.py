@@ -50,7 +50,7 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
     return Interval(metric.value(pieces), low, high)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def time_all(
     contenders: Sequence[Contender], batch: Samples, *, rounds: int = 9, budget: float = 10.0
 ) -> list[Seconds]:

@@ -292,7 +292,7 @@ def _write_deep(path: Path, values: np.ndarray, profile: bytes | None) -> None:
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def in_tiles(
     run: Callable[[Tensor], Tensor],
     image: Float[Tensor, "channels height width"],

@@ -164,7 +164,7 @@ class Applied(NamedTuple):
     overshoot: float  # part of the output's samples beyond full scale
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def apply(processor: Processor, source: str | Path, outputs: Sequence[str | Path], *, block: float = 30.0) -> Applied:
     """Process a sound file of any length, rate and number of channels into one file per source, of the same rate,
     channels and sample format.

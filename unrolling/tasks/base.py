@@ -112,7 +112,7 @@ class Task:
         return rows
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def estimates_of(run: Callable[[Any], Tensor], batches: Sequence[Samples], limit: int | None = None) -> list[Tensor]:
     """A method's estimates on held-out batches, at most ``limit`` samples of each."""
     return [run(batch.data if limit is None else first(batch, limit).data) for batch in batches]

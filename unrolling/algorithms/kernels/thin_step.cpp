@@ -1,36 +1,10 @@
 // Steps of ISTA in residual form for a single sample, x <- S_theta(x + s W (y - A x)), in place. thin_step.py compiles this file with the system's compiler and
-// calls it through ctypes. A step reads W once, and of A only the columns where x is not zero.
-#include <atomic>
+// calls it through ctypes. A step reads W once, and of A only the columns where x is not zero. One thread does it all: a step takes less than waking a second
+// one, and a team that spins instead waits for whatever else runs on the machine.
 #include <cstdint>
 #include <cstring>
-#include <thread>
 
 namespace {
-
-// GOMP_parallel of the OpenMP runtime that torch has loaded: torch's own workers, not a second pool that would fight them for the cores.
-using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
-using Team = int (*)();  // omp_get_num_threads: it may give fewer threads than were asked for
-
-// Where all threads of a team wait for one another. They spin, as a step takes less than waking a thread does.
-class Meeting {
-   public:
-    void wait(int64_t team) {
-        const int64_t turn = turns.load(std::memory_order_relaxed);
-        if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
-            arrived.store(0, std::memory_order_relaxed);
-            turns.store(turn + 1, std::memory_order_release);
-            return;
-        }
-        for (int64_t spins = 0; turns.load(std::memory_order_acquire) == turn; ++spins) {
-            if (spins > SPINS) std::this_thread::yield();
-        }
-    }
-
-   private:
-    static constexpr int64_t SPINS = 20000;
-    alignas(64) std::atomic<int64_t> arrived{0};
-    alignas(64) std::atomic<int64_t> turns{0};
-};
 
 template <class Real>
 struct Wide {
@@ -77,35 +51,24 @@ struct Job {
     Real* x;        // (n,)
     const Real* y;  // (m,)
     Real* gap;      // (m,): scratch
-    int32_t* lists;  // (n + threads,): for each thread's rows where x is not zero, ended by -1
+    int32_t* nonzero;  // (n + 1,): where x is not zero, ended by -1
     const Layer<Real>* layers;
     int64_t depth, m, n;
-    Team team;
-    std::atomic<int64_t> worker{0};
-    Meeting meeting;
 
-    // gap = y - A x, entries from first to last
-    void residual(const Layer<Real>& layer, int64_t first, int64_t last, int64_t threads) const {
-        std::memcpy(gap + first, y + first, size_t(last - first) * sizeof(Real));
+    // gap = y - A x
+    void residual(const Layer<Real>& layer) const {
+        std::memcpy(gap, y, size_t(m) * sizeof(Real));
         int32_t active[BLOCK];
         int64_t count = 0;
-        for (int64_t number = 0; number < threads; ++number) {
-            for (const int32_t* entry = list(number, threads); *entry >= 0; ++entry) {
-                active[count++] = *entry;
-                if (count == BLOCK) {
-                    subtract(layer.columns, active, count, first, last);
-                    count = 0;
-                }
+        for (const int32_t* entry = nonzero; *entry >= 0; ++entry) {
+            active[count++] = *entry;
+            if (count == BLOCK) {
+                subtract(layer.columns, active, count);
+                count = 0;
             }
         }
-        if (count) subtract(layer.columns, active, count, first, last);
+        if (count) subtract(layer.columns, active, count);
     }
-
-    static int64_t share(int64_t count, int64_t block, int64_t number, int64_t threads) {
-        return number == threads ? count : count * number / threads / block * block;
-    }
-
-    int32_t* list(int64_t number, int64_t threads) const { return lists + share(n, BLOCK, number, threads) + number; }
 
     // i at the end of a list where x is not zero, without a branch, which nobody could foretell
     void note(int64_t i, int32_t*& end) const {
@@ -114,7 +77,7 @@ struct Job {
     }
 
     // Some columns of A, weighted by x.
-    void subtract(const Real* columns, const int32_t* active, int64_t used, int64_t first, int64_t last) const {
+    void subtract(const Real* columns, const int32_t* active, int64_t used) const {
         using V = Wide<Real>;
         const Real* a[BLOCK];
         Real weight[BLOCK];
@@ -122,13 +85,13 @@ struct Job {
             a[k] = columns + int64_t(active[k < used ? k : 0]) * m;
             weight[k] = k < used ? x[active[k]] : Real(0);
         }
-        int64_t j = first;
-        for (; j + V::lanes <= last; j += V::lanes) {
+        int64_t j = 0;
+        for (; j + V::lanes <= m; j += V::lanes) {
             auto value = V::load(gap + j);
             for (int64_t k = 0; k < BLOCK; ++k) value -= weight[k] * V::load(a[k] + j);
             V::store(gap + j, value);
         }
-        for (; j < last; ++j) {
+        for (; j < m; ++j) {
             for (int64_t k = 0; k < BLOCK; ++k) gap[j] -= weight[k] * a[k][j];
         }
     }
@@ -139,18 +102,19 @@ struct Job {
         note(i, end);
     }
 
-    // x of rows from first to last, and the list of them
-    void rows(const Layer<Real>& layer, int64_t first, int64_t last, int32_t* end) const {
+    // x, and the list of where it is not zero
+    void rows(const Layer<Real>& layer) const {
         using V = Wide<Real>;
         const Real* encoder = layer.encoder;
-        int64_t i = first;
+        int32_t* end = nonzero;
+        int64_t i = 0;
         if (m >= V::lanes) {
             // What is left over at the end of a row is read with what comes before it, whose factors are zero here.
             const int64_t whole = m / V::lanes * V::lanes, tail = m - V::lanes;
             Real last_factors[V::lanes] = {};
             for (int64_t j = whole; j < m; ++j) last_factors[j - tail] = gap[j];
             const auto g_tail = V::load(last_factors);
-            for (; i + BLOCK <= last; i += BLOCK) {
+            for (; i + BLOCK <= n; i += BLOCK) {
                 const Real* w = encoder + i * m;
                 typename V::type sums[BLOCK];
                 for (int64_t k = 0; k < BLOCK; ++k) sums[k] = V::load(w + k * m + tail) * g_tail;
@@ -164,7 +128,7 @@ struct Job {
                 for (int64_t k = 0; k < BLOCK; ++k) finish(layer, i + k, V::sum(sums[k]), end);
             }
         }
-        for (; i < last; ++i) {
+        for (; i < n; ++i) {
             Real total = 0;
             for (int64_t j = 0; j < m; ++j) total += encoder[i * m + j] * gap[j];
             finish(layer, i, total, end);
@@ -172,47 +136,32 @@ struct Job {
         *end = -1;
     }
 
-    void all(int64_t number, int64_t threads) {
-        const int64_t lanes = Wide<Real>::lanes, first = share(n, BLOCK, number, threads), last = share(n, BLOCK, number + 1, threads);
-        int32_t *own = list(number, threads), *end = own;
-        for (int64_t i = first; i < last; ++i) note(i, end);
+    void all() const {
+        int32_t* end = nonzero;
+        for (int64_t i = 0; i < n; ++i) note(i, end);
         *end = -1;
         for (const Layer<Real>* layer = layers; layer < layers + depth; ++layer) {
-            if (threads > 1) meeting.wait(threads);
-            residual(*layer, share(m, lanes, number, threads), share(m, lanes, number + 1, threads), threads);
-            if (threads > 1) meeting.wait(threads);
-            rows(*layer, first, last, own);
+            residual(*layer);
+            rows(*layer);
         }
-    }
-
-    static void work(void* given) {
-        auto& job = *static_cast<Job*>(given);
-        job.all(job.worker.fetch_add(1), job.team());
     }
 };
 
 template <class Real>
-void run(Real* x, const Real* y, const void* layers, int64_t depth, Real* gap, int32_t* lists, int64_t m, int64_t n, unsigned threads, void* parallel, void* team) {
-    Job<Real> job{x, y, gap, lists, static_cast<const Layer<Real>*>(layers), depth, m, n, reinterpret_cast<Team>(team)};
-    if (threads > 1 && parallel && team) {
-        reinterpret_cast<Parallel>(parallel)(Job<Real>::work, &job, threads, 0);
-    } else {
-        job.all(0, 1);
-    }
+void run(Real* x, const Real* y, const void* layers, int64_t depth, Real* gap, int32_t* nonzero, int64_t m, int64_t n) {
+    Job<Real>{x, y, gap, nonzero, static_cast<const Layer<Real>*>(layers), depth, m, n}.all();
 }
 
 }  // namespace
 
 extern "C" {
 
-void thin_steps_float32(float* x, const float* y, const void* layers, int64_t depth, float* gap, int32_t* lists, int64_t m, int64_t n, unsigned threads,
-                        void* parallel, void* team) {
-    run(x, y, layers, depth, gap, lists, m, n, threads, parallel, team);
+void thin_steps_float32(float* x, const float* y, const void* layers, int64_t depth, float* gap, int32_t* nonzero, int64_t m, int64_t n) {
+    run(x, y, layers, depth, gap, nonzero, m, n);
 }
 
-void thin_steps_float64(double* x, const double* y, const void* layers, int64_t depth, double* gap, int32_t* lists, int64_t m, int64_t n, unsigned threads,
-                        void* parallel, void* team) {
-    run(x, y, layers, depth, gap, lists, m, n, threads, parallel, team);
+void thin_steps_float64(double* x, const double* y, const void* layers, int64_t depth, double* gap, int32_t* nonzero, int64_t m, int64_t n) {
+    run(x, y, layers, depth, gap, nonzero, m, n);
 }
 
 }

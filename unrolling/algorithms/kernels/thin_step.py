@@ -14,8 +14,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from unrolling.core import native
 
-_SHARED = 2**16  # numbers of W from which on several threads read it
-_THREADS = 256  # at most
 _columns: WeakIdKeyDictionary = WeakIdKeyDictionary()  # transposed dictionaries, which the layers of a network share
 
 
@@ -75,8 +73,8 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
     """Steps after one another, as a function that changes x (1, n) in place, given y (1, m), and returns it.
 
     A C++ kernel, compiled at the first call and kept as that of ``support_select`` is. It reads each W once, and of A
-    the columns where x is not zero; with torch's operators a step is three launches and all of A. Equal to them to
-    rounding (``python -m benchmarks.roofline`` times it).
+    the columns where x is not zero; with torch's operators a step is three launches and all of A. One thread does it.
+    Equal to them to rounding (``python -m benchmarks.roofline`` times it).
 
     Args:
         steps: what ``thin_step`` gave, at least one, of one m and n.
@@ -94,18 +92,14 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
             for s in steps
         )
     )
-    gap, lists = steps[0].encoder.new_empty(m), torch.empty(n + _THREADS, dtype=torch.int32)
-    held = [*steps, layers, gap, lists]  # as long as the function
+    gap, nonzero = steps[0].encoder.new_empty(m), torch.empty(n + 1, dtype=torch.int32)
+    memory = [*steps, layers, gap, nonzero]  # lives as long as the function
     kernel, depth, where = _kernels()[steps[0].encoder.dtype], len(steps), ctypes.addressof(layers)
-    parallel, team, shared = native.openmp(), native.openmp("omp_get_num_threads"), n * m >= _SHARED
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        assert held
+        assert memory
         y = y.contiguous()
-        threads = min(torch.get_num_threads(), _THREADS) if shared else 1
-        kernel(
-            x.data_ptr(), y.data_ptr(), where, depth, gap.data_ptr(), lists.data_ptr(), m, n, threads, parallel, team
-        )
+        kernel(x.data_ptr(), y.data_ptr(), where, depth, gap.data_ptr(), nonzero.data_ptr(), m, n)
         return x
 
     return run
@@ -114,13 +108,6 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
 @functools.cache
 def _kernels() -> dict[torch.dtype, Callable[..., None]]:
     """The compiled function for each dtype; none where something fails."""
-    arguments = (
-        [ctypes.c_void_p] * 3
-        + [ctypes.c_int64]
-        + [ctypes.c_void_p] * 2
-        + [ctypes.c_int64] * 2
-        + [ctypes.c_uint]
-        + [ctypes.c_void_p] * 2
-    )
+    arguments = [ctypes.c_void_p] * 3 + [ctypes.c_int64] + [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 2
     without = "single samples run on torch operators, which take longer, as the kernel could not be built"
     return native.kernels(Path(__file__).with_suffix(".cpp"), "thin_steps", arguments, without)

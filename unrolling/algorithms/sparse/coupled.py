@@ -4,13 +4,15 @@ ALISTA.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
+from unrolling.algorithms.kernels.residual_form import ResidualForm, ResidualStep
 from unrolling.algorithms.sparse.dictionary import (
     check_dictionary,
     check_weight,
@@ -19,8 +21,9 @@ from unrolling.algorithms.sparse.dictionary import (
     scalar_parameter,
     step_advice,
 )
-from unrolling.algorithms.sparse.ista import GramISTA, Prox, penalty_of, shrinker, thin_way
-from unrolling.core import Iteration, Positive, Scratch, Way, constrain, tree
+from unrolling.algorithms.sparse.ista import GramISTA, Prox, is_soft, penalty_of
+from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.core.deploy import FusedLayers, register
 from unrolling.operators import Matrix
 from unrolling.prox import soft_threshold, support_select
 
@@ -129,50 +132,6 @@ class CoupledISTA(Iteration):
         x = support_select(moved, self.threshold, count) if count else self.prox(moved, self.threshold)
         return SelectedState(x, state.steps + 1)
 
-    def inference(self, shared: frozenset[str]) -> Way | None:
-        """gamma merged into W; as one product with I - gamma W A where that is cheaper, which it is when layers share
-        it and n < 2 m.
-        """
-        if self.prox is not soft_threshold or self.dictionary.is_complex():
-            return None
-        m, n = self.dictionary.shape
-        merged = self.step_size.detach() * self.encoder.matrix.detach()
-        level, selection, plain = self.threshold.detach(), self.selection, shrinker(self.threshold)
-        key: Hashable
-        if n < 2 * m and {"encoder.matrix", "step_size"} <= shared:
-            coupled = (torch.eye(n, dtype=merged.dtype, device=merged.device) - merged @ self.dictionary).T.contiguous()
-            memory, part, fuse = Scratch(), None, None
-            prepare: Callable[[Tensor], Tensor] = lambda y: y @ merged.T  # noqa: E731
-            key = ("coupled", self.encoder.matrix.data_ptr(), self.step_size.data_ptr())
-
-            def move(x: Tensor, b: Tensor, fresh: bool) -> Tensor:
-                return torch.addmm(b, x, coupled, out=memory.next(b, n, x, fresh))
-
-            def begin(b: Tensor, fresh: bool) -> Tensor:
-                return b.clone()
-        else:
-            if not selection.growth:
-                thin = thin_way(self, merged, self.dictionary, self.threshold)
-                plain = lambda z: z  # noqa: E731 (it has thresholded already)
-            else:
-                thin = thin_way(
-                    self, merged, self.dictionary, torch.zeros_like(level.reshape(-1)[:1]), shrink=lambda z: z
-                )
-            prepare, key, part, fuse = thin.prepare, thin.key, thin.part, thin.fuse
-            move, begin = thin.step, thin.first  # pyright: ignore[reportAssignmentType]
-
-        def shrink(z: Tensor, steps: int, fresh: bool) -> SelectedState:
-            count = selection.count(steps, n)
-            return SelectedState(support_select(z, level, count) if count else plain(z), steps + 1)
-
-        def step(state: SelectedState, problem: Tensor, fresh: bool) -> SelectedState:
-            return shrink(move(state.x, problem, fresh), state.steps, fresh)
-
-        def first(problem: Tensor, fresh: bool) -> SelectedState:
-            return shrink(begin(problem, fresh), 0, fresh)
-
-        return Way(prepare, step, key, first, part, fuse)
-
     def objective(self, state: SelectedState, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + lambda |x|_1 with lambda = theta L, (batch,): what ISTA with this threshold minimises."""
         residual = tree.rows(problem - state.x @ self.dictionary.T)
@@ -193,6 +152,41 @@ class CoupledISTA(Iteration):
         return step_advice(1 / lipschitz(self.dictionary), self.dictionary) + (
             "; support selection is no descent method: it converges for sparse x only"
         )
+
+
+def _coupled_layers(layers: Sequence[CoupledISTA]) -> FusedLayers | None:
+    """gamma merged into W; as one product with I - gamma W A where that is cheaper, which it is when layers share it
+    and n < 2 m.
+    """
+    first = layers[0]
+    if not all(is_soft(layer, layer.encoder) for layer in layers):
+        return None
+    (m, n), selection = first.dictionary.shape, first.selection
+    count = (lambda step: selection.count(step, n)) if selection.growth else None
+    encoders: dict[tuple[int, int], Tensor] = {}  # gamma W, once for layers that share both
+    merged = [
+        encoders.setdefault((id(layer.encoder.matrix), id(layer.step_size)), layer.step_size * layer.encoder.matrix)
+        for layer in layers
+    ]
+    if n < 2 * m and len(encoders) == 1:
+        mixer = torch.eye(n, dtype=merged[0].dtype, device=merged[0].device) - merged[0] @ first.dictionary
+        steps = [ProductStep(merged[0], mixer, layer.threshold) for layer in layers]
+        form = ProductForm(steps, count)
+    else:
+        steps = [ResidualStep(own, layer.threshold) for own, layer in zip(merged, layers, strict=True)]
+        form = ResidualForm(first.dictionary, steps, count)
+
+    def run(data: Any, state: Any) -> SelectedState | None:
+        if state is not None and type(state) is not SelectedState:
+            return None
+        x, taken = (None, 0) if state is None else state
+        x = form(data, x, taken)
+        return None if x is None else SelectedState(x, taken + len(layers))
+
+    return run
+
+
+register(CoupledISTA, _coupled_layers)
 
 
 class SelectiveGramISTA(GramISTA):

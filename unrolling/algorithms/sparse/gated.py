@@ -72,7 +72,3 @@ class GatedISTA(CoupledISTA):
         if self.gate == "piecewise":
             return torch.relu(1 - u)
         return torch.exp(-u) if self.gate == "exponential" else INVERSE[0] / (INVERSE[1] + u)
-
-    def inference(self, shared: frozenset[str]) -> None:
-        """No shorter form."""
-        return

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.kernels.packed_steps import FEWEST, run_packed_steps
-from unrolling.algorithms.kernels.thin_step import ThinStep, run_thin_steps, thin_step
+from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
+from unrolling.algorithms.kernels.residual_form import ResidualForm, ResidualStep
 from unrolling.algorithms.sparse.dictionary import (
     as_operator,
     check_dictionary,
@@ -20,7 +20,8 @@ from unrolling.algorithms.sparse.dictionary import (
     scalar_parameter,
     step_advice,
 )
-from unrolling.core import Iteration, Positive, Scratch, Way, constrain, tree
+from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.core.deploy import FusedLayers, register
 from unrolling.operators import LinearOperator, Matrix
 from unrolling.prox import soft_threshold
 
@@ -84,24 +85,6 @@ class ISTA(Iteration):
         # The step size goes to the residual, which is mostly the smaller of the two.
         return self.prox(
             state + self.dictionary.adjoint(self.step_size * (problem - self.dictionary(state))), threshold
-        )
-
-    def inference(self, shared: frozenset[str]) -> Way | None:
-        """For a real matrix: two products a step into memory that is used again, the step size a part of one of them,
-        the threshold taken in place.
-        """
-        if (
-            self.prox is not soft_threshold
-            or type(self.dictionary) is not Matrix
-            or self.threshold.ndim > 1
-            or type(self) is not ISTA
-        ):
-            return None
-        matrix = self.dictionary.matrix
-        return (
-            None
-            if matrix.is_complex()
-            else thin_way(self, matrix.T, matrix, self.threshold, scale=float(self.step_size))
         )
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
@@ -187,28 +170,6 @@ class GramISTA(_MatrixISTA):
         """One step; ``scale`` multiplies the threshold (continuation)."""
         return self.prox(self.mix(state, problem), self._scaled_threshold(scale))
 
-    def inference(self, shared: frozenset[str]) -> Way | None:
-        """One product a step into memory that is used again, the threshold taken in place; the first step needs no
-        product.
-        """
-        if self.prox is not soft_threshold or type(self) is not GramISTA or self.dictionary.is_complex():
-            return None
-        transposed, shrink, memory = self.inhibition.detach().T, shrinker(self.threshold), Scratch()
-
-        def step(state: Tensor, problem: Tensor, fresh: bool) -> Tensor:
-            if problem.ndim != 2:
-                return self(state, problem)
-            return shrink(
-                torch.addmm(problem, state, transposed, out=memory.next(problem, problem.shape[1], state, fresh))
-            )
-
-        return Way(
-            self.prepare,
-            step,
-            id(self._modules.get("prepare")),
-            lambda problem, fresh: self.prox(problem, self.threshold),
-        )
-
     def mix(
         self, x: Float[Tensor, "batch ... n"], problem: Float[Tensor, "batch ... n"]
     ) -> Float[Tensor, "batch ... n"]:
@@ -247,12 +208,6 @@ class ThinISTA(_MatrixISTA):
         ValueError: a zero column, a negative weight, a step size that is not positive.
     """
 
-    def inference(self, shared: frozenset[str]) -> Way | None:
-        """Two products a step into memory that is used again, the threshold taken in place."""
-        if self.prox is not soft_threshold or self.dictionary.is_complex():
-            return None
-        return thin_way(self, self.encoder.matrix.detach(), self.dictionary, self.threshold)
-
     def start(self, problem: Float[Tensor, "batch ... m"]) -> Float[Tensor, "batch ... n"]:
         """x = 0."""
         return problem.new_zeros(*problem.shape[:-1], self.dictionary.shape[1])
@@ -268,88 +223,38 @@ class ThinISTA(_MatrixISTA):
         return 0.5 * tree.rows(problem - state @ self.dictionary.T).abs().square().sum(1) + self._penalty(state)
 
 
-def shrinker(threshold: Tensor) -> Callable[[Tensor], Tensor]:
-    """Soft-thresholding in place with a threshold that is known beforehand: as one number where all are the same."""
-    level = threshold.detach()
-    first = float(level.reshape(-1)[0])
-    if bool((level == first).all()):
-        return lambda z: torch.ops.aten.softshrink.out(z, first, out=z)
-    scratch = Scratch()
-    low = -level
-
-    def shrink(z: Tensor) -> Tensor:
-        return z.sub_(torch.clamp(z, low, level, out=scratch.next(z, z.shape[1], None, False)))
-
-    return shrink
-
-
-class _Residual(NamedTuple):
-    """The problem of the residual form: y, with memory for y - A x that all layers write into."""
-
-    y: Tensor  # (batch, m), or of more dimensions
-    gap: Tensor  # the same
-
-
-def thin_way(
-    layer: Iteration,
-    encoder: Tensor,
-    dictionary: Tensor,
-    threshold: Tensor,
-    *,
-    scale: float = 1.0,
-    shrink: Callable[[Tensor], Tensor] | None = None,
-) -> Way:
-    """x <- S_theta(x + s W (y - A x)) for data (batch, m): the first step is S_theta(s W y), in new memory, and all
-    others write into that.
-
-    Args:
-        layer: whose step it is, for data of more dimensions.
-        encoder: W (n, m).
-        dictionary: A (m, n).
-        threshold: theta, a number or (n,).
-        scale: s.
-        shrink: in the place of soft-thresholding, in place.
+def is_soft(layer: Any, *matrices: Any) -> bool:
+    """Whether a layer is soft-thresholding with one threshold for all samples, and real matrices that are nothing else:
+    what ``ResidualForm`` and ``ProductForm`` are made for.
     """
-    down, up = dictionary.T, encoder.T
-    part = thin_step(encoder, dictionary, threshold if shrink is None else torch.zeros_like(threshold), scale)
-    single = None if part is None or shrink is None else run_thin_steps([part])
-    finish = shrinker(threshold) if shrink is None else shrink
-
-    def step(state: Tensor, problem: _Residual, fresh: bool) -> Tensor:
-        y, gap = problem
-        if y.ndim != 2:
-            return layer(state, y)
-        if single is not None and y.shape[0] == 1:
-            return finish(single(state, y))
-        torch.addmm(y, state, down, alpha=-1, out=gap)
-        return finish(state.addmm_(gap, up, alpha=scale))
-
-    def first(problem: _Residual, fresh: bool) -> Tensor:
-        y = problem.y
-        if y.ndim != 2:
-            return layer(layer.start(y), y)
-        moved = torch.mm(y, up)
-        return finish(moved if scale == 1.0 else moved.mul_(scale))
-
-    return Way(
-        lambda y: _Residual(y, torch.empty_like(y)),
-        step,
-        "residual form",
-        first,
-        part if shrink is None else None,
-        _at_once,
-    )
+    plain = all(type(matrix) is Matrix and not matrix.matrix.is_complex() for matrix in matrices)
+    same = {layer.threshold.dtype, *(matrix.matrix.dtype for matrix in matrices)} if plain else set()
+    return layer.prox is soft_threshold and layer.threshold.ndim <= 1 and len(same) == 1
 
 
-def _at_once(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor | None]:
-    """The whole network from zero, for a single y (1, m) and for many."""
-    run, weights, packed = run_thin_steps(steps), steps[0].encoder, run_packed_steps(steps)
+def _ista_layers(layers: Sequence[ISTA]) -> FusedLayers | None:
+    """W = A^T, s = mu: the step size is a part of a product."""
+    if not all(is_soft(layer, layer.dictionary) for layer in layers):
+        return None
+    matrices: list[Tensor] = [layer.dictionary.matrix for layer in layers]  # pyright: ignore[reportAttributeAccessIssue]
+    if any(matrix is not matrices[0] for matrix in matrices):
+        return None
+    steps = [ResidualStep(matrices[0].T, layer.threshold, float(layer.step_size)) for layer in layers]
+    return ResidualForm(matrices[0], steps)
 
-    def estimate(y: Tensor) -> Tensor | None:
-        if y.ndim != 2 or y.dtype != weights.dtype or not y.is_cpu:
-            return None
-        if y.shape[0] == 1:
-            return run(y.new_zeros(1, weights.shape[0]), y)
-        return packed(y) if packed is not None and y.shape[0] >= FEWEST else None
 
-    return estimate
+def _thin_layers(layers: Sequence[ThinISTA]) -> FusedLayers | None:
+    if not all(is_soft(layer, layer.encoder) for layer in layers):
+        return None
+    return ResidualForm(layers[0].dictionary, [ResidualStep(layer.encoder.matrix, layer.threshold) for layer in layers])
+
+
+def _gram_layers(layers: Sequence[GramISTA]) -> FusedLayers | None:
+    if not all(is_soft(layer, layer.encoder) and layer.prepare is layer.encoder for layer in layers):
+        return None
+    return ProductForm([ProductStep(layer.encoder.matrix, layer.inhibition, layer.threshold) for layer in layers])
+
+
+register(ISTA, _ista_layers)
+register(ThinISTA, _thin_layers)
+register(GramISTA, _gram_layers)

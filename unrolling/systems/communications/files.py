@@ -48,7 +48,7 @@ def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[
     data, single = read_received(source, network, task)
     count = data.y.shape[0]
     estimates, dependent = [], 0
-    with torch.inference_mode():
+    with torch.no_grad():
         for first in range(0, count, BLOCK):
             part = Received(*(t[first : first + BLOCK] if t is not None and t.shape[0] > 1 else t for t in data))  # pyright: ignore[reportArgumentType]
             if part.channel.shape[0] > 1 or first == 0:
@@ -160,7 +160,7 @@ def _decode(network: Unrolled, task: SequenceDetection, source: Path, outputs: S
     y = (y.unsqueeze(0) if single else y).float()
     if y.ndim != 2 or 0 in y.shape:
         raise ValueError(f"{source}: y is (batch, T), or (T,) for one sequence; got {tuple(y.shape)}")
-    with torch.inference_mode():
+    with torch.no_grad():
         states = torch.cat([network(Observed(part)).argmax(2) for part in y.split(max(1, BLOCK * 16 // y.shape[1]))])
     symbols = task.levels[task.trellis.newest(states)]
     _write(outputs[0], symbols[0] if single else symbols)

@@ -96,7 +96,7 @@ def _deblur(
         )
         return found[..., margin:-margin, margin:-margin]
 
-    with torch.inference_mode():
+    with torch.no_grad():
         sharp = run(planes) if whole else pixels.in_tiles(run, planes, margin=MARGIN, tile=LARGEST - 2 * MARGIN)
     sharp = sharp[: picture.pixels.shape[0]]
     pixels.write(outputs[0], picture.replaced(sharp))
@@ -117,7 +117,7 @@ def _middle(luma: Tensor) -> Tensor:
     return luma[..., top : top + LARGEST, left : left + LARGEST]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _kernels(network: Unrolled, image: Tensor) -> list[Tensor]:
     """The kernel after each layer."""
     return [state.kernel for state in network.trajectory(image)]

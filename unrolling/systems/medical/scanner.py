@@ -91,7 +91,7 @@ def _reconstruct(
     layer: Any
     for layer in network.layers:  # the filters and shrinkages are real; on complex images they act on both parts
         layer.data_term.real = real
-    with torch.inference_mode():
+    with torch.no_grad():
         # Not a call, which may have been put in the hands of a copy that was made before.
         data, state = KSpace(samples / peak, sampled.unsqueeze(0)), None
         for layer, problem, state in network.walk(data):  # noqa: B007
