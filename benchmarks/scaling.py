@@ -3,8 +3,8 @@ sample at a time takes: LISTA-CP.
 
 Sizes are moved one at a time around 16 layers, m = 250, n = 500, batch 100; ``exponent`` is log2 of the time's growth
 from the size before, per doubling: 1 is linear, and n (with m = n / 2) should tend to 2. Latencies are percentiles over
-single samples, in milliseconds, of the network as it is, deployed plain and compiled. With ``--device cuda`` also captured,
- and in bfloat16 (autocast).
+single samples, in milliseconds, of the network as it is, deployed plain and compiled. With ``--device cuda`` also
+captured, and in bfloat16 (autocast).
 """
 
 from __future__ import annotations

@@ -87,8 +87,14 @@ class Adaptive:
         except Exception as error:  # no compiler on this machine, an operator it does not know: of many kinds
             result = self._plain(data, state, return_state=return_state)  # raises where the data are at fault
             self._given_up.add(kind)
-            self.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            self.failure = _reason(error)
         return result
 
     def __repr__(self) -> str:
         return f"Adaptive(after {self.after:g} s, {self.compiled or self.failure or 'not compiled'})"
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a message, and the second where torch puts the cause there."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
