@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.patches import _from_cells, _to_cells
 
@@ -157,9 +158,9 @@ class CodedDiffraction(Isometry):
 
     def forward(self, x: Tensor) -> Tensor:
         """The chosen frequencies of F (p . x)."""
-        return torch.fft.fft2(self.phases * x, norm="ortho").flatten(1).index_select(1, self.rows)
+        return transforms.fft2(self.phases * x, norm="ortho").flatten(1).index_select(1, self.rows)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """conj(p) . F^H of the measurements with zeros for the other frequencies."""
         spread = y.new_zeros(y.shape[0], self.angles.numel()).index_add(1, self.rows, y)
-        return self.phases.conj() * torch.fft.ifft2(spread.reshape(y.shape[0], *self.input_shape), norm="ortho")
+        return self.phases.conj() * transforms.ifft2(spread.reshape(y.shape[0], *self.input_shape), norm="ortho")

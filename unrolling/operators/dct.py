@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 
 LARGE = 64  # from this length on an FFT takes less time than a product with the matrix
@@ -31,7 +32,7 @@ def dct(x: Tensor, dim: int = -1) -> Tensor:
     if size < LARGE:
         return (x @ dct_matrix(size, x.dtype).to(x.device).T).movedim(-1, dim)
     # Even entries, then odd ones backwards: one FFT of the same length (Makhoul 1980, doi:10.1109/TASSP.1980.1163351).
-    spectrum = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1))
+    spectrum = transforms.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1))
     return ((spectrum * _twiddles(size, x)).real * _scales(size, x)).movedim(-1, dim)
 
 
@@ -46,7 +47,7 @@ def idct(x: Tensor, dim: int = -1) -> Tensor:
     scaled = x / _scales(size, x)
     mirrored = torch.nn.functional.pad(scaled.flip(-1)[..., :-1], (1, 0))
     spectrum = torch.complex(scaled, -mirrored) * _twiddles(size, x).conj()
-    mixed = torch.fft.ifft(spectrum).real
+    mixed = transforms.ifft(spectrum).real
     half = (size + 1) // 2
     odd = mixed[..., half:].flip(-1)
     if size % 2:

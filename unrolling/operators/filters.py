@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.operators import transforms
 from unrolling.operators.borders import Boundary, Margins, check_boundary, extend, fold
 from unrolling.operators.dct import dct_matrix
 from unrolling.operators.linear import LinearOperator
@@ -231,4 +232,4 @@ class CircularFilterBank(FilterBank, Circulant):
         weight = weight.to(taps).reshape(-1, 1, 1)
         wide = nn.functional.pad(taps, (columns - 1, columns - 1, rows - 1, rows - 1)).unsqueeze(0)
         correlation = (weight * nn.functional.conv2d(wide, taps.unsqueeze(1), groups=count)[0]).sum(0)
-        return torch.fft.fft2(wrap(correlation, height, width)).real.unsqueeze(0)
+        return transforms.fft2(wrap(correlation, height, width)).real.unsqueeze(0)

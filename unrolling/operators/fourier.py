@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_regularised
 from unrolling.operators.spectral import Circulant
@@ -44,12 +45,12 @@ def check_mask(mask: Tensor) -> Tensor:
 
 def fft(x: Tensor) -> Complex[Tensor, "... height width"]:
     """F x, unitary."""
-    return torch.fft.fft2(x, norm="ortho")
+    return transforms.fft2(x, norm="ortho")
 
 
 def ifft(k: Tensor) -> Complex[Tensor, "... height width"]:
     """F^H k."""
-    return torch.fft.ifft2(k, norm="ortho")
+    return transforms.ifft2(k, norm="ortho")
 
 
 class MaskedFourier(Circulant):

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from unrolling.operators import transforms
+
 Size = tuple[int, int]
 
 
@@ -31,7 +33,7 @@ def _counts(width: int, like: Tensor) -> Tensor:
 class _Forward(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return torch.fft.rfft2(x)
+        return transforms.rfft2(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -46,7 +48,7 @@ class _Forward(torch.autograd.Function):
 class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(spectrum: Tensor, size: Size) -> Tensor:
-        return torch.fft.irfft2(spectrum, s=size)
+        return transforms.irfft2(spectrum, s=size)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Size], output: Tensor) -> None:
@@ -68,10 +70,10 @@ def needs_gradient(*tensors: Tensor) -> bool:
 
 def rfft2(x: Float[Tensor, "*batch height width"]) -> Complex[Tensor, "*batch height half"]:
     """The half spectrum of real images; ``torch.fft.rfft2``."""
-    return _Forward.apply(x) if needs_gradient(x) else torch.fft.rfft2(x)  # pyright: ignore[reportReturnType]
+    return _Forward.apply(x) if needs_gradient(x) else transforms.rfft2(x)  # pyright: ignore[reportReturnType]
 
 
 def irfft2(spectrum: Complex[Tensor, "*batch height half"], size: Size) -> Float[Tensor, "*batch height width"]:
     """The real images (height, width) with a half spectrum; ``torch.fft.irfft2``."""
     size = (int(size[0]), int(size[1]))
-    return _Inverse.apply(spectrum, size) if needs_gradient(spectrum) else torch.fft.irfft2(spectrum, s=size)  # pyright: ignore[reportReturnType]
+    return _Inverse.apply(spectrum, size) if needs_gradient(spectrum) else transforms.irfft2(spectrum, s=size)  # pyright: ignore[reportReturnType]

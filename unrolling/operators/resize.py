@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.spectral import convolve, transfer
 
@@ -64,7 +65,7 @@ class Decimation(LinearOperator):
         square = transfer(self.kernel, *b.shape[-2:]).abs().square()
         height, width = small.shape[-2:]
         aliased = square.reshape(self.factor, height, self.factor, width).mean((0, 2))
-        inner = torch.fft.ifft2(torch.fft.fft2(small) / (aliased + rho))
+        inner = transforms.ifft2(transforms.fft2(small) / (aliased + rho))
         return (b - self.adjoint(inner if small.is_complex() or self.kernel.is_complex() else inner.real)) / rho
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator, Shape
 
 
@@ -31,7 +32,7 @@ def transfer(kernel: Tensor, height: int, width: int) -> Tensor:
         ValueError: a kernel larger than the grid.
     """
     check_kernel(kernel, height, width)
-    return torch.fft.fft2(wrap(kernel, height, width))
+    return transforms.fft2(wrap(kernel, height, width))
 
 
 def check_kernel(kernel: Tensor, height: int, width: int) -> None:
@@ -81,10 +82,10 @@ def convolve(x: Tensor, kernel: Tensor, *, adjoint: bool = False) -> Tensor:
     height, width = x.shape[-2:]
     check_kernel(kernel, height, width)
     if x.is_complex() or kernel.is_complex():
-        spectrum = torch.fft.fft2(wrap(kernel, height, width))
-        return torch.fft.ifft2(torch.fft.fft2(x) * (spectrum.conj() if adjoint else spectrum))
-    spectrum = torch.fft.rfft2(wrap(kernel, height, width))
-    return torch.fft.irfft2(torch.fft.rfft2(x) * (spectrum.conj() if adjoint else spectrum), s=(height, width))
+        spectrum = transforms.fft2(wrap(kernel, height, width))
+        return transforms.ifft2(transforms.fft2(x) * (spectrum.conj() if adjoint else spectrum))
+    spectrum = transforms.rfft2(wrap(kernel, height, width))
+    return transforms.irfft2(transforms.rfft2(x) * (spectrum.conj() if adjoint else spectrum), s=(height, width))
 
 
 def per_image(kernel: Tensor, x: Tensor) -> Tensor:
@@ -105,8 +106,8 @@ def divide(b: Tensor, spectrum: Tensor, *, real: bool) -> Tensor:
     """
     if real and not b.is_complex():
         width = b.shape[-1]
-        return torch.fft.irfft2(torch.fft.rfft2(b) / spectrum[..., : width // 2 + 1], s=b.shape[-2:])
-    return torch.fft.ifft2(torch.fft.fft2(b) / spectrum)
+        return transforms.irfft2(transforms.rfft2(b) / spectrum[..., : width // 2 + 1], s=b.shape[-2:])
+    return transforms.ifft2(transforms.fft2(b) / spectrum)
 
 
 class Circulant(LinearOperator):

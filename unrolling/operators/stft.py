@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 
 
@@ -88,7 +89,7 @@ class STFT(LinearOperator):
 
     def forward(self, x: Float[Tensor, "batch samples"]) -> Complex[Tensor, "batch bins frames"]:
         """The spectra of all frames."""
-        return torch.fft.rfft(self._cut(x) * self.window, dim=2).mT
+        return transforms.rfft(self._cut(x) * self.window).mT
 
     def adjoint(
         self, y: Complex[Tensor, "batch bins frames"], length: int | None = None
@@ -97,7 +98,7 @@ class STFT(LinearOperator):
         # irfft counts every frequency but the first and the last twice, and divides by N.
         weights = torch.full((self.bins, 1), self.size / 2, dtype=self.window.dtype, device=self.window.device)
         weights[0], weights[-1] = self.size, self.size
-        return self._add(torch.fft.irfft((y * weights).mT, n=self.size, dim=2) * self.window, length)
+        return self._add(transforms.irfft((y * weights).mT, n=self.size) * self.window, length)
 
     def inverse(
         self, y: Complex[Tensor, "batch bins frames"], length: int | None = None
@@ -108,7 +109,7 @@ class STFT(LinearOperator):
             y: spectra of any origin.
             length: samples; by default ``self.length``, else those of the longest signal with so many frames.
         """
-        frames = torch.fft.irfft(y.mT, n=self.size, dim=2).unflatten(2, (self.overlap, self.hop))
+        frames = transforms.irfft(y.mT, n=self.size).unflatten(2, (self.overlap, self.hop))
         window = self.window.reshape(self.overlap, self.hop) / self._coverage()
         return self._add((frames * window).flatten(2), length)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unrolling.operators import transforms
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.resize import BicubicReduction
@@ -84,8 +85,8 @@ class DataTerm(nn.Module):
 
     def _filter(self, x: Tensor, spectrum: Tensor) -> Tensor:
         if self.real and not x.is_complex():
-            return torch.fft.irfft2(torch.fft.rfft2(x) * spectrum[..., : x.shape[-1] // 2 + 1], s=x.shape[-2:])
-        return torch.fft.ifft2(torch.fft.fft2(x) * spectrum)
+            return transforms.irfft2(transforms.rfft2(x) * spectrum[..., : x.shape[-1] // 2 + 1], s=x.shape[-2:])
+        return transforms.ifft2(transforms.fft2(x) * spectrum)
 
 
 class Linear(DataTerm):
