@@ -67,7 +67,7 @@ def compare(
     from unrolling.report.table import markdown, print_table
     from unrolling.training.files import write_bytes
     from unrolling.training.machine import Machine
-    from unrolling.training.weights import load_weights, save_weights
+    from unrolling.training.weights import load_weights, remade, save_weights
 
     if quick and thorough:
         raise ValueError("--quick and --thorough exclude each other")
@@ -96,7 +96,8 @@ def compare(
     if job.weights:
         card = load_weights(job.network, job.weights, system=job.system.name)
         note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
-        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed())
+        again = remade(job.network, job.task, card["task"])
+        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed(), again)
     else:
         card = train_job(job, seed, machine, quiet=as_json)
         note = f"trained {card['seconds']:.0f} s"

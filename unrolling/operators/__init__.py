@@ -21,19 +21,11 @@ if TYPE_CHECKING:
         margins,
         zero_mean_atoms,
     )
-    from unrolling.operators.fourier import (
-        KSpace,
-        MaskedFourier,
-        MultiCoilFourier,
-        check_mask,
-        fft,
-        ifft,
-        normalise_maps,
-    )
-    from unrolling.operators.half_spectrum import irfft2, needs_gradient, rfft2
+    from unrolling.operators.fourier import KSpace, MaskedFourier, MultiCoilFourier, check_mask, normalise_maps
+    from unrolling.operators.half_spectrum import needs_gradient
     from unrolling.operators.linear import Adjoint, Composition, LinearOperator, Matrix, Scaled, Sum, learnable
     from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
-    from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms
+    from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms, projections
     from unrolling.operators.resize import BicubicReduction, Decimation, bicubic_matrix, check_multiple, cubic
     from unrolling.operators.spectral import (
         Circulant,
@@ -48,6 +40,7 @@ if TYPE_CHECKING:
         wrap,
     )
     from unrolling.operators.stft import STFT, RealPairs, masked, sqrt_hann, with_phase
+    from unrolling.operators.transforms import fft2, ifft2, irfft, rfft
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -59,14 +52,15 @@ __getattr__, __dir__ = lazy(
         ".dct": ("DCT cut_blocks dct2 dct_matrix idct idct2 join_blocks"),
         ".differences": ("FiniteDifferences"),
         ".filters": ("BasisFilters CircularFilterBank FilterBank correlate correlate_adjoint margins zero_mean_atoms"),
-        ".fourier": ("KSpace MaskedFourier MultiCoilFourier check_mask fft ifft normalise_maps"),
-        ".half_spectrum": ("irfft2 needs_gradient rfft2"),
+        ".fourier": ("KSpace MaskedFourier MultiCoilFourier check_mask normalise_maps"),
+        ".half_spectrum": ("needs_gradient"),
         ".linear": ("Adjoint Composition LinearOperator Matrix Scaled Sum learnable"),
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
-        ".patches": ("BlockSensing PatchDictionary dct_atoms"),
+        ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
         ".resize": ("BicubicReduction Decimation bicubic_matrix check_multiple cubic"),
         ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
         ".stft": ("RealPairs STFT masked sqrt_hann with_phase"),
+        ".transforms": ("fft2 ifft2 irfft rfft"),
     },
 )
 # fmt: off
@@ -78,10 +72,10 @@ __all__ = [
     "ScrambledHadamard", "Sum", "ValidConvolution", "bicubic_matrix", "check_boundary", "check_kernel",
     "check_mask", "check_multiple", "conjugate_gradients", "convolve", "convolve_valid", "correlate",
     "correlate_adjoint", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "extend",
-    "fast_size", "fft", "fold", "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2",
-    "ifft", "irfft2", "join_blocks", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
-    "per_image", "rfft2", "solve_positive", "solve_regularised", "sqrt_hann", "transfer", "with_phase",
-    "wrap", "zero_mean_atoms",
+    "fast_size", "fft2", "fold", "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2",
+    "ifft2", "irfft", "join_blocks", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
+    "per_image", "projections", "rfft", "solve_positive", "solve_regularised", "sqrt_hann", "transfer",
+    "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

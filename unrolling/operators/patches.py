@@ -117,6 +117,12 @@ def _extract(cells: Tensor, n: int) -> Tensor:
     return torch.cat([padded[:, i : i + rows, j : j + columns] for i in range(n) for j in range(n)], dim=-1)
 
 
+def projections(m: int, pixels: int, seed: int) -> Tensor:
+    """Phi (m, pixels) with orthonormal rows, from Gaussian ones."""
+    gaussian = torch.randn(pixels, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.linalg.qr(gaussian)[0].T.float().contiguous()
+
+
 class BlockSensing(LinearOperator):
     """Every block of b x b pixels measured by the same matrix: (batch, height, width) -> (batch, height / b, width / b,
     m).

@@ -6,35 +6,23 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.tasks.base import (
-        BER,
-        NMSE,
-        PSNR,
-        SER,
-        Metric,
-        Samples,
-        Shift,
-        Task,
-        estimates_of,
-        evaluate,
-        first,
-        nmse_pieces,
-        pieces_of,
-    )
+    from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
     from unrolling.tasks.communications import *
     from unrolling.tasks.images import *
     from unrolling.tasks.medical import *
+    from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
     from unrolling.tasks.pairs import Pairs
+    from unrolling.tasks.samples import Samples, concatenate, count, first, moved, select
     from unrolling.tasks.sparse import *
     from unrolling.tasks.speech import *
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".base": ("BER Metric NMSE PSNR SER Samples Shift Task estimates_of evaluate first nmse_pieces pieces_of"),
+        ".base": ("Shift Task estimates_of evaluate pieces_of"),
         ".communications.detection": (
-            "Detection as_real check_snr exponential_correlation iid_channels kronecker_channels noise_variance "
-            "read_channels toeplitz_channel"
+            "Detection as_real check_snr exponential_correlation fixed_channel iid_channels kronecker_channels "
+            "noise_variance read_channels toeplitz_channel"
         ),
         ".communications.sequence": ("SequenceDetection read_taps"),
         ".images.alignment": ("aligned best_shift shift_errors"),
@@ -50,12 +38,15 @@ __getattr__, __dir__ = lazy(
         ".medical.mri": ("MRI read_mask read_slices"),
         ".medical.phantoms": ("head smooth with_phase"),
         ".medical.sampling": ("cartesian_mask check_rate radial_mask"),
+        ".metrics": ("BER Metric NMSE PSNR SER nmse_pieces"),
         ".pairs": ("Pairs"),
+        ".samples": ("Samples concatenate count first moved select"),
         ".sparse.codes": ("Codes converged_codes learn_dictionary"),
         ".sparse.recovery": (
-            "Recovery check_law coherent_dictionary conditioned_dictionary gaussian_dictionary measured read_dictionary"
+            "Recovery check_law coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary "
+            "measured read_dictionary"
         ),
-        ".sparse.spikes": ("Spikes cosines read_signal running_median"),
+        ".sparse.spikes": ("Spikes cosines morphologies read_signal running_median"),
         ".sparse.varying": ("VaryingDictionary"),
         ".speech.mixtures": ("Enhancement Mixtures Separation"),
         ".speech.recordings": (
@@ -74,14 +65,15 @@ __all__ = [
     "Pictures", "Recovery", "SER", "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection",
     "Sharp", "Shift", "Spikes", "SuperResolution", "Task", "VaryingDictionary", "Voice", "aligned",
     "as_real", "attribution", "best_order", "best_shift", "cartesian_mask", "check_law", "check_rate",
-    "check_snr", "coefficients_of", "coherent_dictionary", "colours", "compress", "conditioned_dictionary",
-    "converged_codes", "cosines", "draw_noise", "draw_voice", "estimates_of", "evaluate",
-    "exponential_correlation", "find_folders", "first", "folder", "gaussian_dictionary", "generated", "head",
-    "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels", "learn_dictionary",
-    "linear_motion", "luma", "measured", "nmse_pieces", "noise_variance", "pesq", "photograph", "pieces_of",
+    "check_snr", "coefficients_of", "coherent_dictionary", "colours", "compress", "concatenate",
+    "conditioned_dictionary", "converged_codes", "cosines", "count", "draw_noise", "draw_voice",
+    "drawn_dictionary", "estimates_of", "evaluate", "exponential_correlation", "find_folders", "first",
+    "fixed_channel", "folder", "gaussian_dictionary", "generated", "head", "iid_channels",
+    "improvement_pieces", "kernel_error", "kronecker_channels", "learn_dictionary", "linear_motion", "luma",
+    "measured", "morphologies", "moved", "nmse_pieces", "noise_variance", "pesq", "photograph", "pieces_of",
     "radial_mask", "read", "read_channels", "read_dictionary", "read_mask", "read_noises", "read_signal",
-    "read_slices", "read_speakers", "read_taps", "running_median", "sdr", "shake", "shift_errors", "si_sdr",
-    "similarity", "smooth", "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch",
+    "read_slices", "read_speakers", "read_taps", "running_median", "sdr", "select", "shake", "shift_errors",
+    "si_sdr", "similarity", "smooth", "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch",
     "tile_pieces", "timing_crops", "toeplitz_channel", "unit_level", "with_phase",
 ]
 # fmt: on

@@ -99,6 +99,13 @@ class Task:
         """What a weights file must hold for the task to be built again around it: the ``fixed`` argument of a task."""
         return {}
 
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Those tensors of ``fixed`` that follow from the ``identity`` of a card alone (a seed draws them, or they are
+        computed): a weights file holds no more of them than a fingerprint. None by default.
+        """
+        return {}
+
     def rows(self, data: Any) -> Tensor:
         """Data as (rows, m) vectors, for methods that know vectors only: one row per sample, or per block of one."""
         return data

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from unrolling.training.checkpoints import Checkpoints, Position, load, set_generators, unique
     from unrolling.training.checks import check_schedule
     from unrolling.training.files import read, write, write_bytes
+    from unrolling.training.fingerprints import fingerprint, same
     from unrolling.training.fit import History
     from unrolling.training.health import (
         Change,
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
         trained_by,
     )
     from unrolling.training.supervised import Supervised
-    from unrolling.training.weights import load_weights, read_weights, save_weights, shape
+    from unrolling.training.weights import load_weights, read_weights, remade, save_weights, shape
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -88,6 +89,7 @@ __getattr__, __dir__ = lazy(
         ".checkpoints": ("Checkpoints Position load set_generators unique"),
         ".checks": ("check_schedule"),
         ".files": ("read write write_bytes"),
+        ".fingerprints": ("fingerprint same"),
         ".fit": ("History"),
         ".health": ("Change Health activations examine find_fault gradient_norms place snapshot"),
         ".initialise": ("assign deepen retie"),
@@ -110,7 +112,7 @@ __getattr__, __dir__ = lazy(
             "Weighted groups learnables matching scaled trained_by"
         ),
         ".supervised": ("Supervised"),
-        ".weights": ("load_weights read_weights save_weights shape"),
+        ".weights": ("load_weights read_weights remade save_weights shape"),
     },
 )
 # fmt: off
@@ -122,11 +124,11 @@ __all__ = [
     "Row", "SGD", "SampleLoss", "Share", "ShiftInvariantMSE", "Stage", "Supervised", "Supervision",
     "Weighted", "activations", "assign", "by_name", "check_draw", "check_schedule", "deep_supervision",
     "deepen", "describe", "detnet", "end_to_end", "energy", "estimate_seconds", "examine", "find_fault",
-    "find_scheme", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow",
-    "grow_then_refine", "is_main", "joint_fine_tuning", "learnables", "like_network", "lista_cpss", "load",
-    "load_weights", "logarithmic_loss", "matching", "pack", "place", "read", "read_weights", "retie",
-    "save_weights", "scaled", "set_generators", "shape", "snapshot", "to_device", "trained_by", "trajectory",
-    "unique", "unpack", "with_curriculum", "write", "write_bytes",
+    "find_scheme", "fingerprint", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups",
+    "grow", "grow_then_refine", "is_main", "joint_fine_tuning", "learnables", "like_network", "lista_cpss",
+    "load", "load_weights", "logarithmic_loss", "matching", "pack", "place", "read", "read_weights",
+    "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "to_device",
+    "trained_by", "trajectory", "unique", "unpack", "with_curriculum", "write", "write_bytes",
 ]
 # fmt: on
 # End of what is written.

@@ -1,4 +1,9 @@
-"""Weights as data: the learned and the fixed tensors of a network with a card that says where they come from."""
+"""Weights as data: the learned and the fixed tensors of a network with a card that says where they come from.
+
+Format 2: a large tensor that is made again, by the task from its seed or by the network's parent, is a fingerprint in
+the card; a learned one too, where it still is the parent's to the bit. Format 1 holds all of them as tensors, and is
+read as before.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,20 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
+from unrolling.tasks.base import Task
 from unrolling.training import files
+from unrolling.training.fingerprints import fingerprint, same
 
-FORMAT = 1
+FORMAT = 2
+LARGE = 4096  # bytes; of a smaller tensor, the fingerprint would save nothing
 
 
 def save_weights(
-    network: Unrolled, path: str | Path, card: dict[str, Any], fixed: Mapping[str, Tensor] | None = None
+    network: Unrolled,
+    path: str | Path,
+    card: dict[str, Any],
+    fixed: Mapping[str, Tensor] | None = None,
+    remade: Mapping[str, str] | None = None,
 ) -> None:
     """Write the learned tensors by the names of ``parameter_table`` and the fixed ones as ``fixed.<name>``, each once.
 
@@ -25,12 +37,38 @@ def save_weights(
         path: a ``.safetensors`` file.
         card: plain values: system, task, schedule, seed, metric. Format, depth, tying and versions are added.
         fixed: what else the task needs to be built again (``Task.fixed``).
+        remade: names of fixed tensors of which a fingerprint is enough, with who makes them again (``remade``).
     """
-    tensors = {
-        **network.learned(),
-        **{f"fixed.{name}": value for name, value in {**(fixed or {}), **network.fixed()}.items()},
-    }
-    files.write(path, tensors, {"format": FORMAT, **shape(network), "torch": str(torch.__version__), **card})
+    learned, fixed = network.learned(), {**(fixed or {}), **network.fixed()}
+    again = dict(remade or {})
+    if remade is not None:  # then the parent is, and its values with it
+        classical = {row.key: row.classical for row in network.parameter_table()}
+        again |= {
+            key: "parent" for key in classical.keys() & learned.keys() if torch.equal(learned[key], classical[key])
+        }
+    tensors = {**learned, **{f"fixed.{name}": value for name, value in fixed.items()}}
+    prints: dict[str, Any] = {}
+    for name, by in sorted(again.items()):
+        key = name if name in learned else f"fixed.{name}"
+        if tensors[key].nbytes > LARGE:
+            prints[key] = {"by": by, **fingerprint(tensors.pop(key))}
+    record = {"format": FORMAT, **shape(network), "torch": str(torch.__version__), **card, "fingerprints": prints}
+    files.write(path, tensors, {**record, "format": max(record["format"], FORMAT)})
+
+
+def remade(network: Unrolled, task: Task, identity: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The fixed tensors that whoever reads a weights file makes again: ``task`` for those that the task draws from what
+    its identity says, to the bit; ``parent`` for those of the network's parent that the task does not hold.
+
+    Args:
+        network: unrolled from the parent that a recipe makes for the task.
+        task: what it is trained on.
+        identity: of the card; the task's own by default.
+    """
+    held = task.fixed()
+    drawn = type(task).drawn(task.identity() if identity is None else identity)
+    own = {name: "task" for name, value in drawn.items() if torch.equal(value, held[name])}
+    return own | dict.fromkeys(network.fixed().keys() - held.keys(), "parent")
 
 
 def shape(network: Unrolled) -> dict[str, Any]:
@@ -44,11 +82,12 @@ def shape(network: Unrolled) -> dict[str, Any]:
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """The learned tensors, the fixed tensors and the card of a weights file.
+    """The learned tensors, the fixed tensors of the task and the card of a weights file. What the task draws is drawn
+    anew; of what only the network's parent makes there is a fingerprint in the card.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, not safetensors, truncated, not a weights file, or of a newer
-            format.
+        FileNotFoundError, ValueError: no such file, not safetensors, truncated, not a weights file, of a newer format,
+            or of a task that draws something else today.
     """
     tensors, card = files.read(path)
     if not (isinstance(card, dict) and isinstance(card.get("format"), int)):
@@ -58,7 +97,43 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]
             f"{path} has format {card['format']}, and this version of unrolling reads up to {FORMAT}: update unrolling"
         )
     fixed = {name.removeprefix("fixed."): tensor for name, tensor in tensors.items() if name.startswith("fixed.")}
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith("fixed.")}, fixed, card
+    learned = {name: tensor for name, tensor in tensors.items() if not name.startswith("fixed.")}
+    return learned, {**fixed, **_drawn(path, card)}, card
+
+
+def _drawn(path: str | Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors that the card's task draws; none where there is no such task here."""
+    identity = card.get("task") or {}
+    prints = _prints(card, "task")
+    kind = _task(identity.get("name")) if prints else None
+    drawn = {} if kind is None else kind.drawn(identity)
+    for name in prints.keys() & drawn.keys():
+        if not same(drawn[name], prints[name]):
+            raise ValueError(
+                f"{path} was trained with another `{name}` than the task {identity['name']} draws from seed "
+                f"{identity.get('seed')} today; use the version of unrolling that made it ({card.get('version')})"
+            )
+    return {name: drawn[name] for name in prints.keys() & drawn.keys()}
+
+
+def _prints(card: Mapping[str, Any], *by: str) -> dict[str, Any]:
+    """The fingerprints of a card of what is made again by these, by the tensors' own names."""
+    found = card.get("fingerprints") or {}
+    return {name.removeprefix("fixed."): each for name, each in found.items() if each["by"] in by}
+
+
+def _task(name: str | None) -> type[Task] | None:
+    """The class of a task by name."""
+    import importlib
+    import pkgutil
+
+    import unrolling.tasks
+
+    for module in pkgutil.walk_packages(unrolling.tasks.__path__, "unrolling.tasks."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and issubclass(kind, Task) and vars(kind).get("name") == name:
+                return kind
+    return None
 
 
 def load_weights(network: Unrolled, path: str | Path, *, system: str | None = None) -> dict[str, Any]:
@@ -83,16 +158,20 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
     ]
     if different:
         raise ValueError(f"{path} does not fit this network: {'; '.join(different)}")
-    for name, value in network.fixed().items():
-        if (
-            name not in fixed
-            or fixed[name].shape != value.shape
-            or not torch.allclose(fixed[name].to(value), value, rtol=1e-4, atol=1e-6)
-        ):
+    prints = _prints(card, "task", "parent")
+    classical = {row.key: row.classical for row in network.parameter_table() if row.key in prints}
+    for name, value in {**network.fixed(), **classical}.items():
+        fits = (
+            fixed[name].shape == value.shape and torch.allclose(fixed[name].to(value), value, rtol=1e-4, atol=1e-6)
+            if name in fixed
+            else name in prints and same(value, prints[name])
+        )
+        if not fits:
             raise ValueError(
                 f"{path} was trained with another `{name}` than this network's: build the network around "
                 "the one in the file (`read_weights`)"
             )
+    learned = {**classical, **learned}
     bad = [name for name, value in learned.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise ValueError(f"{path} holds values that are NaN or infinite in {', '.join(bad)}")

@@ -7,18 +7,25 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.algorithms.kernels.packed_steps import Products, pack, rows_of, run_packed_steps
+    from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
+    from unrolling.algorithms.kernels.residual_form import ResidualForm, ResidualStep
+    from unrolling.algorithms.kernels.shrinkage import Scratch, Shrinkage, own_copy, suits
     from unrolling.algorithms.kernels.thin_step import ThinStep, run_thin_steps
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         ".packed_steps": ("Products pack rows_of run_packed_steps"),
+        ".product_form": ("ProductForm ProductStep"),
+        ".residual_form": ("ResidualForm ResidualStep"),
+        ".shrinkage": ("Scratch Shrinkage own_copy suits"),
         ".thin_step": ("ThinStep run_thin_steps"),
     },
 )
 # fmt: off
 __all__ = [
-    "Products", "ThinStep", "pack", "rows_of", "run_packed_steps", "run_thin_steps",
+    "ProductForm", "ProductStep", "Products", "ResidualForm", "ResidualStep", "Scratch", "Shrinkage",
+    "ThinStep", "own_copy", "pack", "rows_of", "run_packed_steps", "run_thin_steps", "suits",
 ]
 # fmt: on
 # End of what is written.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.sparse.gated import GatedISTA
     from unrolling.algorithms.sparse.hyper import HyperLISTA, HyperProblem, HyperState
     from unrolling.algorithms.sparse.iht import IHT
-    from unrolling.algorithms.sparse.ista import ISTA, GramISTA, ThinISTA, penalty_of, shrinker, thin_way
+    from unrolling.algorithms.sparse.ista import ISTA, GramISTA, ThinISTA, is_soft, penalty_of
     from unrolling.algorithms.sparse.lama import LAMA, LAMAState, Normalised, Normalising
     from unrolling.algorithms.sparse.learned_iht import GramHardISTA, GramIHT
     from unrolling.algorithms.sparse.synthesis import Decoded, SynthesisISTA, SynthesisState
@@ -58,7 +58,7 @@ __getattr__, __dir__ = lazy(
         ".gated": ("GatedISTA"),
         ".hyper": ("HyperLISTA HyperProblem HyperState"),
         ".iht": ("IHT"),
-        ".ista": ("GramISTA ISTA ThinISTA penalty_of shrinker thin_way"),
+        ".ista": ("GramISTA ISTA ThinISTA is_soft penalty_of"),
         ".lama": ("LAMA LAMAState Normalised Normalising"),
         ".learned_iht": ("GramHardISTA GramIHT"),
         ".synthesis": ("Decoded SynthesisISTA SynthesisState"),
@@ -73,8 +73,8 @@ __all__ = [
     "Mixed", "Mixing", "Normalised", "Normalising", "SelectedState", "Selection", "SelectiveGramISTA",
     "Sensed", "SynthesisISTA", "SynthesisState", "ThinISTA", "VaryingISTA", "analytic_weights",
     "as_operator", "check_dictionary", "check_selection", "check_step_size", "check_weight", "check_width",
-    "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov", "penalty_of",
-    "projected_gradient_weights", "scalar_parameter", "shrinker", "step_advice", "thin_way", "tight_frame",
+    "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov", "penalty_of",
+    "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
 ]
 # fmt: on
 # End of what is written.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         as_real,
         check_snr,
         exponential_correlation,
+        fixed_channel,
         iid_channels,
         kronecker_channels,
         noise_variance,
@@ -23,16 +24,16 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".detection": (
-            "Detection as_real check_snr exponential_correlation iid_channels kronecker_channels noise_variance "
-            "read_channels toeplitz_channel"
+            "Detection as_real check_snr exponential_correlation fixed_channel iid_channels kronecker_channels "
+            "noise_variance read_channels toeplitz_channel"
         ),
         ".sequence": ("SequenceDetection read_taps"),
     },
 )
 # fmt: off
 __all__ = [
-    "Detection", "SequenceDetection", "as_real", "check_snr", "exponential_correlation", "iid_channels",
-    "kronecker_channels", "noise_variance", "read_channels", "read_taps", "toeplitz_channel",
+    "Detection", "SequenceDetection", "as_real", "check_snr", "exponential_correlation", "fixed_channel",
+    "iid_channels", "kronecker_channels", "noise_variance", "read_channels", "read_taps", "toeplitz_channel",
 ]
 # fmt: on
 # End of what is written.

@@ -13,10 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unrolling.algorithms.detection.mimo import Received, apply, decide, find_modulation, real_form, wrong_bits
+from unrolling.algorithms.detection.mimo import (
+    Modulation,
+    Received,
+    apply,
+    decide,
+    find_modulation,
+    real_form,
+    wrong_bits,
+)
 from unrolling.tasks.base import BER, SER, Samples, Shift, Task
 
 CHANNELS = ("iid", "toeplitz", "kronecker", "kronecker-fixed")
+FIXED = ("toeplitz", "kronecker-fixed")  # of these, those that are one channel for all samples
 GIVEN = "given"  # what a task on channels of one's own calls them
 SWEEP = (4.0, 6.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)  # dB
 
@@ -134,18 +143,10 @@ class Detection(Task):
                 return dict.fromkeys(("training", "validation", "test"), channels)
             parts = channels.split([len(channels) - 2 * tenth, tenth, tenth])
             return dict(zip(("training", "validation", "test"), parts, strict=True))
-        if self.channel not in ("toeplitz", "kronecker-fixed"):
+        if self.channel not in FIXED or streams < 1 or antennas < streams:  # too few are refused below
             return None
-        if streams < 1 or antennas < streams:
-            return None  # refused below
-        generator = torch.Generator().manual_seed(1_000_003 + self.seed)
-        dtype = torch.complex128 if self.modulation.complex else torch.float64
-        if self.channel == "toeplitz":
-            drawn = toeplitz_channel(antennas, streams, self.correlation, generator, dtype)
-        else:
-            drawn = kronecker_channels(1, antennas, streams, self.correlation, generator, dtype)
-        drawn = as_real(drawn) if self.modulation.complex else drawn
-        return dict.fromkeys(("training", "validation", "test"), drawn.float())
+        drawn = fixed_channel(self.channel, antennas, streams, self.correlation, self.modulation, self.seed)
+        return dict.fromkeys(("training", "validation", "test"), drawn)
 
     def draw(
         self, batch: int, generator: torch.Generator, *, low: float | None = None, high: float | None = None
@@ -267,6 +268,14 @@ class Detection(Task):
             {"channel": self.known["training"]} if self.known is not None and len(self.known["training"]) == 1 else {}
         )
 
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        if identity["channel"] not in FIXED:
+            return {}
+        names = ("channel", "antennas", "streams", "correlation")
+        modulation = find_modulation(identity["modulation"])
+        return {"channel": fixed_channel(*(identity[name] for name in names), modulation, identity["seed"])}
+
     def identity(self) -> dict[str, Any]:
         own = {
             "name": self.name,
@@ -283,6 +292,19 @@ class Detection(Task):
         if self.known is not None:
             own["fingerprint"] = hashlib.sha256(self.known["training"].contiguous().numpy().tobytes()).hexdigest()[:16]
         return own
+
+
+def fixed_channel(
+    kind: str, antennas: int, streams: int, correlation: float, modulation: Modulation, seed: int
+) -> Tensor:
+    """A channel that a seed draws once for all samples, real, (1, N, K)."""
+    generator = torch.Generator().manual_seed(1_000_003 + seed)
+    dtype = torch.complex128 if modulation.complex else torch.float64
+    if kind == "toeplitz":
+        drawn = toeplitz_channel(antennas, streams, correlation, generator, dtype)
+    else:
+        drawn = kronecker_channels(1, antennas, streams, correlation, generator, dtype)
+    return (as_real(drawn) if modulation.complex else drawn).float()
 
 
 def noise_variance(channel: Tensor, ratio: Tensor) -> Tensor:

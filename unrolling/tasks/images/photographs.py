@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.operators import BlockSensing
+from unrolling.operators.patches import BlockSensing, projections
 from unrolling.tasks.base import PSNR, Samples, Shift, Task
 from unrolling.tasks.images import sources as images
 
@@ -53,8 +53,7 @@ class Photographs(Task):
         if not 1 <= m <= BLOCK**2:
             raise ValueError(f"ratio is {ratio}; measurements per block must number between 1 and {BLOCK**2}")
         self.seed, self.crop = seed, crop
-        gaussian = torch.randn(BLOCK**2, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        matrix = torch.linalg.qr(gaussian)[0].T.float().contiguous() if fixed is None else fixed["sensing.matrix"]
+        matrix = projections(m, BLOCK**2, seed) if fixed is None else fixed["sensing.matrix"]
         self.sensing = BlockSensing(matrix)
         parts = images.split(data, TRAINING).items()
         self.photographs = {
@@ -178,6 +177,10 @@ class Photographs(Task):
 
     def fixed(self) -> dict[str, Tensor]:
         return {"sensing.matrix": self.sensing.matrix}
+
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {"sensing.matrix": projections(identity["measurements"], BLOCK**2, identity["seed"])}
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.sensing.matrix.contiguous().numpy().tobytes())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.operators.patches import BlockSensing
+from unrolling.operators.patches import BlockSensing, projections
 from unrolling.tasks.base import Samples
 from unrolling.tasks.images.pictures import Pictures
 
@@ -53,8 +53,7 @@ class Compressive(Pictures):
             raise ValueError(f"ratio is {ratio}; measurements per block must number between 1 and {block**2}")
         self.ratio, self.block, self.multiple, self._initial = ratio, block, block, None
         if fixed is None:
-            gaussian = torch.randn(block**2, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-            matrix = torch.linalg.qr(gaussian)[0].T.float().contiguous()
+            matrix = projections(m, block**2, seed)
         else:
             matrix, self._initial = fixed["matrix"], fixed["initial"]
         self.sensing = BlockSensing(matrix)
@@ -92,6 +91,11 @@ class Compressive(Pictures):
 
     def fixed(self) -> dict[str, Tensor]:
         return {"matrix": self.sensing.matrix, "initial": self.initial}
+
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        pixels = identity["block"] ** 2
+        return {"matrix": projections(round(identity["ratio"] * pixels), pixels, identity["seed"])}
 
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "ratio": self.ratio, "block": self.block}

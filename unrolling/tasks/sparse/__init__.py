@@ -12,11 +12,12 @@ if TYPE_CHECKING:
         check_law,
         coherent_dictionary,
         conditioned_dictionary,
+        drawn_dictionary,
         gaussian_dictionary,
         measured,
         read_dictionary,
     )
-    from unrolling.tasks.sparse.spikes import Spikes, cosines, read_signal, running_median
+    from unrolling.tasks.sparse.spikes import Spikes, cosines, morphologies, read_signal, running_median
     from unrolling.tasks.sparse.varying import VaryingDictionary
 
 __getattr__, __dir__ = lazy(
@@ -24,17 +25,18 @@ __getattr__, __dir__ = lazy(
     {
         ".codes": ("Codes converged_codes learn_dictionary"),
         ".recovery": (
-            "Recovery check_law coherent_dictionary conditioned_dictionary gaussian_dictionary measured read_dictionary"
+            "Recovery check_law coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary "
+            "measured read_dictionary"
         ),
-        ".spikes": ("Spikes cosines read_signal running_median"),
+        ".spikes": ("Spikes cosines morphologies read_signal running_median"),
         ".varying": ("VaryingDictionary"),
     },
 )
 # fmt: off
 __all__ = [
     "Codes", "Recovery", "Spikes", "VaryingDictionary", "check_law", "coherent_dictionary",
-    "conditioned_dictionary", "converged_codes", "cosines", "gaussian_dictionary", "learn_dictionary",
-    "measured", "read_dictionary", "read_signal", "running_median",
+    "conditioned_dictionary", "converged_codes", "cosines", "drawn_dictionary", "gaussian_dictionary",
+    "learn_dictionary", "measured", "morphologies", "read_dictionary", "read_signal", "running_median",
 ]
 # fmt: on
 # End of what is written.

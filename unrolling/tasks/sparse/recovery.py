@@ -61,6 +61,15 @@ def coherent_dictionary(m: int, n: int, block: int, coherence: float, seed: int)
     return columns.transpose(0, 1).reshape(m, n).float()
 
 
+def drawn_dictionary(m: int, n: int, condition: float, coherence: float, block: int, seed: int) -> Tensor:
+    """A (m, n) with a condition number or coherent blocks of columns where these are not 0, Gaussian otherwise."""
+    if condition:
+        return conditioned_dictionary(m, n, condition, seed)
+    if coherence:
+        return coherent_dictionary(m, n, block, coherence, seed)
+    return gaussian_dictionary(m, n, seed)
+
+
 def read_dictionary(path: str | Path) -> Tensor:
     """A (m, n) from a ``.npy`` file, columns normalised.
 
@@ -156,12 +165,8 @@ class Recovery(Task):
             self.dictionary = fixed["dictionary"]
         elif data is not None:
             self.dictionary = read_dictionary(data)
-        elif condition:
-            self.dictionary = conditioned_dictionary(m, n, condition, seed)
-        elif coherence:
-            self.dictionary = coherent_dictionary(m, n, block, coherence, seed)
         else:
-            self.dictionary = gaussian_dictionary(m, n, seed)
+            self.dictionary = drawn_dictionary(m, n, condition, coherence, block, seed)
         m, n = self.dictionary.shape
         if n % group:
             raise ValueError(f"group is {group}, which does not divide the {n} unknowns")
@@ -274,6 +279,11 @@ class Recovery(Task):
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
+
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        names = ("m", "n", "condition", "coherence", "block", "seed")
+        return {"dictionary": drawn_dictionary(**{name: identity[name] for name in names})}
 
     def identity(self) -> dict[str, Any]:
         m, n = self.dictionary.shape

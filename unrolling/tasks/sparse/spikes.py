@@ -27,6 +27,11 @@ def cosines(count: int = WINDOW) -> Tensor:
     return basis.float()
 
 
+def morphologies() -> Tensor:
+    """[C, I], (64, 128): smooth atoms and single samples."""
+    return torch.cat([cosines(), torch.eye(WINDOW)], dim=1)
+
+
 class Spikes(Task):
     """y = s + x + e: windows of 64 samples of a real signal s with artificial spikes x (electrode pops) and a little
     noise; find x.
@@ -62,7 +67,7 @@ class Spikes(Task):
             raise ValueError(f"density must lie in (0, 1); got {density}")
         self.density, self.seed = density, seed
         self.signal = read_signal(data)
-        self.dictionary = torch.cat([cosines(), torch.eye(WINDOW)], dim=1) if fixed is None else fixed["dictionary"]
+        self.dictionary = morphologies() if fixed is None else fixed["dictionary"]
         self.validation = [self._drawn("validation", held_out, torch.Generator().manual_seed(1_000_003 + seed))]
         self.test = [self._drawn("test", held_out, torch.Generator().manual_seed(2_000_003 + seed))]
         self.timing = self.test[0]
@@ -122,6 +127,10 @@ class Spikes(Task):
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
+
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {"dictionary": morphologies()}
 
     def identity(self) -> dict[str, Any]:
         content = hashlib.sha256(self.signal.numpy().tobytes()).hexdigest()[:16]

@@ -103,6 +103,10 @@ class VaryingDictionary(Task):
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
 
+    @classmethod
+    def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {"dictionary": gaussian_dictionary(identity["m"], identity["n"], identity["seed"])}
+
     def identity(self) -> dict[str, Any]:
         m, n = self.dictionary.shape
         return {

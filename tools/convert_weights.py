@@ -1,0 +1,73 @@
+"""Writes weights files in today's format: ``python -m tools.convert_weights FILE...``, without a name those that ship.
+
+What the task draws from its seed, and what the network's parent makes, become fingerprints. Every learned number stays
+as it is to the bit, and so does the card; the lists of SHA-256 beside the files are brought up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import torch
+
+from unrolling.systems.base import SUMS
+from unrolling.systems.catalogue import find
+from unrolling.training import files
+from unrolling.training.weights import FORMAT, load_weights, read_weights, remade, save_weights
+
+SYSTEMS = Path(__file__).parents[1] / "unrolling" / "systems"
+
+
+def convert(path: Path) -> bool:
+    """Whether the file was of an older format."""
+    learned, fixed, card = read_weights(path)
+    if card["format"] == FORMAT:
+        return False
+    system = find(card["system"])
+    task_name = card["task"]["name"]
+    recipe = system.recipes[task_name]
+    options = {key: type(value)(card["task"][key]) for key, value in recipe.options.items() if key in card["task"]}
+    task = recipe.task(seed=card.get("seed", 0), data=None, fixed=fixed, **{**recipe.options, **options})
+    network = system.network(recipe, task, card["depth"])
+    network.load_learned(learned)
+    held = task.fixed()
+    assert all(torch.equal(held[name], fixed[name]) for name in held), path
+    save_weights(network, path, card, held, remade(network, task, card["task"]))
+    again, _, new = read_weights(path)
+    assert all(torch.equal(again[name], learned[name]) for name in again), path
+    loaded = system.network(recipe, task, card["depth"])
+    load_weights(loaded, path, system=system.name)
+    now = loaded.learned()
+    assert now.keys() == learned.keys(), path
+    assert all(torch.equal(now[name], value) for name, value in learned.items()), path
+    added = {"format", "fingerprints"}
+    assert {**new, **dict.fromkeys(added)} == {**card, **dict.fromkeys(added)}, path
+    return True
+
+
+def list_hashes(folder: Path) -> None:
+    """Bring the list of SHA-256 of a folder of weights up to date."""
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(folder.glob("*.safetensors"))
+    ]
+    files.write_bytes(folder / SUMS, "".join(lines).encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    chosen = parser.parse_args().files or sorted(SYSTEMS.glob("*/weights/*.safetensors"))
+    for path in chosen:
+        before = path.stat().st_size
+        if convert(path):
+            print(f"{path.name}: {before:,} bytes, {path.stat().st_size:,} now")
+    for folder in sorted({path.parent for path in chosen}):
+        if (folder / SUMS).is_file():
+            list_hashes(folder)
+
+
+if __name__ == "__main__":
+    main()
