@@ -11,7 +11,7 @@ import torch
 from test_study import comparison as comparison
 from test_study import trained as trained
 
-from unrolling.evaluation.comparison import Picture
+from unrolling.evaluation.records import Picture
 from unrolling.report.page import write_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -14,8 +14,8 @@ from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
 from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
-from unrolling.evaluation.comparison import ROLES
 from unrolling.evaluation.measure import Contender, environment, interval, time_all
+from unrolling.evaluation.records import ROLES
 from unrolling.networks.mlp import MLP, hidden_width
 from unrolling.systems.base import Classical
 from unrolling.tasks.base import NMSE, PSNR, Samples, Task, estimates_of, evaluate, first, pieces_of

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from unrolling.evaluation.comparison import Comparison, Curve, Interval, Parameter, Picture, Row, Seconds
+from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.records import Curve, Interval, Parameter, Picture, Row, Seconds
 from unrolling.report import chart, figures, images, table
 from unrolling.report.page import render, write_page
 from unrolling.report.table import markdown_table, print_table

@@ -10,7 +10,8 @@ from unrolling import unroll
 from unrolling.algorithms import CoordinateDescent, GramISTA
 from unrolling.evaluation.cost import cost_of
 from unrolling.evaluation.deadline import TookTooLongError, deadline
-from unrolling.evaluation.significance import LEVEL, paired
+from unrolling.evaluation.records import LEVEL
+from unrolling.evaluation.significance import paired
 from unrolling.networks.mlp import MLP
 from unrolling.tasks.base import NMSE, PSNR
 

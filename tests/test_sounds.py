@@ -12,7 +12,7 @@ from PIL import Image
 from spoken import write_recordings
 
 from unrolling.evaluation.compare import compare
-from unrolling.evaluation.sounds import Sound
+from unrolling.evaluation.records import Sound
 from unrolling.report.page import render
 from unrolling.report.sounds import groups, spectrogram, wav_uri
 from unrolling.systems.base import Classical

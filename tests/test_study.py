@@ -334,7 +334,7 @@ def test_the_page_has_a_section_for_each_part(comparison):
 
 
 def test_a_slider_shows_one_layer_at_a_time_and_works_with_the_keyboard(comparison):
-    from unrolling.evaluation.comparison import Picture
+    from unrolling.evaluation.records import Picture
 
     panels = [
         ("original", torch.rand(16, 16).numpy()),

@@ -9,29 +9,34 @@ if TYPE_CHECKING:
     from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp, train_rival, train_working_mlp
     from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
     from unrolling.evaluation.compare import NAN, compare_network
-    from unrolling.evaluation.comparison import (
-        Comparison,
+    from unrolling.evaluation.comparison import Comparison, plain
+    from unrolling.evaluation.cost import cost_of
+    from unrolling.evaluation.deadline import TookTooLongError
+    from unrolling.evaluation.gradient_modes import GradientRow, compare_gradients, saved_bytes, standard_rules
+    from unrolling.evaluation.illustrate import codes, headline, layer_pictures, parameters, pictures
+    from unrolling.evaluation.layers import examine_layers
+    from unrolling.evaluation.measure import Contender, environment, interval, time_all
+    from unrolling.evaluation.records import (
+        Claim,
+        Cost,
         Criterion,
         Curve,
         Interval,
+        LayerReport,
+        Paired,
         Parameter,
         Picture,
         Row,
         SafeguardReport,
         Seconds,
-        plain,
+        ShiftCurve,
+        ShiftReport,
+        SizeCurve,
+        Sound,
     )
-    from unrolling.evaluation.cost import Cost, cost_of
-    from unrolling.evaluation.deadline import TookTooLongError
-    from unrolling.evaluation.gradient_modes import GradientRow, compare_gradients, saved_bytes, standard_rules
-    from unrolling.evaluation.illustrate import codes, headline, layer_pictures, parameters, pictures
-    from unrolling.evaluation.layers import LayerReport, examine_layers
-    from unrolling.evaluation.measure import Contender, environment, interval, time_all
-    from unrolling.evaluation.shifts import Few, ShiftCurve, ShiftReport, SizeCurve, size_sweep, sweep
-    from unrolling.evaluation.significance import Paired, paired, resampling_weights
-    from unrolling.evaluation.sounds import Sound
+    from unrolling.evaluation.shifts import Few, size_sweep, sweep
+    from unrolling.evaluation.significance import paired, resampling_weights
     from unrolling.evaluation.theory import (
-        Claim,
         coherence,
         coupling,
         examine,
@@ -48,19 +53,21 @@ __getattr__, __dir__ = lazy(
         ".baselines": ("linear_mmse scikit_learn train_mlp train_rival train_working_mlp"),
         ".classical": ("Trace run_classical steps_of trace"),
         ".compare": ("NAN compare_network"),
-        ".comparison": ("Comparison Criterion Curve Interval Parameter Picture Row SafeguardReport Seconds plain"),
-        ".cost": ("Cost cost_of"),
+        ".comparison": ("Comparison plain"),
+        ".cost": ("cost_of"),
         ".deadline": ("TookTooLongError"),
         ".gradient_modes": ("GradientRow compare_gradients saved_bytes standard_rules"),
         ".illustrate": ("codes headline layer_pictures parameters pictures"),
-        ".layers": ("LayerReport examine_layers"),
+        ".layers": ("examine_layers"),
         ".measure": ("Contender environment interval time_all"),
-        ".shifts": ("Few ShiftCurve ShiftReport SizeCurve size_sweep sweep"),
-        ".significance": ("Paired paired resampling_weights"),
-        ".sounds": ("Sound"),
+        ".records": (
+            "Claim Cost Criterion Curve Interval LayerReport Paired Parameter Picture Row SafeguardReport Seconds "
+            "ShiftCurve ShiftReport SizeCurve Sound"
+        ),
+        ".shifts": ("Few size_sweep sweep"),
+        ".significance": ("paired resampling_weights"),
         ".theory": (
-            "Claim coherence coupling examine limits linear_convergence no_false_positives predicted "
-            "vanishing_thresholds"
+            "coherence coupling examine limits linear_convergence no_false_positives predicted vanishing_thresholds"
         ),
     },
 )

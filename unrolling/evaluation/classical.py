@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Iteration
-from unrolling.evaluation.comparison import Curve
 from unrolling.evaluation.measure import Contender
+from unrolling.evaluation.records import Curve
 from unrolling.systems.base import Classical
 from unrolling.tasks.base import Samples, Task, pieces_of
 

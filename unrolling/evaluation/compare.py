@@ -15,12 +15,13 @@ from unrolling.core import Safeguarded, Unrolled, deploy
 from unrolling.evaluation import illustrate, theory
 from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp, train_rival, train_working_mlp
 from unrolling.evaluation.classical import run_classical
-from unrolling.evaluation.comparison import Comparison, Curve, Interval, Row, SafeguardReport
+from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.cost import cost_of
 from unrolling.evaluation.criteria import criteria
 from unrolling.evaluation.deadline import deadline
 from unrolling.evaluation.layers import examine_layers
 from unrolling.evaluation.measure import Contender, environment, interval, time_all
+from unrolling.evaluation.records import Curve, Interval, Row, SafeguardReport
 from unrolling.evaluation.shifts import size_sweep, sweep
 from unrolling.evaluation.significance import paired
 from unrolling.evaluation.sounds import sounds

@@ -3,115 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from unrolling.evaluation.cost import Cost
+from unrolling.evaluation.records import (
+    Claim,
+    Criterion,
+    Curve,
+    LayerReport,
+    Parameter,
+    Picture,
+    Row,
+    SafeguardReport,
+    ShiftReport,
+    SizeCurve,
+    Sound,
+)
 from unrolling.tasks.base import Metric
 
-if TYPE_CHECKING:
-    from unrolling.evaluation.layers import LayerReport
-    from unrolling.evaluation.shifts import ShiftReport, SizeCurve
-    from unrolling.evaluation.significance import Paired
-    from unrolling.evaluation.sounds import Sound
-    from unrolling.evaluation.theory import Claim
-
 SCHEMA = 1
-ROLES = ("network", "initial", "parent", "classical", "peer", "generic")
-
-
-@dataclass
-class Interval:
-    """A value with a 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass
-class Seconds:
-    """Median time per sample, with quartiles."""
-
-    batch: float
-    batch_size: int
-    single: float
-    batch_quartiles: tuple[float, float] | None = None
-    single_quartiles: tuple[float, float] | None = None
-
-
-@dataclass
-class Row:
-    """One method in the table."""
-
-    name: str
-    role: str  # one of ROLES
-    quality: Interval
-    iterations: int | None  # None where the word does not apply
-    parameters: int | None  # learned ones
-    seconds: Seconds | None
-    note: str = ""
-    cost: Cost | None = None
-    paired: Paired | None = None  # against the network, on the same samples; None for the network itself
-    training_seconds: float | None = None  # None where nothing is trained
-    more: dict[str, float] = field(default_factory=dict)  # further metrics by name
-    seeds: list[float] = field(default_factory=list)  # the metric of networks trained with other seeds
-
-
-@dataclass
-class Curve:
-    """Quality after each iteration (or layer) on the test set."""
-
-    name: str
-    role: str
-    iterations: list[int]
-    quality: list[float]
-    seconds: float | None  # per iteration and sample, in a batch
-
-
-@dataclass
-class Parameter:
-    """One learned quantity over the layers, for the page."""
-
-    name: str
-    layers: list[int | None]
-    learned: list[np.ndarray]
-    classical: np.ndarray
-
-
-@dataclass
-class Picture:
-    """Images shown side by side, of one held-out photograph; grey, in [0, 1]."""
-
-    name: str
-    panels: list[tuple[str, np.ndarray]]  # (caption, (height, width))
-
-
-@dataclass
-class Criterion:
-    """A line of the survey's Table III: one measurement for the iterative algorithm, the generic network and the
-    unrolled network.
-    """
-
-    name: str
-    measured: str  # what was measured, in words
-    parent: str
-    generic: str
-    network: str
-    best: tuple[str, ...]  # which of the three
-
-
-@dataclass
-class SafeguardReport:
-    """The network kept from ever being worse than its parent in the parent's objective."""
-
-    rate: float  # steps of the network that were taken
-    rates: list[float]  # by layer
-    never_worse: bool  # on the test set, sample by sample
-    quality: Interval  # metric of the safeguarded network
-    seconds: Seconds | None
-    paired: Paired | None  # against the network without a safeguard
 
 
 @dataclass

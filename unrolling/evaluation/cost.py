@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,14 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-
-@dataclass
-class Cost:
-    """Per sample, measured on one."""
-
-    multiply_adds: int | None  # of matrix products and convolutions; None where torch does not see them
-    peak_bytes: int | None  # most that was held at once beyond the data and the parameters
-    stored_bytes: int | None  # of the learned numbers in a weights file; None where nothing is learned
+from unrolling.evaluation.records import Cost
 
 
 class _Peak(TorchDispatchMode):

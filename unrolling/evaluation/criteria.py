@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from unrolling.evaluation.comparison import Comparison, Criterion, Row
+from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.records import Criterion, Row
 
 KINDS = ("parent", "generic", "network")
 

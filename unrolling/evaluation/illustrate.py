@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
-from unrolling.evaluation.comparison import Parameter, Picture, Row
 from unrolling.evaluation.measure import Contender
+from unrolling.evaluation.records import Parameter, Picture, Row
 from unrolling.tasks.base import Task
 
 

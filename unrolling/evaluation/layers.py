@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled, tree
+from unrolling.evaluation.records import LayerReport
 from unrolling.tasks.base import Samples, Task, pieces_of
 
 PROBES = 32  # samples on which derivatives are looked at
 POWER_STEPS = 12
-
-
-@dataclass
-class LayerReport:
-    """Layer by layer, medians over samples; lists are as long as the network is deep."""
-
-    quality: list[float]  # metric of each layer's estimate on the test set
-    objective: list[float] | None  # the parent's, of each state; None where it has none
-    parent_objective: list[float] | None  # of the parent's own iterates
-    change: list[float]  # relative change of the estimate
-    # length of the layer's step over that of the parent's from the same state: 1 is the classical step
-    step: list[float]
-    lipschitz: list[float]  # local, of the layer as a map of states, by power iteration
-    dropped: list[float]  # metric of the network without this layer
-    # depth and metric beyond the trained depth, for networks without untied parameters
-    beyond: list[tuple[int, float]] = field(default_factory=list)
 
 
 @torch.no_grad()

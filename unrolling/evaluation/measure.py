@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
-from unrolling.evaluation.comparison import Interval, Seconds
+from unrolling.evaluation.records import Interval, Seconds
 from unrolling.evaluation.significance import resampling_weights
 from unrolling.tasks.base import Metric, Samples, first
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -11,33 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.evaluation.measure import Contender, Interval, interval
+from unrolling.evaluation.measure import Contender, interval
+from unrolling.evaluation.records import ShiftCurve, ShiftReport, SizeCurve
 from unrolling.tasks.base import Metric, Samples, Shift, Task, evaluate
-
-
-@dataclass
-class ShiftCurve:
-    """One method along one shift."""
-
-    name: str
-    role: str
-    quality: list[float]
-    area: float  # mean of the metric over the values
-    intervals: list[Interval] = field(default_factory=list)  # of each value, 95 %
-
-
-@dataclass
-class ShiftReport:
-    """All methods along one shift."""
-
-    name: str
-    words: str
-    values: list[float]
-    trained: float | None
-    curves: list[ShiftCurve]
-    # first value, going away from the training's, where the parent is better than the network; None where it never is
-    crossing: float | None
-    parent: str | None  # which row the crossing is about
 
 
 def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) -> list[ShiftReport]:
@@ -148,16 +123,6 @@ class Few(Task):
 
     def identity(self) -> dict[str, Any]:
         return {**self._task.identity(), "samples": self._count}
-
-
-@dataclass
-class SizeCurve:
-    """One method trained on fewer samples; the last entry is the whole training set."""
-
-    name: str
-    role: str
-    samples: list[int | None]
-    quality: list[float]
 
 
 def size_sweep(

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from unrolling.evaluation.records import Paired
 from unrolling.tasks.base import Metric
 
 RESAMPLES = 1000
-LEVEL = 0.01  # p below which a difference is called significant
-
-
-@dataclass
-class Paired:
-    """A method's metric less the network's, on the same samples."""
-
-    difference: float  # in the metric's unit
-    low: float  # 95 % bootstrap interval
-    high: float
-    p: float  # of a permutation test
-
-    @property
-    def significant(self) -> bool:
-        """Whether chance is an unlikely explanation."""
-        return self.p < LEVEL
 
 
 def paired(metric: Metric, theirs: Tensor, ours: Tensor, seed: int = 0) -> Paired | None:

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from unrolling.evaluation.measure import Contender
-
-
-@dataclass
-class Sound:
-    """One signal."""
-
-    group: str  # signals of one group share a heading and a scale
-    caption: str
-    samples: np.ndarray  # (samples,), float
-    rate: int  # Hz
+from unrolling.evaluation.records import Sound
 
 
 def sounds(task: Any, contenders: Sequence[Contender], estimates: Sequence[list[Tensor]], most: int = 2) -> list[Sound]:

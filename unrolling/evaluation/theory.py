@@ -5,7 +5,6 @@ is measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import floor, isfinite, log10
 from typing import Any
 
@@ -22,26 +21,13 @@ from unrolling.algorithms.messages.state_evolution import (
 )
 from unrolling.algorithms.sparse.analytic import analytic_weights, mutual_coherence
 from unrolling.core import Unrolled
+from unrolling.evaluation.records import Claim
 from unrolling.prox import soft_threshold
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.tasks.sparse.recovery import Recovery
 
 CHEN = "Chen, Liu, Wang and Yin 2018, arXiv:1808.10038"
 LIU = "Liu, Chen, Wang and Yin 2019, openreview:B1lnzn0ctQ"
-
-
-@dataclass
-class Claim:
-    """One statement of the theory beside one measurement."""
-
-    name: str
-    claim: str
-    source: str
-    assumption: str
-    holds: bool | None  # whether the assumption holds here; None where that is not known
-    measured: str
-    agrees: bool | None  # whether the measurement agrees with the claim; None where the claim says nothing here
-    values: list[float]  # by layer, where there are such
 
 
 def examine(network: Unrolled, task: Recovery, quality: Sequence[float]) -> list[Claim]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolling.evaluation.comparison import ROLES, SCHEMA, Comparison, Curve, Interval, Row, Seconds
+from unrolling.evaluation.comparison import SCHEMA, Comparison
+from unrolling.evaluation.records import ROLES, Curve, Interval, Row, Seconds
 from unrolling.report import figures, table
 from unrolling.tasks.base import Metric
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolling.evaluation.comparison import Comparison, Curve, Parameter, Picture
+from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.records import Curve, Parameter, Picture
 from unrolling.report import images
 from unrolling.report.chart import DASHES, MARKERS, NARROW, SMALL, WIDE, Axes, Series, line_chart, tick_text
 from unrolling.report.table import count_text, quality_text, rate_text, ratio_text, seconds_text, seconds_tick

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.significance import LEVEL
+from unrolling.evaluation.records import LEVEL
 from unrolling.report import figures, sounds, study, table
 from unrolling.report.chart import y_range
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unrolling.evaluation.comparison import Comparison, Picture
-from unrolling.evaluation.shifts import ShiftCurve
+from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.records import Picture, ShiftCurve
 from unrolling.report import images
 from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
 from unrolling.report.figures import SPAN, Figure, Image, drawn, quality_tick, value_text

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from unrolling.evaluation.comparison import Comparison, Interval, Row
+from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.records import Interval, Row
 from unrolling.tasks.base import Metric
 
 if TYPE_CHECKING:

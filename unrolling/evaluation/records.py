@@ -1,0 +1,202 @@
+"""What measurements give, as plain data: every module of this package makes or reads some of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+ROLES = ("network", "initial", "parent", "classical", "peer", "generic")
+LEVEL = 0.01  # p below which a difference is called significant
+
+
+@dataclass
+class Interval:
+    """A value with a 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass
+class Seconds:
+    """Median time per sample, with quartiles."""
+
+    batch: float
+    batch_size: int
+    single: float
+    batch_quartiles: tuple[float, float] | None = None
+    single_quartiles: tuple[float, float] | None = None
+
+
+@dataclass
+class Cost:
+    """Per sample, measured on one."""
+
+    multiply_adds: int | None  # of matrix products and convolutions; None where torch does not see them
+    peak_bytes: int | None  # most that was held at once beyond the data and the parameters
+    stored_bytes: int | None  # of the learned numbers in a weights file; None where nothing is learned
+
+
+@dataclass
+class Paired:
+    """A method's metric less the network's, on the same samples."""
+
+    difference: float  # in the metric's unit
+    low: float  # 95 % bootstrap interval
+    high: float
+    p: float  # of a permutation test
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance is an unlikely explanation."""
+        return self.p < LEVEL
+
+
+@dataclass
+class Row:
+    """One method in the table."""
+
+    name: str
+    role: str  # one of ROLES
+    quality: Interval
+    iterations: int | None  # None where the word does not apply
+    parameters: int | None  # learned ones
+    seconds: Seconds | None
+    note: str = ""
+    cost: Cost | None = None
+    paired: Paired | None = None  # against the network, on the same samples; None for the network itself
+    training_seconds: float | None = None  # None where nothing is trained
+    more: dict[str, float] = field(default_factory=dict)  # further metrics by name
+    seeds: list[float] = field(default_factory=list)  # the metric of networks trained with other seeds
+
+
+@dataclass
+class Curve:
+    """Quality after each iteration (or layer) on the test set."""
+
+    name: str
+    role: str
+    iterations: list[int]
+    quality: list[float]
+    seconds: float | None  # per iteration and sample, in a batch
+
+
+@dataclass
+class Parameter:
+    """One learned quantity over the layers, for the page."""
+
+    name: str
+    layers: list[int | None]
+    learned: list[np.ndarray]
+    classical: np.ndarray
+
+
+@dataclass
+class Picture:
+    """Images shown side by side, of one held-out photograph; grey, in [0, 1]."""
+
+    name: str
+    panels: list[tuple[str, np.ndarray]]  # (caption, (height, width))
+
+
+@dataclass
+class Sound:
+    """One signal."""
+
+    group: str  # signals of one group share a heading and a scale
+    caption: str
+    samples: np.ndarray  # (samples,), float
+    rate: int  # Hz
+
+
+@dataclass
+class Criterion:
+    """A line of the survey's Table III: one measurement for the iterative algorithm, the generic network and the
+    unrolled network.
+    """
+
+    name: str
+    measured: str  # what was measured, in words
+    parent: str
+    generic: str
+    network: str
+    best: tuple[str, ...]  # which of the three
+
+
+@dataclass
+class SafeguardReport:
+    """The network kept from ever being worse than its parent in the parent's objective."""
+
+    rate: float  # steps of the network that were taken
+    rates: list[float]  # by layer
+    never_worse: bool  # on the test set, sample by sample
+    quality: Interval  # metric of the safeguarded network
+    seconds: Seconds | None
+    paired: Paired | None  # against the network without a safeguard
+
+
+@dataclass
+class LayerReport:
+    """Layer by layer, medians over samples; lists are as long as the network is deep."""
+
+    quality: list[float]  # metric of each layer's estimate on the test set
+    objective: list[float] | None  # the parent's, of each state; None where it has none
+    parent_objective: list[float] | None  # of the parent's own iterates
+    change: list[float]  # relative change of the estimate
+    # length of the layer's step over that of the parent's from the same state: 1 is the classical step
+    step: list[float]
+    lipschitz: list[float]  # local, of the layer as a map of states, by power iteration
+    dropped: list[float]  # metric of the network without this layer
+    # depth and metric beyond the trained depth, for networks without untied parameters
+    beyond: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass
+class ShiftCurve:
+    """One method along one shift."""
+
+    name: str
+    role: str
+    quality: list[float]
+    area: float  # mean of the metric over the values
+    intervals: list[Interval] = field(default_factory=list)  # of each value, 95 %
+
+
+@dataclass
+class ShiftReport:
+    """All methods along one shift."""
+
+    name: str
+    words: str
+    values: list[float]
+    trained: float | None
+    curves: list[ShiftCurve]
+    # first value, going away from the training's, where the parent is better than the network; None where it never is
+    crossing: float | None
+    parent: str | None  # which row the crossing is about
+
+
+@dataclass
+class SizeCurve:
+    """One method trained on fewer samples; the last entry is the whole training set."""
+
+    name: str
+    role: str
+    samples: list[int | None]
+    quality: list[float]
+
+
+@dataclass
+class Claim:
+    """One statement of the theory beside one measurement."""
+
+    name: str
+    claim: str
+    source: str
+    assumption: str
+    holds: bool | None  # whether the assumption holds here; None where that is not known
+    measured: str
+    agrees: bool | None  # whether the measurement agrees with the claim; None where the claim says nothing here
+    values: list[float]  # by layer, where there are such
