@@ -12,7 +12,7 @@ import pytest
 
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.records import Curve, Interval, Parameter, Picture, Row, Seconds
-from unrolling.report import chart, figures, images, table
+from unrolling.report import chart, figures, images, parameters, text
 from unrolling.report.page import render, write_page
 from unrolling.report.table import markdown_table, print_table
 from unrolling.tasks.base import NMSE, PSNR
@@ -225,11 +225,12 @@ def test_lower_is_better():
 
 
 def test_parameters(full):
-    matrix, learned = figures.parameter_rows(full.parameters)[2], figures.parameter_rows(full.parameters)[0]
+    matrix, learned = parameters.parameter_rows(full.parameters)[2], parameters.parameter_rows(full.parameters)[0]
     assert matrix == ["matrix", "8 × 8", "one per layer", "–", "–", "0 % to 400 %"]
     assert learned == ["threshold", "number", "one per layer", "0.2", "0.00625 to 0.1", "50 % to 97 %"]
     # What all layers share has no chart over the layers.
-    assert [figure.title for figure in figures.parameter_figures(full.parameters)] == ["threshold", "weights", "matrix"]
+    titles = [figure.title for figure in parameters.parameter_figures(full.parameters)]
+    assert titles == ["threshold", "weights", "matrix"]
 
 
 def test_two_photographs_with_five_panels_stay_under_three_megabytes(rng, tmp_path):
@@ -295,7 +296,7 @@ def test_ticks_are_round_and_inside():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("seconds", "words"),
     [
         (None, "–"),
         (NAN, "–"),
@@ -307,8 +308,8 @@ def test_ticks_are_round_and_inside():
         (4321.0, "4,320 s"),
     ],
 )
-def test_seconds(seconds, text):
-    assert table.seconds_text(seconds) == text
+def test_seconds(seconds, words):
+    assert text.seconds_text(seconds) == words
 
 
 def test_markdown_has_a_line_per_row(full):

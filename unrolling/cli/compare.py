@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
+from unrolling.cli.job import train_job
 from unrolling.cli.options import (
     Compile,
     Data,
@@ -27,7 +28,6 @@ from unrolling.cli.options import (
     Threads,
     patience,
 )
-from unrolling.cli.train import train_job
 
 
 def compare(

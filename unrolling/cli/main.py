@@ -12,9 +12,10 @@ from unrolling.cli.compare import compare
 from unrolling.cli.export import export
 from unrolling.cli.gradients import gradients
 from unrolling.cli.report import report
+from unrolling.cli.reproduce import reproduce
 from unrolling.cli.show import list_systems, schedules, show
 from unrolling.cli.theory import theory
-from unrolling.cli.train import reproduce, train
+from unrolling.cli.train import train
 
 app = typer.Typer(
     add_completion=False,

@@ -1,16 +1,14 @@
-"""``unroll train``, and ``unroll reproduce``, which trains shipped weights again."""
+"""``unroll train``."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from unrolling.cli import prepare
+from unrolling.cli.job import train_job
 from unrolling.cli.options import (
     Curriculum,
     Data,
@@ -110,75 +108,6 @@ def train(
         )
 
 
-def train_job(
-    job: prepare.Job,
-    seed: int,
-    machine: Any,
-    origin: dict[str, Any] | None = None,
-    *,
-    validations: int = 10,
-    best: bool = False,
-    keep: int = 2,
-    loggers: Sequence[Any] = (),
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Train, measure on the validation set, write the weights with their card; the card."""
-    import unrolling
-    from unrolling.evaluation.measure import environment, interval
-    from unrolling.tasks.base import evaluate
-    from unrolling.training.batches import like_network
-    from unrolling.training.checkpoints import Checkpoints
-    from unrolling.training.fit import fit
-    from unrolling.training.machine import is_main
-    from unrolling.training.weights import remade, save_weights
-
-    choose = "best" if best else "last"
-    options: dict[str, Any] = {
-        "seed": seed,
-        "machine": machine,
-        "validations": validations,
-        "choose": choose,
-        "keep": keep,
-        "loggers": loggers,
-    }
-    history = fit(job.network, job.task, job.schedule, job.folder, quiet=quiet, **options)
-    if not is_main():
-        return {}
-    job.network.cpu()
-    pieces = evaluate(lambda data: job.network(like_network(data, job.network)), job.task, job.task.validation)
-    quality = interval(job.task.metric, pieces, seed)
-    metric = job.task.metric
-    card = {
-        "system": job.system.name,
-        "task": job.task.identity(),
-        "schedule": [stage.describe() for stage in job.schedule],
-        "seed": seed,
-        "steps": history.steps,
-        "seconds": round(history.seconds, 3),
-        "weights_are": choose,
-        "metric": {
-            "name": metric.name,
-            "unit": metric.unit,
-            "on": "validation",
-            "mean": quality.mean,
-            "low": quality.low,
-            "high": quality.high,
-        },
-        "health": history.health.sentences(),
-        "version": unrolling.__version__,
-        "environment": environment(seed, machine.device),
-        "licence": "BSD-3-Clause",
-        "command": prepare.command(),
-        **({} if origin is None else {"from": origin}),
-    }
-    again = remade(job.network, job.task)
-    save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed(), again)
-    # The run is over and its result is written: what is left of it would only stand in the way of another run in this
-    # folder.
-    Checkpoints(job.folder, keep, {}).remove()
-    return card
-
-
 def _origin(path: Path, card: dict[str, Any]) -> dict[str, Any]:
     """Which weights training started from, and how they were made."""
     import hashlib
@@ -224,43 +153,3 @@ def _tensorboard(folder: Path) -> list[Any]:
         return [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")]
     except ModuleNotFoundError as error:
         raise ImportError("--tensorboard needs the package tensorboard: pip install 'unrolling[log]'") from error
-
-
-def reproduce(
-    system: SystemName,
-    task: TaskName = None,
-    depth: Depth = None,
-    out: Out = None,
-    settings: Settings = None,
-    as_json: Json = False,
-) -> None:
-    """Train shipped weights again with the command that their card records, and say how far the new ones are from
-    them.
-    """
-    from unrolling.systems.catalogue import find
-    from unrolling.training.weights import read_weights
-
-    found = find(system)
-    name, recipe = found.recipe(task)
-    path = found.shipped(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
-    shipped, _, card = read_weights(path)
-    folder = out or Path("runs") / f"again-{path.stem}"
-    words = shlex.split(card["command"])[1:]
-    if "--out" in words:
-        place = words.index("--out")
-        del words[place : place + 2]
-    print(f"unroll {shlex.join(words)} --out {folder}", file=sys.stderr)
-    sys.argv[1:] = [*words, "--out", str(folder)]
-    from unrolling.cli.main import app
-
-    app([*words, "--out", str(folder), *(["--json"] if as_json else [])], standalone_mode=False)
-    again, _, new = read_weights(folder / "weights.safetensors")
-    both = shipped.keys() & again.keys()  # a tensor that still is its classical value is not in a file
-    gap = max(float((again[key] - shipped[key]).norm() / shipped[key].norm().clamp_min(1e-30)) for key in both)
-    same = shipped.keys() == again.keys() and all(again[key].equal(shipped[key]) for key in both)
-    unit = card["metric"]["unit"]
-    print(
-        f"{path.name}: {card['metric']['mean']:.4g} {unit} as shipped, {new['metric']['mean']:.4g} {unit} again; "
-        f"largest relative difference of a tensor {gap:.2g}{' (the same to the bit)' if same else ''}",
-        file=sys.stderr if as_json else sys.stdout,
-    )

@@ -17,60 +17,46 @@ if TYPE_CHECKING:
         wrap,
         y_range,
     )
+    from unrolling.report.codes import Code, CodeGroup, code_groups, magnitudes, stems
     from unrolling.report.collection import Read, read_comparison, write_collection
-    from unrolling.report.figures import (
-        Code,
-        CodeGroup,
-        Figure,
-        Gallery,
-        Image,
-        atom_images,
-        code_groups,
-        drawn,
-        error_by_iteration,
-        error_by_time,
-        galleries,
-        moved,
-        parameter_figures,
-        parameter_rows,
-        quality_tick,
-        shape_text,
-        stems,
-        value_text,
-    )
+    from unrolling.report.figures import Figure, drawn, error_by_iteration, error_by_time, quality_tick
     from unrolling.report.images import busiest_window, data_uri, grey, mosaic, png, png_within
     from unrolling.report.page import environment, render, table_rows, write_page
+    from unrolling.report.parameters import moved, parameter_figures, parameter_rows
+    from unrolling.report.pictures import Gallery, Image, Slider, atom_images, galleries, sliders
     from unrolling.report.sounds import groups, spectrogram, wav_uri
     from unrolling.report.study import (
-        Slider,
         criteria_rows,
         layer_figures,
         safeguard_words,
         shift_figures,
         size_figure,
-        sliders,
         spread_words,
     )
     from unrolling.report.table import (
         batch_sizes,
         best,
-        bytes_text,
         cost_rows,
-        count_text,
-        decimals,
-        digits,
-        interval_text,
         markdown,
         markdown_table,
         network_row,
         paired_text,
         print_table,
+        ratio,
+    )
+    from unrolling.report.text import (
+        bytes_text,
+        count_text,
+        decimals,
+        digits,
+        interval_text,
         quality_text,
         rate_text,
-        ratio,
         ratio_text,
         seconds_text,
         seconds_tick,
+        shape_text,
+        value_text,
         work_text,
     )
 
@@ -78,19 +64,19 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".chart": ("Axes Series line_chart linear_ticks log_ticks marker tick_text wrap y_range"),
+        ".codes": ("Code CodeGroup code_groups magnitudes stems"),
         ".collection": ("Read read_comparison write_collection"),
-        ".figures": (
-            "Code CodeGroup Figure Gallery Image atom_images code_groups drawn error_by_iteration error_by_time "
-            "galleries moved parameter_figures parameter_rows quality_tick shape_text stems value_text"
-        ),
+        ".figures": ("Figure drawn error_by_iteration error_by_time quality_tick"),
         ".images": ("busiest_window data_uri grey mosaic png png_within"),
         ".page": ("environment render table_rows write_page"),
+        ".parameters": ("moved parameter_figures parameter_rows"),
+        ".pictures": ("Gallery Image Slider atom_images galleries sliders"),
         ".sounds": ("groups spectrogram wav_uri"),
-        ".study": ("Slider criteria_rows layer_figures safeguard_words shift_figures size_figure sliders spread_words"),
-        ".table": (
-            "batch_sizes best bytes_text cost_rows count_text decimals digits interval_text markdown markdown_table "
-            "network_row paired_text print_table quality_text rate_text ratio ratio_text seconds_text seconds_tick "
-            "work_text"
+        ".study": ("criteria_rows layer_figures safeguard_words shift_figures size_figure spread_words"),
+        ".table": ("batch_sizes best cost_rows markdown markdown_table network_row paired_text print_table ratio"),
+        ".text": (
+            "bytes_text count_text decimals digits interval_text quality_text rate_text ratio_text seconds_text "
+            "seconds_tick shape_text value_text work_text"
         ),
     },
 )
@@ -100,12 +86,12 @@ __all__ = [
     "batch_sizes", "best", "busiest_window", "bytes_text", "code_groups", "cost_rows", "count_text",
     "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment", "error_by_iteration",
     "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures", "line_chart",
-    "linear_ticks", "log_ticks", "markdown", "markdown_table", "marker", "mosaic", "moved", "network_row",
-    "paired_text", "parameter_figures", "parameter_rows", "png", "png_within", "print_table", "quality_text",
-    "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison", "render", "safeguard_words",
-    "seconds_text", "seconds_tick", "shape_text", "shift_figures", "size_figure", "sliders", "spectrogram",
-    "spread_words", "stems", "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap",
-    "write_collection", "write_page", "y_range",
+    "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_table", "marker", "mosaic", "moved",
+    "network_row", "paired_text", "parameter_figures", "parameter_rows", "png", "png_within", "print_table",
+    "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison", "render",
+    "safeguard_words", "seconds_text", "seconds_tick", "shape_text", "shift_figures", "size_figure",
+    "sliders", "spectrogram", "spread_words", "stems", "table_rows", "tick_text", "value_text", "wav_uri",
+    "work_text", "wrap", "write_collection", "write_page", "y_range",
 ]
 # fmt: on
 # End of what is written.

@@ -10,7 +10,7 @@ from typing import Any
 from unrolling.evaluation.comparison import SCHEMA, Comparison
 from unrolling.evaluation.records import ROLES, Curve, Interval, Row, Seconds
 from unrolling.report import figures, table
-from unrolling.tasks.base import Metric
+from unrolling.tasks.metrics import Metric
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.records import LEVEL
-from unrolling.report import figures, sounds, study, table
+from unrolling.report import codes, figures, parameters, pictures, sounds, study, table, text
 from unrolling.report.chart import y_range
 
 
@@ -43,15 +43,15 @@ def render(comparison: Comparison) -> str:
         .render(
             c=comparison,
             metric=comparison.metric,
-            galleries=figures.galleries(comparison.pictures),
+            galleries=pictures.galleries(comparison.pictures),
             rows=table_rows(comparison),
             forest=_forest_limits(comparison),
             batch_sizes=table.batch_sizes(comparison),
             curves=[figure for figure in curves if figure is not None and any(figure.drawings)],
-            parameters=figures.parameter_figures(comparison.parameters),
-            parameter_rows=figures.parameter_rows(comparison.parameters),
-            atoms=figures.atom_images(comparison.atoms),
-            codes=figures.code_groups(comparison.codes),
+            parameters=parameters.parameter_figures(comparison.parameters),
+            parameter_rows=parameters.parameter_rows(comparison.parameters),
+            atoms=pictures.atom_images(comparison.atoms),
+            codes=codes.code_groups(comparison.codes),
             sounds=sounds.groups(comparison.sounds),
             costs=table.cost_rows(comparison),
             level=LEVEL,
@@ -59,7 +59,7 @@ def render(comparison: Comparison) -> str:
             criteria=study.criteria_rows(comparison),
             heads=list(study.HEADS.values()),
             layers=study.layer_figures(comparison),
-            sliders=study.sliders(comparison.layer_pictures),
+            sliders=pictures.sliders(comparison.layer_pictures),
             shifts=study.shift_figures(comparison),
             sizes=study.size_figure(comparison),
             safeguard=study.safeguard_words(comparison),
@@ -105,22 +105,22 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "name": row.name,
                 "role": table.ROLE_WORDS.get(row.role, row.role),
                 "network": row is network,
-                "quality": table.quality_text(row.quality.mean, comparison.metric),
-                "interval": table.interval_text(row.quality, comparison.metric),
+                "quality": text.quality_text(row.quality.mean, comparison.metric),
+                "interval": text.interval_text(row.quality, comparison.metric),
                 "best": index == quality,
                 "place": percent(row.quality.mean),
                 "bar": None if low is None or high is None else (low, round(high - low, 2)),
                 "level": percent(network.quality.mean) if network is not None else None,
-                "iterations": table.count_text(row.iterations),
-                "parameters": table.count_text(row.parameters),
-                "batch": table.seconds_text(row.seconds and row.seconds.batch),
+                "iterations": text.count_text(row.iterations),
+                "parameters": text.count_text(row.parameters),
+                "batch": text.seconds_text(row.seconds and row.seconds.batch),
                 "batch_size": row.seconds.batch_size if row.seconds else None,
                 "fastest_batch": index == batch,
-                "single": table.seconds_text(row.seconds and row.seconds.single),
+                "single": text.seconds_text(row.seconds and row.seconds.single),
                 "fastest_single": index == single,
-                "ratio": table.ratio_text(table.ratio(row, network)),
+                "ratio": text.ratio_text(table.ratio(row, network)),
                 "note": row.note,
-                "more": ", ".join(f"{name} {table.digits(value)}" for name, value in row.more.items()),
+                "more": ", ".join(f"{name} {text.digits(value)}" for name, value in row.more.items()),
             }
         )
     return result
@@ -152,7 +152,7 @@ def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]
             result.append(
                 (
                     name,
-                    table.ABSENT
+                    text.ABSENT
                     if value is None
                     else ", ".join(map(str, value))
                     if isinstance(value, list | tuple)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.records import Picture, ShiftCurve
-from unrolling.report import images
+from unrolling.evaluation.records import ShiftCurve
 from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
-from unrolling.report.figures import SPAN, Figure, Image, drawn, quality_tick, value_text
-from unrolling.report.table import count_text, digits, interval_text, quality_text
-from unrolling.tasks.base import Metric
+from unrolling.report.figures import SPAN, Figure, drawn, quality_tick
+from unrolling.report.text import count_text, digits, interval_text, quality_text, value_text
+from unrolling.tasks.metrics import Metric
 
-LAYER_BYTES = 600_000  # of the pictures after each layer
 HEADS = {"parent": "Iterative algorithm", "generic": "Generic network", "network": "Unrolled network"}
 
 
@@ -274,25 +271,3 @@ def safeguard_words(comparison: Comparison) -> str:
     if guard.seconds and network.seconds and network.seconds.batch > 0:
         text += f", and a batch takes {digits(guard.seconds.batch / network.seconds.batch, 2)} times as long"
     return text + "."
-
-
-@dataclass
-class Slider:
-    """Pictures after each layer, one shown at a time."""
-
-    name: str
-    images: list[Image]
-
-
-def sliders(pictures: Sequence[Picture]) -> list[Slider]:
-    """Panels as images of one size, together within a limit."""
-    found = []
-    for picture in pictures:
-        panels = [images.grey(panel) for _, panel in picture.panels]
-        encoded, _ = images.png_within(panels, LAYER_BYTES)
-        shown = [
-            Image(caption, f"{picture.name}, {caption}", images.data_uri(content), panel.shape[1], panel.shape[0])
-            for (caption, _), content, panel in zip(picture.panels, encoded, panels, strict=True)
-        ]
-        found.append(Slider(picture.name, shown))
-    return found

@@ -1,4 +1,4 @@
-"""The table of a comparison: its numbers as words, as Markdown, and in a terminal."""
+"""The table of a comparison, as Markdown and in a terminal."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.records import Interval, Row
-from unrolling.tasks.base import Metric
+from unrolling.evaluation.records import Row
+from unrolling.report.study import HEADS, criteria_rows, safeguard_words
+from unrolling.report.text import (
+    ABSENT,
+    bytes_text,
+    count_text,
+    digits,
+    interval_text,
+    quality_text,
+    ratio_text,
+    seconds_text,
+    work_text,
+)
+from unrolling.tasks.metrics import Metric
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-ABSENT = "–"
 ROLE_WORDS = {
     "network": "unrolled network",
     "initial": "network before training",
@@ -24,78 +35,11 @@ ROLE_WORDS = {
 }
 
 
-def decimals(value: float | None, places: int = 2) -> str:
-    """A number with a real minus sign; a dash when there is none."""
-    if value is None or not math.isfinite(value):
-        return ABSENT
-    text = f"{value:,.{places}f}"
-    return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", "−")
-
-
-def quality_text(value: float | None, metric: Metric) -> str:
-    """A metric's value: two decimals in dB, three digits with an exponent for an error rate."""
-    if metric.decibels or value is None or not math.isfinite(value):
-        return decimals(value)
-    return rate_text(value)
-
-
-def rate_text(value: float, count: int = 3) -> str:
-    """``2.54e−3``."""
-    if value == 0:
-        return "0"
-    mantissa, exponent = f"{value:.{count - 1}e}".split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", "−")
-
-
-def interval_text(quality: Interval, metric: Metric) -> str:
-    """``[low, high]``, or nothing when an end is missing."""
-    finite = math.isfinite(quality.low) and math.isfinite(quality.high)
-    return f"[{quality_text(quality.low, metric)}, {quality_text(quality.high, metric)}]" if finite else ""
-
-
-def count_text(count: int | None) -> str:
-    """A whole number with commas."""
-    return ABSENT if count is None else f"{count:,}"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """A duration with three digits, in ns, µs, ms or s."""
-    if seconds is None or not math.isfinite(seconds) or seconds < 0:
-        return ABSENT
-    for unit, size in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
-        if seconds < 999.5 * size:
-            return f"{digits(seconds / size)} {unit}"
-    return f"{digits(seconds)} s"
-
-
-def seconds_tick(seconds: float) -> str:
-    """A duration without trailing zeros, for an axis."""
-    number, unit = seconds_text(seconds).rsplit(" ", 1)
-    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
-
-
-def digits(value: float, count: int = 3) -> str:
-    """A number rounded to ``count`` digits, without an exponent."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else ABSENT
-    value = float(f"{value:.{count}g}")
-    return f"{value:,.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}".replace("-", "−")
-
-
 def ratio(row: Row, network: Row | None) -> float | None:
     """How many times the network's time per sample in a batch a row takes."""
     if network is None or network.seconds is None or row.seconds is None or not network.seconds.batch > 0:
         return None
     return row.seconds.batch / network.seconds.batch
-
-
-def ratio_text(value: float | None) -> str:
-    """``0.42×``, ``17×``."""
-    return (
-        ABSENT
-        if value is None or not math.isfinite(value)
-        else f"{digits(value, 2) if value < 99.5 else f'{value:,.0f}'}×"
-    )
 
 
 def network_row(comparison: Comparison) -> Row | None:
@@ -149,8 +93,6 @@ def markdown(comparison: Comparison) -> str:
     """The comparison as a Markdown page: headline, table, Table III, where the network falls behind, how it was
     made.
     """
-    from unrolling.report.study import HEADS, criteria_rows, safeguard_words
-
     parts = [
         f"# {comparison.title}: {comparison.task}",
         comparison.headline,
@@ -184,26 +126,6 @@ def paired_text(row: Row, metric: Metric) -> str:
     p = "p < 0.002" if row.paired.p < 0.002 else f"p = {row.paired.p:.2g}"
     low, high = quality_text(row.paired.low, metric), quality_text(row.paired.high, metric)
     return f"{sign}{quality_text(row.paired.difference, metric)} {metric.unit} [{low}, {high}], {p}"
-
-
-def bytes_text(size: int | None) -> str:
-    """``1.2 MB``, in powers of ten."""
-    if size is None:
-        return ABSENT
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{digits(size / scale)} {unit}"
-    return f"{size} B"
-
-
-def work_text(count: int | None) -> str:
-    """``4.13 M``."""
-    if count is None:
-        return ABSENT
-    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= scale:
-            return f"{digits(count / scale)} {unit}"
-    return str(count)
 
 
 def cost_rows(comparison: Comparison) -> list[list[str]]:
