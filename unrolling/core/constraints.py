@@ -4,6 +4,10 @@ Each stores the value it was given and a free tensor whose start reproduces that
 network is its parent. ``constrain(module, "threshold", Positive())`` is ``register_parametrization``; assigning
 ``module.threshold = v`` starts again at exactly v. The same object serves projected training, where the parameter
 itself is moved and then put back: ``project(v)`` is the nearest point of the set.
+
+The values of all layers of a network are worked out together (``core/constrained_layers.py``) where a constraint's
+class says ``elementwise = True``: its ``forward`` works on each number for itself, and so on a stack. (Norms and means
+may be added up in another order there, and would not give back the initial value to the bit.)
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import register_parametrization
+
+from unrolling.core.constrained_layers import ACTIVE, value_in
 
 
 def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
@@ -42,16 +48,22 @@ def _reader(name: str) -> Callable[[nn.Module], Tensor]:
         value = parts._parameters.get("original")
         if value is None:
             value = parts.original
+        elif not torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
+            active = ACTIVE.get()
+            if active is not None and (known := value_in(active, parts, value)) is not None:
+                return known
         for rule in parts._modules.values():
             value = rule.forward(value)
         return value
 
+    read.looks_at_active = True  # pyright: ignore[reportFunctionMemberAccess]
     return read
 
 
 class Positive(nn.Module):
     """v = v0 exp(rho), rho = 0 at the start. A zero stays zero. (softplus would not return v0 to the bit.)"""
 
+    elementwise = True
     initial: Tensor
 
     def forward(self, rho: Tensor) -> Tensor:
@@ -198,6 +210,7 @@ class Bounded(nn.Module):
         high: upper bound; the initial value lies between the two.
     """
 
+    elementwise = True
     initial: Tensor
 
     def __init__(self, low: float, high: float) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from unrolling.core import tree
+from unrolling.core.constrained_layers import active_entries, run_with
+from unrolling.core.execution import calls_of
 from unrolling.core.iteration import Iteration
 from unrolling.core.linear_solvers import LinearSolver, gmres
 
@@ -38,8 +40,8 @@ class GradientRule:
 
 
 def _steps(layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
-    for layer, problem in zip(layers, problems, strict=True):
-        state = layer(state, problem)
+    for call, problem in zip(calls_of(layers), problems, strict=True):
+        state = call(state, problem)
     return state
 
 
@@ -47,9 +49,7 @@ class Backprop(GradientRule):
     """Ordinary back-propagation through every layer: exact, memory proportional to the depth."""
 
     def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
-        for layer, problem in zip(layers, problems):  # noqa: B905 (strict costs time, and the lengths are ours)
-            state = layer(state, problem)
-        return state
+        return _steps(layers, problems, state)
 
     def __repr__(self) -> str:
         return "Backprop()"
@@ -77,7 +77,10 @@ class Checkpointed(GradientRule):
         for first in range(0, last, every):
             part = slice(first, min(first + every, last))
             try:
-                state = checkpoint(_steps, layers[part], problems[part], state, use_reentrant=False)
+                # The backward pass must read the same values of the constrained parameters as this one.
+                state = checkpoint(
+                    run_with, active_entries(), _steps, layers[part], problems[part], state, use_reentrant=False
+                )
             except RuntimeError as error:
                 if "support saved tensor hooks" not in str(error):
                     raise

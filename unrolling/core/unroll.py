@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from unrolling.core.batch import in_pieces
+from unrolling.core.constrained_layers import ConstrainedLayers, Entries, run_with
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
@@ -73,6 +74,7 @@ class Unrolled(nn.Module):
         # For each layer the first one that holds the same `prepare`, and so has the same problem.
         makers = [id(layer._modules.get("prepare") or layer) for layer in layers]
         self._prepared_by = [makers.index(maker) for maker in makers]
+        self._prepared_once = len(set(makers)) == 1
         # Not a sub-module: the parent is looked at by parameter_table, never trained, moved or saved.
         self.__dict__["parent"] = parent
         self._shared_buffers = other_buffers(layers[0])
@@ -106,6 +108,9 @@ class Unrolled(nn.Module):
         if chunk is not None:
             run = partial(self, layers=layers, return_state=return_state)
             return in_pieces(run, self, data, state, chunk)
+        return run_with(self._constrained_now(), self._estimate, data, state, layers, return_state)
+
+    def _estimate(self, data: Any, state: Any, layers: slice | range | None, return_state: bool) -> Any:
         if layers is None:
             chosen: list[Any] = list(self.layers)
             chosen[0].check(data)
@@ -166,7 +171,9 @@ class Unrolled(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes
         # it along.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_compiled", "forward")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_compiled", "_constrained", "forward")
+        }
 
     def run(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Any:
         """The state after some of the layers.
@@ -180,6 +187,9 @@ class Unrolled(nn.Module):
         Raises:
             ValueError: layers beyond the depth of a network with untied parameters.
         """
+        return run_with(self._constrained_now(), self._run, data, state, layers)
+
+    def _run(self, data: Any, state: Any, layers: slice | range | None) -> Any:
         chosen, problems = self._choose(layers, data)
         if state is None:
             state = chosen[0].start(problems[0])
@@ -187,6 +197,9 @@ class Unrolled(nn.Module):
 
     def supervised(self, data: Any, *, layers: slice | range | None = None) -> Any:
         """What a loss sees after the last of some layers; arguments as for ``run``."""
+        return run_with(self._constrained_now(), self._supervised, data, layers)
+
+    def _supervised(self, data: Any, layers: slice | range | None) -> Any:
         chosen, problems = self._choose(layers, data)
         state = self._through(chosen, problems, chosen[0].start(problems[0]))
         return chosen[-1].supervised(state, problems[-1])
@@ -203,8 +216,9 @@ class Unrolled(nn.Module):
         chosen, problems = self._choose(layers, data)
         if state is None:
             state = chosen[0].start(problems[0])
+        known = self._constrained_now()
         for layer, problem in zip(chosen, problems, strict=True):
-            state = layer(state, problem)
+            state = run_with(known, layer, state, problem)
             yield layer, problem, state
 
     def estimates(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Iterator[Tensor]:
@@ -217,8 +231,19 @@ class Unrolled(nn.Module):
         chosen, problems = self._choose(None, data)
         return list(zip(chosen, problems, strict=True))
 
-    def _prepare(self, indices: Iterable[int], data: Any) -> list[Any]:
+    def _constrained_now(self) -> Entries | None:
+        """The values of constrained parameters at this moment, worked out for all layers together."""
+        if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
+            return None  # the compiler joins operations itself
+        made, layers = self.__dict__.get("_constrained"), list(self.layers)
+        if made is None or made.layers != layers:
+            made = self.__dict__["_constrained"] = ConstrainedLayers(layers)
+        return made.entries()
+
+    def _prepare(self, indices: Sequence[int], data: Any) -> list[Any]:
         """One problem per layer; a ``prepare`` that several layers hold runs once."""
+        if self._prepared_once:
+            return [self.layers[indices[0]].prepare(data)] * len(indices)  # pyright: ignore[reportCallIssue]
         done: dict[int, Any] = {}
         problems = []
         for index in indices:

@@ -37,6 +37,17 @@ class LinearOperator(nn.Module):
         """A^H y."""
         raise TypeError(f"{type(self).__name__} has no adjoint")
 
+    def gradient_step(self, x: Tensor, y: Tensor, step_size: Tensor | float) -> Tensor:
+        """x + A^H (mu (y - A x)): a step of length mu down the gradient of 0.5 |y - A x|^2.
+
+        Args:
+            x: (batch, *input_shape).
+            y: (batch, *output_shape).
+            step_size: mu, one number.
+        """
+        # The step size goes to the residual, which is mostly the smaller of the two.
+        return x + self.adjoint(step_size * (y - self(x)))
+
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b, where the operator has a closed form.
 
@@ -160,6 +171,14 @@ class Matrix(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         """A^H y, (batch, n)."""
         return y @ self.matrix.conj()
+
+    def gradient_step(self, x: Tensor, y: Tensor, step_size: Tensor | float) -> Tensor:
+        """x + A^H (mu (y - A x)), the sums taken along with the products."""
+        watched = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
+        if type(self) is not Matrix or x.ndim != 2 or watched:  # a subclass may have another `forward`
+            return super().gradient_step(x, y, step_size)
+        matrix = self.matrix
+        return torch.addmm(x, step_size * torch.addmm(y, x, matrix.T, alpha=-1), matrix.conj())
 
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b by a Cholesky factorisation, (batch, n); rho > 0, or A of full column rank."""

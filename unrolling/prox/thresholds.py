@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core.execution import is_plain
+
 
 def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     """S_t(z) = sign(z) max(|z| - t, 0): the prox of t |.|_1 (survey eq. 4), on complex numbers by magnitude.
@@ -19,7 +21,19 @@ def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
         return _shrink_magnitude(z, threshold)
     if not isinstance(threshold, Tensor):
         return torch.nn.functional.softshrink(z, threshold)
-    return _SoftThreshold.apply(z, threshold) if torch.is_grad_enabled() else z - torch.clamp(z, -threshold, threshold)
+    return _SoftThreshold.apply(z, threshold) if torch.is_grad_enabled() else _shrink(z, threshold)
+
+
+def _shrink(z: Tensor, threshold: Tensor) -> Tensor:
+    """z - clamp(z, -t, t): in one pass where t is a single number that can be looked at."""
+    plain = is_plain()
+    if plain and threshold.ndim == 0 and threshold.is_cpu and z.is_floating_point():
+        level = float(threshold)
+        if level >= 0:
+            return torch.nn.functional.softshrink(z, level)
+    inside = torch.clamp(z, -threshold, threshold)
+    # into memory that is in the cache already
+    return torch.sub(z, inside, out=inside) if plain and inside.dtype == z.dtype else z - inside
 
 
 def _shrink_magnitude(z: Tensor, threshold: Tensor | float) -> Tensor:
@@ -34,10 +48,7 @@ class _SoftThreshold(torch.autograd.Function):
 
     @staticmethod
     def forward(z: Tensor, threshold: Tensor) -> Tensor:
-        inside = torch.clamp(z, -threshold, threshold)
-        if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
-            return z - inside
-        return torch.sub(z, inside, out=inside)  # into memory that is in the cache already
+        return _shrink(z, threshold)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

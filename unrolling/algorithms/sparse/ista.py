@@ -82,10 +82,9 @@ class ISTA(Iteration):
     ) -> Float[Tensor, "batch ..."]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
         threshold = self.threshold if scale == 1.0 else scale * self.threshold
-        # The step size goes to the residual, which is mostly the smaller of the two.
-        return self.prox(
-            state + self.dictionary.adjoint(self.step_size * (problem - self.dictionary(state))), threshold
-        )
+        # Read without Module.__getattr__, which takes as long as a small product.
+        dictionary: Any = self._modules["dictionary"]
+        return self.prox(dictionary.gradient_step(state, problem, self.step_size), threshold)
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, or the penalty of another prox, (batch,)."""

@@ -1,0 +1,45 @@
+"""How Python code is being run: plainly, or watched by a compiler, a tracer, a transform of functions, hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as torch_module
+
+_CALL = nn.Module.__call__
+
+
+def is_plain() -> bool:
+    """Whether tensors hold numbers that may be looked at, and nothing else looks on: no compiler, tracer, function
+    transform, dispatch mode or forward-mode differentiation.
+    """
+    return not (
+        torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
+    )
+
+
+def calls_of(modules: Sequence[nn.Module]) -> Sequence[Callable[..., Any]]:
+    """What to call for each module: its ``forward`` where ``Module.__call__`` would do nothing else, which saves the
+    time of a small product; the module itself where it has hooks, or a call of its own.
+    """
+    if torch.compiler.is_compiling() or torch_module._has_any_global_hook() or torch._C._get_tracing_state():  # pyright: ignore[reportPrivateImportUsage]
+        return modules
+    return [
+        module
+        if module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or module._compiled_call_impl is not None
+        or type(module).__call__ is not _CALL
+        else module.forward
+        for module in modules
+    ]
