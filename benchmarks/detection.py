@@ -41,6 +41,7 @@ from unrolling.core import Unrolled
 from unrolling.systems.catalogue import find
 from unrolling.tasks.base import evaluate, first
 from unrolling.tasks.communications.detection import Detection
+from unrolling.tasks.samples import Samples
 from unrolling.training.fit import fit
 
 PARTS = ("iid", "toeplitz", "large", "correlated", "speed", "sphere", "viterbi")
@@ -88,7 +89,7 @@ def error_rates(
             data, x = task.at(snr, CHUNK, generator)
             for name, run in detectors.items():
                 if seen[name] < bits[name]:
-                    pieces = task.pieces(run(data), x)
+                    pieces = task.pieces(run(data), Samples(None, x))
                     counts[name].append(pieces[:, 0])
                     seen[name] += int(pieces[:, 1].sum())
         for name, found in counts.items():
@@ -283,7 +284,7 @@ def sphere(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "snr": snr,
                 "nodes": float(nodes.mean()),
             }
-            pieces = task.pieces(found.x, x)
+            pieces = task.pieces(found.x, Samples(None, x))
             row |= {
                 "most": int(nodes.max()),
                 "us": us,

@@ -72,10 +72,7 @@ def chosen(method: Classical, task: Any, batches: int = 4) -> tuple[Iteration, A
 
     def score(weight: Any) -> float:
         held = task.validation[:batches]
-        rows = [
-            task.pieces(iterated(method.make(weight), method.tuning or method.iterations)(b.data), b.target, n)
-            for n, b in enumerate(held)
-        ]
+        rows = [task.pieces(iterated(method.make(weight), method.tuning or method.iterations)(b.data), b) for b in held]
         return task.metric.value(torch.cat(rows))
 
     weights = list(method.weights)

@@ -133,7 +133,7 @@ class Scores:
     def add(self, name: str, run: Callable[[Tensor], Tensor], **facts: Any) -> Row:
         """A row, kept for comparisons."""
         found = estimates(run, self.data)
-        self.pieces[name] = self.task.pieces(found, self.target)
+        self.pieces[name] = self.task.pieces(found, Samples(self.data, self.target))
         value = interval(self.task.metric, self.pieces[name])
         found, target = self.task.scored(found, self.target)
         row = {
@@ -181,7 +181,9 @@ def tuned(task: Enhancement, counts: tuple[int, ...]) -> dict[int, tuple[Any, Ro
         for step in range(1, max(counts) + 1):
             state = iteration(state, problem)
             if step in counts:
-                scores[step][setting] = task.metric.value(task.pieces(iteration.estimate(state, problem), target))
+                scores[step][setting] = task.metric.value(
+                    task.pieces(iteration.estimate(state, problem), Samples(None, target))
+                )
     best = {count: max(found, key=found.__getitem__) for count, found in scores.items()}
     return {
         count: (

@@ -88,7 +88,7 @@ def measure(name: str, budget: float, seed: int) -> dict[str, object]:
     begin = time.process_time()
     history = fit(network, task, make(steps), seed=seed, validations=0, quiet=True)
     used = time.process_time() - begin
-    layers = [task.metric.value(task.pieces(state.x, task.test[0].target)) for state in _states(network, task)]
+    layers = [task.metric.value(task.pieces(state.x, task.test[0])) for state in _states(network, task)]
     found = {"steps": history.steps, "cpu_seconds": used, "before": before, "nmse": layers[-1], "layers": layers}
     return {"schedule": name, "budget": budget, "seed": seed, **found}
 

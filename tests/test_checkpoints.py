@@ -330,7 +330,7 @@ def test_the_newest_few_and_the_best_are_kept(tmp_path):
             if record["stage"] == 1
             else net.run(task.validation[0].data, layers=slice(0, 2))
         )
-    assert task.metric.value(task.pieces(estimate, task.validation[0].target)) == record["metric"]
+    assert task.metric.value(task.pieces(estimate, task.validation[0])) == record["metric"]
     with pytest.raises(ValueError, match="keep is 0"):
         fit(net, task, SCHEDULE, tmp_path, keep=0, quiet=True)
 

@@ -2,6 +2,8 @@
 after, error rates that count bits.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from iterations import gaussian
 
 from unrolling.algorithms.detection.linear_detection import matched_filter
 from unrolling.algorithms.detection.mimo import Received, apply, pam
-from unrolling.tasks.base import BER, SER, Metric, evaluate
+from unrolling.tasks.base import BER, NMSE, PSNR, SER, evaluate
 from unrolling.tasks.communications.detection import (
     CHANNELS,
     Detection,
@@ -18,6 +20,7 @@ from unrolling.tasks.communications.detection import (
     toeplitz_channel,
 )
 from unrolling.tasks.communications.sequence import SequenceDetection
+from unrolling.tasks.samples import Samples
 
 
 def generator(seed=0):
@@ -81,7 +84,7 @@ def test_bpsk_over_one_antenna_has_the_error_rate_of_the_textbook():
     """Q(sqrt(SNR)) for a channel of gain g and noise g^2 / SNR, whatever g is."""
     task = Detection(streams=1, antennas=1, held_out=10)
     data, x = task.at(4.0, 60_000, generator())
-    wrong = task.pieces(matched_filter(data), x)[:, 0].sum().item()
+    wrong = task.pieces(matched_filter(data), Samples(None, x))[:, 0].sum().item()
     rate = 0.5 * float(torch.erfc(torch.tensor(10**0.4 / 2, dtype=torch.float64).sqrt()))
     assert abs(wrong - 60_000 * rate) < 4 * (60_000 * rate) ** 0.5
 
@@ -175,14 +178,15 @@ def test_channels_of_ones_own_are_read_and_shared_out(tmp_path):
 
 
 def test_error_rates_are_ratios_without_a_logarithm():
-    pieces = torch.tensor([[3.0, 10, 0], [1, 10, 0], [0, 20, 0]])
+    pieces = torch.tensor([[3.0, 10], [1, 10], [0, 20]])
     assert BER.value(pieces) == pytest.approx(0.1)
-    assert Metric("x", "dB", "lower").value(pieces) == pytest.approx(-10)
-    # groups count equally
-    assert BER.value(torch.cat([pieces, torch.tensor([[5.0, 10, 1]])])) == pytest.approx((0.1 + 0.5) / 2)
+    assert NMSE.value(pieces) == pytest.approx(-10)
+    # as pictures are scored, each counts the same
+    rates = [pieces[:2], torch.tensor([[5.0, 10]])]
+    assert PSNR.value(torch.cat(rates)) == pytest.approx(-10 * math.log10(0.3 * 0.1 * 0.5) / 3)
     assert BER.level(0.01) == pytest.approx(-20)
     assert BER.level(0.0) == -300
-    assert (BER.text(2.5e-3), SER.text(0.0), Metric("PSNR", "dB", "higher").text(21.234)) == (
+    assert (BER.text(2.5e-3), SER.text(0.0), PSNR.text(21.234)) == (
         "0.0025 errors per bit",
         "0 errors per symbol",
         "21.23 dB",
@@ -193,19 +197,19 @@ def test_error_rates_are_ratios_without_a_logarithm():
 def test_bits_are_counted(modulation, bits):
     task = small(modulation=modulation)
     x = task.test[0].target
-    pieces = task.pieces(x, x)
+    pieces = task.pieces(x, Samples(None, x))
     assert pieces[:, 0].sum() == 0
     assert pieces[:, 1].eq(bits * x.shape[1]).all()
     step = task.levels[1] - task.levels[0]
     nudged = torch.where(x < 0, x + step, x - step)  # the next level towards the middle: one bit each
-    assert task.pieces(nudged, x)[:, 0].eq(x.shape[1]).all()
-    assert task.pieces(x + 0.49 * step, x)[:, 0].sum() == 0
+    assert task.pieces(nudged, Samples(None, x))[:, 0].eq(x.shape[1]).all()
+    assert task.pieces(x + 0.49 * step, Samples(None, x))[:, 0].sum() == 0
 
 
 def test_a_guess_is_wrong_in_half_of_the_bits():
     task = small(modulation="64qam", held_out=4000)
     guess = task.levels[torch.randint(8, task.test[0].target.shape, generator=generator())]
-    rate = task.metric.value(task.pieces(guess, task.test[0].target))
+    rate = task.metric.value(task.pieces(guess, task.test[0]))
     assert rate == pytest.approx(0.5, abs=4 * 0.5 / (4000 * 18) ** 0.5)
 
 

@@ -23,14 +23,10 @@ from unrolling.tasks.base import NMSE, PSNR, Samples, Task, estimates_of, evalua
 # Intervals
 
 
-def _draws(count, seed, groups=1):
+def _draws(count, seed):
     """Errors and energies, exponential with means 0.1 and 1: the ratio of sums is -10 dB in the long run."""
     rng = np.random.default_rng(seed)
-    rows = [
-        np.column_stack([rng.exponential(0.1, count), rng.exponential(1, count), np.full(count, group)])
-        for group in range(groups)
-    ]
-    return torch.from_numpy(np.concatenate(rows))
+    return torch.from_numpy(np.column_stack([rng.exponential(0.1, count), rng.exponential(1, count)]))
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
@@ -58,11 +54,23 @@ def test_four_times_the_samples_halve_the_interval():
     assert few / many == pytest.approx(2, rel=0.2)
 
 
-def test_groups_are_resampled_each_for_itself():
-    """Two photographs that differ by 20 dB, each with tiles that agree: nothing is uncertain."""
-    pieces = torch.cat([torch.tensor([[0.1, 1.0, 0.0]]).repeat(10, 1), torch.tensor([[0.001, 1.0, 1.0]]).repeat(10, 1)])
-    found = interval(NMSE, pieces)
-    assert (found.low, found.mean, found.high) == pytest.approx((-20, -20, -20))
+def test_pictures_are_resampled_and_never_parts_of_one():
+    """Twelve pictures of 10 to 50 dB, each of many pixels: what is uncertain is which pictures these are."""
+    levels = torch.linspace(10, 50, 12)
+    target = torch.zeros(12, 64, 64)
+    estimate = (10 ** (-levels / 20)).view(12, 1, 1).expand_as(target)
+    pieces = PSNR.pieces(estimate, Samples(None, target))
+    assert pieces.shape == (12, 2)
+    found = interval(PSNR, pieces)
+    assert found.mean == pytest.approx(30, abs=1e-4)
+    half = 1.96 * float(levels.std(correction=0)) / 12**0.5
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.15)
+    assert found.note == "over 12 pictures only: a bootstrap of so few is too narrow"
+    assert interval(PSNR, pieces.repeat(2, 1)).note == ""
+    alone = interval(PSNR, pieces[:1])
+    assert alone.mean == pytest.approx(10, abs=1e-4)
+    assert math.isnan(alone.low)
+    assert "over 1 picture only" in alone.note
 
 
 # Times
@@ -114,12 +122,14 @@ def test_times_are_medians_per_sample(monkeypatch):
 def test_a_method_that_takes_few_samples_is_timed_on_those_and_a_part_stands_for_a_long_run(monkeypatch):
     clock = Clock(monkeypatch)
     few = clock.method("a", lambda size, call: 0.01 * size, limit=3)
+    once = clock.method("once", lambda size, call: 1.0 * size)
     part = clock.method("part", lambda size, call: 0.01 * size)
-    long = Contender("b", "classical", lambda data: pytest.fail("the whole run was timed"), timed=part.run, scale=7.0)
+    whole = lambda data: pytest.fail("the whole run was timed")  # noqa: E731
+    long = Contender("b", "classical", whole, prepare=once.run, part=part.run, scale=7.0)
     times = time_all([few, long], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=3)
     assert max(size for name, size in clock.calls if name == "a") == 3
     assert times[0].batch_size == 3
-    assert (times[0].batch, times[1].batch, times[1].single) == pytest.approx((0.01, 0.07, 0.07))
+    assert (times[0].batch, times[1].batch, times[1].single) == pytest.approx((0.01, 1.07, 1.07))
 
 
 def test_no_round_starts_after_the_budget_but_one_is_always_made(monkeypatch):
@@ -166,7 +176,7 @@ def test_trace_counts_the_iterations_that_a_loop_counts(make):
         state = iteration.start(problem)
         for _ in range(60):
             state = iteration(state, problem)
-            values.append(NMSE.value(task.pieces(iteration.estimate(state, problem), x)))
+            values.append(NMSE.value(task.pieces(iteration.estimate(state, problem), Samples(None, x))))
     run = trace(iteration, task, task.test, 60)
     assert run.steps == list(range(1, 61))
     assert run.values == values
@@ -186,7 +196,7 @@ def test_a_long_run_is_looked_at_every_fortieth_part_and_ends_when_it_has_settle
     exact = solve(
         FISTA(GramISTA(task.dictionary, 0.1)), task.test[0].data, tolerance=1e-6, max_iterations=20_000
     ).estimate
-    assert run.values[-1] == pytest.approx(NMSE.value(task.pieces(exact, task.test[0].target)), abs=0.1)
+    assert run.values[-1] == pytest.approx(NMSE.value(task.pieces(exact, task.test[0])), abs=0.1)
 
 
 def test_a_method_is_run_until_it_matches_or_said_never_to():
@@ -276,10 +286,10 @@ def test_the_linear_estimate_reaches_the_posterior_mean_of_the_gaussian(linear):
     )
     y, x = task.test[0]
     exact = task.mean + (y.double().numpy() - task.mean @ task.operator.T - 0.5) @ gain.T
-    bound = NMSE.value(task.pieces(torch.from_numpy(exact).float(), x))
-    found = NMSE.value(task.pieces(contender.run(y), x))
+    bound = NMSE.value(task.pieces(torch.from_numpy(exact).float(), Samples(None, x)))
+    found = NMSE.value(task.pieces(contender.run(y), Samples(None, x)))
     assert bound - 1e-6 < found < bound + 0.1
-    assert bound < NMSE.value(task.pieces(torch.from_numpy(task.mean).float().expand_as(x), x)) - 1
+    assert bound < NMSE.value(task.pieces(torch.from_numpy(task.mean).float().expand_as(x), Samples(None, x))) - 1
 
 
 @pytest.mark.parametrize("parameters", [1, 500, 4321, 50_000])
@@ -341,7 +351,7 @@ def test_the_json_has_the_shape_that_it_keeps(comparison):
     found = json.loads(json.dumps(comparison.to_json()), parse_constant=pytest.fail)
     assert found["schema"] == 1
     assert found["system"] == "sparse_coding/lista"
-    assert found["metric"] == {"name": "NMSE", "unit": "dB", "better": "lower"}
+    assert {"name": "NMSE", "unit": "dB", "better": "lower", "resampled": "sample"}.items() <= found["metric"].items()
     assert {"schema", "system", "metric", "rows", "environment"} <= found.keys()
     for row in found["rows"]:
         assert {"name", "role", "quality", "iterations", "parameters", "seconds", "note"} <= row.keys()

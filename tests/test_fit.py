@@ -242,9 +242,7 @@ def test_the_best_weights_on_the_validation_set_can_be_chosen(folder, tmp_path):
 
     last, history = train("last")
     best, _ = train("best")
-    scores = [
-        task.metric.value(task.pieces(net(task.validation[0].data), task.validation[0].target)) for net in (last, best)
-    ]
+    scores = [task.metric.value(task.pieces(net(task.validation[0].data), task.validation[0])) for net in (last, best)]
     assert scores[1] == pytest.approx(history.best)
     assert history.best == min(value for _, _, value in history.validations)
     assert scores[0] > scores[1] + 1
@@ -309,7 +307,7 @@ def test_other_precisions_train(precision):
 
 def NMSE_of(net, task):  # noqa: N802
     with torch.no_grad():
-        return task.metric.value(task.pieces(net(task.test[0].data), task.test[0].target))
+        return task.metric.value(task.pieces(net(task.test[0].data), task.test[0]))
 
 
 # Random networks and the caller's generator

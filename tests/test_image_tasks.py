@@ -13,6 +13,7 @@ from unrolling.tasks.images.blurs import linear_motion, shake
 from unrolling.tasks.images.deblurring import kernel_error
 from unrolling.tasks.medical import sampling
 from unrolling.tasks.medical.mri import MRI, read_mask, read_slices
+from unrolling.tasks.samples import Samples
 
 
 def test_the_best_shift_is_found_and_its_error_is_that_of_the_loop():
@@ -143,7 +144,7 @@ def test_noise_and_scores_are_those_that_are_said():
     assert float(noise.std()) == pytest.approx(25 / 255, rel=0.05)
     data, target = task.test[0]
     mse = (data.clamp(0, 1) - target).square().mean()
-    assert task.metric.value(task.pieces(data, target)) == pytest.approx(-10 * math.log10(mse), abs=1e-4)
+    assert task.metric.value(task.pieces(data, Samples(None, target))) == pytest.approx(-10 * math.log10(mse), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from unrolling.algorithms import FISTA, VAMP, GramISTA
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.systems.catalogue import find
 from unrolling.systems.sparse_coding import baselines, coherent, family, hyperlista, lista_cpss, lvamp
+from unrolling.tasks.samples import Samples
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.tasks.sparse.varying import VaryingDictionary
 from unrolling.training.fit import fit
@@ -144,7 +145,7 @@ def test_knowing_the_structure_recovers_signals_that_the_lasso_does_not(structur
 
     def error(**own):
         found = solve(FISTA(GramISTA(task.dictionary, 1e-3, **own)), y, tolerance=1e-5, max_iterations=3000).estimate
-        return task.metric.value(task.pieces(found, x))
+        return task.metric.value(task.pieces(found, Samples(None, x)))
 
     assert error(prox=baselines.penalty(task)) < error() - 5
 

@@ -25,6 +25,7 @@ from unrolling.systems.communications.detnet import Published2017, Published2019
 from unrolling.tasks.communications.detection import Detection
 from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.tasks.images.photographs import Photographs
+from unrolling.tasks.samples import Samples
 from unrolling.tasks.sparse.codes import Codes
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.tasks.sparse.spikes import Spikes
@@ -276,7 +277,7 @@ def test_the_classical_methods_and_peers_solve_the_same_task(system, recipe):
         )
         estimate = contender.run(data.test[0].data)
         assert estimate.shape == target.shape
-        error = data.metric.value(data.pieces(estimate, target))
+        error = data.metric.value(data.pieces(estimate, Samples(None, target)))
         assert (error < 0) if data.metric.better == "lower" else (error > 5), peer.label
 
 
@@ -318,7 +319,9 @@ def test_more_layers_of_the_recovery_parent_come_nearer_to_the_target():
     lista, data = find("sparse_coding/lista"), small("recovery")
     y, x = data.test[0]
     errors = [
-        data.metric.value(data.pieces(lista.network(lista.recipes["recovery"], data, depth)(y).detach(), x))
+        data.metric.value(
+            data.pieces(lista.network(lista.recipes["recovery"], data, depth)(y).detach(), Samples(None, x))
+        )
         for depth in (1, 10, 100)
     ]
     assert errors[0] > errors[1] > errors[2]

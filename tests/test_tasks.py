@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 from tiny import picture, write_pictures
+from torchmetrics.functional.classification import multiclass_jaccard_index
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from unrolling.tasks.base import NMSE, PSNR, nmse_pieces
+from unrolling.tasks.base import NMSE, PSNR, Samples
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.photographs import Photographs
+from unrolling.tasks.metrics import ACCURACY, AMI, AUC, NLL, SER, MeanIoU
 
 
 def generator(seed=0):
@@ -24,26 +26,26 @@ def generator(seed=0):
 
 def test_nmse_is_the_ratio_of_the_sums_in_decibels():
     target, estimate = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([[3.0, 3.0], [0.5, 1.0]])
-    pieces = nmse_pieces(estimate, target)
-    assert pieces.tolist() == [[1.0, 25.0, 0.0], [0.25, 1.0, 0.0]]
+    pieces = NMSE.pieces(estimate, Samples(None, target))
+    assert pieces.tolist() == [[1.0, 25.0], [0.25, 1.0]]
     assert NMSE.value(pieces) == pytest.approx(10 * np.log10(1.25 / 26))
 
 
 def test_nmse_of_complex_estimates_counts_magnitudes():
     target = torch.tensor([[3 + 4j, 0], [0, 2j]])
-    assert NMSE.value(nmse_pieces(target * (1 + 0.1j), target)) == pytest.approx(-20)
+    assert NMSE.value(NMSE.pieces(target * (1 + 0.1j), Samples(None, target))) == pytest.approx(-20)
 
 
 def test_perfect_and_silent_estimates_give_numbers():
     target = torch.randn(4, 5, generator=generator())
-    assert NMSE.value(nmse_pieces(target, target)) < -300
-    assert NMSE.value(nmse_pieces(torch.zeros(4, 5), target)) == 0
+    assert NMSE.value(NMSE.pieces(target, Samples(None, target))) < -300
+    assert NMSE.value(NMSE.pieces(torch.zeros(4, 5), Samples(None, target))) == 0
 
 
-def test_groups_count_equally_whatever_their_size():
-    pieces = torch.tensor([[1.0, 10.0, 0.0], [1.0, 10.0, 0.0], [1.0, 1000.0, 1.0]])
-    assert NMSE.value(pieces) == pytest.approx((-10 - 30) / 2)
+def test_pictures_count_equally_whatever_their_size():
+    pieces = torch.tensor([[2.0, 20.0], [1.0, 1000.0]])
     assert PSNR.value(pieces) == pytest.approx((10 + 30) / 2)
+    assert NMSE.value(pieces) == pytest.approx(10 * np.log10(3 / 1020))
 
 
 def test_better_is_lower_for_errors_and_higher_for_ratios():
@@ -51,6 +53,67 @@ def test_better_is_lower_for_errors_and_higher_for_ratios():
     assert not NMSE.at_least_as_good(-10, -20)
     assert PSNR.at_least_as_good(30, 20)
     assert PSNR.at_least_as_good(30, 30)
+
+
+@pytest.mark.parametrize("metric", [NMSE, PSNR, ACCURACY, NLL, MeanIoU(), AUC()])
+def test_nan_is_the_worst_value_of_every_metric(metric):
+    nan = float("nan")
+    assert min([nan, 1.0, 2.0], key=metric.rank) == (1.0 if metric.better == "lower" else 2.0)
+    assert not metric.at_least_as_good(nan, 1.0)
+    assert metric.at_least_as_good(1.0, nan)
+    assert metric.gain(nan, 1.0) < 0 < metric.gain(1.0, nan)
+    width = 4 if isinstance(metric, MeanIoU) else 1 if metric is NLL else 2
+    pieces = torch.ones(5, width)
+    pieces[2] = nan
+    assert np.isnan(metric.value(pieces))
+
+
+def scores(count=6, classes=3, size=20, seed=0):
+    """Scores of classes, and labels that they are right about more often than not."""
+    labels = torch.randint(classes, (count, size), generator=generator(seed))
+    given = torch.randn(count, classes, size, generator=generator(seed + 1))
+    return given + 2 * torch.nn.functional.one_hot(labels, classes).mT, labels
+
+
+def test_mean_iou_is_torchmetrics_jaccard_index_and_leaves_out_what_does_not_occur():
+    given, labels = scores()
+    found = MeanIoU(classes=3)
+    expected = multiclass_jaccard_index(given.argmax(1).flatten(), labels.flatten(), 3)
+    assert found.value(found.pieces(given, Samples(None, labels))) == pytest.approx(float(expected), abs=1e-6)
+    more = MeanIoU(classes=5)
+    assert more.value(more.pieces(given.argmax(1), Samples(None, labels))) == pytest.approx(float(expected), abs=1e-6)
+    ignored = torch.where(torch.arange(20) < 10, labels, -1)
+    half = found.value(found.pieces(given[..., :10], Samples(None, labels[:, :10])))
+    assert found.value(found.pieces(given, Samples(None, ignored))) == pytest.approx(half)
+
+
+def test_accuracy_error_rate_and_surprise_of_scores():
+    given, labels = scores()
+    right = float((given.argmax(1) == labels).double().mean())
+    samples = Samples(None, labels)
+    assert ACCURACY.value(ACCURACY.pieces(given, samples)) == pytest.approx(right)
+    assert SER.value(SER.pieces(given.argmax(1), samples)) == pytest.approx(1 - right)
+    chosen = given.softmax(1).gather(1, labels.unsqueeze(1)).log()
+    assert NLL.value(NLL.pieces(given, samples)) == pytest.approx(-float(chosen.mean()), rel=1e-5)
+    given[1, 0, 3] = float("nan")
+    assert np.isnan(ACCURACY.value(ACCURACY.pieces(given, samples)))
+
+
+def test_the_area_is_the_chance_that_a_positive_scores_above_a_negative():
+    score = torch.randn(50, generator=generator()).mul(4).round() / 4  # with ties
+    label = (score + torch.randn(50, generator=generator(1)) > 0.3).long()
+    above, below = score[label == 1].unsqueeze(1), score[label == 0]
+    chance = float((above > below).double().mean() + 0.5 * (above == below).double().mean())
+    pieces = AUC().pieces(score.unsqueeze(1), Samples(None, label.unsqueeze(1)))
+    assert AUC().value(pieces) == pytest.approx(chance, abs=1e-6)
+    assert AUC().values(torch.stack([pieces.double(), pieces.double()])).tolist() == pytest.approx([chance] * 2)
+
+
+def test_adjusted_mutual_information_is_one_of_the_same_groups_under_other_names_and_nought_of_chance():
+    labels = torch.arange(60).remainder(3).repeat(40, 1)
+    assert AMI.value(AMI.pieces((labels + 1) % 3, Samples(None, labels))) == pytest.approx(1)
+    guess = torch.randint(3, labels.shape, generator=generator())
+    assert AMI.value(AMI.pieces(guess, Samples(None, labels))) == pytest.approx(0, abs=0.02)
 
 
 # Photographs from a folder
@@ -94,17 +157,17 @@ def test_psnr_is_that_of_torchmetrics_photograph_by_photograph(photographs):
         peak_signal_noise_ratio(e.clamp(0, 1), x, data_range=1.0).item()
         for e, (_, x) in zip(noisy, photographs.test, strict=True)
     ]
-    pieces = [photographs.pieces(e, x, k) for k, (e, (_, x)) in enumerate(zip(noisy, photographs.test, strict=True))]
+    pieces = [photographs.pieces(e, batch) for e, batch in zip(noisy, photographs.test, strict=True)]
     assert [PSNR.value(p) for p in pieces] == pytest.approx(singly, abs=1e-4)
     assert PSNR.value(torch.cat(pieces)) == pytest.approx(sum(singly) / 2, abs=1e-4)
     assert abs(singly[0] - singly[1]) > 0.01
 
 
-def test_the_pieces_of_a_photograph_are_its_tiles(photographs):
-    _, x = photographs.test[0]  # 64 x 96: a tile and half of one
-    pieces = photographs.pieces(torch.zeros_like(x), x)
-    assert pieces[:, 1].tolist() == [64 * 64, 64 * 32]
-    assert pieces[0, 0].item() == pytest.approx(x[0, :, :64].square().sum().item(), rel=1e-5)
+def test_a_photograph_is_one_piece_whatever_its_size(photographs):
+    _, x = photographs.test[0]  # 64 x 96
+    pieces = photographs.pieces(torch.zeros_like(x), photographs.test[0])
+    assert pieces[:, 1].tolist() == [64 * 96]
+    assert pieces[0, 0].item() == pytest.approx(x.square().sum().item(), rel=1e-5)
 
 
 def test_no_linear_map_has_a_smaller_squared_error_on_the_training_blocks(photographs):

@@ -101,9 +101,7 @@ def test_state_evolution_predicts_amp_and_not_another_encoder():
     task = Recovery(snr=30.0, held_out=300)
     net = make(AMP(task.dictionary, BernoulliGaussian(0.1)), 8, tied="encoder")
     with torch.no_grad():
-        quality = [
-            task.metric.value(task.pieces(state.x, task.test[0].target)) for state in net.trajectory(task.test[0].data)
-        ]
+        quality = [task.metric.value(task.pieces(state.x, task.test[0])) for state in net.trajectory(task.test[0].data)]
     claim = theory.predicted(net, task, quality)
     assert claim.holds
     assert claim.values[0] == pytest.approx(quality[0], abs=0.2)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         Sound,
     )
     from unrolling.evaluation.shifts import Few, size_sweep, sweep
-    from unrolling.evaluation.significance import paired, resampling_weights
+    from unrolling.evaluation.significance import bounds, few, paired, resamples
     from unrolling.evaluation.theory import (
         coherence,
         coupling,
@@ -65,7 +65,7 @@ __getattr__, __dir__ = lazy(
             "ShiftCurve ShiftReport SizeCurve Sound"
         ),
         ".shifts": ("Few size_sweep sweep"),
-        ".significance": ("paired resampling_weights"),
+        ".significance": ("bounds few paired resamples"),
         ".theory": (
             "coherence coupling examine limits linear_convergence no_false_positives predicted vanishing_thresholds"
         ),
@@ -75,13 +75,12 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Claim", "Comparison", "Contender", "Cost", "Criterion", "Curve", "Few", "GradientRow", "Interval",
     "LayerReport", "NAN", "Paired", "Parameter", "Picture", "Row", "SafeguardReport", "Seconds",
-    "ShiftCurve", "ShiftReport", "SizeCurve", "Sound", "TookTooLongError", "Trace", "codes", "coherence",
-    "compare_gradients", "compare_network", "cost_of", "coupling", "environment", "examine",
-    "examine_layers", "headline", "interval", "layer_pictures", "limits", "linear_convergence",
+    "ShiftCurve", "ShiftReport", "SizeCurve", "Sound", "TookTooLongError", "Trace", "bounds", "codes",
+    "coherence", "compare_gradients", "compare_network", "cost_of", "coupling", "environment", "examine",
+    "examine_layers", "few", "headline", "interval", "layer_pictures", "limits", "linear_convergence",
     "linear_mmse", "no_false_positives", "paired", "parameters", "pictures", "plain", "predicted",
-    "resampling_weights", "run_classical", "saved_bytes", "scikit_learn", "size_sweep", "standard_rules",
-    "steps_of", "sweep", "time_all", "trace", "train_mlp", "train_rival", "train_working_mlp",
-    "vanishing_thresholds",
+    "resamples", "run_classical", "saved_bytes", "scikit_learn", "size_sweep", "standard_rules", "steps_of",
+    "sweep", "time_all", "trace", "train_mlp", "train_rival", "train_working_mlp", "vanishing_thresholds",
 ]
 # fmt: on
 # End of what is written.

@@ -43,8 +43,7 @@ def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
         ridge: task.metric.value(evaluate(estimator(ridge), task, task.validation))
         for ridge in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
     }
-    pick = min if task.metric.better == "lower" else max
-    ridge = pick(scores, key=scores.__getitem__)
+    ridge = min(scores, key=lambda value: task.metric.rank(scores[value]))
     size = cross.numel() + len(mean_x)
     return Contender(
         "linear MMSE",
@@ -180,8 +179,7 @@ def _trained_mlp(
 
     def score(rate: float) -> float:
         network, _ = trained(rate, max(1, steps // 20))
-        value = task.metric.value(evaluate(network, task, task.validation))
-        return value if task.metric.better == "lower" else -value
+        return task.metric.rank(task.metric.value(evaluate(network, task, task.validation)))
 
     rate = rates[0] if len(rates) == 1 else min(rates, key=score)
     network, seconds = trained(rate, steps)
@@ -215,8 +213,8 @@ def train_rival(task: Task, rival: Rival, *, seed: int = 0, quiet: bool = True) 
         return network, history.seconds
 
     def score(rate: float) -> float:
-        value = task.metric.value(evaluate(trained(rate, max(1, rival.steps // 20))[0], task, task.validation))
-        return value if task.metric.better == "lower" else -value
+        network, _ = trained(rate, max(1, rival.steps // 20))
+        return task.metric.rank(task.metric.value(evaluate(network, task, task.validation)))
 
     rate = rival.rates[0] if len(rival.rates) == 1 else min(rival.rates, key=score)
     network, seconds = trained(rate, rival.steps)

@@ -15,9 +15,10 @@ from unrolling.core import Iteration
 from unrolling.evaluation.measure import Contender
 from unrolling.evaluation.records import Curve
 from unrolling.systems.base import Classical
-from unrolling.tasks.base import Samples, Task, pieces_of
+from unrolling.tasks.base import Metric, Samples, Task, pieces_of
 
-# A run has settled when this much of it has moved the metric by less than this many dB.
+# A run has settled when this much of it has moved the metric by at most so many dB, or this part of a metric that is
+# no ratio.
 SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.05, 200
 
 
@@ -67,7 +68,7 @@ def trace(
         steps.append(step)
         values.append(task.metric.value(pieces_of(task, batches, estimates)))
         # An infinite residual says that the map itself still changes: a pause then is no convergence.
-        settled = _settled(steps, values) and not any(
+        settled = _settled(task.metric, steps, values) and not any(
             bool(iteration.residual(new, old, problem).isposinf().any())
             for new, old, problem in zip(states, before, problems, strict=True)
         )
@@ -76,9 +77,13 @@ def trace(
     return Trace(steps, values, estimates, settled)
 
 
-def _settled(steps: list[int], values: list[float]) -> bool:
-    since = [value for step, value in zip(steps, values, strict=True) if step >= steps[-1] * (1 - SETTLED_PART)]
-    return steps[-1] >= SETTLED_LEAST and max(since) - min(since) < SETTLED_DB
+def _settled(metric: Metric, steps: list[int], values: list[float]) -> bool:
+    recent = zip(steps, values, strict=True)
+    since = [metric.level(value) for step, value in recent if step >= steps[-1] * (1 - SETTLED_PART)]
+    if steps[-1] < SETTLED_LEAST or not all(map(isfinite, since)):
+        return False
+    scale = 1.0 if metric.unit == "dB" or metric.logarithmic else max(map(abs, since))
+    return max(since) - min(since) <= SETTLED_DB * scale
 
 
 TIMED = 50  # iterations of a long run that are timed; the rest take as long
@@ -96,9 +101,34 @@ def _contender(
         0,
         note,
         estimates=estimates,
-        timed=steps_of(iteration, min(count, TIMED)),
+        prepare=_begun(iteration) if count > TIMED else None,
+        part=_advanced(iteration, TIMED) if count > TIMED else None,
         scale=scale,
     )
+
+
+def _begun(iteration: Iteration) -> Callable[[Any], Any]:
+    """What a run does once, whatever its length."""
+
+    def run(data: Any) -> Any:
+        problem = iteration.prepare(data)
+        state = iteration.start(problem)
+        iteration.estimate(state, problem)
+        return state, problem
+
+    return run
+
+
+def _advanced(iteration: Iteration, count: int) -> Callable[[Any], Any]:
+    """So many steps from there."""
+
+    def run(begun: Any) -> Any:
+        state, problem = begun
+        for _ in range(count):
+            state = iteration(state, problem)
+        return state
+
+    return run
 
 
 def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
@@ -186,9 +216,7 @@ def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[Any, An
         weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations)
         for weight in method.weights
     }
-    pick = min if task.metric.better == "lower" else max
-    worst = float("inf") if task.metric.better == "lower" else -float("inf")  # of a run that diverged
-    best_final = pick(runs, key=lambda weight: runs[weight].values[-1] if isfinite(runs[weight].values[-1]) else worst)
+    best_final = min(runs, key=lambda weight: task.metric.rank(runs[weight].values[-1]))
     reached = {
         weight: run.first(lambda value: task.metric.at_least_as_good(value, goal)) for weight, run in runs.items()
     }

@@ -26,7 +26,7 @@ from unrolling.evaluation.shifts import size_sweep, sweep
 from unrolling.evaluation.significance import paired
 from unrolling.evaluation.sounds import sounds
 from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
-from unrolling.tasks.base import Task, estimates_of, evaluate, first, pieces_of
+from unrolling.tasks.base import Task, count, estimates_of, evaluate, first, pieces_of
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 
@@ -71,13 +71,7 @@ def compare(
         replicas: the same network trained with other seeds.
         compile_after: the network is also measured compiled where it takes so many seconds for the test set; its row
             says what compiling cost.
-
-    Raises:
-        ValueError: a test set too small for an interval.
     """
-    units = sum(len(pieces_of(task, [batch], [batch.target])) for batch in task.test)
-    if units < 2:
-        raise ValueError(f"the test set holds {units} unit for {task.metric.name}; an interval needs at least two")
     measured = _Measured(task, network, seed, limit, say)
     contenders, curves = measured.contend(system, recipe, note, training_seconds, effort, quiet)
     contenders += measured.compiled(contenders[0], compile_after)
@@ -100,7 +94,7 @@ def compare(
         environment(seed),
         headline=illustrate.headline(system.title, task, rows),
         curves=curves,
-        notes=list(recipe.notes),
+        notes=[*recipe.notes, *([f"Intervals are {rows[0].quality.note}."] if rows[0].quality.note else [])],
         parameters=illustrate.parameters(network),
         atoms=[]
         if atoms is None
@@ -343,9 +337,7 @@ class _Measured:
                 continue
             pieces = pieces_of(task, task.test, found)
             quality = interval(task.metric, pieces, seed)
-            limited = contender.limit is not None and sum(map(len, found)) < sum(
-                len(batch.target) for batch in task.test
-            )
+            limited = contender.limit is not None and sum(map(len, found)) < sum(count(batch) for batch in task.test)
             text = f"first {contender.limit} samples; {contender.note}" if limited else contender.note
             row = Row(
                 contender.name,

@@ -72,7 +72,14 @@ class Comparison:
             "schema": SCHEMA,
             "system": self.system,
             "task": self.task,
-            "metric": {"name": self.metric.name, "unit": self.metric.unit, "better": self.metric.better},
+            "metric": {
+                "name": self.metric.name,
+                "unit": self.metric.unit,
+                "better": self.metric.better,
+                "resampled": self.metric.resampled,
+                "logarithmic": self.metric.logarithmic,
+                "places": self.metric.places,
+            },
             "rows": [
                 {
                     "name": row.name,

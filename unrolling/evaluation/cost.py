@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from math import log2, prod
 from typing import Any
 
 import torch
@@ -13,6 +14,25 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from unrolling.evaluation.records import Cost
+
+
+def _complex(input_shape: Any, dim: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+    """5 n log2 n operations of a complex transform of n numbers (the usual count of radix 2)."""
+    length = prod(input_shape[d] for d in dim)
+    return round(5 * prod(input_shape) * log2(max(length, 1)))
+
+
+def _real(input_shape: Any, dim: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+    """Half as many of a real one, whose longer side is the real one's."""
+    shape = max(input_shape, out_shape or input_shape, key=prod)
+    return _complex(shape, dim) // 2
+
+
+_FOURIER = {
+    torch.ops.aten._fft_c2c: _complex,
+    torch.ops.aten._fft_r2c: _real,
+    torch.ops.aten._fft_c2r: _real,
+}
 
 
 class _Peak(TorchDispatchMode):
@@ -53,10 +73,10 @@ def cost_of(run: Callable[[Any], Any], data: Any, network: nn.Module | None = No
         network: whose learned numbers are counted.
     """
     flops: int | None = None
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_FOURIER)
     with counter:
         run(data)
-    flops = counter.get_total_flops() // 2
+    flops = counter.get_total_flops() // 2 or None
     peak = _Peak()
     with peak:
         run(data)

@@ -14,7 +14,10 @@ KINDS = ("parent", "generic", "network")
 
 
 def criteria(comparison: Comparison) -> list[Criterion]:
-    """One line per criterion, from the measurements of a comparison; a line that was not measured is left out."""
+    """One line per criterion, from the measurements of a comparison. A kind of method that was not measured says
+    "unknown" and one that gave no number "fails"; neither is ever the best. A line with fewer than two numbers is left
+    out.
+    """
     metric = comparison.metric
     rows = {
         "parent": _best(comparison, [r for r in comparison.rows if r.role == "parent"]),
@@ -23,7 +26,8 @@ def criteria(comparison: Comparison) -> list[Criterion]:
             [
                 r
                 for r in comparison.rows
-                if r.role == "generic" and (r.parameters or 0) > 0 and r.name.startswith("MLP")
+                # A network, which training took time: not the best linear estimate.
+                if r.role == "generic" and r.training_seconds is not None
             ],
         ),
         "network": comparison.rows[0],
@@ -31,16 +35,20 @@ def criteria(comparison: Comparison) -> list[Criterion]:
     lines = []
 
     def add(name: str, measured: str, values: dict[str, float | None], better: str, write: str) -> None:
-        finite = {kind: value for kind, value in values.items() if value is not None and isfinite(value)}
+        known = {kind: value for kind, value in values.items() if value is not None}
+        finite = {kind: value for kind, value in known.items() if isfinite(value)}
         if len(finite) < 2:
             return
         pick = min if better == "lower" else max
         top = pick(finite.values())
         best = tuple(kind for kind, value in finite.items() if value == top)
-        text = {kind: write.format(finite[kind]) if kind in finite else "–" for kind in KINDS}
+        text = {
+            kind: write.format(finite[kind]) if kind in finite else "fails" if kind in known else "unknown"
+            for kind in KINDS
+        }
         lines.append(Criterion(name, measured, text["parent"], text["generic"], text["network"], best))
 
-    write = "{:.2f}" if metric.decibels else "{:.2e}"
+    write = "{:.2e}" if metric.logarithmic else f"{{:.{metric.places}f}}"
     quality = {kind: row.quality.mean if row else None for kind, row in rows.items()}
     add("performance", f"{metric.name} on the test set, {metric.unit}", quality, metric.better, write)
     seconds = {kind: row.seconds.batch * 1e3 if row and row.seconds else None for kind, row in rows.items()}
@@ -56,13 +64,6 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         {kind: float(row.parameters or 0) if row else None for kind, row in rows.items()},
         "lower",
         "{:,.0f}",
-    )
-    add(
-        "interpretability",
-        "learned numbers that are a quantity of the algorithm, with a classical value to stand beside, %",
-        {"parent": None, "generic": 0.0 if rows["generic"] else None, "network": 100.0},
-        "higher",
-        "{:.0f}",
     )
     add(
         "interpretability",
@@ -94,15 +95,13 @@ def _best(comparison: Comparison, rows: Sequence[Row]) -> Row | None:
     usable = [row for row in rows if isfinite(row.quality.mean)]
     if not usable:
         return None
-    sign = 1 if comparison.metric.better == "higher" else -1
-    return max(usable, key=lambda row: sign * row.quality.mean)
+    return min(usable, key=lambda row: comparison.metric.rank(row.quality.mean))
 
 
 def _progress(comparison: Comparison) -> dict[str, float | None]:
     found: dict[str, float | None] = {"parent": None, "generic": None, "network": None}
-    sign = 1 if comparison.metric.better == "higher" else -1
     for curve in comparison.curves:
         if curve.role in found and found[curve.role] is None and len(curve.quality) > 1:
-            steps = [sign * (b - a) > 0 for a, b in zip(curve.quality, curve.quality[1:], strict=False)]
+            steps = [comparison.metric.gain(b, a) > 0 for a, b in zip(curve.quality, curve.quality[1:], strict=False)]
             found[curve.role] = 100 * sum(steps) / len(steps)
     return found

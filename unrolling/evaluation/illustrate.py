@@ -18,10 +18,9 @@ def pictures(
     task: Task, contenders: Sequence[Contender], estimates: Sequence[list[Tensor]], rows: Sequence[Row], most: int = 2
 ) -> list[Picture]:
     """The first test photographs as the best classical method, the generic ones and the network recover them."""
-    pick = min if task.metric.better == "lower" else max
-    best = pick(
+    best = min(
         (number for number, row in enumerate(rows) if row.role in ("parent", "classical")),
-        key=lambda number: rows[number].quality.mean,
+        key=lambda number: task.metric.rank(rows[number].quality.mean),
     )
     shown = [
         best,
@@ -34,7 +33,7 @@ def pictures(
         panels = [("original", batch.target[0].cpu().numpy())]
         for index in shown:
             estimate = estimates[index][number]
-            score = task.metric.value(task.pieces(estimate, batch.target))
+            score = task.metric.value(task.pieces(estimate, batch))
             panels.append(
                 (f"{contenders[index].name}: {score:.2f} {task.metric.unit}", estimate[0].clamp(0, 1).cpu().numpy())
             )
@@ -48,7 +47,7 @@ def layer_pictures(task: Task, network: Unrolled, side: int = 256) -> list[Pictu
     batch = task.test[0]
     panels = [("original", batch.target[0].cpu().numpy())]
     for number, estimate in enumerate(network.estimates(batch.data), 1):
-        score = task.metric.value(task.pieces(estimate, batch.target))
+        score = task.metric.value(task.pieces(estimate, batch))
         panels.append((f"layer {number}: {score:.2f} {task.metric.unit}", estimate[0].clamp(0, 1).cpu().numpy()))
     names = list(getattr(task, "photographs", {}).get("test", []))
     return [

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unrolling.core import Unrolled, tree
 from unrolling.evaluation.records import LayerReport
-from unrolling.tasks.base import Samples, Task, pieces_of
+from unrolling.tasks.base import Task, first, pieces_of
 
 PROBES = 32  # samples on which derivatives are looked at
 POWER_STEPS = 12
@@ -34,7 +34,7 @@ def examine_layers(network: Unrolled, task: Task, *, beyond: Sequence[int] = (2,
     def score(found: Sequence[Tensor]) -> float:
         return task.metric.value(pieces_of(task, batches, found))
 
-    probe = _first(batches[0], PROBES)
+    probe = first(batches[0], PROBES)
     objective, parent_objective, change, step = _along(network, probe.data)
     return LayerReport(
         [score(found) for found in estimates],
@@ -55,11 +55,6 @@ def examine_layers(network: Unrolled, task: Task, *, beyond: Sequence[int] = (2,
     )
 
 
-def _first(batch: Samples, count: int) -> Samples:
-    size = len(batch.target)
-    return Samples(tree.select(batch.data, torch.arange(min(count, size)), size, "data"), batch.target[:count])
-
-
 def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float] | None, list[float], list[float]]:
     """Objective of the states, of the parent's iterates, relative change, and length of the step over the parent's."""
     parent = network.parent
@@ -77,7 +72,7 @@ def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float
         classical = _distance(parent(state, problem), state)
         following = layer(state, prepared)
         moved = _distance(following, state)
-        usable = classical > 0
+        usable = ~(classical == 0)  # NaN stays
         step.append(float((moved[usable] / classical[usable]).median()) if bool(usable.any()) else float("nan"))
         estimate = layer.estimate(following, prepared)
         size = tree.rows(estimate).abs().square().sum(1).sqrt().clamp_min(1e-30)

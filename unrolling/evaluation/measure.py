@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from unrolling.core import tree
 from unrolling.evaluation.records import Interval, Seconds
-from unrolling.evaluation.significance import resampling_weights
-from unrolling.tasks.base import Metric, Samples, first
+from unrolling.evaluation.significance import bounds, few, resamples
+from unrolling.tasks.base import Metric, Samples, count, first
 
 
 @dataclass
@@ -30,8 +30,10 @@ class Contender:
     parameters: int | None = None
     note: str = ""
     limit: int | None = None  # largest number of samples of a batch it is given, for methods that take them one by one
-    timed: Callable[[Any], Tensor] | None = None  # what to time instead of `run`
-    scale: float = 1.0  # how much longer `run` takes than `timed`
+    # Of a long run: what is done once, data -> x; a part of the rest, a function of x; how many such parts there are.
+    prepare: Callable[[Any], Any] | None = None
+    part: Callable[[Any], Any] | None = None
+    scale: float = 1.0
     estimates: list[Tensor] | None = None  # on the test set, when they are known already
     network: nn.Module | None = None  # whose learned numbers are counted and stored
     training_seconds: float | None = None
@@ -39,15 +41,12 @@ class Contender:
 
 
 def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
-    """The metric with a 95 % percentile interval: units are resampled with replacement within their group (Efron and
-    Tibshirani 1993, chapter 13).
+    """The metric with a 95 % percentile interval: its units (pictures, utterances, frames) are resampled with
+    replacement (Efron and Tibshirani 1993, chapter 13). The interval says so where they are few.
     """
-    generator = torch.Generator().manual_seed(seed)
     own = pieces.detach().double().cpu()
-    groups = [own[own[:, 2] == group, :2] for group in own[:, 2].unique()]
-    sums = torch.stack([resampling_weights(len(group), generator) @ group for group in groups], dim=1)
-    low, high = torch.quantile(metric.of_sums(sums), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(metric.value(pieces), low, high)
+    values = [metric.values(own[index]) for index in resamples(len(own), seed)]
+    return Interval(metric.value(own), *bounds(values), few(metric, len(own)))
 
 
 @torch.no_grad()
@@ -64,29 +63,29 @@ def time_all(
     """
     single = first(batch, 1).data
     data = [first(batch, c.limit).data if c.limit else batch.data for c in contenders]
-    sizes = [min(c.limit, len(batch.target)) if c.limit else len(batch.target) for c in contenders]
+    whole = count(batch)
+    sizes = [min(c.limit, whole) if c.limit else whole for c in contenders]
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in contenders]
-    calls = [c.timed or c.run for c in contenders]
-    for call in calls:
-        call(single)
+    for contender in contenders:
+        _seconds(contender, single)
     begin = time.perf_counter()
     for _ in range(rounds):
-        for call, many, size, (batched, alone) in zip(calls, data, sizes, times, strict=True):
-            batched.append(_clock(call, many) / size)
+        for contender, many, size, (batched, alone) in zip(contenders, data, sizes, times, strict=True):
+            batched.append(_seconds(contender, many) / size)
             # A short run is repeated, so that the clock's grain and one hiccup do not show.
             repeats = max(1, min(20, int(0.02 / max(alone[-1] if alone else 1.0, 1e-6))))
-            alone.append(statistics.median(_clock(call, single) for _ in range(repeats)))
+            alone.append(statistics.median(_seconds(contender, single) for _ in range(repeats)))
         if time.perf_counter() - begin > budget:
             break
     return [
         Seconds(
-            c.scale * statistics.median(batched),
+            statistics.median(batched),
             size,
-            c.scale * statistics.median(alone),
-            _quartiles([c.scale * t for t in batched]),
-            _quartiles([c.scale * t for t in alone]),
+            statistics.median(alone),
+            _quartiles(batched),
+            _quartiles(alone),
         )
-        for c, (batched, alone), size in zip(contenders, times, sizes, strict=True)
+        for (batched, alone), size in zip(times, sizes, strict=True)
     ]
 
 
@@ -98,13 +97,21 @@ def _quartiles(times: list[float]) -> tuple[float, float] | None:
     return low, high
 
 
-def _clock(run: Callable[[Any], Tensor], data: Any) -> float:
+def _seconds(contender: Contender, data: Any) -> float:
+    """Of one run; of a long one what is done once, and a part of the rest times the number of parts."""
+    if contender.prepare is None or contender.part is None:
+        return _clock(contender.run, data)[0]
+    once, begun = _clock(contender.prepare, data)
+    return once + contender.scale * _clock(contender.part, begun)[0]
+
+
+def _clock(run: Callable[[Any], Any], data: Any) -> tuple[float, Any]:
     cuda = any(t.is_cuda for t in tree.tensors(data))
     begin = time.perf_counter()
-    run(data)
+    found = run(data)
     if cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, found
 
 
 def environment(seed: int, device: str = "cpu") -> dict[str, Any]:

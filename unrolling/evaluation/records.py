@@ -17,6 +17,7 @@ class Interval:
     mean: float
     low: float
     high: float
+    note: str = ""  # where it is not to be trusted
 
 
 @dataclass
@@ -34,7 +35,8 @@ class Seconds:
 class Cost:
     """Per sample, measured on one."""
 
-    multiply_adds: int | None  # of matrix products and convolutions; None where torch does not see them
+    # of matrix products, convolutions and Fourier transforms; None where there is none of these, or torch sees none
+    multiply_adds: int | None
     peak_bytes: int | None  # most that was held at once beyond the data and the parameters
     stored_bytes: int | None  # of the learned numbers in a weights file; None where nothing is learned
 
@@ -160,7 +162,7 @@ class ShiftCurve:
     name: str
     role: str
     quality: list[float]
-    area: float  # mean of the metric over the values
+    area: float  # mean of the metric over the values; NaN where the method fails at one of them
     intervals: list[Interval] = field(default_factory=list)  # of each value, 95 %
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from unrolling.evaluation.measure import Contender, interval
 from unrolling.evaluation.records import ShiftCurve, ShiftReport, SizeCurve
 from unrolling.tasks.base import Metric, Samples, Shift, Task, evaluate
+from unrolling.tasks.samples import select
 
 
 def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) -> list[ShiftReport]:
@@ -31,13 +32,12 @@ def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) 
         for contender in contenders:
             found = [interval(task.metric, evaluate(contender.run, task, [batch])) for batch in samples]
             quality = [each.mean for each in found]
-            finite = [q for q in quality if isfinite(q)]
             curves.append(
                 ShiftCurve(
                     contender.name,
                     contender.role,
                     quality,
-                    sum(finite) / len(finite) if finite else float("nan"),
+                    sum(quality) / len(quality) if quality else float("nan"),
                     found,
                 )
             )
@@ -61,8 +61,7 @@ def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Se
     """Where the network falls behind, between two values by linear interpolation of the difference; on both sides of
     the training's value.
     """
-    sign = 1 if metric.better == "higher" else -1
-    gaps = [sign * (a - b) for a, b in zip(network, parent, strict=True)]
+    gaps = [metric.gain(a, b) for a, b in zip(network, parent, strict=True)]
     start = shift.values.index(shift.trained) if shift.trained in shift.values else 0
     if gaps[start] < 0:
         return shift.values[start]
@@ -70,7 +69,8 @@ def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Se
     for path in (range(start, len(gaps)), range(start, -1, -1)):
         for before, after in pairwise(path):
             if gaps[before] >= 0 > gaps[after]:
-                part = gaps[before] / (gaps[before] - gaps[after])
+                # Where the network fails altogether it is behind from there on.
+                part = gaps[before] / (gaps[before] - gaps[after]) if isfinite(gaps[before]) else 1.0
                 found.append(shift.values[before] + part * (shift.values[after] - shift.values[before]))
                 break
     return min(found, key=lambda value: abs(value - shift.values[start])) if found else None
@@ -96,12 +96,10 @@ class Few(Task):
         self._pool: Samples | None = None
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
-        from unrolling.core import tree
-
         if self._pool is None:
             self._pool = self._task.draw(self._count, torch.Generator().manual_seed(7_000_003 + self._seed))
         index = torch.randint(self._count, (batch,), generator=generator)
-        return Samples(tree.select(self._pool.data, index, self._count, "data"), self._pool.target[index])
+        return select(self._pool, index)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
@@ -109,8 +107,8 @@ class Few(Task):
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         return self._task.loss(estimate, target)
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        return self._task.pieces(estimate, target, first_group)
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        return self._task.pieces(estimate, samples)
 
     def rows(self, data: Any) -> Tensor:
         return self._task.rows(data)

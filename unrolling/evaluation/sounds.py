@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unrolling.evaluation.measure import Contender
 from unrolling.evaluation.records import Sound
+from unrolling.tasks.samples import count
 
 
 def sounds(task: Any, contenders: Sequence[Contender], estimates: Sequence[list[Tensor]], most: int = 2) -> list[Sound]:
@@ -25,7 +26,7 @@ def sounds(task: Any, contenders: Sequence[Contender], estimates: Sequence[list[
         next((n for n, c in enumerate(contenders) if c.role == role), None) for role in ("network", "parent", "generic")
     ]
     found: list[Sound] = []
-    for number in range(min(most, len(batch.target))):
+    for number in range(min(most, count(batch))):
         group, target = f"mixture {number + 1}", batch.target[number : number + 1]
         found.append(Sound(group, "mixture", batch.data[number].cpu().numpy(), task.rate))
         _, true = task.scored(target, target)

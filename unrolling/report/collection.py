@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,14 @@ def read_comparison(path: str | Path) -> Read:
         raise ValueError(f"{file} lacks something that a comparison has: {error}") from error
 
 
+def _metric(content: dict[str, Any]) -> Metric:
+    known = {f.name: content[f.name] for f in fields(Metric) if f.name in content}
+    # Of a file that does not say: rates were the only metrics that are not in dB.
+    return Metric(**{"logarithmic": content["unit"] != "dB", **known})
+
+
 def _comparison(content: dict[str, Any]) -> Comparison:
-    metric = Metric(content["metric"]["name"], content["metric"]["unit"], content["metric"]["better"])
+    metric = _metric(content["metric"])
     rows = [_row(row) for row in content["rows"]]
     curves = [
         Curve(

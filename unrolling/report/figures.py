@@ -134,12 +134,12 @@ def drawn(metric: Metric, values: Sequence[float]) -> list[float]:
     """A metric's values as charts show them: dB as they are, error rates on a logarithmic scale, where one of zero has
     no place.
     """
-    return list(values) if metric.decibels else [metric.level(value) if value > 0 else math.nan for value in values]
+    return [metric.level(v) if v > 0 or not metric.logarithmic else math.nan for v in values]
 
 
 def quality_tick(metric: Metric) -> Callable[[float], str]:
     """Writes a tick of the axis that ``drawn`` values have."""
-    return tick_text if metric.decibels else lambda level: rate_text(10 ** (level / 10), 1)
+    return tick_text if not metric.logarithmic else lambda level: rate_text(10 ** (level / 10), 1)
 
 
 def _drawable(comparison: Comparison) -> list[Curve]:

@@ -23,8 +23,8 @@ def decimals(value: float | None, places: int = 2) -> str:
 
 def quality_text(value: float | None, metric: Metric) -> str:
     """A metric's value: two decimals in dB, three digits with an exponent for an error rate."""
-    if metric.decibels or value is None or not math.isfinite(value):
-        return decimals(value)
+    if not metric.logarithmic or value is None or not math.isfinite(value):
+        return decimals(value, metric.places)
     return rate_text(value)
 
 

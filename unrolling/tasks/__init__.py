@@ -10,7 +10,24 @@ if TYPE_CHECKING:
     from unrolling.tasks.communications import *
     from unrolling.tasks.images import *
     from unrolling.tasks.medical import *
-    from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
+    from unrolling.tasks.metrics import (
+        ACCURACY,
+        AMI,
+        AUC,
+        BER,
+        NLL,
+        NMSE,
+        PSNR,
+        SER,
+        Mean,
+        MeanIoU,
+        MeanRatio,
+        Metric,
+        Ratio,
+        labels,
+        nmse_pieces,
+        picture_pieces,
+    )
     from unrolling.tasks.pairs import Pairs
     from unrolling.tasks.samples import Samples, concatenate, count, first, moved, select
     from unrolling.tasks.sparse import *
@@ -31,14 +48,17 @@ __getattr__, __dir__ = lazy(
         ".images.deblurring": ("Deblurring Sharp kernel_error"),
         ".images.denoising": ("Denoising"),
         ".images.photographs": ("Photographs"),
-        ".images.pictures": ("Pictures similarity tile_pieces timing_crops"),
+        ".images.pictures": ("Pictures similarity timing_crops"),
         ".images.sources": ("attribution colours folder luma photograph read split"),
         ".images.super_resolution": ("SuperResolution"),
         ".medical.compressive": ("Compressive"),
         ".medical.mri": ("MRI read_mask read_slices"),
         ".medical.phantoms": ("head smooth with_phase"),
         ".medical.sampling": ("cartesian_mask check_rate radial_mask"),
-        ".metrics": ("BER Metric NMSE PSNR SER nmse_pieces"),
+        ".metrics": (
+            "ACCURACY AMI AUC BER Mean MeanIoU MeanRatio Metric NLL NMSE PSNR Ratio SER labels nmse_pieces "
+            "picture_pieces"
+        ),
         ".pairs": ("Pairs"),
         ".samples": ("Samples concatenate count first moved select"),
         ".sparse.codes": ("Codes converged_codes learn_dictionary"),
@@ -52,29 +72,28 @@ __getattr__, __dir__ = lazy(
         ".speech.recordings": (
             "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
         ),
-        ".speech.speech_metrics": (
-            "MeanDecibels SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"
-        ),
+        ".speech.speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
         ".speech.voices": ("Voice draw_noise draw_voice speak"),
     },
 )
 # fmt: off
 __all__ = [
-    "BER", "Codes", "Compressive", "Corpus", "Deblocking", "Deblurring", "Denoising", "Detection",
-    "Enhancement", "MRI", "MeanDecibels", "Metric", "Mixtures", "NMSE", "PSNR", "Pairs", "Photographs",
-    "Pictures", "Recovery", "SER", "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection",
-    "Sharp", "Shift", "Spikes", "SuperResolution", "Task", "VaryingDictionary", "Voice", "aligned",
-    "as_real", "attribution", "best_order", "best_shift", "cartesian_mask", "check_law", "check_rate",
-    "check_snr", "coefficients_of", "coherent_dictionary", "colours", "compress", "concatenate",
-    "conditioned_dictionary", "converged_codes", "cosines", "count", "draw_noise", "draw_voice",
-    "drawn_dictionary", "estimates_of", "evaluate", "exponential_correlation", "find_folders", "first",
-    "fixed_channel", "folder", "gaussian_dictionary", "generated", "head", "iid_channels",
-    "improvement_pieces", "kernel_error", "kronecker_channels", "learn_dictionary", "linear_motion", "luma",
-    "measured", "morphologies", "moved", "nmse_pieces", "noise_variance", "pesq", "photograph", "pieces_of",
-    "radial_mask", "read", "read_channels", "read_dictionary", "read_mask", "read_noises", "read_signal",
-    "read_slices", "read_speakers", "read_taps", "running_median", "sdr", "select", "shake", "shift_errors",
-    "si_sdr", "similarity", "smooth", "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch",
-    "tile_pieces", "timing_crops", "toeplitz_channel", "unit_level", "with_phase",
+    "ACCURACY", "AMI", "AUC", "BER", "Codes", "Compressive", "Corpus", "Deblocking", "Deblurring",
+    "Denoising", "Detection", "Enhancement", "MRI", "Mean", "MeanIoU", "MeanRatio", "Metric", "Mixtures",
+    "NLL", "NMSE", "PSNR", "Pairs", "Photographs", "Pictures", "Ratio", "Recovery", "SER",
+    "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection", "Sharp", "Shift", "Spikes",
+    "SuperResolution", "Task", "VaryingDictionary", "Voice", "aligned", "as_real", "attribution",
+    "best_order", "best_shift", "cartesian_mask", "check_law", "check_rate", "check_snr", "coefficients_of",
+    "coherent_dictionary", "colours", "compress", "concatenate", "conditioned_dictionary", "converged_codes",
+    "cosines", "count", "draw_noise", "draw_voice", "drawn_dictionary", "estimates_of", "evaluate",
+    "exponential_correlation", "find_folders", "first", "fixed_channel", "folder", "gaussian_dictionary",
+    "generated", "head", "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels",
+    "labels", "learn_dictionary", "linear_motion", "luma", "measured", "morphologies", "moved",
+    "nmse_pieces", "noise_variance", "pesq", "photograph", "picture_pieces", "pieces_of", "radial_mask",
+    "read", "read_channels", "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices",
+    "read_speakers", "read_taps", "running_median", "sdr", "select", "shake", "shift_errors", "si_sdr",
+    "similarity", "smooth", "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch",
+    "timing_crops", "toeplitz_channel", "unit_level", "with_phase",
 ]
 # fmt: on
 # End of what is written.

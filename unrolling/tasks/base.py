@@ -1,4 +1,4 @@
-"""What a task is: data with targets, drawn or held, a loss, and the metric that ranks estimates."""
+"""What a task is: data with or without targets, drawn or kept for scores, a loss, and the metric that ranks them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core import tree
 from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
 from unrolling.tasks.samples import Samples, count, first
 
@@ -77,11 +78,11 @@ class Task:
         """Mean squared error; a scalar."""
         return (estimate - target).square().mean()
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        """(k, 3) rows of error, energy and group number for ``metric``; ``first_group`` numbers the batch's first
-        sample where samples are groups.
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        """(units, width): the metric's pieces of estimates, after what the task does to them first (clamping, aligning,
+        deciding).
         """
-        return nmse_pieces(estimate, target)
+        return self.metric.pieces(estimate, samples)
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """Further metrics of estimates, by name with the unit; none by default."""
@@ -127,11 +128,8 @@ def estimates_of(run: Callable[[Any], Tensor], batches: Sequence[Samples], limit
 
 def pieces_of(task: Task, batches: Sequence[Samples], estimates: Sequence[Tensor]) -> Tensor:
     """The metric's pieces of estimates, which may be fewer than the samples of a batch."""
-    pieces, group = [], 0
-    for batch, estimate in zip(batches, estimates, strict=True):
-        pieces.append(task.pieces(estimate, batch.target[: len(estimate)], group))
-        group += len(estimate)
-    return torch.cat(pieces)
+    pairs = zip(batches, estimates, strict=True)
+    return torch.cat([task.pieces(found, first(batch, tree.batch_size(found, "estimate"))) for batch, found in pairs])
 
 
 def evaluate(run: Callable[[Any], Tensor], task: Task, batches: Sequence[Samples]) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import tree
+from unrolling.tasks.speech.speech_metrics import si_sdr
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -135,13 +136,7 @@ class NegativeSISDR(SampleLoss):
     zero_mean: bool = False
 
     def each(self, estimate: Tensor, target: Tensor) -> Tensor:
-        estimate, target = estimate.flatten(1), target.flatten(1)
-        if self.zero_mean:
-            estimate, target = estimate - estimate.mean(1, keepdim=True), target - target.mean(1, keepdim=True)
-        eps = torch.finfo(target.dtype).eps
-        scale = ((estimate * target).sum(1, keepdim=True) + eps) / (target.square().sum(1, keepdim=True) + eps)
-        signal = scale * target
-        return -10 * torch.log10((signal.square().sum(1) + eps) / ((signal - estimate).square().sum(1) + eps))
+        return -si_sdr(estimate.flatten(1), target.flatten(1), self.zero_mean)
 
 
 @dataclass(frozen=True)

@@ -174,10 +174,7 @@ class _Tuned:
 
     def _score(self, setting: float) -> float:
         batches: list[Samples] = self.task.validation
-        rows = [
-            self.task.pieces(self.method(b.data, self.task, setting), b.target, number)
-            for number, b in enumerate(batches)
-        ]
+        rows = [self.task.pieces(self.method(b.data, self.task, setting), b) for b in batches]
         return self.task.metric.value(torch.cat(rows))
 
 

@@ -235,14 +235,13 @@ class Detection(Task):
         score = (-4 / (levels[1] - levels[0]).square()) * (estimate.unsqueeze(-1) - levels).square()
         return cross_entropy(score.flatten(0, 1), decide(target.to(estimate), levels).flatten())
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        """(batch, 3): wrong bits, labelled by Gray's code, how many there are, one group. The nearest level decides."""
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        """(batch, 2): wrong bits, labelled by Gray's code, and how many there are. The nearest level decides."""
         levels = self.levels.to(estimate)
-        found, sent = decide(estimate, levels), decide(target.to(estimate), levels)
+        found, sent = decide(estimate, levels), decide(samples.target.to(estimate), levels)
         errors = wrong_bits(self.modulation.order).to(found.device)[found, sent].sum(1).float()
-        return torch.stack(
-            [errors, torch.full_like(errors, self.modulation.bits * found.shape[1]), torch.zeros_like(errors)], dim=1
-        )
+        errors = errors.masked_fill(estimate.isnan().any(1), float("nan"))
+        return torch.stack([errors, torch.full_like(errors, self.modulation.bits * found.shape[1])], dim=1)
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """The symbol error rate, where a symbol has more than one bit: a complex symbol is wrong if either of its parts

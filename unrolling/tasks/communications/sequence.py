@@ -143,16 +143,17 @@ class SequenceDetection(Task):
         """Cross-entropy of the states, estimates (batch, T, states) being their logarithmic scores."""
         return cross_entropy(estimate.flatten(0, 1), target.flatten())
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        """(batch, 3): wrong newest symbols of each sequence, how many there are, one group. The state with the highest
-        score decides.
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        """(batch, 2): wrong newest symbols of each sequence, and how many there are. The state with the highest score
+        decides.
 
         Estimates are scores (batch, T, states), or states that have been decided (batch, T).
         """
         found = estimate.argmax(2) if estimate.ndim == 3 else estimate
-        wrong = self.trellis.newest(found) != self.trellis.newest(target)
+        wrong = self.trellis.newest(found) != self.trellis.newest(samples.target)
         errors = wrong.sum(1).float()
-        return torch.stack([errors, torch.full_like(errors, wrong.shape[1]), torch.zeros_like(errors)], dim=1)
+        errors = errors.masked_fill(estimate.isnan().flatten(1).any(1), float("nan"))
+        return torch.stack([errors, torch.full_like(errors, wrong.shape[1])], dim=1)
 
     def shifts(self) -> Sequence[Shift]:
         """More and less noise than in training."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
     from unrolling.tasks.images.denoising import Denoising
     from unrolling.tasks.images.photographs import Photographs
-    from unrolling.tasks.images.pictures import Pictures, similarity, tile_pieces, timing_crops
+    from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
     from unrolling.tasks.images.sources import attribution, colours, folder, luma, photograph, read, split
     from unrolling.tasks.images.super_resolution import SuperResolution
 
@@ -25,7 +25,7 @@ __getattr__, __dir__ = lazy(
         ".deblurring": ("Deblurring Sharp kernel_error"),
         ".denoising": ("Denoising"),
         ".photographs": ("Photographs"),
-        ".pictures": ("Pictures similarity tile_pieces timing_crops"),
+        ".pictures": ("Pictures similarity timing_crops"),
         ".sources": ("attribution colours folder luma photograph read split"),
         ".super_resolution": ("SuperResolution"),
     },
@@ -35,7 +35,7 @@ __all__ = [
     "Deblocking", "Deblurring", "Denoising", "Photographs", "Pictures", "Sharp", "SuperResolution",
     "aligned", "attribution", "best_shift", "coefficients_of", "colours", "compress", "folder",
     "kernel_error", "linear_motion", "luma", "photograph", "read", "shake", "shift_errors", "similarity",
-    "split", "tile_pieces", "timing_crops",
+    "split", "timing_crops",
 ]
 # fmt: on
 # End of what is written.

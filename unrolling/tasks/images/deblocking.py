@@ -101,8 +101,8 @@ class Deblocking(Pictures):
         target = (clean.clamp(0, 1) * 255).round() / 255
         return Samples(compress(target, self.quality if quality is None else quality), target)
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        return super().pieces((estimate.clamp(0, 1) * 255).round() / 255, target, first_group)
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        return super().pieces((estimate.clamp(0, 1) * 255).round() / 255, samples)
 
     def shifts(self) -> Sequence[Shift]:
         """Stronger and weaker compression."""

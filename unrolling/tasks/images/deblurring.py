@@ -15,7 +15,7 @@ from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.alignment import aligned
 from unrolling.tasks.images.blurs import linear_motion, shake
-from unrolling.tasks.images.pictures import TEST_SEED, VALIDATION_SEED, Pictures, similarity, tile_pieces
+from unrolling.tasks.images.pictures import TEST_SEED, VALIDATION_SEED, Pictures, similarity
 
 SHIFT = 12  # pixels in each direction by which image and kernel may be apart
 SIZE = 31  # of the kernels that blur
@@ -196,9 +196,10 @@ class Deblurring(Pictures):
             loss = loss + KERNEL_WEIGHT * relative.mean()
         return loss
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        true = target.image if isinstance(target, Sharp) else target
-        return tile_pieces(*aligned(estimate.clamp(0, 1), true, SHIFT), first_group)
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        true = samples.target.image if isinstance(samples.target, Sharp) else samples.target
+        moved, inner = aligned(estimate.clamp(0, 1), true, SHIFT)
+        return self.metric.pieces(moved, samples._replace(target=inner))
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """Structural similarity at the best shift."""

@@ -15,7 +15,6 @@ from unrolling.tasks.base import PSNR, Samples, Shift, Task
 from unrolling.tasks.images import sources as images
 
 BLOCK = 16
-TILE = 64
 # Chosen on the validation photographs: textures and pictures from microscopes and telescopes made things worse there.
 TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins")
 
@@ -102,22 +101,8 @@ class Photographs(Task):
         """100 x mean squared error, so that a gradient norm of order one means something to Adam's clipping."""
         return 100 * (estimate - target).square().mean()
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        error = (estimate.clamp(0, 1) - target).square().unsqueeze(1)
-        count = torch.ones_like(error)
-        right, bottom = -target.shape[2] % TILE, -target.shape[1] % TILE
-        sums = [
-            torch.nn.functional.avg_pool2d(
-                torch.nn.functional.pad(x, (0, right, 0, bottom)), TILE, divisor_override=1
-            ).flatten(1)
-            for x in (error, count)
-        ]
-        group = (
-            torch.arange(first_group, first_group + len(target), device=target.device, dtype=target.dtype)
-            .unsqueeze(1)
-            .expand_as(sums[0])
-        )
-        return torch.stack([sums[0], sums[1], group], dim=2).flatten(0, 1)
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        return super().pieces(estimate.clamp(0, 1), samples)
 
     def rows(self, data: Tensor) -> Tensor:
         return data.reshape(-1, data.shape[-1])

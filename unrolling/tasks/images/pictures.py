@@ -15,7 +15,6 @@ from unrolling.operators.resize import resize
 from unrolling.tasks.base import PSNR, Samples, Task
 from unrolling.tasks.images import sources as images
 
-TILE = 64
 VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003  # of the noise
 EXTRA = "extra"  # the folder of photographs that are trained on besides the packages'
 # pixels of the longer side that photographs there are brought down to, towards which JPEG artefacts vanish
@@ -140,8 +139,8 @@ class Pictures(Task):
         """100 x mean squared error, so that a gradient norm of order one means something to Adam's clipping."""
         return 100 * (estimate - target).square().mean()
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        return tile_pieces(estimate.clamp(0, 1), target, first_group)
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        return super().pieces(estimate.clamp(0, 1), samples)
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """Structural similarity, averaged over photographs (Wang et al. 2004, doi:10.1109/TIP.2003.819861)."""
@@ -160,24 +159,6 @@ class Pictures(Task):
         }
         note = images.attribution(self._data)
         return {**found, "attribution": note} if note else found
-
-
-def tile_pieces(estimate: Tensor, target: Tensor, first_group: int) -> Tensor:
-    """(k, 3) rows of squared error, number of pixels (the energy of a peak of 1) and group, a row per tile, a group per
-    picture.
-    """
-    error = (estimate - target).square()
-    error = error.unsqueeze(1) if error.ndim == 3 else error.sum(1, keepdim=True)
-    count = torch.full_like(error, target.shape[1:-2].numel() or 1)
-    right, bottom = -target.shape[-1] % TILE, -target.shape[-2] % TILE
-    pool, pad = torch.nn.functional.avg_pool2d, torch.nn.functional.pad
-    sums = [pool(pad(x, (0, right, 0, bottom)), TILE, divisor_override=1).flatten(1) for x in (error, count)]
-    group = (
-        torch.arange(first_group, first_group + len(target), device=target.device, dtype=target.dtype)
-        .unsqueeze(1)
-        .expand_as(sums[0])
-    )
-    return torch.stack([sums[0], sums[1], group], dim=2).flatten(0, 1)
 
 
 def similarity(estimates: Sequence[Tensor], targets: Sequence[Tensor]) -> float:

@@ -57,9 +57,10 @@ class SuperResolution(Pictures):
         small = (self.operator(clean).clamp(0, 1) * 255).round() / 255
         return Samples(small, clean)
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         s = self.factor
-        return super().pieces(estimate[..., s:-s, s:-s], target[..., s:-s, s:-s], first_group)
+        inner = samples._replace(target=samples.target[..., s:-s, s:-s])
+        return super().pieces(estimate[..., s:-s, s:-s], inner)
 
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "factor": self.factor}

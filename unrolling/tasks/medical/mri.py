@@ -15,7 +15,7 @@ from torch import Tensor
 from unrolling.operators.fourier import KSpace, fft
 from unrolling.tasks.base import PSNR, Samples, Shift, Task
 from unrolling.tasks.images import sources as images
-from unrolling.tasks.images.pictures import similarity, tile_pieces
+from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.medical import phantoms, sampling
 
 PARTS = {"train": 60, "validation": 8, "test": 8}  # phantoms
@@ -219,8 +219,8 @@ class MRI(Task):
         error = torch.view_as_real(error).flatten(1) if error.is_complex() else error
         return ((error.square().sum(1) + 1e-12).sqrt() / torch.linalg.vector_norm(target.flatten(1), dim=1)).mean()
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
-        return tile_pieces(estimate.abs(), target.abs(), first_group)
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        return super().pieces(estimate.abs(), samples._replace(target=samples.target.abs()))
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """Relative error and structural similarity of magnitudes, averaged over images."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     )
     from unrolling.tasks.speech.speech_metrics import (
         SI_SDR_IMPROVEMENT,
-        MeanDecibels,
         best_order,
         improvement_pieces,
         pesq,
@@ -37,16 +36,16 @@ __getattr__, __dir__ = lazy(
         ".recordings": (
             "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
         ),
-        ".speech_metrics": ("MeanDecibels SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
+        ".speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
         ".voices": ("Voice draw_noise draw_voice speak"),
     },
 )
 # fmt: off
 __all__ = [
-    "Corpus", "Enhancement", "MeanDecibels", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation", "Voice",
-    "best_order", "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces", "pesq",
-    "read_noises", "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi",
-    "stretch", "unit_level",
+    "Corpus", "Enhancement", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation", "Voice", "best_order",
+    "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces", "pesq", "read_noises",
+    "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi", "stretch",
+    "unit_level",
 ]
 # fmt: on
 # End of what is written.

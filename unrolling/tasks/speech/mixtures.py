@@ -264,7 +264,8 @@ class Enhancement(Mixtures):
         """-SI-SDR of the speech, in dB."""
         return -si_sdr(estimate[:, 0], target[:, 0]).mean()
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        target = samples.target
         return improvement_pieces(estimate[:, :1], target[:, :1], target.sum(1))
 
     def scored(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -348,7 +349,8 @@ class Separation(Mixtures):
         """-SI-SDR in dB, mean over sources, of the better order."""
         return -si_sdr(best_order(estimate, target), target).mean()
 
-    def pieces(self, estimate: Tensor, target: Tensor, first_group: int = 0) -> Tensor:
+    def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
+        target = samples.target
         return improvement_pieces(best_order(estimate, target), target, target.sum(1))
 
     def scored(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unrolling.tasks.base import Metric
+from unrolling.tasks.metrics import Mean
 
 LIMIT = 1e-12  # of energies that are divided by
 
 
-def si_sdr(estimate: Float[Tensor, "... samples"], target: Float[Tensor, "... samples"]) -> Float[Tensor, "..."]:
+def si_sdr(
+    estimate: Float[Tensor, "... samples"], target: Float[Tensor, "... samples"], zero_mean: bool = False
+) -> Float[Tensor, "..."]:
     """10 log10(|a x|^2 / |a x - x'|^2) in dB, a = <x', x> / |x|^2: scale-invariant signal-to-distortion ratio (Le Roux
     et al. 2019, arXiv:1811.02508).
 
-    Means are left in, as in the paper's formula. An estimate of zeros has -120 dB.
+    Means are left in, as in the paper's formula, unless ``zero_mean`` subtracts them first. An estimate of zeros has
+    -120 dB.
     """
+    if zero_mean:
+        estimate, target = estimate - estimate.mean(-1, keepdim=True), target - target.mean(-1, keepdim=True)
     scale = (estimate * target).sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp_min(LIMIT)
     signal = scale * target
     return 10 * torch.log10(
@@ -52,28 +56,16 @@ def best_order(
     return estimate.gather(1, chosen.unsqueeze(2).expand_as(estimate))
 
 
-@dataclass(frozen=True)
-class MeanDecibels(Metric):
-    """Decibels averaged over utterances, which are the units that an interval resamples, as speech is scored: pieces
-    are an utterance's decibels and 1.
-    """
-
-    def of_sums(self, sums: Tensor) -> Tensor:
-        """The mean from sums of decibels and of utterances by group, (..., groups, 2) -> (...)."""
-        decibels, count = sums.double().unbind(-1)
-        return (decibels / count.clamp_min(torch.finfo(torch.float64).tiny)).mean(-1)
-
-
-SI_SDR_IMPROVEMENT = MeanDecibels("SI-SDR improvement", "dB", "higher")
+# Decibels averaged over utterances, as speech is scored.
+SI_SDR_IMPROVEMENT = Mean("SI-SDR improvement", "dB", "higher", "utterance")
 
 
 def improvement_pieces(estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
-    """Per utterance the gain in SI-SDR over the mixture in dB, averaged over the sources (batch, sources, samples), a
-    one, and the group number 0.
+    """Per utterance the gain in SI-SDR over the mixture in dB, averaged over the sources (batch, sources, samples);
+    (batch, 1).
     """
     estimate, target, mixture = estimate.double(), target.double(), mixture.double()
-    gain = (si_sdr(estimate, target) - si_sdr(mixture.unsqueeze(1).expand_as(target), target)).mean(1)
-    return torch.stack([gain, torch.ones_like(gain), torch.zeros_like(gain)], dim=1)
+    return (si_sdr(estimate, target) - si_sdr(mixture.unsqueeze(1).expand_as(target), target)).mean(1, keepdim=True)
 
 
 def stoi(
