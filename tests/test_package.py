@@ -33,14 +33,16 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def imported(statement):
-    """Names of all modules in a fresh interpreter after a statement."""
-    code = f"import sys, torch; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
+def imported(statement, before="torch"):
+    """Names of all modules in a fresh interpreter after a statement, but for those that ``before`` brings."""
+    code = f"import sys, {before}; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_importing_the_package_brings_in_the_engine_and_nothing_else():
-    found = imported("import unrolling")
+def test_importing_the_package_brings_in_nothing_and_its_engine_nothing_heavier_than_torch():
+    own = {name for name in imported("import unrolling", "typing") if name.split(".")[0] in ("unrolling", "torch")}
+    assert own == {"unrolling", "unrolling._lazy"}
+    found = imported("import unrolling; unrolling.unroll")
     assert "unrolling.core.unroll" in found
     assert not {name.split(".")[0] for name in found} & set(HEAVY)
     assert {name.split(".")[1] for name in found if name.startswith("unrolling.")} == {"core", "_lazy"}

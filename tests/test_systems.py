@@ -20,6 +20,7 @@ from unrolling.core import Unrolled
 from unrolling.evaluation.baselines import scikit_learn
 from unrolling.operators import BlockSensing
 from unrolling.systems import catalogue as module
+from unrolling.systems import index
 from unrolling.systems.catalogue import catalogue, find
 from unrolling.systems.communications.detnet import Published2017, Published2019
 from unrolling.tasks.communications.detection import Detection
@@ -103,13 +104,30 @@ def test_a_name_may_be_written_with_either_dash(name):
     assert find(name).name == "sparse_coding/lista"
 
 
-@pytest.mark.parametrize("name", ["sparse_coding/listta", "lista", "sparse_coding/Lists"])
+@pytest.mark.parametrize("name", ["sparse_coding/listta", "sparse_coding/Lists"])
 def test_an_unknown_name_gets_the_nearest(name):
     with pytest.raises(
         ValueError, match=f"no system '{name}'; did you mean sparse_coding/lista. There are .*sparse_coding/lcod"
     ) as caught:
         find(name)
     assert "sparse_coding/lista" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lista", "LISTA-CP", "tnrd", "ep-net"])
+def test_the_last_part_of_a_name_is_enough_where_one_system_has_it(name):
+    assert find(name).name.rsplit("/", 1)[-1] == name.lower().replace("-", "_")
+
+
+def test_the_last_part_of_a_name_is_not_enough_where_two_systems_have_it(monkeypatch):
+    lista = find("sparse_coding/lista")
+    systems = {name: replace(lista, name=name) for name in ("a/lista", "b/lista")}
+    monkeypatch.setattr(module, "catalogue", lambda: systems)
+    with pytest.raises(ValueError, match="no system 'lista'"):
+        find("lista")
+
+
+def test_the_index_of_the_systems_is_up_to_date():
+    assert index.read_index() == index.build_index(), "run python -m unrolling.systems.index"
 
 
 def test_a_name_like_no_other_gets_the_list():

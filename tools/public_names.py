@@ -35,7 +35,7 @@ def defined(module: Path) -> list[str]:
             called = ast.unparse(node.value.func).rsplit(".", 1)[-1]
             if node.targets[0].id.isupper() and called[:1].isupper():
                 found.append(node.targets[0].id)
-    return [name for name in found if not name.startswith("_")]
+    return [name for name in found if not name.startswith("_") and name != "main"]
 
 
 def public(package: Path) -> dict[str, list[str]]:

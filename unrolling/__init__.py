@@ -3,33 +3,33 @@
 from typing import TYPE_CHECKING
 
 from unrolling._lazy import lazy
-from unrolling.core import (
-    Backprop,
-    Bounded,
-    Checkpointed,
-    DivergenceError,
-    Equilibrium,
-    Implicit,
-    Iteration,
-    OneStep,
-    Positive,
-    Safeguarded,
-    Simplex,
-    Solution,
-    Status,
-    Truncated,
-    UnitNorm,
-    Unrolled,
-    ZeroMean,
-    anderson,
-    constrain,
-    deploy,
-    gmres,
-    solve,
-    unroll,
-)
 
 if TYPE_CHECKING:
+    from unrolling.core import (
+        Backprop,
+        Bounded,
+        Checkpointed,
+        DivergenceError,
+        Equilibrium,
+        Implicit,
+        Iteration,
+        OneStep,
+        Positive,
+        Safeguarded,
+        Simplex,
+        Solution,
+        Status,
+        Truncated,
+        UnitNorm,
+        Unrolled,
+        ZeroMean,
+        anderson,
+        constrain,
+        deploy,
+        gmres,
+        solve,
+        unroll,
+    )
     from unrolling.export import export
     from unrolling.operators import LinearOperator, Matrix
     from unrolling.prox import hard_threshold, k_sparse, nonnegative, soft_threshold
@@ -39,18 +39,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# What else a user does first, imported when it is first used. `export` is the package `unrolling.export`, which can be
-# called: a function of that name would be replaced by the package as soon as anything imported it.
+# Imported when they are first used, so that what needs none of them (the help of the command line) does not wait for
+# torch. `export` is the package `unrolling.export`, which can be called: a function of that name would be replaced by
+# the package as soon as anything imported it.
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".core": (
+            "Backprop Bounded Checkpointed DivergenceError Equilibrium Implicit Iteration OneStep Positive "
+            "Safeguarded Simplex Solution Status Truncated UnitNorm Unrolled ZeroMean anderson constrain deploy "
+            "gmres solve unroll"
+        ),
         ".operators.linear": "LinearOperator Matrix",
         ".prox.thresholds": "hard_threshold k_sparse nonnegative soft_threshold",
         ".systems.catalogue": "find pretrained",
         ".training.fit": "fit",
         ".training.stages": "Stage",
     },
-    packages="algorithms estimators evaluation export files losses networks operators prox report systems tasks "
+    packages="algorithms core estimators evaluation export files losses networks operators prox report systems tasks "
     "testing training",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -18,11 +19,29 @@ from unrolling.cli.theory import theory
 from unrolling.cli.train import train
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Turn iterative algorithms into small, fast, interpretable networks.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from unrolling import __version__
+
+        print(f"unrolling {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("list")(list_systems)
 for command in (show, train, compare, apply, export, schedules, gradients, reproduce, theory, report, cite):
     app.command()(command)

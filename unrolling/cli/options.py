@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+def systems(incomplete: str) -> list[str]:
+    """Names that a shell may complete to: whole ones, or last parts where no field was typed."""
+    from unrolling.systems.index import system_names
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = system_names()
+    if "/" not in incomplete and not any(name.startswith(incomplete) for name in whole):
+        whole = [name.split("/")[-1] for name in whole]
+    return [name for name in whole if name.startswith(incomplete)]
+
+
+def tasks(context: typer.Context, incomplete: str) -> list[str]:
+    """Tasks of the system that was typed."""
+    from unrolling.systems.index import read_index
+
+    typed = {context.params.get("system"), *context.args}
+    return [
+        task
+        for entry in read_index()
+        if typed & {entry["name"], entry["name"].split("/")[-1]}
+        for task in entry["tasks"]
+        if task.startswith(incomplete)
+    ]
+
+
 SystemName = Annotated[
     str,
     typer.Argument(
-        metavar="SYSTEM", help="a name from `unroll list`, such as sparse_coding/lista; - and _ are the same"
+        metavar="SYSTEM",
+        help="a name from `unroll list`, such as sparse_coding/lista, or lista; - and _ are the same",
+        autocompletion=systems,
     ),
 ]
 TaskName = Annotated[
     str | None,
-    typer.Option("--task", help="what to solve; `unroll show SYSTEM` lists the tasks, the first is the default"),
+    typer.Option(
+        "--task",
+        help="what to solve; `unroll show SYSTEM` lists the tasks, the first is the default",
+        autocompletion=tasks,
+    ),
 ]
 Depth = Annotated[int | None, typer.Option("--depth", help="number of layers")]
 Steps = Annotated[int | None, typer.Option("--steps", help="optimizer steps in all, instead of the schedule's")]

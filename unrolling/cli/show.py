@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+import typer
+
 from unrolling.cli import prepare
 from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName, TaskName
 
 
-def list_systems(as_json: Json = False) -> None:
-    """The systems, one line each."""
-    from unrolling.systems.catalogue import catalogue
+def list_systems(
+    field: Annotated[
+        str | None, typer.Argument(metavar="FIELD", help="only the systems of a field, such as imaging")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The systems: what each solves, and what it comes with."""
+    from unrolling.systems.index import foreign_systems, read_index
 
-    systems = catalogue()
+    entries = [entry for entry in read_index() if field in (None, entry["name"].split("/")[0])]
+    others = [entry for entry in foreign_systems() if field in (None, entry.name.split("/")[0])]
+    if not entries and not others:
+        known = dict.fromkeys(entry["name"].split("/")[0] for entry in read_index())
+        raise ValueError(f"no field {field!r}; there are {', '.join(known)}")
     if as_json:
-        prepare.print_json(
-            [
-                {
-                    "name": s.name,
-                    "title": s.title,
-                    "summary": s.summary,
-                    "tasks": list(s.recipes),
-                    "reference": str(s.references[0]),
-                }
-                for s in systems.values()
-            ]
-        )
+        more = [{"name": entry.name, "entry_point": entry.value} for entry in others]
+        prepare.print_json([*entries, *more])
         return
-    for system in systems.values():
-        print(f"{system.name}\n    {system.title}: {system.summary}\n    tasks: {', '.join(system.recipes)}")
+    for entry in entries:
+        print(f"{entry['name']}\n    {entry['title']}: {entry['summary']}\n    tasks: {', '.join(entry['tasks'])}")
+        print(f"    {_comes_with(entry)}")
+    for entry in others:
+        print(f"{entry.name}\n    of another package: {entry.value}")
+
+
+def _comes_with(entry: dict[str, Any]) -> str:
+    """Weights, files it can be applied to, formats it can be exported as; each with its tasks where not for all."""
+
+    def of(tasks: list[str]) -> str:
+        return "" if len(tasks) == len(entry["tasks"]) else f" ({', '.join(tasks)})"
+
+    trained = [task for task in entry["tasks"] if entry["weights"][task]]
+    formats = dict.fromkeys(form for forms in entry["exported"].values() for form in forms)
+    parts = [f"weights{of(trained)}"] if trained else ["no weights"]
+    parts += [f"applied to files{of(list(entry['applied']))}"] if entry["applied"] else []
+    parts += [f"exported as {', '.join(formats)}"] if formats else []
+    return "; ".join(parts)
 
 
 def schedules(as_json: Json = False) -> None:

@@ -20,18 +20,21 @@ if TYPE_CHECKING:
         check_hash,
     )
     from unrolling.systems.catalogue import find, pretrained
+    from unrolling.systems.index import build_index, foreign_systems, read_index, system_names
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         ".base": ("Application Classical Direct Peer Recipe Reference Rival SURVEY System Tying check_hash"),
         ".catalogue": ("find pretrained"),
+        ".index": ("build_index foreign_systems read_index system_names"),
     },
 )
 # fmt: off
 __all__ = [
     "Application", "Classical", "Direct", "Peer", "Recipe", "Reference", "Rival", "SURVEY", "System",
-    "Tying", "check_hash", "find", "pretrained",
+    "Tying", "build_index", "check_hash", "find", "foreign_systems", "pretrained", "read_index",
+    "system_names",
 ]
 # fmt: on
 # End of what is written.

@@ -55,20 +55,27 @@ def _warn(text: str) -> None:
 
 
 def find(name: str) -> System:
-    """The system of a name; ``-`` and ``_`` are the same.
+    """The system of a name, or of the last part of one where only one system has it; ``-`` and ``_`` are the same.
 
     Raises:
-        ValueError: no such system; the message names the nearest.
+        ValueError: no such system, or several; the message names the nearest.
     """
     systems = catalogue()
-    wanted = name.replace("-", "_").strip("/").lower()
+    wanted = _plain(name)
     for known, system in systems.items():
-        if known.replace("-", "_").lower() == wanted:
+        if _plain(known) == wanted:
             return system
+    last = [system for known, system in systems.items() if _plain(known.rsplit("/", 1)[-1]) == wanted]
+    if len(last) == 1:
+        return last[0]
     near = difflib.get_close_matches(wanted, systems, n=1, cutoff=0.4)
     raise ValueError(
         f"no system {name!r}; " + (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(systems)}"
     )
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_").strip("/").lower()
 
 
 def pretrained(name: str, task: str | None = None, depth: int | None = None, **options: Any) -> Unrolled:

@@ -1,0 +1,79 @@
+"""What ``unroll list`` and shell completion say of the systems, from a file that is made from the catalogue, so that
+they answer without importing a single system: ``python -m unrolling.systems.index`` makes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+PATH = Path(__file__).with_name("index.json")
+GROUP = "unrolling.systems"
+FORMATS = ("torch", "onnx", "aoti")  # of `unroll export`
+
+
+def read_index() -> list[dict[str, Any]]:
+    """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``tasks``, and by task ``weights``
+    (names of shipped files), ``applied`` (to what files; only where it can be) and ``exported`` (formats).
+    """
+    return json.loads(PATH.read_text(encoding="utf-8"))
+
+
+def system_names() -> list[str]:
+    """All names of systems, those of other packages as far as their entry points tell: nothing of them is imported."""
+    return sorted({*(entry["name"] for entry in read_index()), *(entry.name for entry in foreign_systems())})
+
+
+def foreign_systems() -> Iterator[EntryPoint]:
+    """Entry points of other packages; one that has the name of a system of ours is left out, with a warning."""
+    own = {entry["name"] for entry in read_index()}
+    for entry in entry_points(group=GROUP):
+        if entry.name in own:
+            text = f"{entry.name} ({entry.value}) is named like the system {entry.name}, which stays as it is"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        else:
+            yield entry
+
+
+def build_index() -> list[dict[str, Any]]:
+    """The index of the systems as they are."""
+    import unrolling.systems
+    from unrolling.systems.catalogue import catalogue
+
+    own = Path(unrolling.systems.__path__[0])
+    return [_entry(system) for system in catalogue().values() if own in system.home.parents]
+
+
+def _entry(system: Any) -> dict[str, Any]:
+    stem = system.name.rsplit("/", 1)[-1]
+    recipes = system.recipes
+    return {
+        "name": system.name,
+        "title": system.title,
+        "summary": system.summary,
+        "reference": str(system.references[0]),
+        "tasks": list(recipes),
+        "weights": {
+            task: sorted(path.stem for path in (system.home / "weights").glob(f"{stem}-{task}-*.safetensors"))
+            for task in recipes
+        },
+        "applied": {task: recipe.apply.reads for task, recipe in recipes.items() if recipe.apply is not None},
+        "exported": {
+            task: [form for form in FORMATS if form not in recipe.not_exported] for task, recipe in recipes.items()
+        },
+    }
+
+
+def main() -> None:
+    content = json.dumps(build_index(), indent=1, ensure_ascii=False) + "\n"
+    if not PATH.is_file() or PATH.read_text(encoding="utf-8") != content:
+        PATH.write_text(content, encoding="utf-8")
+        print(PATH.name)
+
+
+if __name__ == "__main__":
+    main()
