@@ -182,3 +182,43 @@ def test_a_system_of_somebody_elses_names_its_own_files(unroll, weights, monkeyp
     assert status == 0
     assert json.loads(output)["letters"] == 6
     assert (tmp_path / "b.txt").read_text() == "SPEECH"
+
+
+def test_a_system_brings_its_own_options(unroll, tmp_path):
+    _, tnrd, _ = unroll("apply", "imaging/tnrd", "--help")
+    assert "--sigma" in tnrd
+    assert "of 255" in " ".join(tnrd.replace("│", " ").split())
+    assert "--show-kernel" not in tnrd
+    assert "--mask" not in tnrd
+    _, dublid, _ = unroll("apply", "imaging/dublid", "--help")
+    assert "--show-kernel" in dublid
+    assert "of 255" not in dublid
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["imaging/tnrd", "a.png", "--mask", "m.npy"], "imaging/tnrd has no option --mask; it has --sigma"),
+        (["--show-kernel", "imaging/tnrd", "a.png"], "imaging/tnrd has no option --show-kernel; it has --sigma"),
+        (["imaging/tnrd", "a.png", "--wieghts", "w"], "it has --sigma; did you mean --weights?"),
+        (["imaging/tnrdd", "a.png", "--sigma", "3"], "no system 'imaging/tnrdd'; did you mean imaging/tnrd?"),
+        (["imaging/dublid", "a.png", "--set", "kernel=1"], "colour=0, show_kernel"),
+        (["imaging/dublid", "a.png", "--set", "show_kernel=2"], "show_kernel is 0 or 1"),
+    ],
+)
+def test_options_that_a_system_does_not_have(unroll, arguments, said):
+    status, output, errors = unroll("apply", *arguments)
+    assert (status, output) == (2, "")
+    assert said in errors
+
+
+def test_options_as_keys_and_values():
+    from unrolling.systems.options import Option, separate
+
+    options = (Option("sigma", float, "noise"), Option("show_kernel", bool, "kernel"))
+    assert separate(["show-kernel=1", "kind=both", "sigma=3"], options, {"kind": "linear"}) == (
+        {"show_kernel": True, "sigma": 3.0},
+        ["kind=both"],
+    )
+    # A task's option of the same name keeps its meaning.
+    assert separate(["sigma=3"], options, {"sigma": 25.0}) == ({}, ["sigma=3"])

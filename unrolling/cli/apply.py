@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
+from unrolling.cli.apply_options import given
 from unrolling.cli.options import Compile, Depth, Json, Settings, SystemName, TaskName, Threads, patience
 
 
 def apply(
+    context: typer.Context,
     system: SystemName,
     files: Annotated[
         list[Path],
@@ -33,42 +35,24 @@ def apply(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")
     ] = None,
-    sigma: Annotated[
-        float | None, typer.Option("--sigma", help="standard deviation of the noise, of 255; by default estimated")
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option("--mask", help="a .npy file with what was measured of k-space, zero frequency in its middle"),
-    ] = None,
-    show_kernel: Annotated[
-        bool, typer.Option("--show-kernel", help="also write the blur kernel, as a picture beside the output")
-    ] = False,
     compiling: Compile = "auto",
     settings: Settings = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Apply a trained system to files of yours: ``unroll apply imaging/tnrd photo.jpg -o clean.png --sigma 25``."""
+    """Apply a trained system to files of yours: ``unroll apply imaging/tnrd photo.jpg -o clean.png --sigma 25``.
+    Systems have options of their own, which ``unroll apply SYSTEM --help`` lists.
+    """
     from unrolling.systems.catalogue import find
+    from unrolling.systems.options import separate
 
     found = find(system)
-    name, recipe = found.recipe(task)
-    if recipe.apply is None:
-        able = [key for key, other in found.recipes.items() if other.apply is not None]
-        raise ValueError(
-            f"{found.name} cannot be applied to files for the task {name}"
-            + (f"; it can for {', '.join(able)} (--task)" if able else "")
-        )
-    asked = {"sigma": sigma, "mask": mask, "show_kernel": show_kernel or None}
-    given = {key: value for key, value in asked.items() if value is not None}
-    foreign = [key for key in given if key not in recipe.apply.options]
-    if foreign:
-        known = ", ".join(f"--{key.replace('_', '-')}" for key in recipe.apply.options)
-        raise ValueError(
-            f"{found.name} has no option --{foreign[0].replace('_', '-')}" + (f"; it has {known}" if known else "")
-        )
-    networks = _Networks(found, name, recipe, task, depth, weights, settings, threads, given, patience(compiling))
-    pairs, several = _pairs(found.name, recipe.apply, files, output or [])
+    name, _ = found.recipe(task)
+    application = found.application(name)
+    options, settings = separate(settings or [], application.options, found.options(name))
+    options |= given(context)
+    networks = _Networks(found, name, task, depth, weights, settings, threads, options, patience(compiling))
+    pairs, several = _pairs(found.name, application, files, output or [])
     if several:
         _each(networks, pairs, as_json)
         return
@@ -88,7 +72,7 @@ def apply(
         return
     for sentence in said:
         print(f"unroll: {sentence}", file=sys.stderr)
-    for path, what in zip(outputs, recipe.apply.writes, strict=False):
+    for path, what in zip(outputs, application.writes, strict=False):
         print(f"{path}: {what}")
     for path, what in facts.get("more", {}).items():
         print(f"{path}: {what}")
@@ -103,24 +87,17 @@ class _Networks:
         self,
         system: Any,
         name: str,
-        recipe: Any,
         task: str | None,
         depth: int | None,
         weights: Path | None,
-        settings: list[str] | None,
+        settings: list[str],
         threads: int | None,
-        given: dict[str, Any],
+        options: dict[str, Any],
         after: float,
     ) -> None:
-        self.system, self.name, self.recipe = system, name, recipe
-        self.task, self.depth, self.weights, self.settings, self.threads, self.given = (
-            task,
-            depth,
-            weights,
-            settings,
-            threads,
-            given,
-        )
+        self.system, self.name, self.task = system, name, task
+        self.application = system.application(name)
+        self.depth, self.weights, self.settings, self.threads, self.options = depth, weights, settings, threads, options
         self.after = after  # seconds of plain work after which a network is compiled
         self.built: dict[tuple[str, ...], Any] = {}
 
@@ -131,7 +108,7 @@ class _Networks:
             job = self._job(source)
             adaptive = job.network.forward
             before = adaptive.seconds
-            facts = dict(self.recipe.apply.run(job.network, job.task, source, outputs, **self.given))
+            facts = dict(self.application.run(job.network, job.task, source, outputs, **self.options))
             if adaptive.seconds > before:
                 facts["compiled"] = (
                     f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later "
@@ -145,9 +122,9 @@ class _Networks:
         from unrolling.core import deploy
         from unrolling.training.weights import load_weights
 
-        chosen = list(self.settings or [])
-        if self.recipe.apply.settings is not None and self.weights is None:
-            wanted = self.recipe.apply.settings(self.system, self.name, source, self.given)
+        chosen = list(self.settings)
+        if self.application.settings is not None and self.weights is None:
+            wanted = self.application.settings(self.system, self.name, source, self.options)
             chosen = [f"{key}={value}" for key, value in wanted.items()] + chosen
         key = tuple(chosen)
         if key not in self.built:

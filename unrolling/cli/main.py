@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unrolling.cli.apply import apply
+from unrolling.cli.apply_options import ApplyCommand
 from unrolling.cli.cite import cite
 from unrolling.cli.compare import compare
 from unrolling.cli.export import export
@@ -43,7 +44,8 @@ def common(
 
 
 app.command("list")(list_systems)
-for command in (show, train, compare, apply, export, schedules, gradients, reproduce, theory, report, cite):
+app.command(cls=ApplyCommand)(apply)
+for command in (show, train, compare, export, schedules, gradients, reproduce, theory, report, cite):
     app.command()(command)
 
 

@@ -99,6 +99,7 @@ def show(
                 "depth": len(network),
                 "learned_numbers": learned,
                 "options": {key: prepare.plain(value) for key, value in recipe.options.items()},
+                "apply": _application(found.applications.get(name)),
                 "parameters": [
                     {
                         "name": row.name,
@@ -121,6 +122,10 @@ def show(
     print(f"\ntasks: {', '.join(found.recipes)}; here {name}, {len(network)} layers, {learned:,} learned numbers")
     if recipe.options:
         print("options (--set KEY=VALUE): " + ", ".join(f"{key}={value}" for key, value in recipe.options.items()))
+    if application := found.applications.get(name):
+        print(f"unroll apply: from {application.reads} to {', '.join(application.writes)}")
+        for option in application.options:
+            print(f"  {option.flag}: {option.words}")
     rows = Table("parameter", "layer", "shape", "classical value: mean", "norm")
     seen = set()
     for row in table:
@@ -135,3 +140,12 @@ def show(
                 f"{float(row.classical.norm()):.4g}",
             )
     Console().print(rows)
+
+
+def _application(application: Any) -> dict[str, Any] | None:
+    """What can be said to ``unroll apply``, None where it has no part in the system."""
+    return application and {
+        "reads": application.reads,
+        "writes": list(application.writes),
+        "options": [{"flag": option.flag, "help": option.words} for option in application.options],
+    }

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from unrolling.core import GradientRule, Iteration, Unrolled, unroll
+from unrolling.systems.options import Option
 from unrolling.tasks.base import Task
 from unrolling.training.stages import Schedule
 from unrolling.training.weights import load_weights, read_weights
@@ -137,10 +138,10 @@ class Application:
     Attributes:
         reads: what the input file is, for people.
         writes: what each output file holds, in their order.
-        run: (network, task, input, outputs) -> what became of it, plain values by name; further ``options`` come as
-            keyword arguments.
+        run: (network, task, input, outputs) -> what became of it, plain values by name; ``options`` that were
+            given come as keyword arguments.
         least: how many of the outputs must be named; the rest may be left out.
-        options: of the command's further options (``sigma``, ``mask``, ``show_kernel``) those that it takes.
+        options: further options of the command, which ``run`` takes as keyword arguments.
         settings: (system, task's name, input, options) -> task options of the weights to take, where that depends on
             the file or on what was asked for.
         suffixes: of files that it works on one by one when it is given several, folders or patterns; empty where it
@@ -153,7 +154,7 @@ class Application:
     writes: tuple[str, ...]
     run: Callable[..., Mapping[str, Any]]
     least: int = 1
-    options: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     settings: Callable[[System, str, Path, Mapping[str, Any]], Mapping[str, Any]] | None = None
     suffixes: tuple[str, ...] = ()
     default_suffix: str = ""
@@ -260,6 +261,29 @@ class System:
         if name not in self.recipes:
             raise ValueError(f"{self.name} has no task {name!r}; it has {', '.join(self.recipes)}")
         return name, self.recipes[name]
+
+    def options(self, task: str) -> dict[str, Any]:
+        """The options of a task with their defaults, for the command line."""
+        return dict(self.recipes[task].options)
+
+    @property
+    def applications(self) -> dict[str, Application]:
+        """How the network is applied to files, by task."""
+        return {name: recipe.apply for name, recipe in self.recipes.items() if recipe.apply is not None}
+
+    def application(self, task: str) -> Application:
+        """How the network is applied to files for a task.
+
+        Raises:
+            ValueError: it cannot be.
+        """
+        able = self.applications
+        if task not in able:
+            raise ValueError(
+                f"{self.name} cannot be applied to files for the task {task}"
+                + (f"; it can for {', '.join(able)} (--task)" if able else "")
+            )
+        return able[task]
 
     def network(
         self, recipe: Recipe, task: Task, depth: int | None = None, gradient: GradientRule | None = None

@@ -16,6 +16,7 @@ from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.operators.resize import resize
 from unrolling.systems.base import Application, System
+from unrolling.systems.options import Option
 from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import read_weights
 
@@ -23,6 +24,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 # Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
 LEAST_SIGMA = 1.0  # of 255
+SIGMA = Option("sigma", float, "standard deviation of the noise", "of 255", "estimated")
 
 
 def shipped_values(system: System, task: str, key: str) -> list[Any]:
@@ -127,7 +129,7 @@ def denoising() -> Application:
         pixels.READS,
         ("the picture without noise",),
         _denoise,
-        options=("sigma",),
+        options=(SIGMA,),
         settings=_nearest_sigma,
         suffixes=SUFFIXES,
         default_suffix="-denoised.png",

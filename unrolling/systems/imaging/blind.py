@@ -15,6 +15,7 @@ from unrolling.files import pictures as pixels
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.systems.base import Application, Classical, Direct, Recipe, Reference, Rival, Tying
 from unrolling.systems.imaging.applications import SUFFIXES, facts
+from unrolling.systems.options import Option
 from unrolling.tasks.images.deblurring import Deblurring
 from unrolling.training.stages import Schedule
 
@@ -26,6 +27,7 @@ NOT_EXPORTED = {
 LARGEST = 640  # pixels along a side up to which a picture is deblurred as a whole
 MARGIN = 96  # pixels around a tile, twice what the kernel and its inverse reach
 ENLARGED = 8  # times, in the picture of a kernel
+SHOW_KERNEL = Option("show_kernel", bool, "also write the blur kernel, as a picture beside the output")
 LI = Reference(
     "Li, Y., Tofighi, M., Geng, J., Monga, V. and Eldar, Y. C.",
     "Efficient and interpretable deep blind image deblurring via algorithm unrolling",
@@ -141,7 +143,7 @@ def application() -> Application:
         pixels.READS,
         ("the sharp picture",),
         _deblur,
-        options=("show_kernel",),
+        options=(SHOW_KERNEL,),
         suffixes=SUFFIXES,
         default_suffix="-sharp.png",
         check=pixels.check_output,

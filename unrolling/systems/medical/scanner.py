@@ -14,8 +14,10 @@ from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.operators.fourier import KSpace, ifft
 from unrolling.systems.base import Application
+from unrolling.systems.options import Option
 from unrolling.tasks.medical.mri import MRI, read_mask
 
+MASK = Option("mask", Path, "a .npy file with what was measured of k-space, zero frequency in its middle")
 READS = "k-space in a .npy file, complex (height, width) or (coils, height, width)"
 # part of the energy of the zero-filled image in its imaginary part from which on an image is taken to be complex
 COMPLEX = 0.02
@@ -130,7 +132,7 @@ def application() -> Application:
         READS,
         ("the image: its magnitude as a picture, or all of it as .npy",),
         _reconstruct,
-        options=("mask",),
+        options=(MASK,),
         suffixes=(".npy",),
         default_suffix="-image.png",
         check=check_output,
