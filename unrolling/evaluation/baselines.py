@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from unrolling._extras import extra
 from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
 from unrolling.systems.base import Rival
@@ -244,7 +245,8 @@ def scikit_learn(
         label: for the table.
         options: ``alpha``, ``n_nonzero_coefs``, ``max_iter``, as scikit-learn has them.
     """
-    from sklearn.decomposition import sparse_encode
+    with extra("comparing with scikit-learn"):
+        from sklearn.decomposition import sparse_encode
 
     atoms = dictionary.T.double().contiguous().numpy()
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unrolling._extras import extra
 from unrolling.algorithms.images.diffusion import Compressed, Diffusion, PeronaMalik, QuantisedBlocks
 from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.data_terms import DataTerm, Linear
@@ -143,7 +144,8 @@ def _run_bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _non_local_means(data: Tensor, task: Any, setting: float) -> Tensor:
-    from skimage.restoration import denoise_nl_means
+    with extra("non-local means"):
+        from skimage.restoration import denoise_nl_means
 
     sigma = task.sigma / 255
     options: dict[str, Any] = {
