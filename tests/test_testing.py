@@ -172,8 +172,9 @@ def test_checks_leave_the_iteration_as_it_was():
 def test_an_unknown_check_is_refused_with_the_known_ones():
     with pytest.raises(
         ValueError,
-        match="skip names gradient; the checks are parent, prepare, solve, purity, gradients, batch, "
-        "saving, training, aliasing, compile, export",
+        match="skip names gradient; the checks are parent, prepare, solve, purity, residual, objective, "
+        "fixed_point, stream, gradients, second_derivative, batch, empty_batch, saving, training, statistics, "
+        "aliasing, deployed, compile, export",
     ):
         check_iteration(Lasso(DICTIONARY, 0.1), Y, skip="gradient")
 

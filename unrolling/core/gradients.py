@@ -116,7 +116,7 @@ class Truncated(GradientRule):
         return _steps(layers[split:], problems[split:], state)
 
     def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
-        plain, point = _plain(layer, problem, state)
+        plain, point = matching_state(layer, problem, state)
         moved = point
         for _ in range(self.last):
             moved = plain(moved, problem)
@@ -180,7 +180,7 @@ class Implicit(GradientRule):
         return self.attach(layers[-1], problems[-1], state)
 
     def attach(self, layer: Iteration, problem: Any, state: Any) -> Any:
-        plain, point = _plain(layer, problem, state)
+        plain, point = matching_state(layer, problem, state)
         with torch.enable_grad():
             point = tree.apply(lambda t: t.detach().requires_grad_(tree.is_number(t)), point)
             moved = plain(point, problem)
@@ -314,7 +314,7 @@ def _differentiable_tensors(state: Any) -> list[Tensor]:
     return [tensor for tensor in tree.tensors(state) if tree.is_number(tensor)]
 
 
-def _plain(layer: Iteration, problem: Any, state: Any) -> tuple[Iteration, Any]:
+def matching_state(layer: Iteration, problem: Any, state: Any) -> tuple[Iteration, Any]:
     """The iteration whose fixed point is differentiated, and the state in its terms: fields of the same name, or the
     first one.
     """

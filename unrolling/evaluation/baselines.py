@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from unrolling._extras import extra
 from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
 from unrolling.systems.base import Rival
@@ -245,8 +244,7 @@ def scikit_learn(
         label: for the table.
         options: ``alpha``, ``n_nonzero_coefs``, ``max_iter``, as scikit-learn has them.
     """
-    with extra("comparing with scikit-learn"):
-        from sklearn.decomposition import sparse_encode
+    from sklearn.decomposition import sparse_encode
 
     atoms = dictionary.T.double().contiguous().numpy()
 

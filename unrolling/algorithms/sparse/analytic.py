@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unrolling._extras import extra
 from unrolling.algorithms.sparse.dictionary import check_dictionary
 
 
@@ -70,9 +69,7 @@ def minimal_coherence_weights(
         ArithmeticError: a program without a solution.
     """
     import numpy as np
-
-    with extra("the linear program of these weights"):
-        from scipy.optimize import linprog
+    from scipy.optimize import linprog
 
     a = check_dictionary(dictionary.detach()).double().numpy()
     m, n = a.shape

@@ -13,6 +13,7 @@ from unrolling.algorithms.sparse.synthesis import SynthesisISTA
 from unrolling.algorithms.sparse.varying import VaryingISTA
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.core import Iteration
+from unrolling.core.naming import class_name
 
 
 class FISTAState(NamedTuple):
@@ -100,8 +101,18 @@ class FISTA(Iteration):
         change = torch.maximum(self.ista.residual(new.x, old.x, problem), self.ista.residual(new.z, old.z, problem))
         return change if self._scale(new) == 1.0 else torch.full_like(change, torch.inf)
 
-    def objective(self, state: FISTAState, problem: Any) -> Tensor:
-        """That of ``ista`` at x."""
+    @property
+    def objective(self) -> Callable[[FISTAState, Any], Tensor]:
+        """That of ``ista`` at x.
+
+        Raises:
+            AttributeError: ``ista`` has none.
+        """
+        if not hasattr(self.ista, "objective"):
+            raise AttributeError(f"{class_name(self.ista)} has no objective, and so FISTA has none")
+        return self._objective
+
+    def _objective(self, state: FISTAState, problem: Any) -> Tensor:
         return self.ista.objective(state.x, problem)  # pyright: ignore[reportCallIssue]
 
     def fixed_point(self) -> Iteration:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unrolling._extras import extra
 from unrolling.algorithms.images.diffusion import Compressed, Diffusion, PeronaMalik, QuantisedBlocks
 from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.data_terms import DataTerm, Linear
@@ -144,8 +143,7 @@ def _run_bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _non_local_means(data: Tensor, task: Any, setting: float) -> Tensor:
-    with extra("non-local means"):
-        from skimage.restoration import denoise_nl_means
+    from skimage.restoration import denoise_nl_means
 
     sigma = task.sigma / 255
     options: dict[str, Any] = {

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling._extras import extra
-
 # Disjoint by photograph. Textures, microscopy and deep-sky pictures are photographs too, and are trained on.
 TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins", "brick", "gravel", "grass", "moon")
 VALIDATION = ("coffee", "rocket")
@@ -28,12 +26,10 @@ def photograph(name: str, convert: Callable[[np.ndarray], Tensor] | None = None)
     if name not in TRAINING + VALIDATION + TEST:
         raise ValueError(f"no photograph {name!r}; there are {', '.join(TRAINING + VALIDATION + TEST)}")
     if name in ("china", "flower"):
-        with extra("a photograph of scikit-learn"):
-            from sklearn.datasets import load_sample_image
+        from sklearn.datasets import load_sample_image
 
         return (convert or luma)(np.asarray(load_sample_image(f"{name}.jpg")))
-    with extra("a photograph of scikit-image"):
-        import skimage.data
+    import skimage.data
 
     picture = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
     return (convert or luma)(np.asarray(picture))
@@ -65,8 +61,7 @@ def luma(picture: np.ndarray) -> Tensor:
     """(height, width[, channels]) of any integer or float type to luma 0.2125 R + 0.7154 G + 0.0721 B in [0, 1]; alpha
     is dropped.
     """
-    with extra("a photograph"):
-        from skimage import color, util
+    from skimage import color, util
 
     if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] > 4):
         raise ValueError(
@@ -93,8 +88,7 @@ def colours(picture: np.ndarray) -> Tensor:
     Raises:
         ValueError: as for ``luma``.
     """
-    with extra("a photograph"):
-        from skimage import util
+    from skimage import util
 
     luma(picture)  # whatever is no picture is refused in one place
     values = util.img_as_float32(picture)
@@ -135,8 +129,7 @@ def read(file: Path, convert: Callable[[np.ndarray], Tensor] | None = None) -> T
     Raises:
         ValueError: it cannot be read; its name is in the message.
     """
-    with extra("reading pictures"):
-        from skimage import io
+    from skimage import io
 
     try:
         return (convert or luma)(np.asarray(io.imread(file)))

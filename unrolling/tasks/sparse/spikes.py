@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling._extras import extra
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
 
 WINDOW = 64
@@ -152,8 +151,10 @@ def read_signal(data: str | Path | None) -> Tensor:
         ValueError: a file that holds none; too short for windows in every part; constant.
     """
     if data is None:
-        with extra("the electrocardiogram"):
+        try:
             import pywt.data
+        except ImportError as error:
+            raise ImportError("the electrocardiogram comes with PyWavelets: pip install 'unrolling[data]'") from error
         values = np.asarray(pywt.data.ecg(), dtype=np.float64)
     else:
         try:
