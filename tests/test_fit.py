@@ -16,7 +16,7 @@ from unrolling.networks.joint import Joint
 from unrolling.networks.mlp import MLP
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
-from unrolling.training.losses import MSE, Energy, Joined, LogNMSE
+from unrolling.training.losses import MSE, Energy, LogNMSE, WeightedSum
 from unrolling.training.machine import Machine
 from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon
 from unrolling.training.schedules import joint_fine_tuning
@@ -264,7 +264,7 @@ def test_networks_in_a_row_are_trained_alone_and_then_together():
     task = recovery()
     torch.manual_seed(0)
     joint = Joint(recover=network(task, depth=2), detect=MLP(16, 8, 16))
-    loss = Joined(
+    loss = WeightedSum(
         (("recover", 1.0, MSE()), ("detect", 0.5, lambda estimate, target: MSE()(estimate, (target != 0).float())))
     )
     schedule = joint_fine_tuning(("recover", "detect"), Stage(40, rate=1e-2, batch=16, loss=loss))

@@ -11,13 +11,13 @@ from iterations import gaussian
 
 from unrolling.training.losses import (
     MSE,
-    NMSE,
-    Joined,
     LogNMSE,
     NegativeSISDR,
     PermutationInvariant,
+    RelativeMSE,
     SampleLoss,
     ShiftInvariantMSE,
+    WeightedSum,
     describe,
     trajectory,
 )
@@ -37,8 +37,8 @@ def test_mse_is_torchs():
 def test_nmse_is_the_mean_of_the_samples_ratios():
     x, y = pair(4, 7)
     expected = np.mean([np.sum((x[i] - y[i]).numpy() ** 2) / np.sum(y[i].numpy() ** 2) for i in range(4)])
-    assert NMSE()(x, y).item() == pytest.approx(expected)
-    assert NMSE(floor=0.5)(torch.ones(1, 2), torch.zeros(1, 2)).item() == pytest.approx(4.0)
+    assert RelativeMSE()(x, y).item() == pytest.approx(expected)
+    assert RelativeMSE(floor=0.5)(torch.ones(1, 2), torch.zeros(1, 2)).item() == pytest.approx(4.0)
 
 
 def test_log_nmse_is_in_decibels_and_its_gradient_does_not_fade():
@@ -126,14 +126,16 @@ def test_a_trajectory_is_the_weighted_sum_and_skips_weights_of_zero():
 
 def test_joined_losses_add_up_by_name():
     x, y = pair(4, 3)
-    loss = Joined((("a", 0.5, MSE()), ("b", 2.0, NMSE())))
-    torch.testing.assert_close(loss({"a": x, "b": 2 * x}, {"a": y, "b": x}), 0.5 * MSE()(x, y) + 2 * NMSE()(2 * x, x))
-    torch.testing.assert_close(loss({"a": x, "b": 2 * x}, y), 0.5 * MSE()(x, y) + 2 * NMSE()(2 * x, y))
-    with pytest.raises(ValueError, match="Joined names 'b'; there are a"):
+    loss = WeightedSum((("a", 0.5, MSE()), ("b", 2.0, RelativeMSE())))
+    torch.testing.assert_close(
+        loss({"a": x, "b": 2 * x}, {"a": y, "b": x}), 0.5 * MSE()(x, y) + 2 * RelativeMSE()(2 * x, x)
+    )
+    torch.testing.assert_close(loss({"a": x, "b": 2 * x}, y), 0.5 * MSE()(x, y) + 2 * RelativeMSE()(2 * x, y))
+    with pytest.raises(ValueError, match="WeightedSum names 'b'; there are a"):
         loss({"a": x}, y)
 
 
-@pytest.mark.parametrize("loss", [MSE(), NMSE(), LogNMSE(), NegativeSISDR()])
+@pytest.mark.parametrize("loss", [MSE(), RelativeMSE(), LogNMSE(), NegativeSISDR()])
 def test_shapes_that_would_broadcast_are_refused(loss):
     with pytest.raises(
         ValueError,
@@ -143,7 +145,7 @@ def test_shapes_that_would_broadcast_are_refused(loss):
         loss(torch.ones(4, 1), torch.ones(4, 3))
 
 
-@given(st.sampled_from([MSE(), NMSE(), NegativeSISDR()]), st.integers(0, 50))
+@given(st.sampled_from([MSE(), RelativeMSE(), NegativeSISDR()]), st.integers(0, 50))
 def test_means_over_samples_do_not_depend_on_how_a_batch_is_divided(loss, seed):
     x, y = pair(6, 5, seed=seed)
     torch.testing.assert_close((loss(x[:3], y[:3]) + loss(x[3:], y[3:])) / 2, loss(x, y))

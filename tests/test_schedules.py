@@ -12,9 +12,10 @@ from unrolling.evaluation.gradient_modes import compare_gradients, saved_bytes
 from unrolling.training.checks import check_schedule
 from unrolling.training.fit import fit
 from unrolling.training.initialise import assign, deepen, retie
+from unrolling.training.learnables import groups, trained_by
 from unrolling.training.losses import Energy, LogNMSE
 from unrolling.training.schedules import SCHEMES, by_name, find_scheme, joint_fine_tuning, with_curriculum
-from unrolling.training.stages import Constant, Logarithmic, Patience, Power, Ramp, Stage, groups, trained_by
+from unrolling.training.stages import Constant, Logarithmic, Patience, Power, Ramp, Stage
 
 LIKE = Stage(240, rate=1e-2, rates={"threshold": 1e-1}, batch=8, clip=1.0)
 

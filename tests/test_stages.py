@@ -15,6 +15,7 @@ from unrolling.networks.mlp import MLP
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.checks import check_schedule
 from unrolling.training.fit import fit
+from unrolling.training.learnables import groups, trained_by
 from unrolling.training.losses import Energy
 from unrolling.training.optimizers import LBFGS
 from unrolling.training.stages import (
@@ -28,9 +29,7 @@ from unrolling.training.stages import (
     Ramp,
     Stage,
     Weighted,
-    groups,
     scaled,
-    trained_by,
 )
 
 SCHEDULE = [Stage(9), Stage(8)]

@@ -4,21 +4,22 @@
 # ruff: noqa: I001, RUF022
 from unrolling.training.losses import (
     Energy,
-    Joined,
     LogNMSE,
     MSE,
-    NMSE,
     NegativeSISDR,
     PermutationInvariant,
+    RelativeMSE,
     SampleLoss,
     ShiftInvariantMSE,
+    WeightedSum,
+    asked,
     describe,
     trajectory,
 )
 
 # fmt: off
 __all__ = [
-    "Energy", "Joined", "LogNMSE", "MSE", "NMSE", "NegativeSISDR", "PermutationInvariant", "SampleLoss",
-    "ShiftInvariantMSE", "describe", "trajectory",
+    "Energy", "LogNMSE", "MSE", "NegativeSISDR", "PermutationInvariant", "RelativeMSE", "SampleLoss",
+    "ShiftInvariantMSE", "WeightedSum", "asked", "describe", "trajectory",
 ]
 # fmt: on

@@ -195,14 +195,15 @@ class Unrolled(nn.Module):
             state = chosen[0].start(problems[0])
         return self._through(chosen, problems, state)
 
-    def supervised(self, data: Any, *, layers: slice | range | None = None) -> Any:
-        """What a loss sees after the last of some layers; arguments as for ``run``."""
-        return run_with(self._constrained_now(), self._supervised, data, layers)
+    def supervised(self, data: Any, *, layers: slice | range | None = None, return_state: bool = False) -> Any:
+        """What a loss sees after the last of some layers, with the state if asked for; arguments as for ``run``."""
+        seen, state = run_with(self._constrained_now(), self._supervised, data, layers)
+        return (seen, state) if return_state else seen
 
     def _supervised(self, data: Any, layers: slice | range | None) -> Any:
         chosen, problems = self._choose(layers, data)
         state = self._through(chosen, problems, chosen[0].start(problems[0]))
-        return chosen[-1].supervised(state, problems[-1])
+        return chosen[-1].supervised(state, problems[-1]), state
 
     def trajectory(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Iterator[Any]:
         """The state after each layer, one by one; arguments as for ``run``."""

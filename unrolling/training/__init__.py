@@ -6,12 +6,12 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.training.annealing import Annealing, Constant, Cosine, Exponential, Patience, Ramp
     from unrolling.training.batches import Share, check_draw, generator, like_network, to_device
-    from unrolling.training.checkpoints import Checkpoints, Position, load, set_generators, unique
+    from unrolling.training.checkpoints import Checkpoints, Position, copied, load, put, set_generators, unique
     from unrolling.training.checks import check_schedule
     from unrolling.training.files import read, write, write_bytes
     from unrolling.training.fingerprints import fingerprint, same
-    from unrolling.training.fit import History
     from unrolling.training.health import (
         Change,
         Health,
@@ -22,18 +22,22 @@ if TYPE_CHECKING:
         place,
         snapshot,
     )
+    from unrolling.training.identity import alike, of_network, of_task, summary
     from unrolling.training.initialise import assign, deepen, retie
     from unrolling.training.interrupt import Interrupt
+    from unrolling.training.learnables import Learnable, groups, matching, of_turn, trained_by
+    from unrolling.training.loop import History, Loop
     from unrolling.training.losses import (
         MSE,
-        NMSE,
         Energy,
-        Joined,
         LogNMSE,
         NegativeSISDR,
         PermutationInvariant,
+        RelativeMSE,
         SampleLoss,
         ShiftInvariantMSE,
+        WeightedSum,
+        asked,
         describe,
         trajectory,
     )
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
     from unrolling.training.plan import Row, estimate_seconds
     from unrolling.training.progress import Reporter
     from unrolling.training.schedules import (
-        Named,
+        Scheme,
         by_name,
         deep_supervision,
         detnet,
@@ -59,44 +63,30 @@ if TYPE_CHECKING:
         logarithmic_loss,
         with_curriculum,
     )
-    from unrolling.training.stages import (
-        Annealing,
-        Constant,
-        Cosine,
-        Exponential,
-        Last,
-        Learnable,
-        Logarithmic,
-        Patience,
-        Power,
-        Ramp,
-        Stage,
-        Supervision,
-        Weighted,
-        groups,
-        learnables,
-        matching,
-        scaled,
-        trained_by,
-    )
+    from unrolling.training.stages import Stage, Turn, scaled
     from unrolling.training.supervised import Supervised
+    from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
+    from unrolling.training.validation import Validations
     from unrolling.training.weights import load_weights, read_weights, remade, save_weights, shape
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".annealing": ("Annealing Constant Cosine Exponential Patience Ramp"),
         ".batches": ("Share check_draw generator like_network to_device"),
-        ".checkpoints": ("Checkpoints Position load set_generators unique"),
+        ".checkpoints": ("Checkpoints Position copied load put set_generators unique"),
         ".checks": ("check_schedule"),
         ".files": ("read write write_bytes"),
         ".fingerprints": ("fingerprint same"),
-        ".fit": ("History"),
         ".health": ("Change Health activations examine find_fault gradient_norms place snapshot"),
+        ".identity": ("alike of_network of_task summary"),
         ".initialise": ("assign deepen retie"),
         ".interrupt": ("Interrupt"),
+        ".learnables": ("Learnable groups matching of_turn trained_by"),
+        ".loop": ("History Loop"),
         ".losses": (
-            "Energy Joined LogNMSE MSE NMSE NegativeSISDR PermutationInvariant SampleLoss ShiftInvariantMSE describe "
-            "trajectory"
+            "Energy LogNMSE MSE NegativeSISDR PermutationInvariant RelativeMSE SampleLoss ShiftInvariantMSE "
+            "WeightedSum asked describe trajectory"
         ),
         ".machine": ("Machine is_main"),
         ".multiplicative": ("Multiplicative MultiplicativeUpdate"),
@@ -104,30 +94,30 @@ __getattr__, __dir__ = lazy(
         ".plan": ("Row estimate_seconds"),
         ".progress": ("Reporter"),
         ".schedules": (
-            "Named by_name deep_supervision detnet end_to_end energy find_scheme greedy greedy_then_joint grow "
+            "Scheme by_name deep_supervision detnet end_to_end energy find_scheme greedy greedy_then_joint grow "
             "grow_then_refine joint_fine_tuning lista_cpss logarithmic_loss with_curriculum"
         ),
-        ".stages": (
-            "Annealing Constant Cosine Exponential Last Learnable Logarithmic Patience Power Ramp Stage Supervision "
-            "Weighted groups learnables matching scaled trained_by"
-        ),
+        ".stages": ("Stage Turn scaled"),
         ".supervised": ("Supervised"),
+        ".supervision": ("Last Logarithmic Power Supervision Weighted"),
+        ".validation": ("Validations"),
         ".weights": ("load_weights read_weights remade save_weights shape"),
     },
 )
 # fmt: off
 __all__ = [
     "Adam", "Annealing", "Change", "Checkpoints", "Constant", "Cosine", "Energy", "Exponential", "Health",
-    "History", "Interrupt", "Joined", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "MSE",
-    "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NMSE", "Named", "NegativeSISDR",
-    "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "Ramp", "Reporter",
-    "Row", "SGD", "SampleLoss", "Share", "ShiftInvariantMSE", "Stage", "Supervised", "Supervision",
-    "Weighted", "activations", "assign", "by_name", "check_draw", "check_schedule", "deep_supervision",
-    "deepen", "describe", "detnet", "end_to_end", "energy", "estimate_seconds", "examine", "find_fault",
-    "find_scheme", "fingerprint", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups",
-    "grow", "grow_then_refine", "is_main", "joint_fine_tuning", "learnables", "like_network", "lista_cpss",
-    "load", "load_weights", "logarithmic_loss", "matching", "pack", "place", "read", "read_weights",
-    "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "to_device",
+    "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine",
+    "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR", "NelderMead", "Optimizer", "Patience",
+    "PermutationInvariant", "Position", "Power", "Ramp", "RelativeMSE", "Reporter", "Row", "SGD",
+    "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage", "Supervised", "Supervision", "Turn",
+    "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked", "assign", "by_name",
+    "check_draw", "check_schedule", "copied", "deep_supervision", "deepen", "describe", "detnet",
+    "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",
+    "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine",
+    "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
+    "matching", "of_network", "of_task", "of_turn", "pack", "place", "put", "read", "read_weights", "remade",
+    "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
     "trained_by", "trajectory", "unique", "unpack", "with_curriculum", "write", "write_bytes",
 ]
 # fmt: on

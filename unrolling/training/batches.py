@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unrolling.core import tree
 from unrolling.tasks.base import Samples, Task
+from unrolling.tasks.samples import concatenate, moved
 from unrolling.training.stages import Stage
 
 _MASK = 2**64 - 1
@@ -109,9 +110,7 @@ class _Steps(Dataset[list[Samples]]):
         drawn = [self.task.draw(size, generator(self.seed, number, grain), **values) for grain in grains]
         if len(drawn) == 1:
             return drawn[0]
-        return Samples(
-            tree.concatenate([d.data for d in drawn], "data"), tree.concatenate([d.target for d in drawn], "target")
-        )
+        return concatenate(drawn)
 
 
 def batches(
@@ -155,13 +154,16 @@ def _one_thread(worker: int) -> None:
 
 
 def like_network(data: Any, network: nn.Module) -> Any:
-    """Data on the device and in the precision of a network."""
-    like = next((p for p in network.parameters() if p.is_floating_point() or p.is_complex()), torch.zeros(()))
+    """Data on the device of a network and in its precision; where its parameters have several, data keep theirs."""
+    numbers = [p for p in network.parameters() if tree.is_number(p)]
+    device = numbers[0].device if numbers else torch.device("cpu")
+    precisions = {p.real.dtype for p in numbers}
+    real = next(iter(precisions)) if len(precisions) == 1 else None
 
     def move(tensor: Tensor) -> Tensor:
-        if tensor.is_complex():
-            return tensor.to(like.device, like.dtype.to_complex())
-        return tensor.to(like.device, like.real.dtype if tensor.is_floating_point() else tensor.dtype)
+        if real is None or not tree.is_number(tensor):
+            return tensor.to(device)
+        return tensor.to(device, real.to_complex() if tensor.is_complex() else real)
 
     return tree.apply(move, data)
 
@@ -170,8 +172,4 @@ def to_device(samples: Samples, device: torch.device) -> Samples:
     """Data and targets there."""
     if device.type == "cpu":
         return samples
-
-    def move(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
-
-    return Samples(tree.apply(move, samples.data), tree.apply(move, samples.target))
+    return moved(samples, lambda tensor: tensor.to(device, non_blocking=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.training import files
+from unrolling.training.identity import alike
 from unrolling.training.optimizers import pack
 
 FORMAT = 1
@@ -41,12 +42,17 @@ class Checkpoints:
         folder: where.
         keep: how many of the newest to keep.
         run: what makes the run: schedule, seed, task, network, as plain values; a checkpoint of another run is refused.
+        prints: summaries of tensors that the run depends on (``identity``), by the key of ``run`` that they belong to;
+            a checkpoint of a run with others is refused.
     """
 
-    def __init__(self, folder: Path, keep: int, run: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, keep: int, run: dict[str, Any], prints: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least the newest checkpoint is kept")
         self.folder, self.keep, self.run = folder, keep, json.loads(json.dumps(run))
+        self.prints = dict(prints or {})
 
     def save(self, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], position: Position) -> None:
         """Write the newest, then remove what is one too many.
@@ -59,6 +65,7 @@ class Checkpoints:
             "checkpoint": FORMAT,
             "version": _version(),
             "run": self.run,
+            "prints": self.prints,
             "stage": position.stage,
             "step": position.step,
             "seconds": position.seconds,
@@ -79,6 +86,7 @@ class Checkpoints:
             "checkpoint": FORMAT,
             "version": _version(),
             "run": self.run,
+            "prints": self.prints,
             "stage": position.stage,
             "step": position.step,
             "metric": value,
@@ -134,8 +142,11 @@ class Checkpoints:
                 f"{record['checkpoint']}; this one is {_version()} and reads up to {FORMAT}): update unrolling"
             )
         found = record.get("run") if isinstance(record, dict) else None
-        if found != self.run:
-            different = [key for key in self.run if not isinstance(found, dict) or found.get(key) != self.run[key]]
+        different = [key for key in self.run if not isinstance(found, dict) or found.get(key) != self.run[key]]
+        if not different:
+            prints = record.get("prints", {})
+            different = [key for key, own in self.prints.items() if not alike(prints.get(key, {}), own)]
+        if different:
             raise ValueError(
                 f"{path} is the checkpoint of another run ({', '.join(different)} differ); choose "
                 "another directory or delete it"
@@ -144,9 +155,31 @@ class Checkpoints:
 
 def load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put the network's part of a checkpoint into it; tensors that layers share are there once."""
-    network.load_state_dict(
-        {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}, strict=False
-    )
+    put(network, {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")})
+
+
+@torch.no_grad()
+def put(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network the values that ``copied`` took. What has them already is not written: fixed tensors may be the
+    caller's own.
+
+    Raises:
+        ValueError: (nothing has been written) names or shapes that are not the network's.
+    """
+    own = network.state_dict()
+    missing = unique(own).keys() - tensors.keys()
+    unknown = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
+    if missing or unknown:
+        raise ValueError(f"these values are of another network: {', '.join([*sorted(missing), *unknown][:5])} differ")
+    for name, tensor in tensors.items():
+        value = tensor.to(own[name])
+        if not torch.equal(own[name], value):
+            own[name].copy_(value)
+
+
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """Everything a network holds; tensors that layers share are there once."""
+    return {name: tensor.detach().clone() for name, tensor in unique(network.state_dict()).items()}
 
 
 def unique(state: dict[str, Tensor]) -> dict[str, Tensor]:

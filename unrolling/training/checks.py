@@ -7,8 +7,9 @@ from torch import nn
 from unrolling.core import Unrolled
 from unrolling.tasks.base import Task
 from unrolling.training.batches import check_draw
-from unrolling.training.losses import Energy
-from unrolling.training.stages import Last, Learnable, Schedule, Stage, groups, matching, trained_by
+from unrolling.training.learnables import Learnable, groups, matching, of_turn, trained_by
+from unrolling.training.losses import Energy, Loss, asked, describe
+from unrolling.training.stages import Last, Schedule, Stage
 
 
 def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
@@ -17,14 +18,21 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
     Raises:
         ValueError: no stage; what ``trained_by`` refuses; a curriculum on what the task does not draw with; weights of
             another number of layers; a projection onto a constraint that the parameter has already; a setting that is
-            no number of the layers; an energy that the network's parent does not have.
+            no number of the layers; an energy that the network's parent does not have; a loss of states where there
+            are none; a network that has no ``forward``.
     """
     if not schedule:
         raise ValueError("the schedule has no stage")
+    if type(network).forward is nn.Module.forward:
+        raise ValueError(
+            f"{type(network).__name__} has no `forward`: write a module whose forward(data) is the answer, with the "
+            "networks as its children"
+        )
     for number, stage in enumerate(schedule):
         chosen = trained_by(stage, network, number)
         check_draw(task, stage, number)
-        stage.optimizer.make(groups(stage, chosen))
+        for each in [of_turn(stage, turn) for turn in stage.turns] or [stage]:
+            each.optimizer.make(groups(each, trained_by(each, network, number)))
         if isinstance(network, Unrolled):
             stage.supervision.weights(stage.depth or len(network))
             _check_inheritance(stage, network, number)
@@ -38,13 +46,16 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
                     "Parametrized"
                 )
                 raise ValueError(f"stage {number} sets {name!r}, which is no number of {kind}")
-        if isinstance(stage.loss, Energy) and not (
-            isinstance(network, Unrolled) and hasattr(network.parent, "objective")
-        ):
-            name = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix(
-                "Parametrized"
-            )
-            raise ValueError(f"stage {number} trains on the energy, and {name} has no `objective`")
+        for loss in [turn.loss for turn in stage.turns] or [stage.loss or task.loss]:
+            _check_loss(loss, network, number)
+
+
+def _check_loss(loss: Loss, network: nn.Module, number: int) -> None:
+    name = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix("Parametrized")
+    if isinstance(loss, Energy) and not (isinstance(network, Unrolled) and hasattr(network.parent, "objective")):
+        raise ValueError(f"stage {number} trains on the energy, and {name} has no `objective`")
+    if "state" in asked(loss) and not isinstance(network, Unrolled):
+        raise ValueError(f"stage {number} trains on {describe(loss)}, which asks for a state, and {name} has none")
 
 
 def _check_inheritance(stage: Stage, network: Unrolled, number: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.core import Unrolled, tree
 from unrolling.training.batches import like_network
-from unrolling.training.stages import Learnable
+from unrolling.training.learnables import Learnable
 
 UNCHANGED = 1e-6  # relative change of a tensor below which it has learned nothing
 

@@ -3,34 +3,51 @@
 Each is called with estimates and targets (batch, ...) and gives a scalar; where it is a mean over samples, ``each``
 gives the samples' own (batch,). Means over samples do not depend on how a batch is divided among processes;
 ``LogNMSE``, a ratio of sums, does.
+
+A loss that needs more than these two says so by the names of further parameters, and is given what it names:
+
+- ``data``: what the network was given;
+- ``network``: the network itself, to be run again on other data (equivariance, Stein's unbiased risk estimate, data
+  split in two) or asked for its children (a critic);
+- ``state``: the state of an unrolled network that the estimate was read from (``Energy``).
+
+The target is None where the task's samples have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
 from itertools import permutations
 from math import log
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.core import tree
 from unrolling.tasks.speech.speech_metrics import si_sdr
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
+MORE = ("data", "network", "state")  # what a loss may ask for besides estimate and target
+
+
+def asked(loss: Loss) -> tuple[str, ...]:
+    """Which of ``MORE`` a loss takes."""
+    try:
+        parameters = list(inspect.signature(loss).parameters)
+    except (TypeError, ValueError):  # a function of C without a signature
+        return ()
+    return tuple(name for name in parameters[2:] if name in MORE)
 
 
 def describe(loss: Any) -> Any:
     """A loss as plain values: what a checkpoint compares and a card shows."""
     if loss is None:
         return "of the task"
-    return (
-        repr(loss)
-        if isinstance(loss, SampleLoss | LogNMSE | Energy | Joined)
-        else getattr(loss, "__name__", type(loss).__name__)
-    )
+    return repr(loss) if is_dataclass(loss) else getattr(loss, "__name__", type(loss).__name__)
 
 
 class SampleLoss:
@@ -54,7 +71,7 @@ class MSE(SampleLoss):
 
 
 @dataclass(frozen=True)
-class NMSE(SampleLoss):
+class RelativeMSE(SampleLoss):
     """|x' - x|^2 / |x|^2, every sample counting the same whatever its size.
 
     Attributes:
@@ -165,18 +182,30 @@ class Energy:
     Sapiro 2015, doi:10.1109/TPAMI.2015.2392779).
 
     It is the classical objective, with the parent's parameters, whatever the network has learned; an objective that
-    moved with them could be lowered by making it trivial. Understood by ``fit``, which has the states that an objective
-    takes.
+    moved with them could be lowered by making it trivial.
     """
 
-    def __call__(self, estimate: Tensor, target: Tensor) -> Tensor:
-        raise TypeError(
-            "Energy needs the states of an unrolled network, not estimates: give it to a Stage, Stage(loss=Energy())"
-        )
+    def __call__(self, estimate: Any, target: Any, *, data: Any, network: Any, state: Any) -> Tensor:
+        parent = network.parent
+        with _frozen(parent):
+            return parent.objective(state, parent.prepare(data)).mean()
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """No gradient flows into the module's parameters from what is computed meanwhile."""
+    moving = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in moving:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in moving:
+            parameter.requires_grad_(True)
 
 
 @dataclass(frozen=True)
-class Joined:
+class WeightedSum:
     """sum_i w_i loss_i(x'_i, x_i) over named estimates, for networks that are trained together (``networks.Joint``).
 
     Attributes:
@@ -197,16 +226,27 @@ def _field(values: Any, name: str) -> Tensor:
         return values
     if name not in (values if isinstance(values, dict) else getattr(values, "_fields", ())):
         raise ValueError(
-            f"Joined names {name!r}; there are {', '.join(values if isinstance(values, dict) else values._fields)}"
+            f"WeightedSum names {name!r}; there are {', '.join(values if isinstance(values, dict) else values._fields)}"
         )
     return values[name] if isinstance(values, dict) else getattr(values, name)
 
 
-def trajectory(loss: Loss, weights: list[float], estimates: list[Tensor], target: Tensor) -> Tensor:
-    """sum_k w_k loss(x_k, x) over the estimates of several layers; a layer of weight 0 costs nothing."""
+def trajectory(
+    loss: Loss, weights: list[float], estimates: list[Tensor], target: Tensor, more: Sequence[Mapping[str, Any]] = ()
+) -> Tensor:
+    """sum_k w_k loss(x_k, x) over the estimates of several layers; a layer of weight 0 costs nothing.
+
+    Args:
+        loss: of one estimate.
+        weights: of the layers.
+        estimates: of the layers.
+        target: of all.
+        more: what the loss takes besides, for each layer.
+    """
     if len(weights) != len(estimates):
         raise ValueError(f"there are {len(weights)} weights and {len(estimates)} estimates")
-    terms = [weight * loss(estimate, target) for weight, estimate in zip(weights, estimates, strict=True) if weight]
+    rows = zip(weights, estimates, more or [{}] * len(weights), strict=True)
+    terms = [weight * loss(estimate, target, **given) for weight, estimate, given in rows if weight]
     if not terms:
         raise ValueError("all layers have weight 0: no estimate is left to compare with the target")
     return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
@@ -219,6 +259,8 @@ def _energy(x: Tensor) -> Tensor:
 
 def _same_shape(loss: Any, estimate: Tensor, target: Tensor) -> None:
     # Broadcasting would give a number all the same, and a wrong one.
+    if target is None:
+        raise ValueError(f"{type(loss).__name__} compares estimates with targets, and these samples have none")
     if estimate.shape != target.shape:
         raise ValueError(
             f"{type(loss).__name__} compares tensors of one shape; got estimates {tuple(estimate.shape)} "

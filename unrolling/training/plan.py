@@ -12,9 +12,10 @@ from unrolling.core import Unrolled
 from unrolling.tasks.base import Task
 from unrolling.training.checks import check_schedule
 from unrolling.training.fit import fit
+from unrolling.training.learnables import groups, trained_by
 from unrolling.training.losses import describe
 from unrolling.training.machine import Machine
-from unrolling.training.stages import Schedule, Stage, groups, trained_by
+from unrolling.training.stages import Schedule, Stage
 
 TIMED = 6  # stages whose steps are timed; those between them take something between
 
@@ -63,10 +64,16 @@ def plan(network: nn.Module, schedule: Schedule, task: Task) -> list[Row]:
                 stage.batch,
                 rate,
                 type(stage.optimizer).__name__,
-                str(describe(stage.loss)),
+                _loss(stage),
             )
         )
     return rows
+
+
+def _loss(stage: Stage) -> str:
+    return ", then ".join(f"{turn.network} by {describe(turn.loss)}" for turn in stage.turns) or str(
+        describe(stage.loss)
+    )
 
 
 def estimate_seconds(network: nn.Module, task: Task, schedule: Schedule, machine: Machine, seed: int = 0) -> float:

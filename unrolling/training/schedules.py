@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from unrolling.training.losses import Energy, LogNMSE
 from unrolling.training.stages import Constant, Cosine, Logarithmic, Patience, Power, Ramp, Schedule, Stage, scaled
 
-Scheme = Callable[[int, Stage], Schedule]
-
 
 @dataclass(frozen=True)
-class Named:
-    """A scheme with what a person should know of it."""
+class Scheme:
+    """A schedule of the literature with what a person should know of it."""
 
-    make: Scheme
+    make: Callable[[int, Stage], Schedule]
     summary: str
     reference: str
 
@@ -102,47 +100,47 @@ def logarithmic_loss(depth: int, like: Stage) -> Schedule:
     return [replace(like, loss=LogNMSE())]
 
 
-SCHEMES: Mapping[str, Named] = {
-    "end_to_end": Named(
+SCHEMES: Mapping[str, Scheme] = {
+    "end_to_end": Scheme(
         end_to_end, "all layers at once, the loss on the last", "Gregor and LeCun 2010, doi:10.5555/3104322.3104374"
     ),
-    "greedy": Named(
+    "greedy": Scheme(
         greedy,
         "layer after layer, those before frozen",
         "Bengio, Lamblin, Popovici and Larochelle 2007, doi:10.7551/mitpress/7503.003.0024",
     ),
-    "greedy_then_joint": Named(
+    "greedy_then_joint": Scheme(
         greedy_then_joint, "layer after layer, then all together", "Chen and Pock 2017, arXiv:1508.02848"
     ),
-    "grow": Named(
+    "grow": Scheme(
         grow,
         "one layer, then two, up to all, each time all of them together",
         "Long, Lu, Ma and Dong 2018 (PDE-Net), arXiv:1710.09668",
     ),
-    "grow_then_refine": Named(
+    "grow_then_refine": Scheme(
         grow_then_refine,
         "layers added one by one, then all refined",
         "Liu, Chen, Wang and Yin 2019 (ALISTA), openreview:B1lnzn0ctQ",
     ),
-    "lista_cpss": Named(
+    "lista_cpss": Scheme(
         lista_cpss,
         "as grow_then_refine, in three rates, earlier layers slower",
         "Chen, Liu, Wang and Yin 2018, arXiv:1808.10038",
     ),
-    "deep_supervision": Named(
+    "deep_supervision": Scheme(
         deep_supervision,
         "the estimate of layer k of K counts as (k / K)^2",
         "Lee, Xie, Gallagher, Zhang and Tu 2015, arXiv:1409.5185",
     ),
-    "detnet": Named(
+    "detnet": Scheme(
         detnet, "the estimate of layer k counts as log k", "Samuel, Diskin and Wiesel 2019, arXiv:1805.07631"
     ),
-    "energy": Named(
+    "energy": Scheme(
         energy,
         "on the parent's objective, without targets",
         "Sprechmann, Bronstein and Sapiro 2015, doi:10.1109/TPAMI.2015.2392779",
     ),
-    "log_nmse": Named(
+    "log_nmse": Scheme(
         logarithmic_loss,
         "on the logarithm of the relative error",
         "Liu, Chen, Wang and Yin 2019 report this metric; the loss is ours",
@@ -150,7 +148,7 @@ SCHEMES: Mapping[str, Named] = {
 }
 
 
-def find_scheme(name: str) -> Named:
+def find_scheme(name: str) -> Scheme:
     """The scheme of a name; ``-`` and ``_`` are the same.
 
     Raises:

@@ -2,165 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import cos, isfinite, log, pi
-from typing import Any, NamedTuple
+from math import isfinite
+from typing import Any
 
 from torch import nn
 
-from unrolling.core import Unrolled
+from unrolling.training.annealing import Annealing, Constant, Cosine, Exponential, Patience, Ramp
 from unrolling.training.losses import Loss, describe
 from unrolling.training.optimizers import Adam, Optimizer
+from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
+
+__all__ = [
+    "Annealing", "Constant", "Cosine", "Exponential", "Last", "Logarithmic", "Patience", "Power", "Ramp", "Schedule",
+    "Stage", "Supervision", "Turn", "Weighted", "scaled",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Annealing:
-    """What the learning rates are multiplied by along a stage: ``warmup`` is the fraction of the steps over which they
-    rise evenly from zero.
+class Turn:
+    """One network's part of a stage that trains several in turn, as the two of a generative adversarial network
+    (Goodfellow et al. 2014, arXiv:1406.2661) or the blocks of an alternating scheme.
+
+    Attributes:
+        network: name of a child of the module that ``fit`` is given, or of parameters; nothing else moves.
+        loss: of the whole module's estimate; it sees the other networks if it takes ``network`` (see
+            ``training.losses``).
+        steps: optimizer steps before it is the next one's turn.
+        rate: learning rate; by default the stage's.
     """
 
-    warmup: float = 0.0
+    network: str
+    loss: Loss
+    steps: int = 1
+    rate: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup is a fraction between 0 and 1; got {self.warmup}")
+        if self.steps < 1:
+            raise ValueError(f"the turn of {self.network!r} has {self.steps} steps; at least 1 is taken")
+        if self.rate is not None and not (self.rate > 0 and isfinite(self.rate)):
+            raise ValueError(f"learning rates are positive and finite; the turn of {self.network!r} has {self.rate}")
 
-    def factor(self, step: int, steps: int) -> float:
-        """At a step counted from 0 of so many."""
-        if self.warmup == 0:
-            return self.fall(step / steps)
-        rise = max(1, round(self.warmup * steps))
-        return (step + 1) / rise if step < rise else self.fall((step - rise) / max(1, steps - rise))
-
-    def fall(self, progress: float) -> float:
-        """After the rise, ``progress`` going from 0 to 1."""
-        return 1.0
-
-
-@dataclass(frozen=True)
-class Constant(Annealing):
-    """The same rate throughout."""
-
-
-@dataclass(frozen=True)
-class Cosine(Annealing):
-    """Half a cosine down to ``final`` of the rate (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
-
-    final: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.final <= 1:
-            raise ValueError(f"final is a fraction between 0 and 1; got {self.final}")
-
-    def fall(self, progress: float) -> float:
-        return self.final + (1 - self.final) * 0.5 * (1 + cos(pi * progress))
-
-
-@dataclass(frozen=True)
-class Exponential(Annealing):
-    """Geometric fall to ``final`` of the rate."""
-
-    final: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.final <= 1:
-            raise ValueError(f"final is a fraction above 0 and at most 1; got {self.final}")
-
-    def fall(self, progress: float) -> float:
-        return self.final**progress
-
-
-class Supervision:
-    """How much each layer's estimate counts in the loss."""
-
-    def weights(self, depth: int) -> list[float]:
-        """Of the first ``depth`` layers, summing to one."""
-        raise TypeError(f"{type(self).__name__} is a Supervision without `weights`")
-
-
-@dataclass(frozen=True)
-class Last(Supervision):
-    """The last layer alone."""
-
-    def weights(self, depth: int) -> list[float]:
-        return [0.0] * (depth - 1) + [1.0]
-
-
-@dataclass(frozen=True)
-class Power(Supervision):
-    """Layer k of K counts as (k / K)^power: 0 weighs all layers the same, a large power the last ones."""
-
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (isfinite(self.power) and self.power >= 0):
-            raise ValueError(f"power must be finite and at least 0; got {self.power}")
-
-    def weights(self, depth: int) -> list[float]:
-        return _normalised([((k + 1) / depth) ** self.power for k in range(depth)])
-
-
-@dataclass(frozen=True)
-class Logarithmic(Supervision):
-    """Layer k counts as log k (Samuel, Diskin and Wiesel 2019, arXiv:1805.07631, eq. 14): the first layer is left
-    alone.
-    """
-
-    def weights(self, depth: int) -> list[float]:
-        return _normalised([log(k + 1) for k in range(depth)]) if depth > 1 else [1.0]
-
-
-@dataclass(frozen=True)
-class Weighted(Supervision):
-    """Weights of your own, one per layer."""
-
-    values: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not (self.values and all(isfinite(v) and v >= 0 for v in self.values) and sum(self.values) > 0):
-            raise ValueError(f"weights of layers are finite, at least 0 and not all 0; got {self.values}")
-
-    def weights(self, depth: int) -> list[float]:
-        if len(self.values) != depth:
-            raise ValueError(f"there are {len(self.values)} weights of layers for {depth} layers")
-        return _normalised(list(self.values))
-
-
-def _normalised(weights: list[float]) -> list[float]:
-    total = sum(weights)
-    return [weight / total for weight in weights]
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """A number that goes evenly from ``first`` to ``last`` over the first ``part`` of a stage, and stays: a
-    curriculum.
-    """
-
-    first: float
-    last: float
-    part: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.part <= 1 and isfinite(self.first) and isfinite(self.last)):
-            raise ValueError(f"a Ramp has finite ends and a part in (0, 1]; got {self}")
-
-    def value(self, step: int, steps: int) -> float:
-        """At a step counted from 0 of so many."""
-        return self.first + (self.last - self.first) * min(1.0, step / max(1, round(self.part * steps) - 1))
-
-
-class Patience(NamedTuple):
-    """Ends a stage once the metric on the validation set has gained less than ``gain`` (in its unit) for ``steps``
-    steps, looked at ``every`` so many.
-    """
-
-    steps: int
-    every: int = 100
-    gain: float = 0.0
+    def describe(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"network": self.network, "loss": describe(self.loss), "steps": self.steps, "rate": self.rate}
 
 
 @dataclass(frozen=True)
@@ -195,6 +81,9 @@ class Stage:
             times a factor (``{"threshold": 0.8}``; {} copies): the warm start of greedy training. None leaves it as it
             is.
         stop: ends the stage before ``steps``.
+        turns: networks trained in turn, each by a loss of its own and an optimizer of its own: step after step the
+            first takes its steps, then the next, and again from the first. ``repeat`` of as many steps as all turns
+            take together gives them one batch. Then ``loss`` and ``parameters`` are the turns'.
     """
 
     steps: int
@@ -205,9 +94,9 @@ class Stage:
     layers: tuple[int, ...] | None = None
     parameters: tuple[str, ...] | None = None
     loss: Loss | None = None
-    supervision: Supervision = Last()
+    supervision: Supervision = Last()  # noqa: RUF009 (frozen)
     optimizer: Optimizer = Adam()  # noqa: RUF009 (frozen)
-    annealing: Annealing = Cosine()
+    annealing: Annealing = Cosine()  # noqa: RUF009 (frozen)
     layer_decay: float = 1.0
     clip: float | None = None
     project: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -216,6 +105,7 @@ class Stage:
     repeat: int = 1
     inherit: Mapping[str, float] | None = None
     stop: Patience | None = None
+    turns: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.repeat < 1:
@@ -235,6 +125,21 @@ class Stage:
             raise ValueError(f"depth is {self.depth}; a stage runs at least one layer")
         if self.stop is not None and (self.stop.steps < 1 or self.stop.every < 1):
             raise ValueError(f"Patience counts in steps, at least 1; got {self.stop}")
+        if self.turns and (self.loss is not None or self.parameters is not None):
+            raise ValueError(
+                "a stage with turns takes losses and parameters from them; leave its own `loss` and `parameters` out"
+            )
+
+    def turn(self, step: int) -> int:
+        """Whose turn a step is, counted from 0; 0 where there are none."""
+        if not self.turns:
+            return 0
+        left = step % sum(turn.steps for turn in self.turns)
+        for number, turn in enumerate(self.turns):
+            left -= turn.steps
+            if left < 0:
+                return number
+        return 0
 
     def drawn(self, step: int) -> dict[str, float]:
         """What the task draws the batch of a step with."""
@@ -259,15 +164,21 @@ def _values(values: Mapping[str, float | Ramp], step: int, steps: int) -> dict[s
 
 
 _ALWAYS = ("steps", "rate", "batch")
-_DEFAULTS = {
-    f.name: f.default if isinstance(f.default, int | float | Supervision | Optimizer | Annealing) else None
-    for f in fields(Stage)
-} | {name: {} for name in ("rates", "project", "draw", "settings")}
+_DEFAULTS = (
+    {
+        f.name: f.default if isinstance(f.default, int | float | Supervision | Optimizer | Annealing) else None
+        for f in fields(Stage)
+    }
+    | {name: {} for name in ("rates", "project", "draw", "settings")}
+    | {"turns": ()}
+)
 
 
 def _plain(name: str, value: Any) -> Any:
     if name == "loss":
         return describe(value)
+    if name == "turns":
+        return [turn.describe() for turn in value]
     if name == "optimizer":
         return value.describe()
     if name == "stop":
@@ -301,110 +212,3 @@ def scaled(schedule: Schedule, steps: int) -> Schedule:
         candidates = [k for k, count in enumerate(counts) if sign > 0 or count > 1]
         counts[max(candidates, key=lambda k: sign * (shares[k] - counts[k]))] += sign
     return [replace(stage, steps=count) for stage, count in zip(schedule, counts, strict=True)]
-
-
-class Learnable(NamedTuple):
-    """A tensor that an optimizer may move."""
-
-    name: str  # in the algorithm
-    layer: int | None  # None when tied, or of a network without layers
-    tensor: nn.Parameter  # of a constrained parameter its free tensor
-
-    @property
-    def key(self) -> str:
-        """As in ``parameter_table``."""
-        return self.name if self.layer is None else f"layers.{self.layer}.{self.name}"
-
-
-def learnables(network: nn.Module) -> list[Learnable]:
-    """Every tensor that training may move, tied ones first, then layer by layer; of a network without layers, all that
-    take gradients.
-    """
-    if not isinstance(network, Unrolled):
-        return [
-            Learnable(name, None, parameter)
-            for name, parameter in network.named_parameters()
-            if parameter.requires_grad
-        ]
-    return [Learnable(name, layer, parameter) for name, layer, parameter in network.located_learned()]
-
-
-def trained_by(
-    stage: Stage, network: nn.Module, number: int = 0, known: list[Learnable] | None = None
-) -> list[Learnable]:
-    """The tensors that a stage trains.
-
-    Args:
-        stage: which layers and parameters.
-        network: whose.
-        number: of the stage, for messages.
-        known: what ``learnables`` gave, where gradients have been switched off since.
-
-    Raises:
-        ValueError: a layer or depth beyond the network, a name that is unknown or fixed, or nothing left to train.
-    """
-    known = learnables(network) if known is None else known
-    layered = isinstance(network, Unrolled)
-    if not layered and (stage.depth is not None or stage.layers is not None or stage.inherit is not None):
-        raise ValueError(f"stage {number} speaks of layers, and {type(network).__name__} is not an unrolled network")
-    depth = stage.depth
-    if layered:
-        depth = len(network) if depth is None else depth
-        if depth > len(network):
-            raise ValueError(f"stage {number} runs {depth} layers, and the network has {len(network)}")
-        outside = [layer for layer in stage.layers or () if not 0 <= layer < depth]
-        if outside:
-            raise ValueError(f"stage {number} trains layer {outside[0]}, and it runs layers 0 to {depth - 1}")
-    for name in (*(stage.parameters or ()), *stage.rates, *stage.project, *(stage.inherit or ())):
-        if not any(_means(name, item) for item in known):
-            raise ValueError(f"stage {number} names {name!r}, {_why_not(name, network, known)}")
-    chosen = [
-        item for item in known if stage.parameters is None or any(_means(name, item) for name in stage.parameters)
-    ]
-    if stage.layers is not None:
-        named = stage.parameters is not None
-        chosen = [item for item in chosen if item.layer in stage.layers or (item.layer is None and named)]
-    elif layered:
-        chosen = [item for item in chosen if item.layer is None or item.layer < (depth or 0)]
-    if not chosen:
-        where = "" if stage.layers is None else f" in layers {', '.join(map(str, stage.layers))}"
-        raise ValueError(
-            f"stage {number} trains nothing: no untied parameter is learned{where}; learned are {_names(known)}"
-        )
-    return chosen
-
-
-def matching(name: str, items: Iterable[Learnable]) -> list[Learnable]:
-    """Those that a name, a key, or the name of a sub-module means."""
-    return [item for item in items if _means(name, item)]
-
-
-def _means(name: str, item: Learnable) -> bool:
-    """Whether a name, a key, or the name of a sub-module means a tensor."""
-    return any(full == name or full.startswith(name + ".") for full in (item.name, item.key))
-
-
-def _why_not(name: str, network: nn.Module, known: list[Learnable]) -> str:
-    fixed = network.fixed() if isinstance(network, Unrolled) else dict(network.named_parameters())
-    if any(full == name or full.startswith(name + ".") for full in fixed):
-        return (
-            "which is fixed in this network: name it in unroll's `tied` or `untied` to learn it; learned are "
-            f"{_names(known)}"
-        )
-    return f"which is not learned; learned are {_names(known)}"
-
-
-def _names(known: Iterable[Learnable]) -> str:
-    return ", ".join(dict.fromkeys(item.name for item in known)) or "none"
-
-
-def groups(stage: Stage, chosen: list[Learnable]) -> list[dict[str, Any]]:
-    """Tensors by learning rate, as torch's optimizers take them."""
-    last = max((item.layer for item in chosen if item.layer is not None), default=0)
-    found: dict[float, list[nn.Parameter]] = {}
-    for item in chosen:
-        rate = next((rate for key, rate in stage.rates.items() if _means(key, item)), stage.rate)
-        if item.layer is not None:
-            rate *= stage.layer_decay ** (last - item.layer)
-        found.setdefault(rate, []).append(item.tensor)
-    return [{"params": tensors, "lr": rate} for rate, tensors in found.items()]
