@@ -23,6 +23,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.import_circles
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)

@@ -41,11 +41,11 @@ def imported(statement, before="torch"):
 
 def test_importing_the_package_brings_in_nothing_and_its_engine_nothing_heavier_than_torch():
     own = {name for name in imported("import unrolling", "typing") if name.split(".")[0] in ("unrolling", "torch")}
-    assert own == {"unrolling", "unrolling._lazy"}
+    assert own == {"unrolling", "unrolling._lazy", "unrolling._version"}
     found = imported("import unrolling; unrolling.unroll")
     assert "unrolling.core.unroll" in found
     assert not {name.split(".")[0] for name in found} & set(HEAVY)
-    assert {name.split(".")[1] for name in found if name.startswith("unrolling.")} == {"core", "_lazy"}
+    assert {name.split(".")[1] for name in found if name.startswith("unrolling.")} == {"core", "_lazy", "_version"}
 
 
 def test_a_package_gives_a_name_without_importing_what_its_other_modules_need():

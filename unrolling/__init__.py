@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from unrolling._lazy import lazy
+from unrolling._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from unrolling.core import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from unrolling.training.fit import fit
     from unrolling.training.stages import Stage
 
-__version__ = "0.1.0"
 
 # Imported when they are first used, so that what needs none of them (the help of the command line) does not wait for
 # torch. `export` is the package `unrolling.export`, which can be called: a function of that name would be replaced by

@@ -21,7 +21,7 @@ def train_job(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train, measure on the validation set, write the weights with their card; the card."""
-    import unrolling
+    from unrolling._version import __version__
     from unrolling.evaluation.measure import environment, interval
     from unrolling.tasks.base import evaluate
     from unrolling.training.batches import like_network
@@ -63,7 +63,7 @@ def train_job(
             "high": quality.high,
         },
         "health": history.health.sentences(),
-        "version": unrolling.__version__,
+        "version": __version__,
         "environment": environment(seed, machine.device),
         "licence": "BSD-3-Clause",
         "command": prepare.command(),

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from unrolling import __version__
+        from unrolling._version import __version__
 
         print(f"unrolling {__version__}")
         raise typer.Exit

@@ -48,20 +48,22 @@ def other_buffers(module: nn.Module) -> list[tuple[str, nn.Module, str]]:
     ]
 
 
-def versions(buffers: list[tuple[str, nn.Module, str]]) -> list[tuple[int, int]]:
-    """What changes when one of them is written, in place or by another in its place."""
+def versions(buffers: list[tuple[str, nn.Module, str]]) -> list[tuple[Tensor | None, int]]:
+    """What changes when one of them is written, in place or by another in its place. The tensors are kept: of one that
+    is gone the next may get the address.
+    """
     found = (owner._buffers[leaf] for _, owner, leaf in buffers)
-    return [(id(t), 0 if t is None or t.is_inference() else t._version) for t in found]
+    return [(t, 0 if t is None or t.is_inference() else t._version) for t in found]
 
 
-def refuse_written(buffers: list[tuple[str, nn.Module, str]], before: list[tuple[int, int]]) -> None:
+def refuse_written(buffers: list[tuple[str, nn.Module, str]], before: list[tuple[Tensor | None, int]]) -> None:
     """Refuses buffers that a forward pass has written since ``before``.
 
     Raises:
         RuntimeError: there is one; the message says how to declare it.
     """
     for (path, owner, leaf), old, new in zip(buffers, before, versions(buffers), strict=True):
-        if old != new:
+        if old[0] is not new[0] or old[1] != new[1]:
             raise RuntimeError(
                 f"forward wrote into the buffer {path}, which all layers share and weights leave out; say that "
                 f'{type(owner).__name__} writes it, by `written_buffers = ("{leaf}",)` in its class, and each layer '

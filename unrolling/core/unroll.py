@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +26,6 @@ from unrolling.core.sharing import (
     versions,
     written_buffers,
 )
-
-if TYPE_CHECKING:
-    from unrolling.core.deploy import Adaptive, Captured, Compiled, Plain
 
 
 class Learned(NamedTuple):
@@ -130,37 +126,6 @@ class Unrolled(nn.Module):
         state = self.gradient.run(chosen, problems, state)
         refuse_written(self._shared_buffers, before)
         return state
-
-    def inference(self) -> Plain:
-        """Deprecated: ``deploy(network, "plain")``."""
-        _deprecated("inference()", 'deploy(network, "plain")')
-        from unrolling.core.deploy import Plain
-
-        return Plain(self)
-
-    def compiled(self, backend: str = "inductor") -> Compiled:
-        """Deprecated: ``deploy(network, "compiled")``, or ``Compiled(network, live=True)`` to train; the same object at
-        every call.
-        """
-        _deprecated("compiled()", 'deploy(network, "compiled")')
-        from unrolling.core.deploy import Compiled
-
-        made = self.__dict__.setdefault("_compiled", {})
-        return made.get(backend) or made.setdefault(backend, Compiled(self, backend, live=True))
-
-    def captured(self, most: int = 4) -> Captured:
-        """Deprecated: ``deploy(network, "captured")``."""
-        _deprecated("captured()", 'deploy(network, "captured")')
-        from unrolling.core.deploy import Captured
-
-        return Captured(self, most)
-
-    def adaptive(self, after: float = 60.0) -> Adaptive:
-        """Deprecated: ``deploy(network)``."""
-        _deprecated("adaptive()", "deploy(network)")
-        from unrolling.core.deploy import Adaptive
-
-        return Adaptive(self, after)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Unrolled:
         made = memo[id(self)] = type(self).__new__(type(self))
@@ -441,10 +406,6 @@ def unroll(
     else:
         layers = [learnable_copy(iteration, tied_names)] * depth
     return Unrolled(iteration, layers, tied_names, untied_names, gradient)
-
-
-def _deprecated(old: str, new: str) -> None:
-    warnings.warn(f"Unrolled.{old} goes with the next release; use {new}", DeprecationWarning, stacklevel=3)
 
 
 def _row(name: str, layer: int | None, module: nn.Module, parent: nn.Module) -> Learned:

@@ -116,10 +116,10 @@ def _clock(run: Callable[[Any], Any], data: Any) -> tuple[float, Any]:
 
 def environment(seed: int, device: str = "cpu") -> dict[str, Any]:
     """Versions, processor and threads, without anything that names a machine or a person."""
-    import unrolling
+    from unrolling._version import __version__
 
     return {
-        "unrolling": unrolling.__version__,
+        "unrolling": __version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "system": platform.system(),

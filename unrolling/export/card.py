@@ -44,7 +44,7 @@ def describe(
             what is found here.
         more: what the exporter found out besides.
     """
-    import unrolling
+    from unrolling._version import __version__
 
     found: dict[str, Any] = {
         "card": CARD_FORMAT,
@@ -57,7 +57,7 @@ def describe(
         **_network(network),
         **(more or {}),
         "learned_numbers": sum(p.numel() for p in network.parameters() if p.requires_grad),
-        "versions": {"unrolling": unrolling.__version__, "torch": str(torch.__version__), **_versions(form.packages)},
+        "versions": {"unrolling": __version__, "torch": str(torch.__version__), **_versions(form.packages)},
     }
     taken = sorted(own.keys() & found.keys())
     if taken:

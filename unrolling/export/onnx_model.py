@@ -31,7 +31,7 @@ class OnnxModel(Format):
     opset = 20  # the first with a Fourier transform along any dimension
 
     def write(self, traced: Traced, path: Path, card: str) -> None:
-        import unrolling
+        from unrolling._version import __version__
 
         # packages that no network here needs, what is not simplified
         with quiet("torch.onnx", "onnxscript", "onnx_ir"):
@@ -60,7 +60,7 @@ class OnnxModel(Format):
             _share(model.graph)
             _name_sizes(model.graph, traced)
             _forget_origins(model)
-            model.producer_name, model.producer_version = "unrolling", unrolling.__version__
+            model.producer_name, model.producer_version = "unrolling", __version__
             model.metadata_props[CARD] = card
             converted.save(path)
 

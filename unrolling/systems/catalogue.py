@@ -10,9 +10,9 @@ import pkgutil
 import warnings
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
-import unrolling.systems
 from unrolling.core import Unrolled
 from unrolling.systems.base import System
 
@@ -23,7 +23,7 @@ GROUP = "unrolling.systems"
 def catalogue() -> dict[str, System]:
     """All systems by name."""
     found: dict[str, System] = {}
-    for module in pkgutil.walk_packages(unrolling.systems.__path__, "unrolling.systems."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], "unrolling.systems."):
         if not module.ispkg:
             system = getattr(importlib.import_module(module.name), "SYSTEM", None)
             if isinstance(system, System):

@@ -41,10 +41,9 @@ def foreign_systems() -> Iterator[EntryPoint]:
 
 def build_index() -> list[dict[str, Any]]:
     """The index of the systems as they are."""
-    import unrolling.systems
     from unrolling.systems.catalogue import catalogue
 
-    own = Path(unrolling.systems.__path__[0])
+    own = Path(__file__).parent
     return [_entry(system) for system in catalogue().values() if own in system.home.parents]
 
 

@@ -212,6 +212,6 @@ def set_generators(tensors: dict[str, Tensor]) -> None:
 
 
 def _version() -> str:
-    import unrolling
+    from unrolling._version import __version__
 
-    return unrolling.__version__
+    return __version__
