@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         check_hash,
     )
     from unrolling.systems.catalogue import find, pretrained
+    from unrolling.systems.data_sources import Source, named_data, sources, sources_of
     from unrolling.systems.index import build_index, foreign_systems, read_index, system_names
     from unrolling.systems.options import Option, separate
 
@@ -28,6 +29,7 @@ __getattr__, __dir__ = lazy(
     {
         ".base": ("Application Classical Direct Peer Recipe Reference Rival SURVEY System Tying check_hash"),
         ".catalogue": ("find pretrained"),
+        ".data_sources": ("Source named_data sources sources_of"),
         ".index": ("build_index foreign_systems read_index system_names"),
         ".options": ("Option separate"),
     },
@@ -35,8 +37,8 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Application", "Classical", "Direct", "Option", "Peer", "Recipe", "Reference", "Rival", "SURVEY",
-    "System", "Tying", "build_index", "check_hash", "find", "foreign_systems", "pretrained", "read_index",
-    "separate", "system_names",
+    "Source", "System", "Tying", "build_index", "check_hash", "find", "foreign_systems", "named_data",
+    "pretrained", "read_index", "separate", "sources", "sources_of", "system_names",
 ]
 # fmt: on
 # End of what is written.
