@@ -100,8 +100,8 @@ def _agree(net: Unrolled, deployed: Callable[..., Any], data: Any, state: Any, w
             assert a.dtype is b.dtype, f"{what}: the {name} has dtype {a.dtype}, expected {b.dtype}"
             assert torch.equal(a.isnan(), b.isnan()), f"{what}: the {name} has NaN where the network's has none, or not"
             if tree.is_number(b):
-                pair = (torch.nan_to_num(t, 0.0, 0.0, 0.0) for t in (a, b))
-                close(*pair, f"the {name} of {what},", tolerance=rounding(b, factor))
+                known, right = (torch.nan_to_num(t, 0.0, 0.0, 0.0) for t in (a, b))
+                close(known, right, f"the {name} of {what},", tolerance=rounding(b, factor))
             else:
                 assert torch.equal(a, b), f"{what}: the {name} differs"
 

@@ -235,7 +235,8 @@ def _ista_layers(layers: Sequence[ISTA]) -> FusedLayers | None:
     """W = A^T, s = mu: the step size is a part of a product."""
     if not all(is_soft(layer, layer.dictionary) for layer in layers):
         return None
-    matrices: list[Tensor] = [layer.dictionary.matrix for layer in layers]  # pyright: ignore[reportAttributeAccessIssue]
+    operators: list[Any] = [layer.dictionary for layer in layers]
+    matrices: list[Tensor] = [operator.matrix for operator in operators]
     if any(matrix is not matrices[0] for matrix in matrices):
         return None
     steps = [ResidualStep(matrices[0].T, layer.threshold, float(layer.step_size)) for layer in layers]
