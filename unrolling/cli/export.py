@@ -40,6 +40,9 @@ def export(
             "--precision", help="of the weights in the file: float32, bf16 or int8; the metric is measured with both"
         ),
     ] = "float32",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="take a state beside the data, and give the next one beside the estimate")
+    ] = False,
     seed: Seed = 0,
     settings: Settings = None,
     threads: Threads = None,
@@ -90,6 +93,7 @@ def export(
         job.network,
         path,
         _example(job.task, size),
+        stream=stream,
         format=form,
         card={
             "system": found.name,
@@ -174,6 +178,9 @@ def _print(exported: Any, chosen: Any) -> None:
         for port in ports
     ]
     prepare.print_columns(("", "name", "shape", "dtype", "unit"), rows)
+    for port in card.get("state", []):
+        start = "as the network starts it" if port["start"] is None else f"with {port['start']:g}"
+        print(f"{port['input']} begins {start}; {port['output']} is the one for the next data")
     for name, (low, high) in exported.sizes.items():
         print(f"{name}: any size from {low}{'' if high is None else f' to {high}'}")
     batches = ", ".join("x".join(map(str, next(iter(shapes.values())))) for shapes in exported.compared)

@@ -8,45 +8,67 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.export.agreement import Compared, Example, answer, compare
     from unrolling.export.aoti_package import AotiPackage
     from unrolling.export.card import describe, to_json
     from unrolling.export.checks import check_network, untrained
     from unrolling.export.complex_rules import Pair, each, join, split
     from unrolling.export.exporter import Exported, check_path, export
-    from unrolling.export.format import Format, quiet
+    from unrolling.export.format import Format, listed, quiet
     from unrolling.export.loading import Loaded, find, formats, load
     from unrolling.export.onnx_model import OnnxModel
     from unrolling.export.ports import Named, constants, keywords, named, pairs, to_pair
     from unrolling.export.precision import ReducedWeights, check_precision, summary
     from unrolling.export.real_pairs import RealPairs, is_complex
+    from unrolling.export.states import (
+        check_next,
+        first_state,
+        is_plain,
+        last_state,
+        leaves,
+        like,
+        numbers_of,
+        run,
+        select,
+        starts,
+        state_ports,
+        with_numbers_as_tensors,
+    )
     from unrolling.export.torch_program import TorchProgram
     from unrolling.export.trace import ExportError, Traced, discover, first_line, settle
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".agreement": ("Compared Example answer compare"),
         ".aoti_package": ("AotiPackage"),
         ".card": ("describe to_json"),
         ".checks": ("check_network untrained"),
         ".complex_rules": ("Pair each join split"),
         ".exporter": ("Exported check_path export"),
-        ".format": ("Format quiet"),
+        ".format": ("Format listed quiet"),
         ".loading": ("Loaded find formats load"),
         ".onnx_model": ("OnnxModel"),
         ".ports": ("Named constants keywords named pairs to_pair"),
         ".precision": ("ReducedWeights check_precision summary"),
         ".real_pairs": ("RealPairs is_complex"),
+        ".states": (
+            "check_next first_state is_plain last_state leaves like numbers_of run select starts state_ports "
+            "with_numbers_as_tensors"
+        ),
         ".torch_program": ("TorchProgram"),
         ".trace": ("ExportError Traced discover first_line settle"),
     },
 )
 # fmt: off
 __all__ = [
-    "AotiPackage", "ExportError", "Exported", "Format", "Loaded", "Named", "OnnxModel", "Pair", "RealPairs",
-    "ReducedWeights", "TorchProgram", "Traced", "check_network", "check_path", "check_precision",
-    "constants", "describe", "discover", "each", "export", "find", "first_line", "formats", "is_complex",
-    "join", "keywords", "load", "named", "pairs", "quiet", "settle", "split", "summary", "to_json",
-    "to_pair", "untrained",
+    "AotiPackage", "Compared", "Example", "ExportError", "Exported", "Format", "Loaded", "Named",
+    "OnnxModel", "Pair", "RealPairs", "ReducedWeights", "TorchProgram", "Traced", "answer", "check_network",
+    "check_next", "check_path", "check_precision", "compare", "constants", "describe", "discover", "each",
+    "export", "find", "first_line", "first_state", "formats", "is_complex", "is_plain", "join", "keywords",
+    "last_state", "leaves", "like", "listed", "load", "named", "numbers_of", "pairs", "quiet", "run",
+    "select", "settle", "split", "starts", "state_ports", "summary", "to_json", "to_pair", "untrained",
+    "with_numbers_as_tensors",
 ]
 # fmt: on
 # End of what is written.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from unrolling.export.format import Format, Run, quiet
+from unrolling.export.format import Format, Run, listed, quiet
 from unrolling.export.trace import ExportError, Traced, first_line
 
 CARD = "card"
@@ -65,4 +65,4 @@ class AotiPackage(Format):
         card = None
         with contextlib.suppress(Exception):
             card = package.get_metadata().get(CARD)
-        return lambda inputs: package(**inputs), card
+        return lambda inputs: listed(package(**inputs)), card

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unrolling.core import Unrolled
 from unrolling.export.format import Format
-from unrolling.export.ports import ESTIMATE, constants, to_pair
+from unrolling.export.ports import constants, to_pair
 from unrolling.export.trace import Traced
 
 CARD_FORMAT = 1
@@ -22,7 +22,7 @@ UNKNOWN = "not stated"
 def describe(
     network: nn.Module,
     example: Any,
-    estimate: Tensor,
+    outputs: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
     traced: Traced,
     form: Format,
@@ -35,11 +35,11 @@ def describe(
     Args:
         network: as it was given.
         example: data, as they were given.
-        estimate: of the example.
+        outputs: of the example, by name.
         inputs: the tensors of the example by name.
         traced: shapes and free sizes of what was written.
         form: the format.
-        units: of inputs and estimate, by name.
+        units: of inputs and outputs, by name.
         own: what the caller has to say: system, task, weights, licence; it comes first, and may not take the names of
             what is found here.
         more: what the exporter found out besides.
@@ -51,7 +51,7 @@ def describe(
         "format": form.name,
         "opset": form.opset,
         "inputs": [_port(name, tensor, traced, form, units) for name, tensor in inputs.items()],
-        "outputs": [_port(ESTIMATE, estimate, traced, form, units)],
+        "outputs": [_port(name, tensor, traced, form, units) for name, tensor in outputs.items()],
         "sizes": {name: {"smallest": low, "largest": high} for name, (low, high) in traced.sizes.items()},
         "constants": constants(example),
         **_network(network),

@@ -6,25 +6,25 @@ import copy
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from unrolling.core import frozen, tree
+from unrolling.core import Unrolled, frozen, tree
+from unrolling.export import states
+from unrolling.export.agreement import Example, answer, compare
 from unrolling.export.card import describe, to_json
 from unrolling.export.checks import check_network
 from unrolling.export.format import Format
-from unrolling.export.loading import Loaded, find, load
+from unrolling.export.loading import find, load
 from unrolling.export.ports import Named, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex
-from unrolling.export.trace import BATCH, ExportError, Shape, Traced, discover, settle
+from unrolling.export.trace import ExportError, Shape, Traced, discover, settle
 
 TOLERANCE = 1e-4
-BATCHES = (1, 2, 5)
 
 
 class Exported(NamedTuple):
@@ -34,7 +34,7 @@ class Exported(NamedTuple):
     format: str
     bytes: int
     opset: int | None  # of ONNX
-    shapes: dict[str, Shape]  # of inputs and estimate: sizes, and the names of those that are free
+    shapes: dict[str, Shape]  # of inputs and outputs: sizes, and the names of those that are free
     sizes: dict[str, tuple[int, int | None]]  # free sizes: smallest and largest, None for any
     max_error: float  # largest |file - network| over all that was compared
     max_relative_error: float  # the same over the largest |network| of the batch
@@ -48,6 +48,8 @@ def export(
     path: str | Path,
     example: Any,
     *,
+    state: Any = None,
+    stream: bool = False,
     format: str = "torch",
     card: Mapping[str, Any] | None = None,
     units: Mapping[str, str] | None = None,
@@ -63,13 +65,20 @@ def export(
     output is ``estimate``, and it carries a card: what ``card`` says, and format, opset, inputs and outputs with
     shapes, dtypes and units, depth, learned numbers and versions. The batch may be of any size, and so may other sizes
     that the network does not fix, such as those of an image; constraints are worked out. The file is read back and
-    compared on batches of 1, 2 and 5 samples, and on data whose free sizes are doubled. Until then nothing is at
-    ``path``, or what was there before.
+    compared on batches of 1, 2 and 5 samples, on data whose free sizes are doubled, and on samples that are silent,
+    half silent, a hundred times larger and smaller. Until then nothing is at ``path``, or what was there before.
+
+    A stream: with a ``state`` the file maps (data, state) to (estimate, next state). The state's tensors are inputs
+    ``state`` or ``state_x``, what comes out is ``next_state`` or ``next_state_x``, of the same shapes and dtypes; its
+    plain numbers are tensors without dimension, with which a network may compute, but not choose by them.
 
     Args:
-        network: an ``Unrolled``, or any module that maps data to an estimate, both batch first; it is not changed.
+        network: an ``Unrolled``, or any module that maps data to an estimate, both batch first; with a state, (data,
+            state) to (estimate, state). It is not changed.
         path: a file, ``.pt2`` for the formats ``torch`` and ``aoti``, ``.onnx`` for ``onnx``.
         example: data, at least two samples; what is per sample has their number as leading size.
+        state: an example of a state, for a file that goes on from one.
+        stream: take the state in which the network leaves the example for ``state``.
         format: a name from ``formats``.
         card: system, task, weights, licence and whatever else a reader should know; plain values.
         units: of the inputs and of ``estimate``, by name.
@@ -95,7 +104,8 @@ def export(
     path = check_path(path, form)
     check_network(network)
     check_precision(precision)
-    inputs, samples = named(example), tree.batch_size(example, "the example")
+    named(example)
+    samples = tree.batch_size(example, "the example")
     if batch is None and samples < 2:
         raise ValueError(
             "the example holds one sample; with two or more it shows which tensors are per sample (or "
@@ -105,21 +115,23 @@ def export(
         raise ValueError(f"batch is {batch}, and the example holds {samples} samples")
     reduced = None if precision == "float32" else ReducedWeights(network, precision)
     reference = copy.deepcopy(network).eval() if reduced is None else reduced
-    estimate = _estimate(reference, example)
-    traced = _trace(reference, example, inputs, samples, dynamic=batch is None, free=free_sizes, form=form)
-    held = {"precision": {"weights": "float32"} if reduced is None else summary(reduced)}
-    own = describe(network, example, estimate, inputs, traced, form, units or {}, card or {}, held)
+    if state is None and stream:
+        state = states.last_state(network, example)
+    given = Example(example, state, samples, _has_samples(network))
+    outputs = answer(reference, example, state)
+    traced = _trace(reference, given, list(outputs), dynamic=batch is None, free=free_sizes, form=form)
+    more: dict[str, Any] = {"precision": {"weights": "float32"} if reduced is None else summary(reduced)}
+    if state is not None:
+        more["state"] = _state(network, given)
+    own = describe(network, example, outputs, given.inputs, traced, form, units or {}, card or {}, more)
     text = to_json(own)
     # In a folder of its own, moved when it is whole and right: what was at the path stays until then.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         written = Path(folder) / path.name
         form.write(traced, written, text)
         loaded = load(written, form.name)
-        errors = [
-            (_compare(reference, loaded, data), _shapes(data))
-            for data in _checks(example, samples, traced, draw, reference)
-        ]
-        absolute, relative = (max(error[k] for error, _ in errors) for k in (0, 1))
+        errors = compare(reference, loaded, given, traced, draw)
+        absolute, relative = max(e.absolute for e in errors), max(e.relative for e in errors)
         if not relative <= tolerance:
             raise ExportError(
                 f"the {form.title} differs from the network by {relative:.2g} of its largest value, more than "
@@ -129,7 +141,7 @@ def export(
             )
         size = written.stat().st_size
         os.replace(written, path)
-    compared = [shapes for _, shapes in errors]
+    compared = [error.shapes for error in errors if error.shapes]
     return Exported(
         path,
         form.name,
@@ -165,101 +177,53 @@ def check_path(path: str | Path, form: Format) -> Path:
     return path
 
 
-@torch.no_grad()
-def _estimate(network: nn.Module, data: Any) -> Tensor:
-    estimate = network(data)
-    if not isinstance(estimate, Tensor):
-        raise TypeError(
-            f"the network returns a {type(estimate).__name__}; an exported one returns a tensor, its estimate"
-        )
-    if not bool(torch.isfinite(estimate).all()):
-        raise ValueError("the network's estimate of the example is not finite, so that nothing can be compared with it")
-    return estimate
+def _has_samples(network: nn.Module) -> bool:
+    """Whether a state has samples: not where it is the parameters of a network, say."""
+    layer: Any = network.layers[0] if isinstance(network, Unrolled) else None
+    return layer is None or layer.batched
+
+
+def _state(network: nn.Module, given: Example) -> list[dict[str, Any]]:
+    """The state's ports for the card: names where it goes in and comes out, which are plain numbers, and with what it
+    starts.
+    """
+    starts = states.starts(states.first_state(network, given.data), given.state)
+    numbers = states.numbers_of(given.state)
+    return [
+        {"input": name, "output": states.NEXT + name, "number": name in numbers, "start": start}
+        for name, start in starts.items()
+    ]
 
 
 def _trace(
-    network: nn.Module,
-    example: Any,
-    inputs: Mapping[str, Tensor],
-    samples: int,
-    *,
-    dynamic: bool,
-    free: bool,
-    form: Format,
+    network: nn.Module, given: Example, outputs: list[str], *, dynamic: bool, free: bool, form: Format
 ) -> Traced:
-    module = Named(frozen(network), example)
-    found = discover(module, inputs, samples, dynamic=dynamic, free=free)
+    inner = frozen(network)
+
+    def call(tensors: dict[str, Tensor]) -> Any:
+        values = iter(tensors.values())
+        data = tree.apply(lambda _: next(values), given.data)
+        if given.state is None:
+            return inner(data)
+        estimate, after = states.run(
+            inner, data, tree.apply(lambda _: next(values), states.with_numbers_as_tensors(given.state))
+        )
+        return (estimate, *states.state_ports(after).values())
+
+    inputs = given.inputs
+    module = Named(call, inner, list(inputs))
+    whole = [] if given.batched or given.state is None else list(states.state_ports(given.state))
+    try:
+        found = discover(module, inputs, outputs, given.samples, dynamic=dynamic, free=free, whole=whole)
+    except ExportError as error:
+        numbers = [] if given.state is None else states.numbers_of(given.state)
+        if not numbers:
+            raise
+        raise ExportError(
+            f"{error}. The state's {', '.join(numbers)} {'is a number' if len(numbers) == 1 else 'are numbers'}, and a "
+            "file takes it as an input: a network may compute with it, and not choose by it (if, range, min); "
+            "torch.where and torch.clamp can"
+        ) from error
     if form.has_complex or not is_complex(found.program):
         return settle(module, inputs, found)
-    return settle(RealPairs(found.program, inputs), pairs(inputs), found)
-
-
-def _checks(
-    example: Any, samples: int, traced: Traced, draw: Callable[[int], Any] | None, reference: nn.Module
-) -> Iterator[Any]:
-    """Data to compare on."""
-    generator = torch.Generator().manual_seed(0)
-
-    def again(count: int) -> Any:
-        index = torch.randint(samples, (count,), generator=generator).to(tree.tensors(example)[0].device)
-        return tree.select(example, index, samples, "the example")
-
-    draw = again if draw is None else draw
-    dynamic = BATCH in traced.sizes
-    for count in BATCHES if dynamic else (samples,) * len(BATCHES):
-        yield draw(count)
-    if traced.sizes.keys() - {BATCH} and _twice_is_allowed(example, traced):
-        doubled = _doubled(again(2) if dynamic else again(samples), traced)
-        try:
-            _estimate(reference, doubled)
-        except Exception as error:
-            raise ExportError(
-                f"the sizes {', '.join(traced.sizes.keys() - {BATCH})} seem free, and yet the network refuses data of "
-                f"twice these ({error}); export with free_sizes=False"
-            ) from error
-        yield doubled
-
-
-def _twice_is_allowed(data: Any, traced: Traced) -> bool:
-    """Whether no free size becomes larger than the file takes when it is doubled."""
-    pairs = [
-        pair for name, tensor in named(data).items() for pair in zip(traced.shapes[name], tensor.shape, strict=False)
-    ]
-    limits = [
-        (traced.sizes[name][1], size)
-        for name, size in pairs
-        if isinstance(name, str) and name != BATCH and name in traced.sizes
-    ]
-    return all(high is None or 2 * size <= high for high, size in limits)
-
-
-def _doubled(data: Any, traced: Traced) -> Any:
-    """Data repeated once along each free size but the batch."""
-    shapes = iter(traced.shapes[name] for name in named(data))
-
-    def repeat(tensor: Tensor) -> Tensor:
-        shape = next(shapes)[: tensor.ndim]
-        return (
-            tensor.repeat([2 if isinstance(size, str) and size != BATCH else 1 for size in shape])
-            if tensor.ndim
-            else tensor
-        )
-
-    return tree.apply(repeat, data)
-
-
-def _compare(reference: nn.Module, loaded: Loaded, data: Any) -> tuple[float, float]:
-    """Largest error, and the same relative to the largest value."""
-    wanted = _estimate(reference, data)
-    got = loaded(data).to(wanted.device)
-    if got.shape != wanted.shape or got.dtype != wanted.dtype:
-        raise ExportError(
-            f"the file's estimate is {got.dtype} {tuple(got.shape)}, and the network's {wanted.dtype} "
-            f"{tuple(wanted.shape)}; it was removed"
-        )
-    error, size = float((got - wanted).abs().max()), float(wanted.abs().max())
-    return error, error / size if size > 0 else error
-
-
-def _shapes(data: Any) -> dict[str, list[int]]:
-    return {name: list(tensor.shape) for name, tensor in named(data).items()}
+    return settle(RealPairs(found.program, inputs, len(outputs)), pairs(inputs), found)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unrolling.export.trace import Traced
 
-Run = Callable[[Mapping[str, Tensor]], Tensor]
+Run = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]  # inputs by name -> outputs in order
 
 
 class Format:
@@ -60,6 +60,11 @@ class Format:
             ValueError: a file that is none of this format, or damaged.
         """
         raise NotImplementedError
+
+
+def listed(answer: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """What a program returns, one tensor or several, as a tuple."""
+    return (answer,) if isinstance(answer, Tensor) else tuple(answer)
 
 
 def _installed(package: str) -> bool:

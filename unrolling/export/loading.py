@@ -16,6 +16,7 @@ from unrolling.export.card import CARD_FORMAT
 from unrolling.export.format import Format, Run
 from unrolling.export.onnx_model import OnnxModel
 from unrolling.export.ports import constants, named, to_pair
+from unrolling.export.states import like, state_ports
 from unrolling.export.torch_program import TorchProgram
 
 formats: dict[str, Format] = {form.name: form for form in (TorchProgram(), OnnxModel(), AotiPackage())}
@@ -47,13 +48,23 @@ class Loaded:
     def __init__(self, run: Run, card: dict[str, Any]) -> None:
         self._run, self.card = run, card
 
-    def __call__(self, data: Any = None, **tensors: Tensor) -> Tensor:
-        """The estimate, (batch, ...).
+    def __call__(self, data: Any = None, state: Any = None, **tensors: Tensor) -> Any:
+        """The estimate, (batch, ...); of a file with a state (estimate, next state), the next state in the form of the
+        one given: a tensor, a NamedTuple, or a dict of tensors by their inputs' names.
+
+        Args:
+            data: as for the network.
+            state: the one before; by default the one that the network starts from, where the card knows it.
+            tensors: the same by name, in the place of both.
 
         Raises:
-            ValueError: other names, sizes outside what was exported, other constants.
-            TypeError: another dtype, or data given twice.
+            ValueError: other names, sizes outside what was exported, other constants; no state where the card does not
+                know how it starts.
+            TypeError: another dtype, or data given twice; a state for a file that takes none.
         """
+        ports = self.card.get("state", [])
+        if state is not None and not ports:
+            raise TypeError("the network was exported without a state: export it with state=... or stream=True")
         if data is not None:
             if tensors:
                 raise TypeError("give the data, or their tensors by name, not both")
@@ -66,15 +77,62 @@ class Loaded:
                 raise ValueError(
                     f"{name} is {other[name]}; the network was exported for {self.card['constants'].get(name, 'none')}"
                 )
-        ports = self.card["inputs"]
-        expected = [port["name"] for port in ports]
+        if ports:
+            tensors = {**tensors, **self._state(state, tensors)}
+        inputs = self.card["inputs"]
+        expected = [port["name"] for port in inputs]
         if sorted(tensors) != sorted(expected):
             raise ValueError(f"the network's inputs are {', '.join(expected)}; got {', '.join(tensors) or 'none'}")
-        given = {port["name"]: _input(port, tensors[port["name"]]) for port in ports}
+        given = {port["name"]: _input(port, tensors[port["name"]]) for port in inputs}
         _check_sizes(self.card, given)
         with torch.no_grad():
-            estimate = self._run(given)
-        return torch.view_as_complex(estimate.contiguous()) if self.card["outputs"][0]["complex_as_pairs"] else estimate
+            answer = self._run(given)
+        estimate, *after = map(_output, self.card["outputs"], answer)
+        if not ports:
+            return estimate
+        if state is None or isinstance(state, dict):
+            named_after = zip(ports, after, strict=True)
+            return estimate, {port["input"]: t.item() if port["number"] else t for port, t in named_after}
+        return estimate, like(state, iter(after))
+
+    def _state(self, state: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a state by name: as given, or as the network starts."""
+        names = [port["input"] for port in self.card["state"]]
+        if state is None and any(name in tensors for name in names):
+            return {}
+        if isinstance(state, dict):
+            return {name: torch.as_tensor(value) for name, value in state.items()}
+        if state is not None:
+            return state_ports(state)
+        unknown = [port["input"] for port in self.card["state"] if port["start"] is None]
+        if unknown:
+            raise ValueError(
+                f"give the state: the card does not know how {', '.join(unknown)} starts (for an Unrolled, "
+                "layer.start(layer.prepare(data)) of its first layer)"
+            )
+        ports = {port["name"]: port for port in self.card["inputs"]}
+        sizes: dict[str, int] = {}
+        for name, tensor in tensors.items():
+            if name in ports:
+                sizes |= {size: n for size, n in zip(ports[name]["shape"], tensor.shape, strict=False) if size != n}
+        return {port["input"]: _filled(ports[port["input"]], port["start"], sizes) for port in self.card["state"]}
+
+
+def _filled(port: Mapping[str, Any], value: float, sizes: Mapping[str, int]) -> Tensor:
+    """A tensor of one number, of an input's shape and dtype."""
+    unknown = [size for size in port["shape"] if isinstance(size, str) and size not in sizes]
+    if unknown:
+        raise ValueError(f"give the state: its size {', '.join(unknown)} is not one of the data's")
+    shape = [sizes.get(size, size) for size in port["shape"]]
+    tensor = torch.full(shape, value, dtype=getattr(torch, port["dtype"]))
+    if port["complex_as_pairs"]:
+        tensor[..., 1] = 0
+        return torch.view_as_complex(tensor)
+    return tensor
+
+
+def _output(port: Mapping[str, Any], tensor: Tensor) -> Tensor:
+    return torch.view_as_complex(tensor.contiguous()) if port["complex_as_pairs"] else tensor
 
 
 def _input(port: Mapping[str, Any], tensor: Tensor) -> Tensor:

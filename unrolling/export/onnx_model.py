@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from unrolling.export.format import Format, Run, quiet
-from unrolling.export.ports import ESTIMATE
 from unrolling.export.trace import ExportError, Traced, first_line
 
 CARD = "card"
@@ -40,25 +39,23 @@ class OnnxModel(Format):
                     "dynamo": True,
                     "verbose": False,
                     "external_data": False,
+                    "optimize": False,  # its rewriting takes 1e-8 for nothing, and x + 1e-8 for x
                     "custom_translation_table": _translations(),
                 }
                 converted = torch.onnx.export(
-                    traced.program, opset_version=self.opset, output_names=[ESTIMATE], **options
+                    traced.program, opset_version=self.opset, output_names=traced.outputs, **options
                 )
             except Exception as error:  # of many kinds, with pages of advice
-                missing = re.search(
-                    r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error) + str(error.__cause__)
-                )
-                reason = f"ONNX has no {missing[1]}" if missing else first_line(error.__cause__ or error)
-                raise ExportError(f"the network cannot be written in ONNX: {reason}") from error
+                raise ExportError(f"the network cannot be written in ONNX: {_reason(error)}") from error
             assert converted is not None
             model = converted.model
             if model.opset_imports[""] != self.opset:
                 raise ExportError(
                     f"the network was written in opset {model.opset_imports['']} of ONNX, not in {self.opset}"
                 )
+            _simplify(model)
             _share(model.graph)
-            _name_sizes(model.graph, traced)
+            _name_ports(model.graph, traced)
             _forget_origins(model)
             model.producer_name, model.producer_version = "unrolling", __version__
             model.metadata_props[CARD] = card
@@ -78,9 +75,35 @@ class OnnxModel(Format):
         return lambda inputs: _run(session, inputs), session.get_modelmeta().custom_metadata_map.get(CARD)
 
 
-def _run(session: Any, inputs: Any) -> torch.Tensor:
-    (estimate,) = session.run(None, {name: tensor.numpy(force=True) for name, tensor in inputs.items()})
-    return torch.from_numpy(estimate)
+# Of a matrix, by its name in torch.
+FACTORISATIONS = re.compile(r"linalg_(solve|inv|cholesky|eig|svd|qr|lu|ldl|det|slogdet|lstsq)|cholesky|triangular|svd")
+
+
+def _reason(error: Exception) -> str:
+    """Why a program is no ONNX model, and what to do."""
+    texts, cause = [], error
+    while cause is not None:
+        texts.append(str(cause))
+        cause = cause.__cause__
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", " ".join(texts))
+    if missing is None:
+        node = re.search(r"translating node %\w+ : .*?target=([\w.]+)", " ".join(texts))
+        told = re.sub(r"\s*See the stack trace.*", "", first_line(Exception(texts[-1])))
+        return f"{f'{node[1]}: ' if node else ''}{told}; the formats torch and aoti may take it"
+    name = missing[1]
+    if FACTORISATIONS.search(name):
+        return (
+            f"ONNX has no {name}, nor any factorisation of a matrix. A matrix that does not depend on the data can be "
+            "factored in __init__ and held as a buffer; one that does, and is positive definite, can be solved with by "
+            "a fixed number of steps of unrolling.operators.conjugate_gradients, tolerance=0; the formats torch and "
+            "aoti take it as it is"
+        )
+    return f"ONNX has no {name}: write it with other operators, or take the formats torch or aoti"
+
+
+def _run(session: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
+    answer = session.run(None, {name: tensor.numpy(force=True) for name, tensor in inputs.items()})
+    return tuple(torch.as_tensor(value) for value in answer)
 
 
 def _translations() -> dict[Any, Any]:
@@ -101,6 +124,16 @@ def _translations() -> dict[Any, Any]:
     def negative(z: Any) -> Any:
         return op.Neg(z)
 
+    def product(a: Any, b: Any) -> Any:
+        # A vector is made a matrix: onnxruntime merges a transposition into a product with a vector, wrongly.
+        if b.shape is not None and len(b.shape) == 1:
+            column = op.Constant(value_ints=[-1])
+            return op.Squeeze(product(a, op.Unsqueeze(b, column)), column) if len(a.shape) > 1 else op.MatMul(a, b)
+        if a.shape is not None and len(a.shape) == 1:
+            row = op.Constant(value_ints=[-2])
+            return op.Squeeze(op.MatMul(op.Unsqueeze(a, op.Constant(value_ints=[0])), b), row)
+        return op.MatMul(a, b)
+
     def copy(target: Any, source: Any, non_blocking: bool = False) -> Any:
         # torch's translation forgets that one number may be copied to many places.
         return op.Expand(op.CastLike(source, target), op.Shape(target))
@@ -110,8 +143,29 @@ def _translations() -> dict[Any, Any]:
         operator.floordiv: floor_divide,
         aten.sort.stable: stable_sort,
         aten._neg_view.default: negative,
+        aten.mv.default: product,
+        aten.matmul.default: product,
         aten.copy.default: copy,
     }
+
+
+def _simplify(model: Any) -> None:
+    """What does not depend on the inputs is worked out, what nothing needs is left out; no number changes."""
+    from onnx_ir import passes
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    common.InlinePass()(model)
+    optimizer.fold_constants(model)
+    passes.Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
 
 
 def _share(graph: Any) -> None:
@@ -125,13 +179,18 @@ def _share(graph: Any) -> None:
             del graph.initializers[name]
 
 
-def _name_sizes(graph: Any, traced: Traced) -> None:
-    """The names of the free sizes, in the inputs and the estimate, instead of torch's symbols; inside, shapes are left
-    to the runtime.
+def _name_ports(graph: Any, traced: Traced) -> None:
+    """The names of inputs and outputs, which passes change where one is the other, and of free sizes instead of torch's
+    symbols; inside, shapes are left to the runtime.
     """
+    names = [*traced.example, *traced.outputs]
     for node in graph:
         for value in node.outputs:
             value.shape = None
+            if value.name in names:
+                value.name = f"{value.name}_inside"
+    for value, name in zip([*graph.inputs, *graph.outputs], names, strict=True):
+        value.name = name
     for value in [*graph.inputs, *graph.outputs]:
         value.shape = _shape(traced.shapes[value.name])
 

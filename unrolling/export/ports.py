@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,23 +12,26 @@ from torch import Tensor, nn
 
 from unrolling.core import tree
 
-ESTIMATE = "estimate"
-DTYPES = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.bool)
+ESTIMATE, STATE = "estimate", "state"
+DTYPES = (
+    *(torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+    *(torch.bool, torch.int32, torch.int64),
+)
 
 
-def named(data: Any) -> dict[str, Tensor]:
+def named(data: Any, root: str = "data") -> dict[str, Tensor]:
     """The tensors of data by name: ``data`` for a single tensor, the fields' names for a NamedTuple, ``channel_noise``
-    for one inside another.
+    for one inside another; of a state ``state``, ``state_x``.
 
     Raises:
         ValueError: no tensor, or two of one name.
         TypeError: a dtype that not every format has.
     """
     found: dict[str, Tensor] = {}
-    for path, tensor in tree.named_tensors(data, "data"):
+    for path, tensor in tree.named_tensors(data, root):
         name = re.sub(r"\W+", "_", path.removeprefix("data.")).strip("_")
         if name in found:
-            raise ValueError(f"two tensors of the data would be called {name}; give their fields other names")
+            raise ValueError(f"two tensors of the {root} would be called {name}; give their fields other names")
         if tensor.dtype not in DTYPES:
             raise TypeError(
                 f"{name} is {tensor.dtype}; exported networks take "
@@ -36,7 +39,7 @@ def named(data: Any) -> dict[str, Tensor]:
             )
         found[name] = tensor
     if not found:
-        raise ValueError(f"the data hold no tensor: got a {type(data).__name__}")
+        raise ValueError(f"the {root} hold{'s' * (root == STATE)} no tensor: got a {type(data).__name__}")
     return found
 
 
@@ -60,20 +63,15 @@ class Named(nn.Module):
     """A network whose ``forward`` takes the tensors of its data as keywords.
 
     Args:
-        network: data -> estimate.
-        example: data, for its structure and for what is no tensor.
+        call: the tensors by name -> the estimate, or a tuple of it and the parts of the next state.
+        network: that it runs; it is kept for its parameters.
+        names: of the tensors, in order.
     """
 
-    def __init__(self, network: nn.Module, example: Any) -> None:
+    def __init__(self, call: Callable[[dict[str, Tensor]], Any], network: nn.Module, names: list[str]) -> None:
         super().__init__()
         self.network = network
-        names = list(named(example))
-
-        def forward(**tensors: Tensor) -> Tensor:
-            values = iter([tensors[name] for name in names])
-            return network(tree.apply(lambda _: next(values), example))
-
-        self.forward = keywords(forward, names)
+        self.forward = keywords(lambda **tensors: call(tensors), names)
 
 
 def keywords(function: Any, names: list[str]) -> Any:

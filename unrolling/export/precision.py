@@ -65,9 +65,9 @@ class ReducedWeights(nn.Module):
             )
         self._forget()
 
-    def forward(self, data: Any) -> Tensor:
-        """The estimate."""
-        return torch.func.functional_call(self.network, self.widened(), (data,), tie_weights=False)
+    def forward(self, *given: Any, **options: Any) -> Any:
+        """What the network gives: the estimate, or the estimate and the next state."""
+        return torch.func.functional_call(self.network, self.widened(), given, options, tie_weights=False)
 
     def widened(self) -> dict[str, Tensor]:
         """The reduced tensors in the precision of the network, by all their names."""

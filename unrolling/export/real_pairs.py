@@ -32,13 +32,15 @@ class RealPairs(nn.Module):
     Args:
         program: with complex tensors.
         names: of its inputs, in order.
+        outputs: how many it has.
 
     Raises:
         ExportError: (when called) an operator on complex numbers that has no rule.
     """
 
-    def __init__(self, program: ExportedProgram, names: Iterable[str]) -> None:
+    def __init__(self, program: ExportedProgram, names: Iterable[str], outputs: int = 1) -> None:
         super().__init__()
+        self.outputs = outputs
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = program.run_decompositions()
@@ -62,15 +64,16 @@ class RealPairs(nn.Module):
                 name = f"tensor_{number}"
                 self.register_buffer(name, to_pair(tensor.detach()).clone())
                 self.slots.append(("pair" if tensor.is_complex() else "real", name))
-        self.forward = keywords(lambda **tensors: self._estimate(tensors), inputs)
+        self.forward = keywords(lambda **tensors: self._answer(tensors), inputs)
 
-    def _estimate(self, inputs: dict[str, Tensor]) -> Tensor:
+    def _answer(self, inputs: dict[str, Tensor]) -> Any:
         values: list[Any] = []
         for kind, name in self.slots:
             tensor = inputs[name] if name in inputs else getattr(self, name) if name else None
             values.append(split(tensor) if kind == "pair" and tensor is not None else tensor)
-        estimate = _Pairwise(self.graph).run(*values)[-1]  # after the tokens of checks, which have no value
-        return join(estimate) if isinstance(estimate, Pair) else estimate
+        found = _Pairwise(self.graph).run(*values)[-self.outputs :]  # after the tokens of checks, which have no value
+        joined = tuple(join(value) if isinstance(value, Pair) else value for value in found)
+        return joined[0] if self.outputs == 1 else joined
 
 
 class _Pairwise(torch.fx.Interpreter):

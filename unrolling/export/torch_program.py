@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from unrolling.export.format import Format, Run, quiet
+from unrolling.export.format import Format, Run, listed, quiet
 from unrolling.export.trace import Traced, first_line
 
 CARD = "card.json"
@@ -38,4 +38,4 @@ class TorchProgram(Format):
                 module = torch.export.load(path, extra_files=files).module()
         except Exception as error:
             raise ValueError(f"{path} cannot be read as a torch.export program: {first_line(error)}") from error
-        return lambda inputs: module(**inputs), files[CARD] or None
+        return lambda inputs: listed(module(**inputs)), files[CARD] or None

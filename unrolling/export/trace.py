@@ -5,14 +5,12 @@ of any size.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-
-from unrolling.export.ports import ESTIMATE
 
 Shape = tuple[int | str, ...]  # sizes, and the names of those that are free; of an estimate also formulas of names
 BATCH = "batch"
@@ -27,12 +25,24 @@ class Traced(NamedTuple):
 
     program: ExportedProgram
     example: Mapping[str, Tensor]  # inputs that it was traced with
-    shapes: dict[str, Shape]  # of the inputs, in order, and of the estimate
+    shapes: dict[str, Shape]  # of the inputs, in order, and of the outputs
     sizes: dict[str, tuple[int, int | None]]  # free sizes by name: smallest and largest, None for any
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what comes out: the estimate, then the parts of the next state."""
+        return [name for name in self.shapes if name not in self.example]
 
 
 def discover(
-    module: nn.Module, inputs: Mapping[str, Tensor], batch: int, *, dynamic: bool = True, free: bool = True
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    batch: int,
+    *,
+    dynamic: bool = True,
+    free: bool = True,
+    whole: Collection[str] = (),
 ) -> Traced:
     """A first program, which tells which sizes are free: it is traced with all of them free, and those that the module
     fixes become numbers.
@@ -43,15 +53,17 @@ def discover(
     Args:
         module: keywords -> estimate (batch, ...).
         inputs: examples; their batch is first, or their leading size is 1.
+        outputs: names of what the module returns.
         batch: of the examples, at least 2 where it is dynamic.
         dynamic: whether the batch may be of any size, or only of this one.
         free: whether other sizes may vary where they can.
+        whole: names of inputs that have no samples, whatever their leading size.
 
     Raises:
         ExportError: the module cannot be traced, or fixes the batch.
     """
-    spec = {name: _dimensions(tensor, batch, dynamic, free) for name, tensor in inputs.items()}
-    found = _traced(_export(module, inputs, spec), inputs)
+    spec = {name: _dimensions(tensor, 0 if name in whole else batch, dynamic, free) for name, tensor in inputs.items()}
+    found = _traced(_export(module, inputs, spec), inputs, outputs)
     if dynamic and BATCH not in found.sizes:
         raise ExportError(
             f"the network fixes the batch at the {batch} of the example: take sizes from y.shape[0], never len(y) or "
@@ -93,11 +105,11 @@ def settle(module: nn.Module, inputs: Mapping[str, Tensor], found: Traced) -> Tr
     for node in program.graph.nodes:
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(key, None)
-    return _traced(program, inputs)
+    return _traced(program, inputs, found.outputs)
 
 
-def _traced(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> Traced:
-    names, shapes = _names(program, inputs)
+def _traced(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> Traced:
+    names, shapes = _names(program, inputs, outputs)
     return Traced(program, inputs, shapes, _ranges(program, names))
 
 
@@ -127,18 +139,13 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _values(program: ExportedProgram) -> dict[str, Any]:
-    """The shape of each input and of the estimate as the program knows it."""
-    nodes = {node.name: node for node in program.graph.nodes}
-    (output,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
-    return {str(name): nodes[str(name)].meta["val"] for name in program.graph_signature.user_inputs} | {
-        ESTIMATE: output.meta["val"]
-    }
-
-
-def _names(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> tuple[dict[str, str], dict[str, Shape]]:
+def _names(
+    program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: Sequence[str]
+) -> tuple[dict[str, str], dict[str, Shape]]:
     """Names for torch's symbols, and all shapes in terms of them."""
-    values = dict(zip([*inputs, ESTIMATE], _values(program).values(), strict=True))
+    nodes = {node.name: node for node in program.graph.nodes}
+    ports = (*program.graph_signature.user_inputs, *program.graph_signature.user_outputs)
+    values = {name: nodes[str(port)].meta["val"] for name, port in zip([*inputs, *outputs], ports, strict=True)}
     names: dict[str, str] = {}
     for name in inputs:
         for axis, size in enumerate(values[name].shape):
