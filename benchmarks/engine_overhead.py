@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.timing import ratio
 from unrolling import Iteration, soft_threshold, unroll
 from unrolling.algorithms import GramISTA
-from unrolling.tasks.sparse.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
 
 DEPTH, M, N = 16, 250, 500
 

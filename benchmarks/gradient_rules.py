@@ -22,7 +22,7 @@ from unrolling.core import GradientRule
 from unrolling.evaluation.cost import _Peak as Peak
 from unrolling.evaluation.gradient_modes import saved_bytes
 from unrolling.operators import Matrix
-from unrolling.tasks.sparse.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
 
 DEPTH = 100
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unrolling import Unrolled, unroll
 from unrolling.algorithms import CoupledISTA, GramISTA
-from unrolling.tasks.sparse.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
 
 M, N, DEPTH = 250, 500, 16
 WEIGHT = 0.3  # codes have 46 % of their entries after the first layer and 12 % after the last

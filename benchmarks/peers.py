@@ -46,7 +46,7 @@ from unrolling.operators.convolution import CircularConvolution
 from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.spectral import Identity
 from unrolling.prox.isotropic import IsotropicShrink
-from unrolling.tasks.sparse.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
 
 LASSO, PICTURES, SIDE, VARIATION, BALANCE = 200, 16, 128, 0.1, 0.05
 BINS, FRAMES, RANK, UPDATES = 257, 400, 20, 50

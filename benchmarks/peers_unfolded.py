@@ -30,7 +30,7 @@ from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.core import Compiled
 from unrolling.operators.convolution import CircularConvolution
 from unrolling.operators.spectral import Identity
-from unrolling.tasks.sparse.recovery import gaussian_dictionary
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
 
 WEIGHT, SIDE, IMAGES, SPLITTINGS, SPARSITY = 0.1, 64, 16, 8, 0.01
 PGD_BARS = {

@@ -1,29 +1,12 @@
 """Tasks on images small enough to test on, from pictures that are drawn."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import numpy as np
 import torch
 from PIL import Image
 from tiny import picture
 
-from unrolling.tasks.images.deblocking import Deblocking
-from unrolling.tasks.images.deblurring import Deblurring
-from unrolling.tasks.images.denoising import Denoising
-from unrolling.tasks.images.super_resolution import SuperResolution
-from unrolling.tasks.medical.compressive import Compressive
-from unrolling.tasks.medical.mri import MRI
-
-SMALL = {
-    "denoising": (Denoising, {"crop": 24}),
-    "deblocking": (Deblocking, {"crop": 24}),
-    "super_resolution": (SuperResolution, {"crop": 24}),
-    "deblurring": (Deblurring, {"crop": 48, "each": 1}),
-    "compressive": (Compressive, {"block": 8, "crop": 24}),
-    "mri": (MRI, {"size": 32}),
-}
-
+from unrolling.tasks.catalogue import find
+from unrolling.tasks.images.sources import few_drawn
 
 SIZES = {"train": [(104, 96)], "validation": [(104, 102)], "test": [(102, 110)]}
 
@@ -40,14 +23,13 @@ def write_scenes(root, sizes=SIZES):
 
 
 def small_task(name, **changes):
-    """A task of an imaging or medical system by name."""
-    kind, options = SMALL[name]
-    if kind is MRI:
-        return MRI(**{**options, **changes})
-    with TemporaryDirectory() as folder:
-        task = kind(data=write_scenes(Path(folder)), **{**options, **changes})
-        task.identity()  # read while the files are there
-        return task
+    """A task of an imaging or medical system by name, with other options."""
+    kind = find(name)
+    if not changes:
+        return kind.small()
+    given = {"deblurring": {"crop": 48, "each": 1}, "compressive": {"block": 8, "crop": 24}, "mri": {"size": 32}}
+    options = given.get(name, {"crop": 24})
+    return kind(**options, **({} if name == "mri" else {"data": few_drawn()}), **changes)
 
 
 def uint8(array):

@@ -11,8 +11,8 @@ import torch
 from test_study import comparison as comparison
 from test_study import trained as trained
 
-from unrolling.evaluation.records import Picture
 from unrolling.report.page import write_page
+from unrolling.tasks.exhibits import Picture
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]

@@ -194,7 +194,7 @@ def test_compare_writes_page_weights_and_json_and_takes_weights_back(unroll, sma
     found = json.loads((tmp_path / "a" / "comparison.json").read_text(), parse_constant=pytest.fail)
     page = (tmp_path / "a" / "index.html").read_text()
     assert found["schema"] == 1
-    assert {row["role"] for row in found["rows"]} == {"network", "initial", "parent", "classical", "peer", "generic"}
+    assert {row["role"] for row in found["rows"]} == {"network", "initial", "parent", "classical", "library", "generic"}
     assert found["command"].startswith("unroll compare sparse_coding/lista --task recovery")
     assert all(row["name"] in page for row in found["rows"])
     assert 'src="http' not in page
@@ -331,7 +331,7 @@ def test_a_depth_of_nought_is_refused_beside_weights_too(how, unroll, untrained,
     shipping = replace(system(), home=tmp_path)
     monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: shipping})
     recipe = shipping.recipes["recovery"]
-    task = recipe.task(m=20, n=40)
+    task = shipping.task("recovery", m=20, n=40)
     depth = recipe.depth
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / f"lista-recovery-20x40-p0.1-snrinf-{depth}.safetensors"
@@ -386,7 +386,7 @@ def test_cheap_mistakes_are_found_before_the_task_is_built(wrong, unroll, monkey
 
 def _foreign(chosen, tmp_path, kind):
     recipe = chosen.recipes["recovery"]
-    task = recipe.task(m=20, n=40)
+    task = chosen.task("recovery", m=20, n=40)
     net, card, path = (
         chosen.network(recipe, task, 3),
         {"system": LISTA, "task": task.identity()},

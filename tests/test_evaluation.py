@@ -11,14 +11,15 @@ from tiny import moved, recovery, system
 
 from unrolling import solve
 from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
-from unrolling.evaluation.baselines import linear_mmse, scikit_learn, train_mlp
+from unrolling.evaluation.baselines import linear_mmse, run_method, train_mlp
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
 from unrolling.evaluation.measure import Contender, environment, interval, time_all
 from unrolling.evaluation.records import ROLES
 from unrolling.networks.mlp import MLP, hidden_width
-from unrolling.systems.base import Classical
 from unrolling.tasks.base import NMSE, PSNR, Samples, Task, estimates_of, evaluate, first, pieces_of
+from unrolling.tasks.baselines import Iterative
+from unrolling.tasks.sparse.baselines import scikit_learn
 
 # Intervals
 
@@ -94,7 +95,7 @@ class Clock:
             self.now += seconds(size, earlier[size])
             return data
 
-        return Contender(name, "peer", run, **options)
+        return Contender(name, "library", run, **options)
 
 
 def test_all_methods_take_turns_in_every_round(monkeypatch):
@@ -201,8 +202,8 @@ def test_a_long_run_is_looked_at_every_fortieth_part_and_ends_when_it_has_settle
 
 def test_a_method_is_run_until_it_matches_or_said_never_to():
     task = recovery(held_out=40)
-    method = Classical("ISTA", lambda w: GramISTA(task.dictionary, w), (0.003, 0.03, 0.3), 400)
-    values = {w: trace(method.make(w), task, task.test, 400) for w in method.weights}
+    method = Iterative("ISTA", lambda w: GramISTA(task.dictionary, w), (0.003, 0.03, 0.3), 400)
+    values = {w: trace(method.make(w), task, task.test, 400) for w in method.settings}
     best = min(run.values[-1] for run in values.values())
     rows, curves = run_classical(method, task, best + 1, best + 1, 7)
     assert [row.role for row in rows] == ["parent", "parent", "parent"]
@@ -321,11 +322,12 @@ def test_scikit_learn_solves_our_lasso(algorithm, tolerance):
     ours = solve(
         FISTA(GramISTA(task.dictionary.double(), 0.05)), y.double(), tolerance=1e-10, max_iterations=50_000
     ).estimate.float()
-    peer = scikit_learn(
-        task, task.dictionary, algorithm, lambda codes: codes, limit=8, label="lasso", alpha=0.05, max_iter=5000
+    theirs = run_method(
+        task,
+        scikit_learn(task, task.dictionary, algorithm, "lasso", "alpha", (0.05,), limit=8, max_iter=5000),
     )
-    assert (peer.role, peer.limit) == ("peer", 8)
-    assert (peer.run(y) - ours).abs().max().item() < tolerance * ours.abs().max().item()
+    assert (theirs.role, theirs.limit) == ("library", 8)
+    assert (theirs.run(y) - ours).abs().max().item() < tolerance * ours.abs().max().item()
     assert 0 < (ours != 0).double().mean() < 1
 
 
@@ -336,7 +338,7 @@ def test_scikit_learn_solves_our_lasso(algorithm, tolerance):
 def trained():
     chosen = system()
     recipe = chosen.recipes["recovery"]
-    task = recipe.task(m=20, n=40)
+    task = chosen.task("recovery", m=20, n=40)
     net = moved(chosen.network(recipe, task, 3), size=1e-3)
     return chosen, recipe, task, net
 
@@ -355,7 +357,7 @@ def test_the_json_has_the_shape_that_it_keeps(comparison):
     assert {"schema", "system", "metric", "rows", "environment"} <= found.keys()
     for row in found["rows"]:
         assert {"name", "role", "quality", "iterations", "parameters", "seconds", "note"} <= row.keys()
-        assert row["role"] in ("network", "initial", "parent", "classical", "peer", "generic")
+        assert row["role"] in ("network", "initial", "parent", "classical", "library", "generic")
         assert row["quality"].keys() == {"mean", "low", "high"}
         assert row["quality"]["low"] <= row["quality"]["mean"] <= row["quality"]["high"]
         assert {"batch", "batch_size", "single"} <= row["seconds"].keys()

@@ -123,4 +123,4 @@ def check_package(names, tmp_path):
 
 @pytest.mark.parametrize(("name", "recipe"), EVERY)
 def test_what_a_recipe_rules_out_is_a_format(name, recipe):
-    assert set(find(name).recipes[recipe].not_exported) <= set(formats)
+    assert set(find(name).not_exported.get(recipe, {})) <= set(formats)

@@ -38,7 +38,7 @@ def unrolled(unroll, monkeypatch, tmp_path):
 def weights(small, tmp_path):
     """Of a network that has learned something."""
     recipe = small.recipes["recovery"]
-    task = recipe.task(m=10, n=20)
+    task = small.task("recovery", m=10, n=20)
     save_weights(
         moved(small.network(recipe, task, 2)),
         tmp_path / "w.safetensors",
@@ -104,7 +104,7 @@ def test_the_command_measures_what_fewer_bits_lose(unrolled, weights):
 
 def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_path):
     recipe = small.recipes["recovery"]
-    task = recipe.task(m=10, n=20)
+    task = small.task("recovery", m=10, n=20)
     save_weights(
         small.network(recipe, task, 2),
         tmp_path / "w.safetensors",
@@ -115,7 +115,7 @@ def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_p
     assert not list(tmp_path.glob("*.pt2"))
     assert unrolled(LISTA, *TINY, "--weights", "w.safetensors", "--untrained")[0] == 0
     assert unrolled(LISTA, *TINY, "--untrained", "--out", "b.pt2")[0] == 0
-    y = recipe.task(m=10, n=20).timing.data
+    y = small.task("recovery", m=10, n=20).timing.data
     assert card_of(tmp_path / "b.pt2", "torch")["trained"] is False
     torch.testing.assert_close(load(tmp_path / "b.pt2")(y), small.network(recipe, task, 2)(y).detach())
 

@@ -172,12 +172,7 @@ def test_every_signal_has_a_density_of_its_own():
 
 
 def test_what_is_told_of_one_density_is_left_out_where_there_are_several():
-    names = {
-        method.name
-        for method in find("sparse_coding/na_alista")
-        .recipes["recovery"]
-        .classical(recovery(probability=0.1, densest=0.2))
-    }
+    names = {method.name for method in recovery(probability=0.1, densest=0.2).baselines(0)}
     assert "VAMP, told nothing" in names
     assert not {"AMP, told the prior", "VAMP, told prior and noise"} & names
 

@@ -60,7 +60,7 @@ def test_the_variational_network_has_the_published_number_of_parameters(size, fi
 def test_dublid_has_the_number_of_parameters_of_the_released_configuration(colours, count):
     system = find("imaging/dublid")
     recipe = system.recipes["deblurring"]
-    network = unroll(DUBLID(16, 10, colours=colours), 10, **recipe.tying(None)._asdict())
+    network = unroll(DUBLID(16, 10, colours=colours), 10, **recipe.tied(None)._asdict())
     assert learned(network) == count
 
 

@@ -13,7 +13,8 @@ from unrolling import hard_threshold, solve, testing, unroll
 from unrolling.algorithms import IHT
 from unrolling.algorithms.sparse.learned_iht import GramHardISTA, GramIHT
 from unrolling.prox.hard import surrogate_hard_threshold
-from unrolling.tasks.sparse.recovery import Recovery, coherent_dictionary
+from unrolling.tasks.sparse.dictionaries import coherent_dictionary
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 from unrolling.training.stages import Constant, Ramp, Stage
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_tasks import generator
 from tiny import recovery
 
-from unrolling.tasks.sparse.recovery import read_dictionary
+from unrolling.tasks.sparse.dictionaries import read_dictionary
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 30.0])

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.records import Curve, Interval, Parameter, Picture, Row, Seconds
+from unrolling.evaluation.records import Curve, Interval, Parameter, Row, Seconds
 from unrolling.report import chart, figures, images, parameters, text
 from unrolling.report.page import render, write_page
 from unrolling.report.table import markdown_table, print_table
 from unrolling.tasks.base import NMSE, PSNR
+from unrolling.tasks.exhibits import Picture
 
 NASTY = 'ISTA <script>alert("1")</script> | & co'
 NAN = float("nan")
@@ -81,7 +82,7 @@ def comparison(generator: np.random.Generator, *, side: int = 170) -> Comparison
             row(NASTY, "parent", 20.0, iterations=200, seconds=Seconds(2e-3, 256, 0.04)),
             row(
                 "no numbers",
-                "peer",
+                "library",
                 NAN,
                 iterations=None,
                 parameters=None,

@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import wave
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +11,11 @@ from PIL import Image
 from spoken import write_recordings
 
 from unrolling.evaluation.compare import compare
-from unrolling.evaluation.records import Sound
 from unrolling.report.page import render
 from unrolling.report.sounds import groups, spectrogram, wav_uri
-from unrolling.systems.base import Classical
 from unrolling.systems.catalogue import find
-from unrolling.systems.speech import deep_nmf
+from unrolling.tasks.baselines import Iterative
+from unrolling.tasks.exhibits import Sound
 from unrolling.tasks.speech.mixtures import Enhancement, Separation
 
 
@@ -84,14 +82,11 @@ def test_a_comparison_plays_what_it_compares(tmp_path, name):
         if task_name == "enhancement"
         else Separation(data=recordings, seconds=0.4, held_out=12)
     )
-    own = (
-        [Classical("sparse NMF, beta 1", lambda w: deep_nmf.parent(task, sparsity=w), (0.1, 1.0), 20)]
-        if task_name == "enhancement"
-        else recipe.classical(task)
-    )
-    recipe = replace(recipe, classical=lambda task: own, generic_steps=6, generic_batch=4)
+    own = task.baselines(0)[:1]
+    if task_name == "enhancement":
+        own = [Iterative(own[0].name, own[0].make, (0.1, 1.0), 20)]
     network = system.network(recipe, task, 3)
-    found = compare(system, task_name, recipe, task, network, quiet=True)
+    found = compare(system, task_name, recipe, task, network, quiet=True, baselines=own, generic=(6, 4))
     captions = [sound.caption for sound in found.sounds if sound.group == "mixture 1"]
     assert captions[0] == "mixture"
     for source in task.sources[: 1 if task_name == "enhancement" else 2]:

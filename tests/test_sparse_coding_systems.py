@@ -10,9 +10,11 @@ from torch import nn
 
 from unrolling import solve
 from unrolling.algorithms import FISTA, VAMP, GramISTA
+from unrolling.algorithms.messages.state_evolution import SparsePrior, measurement_noise
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.systems.catalogue import find
-from unrolling.systems.sparse_coding import baselines, coherent, family, hyperlista, lista_cpss, lvamp
+from unrolling.systems.sparse_coding import _common as common
+from unrolling.systems.sparse_coding import hyperlista, lista_cpss, lvamp
 from unrolling.tasks.samples import Samples
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.tasks.sparse.varying import VaryingDictionary
@@ -86,7 +88,7 @@ def test_initial_values_depend_on_the_dictionary_alone(name):
 def test_lvamp_told_nothing_is_in_no_layer_behind_vamp_told_everything():
     """It begins with three times the true probability and variance, which costs half a decibel in the first layer."""
     task = recovery(m=100, n=200, probability=0.1, snr=20.0, held_out=400)
-    noise = baselines.measurement_noise(task.snr, baselines.SparsePrior(task.probability), 0.5)
+    noise = measurement_noise(task.snr, SparsePrior(task.probability), 0.5)
     recipe = lvamp.SYSTEM.recipes["recovery"]
     net = lvamp.SYSTEM.network(recipe, task, 8)
     y, x = task.test[0]
@@ -103,16 +105,16 @@ def test_lvamp_told_nothing_is_in_no_layer_behind_vamp_told_everything():
 
 
 def test_selection_follows_the_density_and_the_noise_and_gives_way_to_other_penalties():
-    clean, noisy = family.selection(recovery(probability=0.1)), family.selection(recovery(probability=0.1, snr=30.0))
-    assert clean == family.SELECTION
-    assert noisy == family.NOISY_SELECTION
-    assert family.selection(recovery(probability=0.2)).growth == pytest.approx(2 * clean.growth)
-    assert family.selection(recovery(probability=0.2, snr=20.0)).most == pytest.approx(2 * noisy.most)
-    assert family.selection(recovery(group=2)).growth == 0
-    assert family.selection(recovery(nonnegative=1)).growth == 0
+    clean, noisy = common.selection(recovery(probability=0.1)), common.selection(recovery(probability=0.1, snr=30.0))
+    assert clean == common.SELECTION
+    assert noisy == common.NOISY_SELECTION
+    assert common.selection(recovery(probability=0.2)).growth == pytest.approx(2 * clean.growth)
+    assert common.selection(recovery(probability=0.2, snr=20.0)).most == pytest.approx(2 * noisy.most)
+    assert common.selection(recovery(group=2)).growth == 0
+    assert common.selection(recovery(nonnegative=1)).growth == 0
 
 
-@pytest.mark.parametrize(("selection", "layer"), [(family.SELECTION, 5), (family.NOISY_SELECTION, 9)])
+@pytest.mark.parametrize(("selection", "layer"), [(common.SELECTION, 5), (common.NOISY_SELECTION, 9)])
 def test_a_layer_selects_more_entries_than_there_are_from_the_one_on_that_is_named(selection, layer):
     """From there on a layer is a hard threshold for most signals, 50 of whose 500 entries are not zero."""
     assert [selection.count(step, 500) > 50 for step in range(16)] == [step + 1 >= layer for step in range(16)]
@@ -147,12 +149,12 @@ def test_knowing_the_structure_recovers_signals_that_the_lasso_does_not(structur
         found = solve(FISTA(GramISTA(task.dictionary, 1e-3, **own)), y, tolerance=1e-5, max_iterations=3000).estimate
         return task.metric.value(task.pieces(found, Samples(None, x)))
 
-    assert error(prox=baselines.penalty(task)) < error() - 5
+    assert error(prox=task.prox) < error() - 5
 
 
 def test_liht_with_a_fixed_number_keeps_no_more_and_a_task_expects_p_times_n():
     task = Recovery(m=50, n=100, probability=0.05, coherence=0.9, held_out=20)
-    assert coherent.expected_support(task) == 5
+    assert common.expected_support(task) == 5
     assert int((learned("liht_k", task, depth=4)(task.test[0].data) != 0).sum(1).max()) <= 8
 
 

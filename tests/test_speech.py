@@ -354,12 +354,14 @@ def test_deep_nmf_before_training_is_sparse_nmf_with_the_dictionaries_of_the_tas
 def test_a_system_applied_in_blocks_gives_what_it_gives_at_once(folder, tmp_path, name):
     system = find(name)
     task_name, recipe = system.recipe(None)
-    task = recipe.task(data=folder, seconds=0.5, held_out=4, **({"atoms": 5} if task_name == "enhancement" else {}))
+    task = system.task(
+        task_name, data=folder, seconds=0.5, held_out=4, **({"atoms": 5} if task_name == "enhancement" else {})
+    )
     net = system.network(recipe, task, 3)
     samples = torch.stack([gaussian(1, 60_000, seed=k)[0] for k in range(2)]).float() * 0.1
     audio.write(tmp_path / "in.wav", samples, 16_000, "FLOAT")
     outputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    recipe.apply.run(net, task, tmp_path / "in.wav", outputs)  # blocks of 30 s: one
+    system.apply[task_name].run(net, task, tmp_path / "in.wav", outputs)  # blocks of 30 s: one
     whole = [audio.read(path).samples for path in outputs]
     context = (
         2 * task.stft.size if name == "speech/deep_nmf" else net.layers[0].magnitudes.network.memory * 64 + 8 * 256

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolling.systems.sparse_coding.spike_baselines import spikes_parent
 from unrolling.tasks.sparse import spikes as module
+from unrolling.tasks.sparse.baselines import components
 from unrolling.tasks.sparse.spikes import PARTS, WINDOW, Spikes, cosines, read_signal, running_median
 from unrolling.training.batches import generator
 
@@ -58,7 +58,7 @@ def test_the_running_median_is_numpys(seed, width):
 
 
 def test_the_estimate_is_the_part_of_the_single_samples():
-    parent = spikes_parent(TASK)
+    parent = components(TASK.dictionary)
     code = torch.randn(3, 2 * WINDOW)
     assert torch.equal(parent.estimate(code, None), code[:, WINDOW:])
     weight = (parent.inner.threshold / parent.inner.step_size).detach()

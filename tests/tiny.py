@@ -1,31 +1,28 @@
 """Tasks, networks and systems small enough to train and compare within a test."""
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import fields, replace
 
-import numpy as np
 import torch
 from PIL import Image
 
+import unrolling.evaluation.compare as compare
 from unrolling import unroll
 from unrolling.algorithms import FISTA, GramISTA
-from unrolling.systems.base import Classical
+from unrolling.systems.base import System
 from unrolling.systems.catalogue import find
+from unrolling.tasks.baselines import Iterative
+from unrolling.tasks.images.sources import drawn as picture
+from unrolling.tasks.sparse.baselines import scikit_learn
 from unrolling.tasks.sparse.recovery import Recovery
+from unrolling.training.stages import scaled
 
+compare.LEAST_STEPS = 20  # of generic networks: enough to have a row
 ALL = ("encoder", "inhibition", "threshold")
 
 
 def recovery(kind=Recovery, **changes):
     """8 measurements of 16 unknowns."""
     return kind(**{"m": 8, "n": 16, "probability": 0.2, "held_out": 16, **changes})
-
-
-def picture(height, width, seed=0):
-    """A smooth picture with texture, uint8."""
-    rng = np.random.default_rng(seed)
-    coarse = np.kron(rng.uniform(60, 190, (height // 8 + 1, width // 8 + 1)), np.ones((8, 8)))[:height, :width]
-    return (coarse + rng.normal(0, 12, (height, width))).clip(0, 255).astype(np.uint8)
 
 
 def write_pictures(root):
@@ -67,19 +64,30 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())
 
 
+class FewMethods(Recovery):
+    """Recovery with three methods to compare with."""
+
+    name = "recovery"
+
+    def baselines(self, size):
+        return [
+            Iterative("ISTA", lambda w: GramISTA(self.dictionary, w), (0.1,), 60),
+            Iterative("FISTA", lambda w: FISTA(GramISTA(self.dictionary, w)), (0.01, 0.1), 260),
+            scikit_learn(self, self.dictionary, "lasso_cd", "lasso, coordinate descent", "alpha", (0.003,), limit=50),
+        ]
+
+
+class Small(System):
+    """A system whose task has few samples and few methods to compare with."""
+
+    def task(self, name, **options):
+        return FewMethods(**{"held_out": 120, **options})
+
+
 def system():
-    """LISTA with its recovery recipe cut down: two classical methods, two peers, a short training of the generic
-    network.
-    """
+    """LISTA on small recovery, with a short training."""
     lista = find("sparse_coding/lista")
-    recipe = replace(
-        lista.recipes["recovery"],
-        task=partial(Recovery, held_out=120),
-        classical=lambda task: [
-            Classical("ISTA", lambda w: GramISTA(task.dictionary, w), (0.1,), 60),
-            Classical("FISTA", lambda w: FISTA(GramISTA(task.dictionary, w)), (0.01, 0.1), 260),
-        ],
-        generic_steps=20,
-        generic_batch=32,
-    )
-    return replace(lista, recipes={"recovery": recipe})
+    recipe = lista.recipes["recovery"]
+    short = replace(recipe, schedule=lambda depth: scaled(recipe.schedule(depth), 20))
+    own = {field.name: getattr(lista, field.name) for field in fields(lista)}
+    return Small(**{**own, "recipes": {"recovery": short}})

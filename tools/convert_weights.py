@@ -28,8 +28,9 @@ def convert(path: Path) -> bool:
     system = find(card["system"])
     task_name = card["task"]["name"]
     recipe = system.recipes[task_name]
-    options = {key: type(value)(card["task"][key]) for key, value in recipe.options.items() if key in card["task"]}
-    task = recipe.task(seed=card.get("seed", 0), data=None, fixed=fixed, **{**recipe.options, **options})
+    known = system.options(task_name)
+    options = {key: type(value)(card["task"][key]) for key, value in known.items() if key in card["task"]}
+    task = system.task(task_name, seed=card.get("seed", 0), fixed=fixed, **options)
     network = system.network(recipe, task, card["depth"])
     network.load_learned(learned)
     held = task.fixed()

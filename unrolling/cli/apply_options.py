@@ -28,7 +28,7 @@ class ApplyCommand(TyperCommand):
         declared: tuple[Any, ...] = ()
         if system is not None:
             name, _ = system.recipe(task)
-            application = system.applications.get(name)
+            application = system.apply.get(name)
             declared = application.options if application else ()
             ctx.meta[EXTRA] = _parameters(system.name, declared)
             params = [*usual, *ctx.meta[EXTRA]]

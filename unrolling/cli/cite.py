@@ -7,9 +7,11 @@ from unrolling.cli.options import SystemName
 
 def cite(system: SystemName) -> None:
     """BibTeX of a system, of the algorithm it is unrolled from, of its data, and of the survey."""
-    from unrolling.systems.base import SURVEY
     from unrolling.systems.catalogue import find
+    from unrolling.systems.papers import SURVEY, cited
+    from unrolling.tasks.catalogue import find as find_task
 
     found = find(system)
-    references = [*found.references, *(r for recipe in found.recipes.values() for r in recipe.data_references), SURVEY]
-    print("\n\n".join(dict.fromkeys(reference.bibtex() for reference in references)))
+    data = [paper for name in found.recipes for paper in find_task(name).references]
+    papers = cited([*found.references, *data, SURVEY])
+    print("\n\n".join(dict.fromkeys(paper.bibtex() for paper in papers)))

@@ -63,6 +63,7 @@ def compare(
     page.
     """
     from unrolling.evaluation.compare import compare as run_comparison
+    from unrolling.evaluation.contenders import training
     from unrolling.report.page import write_page
     from unrolling.report.table import markdown, print_table
     from unrolling.training.files import write_bytes
@@ -117,6 +118,7 @@ def compare(
         training_seconds=card.get("seconds"),
         replicas=replicas,
         compile_after=after,
+        generic=None if steps is None else training(job.schedule),
     )
     comparison.command = prepare.command()
     write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())

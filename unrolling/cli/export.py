@@ -60,12 +60,12 @@ def export(
     chosen.check()
     found = catalogue.find(system)
     name, recipe = found.recipe(task)
-    if form in recipe.not_exported:
-        raise ValueError(f"{found.name} on {name} cannot be exported as {form}: {recipe.not_exported[form]}")
+    if reason := found.not_exported.get(name, {}).get(form):
+        raise ValueError(f"{found.name} on {name} cannot be exported as {form}: {reason}")
     path = check_path(out or Path(f"{found.name.replace('/', '-')}-{name}{chosen.suffix}"), chosen)
     if not (weights or untrained):
         try:
-            found.shipped(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
+            found.shipped(name, depth or recipe.depth, prepare.settings(found.options(name), settings))
         except ValueError as error:
             raise ValueError(f"{error}; give --weights FILE, or --untrained for the classical algorithm") from error
     job = prepare.prepare(
@@ -99,7 +99,7 @@ def export(
             "system": found.name,
             "title": found.title,
             "summary": found.summary,
-            "references": [str(reference) for reference in found.references],
+            "references": [str(paper) for paper in found.papers],
             "task": job.task.identity(),
             "task_summary": job.task.summary,
             "trained": not is_untrained(job.network),

@@ -64,12 +64,11 @@ def prepare(
     folder = out or Path(parent_folder) / f"{found.name.replace('/', '-')}-{name}"
     if write:
         writable(folder)
-    torch.set_num_threads(threads or recipe.threads or torch.get_num_threads())
     if pretrained and weights:
         raise ValueError("--pretrained and --weights exclude each other")
     fixed, trained, path = None, {}, None
     if pretrained or weights:
-        path = weights or found.shipped(name, depth or recipe.depth, settings(recipe.options, given))
+        path = weights or found.shipped(name, depth or recipe.depth, settings(found.options(name), given))
         _, fixed, card = read_weights(path)
         depth = card["depth"] if depth is None else depth
         trained = card.get("task") or {}
@@ -79,7 +78,8 @@ def prepare(
                 f"of {found.name} for {name}"
             )
     stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
-    held = build_task(recipe, seed, data, given, fixed, trained)
+    held = build_task(found, name, seed, data, given, fixed, trained)
+    torch.set_num_threads(threads or held.threads or torch.get_num_threads())
     torch.manual_seed(seed)
     return Job(found, name, recipe, held, found.network(recipe, held, depth), stages, folder, path)
 
@@ -124,7 +124,8 @@ def ramps(given: list[str] | None) -> dict[str, Any]:
 
 
 def build_task(
-    recipe: Any,
+    system: Any,
+    name: str,
     seed: int,
     data: Path | None,
     given: list[str] | None,
@@ -132,10 +133,9 @@ def build_task(
     trained: Mapping[str, Any] | None = None,
 ) -> Any:
     """The task; options that are not given are those that the weights were trained with, else the defaults."""
-    options = {key: type(default)(trained[key]) for key, default in recipe.options.items() if key in (trained or {})}  # pyright: ignore[reportOptionalSubscript]
-    return recipe.task(
-        seed=seed, data=data, fixed=fixed, **{**recipe.options, **options, **settings(recipe.options, given)}
-    )
+    known = system.options(name)
+    options = {key: type(default)(trained[key]) for key, default in known.items() if trained and key in trained}
+    return system.task(name, seed=seed, data=data, fixed=fixed, **{**options, **settings(known, given)})
 
 
 def settings(options: Mapping[str, Any], given: list[str] | None) -> dict[str, Any]:

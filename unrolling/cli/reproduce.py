@@ -36,7 +36,7 @@ def reproduce(
 
     found = find(system)
     name, recipe = found.recipe(task)
-    path = found.shipped(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
+    path = found.shipped(name, depth or recipe.depth, prepare.settings(found.options(name), settings))
     shipped, _, card = read_weights(path)
     folder = out or Path("runs") / f"again-{path.stem}"
     words = shlex.split(card["command"])[1:]

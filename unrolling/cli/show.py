@@ -80,10 +80,11 @@ def show(
 
     found = find(system)
     name, recipe = found.recipe(task)
+    options = found.options(name)
     # Shipped weights bring the fixed tensors (a learned dictionary, say), which takes no time.
-    path = found.weights_path(name, depth or recipe.depth, prepare.settings(recipe.options, settings))
+    path = found.weights_path(name, depth or recipe.depth, prepare.settings(options, settings))
     fixed = read_weights(path)[1] if path.is_file() and seed == 0 and data is None else None
-    network = found.network(recipe, prepare.build_task(recipe, seed, data, settings, fixed), depth)
+    network = found.network(recipe, prepare.build_task(found, name, seed, data, settings, fixed), depth)
     table = network.parameter_table()
     learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if as_json:
@@ -93,13 +94,13 @@ def show(
                 "title": found.title,
                 "summary": found.summary,
                 "equations": found.equations,
-                "references": [str(reference) for reference in found.references],
+                "references": [str(paper) for paper in found.papers],
                 "tasks": list(found.recipes),
                 "task": name,
                 "depth": len(network),
                 "learned_numbers": learned,
-                "options": {key: prepare.plain(value) for key, value in recipe.options.items()},
-                "apply": _application(found.applications.get(name)),
+                "options": {key: prepare.plain(value) for key, value in options.items()},
+                "apply": _application(found.apply.get(name)),
                 "parameters": [
                     {
                         "name": row.name,
@@ -117,12 +118,12 @@ def show(
     from rich.table import Table
 
     print(f"{found.title}: {found.summary}\n\n{found.equations}\n")
-    for reference in found.references:
-        print(f"  {reference}")
+    for paper in found.papers:
+        print(f"  {paper}")
     print(f"\ntasks: {', '.join(found.recipes)}; here {name}, {len(network)} layers, {learned:,} learned numbers")
-    if recipe.options:
-        print("options (--set KEY=VALUE): " + ", ".join(f"{key}={value}" for key, value in recipe.options.items()))
-    if application := found.applications.get(name):
+    if options:
+        print("options (--set KEY=VALUE): " + ", ".join(f"{key}={value}" for key, value in options.items()))
+    if application := found.apply.get(name):
         print(f"unroll apply: from {application.reads} to {', '.join(application.writes)}")
         for option in application.options:
             print(f"  {option.flag}: {option.words}")

@@ -29,7 +29,6 @@ def theory(
     import torch
 
     from unrolling.evaluation.comparison import plain
-    from unrolling.evaluation.theory import examine
     from unrolling.tasks.base import pieces_of
     from unrolling.training.weights import load_weights
 
@@ -55,9 +54,9 @@ def theory(
             task.metric.value(pieces_of(task, task.test, [estimate]))
             for estimate in network.estimates(task.test[0].data)
         ]
-    claims = examine(network, task, quality)
+    claims = task.theory(network, quality)
     if as_json:
-        prepare.print_json(plain(claims))
+        prepare.print_json(plain(list(claims)))
         return
     words = {True: "yes", False: "no", None: "not known"}
     for claim in claims:

@@ -44,9 +44,12 @@ class Iteration(nn.Module):
     Attributes:
         batched: whether states have samples. Where the state is the parameters of a network, say, there is one state
             and no batch: write ``batched = False``; ``objective`` and ``residual`` then have no dimension.
+        algorithm: the classical algorithm that this is a form of, by the name of its class; empty where it is one
+            itself. A comparison finds the parent of a network among the task's classical methods by it.
     """
 
     batched: bool = True
+    algorithm: str = ""
     prepare: Callable[[Any], Any]
     start: Callable[[Any], Any]
 

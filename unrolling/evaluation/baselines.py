@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
-from unrolling.systems.base import Rival
-from unrolling.tasks.base import Task, evaluate, first
+from unrolling.tasks.base import Task, estimates_of, first, pieces_of
+from unrolling.tasks.baselines import Generic, Method
 from unrolling.training.fit import fit
 from unrolling.training.stages import Cosine, Stage
 
@@ -39,11 +39,7 @@ def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
             torch.addmm(bias.to(data.device), task.rows(data), gain.to(data.device)), data
         )
 
-    scores = {
-        ridge: task.metric.value(evaluate(estimator(ridge), task, task.validation))
-        for ridge in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-    }
-    ridge = min(scores, key=lambda value: task.metric.rank(scores[value]))
+    ridge = best(task, (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1), estimator)
     size = cross.numel() + len(mean_x)
     return Contender(
         "linear MMSE",
@@ -167,98 +163,98 @@ def _trained_mlp(
     choose: Literal["last", "best"],
 ) -> Contender:
     inputs, outputs = _widths(task, seed)
+    words = f"two hidden layers of {hidden}, "
+    make: Callable[[], nn.Module] = lambda: _ByRows(MLP(inputs, hidden, outputs), task)  # noqa: E731
+    return _trained(name, make, task, steps, batch, seed, rates, quiet, choose, words)
+
+
+def train_generic(
+    task: Task, generic: Generic, steps: int, batch: int, *, seed: int = 0, quiet: bool = True
+) -> Contender:
+    """A generic network of the field, its learning rate chosen on the validation set in a twentieth of the steps where
+    there are several.
+
+    Args:
+        task: training data and loss.
+        generic: what to train.
+        steps: optimizer steps, where it names none itself.
+        batch: samples per step, likewise.
+        seed: of initial values and batches.
+        quiet: no progress bar.
+    """
+    return _trained(
+        generic.name,
+        generic.network,
+        task,
+        generic.steps or steps,
+        generic.batch or batch,
+        seed,
+        generic.rates,
+        quiet,
+    )
+
+
+def _trained(
+    name: str,
+    make: Callable[[], nn.Module],
+    task: Task,
+    steps: int,
+    batch: int,
+    seed: int,
+    rates: tuple[float, ...],
+    quiet: bool,
+    choose: Literal["last", "best"] = "last",
+    words: str = "",
+) -> Contender:
+    """A network trained at the rate that a twentieth of the steps favours."""
 
     def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
         torch.manual_seed(seed)
-        network = _ByRows(MLP(inputs, hidden, outputs), task)
+        network = make()
         schedule = [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0)]
         history = fit(
             network, task, schedule, seed=seed, quiet=quiet, validations=10 if choose == "best" else 0, choose=choose
         )
         return network, history.seconds
 
-    def score(rate: float) -> float:
-        network, _ = trained(rate, max(1, steps // 20))
-        return task.metric.rank(task.metric.value(evaluate(network, task, task.validation)))
-
-    rate = rates[0] if len(rates) == 1 else min(rates, key=score)
+    rate = best(task, rates, lambda rate: trained(rate, max(1, steps // 20))[0])
     network, seconds = trained(rate, steps)
     size = sum(p.numel() for p in network.parameters())
-    words = f"two hidden layers of {hidden}, trained {seconds:.0f} s at rate {rate:g}"
-    return Contender(name, "generic", network, None, size, words, network=network, training_seconds=seconds)
+    note = f"{words}trained {seconds:.0f} s at rate {rate:g}"
+    return Contender(name, "generic", network, None, size, note, network=network, training_seconds=seconds)
 
 
-def train_rival(task: Task, rival: Rival, *, seed: int = 0, quiet: bool = True) -> Contender:
-    """A generic network of the field, its learning rate chosen on the validation set in a twentieth of the steps where
-    there are several.
-
-    Args:
-        task: training data and loss.
-        rival: what to train and how long.
-        seed: of initial values and batches.
-        quiet: no progress bar.
-    """
-
-    def trained(rate: float, steps: int) -> tuple[nn.Module, float]:
-        torch.manual_seed(seed)
-        network = rival.make()
-        history = fit(
-            network,
-            task,
-            [Stage(steps, rate=rate, batch=rival.batch, annealing=Cosine(0.05), clip=1.0)],
-            seed=seed,
-            quiet=quiet,
-            validations=0,
-        )
-        return network, history.seconds
-
-    def score(rate: float) -> float:
-        network, _ = trained(rate, max(1, rival.steps // 20))
-        return task.metric.rank(task.metric.value(evaluate(network, task, task.validation)))
-
-    rate = rival.rates[0] if len(rival.rates) == 1 else min(rival.rates, key=score)
-    network, seconds = trained(rate, rival.steps)
-    size = sum(p.numel() for p in network.parameters())
-    words = f"trained {seconds:.0f} s at rate {rate:g}"
-    return Contender(rival.name, "generic", network, None, size, words, network=network, training_seconds=seconds)
-
-
-def scikit_learn(
-    task: Task,
-    dictionary: Tensor,
-    algorithm: str,
-    decode: Callable[[Tensor], Tensor],
-    *,
-    limit: int,
-    label: str,
-    **options: Any,
-) -> Contender:
-    """A solver of scikit-learn's ``sparse_encode``, one core.
+def best(
+    task: Task, settings: Sequence[Any], make: Callable[[Any], Callable[[Any], Tensor]], limit: int | None = None
+) -> Any:
+    """The setting whose method has the best metric on the validation set; the only one without a try.
 
     Args:
-        task: how data become rows.
-        dictionary: A (m, n) with one atom per column.
-        algorithm: ``lasso_cd``, ``lasso_lars`` or ``omp``.
-        decode: (rows, n) codes to (rows, k) estimates.
-        limit: largest number of samples to run it on.
-        label: for the table.
-        options: ``alpha``, ``n_nonzero_coefs``, ``max_iter``, as scikit-learn has them.
+        task: validation data and metric.
+        settings: candidates.
+        make: the method for a setting.
+        limit: largest number of samples of a batch that it is given.
     """
-    from sklearn.decomposition import sparse_encode
+    if len(settings) == 1:
+        return settings[0]
 
-    atoms = dictionary.T.double().contiguous().numpy()
+    def score(setting: Any) -> float:
+        estimates = estimates_of(make(setting), task.validation, limit)
+        return task.metric.rank(task.metric.value(pieces_of(task, task.validation, estimates)))
 
-    def run(data: Any) -> Tensor:
-        import warnings
+    return min(settings, key=score)
 
-        from sklearn.exceptions import ConvergenceWarning
 
-        with warnings.catch_warnings():
-            # its accuracy is measured; a pursuit that ends early has found all it can
-            for category in (ConvergenceWarning, RuntimeWarning):
-                warnings.simplefilter("ignore", category)
-            codes = sparse_encode(task.rows(data).double().numpy(), atoms, algorithm=algorithm, n_jobs=1, **options)
-        return task.assemble(decode(torch.from_numpy(codes).float()), data)
+def run_method(task: Task, method: Method) -> Contender:
+    """A method that does not go step by step, its setting chosen on validation data.
 
-    settings = ", ".join(f"{key} {value:g}" for key, value in options.items())
-    return Contender(f"scikit-learn {label}", "peer", run, None, None, f"{settings}; double precision, one core", limit)
+    Args:
+        task: validation data and metric.
+        method: with the settings to choose from.
+    """
+    setting = best(task, method.settings, method.make, method.limit)
+    note = method.note.format(setting=setting)
+    if len(method.settings) > 1:
+        note += f"{'; ' if note else ''}chosen on validation data"
+    parameters = None if method.kind == "library" else 0
+    return Contender(method.name, method.kind, method.make(setting), None, parameters, note, method.limit)

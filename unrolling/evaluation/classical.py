@@ -14,8 +14,8 @@ from torch import Tensor
 from unrolling.core import Iteration
 from unrolling.evaluation.measure import Contender
 from unrolling.evaluation.records import Curve
-from unrolling.systems.base import Classical
 from unrolling.tasks.base import Metric, Samples, Task, pieces_of
+from unrolling.tasks.baselines import Iterative
 
 # A run has settled when this much of it has moved the metric by at most so many dB, or this part of a metric that is
 # no ratio.
@@ -145,7 +145,7 @@ def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
 
 
 def run_classical(
-    method: Classical, task: Task, goal: float, validation_goal: float, depth: int | None
+    method: Iterative, task: Task, goal: float, validation_goal: float, depth: int | None
 ) -> tuple[list[Contender], list[Curve]]:
     """Rows and curves of a method: run until it matches the network, or at convergence when it never does; the parent
     also after ``depth`` iterations, and at convergence in any case.
@@ -160,8 +160,8 @@ def run_classical(
     """
     metric = task.metric
     role = "classical" if depth is None else "parent"
-    best_final, best_match = _choose_weights(method, task, validation_goal)
-    tuned = " chosen on validation data" if len(method.weights) > 1 else ""
+    best_final, best_match = _choose(method, task, validation_goal)
+    tuned = " chosen on validation data" if len(method.settings) > 1 else ""
     iteration = method.make(best_final)
     run = trace(iteration, task, task.test, method.iterations)
     rows: list[Contender] = []
@@ -197,24 +197,24 @@ def run_classical(
     return rows, curves
 
 
-def _label(method: Classical, weight: Any) -> str:
+def _label(method: Iterative, weight: Any) -> str:
     """``weight 0.05``, or with the further settings of a method; nothing where it has none."""
-    if not method.setting:
+    if not method.setting or weight is None:
         return ""
     if isinstance(weight, tuple):
         return f"{method.setting} {weight[0]:.3g}, settings {', '.join(f'{value:.3g}' for value in weight[1:])}"
     return f"{method.setting} {weight:.3g}"
 
 
-def _choose_weights(method: Classical, task: Task, goal: float) -> tuple[Any, Any]:
+def _choose(method: Iterative, task: Task, goal: float) -> tuple[Any, Any]:
     """The weight with the best end on validation data, and the one that reaches the goal there in the fewest
     iterations.
     """
-    if len(method.weights) == 1:
-        return method.weights[0], method.weights[0]
+    if len(method.settings) == 1:
+        return method.settings[0], method.settings[0]
     runs = {
         weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations)
-        for weight in method.weights
+        for weight in method.settings
     }
     best_final = min(runs, key=lambda weight: task.metric.rank(runs[weight].values[-1]))
     reached = {

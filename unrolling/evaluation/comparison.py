@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 
 from unrolling.evaluation.records import (
-    Claim,
     Criterion,
     Curve,
     LayerReport,
     Parameter,
-    Picture,
     Row,
     SafeguardReport,
     ShiftReport,
     SizeCurve,
-    Sound,
 )
 from unrolling.tasks.base import Metric
+from unrolling.tasks.exhibits import Claim, Picture, Sound
 
 SCHEMA = 1
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-ROLES = ("network", "initial", "parent", "classical", "peer", "generic")
+ROLES = ("network", "initial", "parent", "classical", "library", "generic")
 LEVEL = 0.01  # p below which a difference is called significant
 
 
@@ -96,24 +96,6 @@ class Parameter:
 
 
 @dataclass
-class Picture:
-    """Images shown side by side, of one held-out photograph; grey, in [0, 1]."""
-
-    name: str
-    panels: list[tuple[str, np.ndarray]]  # (caption, (height, width))
-
-
-@dataclass
-class Sound:
-    """One signal."""
-
-    group: str  # signals of one group share a heading and a scale
-    caption: str
-    samples: np.ndarray  # (samples,), float
-    rate: int  # Hz
-
-
-@dataclass
 class Criterion:
     """A line of the survey's Table III: one measurement for the iterative algorithm, the generic network and the
     unrolled network.
@@ -188,17 +170,3 @@ class SizeCurve:
     role: str
     samples: list[int | None]
     quality: list[float]
-
-
-@dataclass
-class Claim:
-    """One statement of the theory beside one measurement."""
-
-    name: str
-    claim: str
-    source: str
-    assumption: str
-    holds: bool | None  # whether the assumption holds here; None where that is not known
-    measured: str
-    agrees: bool | None  # whether the measurement agrees with the claim; None where the claim says nothing here
-    values: list[float]  # by layer, where there are such

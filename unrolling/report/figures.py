@@ -83,8 +83,8 @@ def error_by_time(comparison: Comparison) -> Figure | None:
         if row.seconds is not None
         and row.seconds.batch > 0
         and math.isfinite(row.quality.mean)
-        and row.role in ("classical", "generic", "peer")
-        and (row.iterations is None or row.role == "peer")
+        and row.role in ("classical", "generic", "library")
+        and (row.iterations is None or row.role == "library")
         and row.name not in looks
     ]
     if not curves:

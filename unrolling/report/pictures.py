@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolling.evaluation.records import Picture
 from unrolling.report import images
+from unrolling.tasks.exhibits import Picture
 
 PICTURE_BYTES = 1_900_000  # of PNG; a third more as text
 LAYER_BYTES = 600_000  # of the pictures after each layer

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolling.evaluation.records import Sound
 from unrolling.report.images import data_uri, png
+from unrolling.tasks.exhibits import Sound
 
 FRAME, HOP, RANGE = 256, 64, 60.0  # samples, samples, and decibels from the loudest level to black
 

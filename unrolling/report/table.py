@@ -30,7 +30,7 @@ ROLE_WORDS = {
     "initial": "network before training",
     "parent": "algorithm it is unrolled from",
     "classical": "classical method",
-    "peer": "other library",
+    "library": "other library",
     "generic": "generic network",
 }
 

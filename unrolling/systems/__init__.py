@@ -6,39 +6,29 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.systems.base import (
-        SURVEY,
-        Application,
-        Classical,
-        Direct,
-        Peer,
-        Recipe,
-        Reference,
-        Rival,
-        System,
-        Tying,
-        check_hash,
-    )
+    from unrolling.systems.base import Application, Recipe, System, Tying, check_hash
     from unrolling.systems.catalogue import find, pretrained
     from unrolling.systems.data_sources import Source, named_data, sources, sources_of
     from unrolling.systems.index import build_index, foreign_systems, read_index, system_names
     from unrolling.systems.options import Option, separate
+    from unrolling.systems.papers import Reference, cited
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".base": ("Application Classical Direct Peer Recipe Reference Rival SURVEY System Tying check_hash"),
+        ".base": ("Application Recipe System Tying check_hash"),
         ".catalogue": ("find pretrained"),
         ".data_sources": ("Source named_data sources sources_of"),
         ".index": ("build_index foreign_systems read_index system_names"),
         ".options": ("Option separate"),
+        ".papers": ("Reference cited"),
     },
 )
 # fmt: off
 __all__ = [
-    "Application", "Classical", "Direct", "Option", "Peer", "Recipe", "Reference", "Rival", "SURVEY",
-    "Source", "System", "Tying", "build_index", "check_hash", "find", "foreign_systems", "named_data",
-    "pretrained", "read_index", "separate", "sources", "sources_of", "system_names",
+    "Application", "Option", "Recipe", "Reference", "Source", "System", "Tying", "build_index", "check_hash",
+    "cited", "find", "foreign_systems", "named_data", "pretrained", "read_index", "separate", "sources",
+    "sources_of", "system_names",
 ]
 # fmt: on
 # End of what is written.

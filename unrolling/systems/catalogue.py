@@ -1,20 +1,18 @@
 """Finds systems: modules of this package that hold a ``SYSTEM``, and those of the entry-point group
-``unrolling.systems``.
+``unrolling.systems``, with the variants that they name.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
-import warnings
+import sys
+from dataclasses import replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from unrolling.core import Unrolled
 from unrolling.systems.base import System
+from unrolling.tasks.catalogue import loaded, modules, unknown, warn
 
 GROUP = "unrolling.systems"
 
@@ -22,36 +20,27 @@ GROUP = "unrolling.systems"
 @cache
 def catalogue() -> dict[str, System]:
     """All systems by name."""
-    found: dict[str, System] = {}
-    for module in pkgutil.walk_packages([str(Path(__file__).parent)], "unrolling.systems."):
-        if not module.ispkg:
-            system = getattr(importlib.import_module(module.name), "SYSTEM", None)
-            if isinstance(system, System):
-                found[system.name] = system
-    for entry in entry_points(group=GROUP):
-        system = _loaded(entry)
-        if system is not None and system.name in found:
-            _warn(f"{entry.name} ({entry.value}) is named like the system {system.name}, which stays as it is")
-        elif system is not None:
-            found[system.name] = system
-    return dict(sorted(found.items()))
+    systems = {
+        each.name: each
+        for module in modules(Path(__file__).parent, "unrolling.systems.")
+        if isinstance(system := getattr(module, "SYSTEM", None), System)
+        for each in _at_home(system, module.__file__)
+    }
+    for entry, system in loaded(GROUP, System, lambda value: isinstance(value, System)):
+        for each in _at_home(system, getattr(sys.modules.get(getattr(entry, "module", "")), "__file__", None)):
+            if each.name in systems:
+                warn(f"{entry.name} ({entry.value}) is named like the system {each.name}, which stays as it is")
+            else:
+                systems[each.name] = each
+    return dict(sorted(systems.items()))
 
 
-def _loaded(entry: EntryPoint) -> System | None:
-    """Somebody else's system; None, with a warning, where it is none: another package must not take ours down."""
-    try:
-        system = entry.load()
-    except (Exception, SystemExit) as error:
-        _warn(f"the system {entry.name} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}")
-        return None
-    if not isinstance(system, System):
-        _warn(f"{entry.name} ({entry.value}) is a {type(system).__name__}, not a System")
-        return None
-    return system
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+def _at_home(system: System, file: str | None) -> list[System]:
+    """A system and its variants, each with the folder of its module as home unless it names one itself."""
+    home = Path() if file is None else Path(file).parent
+    return [
+        each if each.home != Path() or file is None else replace(each, home=home) for each in (system, *system.variants)
+    ]
 
 
 def find(name: str) -> System:
@@ -68,10 +57,7 @@ def find(name: str) -> System:
     last = [system for known, system in systems.items() if _plain(known.rsplit("/", 1)[-1]) == wanted]
     if len(last) == 1:
         return last[0]
-    near = difflib.get_close_matches(wanted, systems, n=1, cutoff=0.4)
-    raise ValueError(
-        f"no system {name!r}; " + (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(systems)}"
-    )
+    raise unknown("system", name, systems)
 
 
 def _plain(name: str) -> str:

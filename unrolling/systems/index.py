@@ -48,21 +48,17 @@ def build_index() -> list[dict[str, Any]]:
 
 
 def _entry(system: Any) -> dict[str, Any]:
-    stem = system.name.rsplit("/", 1)[-1]
     recipes = system.recipes
     return {
         "name": system.name,
         "title": system.title,
         "summary": system.summary,
-        "reference": str(system.references[0]),
+        "reference": str(system.papers[0]),
         "tasks": list(recipes),
-        "weights": {
-            task: sorted(path.stem for path in (system.home / "weights").glob(f"{stem}-{task}-*.safetensors"))
-            for task in recipes
-        },
-        "applied": {task: recipe.apply.reads for task, recipe in recipes.items() if recipe.apply is not None},
+        "weights": {task: [path.stem for path in system.weights_files(task)] for task in recipes},
+        "applied": {task: application.reads for task, application in system.apply.items()},
         "exported": {
-            task: [form for form in FORMATS if form not in recipe.not_exported] for task, recipe in recipes.items()
+            task: [form for form in FORMATS if form not in system.not_exported.get(task, {})] for task in recipes
         },
     }
 

@@ -7,7 +7,10 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
+    from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
+    from unrolling.tasks.catalogue import find, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
+    from unrolling.tasks.exhibits import Claim, Exhibits, Picture, Shown, Sound, layers, sounds
     from unrolling.tasks.images import *
     from unrolling.tasks.medical import *
     from unrolling.tasks.metrics import (
@@ -37,19 +40,28 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".base": ("Shift Task estimates_of evaluate pieces_of"),
+        ".baselines": ("Baseline Generic Iterative Method algorithm parent_among"),
+        ".catalogue": ("find loaded modules unknown warn"),
+        ".communications.baselines": ("detectors sequence_detectors"),
         ".communications.detection": (
             "Detection as_real check_snr exponential_correlation fixed_channel iid_channels kronecker_channels "
             "noise_variance read_channels toeplitz_channel"
         ),
+        ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
+        ".exhibits": ("Claim Exhibits Picture Shown Sound layers sounds"),
         ".images.alignment": ("aligned best_shift shift_errors"),
+        ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers unet_on"),
+        ".images.blocks": (
+            "block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"
+        ),
         ".images.blurs": ("linear_motion shake"),
         ".images.deblocking": ("Deblocking coefficients_of compress"),
         ".images.deblurring": ("Deblurring Sharp kernel_error"),
         ".images.denoising": ("Denoising"),
         ".images.photographs": ("Photographs"),
         ".images.pictures": ("Pictures similarity timing_crops"),
-        ".images.sources": ("attribution colours folder luma photograph read split"),
+        ".images.sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
         ".images.super_resolution": ("SuperResolution"),
         ".medical.compressive": ("Compressive"),
         ".medical.mri": ("MRI read_mask read_slices"),
@@ -61,12 +73,16 @@ __getattr__, __dir__ = lazy(
         ),
         ".pairs": ("Pairs"),
         ".samples": ("Samples concatenate count first moved select"),
+        ".sparse.baselines": ("components hard_thresholding lasso message_passing pursuit_counts scikit_learn"),
         ".sparse.codes": ("Codes converged_codes learn_dictionary"),
-        ".sparse.recovery": (
-            "Recovery check_law coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary "
-            "measured read_dictionary"
+        ".sparse.dictionaries": (
+            "coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary read_dictionary"
         ),
+        ".sparse.recovery": ("Recovery check_law measured"),
         ".sparse.spikes": ("Spikes cosines morphologies read_signal running_median"),
+        ".sparse.theory": (
+            "coherence coupling examine limits linear_convergence no_false_positives predicted vanishing_thresholds"
+        ),
         ".sparse.varying": ("VaryingDictionary"),
         ".speech.mixtures": ("Enhancement Mixtures Separation"),
         ".speech.recordings": (
@@ -78,22 +94,29 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ACCURACY", "AMI", "AUC", "BER", "Codes", "Compressive", "Corpus", "Deblocking", "Deblurring",
-    "Denoising", "Detection", "Enhancement", "MRI", "Mean", "MeanIoU", "MeanRatio", "Metric", "Mixtures",
-    "NLL", "NMSE", "PSNR", "Pairs", "Photographs", "Pictures", "Ratio", "Recovery", "SER",
-    "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection", "Sharp", "Shift", "Spikes",
-    "SuperResolution", "Task", "VaryingDictionary", "Voice", "aligned", "as_real", "attribution",
-    "best_order", "best_shift", "cartesian_mask", "check_law", "check_rate", "check_snr", "coefficients_of",
-    "coherent_dictionary", "colours", "compress", "concatenate", "conditioned_dictionary", "converged_codes",
-    "cosines", "count", "draw_noise", "draw_voice", "drawn_dictionary", "estimates_of", "evaluate",
-    "exponential_correlation", "find_folders", "first", "fixed_channel", "folder", "gaussian_dictionary",
-    "generated", "head", "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels",
-    "labels", "learn_dictionary", "linear_motion", "luma", "measured", "morphologies", "moved",
-    "nmse_pieces", "noise_variance", "pesq", "photograph", "picture_pieces", "pieces_of", "radial_mask",
-    "read", "read_channels", "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices",
-    "read_speakers", "read_taps", "running_median", "sdr", "select", "shake", "shift_errors", "si_sdr",
-    "similarity", "smooth", "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch",
-    "timing_crops", "toeplitz_channel", "unit_level", "with_phase",
+    "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Codes", "Compressive", "Corpus", "Deblocking",
+    "Deblurring", "Denoising", "Detection", "Enhancement", "Exhibits", "Generic", "Iterative", "MRI", "Mean",
+    "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL", "NMSE", "PSNR", "Pairs", "Photographs",
+    "Picture", "Pictures", "Published2017", "Published2019", "Ratio", "Recovery", "SER",
+    "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection", "Sharp", "Shift", "Shown", "Sound",
+    "Spikes", "SuperResolution", "Task", "VaryingDictionary", "Voice", "algorithm", "aligned", "as_real",
+    "attribution", "best_order", "best_shift", "block_decode", "block_decoder", "block_dictionary",
+    "cartesian_mask", "check_law", "check_rate", "check_snr", "coefficients_of", "coherence",
+    "coherent_dictionary", "colours", "components", "compress", "concatenate", "conditioned_dictionary",
+    "converged_codes", "cosines", "count", "coupling", "deblockers", "deblurrers", "denoisers", "detectors",
+    "dncnn_on", "draw_noise", "draw_voice", "drawn", "drawn_dictionary", "enlargers", "estimates_of",
+    "evaluate", "examine", "exponential_correlation", "few_drawn", "find", "find_folders", "first",
+    "fixed_channel", "folder", "free_mean", "gaussian_dictionary", "generated", "hard_thresholding", "head",
+    "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels", "labels", "lasso", "layers",
+    "learn_dictionary", "least_squares", "limits", "linear_convergence", "linear_motion", "loaded", "luma",
+    "measured", "message_passing", "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives",
+    "noise_variance", "orthonormal_rows", "parent_among", "patch_frame", "pesq", "photograph",
+    "picture_pieces", "pieces_of", "predicted", "pursuit_counts", "radial_mask", "read", "read_channels",
+    "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices", "read_speakers",
+    "read_taps", "running_median", "scikit_learn", "sdr", "select", "sequence_detectors", "shake",
+    "shift_errors", "si_sdr", "similarity", "smooth", "sounds", "speak", "speaker_of", "split",
+    "split_speakers", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on", "unit_level",
+    "unknown", "vanishing_thresholds", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.

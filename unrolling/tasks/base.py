@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.core import tree
+from unrolling.core import Unrolled, tree
+from unrolling.tasks import exhibits
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.exhibits import Claim, Exhibits, Picture, Shown
 from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
 from unrolling.tasks.samples import Samples, count, first
 
@@ -48,13 +51,18 @@ class Task:
         validation: held-out batches on which classical methods are tuned.
         test: batches that only scores are computed on; samples of one batch have one shape.
         timing: one batch for measuring times; its first sample is the single one.
-        pictures: whether targets are grey pictures in [0, 1], (batch, height, width).
-        rate: of the sounds that targets are, (batch, sources, samples), in Hz; None where they are none. Such a task
-            also has ``sources`` and ``scored``.
         grains: into how many draws a training batch may be divided. Numbers of processes and micro-batches that divide
             it see the same samples. 1 where what the samples of a draw share is itself random.
         units: of the data (by field where they have several) and of the estimate, for the card of an exported network:
             ``{"data": "Pa", "estimate": "Pa"}``.
+        options: of the constructor, with their defaults, that the command line offers.
+        notes: what a reader of a comparison should know.
+        references: where the data come from: keys of the list of papers.
+        threads: of the processor when the products are so small that more of them get in each other's way; None for all
+            cores.
+        vectors: whether a linear estimate and an MLP can take the data (``rows``), so that they belong in a comparison.
+        affine: of these, whether the linear estimate does; not where data multiply one another, as a signal and its
+            channel do.
     """
 
     name: str
@@ -63,10 +71,14 @@ class Task:
     validation: list[Samples]
     test: list[Samples]
     timing: Samples
-    pictures: bool = False
-    rate: int | None = None
     grains: int = 8
     units: Mapping[str, str] = {}
+    options: Mapping[str, Any] = {}
+    notes: Sequence[str] = ()
+    references: Sequence[str] = ()
+    threads: int | None = None
+    vectors: bool = True
+    affine: bool = True
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """A random training batch; the same generator state gives the same batch. Further keyword arguments, numbers,
@@ -106,6 +118,49 @@ class Task:
         computed): a weights file holds no more of them than a fingerprint. None by default.
         """
         return {}
+
+    @classmethod
+    def small(cls) -> Task:
+        """A version of the task with small data, for tests."""
+        return cls()
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The part of a weights file's name that tells settings apart, from all ``options``."""
+        return ""
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """What every network on this task is compared with, besides a linear estimate and an MLP; none by default.
+
+        Args:
+            size: numbers that the network learns, for generic networks of equal size.
+        """
+        return ()
+
+    def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
+        """What a page shows of the methods: by default the first codes of the test set, where targets are vectors."""
+        target = self.test[0].target
+        return exhibits.codes(target, methods) if isinstance(target, Tensor) and target.ndim == 2 else Exhibits()
+
+    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Picture]:
+        """What a page shows of the estimates of the first test batch after each layer; nothing by default."""
+        return ()
+
+    def atoms(self, layer: Any) -> Tensor | None:
+        """What a layer has learned as pictures, (count, height, width): by default what its algorithm calls its
+        atoms.
+        """
+        atoms = layer.atoms() if hasattr(layer, "atoms") else None
+        return None if atoms is None else atoms.detach()
+
+    def theory(self, network: Unrolled, quality: Sequence[float]) -> Sequence[Claim]:
+        """What is proved about networks on this task, held against one; nothing by default.
+
+        Args:
+            network: trained.
+            quality: the metric of each layer's estimate on the test set.
+        """
+        return ()
 
     def rows(self, data: Any) -> Tensor:
         """Data as (rows, m) vectors, for methods that know vectors only: one row per sample, or per block of one."""

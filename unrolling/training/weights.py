@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unrolling.core import Unrolled
 from unrolling.tasks.base import Task
+from unrolling.tasks.catalogue import catalogue
 from unrolling.training import files
 from unrolling.training.fingerprints import fingerprint, same
 
@@ -105,7 +106,7 @@ def _drawn(path: str | Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that the card's task draws; none where there is no such task here."""
     identity = card.get("task") or {}
     prints = _prints(card, "task")
-    kind = _task(identity.get("name")) if prints else None
+    kind = catalogue().get(identity.get("name", "")) if prints else None
     drawn = {} if kind is None else kind.drawn(identity)
     for name in prints.keys() & drawn.keys():
         if not same(drawn[name], prints[name]):
@@ -120,20 +121,6 @@ def _prints(card: Mapping[str, Any], *by: str) -> dict[str, Any]:
     """The fingerprints of a card of what is made again by these, by the tensors' own names."""
     found = card.get("fingerprints") or {}
     return {name.removeprefix("fixed."): each for name, each in found.items() if each["by"] in by}
-
-
-def _task(name: str | None) -> type[Task] | None:
-    """The class of a task by name."""
-    import importlib
-    import pkgutil
-
-    import unrolling.tasks
-
-    for module in pkgutil.walk_packages(unrolling.tasks.__path__, "unrolling.tasks."):
-        for kind in vars(importlib.import_module(module.name)).values():
-            if isinstance(kind, type) and issubclass(kind, Task) and vars(kind).get("name") == name:
-                return kind
-    return None
 
 
 def load_weights(network: Unrolled, path: str | Path, *, system: str | None = None) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class DetNetLayer(Detector):
             too few hidden units to hold the projected gradient.
     """
 
+    algorithm = "ProjectedGradient"
+
     def __init__(
         self,
         levels: Float[Tensor, " M"],

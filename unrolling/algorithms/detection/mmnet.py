@@ -101,6 +101,8 @@ class MMNetLayer(Detector):
         ValueError: levels that are none.
     """
 
+    algorithm = "OAMP"
+
     def __init__(self, levels: Float[Tensor, " M"], linear: nn.Module, streams: int) -> None:
         super().__init__(levels, needs_noise=True)
         self.prepare = _Known()

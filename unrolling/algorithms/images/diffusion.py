@@ -41,6 +41,8 @@ class Diffusion(Iteration):
         ValueError: a negative weight, a scale that is not positive.
     """
 
+    algorithm = "PeronaMalik"
+
     weight: Tensor
 
     def __init__(
@@ -67,6 +69,10 @@ class Diffusion(Iteration):
         )
         self.weight = nn.Parameter(torch.tensor(weight, dtype=like.dtype))
         constrain(self, "weight", Positive())
+
+    def atoms(self) -> Tensor:
+        """The filters as pictures, (count, height, width)."""
+        return self.filters.taps()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 
     def start(self, problem: Problem) -> Float[Tensor, "batch height width"]:
         """The data term's start: the noisy, the decompressed or the enlarged image."""

@@ -146,6 +146,8 @@ class DUBLID(Iteration):
         ValueError: an even kernel size, values that are not positive, and what ``Cascade`` refuses.
     """
 
+    algorithm = "BlindDeblurring"
+
     threshold: Tensor
     coupling: Tensor
     kernel_step: Tensor

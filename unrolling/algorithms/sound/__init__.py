@@ -6,7 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.algorithms.sound.misi import MISI, GriffinLim, Magnitudes, MISIState, floor_of
+    from unrolling.algorithms.sound.misi import MISI, EqualShares, GriffinLim, Magnitudes, MISIState, floor_of
     from unrolling.algorithms.sound.nmf import (
         NMF,
         NMFActivations,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".misi": ("GriffinLim MISI MISIState Magnitudes floor_of"),
+        ".misi": ("EqualShares GriffinLim MISI MISIState Magnitudes floor_of"),
         ".nmf": (
             "NMF NMFActivations NMFState PositiveUnitNorm beta_divergence check_nonnegative equal_activations exponent "
             "learn_dictionary model_of set_sparsity unit_columns update_activations update_dictionary"
@@ -42,10 +42,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "GriffinLim", "MISI", "MISIState", "Magnitudes", "Mixture", "NMF", "NMFActivations", "NMFSeparation",
-    "NMFState", "PositiveUnitNorm", "RelaxedMISI", "Split", "SplitGradient", "beta_divergence",
-    "check_nonnegative", "equal_activations", "exponent", "floor_of", "learn_dictionary", "model_of",
-    "set_sparsity", "split_step", "stack_frames", "unit_columns", "update_activations", "update_dictionary",
+    "EqualShares", "GriffinLim", "MISI", "MISIState", "Magnitudes", "Mixture", "NMF", "NMFActivations",
+    "NMFSeparation", "NMFState", "PositiveUnitNorm", "RelaxedMISI", "Split", "SplitGradient",
+    "beta_divergence", "check_nonnegative", "equal_activations", "exponent", "floor_of", "learn_dictionary",
+    "model_of", "set_sparsity", "split_step", "stack_frames", "unit_columns", "update_activations",
+    "update_dictionary",
 ]
 # fmt: on
 # End of what is written.

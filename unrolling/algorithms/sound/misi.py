@@ -100,6 +100,23 @@ class MISI(Iteration):
             )
 
 
+class EqualShares(nn.Module):
+    """|X| / C for each of C sources: what is known without a network.
+
+    Args:
+        stft: of the mixture.
+        sources: C.
+    """
+
+    def __init__(self, stft: STFT, sources: int) -> None:
+        super().__init__()
+        self.stft, self.sources = stft, sources
+
+    def forward(self, mixture: Float[Tensor, "batch samples"]) -> Magnitudes:
+        """The mixture with an equal share of its magnitude for each source."""
+        return Magnitudes(mixture, (self.stft(mixture).abs() / self.sources).unsqueeze(1).repeat(1, self.sources, 1, 1))
+
+
 class GriffinLim(Iteration):
     """x <- STFT^-1(A exp(j angle STFT x)): the signal whose magnitudes are A, Griffin and Lim 1984
     (doi:10.1109/TASSP.1984.1164317).

@@ -66,6 +66,8 @@ class AugmentedISTA(Iteration):
         ValueError: a zero column, numbers that are not positive, a selection that is none, or one beside another prox.
     """
 
+    algorithm = "ISTA"
+
     dictionary: Tensor
     encoder: Tensor
 

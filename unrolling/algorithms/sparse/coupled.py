@@ -91,6 +91,8 @@ class CoupledISTA(Iteration):
             beside another prox.
     """
 
+    algorithm = "ISTA"
+
     dictionary: Tensor
 
     def __init__(

@@ -56,6 +56,8 @@ class HyperLISTA(Iteration):
         ValueError: a zero column, a number that is negative or not finite.
     """
 
+    algorithm = "ISTA"
+
     dictionary: Tensor
     encoder: Tensor
     leverage: Tensor

@@ -104,6 +104,8 @@ class _MatrixISTA(Iteration):
     per coefficient.
     """
 
+    algorithm = "ISTA"
+
     dictionary: Tensor
 
     def __init__(

@@ -35,6 +35,8 @@ class GramIHT(Iteration):
         ValueError: a zero column, k outside 1..n, a step size that is not positive.
     """
 
+    algorithm = "IHT"
+
     dictionary: Tensor
 
     def __init__(self, dictionary: Float[Tensor, "m n"], sparsity: int, *, step_size: float | None = None) -> None:
@@ -90,6 +92,8 @@ class GramHardISTA(GramISTA):
         TypeError: a complex dictionary.
         ValueError: as ``GramISTA``; a width outside (0, 2].
     """
+
+    algorithm = "IHT"
 
     def __init__(
         self,

@@ -48,6 +48,8 @@ class SynthesisISTA(Iteration):
         prox: proximal operator of the penalty.
     """
 
+    algorithm = "ISTA"
+
     def __init__(
         self,
         sensing: LinearOperator,
@@ -98,6 +100,10 @@ class SynthesisISTA(Iteration):
         """Of the code: image and remainder follow from it."""
         return tree.relative_change(new.code, old.code)
 
+    def atoms(self) -> Tensor:
+        """The dictionary's atoms as pictures, (count, height, width)."""
+        return self.dictionary.atoms()  # pyright: ignore[reportCallIssue]
+
     def check(self, data: Tensor) -> None:
         super().check(data)
         self.sensing.check_output(data)
@@ -118,6 +124,7 @@ class Decoded(Iteration):
         self.inner = inner
         self.prepare = inner.prepare
         self.decoder = decoder
+        self.algorithm = inner.algorithm or type(inner).__name__
 
     def start(self, problem: Tensor) -> object:
         """As ``inner``."""

@@ -63,6 +63,8 @@ class VaryingISTA(Iteration):
         ValueError: a negative weight, a bound or a size that is not positive.
     """
 
+    algorithm = "ISTA"
+
     def __init__(self, rows: int, weight: float, lipschitz: float, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         if rows < 1 or not 0 < lipschitz < float("inf"):

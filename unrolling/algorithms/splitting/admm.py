@@ -153,6 +153,11 @@ class ADMM(Iteration):
         )
         self.dual_update, self.begin, self.hard_consistency, self.inner = dual_update, start, hard_consistency, inner
 
+    def atoms(self) -> Tensor | None:
+        """The filters of the first splitting as pictures, (count, height, width); None where it has none."""
+        taps = getattr(self.splittings[0].transform, "taps", None)
+        return None if taps is None else taps()
+
     def start(self, problem: Problem) -> ADMMState:
         """z = alpha = 0 and the x that they lead to, or that of the data term."""
         quadratics: Any = self.splittings if self.first is None else self.first

@@ -4,27 +4,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.detection.detnet import DetNetLayer
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.communications import baselines
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.communications import files
 from unrolling.tasks.communications.detection import Detection
 from unrolling.training.stages import Adam, Cosine, Exponential, Logarithmic, Schedule, Stage
 
 WEIGHTS = ("hidden", "update")
-
-
-class Published2017(Detection):
-    """The setting of the first paper: 20 x 30, BPSK, independent entries."""
-
-    name = "published-2017"
-
-
-class Published2019(Detection):
-    """The setting of the second paper's released network: 30 x 60, BPSK, independent entries."""
-
-    name = "published-2019"
 
 
 def parent(task: Detection) -> DetNetLayer:
@@ -89,55 +75,22 @@ SYSTEM = System(
         "1)\nat the start x' = clip(x + delta (b - G x), -1, 1): projected gradient for |y - H x|^2. All streams share "
         "one set of weights (W = A (x) I); as published (tasks published-2017 and published-2019) they are dense."
     ),
-    references=(
-        baselines.SAMUEL_2017,
-        Reference(
-            "Samuel, N., Diskin, T. and Wiesel, A.",
-            "Learning to detect",
-            "IEEE Trans. Signal Processing 67(10)",
-            2019,
-            "10.1109/TSP.2019.2899805",
-        ),
-    ),
-    home=Path(__file__).parent,
+    references=("samuel2017deep", "samuel2019learning"),
     recipes={
-        "detection": baselines.detection_recipe(
-            parent=parent,
-            depth=16,
-            tying=tying,
-            schedule=schedule,
-            parent_name="projected gradient",
-            generic_steps=6000,
-            generic_batch=512,
-        ),
-        "published-2017": baselines.detection_recipe(
-            task=Published2017,
+        "detection": Recipe(parent=parent, tying=tying, depth=16, schedule=schedule),
+        "published-2017": Recipe(
             parent=published_2017,
+            tying=Tying(untied=(*WEIGHTS, "slope")),
             depth=89,
-            tying=lambda task: Tying(untied=(*WEIGHTS, "slope")),
             schedule=lambda depth: published_schedule(20_000, 1e-4, 5000),
-            parent_name="projected gradient",
-            generic_steps=20_000,
-            generic_batch=5000,
-            notes=(
-                "The released code counts 90 layers, the first of which is the start: 89 compute something, with "
-                "2,298,069 numbers.",
-            ),
         ),
-        "published-2019": baselines.detection_recipe(
-            task=Published2019,
+        "published-2019": Recipe(
             parent=published_2019,
+            tying=Tying(untied=(*WEIGHTS, "step_size")),
             depth=29,
-            tying=lambda task: Tying(untied=(*WEIGHTS, "step_size")),
             schedule=lambda depth: published_schedule(200_000, 8e-4, 3000),
-            parent_name="projected gradient",
-            generic_steps=200_000,
-            generic_batch=3000,
             options={"streams": 30, "antennas": 60},
-            notes=(
-                "The released code counts 30 layers, the first of which is the start, and makes step sizes for all "
-                "30: 29 layers compute something, with 737,818 of its 737,820 numbers.",
-            ),
         ),
     },
+    apply=dict.fromkeys(("detection", "published-2017", "published-2019"), files.detection()),
 )

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.communications import baselines
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.communications import files
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -30,33 +28,17 @@ SYSTEM = System(
         "b = H^T y, G = H^T H; a step that would make Lambda negative is left out. Lambda = 1, gamma = 0 at first: t "
         "is the unbiased LMMSE estimate. d = 0.5 in all layers before training."
     ),
-    references=(
-        Reference(
-            "Zhang, J., He, Y., Li, Y.-W., Wen, C.-K. and Jin, S.",
-            "Meta learning-based MIMO detectors: design, simulation, and experimental test",
-            "IEEE Trans. Wireless Communications 20(2)",
-            2021,
-            "10.1109/TWC.2020.3030882",
-        ),
-        Reference(
-            "Cespedes, J., Olmos, P. M., Sanchez-Fernandez, M. and Perez-Cruz, F.",
-            "Expectation propagation detection for high-order high-dimensional MIMO systems",
-            "IEEE Trans. Communications 62(8)",
-            2014,
-            "10.1109/TCOMM.2014.2332349",
-        ),
-    ),
-    home=Path(__file__).parent,
+    references=("zhang2021meta", "cespedes2014expectation"),
     recipes={
-        "detection": baselines.detection_recipe(
+        "detection": Recipe(
             parent=lambda task: ExpectationPropagation(task.levels, damping=0.5),
+            tying=Tying(untied=("damping",)),
             depth=5,
-            tying=lambda task: Tying(untied=("damping",)),
             schedule=schedule,
-            parent_name="expectation propagation",
-            generic_steps=1500,
-            generic_batch=512,
-            not_exported={"onnx": "it factorises a matrix in every layer, and ONNX has no Cholesky factorisation"},
         )
+    },
+    apply={"detection": files.detection()},
+    not_exported={
+        "detection": {"onnx": "it factorises a matrix in every layer, and ONNX has no Cholesky factorisation"}
     },
 )

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.detection.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.communications import baselines
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.communications import files
 from unrolling.tasks.communications.detection import Detection
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
@@ -46,26 +44,13 @@ SYSTEM = System(
         "training is part of receiving: 4,000 steps take about a minute. For channels that change with each sample "
         "Theta = theta_1[t] H^T, theta_1 = 1 at the start."
     ),
-    references=(
-        Reference(
-            "Khani, M., Alizadeh, M., Hoydis, J. and Fleming, P.",
-            "Adaptive neural signal detection for massive MIMO",
-            "IEEE Trans. Wireless Communications 19(8)",
-            2020,
-            "10.1109/TWC.2020.2996144",
-        ),
-        baselines.HE_2020,
-    ),
-    home=Path(__file__).parent,
+    references=("khani2020adaptive", "he2020model"),
     recipes={
-        "detection": baselines.detection_recipe(
+        "detection": Recipe(
             parent=parent,
+            tying=Tying(untied=("linear", "precision")),
             depth=10,
-            tying=lambda task: Tying(untied=("linear", "precision")),
             schedule=schedule,
-            parent_name="OAMP",
-            generic_steps=4000,
-            generic_batch=256,
             options={
                 "streams": 8,
                 "antennas": 16,
@@ -75,4 +60,5 @@ SYSTEM = System(
             },
         )
     },
+    apply={"detection": files.detection()},
 )

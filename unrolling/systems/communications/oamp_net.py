@@ -1,28 +1,31 @@
-"""OAMP-Net: orthogonal AMP for MIMO detection with two learned numbers in each layer (He, Wen, Jin and Li 2018,
-2020).
+"""OAMP-Net: orthogonal AMP for MIMO detection with two learned numbers in each layer (He, Wen, Jin and Li 2018), and
+with four (2020).
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 from unrolling.algorithms.messages.oamp import OAMP
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.communications import baselines
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.communications import files
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-HE_2018 = Reference(
-    "He, H., Wen, C.-K., Jin, S. and Li, G. Y.",
-    "A model-driven deep learning network for MIMO detection",
-    "IEEE GlobalSIP",
-    2018,
-    "10.1109/GlobalSIP.2018.8646357",
-)
+NUMBERS = ("step_size", "variance_scale")
+NOT_EXPORTED = {"detection": {"onnx": "it diagonalises the channel, and ONNX has no eigenvalue decomposition"}}
 
 
-def schedule(depth: int) -> Schedule:
-    return [Stage(1500, rate=1e-2, batch=512, loss=MSE(), annealing=Cosine(0.02, 1e-2), clip=1.0)]
+def recipe(learned: tuple[str, ...], steps: int) -> Recipe:
+    """OAMP with these numbers learned in each layer."""
+    return Recipe(
+        parent=lambda task: OAMP(task.levels), tying=Tying(untied=learned), depth=10, schedule=schedule(steps)
+    )
+
+
+def schedule(steps: int) -> Callable[[int], Schedule]:
+    """All layers at once."""
+    return lambda depth: [Stage(steps, rate=1e-2, batch=512, loss=MSE(), annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
 SYSTEM = System(
@@ -34,18 +37,25 @@ SYSTEM = System(
         "v^2 = (|r|^2 - N sigma^2) / |H|_F^2;  W = K What / tr(What H), What = (H^T H + (sigma^2 / v^2) I)^-1 H^T\n"
         "tau^2 = (v^2 |I - theta[t] W H|_F^2 + theta[t]^2 sigma^2 |W|_F^2) / K;  gamma = theta = 1 at the start: OAMP"
     ),
-    references=(HE_2018, baselines.HE_2020, baselines.MA_PING),
-    home=Path(__file__).parent,
-    recipes={
-        "detection": baselines.detection_recipe(
-            parent=lambda task: OAMP(task.levels),
-            depth=10,
-            tying=lambda task: Tying(untied=("step_size", "variance_scale")),
-            schedule=schedule,
-            parent_name="OAMP",
-            generic_steps=1500,
-            generic_batch=512,
-            not_exported={"onnx": "it diagonalises the channel, and ONNX has no eigenvalue decomposition"},
-        )
-    },
+    references=("he2018model", "he2020model", "ma2017orthogonal"),
+    recipes={"detection": recipe(NUMBERS, 1500)},
+    apply={"detection": files.detection()},
+    not_exported=NOT_EXPORTED,
+    variants=(
+        System(
+            name="communications/oamp_net2",
+            title="OAMP-Net2",
+            summary="symbols of many users from many antennas, with four learned numbers in each layer: orthogonal AMP "
+            "and its denoiser.",
+            equations=(
+                "as OAMP-Net, with x = phi[t] (E[s | z, tau^2] - xi[t] z); phi = 1, xi = 0 at the start.\n"
+                "xi is what keeps the error of a denoiser uncorrelated with its input (a divergence of zero), phi "
+                "scales what remains."
+            ),
+            references=("he2020model", "ma2017orthogonal"),
+            recipes={"detection": recipe((*NUMBERS, "gain", "divergence"), 3000)},
+            apply={"detection": files.detection()},
+            not_exported=NOT_EXPORTED,
+        ),
+    ),
 )

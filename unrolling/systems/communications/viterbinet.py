@@ -4,17 +4,13 @@ section VI).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.trellis import GaussianLikelihood, Observed
-from unrolling.algorithms.detection.viterbi import BCJR, Viterbi
-from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
+from unrolling.algorithms.detection.trellis import Observed
+from unrolling.algorithms.detection.viterbi import Viterbi
+from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.communications import files
 from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -59,27 +55,6 @@ def schedule(depth: int) -> Schedule:
     return [Stage(3000, rate=3e-3, batch=10, depth=1, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
-def iterations(task: SequenceDetection) -> list[Classical]:
-    """Detectors that know the channel, or believe to."""
-    levels, memory = task.levels, task.trellis.memory
-
-    def knowing(kind: type[Viterbi | BCJR], estimated: bool) -> Any:
-        return lambda _: kind(GaussianLikelihood(levels, memory, estimated=estimated), len(levels), memory)
-
-    return [
-        Classical("Viterbi, true channel", knowing(Viterbi, False), (0.0,), 40, None, ""),
-        Classical("Viterbi, estimated channel", knowing(Viterbi, True), (0.0,), 40, None, ""),
-        Classical("BCJR, true channel", knowing(BCJR, False), (0.0,), 40, None, ""),
-    ]
-
-
-def tag(options: Mapping[str, Any]) -> str:
-    """Taps, noise, and how well training knew the channel."""
-    return f"{options['memory']}taps-decay{options['decay']:g}-{options['snr']:g}dB" + (
-        f"-csi{options['csi_error']:g}" if options["csi_error"] else ""
-    )
-
-
 SYSTEM = System(
     name="communications/viterbinet",
     title="ViterbiNet",
@@ -93,48 +68,7 @@ SYSTEM = System(
         "One network serves all times and layers. With l_t(s) = -(y_t - h . a(s))^2 / 2 sigma^2 it is the Viterbi "
         "algorithm."
     ),
-    references=(
-        Reference(
-            "Shlezinger, N., Farsad, N., Eldar, Y. C. and Goldsmith, A. J.",
-            "ViterbiNet: a deep learning based Viterbi algorithm for symbol detection",
-            "IEEE Trans. Wireless Communications 19(5)",
-            2020,
-            "10.1109/TWC.2020.2972352",
-        ),
-        Reference(
-            "Forney, G. D.", "The Viterbi algorithm", "Proceedings of the IEEE 61(3)", 1973, "10.1109/PROC.1973.9030"
-        ),
-    ),
-    home=Path(__file__).parent,
-    recipes={
-        "sequence": Recipe(
-            task=SequenceDetection,
-            parent=parent,
-            depth=20,
-            tying=lambda task: Tying(tied=("likelihood",)),
-            schedule=schedule,
-            classical=iterations,
-            parent_name="Viterbi, true channel",
-            generic_steps=3000,
-            generic_batch=10,
-            vectors=False,
-            threads=1,
-            notes=(
-                "The network is told neither the channel nor the noise, and learns from a few thousand symbols of one "
-                "channel at one SNR; Viterbi and BCJR are told both.",
-                "SNR is 1 / sigma^2: the energy of the taps does not count.",
-            ),
-            options={
-                "memory": 4,
-                "decay": 0.5,
-                "order": 2,
-                "snr": 8.0,
-                "csi_error": 0.0,
-                "receiver_error": 0.1,
-                "symbols": 5000,
-            },
-            tag=tag,
-            apply=files.sequence(),
-        )
-    },
+    references=("shlezinger2020viterbinet", "forney1973viterbi"),
+    recipes={"sequence": Recipe(parent=parent, tying=Tying(tied=("likelihood",)), depth=20, schedule=schedule)},
+    apply={"sequence": files.sequence()},
 )

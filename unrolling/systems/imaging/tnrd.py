@@ -4,27 +4,14 @@ survey, section V-C).
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from unrolling.algorithms.images.diffusion import Diffusion
 from unrolling.algorithms.splitting.data_terms import Linear
 from unrolling.operators import Identity
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.imaging import applications
-from unrolling.systems.imaging.reaction_diffusion import (
-    CHEN,
-    PERONA,
-    denoisers,
-    directs,
-    parent,
-    rivals,
-    schedule,
-    tying,
-)
-from unrolling.tasks.images.denoising import Denoising
+from unrolling.systems.imaging._common import EACH, parent, schedule
 
 WEIGHT = 0.05  # of the data in the parent, chosen as its influence function was
+REFERENCES = ("chen2017trainable", "perona1990scale")
 EQUATIONS = (
     "u[t+1] = u[t] - sum_i K_i[t]^T phi_i[t](K_i[t] u[t]) - lambda[t] (u[t] - f),    u[0] = f\n"
     "phi_i(z) = sum_j w_ij exp(-(z - mu_j)^2 / (2 gamma^2)), 63 centres from -310 to 310 (grey levels); k_i = sum_j "
@@ -34,35 +21,13 @@ EQUATIONS = (
 )
 
 
-def denoising_parent(task: Any, size: int = 5) -> Diffusion:
-    """Descent on a field of experts with the noisy image as data."""
-    return parent(Linear(Identity()), size, WEIGHT)
-
-
 def recipe(size: int, steps: int) -> Recipe:
-    """For filters of so many pixels along a side."""
+    """Descent on a field of experts with the noisy image as data, filters of so many pixels along a side."""
     return Recipe(
-        task=Denoising,
-        parent=lambda task: denoising_parent(task, size),
+        parent=lambda task: parent(Linear(Identity()), size, WEIGHT),
+        tying=EACH,
         depth=5,
-        tying=tying,
         schedule=schedule(steps, batch=4),
-        classical=denoisers,
-        direct=directs,
-        rivals=rivals(lambda data: data, steps),
-        parent_name="Perona-Malik with reaction",
-        generic_steps=steps,
-        generic_batch=8,
-        vectors=False,
-        threads=1,
-        atoms=lambda layer: layer.filters.taps().detach(),
-        notes=(
-            "The PSNR of each photograph counts equally; noise is neither clipped nor rounded, estimates are "
-            "clipped to [0, 1].",
-        ),
-        apply=applications.denoising(),
-        options={"sigma": 25.0},
-        tag=lambda options: f"sigma{options['sigma']:g}",
     )
 
 
@@ -72,7 +37,19 @@ SYSTEM = System(
     summary="photographs without noise: five steps of nonlinear diffusion, each with 24 filters of 5 x 5 pixels and "
     "influence functions of its own.",
     equations=EQUATIONS,
-    references=(CHEN, PERONA),
-    home=Path(__file__).parent,
+    references=REFERENCES,
     recipes={"denoising": recipe(5, 4_500)},
+    apply={"denoising": applications.denoising()},
+    variants=(
+        System(
+            name="imaging/tnrd_7x7",
+            title="TNRD, 7 x 7",
+            summary="photographs without noise: as imaging/tnrd, with 48 filters of 7 x 7 pixels in every step; about "
+            "three times the work.",
+            equations=EQUATIONS,
+            references=REFERENCES,
+            recipes={"denoising": recipe(7, 20_000)},
+            apply={"denoising": applications.denoising()},
+        ),
+    ),
 )

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.splitting.data_terms import Linear
-from unrolling.systems.base import Direct, Recipe, System
+from unrolling.systems.base import Recipe, System
 from unrolling.systems.imaging import applications
-from unrolling.systems.imaging.reaction_diffusion import (
-    CHEN,
-    PERONA,
-    enlarged,
-    enlargers,
-    parent,
-    rivals,
-    schedule,
-    tying,
-)
-from unrolling.tasks.images.super_resolution import SuperResolution
-
-STEPS = 6000
+from unrolling.systems.imaging._common import EACH, parent, schedule
 
 SYSTEM = System(
     name="imaging/tnrd_sr",
@@ -30,28 +16,14 @@ SYSTEM = System(
         "u[t+1] = u[t] - sum_i K_i[t]^T phi_i[t](K_i[t] u[t]) - lambda[t] A^T (A u[t] - f),    u[0] the bicubic "
         "enlargement of f\nA: antialiased bicubic reduction. Filters and influence functions as in imaging/tnrd."
     ),
-    references=(CHEN, PERONA),
-    home=Path(__file__).parent,
+    references=("chen2017trainable", "perona1990scale"),
     recipes={
         "super_resolution": Recipe(
-            task=SuperResolution,
             parent=lambda task: parent(Linear(task.operator), 7, 1.0, step=0.15, contrast=10.0),
+            tying=EACH,
             depth=5,
-            tying=tying,
-            schedule=schedule(STEPS, batch=4),
-            classical=enlargers,
-            direct=lambda task: [Direct("bicubic interpolation", enlarged(task))],
-            rivals=lambda task, parameters: rivals(enlarged(task), STEPS)(task, parameters),
-            parent_name="Perona-Malik with reaction",
-            generic_steps=STEPS,
-            generic_batch=4,
-            vectors=False,
-            threads=1,
-            atoms=lambda layer: layer.filters.taps().detach(),
-            notes=("A border as wide as the factor is left out; the small images are rounded to 8 bits.",),
-            apply=applications.super_resolution(),
-            options={"factor": 3},
-            tag=lambda options: f"x{options['factor']}",
+            schedule=schedule(6000, batch=4),
         )
     },
+    apply={"super_resolution": applications.super_resolution()},
 )

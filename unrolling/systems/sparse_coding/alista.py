@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import analytic_parent, grown
 
 SYSTEM = System(
     name="sparse_coding/alista",
@@ -17,13 +15,13 @@ SYSTEM = System(
         "W minimises |W A|_F^2 subject to w_i a_i = 1: w_i = (A A^T)^-1 a_i / (a_i^T (A A^T)^-1 a_i), in closed form "
         "and fixed."
     ),
-    references=(family.LIU, family.CHEN),
-    home=Path(__file__).parent,
+    references=("liu2019alista", "chen2018theoretical"),
     recipes={
-        "recovery": family.recipe(
-            family.analytic_parent,
-            Tying(untied=("step_size", "threshold")),
-            family.schedule(2000, 2e-2, {"threshold": 2e-2}),
+        "recovery": Recipe(
+            parent=analytic_parent,
+            tying=Tying(untied=("step_size", "threshold")),
+            depth=16,
+            schedule=grown(2000, 2e-2, {"threshold": 2e-2}),
         )
     },
 )

@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from unrolling.algorithms.sparse.convolutional import ConvolutionalISTA, tight_frame
-from unrolling.operators import dct_atoms
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import baselines, conv_lista, family
+from unrolling.algorithms.sparse.convolutional import ConvolutionalISTA
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import ATOM_SIDE, ATOM_WEIGHT, cosine_frame
+from unrolling.tasks.images.blocks import free_mean
 from unrolling.tasks.images.photographs import Photographs
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 
 def parent(task: Photographs) -> ConvolutionalISTA:
     """ISTA over a translation-invariant DCT, started at the linear estimate."""
-    dictionary = tight_frame(dct_atoms(conv_lista.ATOM_SIDE), conv_lista.STRIDE)
-    return ConvolutionalISTA(task.sensing, dictionary, conv_lista.weights(), initial=conv_lista.initial(task))
+    weights = free_mean(ATOM_WEIGHT, ATOM_SIDE)
+    return ConvolutionalISTA(task.sensing, cosine_frame(), weights, initial=task.linear_estimate())
 
 
 def schedule(depth: int) -> Schedule:
@@ -35,17 +33,8 @@ SYSTEM = System(
         "W = D^T Phi^T, fixed: the analytic weights, up to the scale of their rows, of a tight frame behind "
         "measurements with orthonormal rows."
     ),
-    references=(family.LIU, conv_lista.SRETER),
-    home=Path(__file__).parent,
+    references=("liu2019alista", "sreter2018learned"),
     recipes={
-        "photographs": baselines.photographs_recipe(
-            parent=parent,
-            depth=6,
-            tying=lambda task: Tying(untied=("step_size", "threshold")),
-            schedule=schedule,
-            parent_name="ISTA",
-            generic_steps=5000,
-            generic_batch=16,
-        )
+        "photographs": Recipe(parent=parent, tying=Tying(untied=("step_size", "threshold")), depth=6, schedule=schedule)
     },
 )

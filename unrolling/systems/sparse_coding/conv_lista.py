@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-
 from unrolling.algorithms import SynthesisISTA
-from unrolling.algorithms.sparse.convolutional import tight_frame
-from unrolling.operators import BlockSensing, dct_atoms
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.sparse_coding import baselines, family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import ATOM_SIDE, ATOM_WEIGHT, cosine_frame
+from unrolling.tasks.images.blocks import free_mean
 from unrolling.tasks.images.photographs import Photographs
 from unrolling.training.stages import Cosine, Schedule, Stage
-
-ATOM_SIDE, STRIDE, WEIGHT = 8, 2, 0.01
-SRETER = Reference(
-    "Sreter, H. and Giryes, R.",
-    "Learned convolutional sparse coding",
-    "IEEE ICASSP",
-    2018,
-    "10.1109/ICASSP.2018.8462313",
-)
-
-
-def weights(weight: float = WEIGHT) -> torch.Tensor:
-    """One weight for all atoms but the constant one, which is free."""
-    values = torch.full((ATOM_SIDE**2,), weight)
-    values[0] = 0
-    return values
-
-
-def initial(task: Photographs) -> BlockSensing:
-    """The linear estimate, from measurements to images."""
-    return BlockSensing(task.linear_gain().T.contiguous()).H  # pyright: ignore[reportReturnType]
 
 
 def parent(task: Photographs) -> SynthesisISTA:
     """ISTA over a translation-invariant DCT, started at the linear estimate."""
-    return SynthesisISTA(task.sensing, tight_frame(dct_atoms(ATOM_SIDE), STRIDE), weights(), initial=initial(task))
+    weights = free_mean(ATOM_WEIGHT, ATOM_SIDE)
+    return SynthesisISTA(task.sensing, cosine_frame(), weights, initial=task.linear_estimate())
 
 
 def schedule(depth: int) -> Schedule:
@@ -56,18 +31,13 @@ SYSTEM = System(
         "D and E are learned, the same in all layers; they start at the DCT as a tight frame and its adjoint, theta "
         "at lambda: ISTA."
     ),
-    references=(SRETER, family.LIU),
-    home=Path(__file__).parent,
+    references=("sreter2018learned", "liu2019alista"),
     recipes={
-        "photographs": baselines.photographs_recipe(
+        "photographs": Recipe(
             parent=parent,
+            tying=Tying(tied=("dictionary", "encoder"), untied=("threshold",)),
             depth=6,
-            tying=lambda task: Tying(tied=("dictionary", "encoder"), untied=("threshold",)),
             schedule=schedule,
-            parent_name="ISTA",
-            generic_steps=5000,
-            generic_batch=16,
-            atoms=lambda layer: layer.dictionary.atoms(),
         )
     },
 )

@@ -4,21 +4,12 @@ Li and Zhang 2020).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.sparse.analytic import analytic_weights
 from unrolling.algorithms.sparse.dictionary import lipschitz
 from unrolling.algorithms.sparse.gated import GatedISTA
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.sparse_coding import baselines, family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import FIRST_THRESHOLD, freed
 from unrolling.tasks.sparse.recovery import Recovery
-
-WU = Reference(
-    "Wu, K., Guo, Y., Li, Z. and Zhang, C.",
-    "Sparse coding with gated learned ISTA",
-    "ICLR, openreview:BygPO2VKPH",
-    2020,
-)
 
 
 def parent(task: Recovery) -> GatedISTA:
@@ -28,9 +19,9 @@ def parent(task: Recovery) -> GatedISTA:
     dictionary = task.dictionary
     return GatedISTA(
         dictionary,
-        family.FIRST_THRESHOLD * lipschitz(dictionary),
+        FIRST_THRESHOLD * lipschitz(dictionary),
         encoder=analytic_weights(dictionary),
-        prox=baselines.penalty(task),
+        prox=task.prox,
     )
 
 
@@ -44,13 +35,13 @@ SYSTEM = System(
         "x[t+1] = x' + o[t] theta[t] (x' - x[t]) / (|x' - x[t]| + 0.1)\n"
         "W[t] starts at the analytic weights of ALISTA; mu = o = 0 at the start, where it is LISTA-CP."
     ),
-    references=(WU, family.CHEN),
-    home=Path(__file__).parent,
+    references=("wu2020sparse", "chen2018theoretical"),
     recipes={
-        "recovery": family.recipe(
-            parent,
-            Tying(untied=("encoder", "step_size", "threshold", "gain", "sharpness", "overshoot")),
-            family.freed(2000, 300, 2e-2, 1e-4),
+        "recovery": Recipe(
+            parent=parent,
+            tying=Tying(untied=("encoder", "step_size", "threshold", "gain", "sharpness", "overshoot")),
+            depth=16,
+            schedule=freed(2000, 300, 2e-2, 1e-4),
         )
     },
 )

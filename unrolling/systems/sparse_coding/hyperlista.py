@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.sparse.hyper import HyperLISTA
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.sparse_coding import family
+from unrolling.systems.base import Recipe, System, Tying
 from unrolling.training.losses import LogNMSE
 from unrolling.training.optimizers import NelderMead
 from unrolling.training.stages import Constant, Schedule, Stage
@@ -32,21 +29,13 @@ SYSTEM = System(
         "theta = c1 e,  beta = c2 |x[t]|_0,  k = n clip(c3 log(|A^+ y|_1 / e), 0, 1) entries pass unshrunk; W are the "
         "analytic weights of ALISTA.\nc1, c2 and c3 are searched for without gradients."
     ),
-    references=(
-        Reference(
-            "Chen, X., Liu, J., Wang, Z. and Yin, W.",
-            "Hyperparameter tuning is all you need for LISTA",
-            "NeurIPS, arXiv:2110.15900",
-            2021,
-        ),
-        family.LIU,
-    ),
-    home=Path(__file__).parent,
+    references=("chen2021hyperparameter", "liu2019alista"),
     recipes={
-        "recovery": family.recipe(
-            lambda task: HyperLISTA(task.dictionary, *CENTRE),
-            Tying(tied=("threshold_scale", "momentum_scale", "support_scale")),
-            schedule,
+        "recovery": Recipe(
+            parent=lambda task: HyperLISTA(task.dictionary, *CENTRE),
+            tying=Tying(tied=("threshold_scale", "momentum_scale", "support_scale")),
+            depth=16,
+            schedule=schedule,
         )
     },
 )

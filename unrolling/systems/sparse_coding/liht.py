@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-from unrolling.algorithms.sparse.learned_iht import GramHardISTA
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import coherent
+from unrolling.algorithms.sparse.learned_iht import GramHardISTA, GramIHT
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import COHERENT, expected_support
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.stages import Cosine, Power, Ramp, Schedule, Stage
 
 FIRST_THRESHOLD = 0.1
+REFERENCES = ("xin2016maximal", "blumensath2009iterative")
 
 
 def parent(task: Recovery) -> GramHardISTA:
@@ -19,22 +20,23 @@ def parent(task: Recovery) -> GramHardISTA:
     return GramHardISTA(task.dictionary, FIRST_THRESHOLD)
 
 
-def schedule(depth: int) -> Schedule:
-    """All layers at once, layer k of K counting as (k / K)^2, the ramp whose gradient the thresholds are given
-    narrowing to half of them.
+def counting_parent(task: Recovery) -> GramIHT:
+    """IHT that keeps somewhat more entries than there are on average, so that few are missed; the mean number is what
+    it is told.
     """
-    return [
-        Stage(
-            6000,
-            rate=2e-3,
-            rates={"threshold": 1e-2},
-            batch=128,
-            loss=LogNMSE(),
-            supervision=Power(2.0),
-            annealing=Cosine(0.02, 0.01),
-            settings={"surrogate_width": Ramp(1.0, 0.5)},
-        )
-    ]
+    return GramIHT(task.dictionary, min(task.dictionary.shape[1], round(1.6 * expected_support(task))))
+
+
+def stage(**options: Any) -> Stage:
+    """All layers at once, layer k of K counting as (k / K)^2."""
+    return Stage(
+        6000, rate=2e-3, batch=128, loss=LogNMSE(), supervision=Power(2.0), annealing=Cosine(0.02, 0.01), **options
+    )
+
+
+def schedule(depth: int) -> Schedule:
+    """The ramp whose gradient the thresholds are given narrows to half of them."""
+    return [stage(rates={"threshold": 1e-2}, settings={"surrogate_width": Ramp(1.0, 0.5)})]
 
 
 SYSTEM = System(
@@ -49,11 +51,37 @@ SYSTEM = System(
         "H_theta has no gradient to theta: the backward pass takes that of a ramp around it, which narrows while "
         "training goes on."
     ),
-    references=(coherent.XIN, coherent.BLUMENSATH),
-    home=Path(__file__).parent,
+    references=REFERENCES,
     recipes={
-        "recovery": coherent.recipe(
-            parent=parent, tying=lambda task: Tying(untied=("encoder", "inhibition", "threshold")), schedule=schedule
-        ),
+        "recovery": Recipe(
+            parent=parent,
+            tying=Tying(untied=("encoder", "inhibition", "threshold")),
+            depth=16,
+            schedule=schedule,
+            options=COHERENT,
+        )
     },
+    variants=(
+        System(
+            name="sparse_coding/liht_k",
+            title="LIHT, k non-zeros",
+            summary="sparse signals with coherent dictionaries: iterative hard thresholding that keeps k entries, "
+            "matrices learned for each layer.",
+            equations=(
+                "x[t+1] = H_k(W_e[t] y + W_t[t] x[t]),    H_k(z): the k entries of largest magnitude, the others zero; "
+                "k is fixed\nat the start W_e = A^T / L, W_t = I - A^T A / L: iterative hard thresholding. The layer "
+                "of survey (32)."
+            ),
+            references=REFERENCES,
+            recipes={
+                "recovery": Recipe(
+                    parent=counting_parent,
+                    tying=Tying(untied=("encoder", "inhibition")),
+                    depth=16,
+                    schedule=lambda depth: [stage()],
+                    options=COHERENT,
+                )
+            },
+        ),
+    ),
 )

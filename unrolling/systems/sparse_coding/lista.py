@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-
 from unrolling.algorithms import GramISTA, SynthesisISTA, ThinISTA
 from unrolling.core import Iteration
-from unrolling.operators import BlockSensing, PatchDictionary, dct_atoms
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.sparse_coding import baselines
-from unrolling.systems.sparse_coding.spike_baselines import spikes_parent, spikes_recipe
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.tasks.images.blocks import PATCH, free_mean, patch_frame
 from unrolling.tasks.images.photographs import Photographs
+from unrolling.tasks.sparse.baselines import components
 from unrolling.tasks.sparse.codes import Codes
 from unrolling.training.stages import Cosine, Schedule, Stage
-
-ATOM_SIDE, STRIDE = 8, 4
-
-
-def patch_dictionary() -> PatchDictionary:
-    """The 8 x 8 DCT at every fourth pixel, scaled to a tight frame: D D^T = I."""
-    return PatchDictionary(dct_atoms(ATOM_SIDE) / (ATOM_SIDE // STRIDE), STRIDE)
-
-
-def photograph_weight(weight: float) -> torch.Tensor:
-    """One weight for all atoms but the constant one, which is free."""
-    weights = torch.full((ATOM_SIDE**2,), weight)
-    weights[0] = 0
-    return weights
 
 
 def photograph_parent(task: Photographs) -> SynthesisISTA:
     """ISTA over overlapping DCT patches, started at the linear estimate."""
-    initial = BlockSensing(task.linear_gain().T.contiguous()).H
-    return SynthesisISTA(task.sensing, patch_dictionary(), photograph_weight(0.01), initial=initial)
+    return SynthesisISTA(task.sensing, patch_frame(), free_mean(0.01, PATCH), initial=task.linear_estimate())
 
 
 def photograph_schedule(depth: int) -> Schedule:
@@ -86,65 +66,26 @@ SYSTEM = System(
         "photographs: z[t+1] = S_theta[t](z[t] + E[t] H[t] (y - Phi D[t] z[t])), picture D z; at the start E = mu "
         "D^T, H = Phi^T, D overlapping DCT patches."
     ),
-    references=(
-        Reference("Gregor, K. and LeCun, Y.", "Learning fast approximations of sparse coding", "ICML", 2010),
-        Reference(
-            "Beck, A. and Teboulle, M.",
-            "A fast iterative shrinkage-thresholding algorithm for linear inverse problems",
-            "SIAM J. Imaging Sciences 2(1)",
-            2009,
-            "10.1137/080716542",
-        ),
-    ),
-    home=Path(__file__).parent,
+    references=("gregor2010learning", "beck2009fast"),
     recipes={
-        "photographs": baselines.photographs_recipe(
+        "photographs": Recipe(
             parent=photograph_parent,
+            tying=Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
             depth=5,
-            tying=lambda task: Tying(
-                tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")
-            ),
             schedule=photograph_schedule,
-            parent_name="ISTA",
-            generic_steps=5000,
-            generic_batch=16,
-            atoms=lambda layer: layer.dictionary.atoms(),
-            notes=(
-                "ISTA and FISTA start at zero; the network starts at the code of the linear estimate, which its first "
-                "row before training shows. All end by adding what the measurements say about the remaining error.",
-                "Convergence means that the last third of the iterations, two hundred at least, has moved the PSNR by "
-                "less than 0.05 dB. "
-                "ISTA and FISTA pass through better pictures on their way to the minimiser of their objective than "
-                "the minimiser is.",
-            ),
         ),
-        "codes": baselines.codes_recipe(
-            parent=codes_parent,
-            depth=3,
-            tying=codes_tying,
-            schedule=codes_schedule,
-            parent_name="ISTA",
-            generic_steps=10_000,
-            generic_batch=500,
-            atoms=400,
-        ),
-        "spikes": spikes_recipe(
-            parent=spikes_parent,
+        "codes": Recipe(parent=codes_parent, tying=codes_tying, depth=3, schedule=codes_schedule),
+        "spikes": Recipe(
+            parent=lambda task: components(task.dictionary),
+            tying=Tying(untied=("inner",)),
             depth=6,
-            tying=lambda task: Tying(untied=("inner",)),
             schedule=spikes_schedule,
-            parent_name="ISTA",
-            generic_steps=4000,
-            generic_batch=256,
         ),
-        "recovery": baselines.recovery_recipe(
+        "recovery": Recipe(
             parent=lambda task: GramISTA(task.dictionary, 0.1),
+            tying=Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
             depth=16,
-            tying=lambda task: Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
             schedule=recovery_schedule,
-            parent_name="ISTA",
-            generic_steps=4000,
-            generic_batch=128,
         ),
     },
 )

@@ -5,10 +5,9 @@ of LISTA").
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import analytic_parent, freed
 from unrolling.training.stages import Power
 
 SYSTEM = System(
@@ -21,13 +20,13 @@ SYSTEM = System(
         "W[t] starts at the analytic weights of ALISTA; gamma[t], a number that W[t] could hold itself, lets its "
         "scale be learned first."
     ),
-    references=(family.CHEN,),
-    home=Path(__file__).parent,
+    references=("chen2018theoretical",),
     recipes={
-        "recovery": family.recipe(
-            partial(family.analytic_parent, selective=False),
-            Tying(untied=("encoder", "step_size", "threshold")),
-            family.freed(1200, 800, 2e-2, 4e-4, supervision=Power(2.0), joint=Power(2.0)),
+        "recovery": Recipe(
+            parent=partial(analytic_parent, selective=False),
+            tying=Tying(untied=("encoder", "step_size", "threshold")),
+            depth=16,
+            schedule=freed(1200, 800, 2e-2, 4e-4, supervision=Power(2.0), joint=Power(2.0)),
         )
     },
 )

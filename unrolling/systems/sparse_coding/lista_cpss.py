@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import analytic_parent, freed
 
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import family
-
-SCHEDULE = family.freed(2000, 300, 2e-2, 1e-4)
+SCHEDULE = freed(2000, 300, 2e-2, 1e-4)
 
 SYSTEM = System(
     name="sparse_coding/lista_cpss",
@@ -20,13 +18,13 @@ SYSTEM = System(
         "scale be learned first.\np[t] = 2.5 t without noise and min(1.2 t, 13) with it, for signals with a tenth of "
         "non-zeros."
     ),
-    references=(family.CHEN,),
-    home=Path(__file__).parent,
+    references=("chen2018theoretical",),
     recipes={
-        "recovery": family.recipe(
-            family.analytic_parent,
-            Tying(untied=("encoder", "step_size", "threshold")),
-            SCHEDULE,
+        "recovery": Recipe(
+            parent=analytic_parent,
+            tying=Tying(untied=("encoder", "step_size", "threshold")),
+            depth=16,
+            schedule=freed(2000, 300, 2e-2, 1e-4),
         )
     },
 )

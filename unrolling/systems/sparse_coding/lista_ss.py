@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.sparse.coupled import SelectiveGramISTA
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import FIRST_THRESHOLD, grown, selection
 from unrolling.tasks.sparse.recovery import Recovery
 
 
 def parent(task: Recovery) -> SelectiveGramISTA:
     """ISTA with support selection."""
-    return SelectiveGramISTA(task.dictionary, family.FIRST_THRESHOLD, selection=family.selection(task))
+    return SelectiveGramISTA(task.dictionary, FIRST_THRESHOLD, selection=selection(task))
 
 
 SYSTEM = System(
@@ -23,13 +21,13 @@ SYSTEM = System(
         "x[t+1] = S_theta[t],p[t](W_e y + W_t x[t]),    S_theta,p: soft-thresholding, the p percent largest entries "
         "unshrunk\nW_e and W_t, one of each for all layers, start at A^T / L and I - A^T A / L, and are not coupled."
     ),
-    references=(family.CHEN,),
-    home=Path(__file__).parent,
+    references=("chen2018theoretical",),
     recipes={
-        "recovery": family.recipe(
-            parent,
-            Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
-            family.schedule(2000, 1e-3, {"threshold": 2e-2}, batch=128),
+        "recovery": Recipe(
+            parent=parent,
+            tying=Tying(tied=("encoder", "inhibition"), untied=("threshold",)),
+            depth=16,
+            schedule=grown(2000, 1e-3, {"threshold": 2e-2}, batch=128),
         )
     },
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from unrolling.prox.denoisers import PiecewiseLinear
+from unrolling.systems.base import System
+from unrolling.systems.sparse_coding._common import bernoulli_gaussian, grown, vamp_recipe
 
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import family, messages
+REFERENCES = ("borgerding2017amp", "rangan2019vector")
 
 SYSTEM = System(
     name="sparse_coding/lvamp",
@@ -18,15 +19,21 @@ SYSTEM = System(
         "/ (1 - a)\neta[t]: the posterior mean of x ~ p N(0, s^2) + (1 - p) delta_0, p and s^2 learned for each "
         "layer; sigma^2 is fitted to each signal in each layer."
     ),
-    references=(messages.BORGERDING, messages.RANGAN),
-    home=Path(__file__).parent,
-    recipes={
-        "recovery": family.recipe(
-            messages.vamp(),
-            Tying(untied=("denoiser",)),
-            messages.schedule(300, 5e-2),
-            parent_name="VAMP, told nothing",
-            notes=messages.NOTES,
-        )
-    },
+    references=REFERENCES,
+    recipes={"recovery": vamp_recipe(bernoulli_gaussian, grown(300, 5e-2, batch=128))},
+    variants=(
+        System(
+            name="sparse_coding/lvamp_pwl",
+            title="LVAMP, piecewise linear",
+            summary="sparse recovery by VAMP with a learned piecewise linear shrinkage in each layer, with no prior "
+            "behind it.",
+            equations=(
+                "the linear stage of LVAMP, and x = eta[t](r1; v1) with eta[t] odd, of slope s1 up to k1 sqrt(v1), s2 "
+                "up to k2 sqrt(v1) and s3 beyond,\nfive learned numbers for each layer; sigma^2 is fitted to each "
+                "signal in each layer."
+            ),
+            references=REFERENCES,
+            recipes={"recovery": vamp_recipe(PiecewiseLinear, grown(1000, 3e-2, batch=128))},
+        ),
+    ),
 )

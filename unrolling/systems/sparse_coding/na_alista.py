@@ -4,18 +4,15 @@ Jung 2021).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.sparse.augmented import AugmentedISTA
 from unrolling.algorithms.sparse.coupled import Selection
 from unrolling.prox import soft_threshold
-from unrolling.systems.base import Reference, System, Tying
-from unrolling.systems.sparse_coding import baselines, family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import NOISY_SELECTION
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
 
-BEHRENS = Reference("Behrens, F., Sauder, J. and Jung, P.", "Neurally augmented ALISTA", "ICLR, arXiv:2010.01930", 2021)
 STEPS = 3000
 
 
@@ -23,9 +20,9 @@ def parent(task: Recovery) -> AugmentedISTA:
     """Coupled ISTA with analytic weights and thresholds in a fixed ratio to what is left, chosen on validation data, as
     was the little that is selected.
     """
-    prox = baselines.penalty(task)
+    prox = task.prox
     return AugmentedISTA(
-        task.dictionary, 2.0, selection=family.NOISY_SELECTION if prox is soft_threshold else Selection(), prox=prox
+        task.dictionary, 2.0, selection=NOISY_SELECTION if prox is soft_threshold else Selection(), prox=prox
     )
 
 
@@ -50,13 +47,13 @@ SYSTEM = System(
         "(h, c) <- LSTM((log |r|_1 / |y|_1, log |W r|_1 / |W y|_1), (h, c)),    r = y - A x[t]\n"
         "(a, b) = U2 max(U1 c + b1, 0) + b2,    gamma = softplus(a),    theta = softplus(b) |W r|_1 / n"
     ),
-    references=(BEHRENS, family.LIU),
-    home=Path(__file__).parent,
+    references=("behrens2021neurally", "liu2019alista"),
     recipes={
-        "recovery": family.recipe(
-            parent,
-            Tying(tied=("cell", "inner", "outer", "hidden", "memory")),
-            schedule,
+        "recovery": Recipe(
+            parent=parent,
+            tying=Tying(tied=("cell", "inner", "outer", "hidden", "memory")),
+            depth=16,
+            schedule=schedule,
             options={"probability": 0.05, "densest": 0.2},
         )
     },

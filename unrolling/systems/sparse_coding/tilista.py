@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from unrolling.systems.base import System, Tying
-from unrolling.systems.sparse_coding import family
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import analytic_parent, freed
 
 SYSTEM = System(
     name="sparse_coding/tilista",
@@ -16,13 +14,13 @@ SYSTEM = System(
         "largest entries unshrunk\nW is learned and the same in all layers; it starts at the analytic weights of "
         "ALISTA."
     ),
-    references=(family.LIU, family.CHEN),
-    home=Path(__file__).parent,
+    references=("liu2019alista", "chen2018theoretical"),
     recipes={
-        "recovery": family.recipe(
-            family.analytic_parent,
-            Tying(tied=("encoder",), untied=("step_size", "threshold")),
-            family.freed(2000, 400, 2e-2, 3e-4),
+        "recovery": Recipe(
+            parent=analytic_parent,
+            tying=Tying(tied=("encoder",), untied=("step_size", "threshold")),
+            depth=16,
+            schedule=freed(2000, 400, 2e-2, 3e-4),
         )
     },
 )

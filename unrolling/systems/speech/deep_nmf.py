@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolling.algorithms.sound.nmf_separation import NMFSeparation
 from unrolling.core import Unrolled
-from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
+from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.speech.sound import application
 from unrolling.tasks.speech.mixtures import Enhancement, Mixtures
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -44,15 +42,6 @@ def schedule(depth: int) -> Schedule:
     ]
 
 
-def classical(task: Enhancement) -> list[Classical]:
-    """Sparse NMF with the sparsity chosen on validation data, for the two divergences in use."""
-    weights = (0.03, 0.1, 0.3, 1.0, 3.0)
-    return [
-        Classical("sparse NMF, beta 1", lambda w: parent(task, sparsity=w), weights, 200),
-        Classical("sparse NMF, beta 2", lambda w: parent(task, beta=2.0, sparsity=w), (*weights, 10.0), 200),
-    ]
-
-
 def context(network: Unrolled, task: Mixtures) -> int:
     """Samples that an estimate depends on: of a frame, and of its neighbours."""
     layer = network.layers[0]
@@ -73,56 +62,14 @@ SYSTEM = System(
         "W[k] = exp(R) scaled to unit columns (or moved by multiplicative updates); the last three layers, V and "
         "their mu are learned."
     ),
-    references=(
-        Reference(
-            "Hershey, J. R., Le Roux, J. and Weninger, F.",
-            "Deep unfolding: model-based inspiration of novel deep architectures",
-            "arXiv",
-            2014,
-            "10.48550/arXiv.1409.2574",
-        ),
-        Reference(
-            "Eggert, J. and Körner, E.",
-            "Sparse coding and NMF",
-            "IEEE Int. Joint Conf. Neural Networks",
-            2004,
-            "10.1109/IJCNN.2004.1381036",
-        ),
-    ),
-    home=Path(__file__).parent,
+    references=("hershey2014deep", "eggert2004sparse"),
     recipes={
         "enhancement": Recipe(
-            task=Enhancement,
             parent=parent,
+            tying=Tying(tied=("reconstruction",), untied=("dictionary", "sparsity")),
             depth=10,
-            tying=lambda task: Tying(tied=("reconstruction",), untied=("dictionary", "sparsity")),
             schedule=schedule,
-            classical=classical,
-            parent_name="sparse NMF, beta 1",
-            generic_steps=1500,
-            generic_batch=8,
-            threads=1,
-            notes=(
-                "SI-SDR improvement counts the speech alone, by utterance; the interval resamples utterances.",
-                "The generic networks see a frame and its neighbours and give masks; they are trained on the same "
-                "signals and loss.",
-            ),
-            apply=application(("the speech", "the noise"), context),
-            options={
-                "low": -6.0,
-                "high": 9.0,
-                "atoms": 50,
-                "context": 1,
-                "sparsity": 0.1,
-                "seconds": 3.0,
-                "unseen": "",
-                "perceptual": 0,
-            },
-            tag=lambda options: "-".join(
-                f"{key}{options[key]:g}"
-                for key, usual in (("atoms", 50), ("context", 1), ("low", -6.0), ("high", 9.0))
-                if options[key] != usual
-            ),
         )
     },
+    apply={"enhancement": application(("the speech", "the noise"), context)},
 )

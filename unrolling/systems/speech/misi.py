@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -17,8 +16,9 @@ from unrolling.algorithms.sound.misi import MISI, Magnitudes
 from unrolling.core import Unrolled
 from unrolling.networks.temporal import TemporalConvolutions
 from unrolling.operators.stft import STFT
-from unrolling.systems.base import Classical, Recipe, Reference, System, Tying
+from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.speech.sound import application
+from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.speech.mixtures import Mixtures, Separation
 from unrolling.tasks.speech.speech_metrics import sdr
 from unrolling.training.losses import PermutationInvariant, SampleLoss
@@ -156,28 +156,15 @@ def schedule(depth: int) -> Schedule:
     ]
 
 
-def classical(task: Separation) -> Sequence[Classical]:
-    """MISI with the magnitudes of a network that was trained without it, where its weights are shipped (depth 1); else
-    with |X|/2 for both.
-    """
-    untrained = MISI(task.stft, magnitudes=_Halves(task.stft, len(task.sources)))
-    path = SYSTEM.weights_path(task.name, 1, {})
-    if not path.is_file():
-        return [Classical("MISI", lambda w: untrained, (0.0,), 20)]
-    masks = SYSTEM.pretrained(task.name, 1).layers[0].magnitudes
+def masked(system: System, task: Separation) -> Sequence[Baseline]:
+    """MISI behind masks that were trained without it (one layer), where such weights are shipped."""
+    if not system.weights_path(task.name, 1, {}).is_file():
+        return []
+    masks = system.pretrained(task.name, 1).layers[0].magnitudes
     assert isinstance(masks, nn.Module)
-    return [Classical("MISI", lambda w: MISI(task.stft, magnitudes=masks), (0.0,), 20)]
-
-
-class _Halves(nn.Module):
-    """|X| / C for each of C sources: what is known without a network."""
-
-    def __init__(self, stft: STFT, sources: int) -> None:
-        super().__init__()
-        self.stft, self.sources = stft, sources
-
-    def forward(self, mixture: Tensor) -> Magnitudes:
-        return Magnitudes(mixture, (self.stft(mixture).abs() / self.sources).unsqueeze(1).repeat(1, self.sources, 1, 1))
+    return [
+        Iterative("MISI, masks trained alone", lambda _: MISI(task.stft, magnitudes=masks), (None,), 20, setting="")
+    ]
 
 
 def context(network: Unrolled, task: Mixtures) -> int:
@@ -198,44 +185,8 @@ SYSTEM = System(
         "a layer has no parameters of its own; the mask network m is learned, through all layers. One layer is "
         "masking with the mixture's phase,\nK + 1 layers are what the literature counts as K iterations."
     ),
-    references=(
-        Reference(
-            "Wang, Z.-Q., Le Roux, J., Wang, D. and Hershey, J. R.",
-            "End-to-end speech separation with unfolded iterative phase reconstruction",
-            "Interspeech",
-            2018,
-            "10.48550/arXiv.1804.10204",
-        ),
-        Reference(
-            "Gunawan, D. and Sen, D.",
-            "Iterative phase estimation for the synthesis of separated sources from single-channel mixtures",
-            "IEEE Signal Processing Letters 17(5)",
-            2010,
-            "10.1109/LSP.2010.2042530",
-        ),
-    ),
-    home=Path(__file__).parent,
-    recipes={
-        "separation": Recipe(
-            task=Separation,
-            parent=parent,
-            depth=4,
-            tying=lambda task: Tying(tied=("magnitudes",)),
-            schedule=schedule,
-            classical=classical,
-            parent_name="MISI",
-            generic_steps=1500,
-            generic_batch=8,
-            threads=1,
-            notes=(
-                "SI-SDR improvement is the mean over both speakers in their better order, utterance by utterance; the "
-                "interval resamples utterances.",
-                "MISI, the classical row, starts from the magnitudes of the same network trained for one layer, "
-                "without it.",
-            ),
-            apply=application(("one speaker", "the other"), context, least=2, interchangeable=True),
-            options={"levels": 5.0, "seconds": 3.0, "unseen": "", "perceptual": 0},
-            tag=lambda options: "" if options["levels"] == 5.0 else f"levels{options['levels']:g}",
-        )
-    },
+    references=("wang2018end", "gunawan2010iterative"),
+    recipes={"separation": Recipe(parent=parent, tying=Tying(tied=("magnitudes",)), depth=4, schedule=schedule)},
+    baselines={"separation": masked},
+    apply={"separation": application(("one speaker", "the other"), context, least=2, interchangeable=True)},
 )

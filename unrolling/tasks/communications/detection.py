@@ -23,6 +23,8 @@ from unrolling.algorithms.detection.mimo import (
     wrong_bits,
 )
 from unrolling.tasks.base import BER, SER, Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.communications.baselines import NOTES, detectors
 
 CHANNELS = ("iid", "toeplitz", "kronecker", "kronecker-fixed")
 FIXED = ("toeplitz", "kronecker-fixed")  # of these, those that are one channel for all samples
@@ -67,6 +69,19 @@ class Detection(Task):
 
     name = "detection"
     metric = BER
+    threads = 1
+    affine = False
+    options: Mapping[str, Any] = {
+        "streams": 20,
+        "antennas": 30,
+        "modulation": "bpsk",
+        "channel": "iid",
+        "correlation": 0.55,
+        "snr": 10.0,
+        "low": 7.0,
+        "high": 14.0,
+    }
+    notes: Sequence[str] = NOTES
 
     def __init__(
         self,
@@ -147,6 +162,20 @@ class Detection(Task):
             return None
         drawn = fixed_channel(self.channel, antennas, streams, self.correlation, self.modulation, self.seed)
         return dict.fromkeys(("training", "validation", "test"), drawn)
+
+    @classmethod
+    def small(cls) -> Detection:
+        return cls(streams=4, antennas=8, held_out=60)
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """Sizes, alphabet and channel; the SNR is the test's, and the same weights serve for all."""
+        channel = options["channel"] + ("" if options["channel"] == "iid" else f"{options['correlation']:g}")
+        return f"{options['streams']}x{options['antennas']}-{options['modulation']}-{channel}"
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Detectors that go step by step and that do not; the exact one where it can be afforded."""
+        return detectors(self.levels, self.streams * (2 if self.modulation.complex else 1), self.modulation.bits)
 
     def draw(
         self, batch: int, generator: torch.Generator, *, low: float | None = None, high: float | None = None

@@ -15,6 +15,8 @@ from torch.nn.functional import cross_entropy
 from unrolling.algorithms.detection.mimo import pam
 from unrolling.algorithms.detection.trellis import Observed, check_trellis
 from unrolling.tasks.base import SER, Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.communications.baselines import sequence_detectors
 from unrolling.tasks.communications.detection import check_snr
 
 SWEEP = (-2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # dB
@@ -54,6 +56,22 @@ class SequenceDetection(Task):
 
     name = "sequence"
     metric = SER
+    threads = 1
+    vectors = False
+    options: Mapping[str, Any] = {
+        "memory": 4,
+        "decay": 0.5,
+        "order": 2,
+        "snr": 8.0,
+        "csi_error": 0.0,
+        "receiver_error": 0.1,
+        "symbols": 5000,
+    }
+    notes = (
+        "The network is told neither the channel nor the noise, and learns from a few thousand symbols of one channel "
+        "at one SNR; Viterbi and BCJR are told both.",
+        "SNR is 1 / sigma^2: the energy of the taps does not count.",
+    )
 
     def __init__(
         self,
@@ -108,6 +126,21 @@ class SequenceDetection(Task):
             f" over channels whose taps are off by {csi_error:g} (variance)" if csi_error else ""
         )
         self.summary = f"Detect {order} levels sent over a channel of {memory} taps at {snr:g} dB, from {learned}."
+
+    @classmethod
+    def small(cls) -> SequenceDetection:
+        return cls(memory=2, symbols=200, window=20, block=50, held_out=100)
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """Taps, noise, and how well training knew the channel."""
+        return f"{options['memory']}taps-decay{options['decay']:g}-{options['snr']:g}dB" + (
+            f"-csi{options['csi_error']:g}" if options["csi_error"] else ""
+        )
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Viterbi and BCJR."""
+        return sequence_detectors(self.levels, self.trellis.memory)
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """Windows of the training symbols."""

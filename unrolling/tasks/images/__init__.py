@@ -7,35 +7,59 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.tasks.images.alignment import aligned, best_shift, shift_errors
+    from unrolling.tasks.images.baselines import deblockers, deblurrers, denoisers, dncnn_on, enlargers, unet_on
+    from unrolling.tasks.images.blocks import (
+        block_decode,
+        block_decoder,
+        block_dictionary,
+        free_mean,
+        least_squares,
+        orthonormal_rows,
+        patch_frame,
+    )
     from unrolling.tasks.images.blurs import linear_motion, shake
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
     from unrolling.tasks.images.denoising import Denoising
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
-    from unrolling.tasks.images.sources import attribution, colours, folder, luma, photograph, read, split
+    from unrolling.tasks.images.sources import (
+        attribution,
+        colours,
+        drawn,
+        few_drawn,
+        folder,
+        luma,
+        photograph,
+        read,
+        split,
+    )
     from unrolling.tasks.images.super_resolution import SuperResolution
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         ".alignment": ("aligned best_shift shift_errors"),
+        ".baselines": ("deblockers deblurrers denoisers dncnn_on enlargers unet_on"),
+        ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("linear_motion shake"),
         ".deblocking": ("Deblocking coefficients_of compress"),
         ".deblurring": ("Deblurring Sharp kernel_error"),
         ".denoising": ("Denoising"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
-        ".sources": ("attribution colours folder luma photograph read split"),
+        ".sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
         ".super_resolution": ("SuperResolution"),
     },
 )
 # fmt: off
 __all__ = [
     "Deblocking", "Deblurring", "Denoising", "Photographs", "Pictures", "Sharp", "SuperResolution",
-    "aligned", "attribution", "best_shift", "coefficients_of", "colours", "compress", "folder",
-    "kernel_error", "linear_motion", "luma", "photograph", "read", "shake", "shift_errors", "similarity",
-    "split", "timing_crops",
+    "aligned", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
+    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on", "drawn",
+    "enlargers", "few_drawn", "folder", "free_mean", "kernel_error", "least_squares", "linear_motion",
+    "luma", "orthonormal_rows", "patch_frame", "photograph", "read", "shake", "shift_errors", "similarity",
+    "split", "timing_crops", "unet_on",
 ]
 # fmt: on
 # End of what is written.

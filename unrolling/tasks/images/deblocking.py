@@ -14,7 +14,10 @@ from torch import Tensor
 from unrolling.algorithms.images.diffusion import Compressed
 from unrolling.operators.dct import cut_blocks, dct2, join_blocks
 from unrolling.tasks.base import Samples, Shift
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.images.baselines import deblockers, dncnn_on
 from unrolling.tasks.images.pictures import Pictures
+from unrolling.tasks.images.sources import Drawn, few_drawn
 
 OFFSET = 128 / 255
 
@@ -69,6 +72,8 @@ class Deblocking(Pictures):
     """
 
     name = "deblocking"
+    options: Mapping[str, Any] = {"quality": 10}
+    notes = ("Images are of 8 bits before and after; the PSNR of each photograph counts equally.",)
     multiple = 8
     units: Mapping[str, str] = {
         "data.image": "1, luma from 0 to 1",
@@ -82,7 +87,7 @@ class Deblocking(Pictures):
         self,
         quality: int = 10,
         seed: int = 0,
-        data: str | Path | None = None,
+        data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 64,
     ) -> None:
@@ -95,6 +100,19 @@ class Deblocking(Pictures):
             f"Photographs compressed by JPEG at quality {quality}; none of the test photographs was trained on."
         )
         super().__init__(seed, data, crop)
+
+    @classmethod
+    def small(cls) -> Deblocking:
+        return cls(crop=24, data=few_drawn())
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The quality of the encoder."""
+        return f"q{options['quality']}"
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Classical deblockers, and a DnCNN on the decoded image."""
+        return [*deblockers(), dncnn_on(lambda data: data.image, size)]
 
     def spoil(self, clean: Tensor, generator: torch.Generator, quality: int | None = None) -> Samples:
         # What was encoded has 8 bits; errors count from there.

@@ -12,13 +12,17 @@ from torch import Tensor
 
 from unrolling.operators.convolution import convolve_valid
 from unrolling.tasks.base import Samples, Shift
+from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.alignment import aligned
+from unrolling.tasks.images.baselines import deblurrers, unet_on
 from unrolling.tasks.images.blurs import linear_motion, shake
 from unrolling.tasks.images.pictures import TEST_SEED, VALIDATION_SEED, Pictures, similarity
+from unrolling.tasks.images.sources import Drawn, few_drawn
 
 SHIFT = 12  # pixels in each direction by which image and kernel may be apart
 SIZE = 31  # of the kernels that blur
+LENGTHS = ("shortest", "longest", "noise")  # options that a weights file is named by where they are not the usual
 KINDS = ("linear", "shake", "both")
 KERNEL_WEIGHT = 1.0  # of the kernel's relative error beside the logarithm of the image's
 FLOOR = 1e-5  # of the mean squared error under that logarithm: 50 dB
@@ -57,6 +61,11 @@ class Deblurring(Pictures):
     """
 
     name = "deblurring"
+    options: Mapping[str, Any] = {"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0}
+    notes = (
+        "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image "
+        "too, 12 pixels from the border.",
+    )
 
     def __init__(
         self,
@@ -66,7 +75,7 @@ class Deblurring(Pictures):
         noise: float = 0.01,
         colour: int = 0,
         seed: int = 0,
-        data: str | Path | None = None,
+        data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 168,
         each: int = 10,
@@ -99,7 +108,7 @@ class Deblurring(Pictures):
         )
         super().__init__(seed, data, crop + SIZE - 1)
         if colour:
-            self.pictures = False  # the page shows grey ones
+            self.shown = False
 
     def convert(self, picture: Any) -> Tensor:
         return images.colours(picture) if self.colour else images.luma(picture)
@@ -126,6 +135,20 @@ class Deblurring(Pictures):
             else length
         )
         return linear_motion(length, math.pi * float(torch.rand((), generator=generator)), SIZE)
+
+    @classmethod
+    def small(cls) -> Deblurring:
+        return cls(crop=48, each=1, data=few_drawn())
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The kind of motion, and what is unlike the usual."""
+        parts = [options["kind"]] + (["rgb"] if options["colour"] else [])
+        return "-".join(parts + [f"{key}{options[key]:g}" for key in LENGTHS if options[key] != cls.options[key]])
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Total variation, the blurred image, and a U-Net at the image's own size."""
+        return [*deblurrers(self.colour), unet_on(lambda data: data, size, channels=3 if self.colour else 1)]
 
     def spoil(self, clean: Tensor, generator: torch.Generator, length: float | None = None) -> Samples:
         blurred, _, sharp = self._blur(clean, generator, length)

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from unrolling.tasks.base import Samples, Shift
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.images.baselines import denoisers, dncnn_on
 from unrolling.tasks.images.pictures import Pictures
+from unrolling.tasks.images.sources import Drawn, few_drawn
 
 
 class Denoising(Pictures):
@@ -29,12 +32,17 @@ class Denoising(Pictures):
     """
 
     name = "denoising"
+    options: Mapping[str, Any] = {"sigma": 25.0}
+    notes = (
+        "The PSNR of each photograph counts equally; noise is neither clipped nor rounded, estimates are clipped to "
+        "[0, 1].",
+    )
 
     def __init__(
         self,
         sigma: float = 25.0,
         seed: int = 0,
-        data: str | Path | None = None,
+        data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 64,
     ) -> None:
@@ -46,6 +54,19 @@ class Denoising(Pictures):
             "test photographs was trained on."
         )
         super().__init__(seed, data, crop)
+
+    @classmethod
+    def small(cls) -> Denoising:
+        return cls(crop=24, data=few_drawn())
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The strength of the noise."""
+        return f"sigma{options['sigma']:g}"
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Classical denoisers, other libraries', and a DnCNN."""
+        return [*denoisers(self.sigma), dncnn_on(lambda data: data, size)]
 
     def spoil(self, clean: Tensor, generator: torch.Generator, sigma: float | None = None) -> Samples:
         sigma = self.sigma if sigma is None else sigma

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from unrolling.operators.resize import resize
+from unrolling.tasks import exhibits
 from unrolling.tasks.base import PSNR, Samples, Task
+from unrolling.tasks.exhibits import Exhibits, Picture, Shown
 from unrolling.tasks.images import sources as images
 
 VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003  # of the noise
@@ -32,7 +34,7 @@ class Pictures(Task):
         seed: of the noise and of the training crops.
         data: a folder of photographs to test on; or with sub-folders train, validation and test that replace the
             packages' photographs, and ``extra``, whose photographs, brought down to 800 pixels, are trained on besides.
-            An ``ATTRIBUTION.txt`` in it goes into the card of weights.
+            An ``ATTRIBUTION.txt`` in it goes into the card of weights. Or pictures in memory by part and name.
         crop: side of the training crops.
         training: which of the packages' photographs to train on.
 
@@ -41,7 +43,9 @@ class Pictures(Task):
     """
 
     metric = PSNR
-    pictures = True
+    vectors = False
+    threads = 1
+    shown = True  # whether a page shows its pictures, which are grey
     units: Mapping[str, str] = {
         "data": "1, luma from 0 (black) to 1 (white)",
         "estimate": "1, luma from 0 (black) to 1 (white)",
@@ -49,7 +53,7 @@ class Pictures(Task):
     multiple = 1  # of which a picture's sides are brought to be multiples, by cropping
 
     def __init__(
-        self, seed: int, data: str | Path | None, crop: int, training: tuple[str, ...] = images.TRAINING
+        self, seed: int, data: str | Path | images.Drawn | None, crop: int, training: tuple[str, ...] = images.TRAINING
     ) -> None:
         self.seed, self.crop = seed, crop
         self._data, self._training = data, training
@@ -63,10 +67,10 @@ class Pictures(Task):
     @cached_property
     def photographs(self) -> dict[str, dict[str, Tensor]]:
         """Pictures by part and name."""
-        root = None if self._data is None else Path(self._data)
+        root = Path(self._data) if isinstance(self._data, str | Path) else None
         extra = root is not None and (root / EXTRA).is_dir()
         others = root is not None and any((root / part).is_dir() for part in ("train", "validation", "test"))
-        parts = images.split(None if extra and not others else root, self._training, self.convert)
+        parts = images.split(None if extra and not others else self._data, self._training, self.convert)
         if extra:
             assert root is not None
             more = images.folder(root / EXTRA, self.convert)
@@ -146,11 +150,31 @@ class Pictures(Task):
         """Structural similarity, averaged over photographs (Wang et al. 2004, doi:10.1109/TIP.2003.819861)."""
         return {"SSIM": similarity(estimates, [batch.target for batch in batches])}
 
-    def identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
+    def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
+        """The first test photographs side by side."""
+        if not self.shown:
+            return Exhibits()
+        targets = [batch.target for batch in self.test]
+        return exhibits.pictures(list(self.photographs["test"]), targets, methods, self._score)
+
+    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Picture]:
+        """The first test photograph after each layer."""
+        name = next(iter(self.photographs["test"]))
+        return exhibits.layers(name, self.test[0].target, estimates, self._score) if self.shown else ()
+
+    def _score(self, estimate: Tensor, target: Tensor) -> str:
+        return self.metric.text(self.metric.value(self.pieces(estimate, Samples(None, target))))
+
+    def identity(self, digest: Any = None) -> dict[str, Any]:
+        """As for every task.
+
+        Args:
+            digest: of what else is part of the fingerprint, a SHA-256 that goes on over the training pictures.
+        """
+        digest = hashlib.sha256() if digest is None else digest
         for picture in self.photographs["train"].values():
             digest.update(picture.contiguous().numpy().tobytes())
-        found = {
+        own = {
             "name": self.name,
             "crop": self.crop,
             "seed": self.seed,
@@ -158,7 +182,7 @@ class Pictures(Task):
             "fingerprint": digest.hexdigest()[:16],
         }
         note = images.attribution(self._data)
-        return {**found, "attribution": note} if note else found
+        return {**own, "attribution": note} if note else own
 
 
 def similarity(estimates: Sequence[Tensor], targets: Sequence[Tensor]) -> float:

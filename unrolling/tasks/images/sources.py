@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins", "brick", "gravel", "grass", "moon")
 VALIDATION = ("coffee", "rocket")
 TEST = ("astronaut", "camera")
+Drawn = Mapping[str, Mapping[str, np.ndarray]]  # pictures in memory by part and name
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -35,17 +36,34 @@ def photograph(name: str, convert: Callable[[np.ndarray], Tensor] | None = None)
     return (convert or luma)(np.asarray(picture))
 
 
+def drawn(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth picture with texture, uint8: squares of 8 x 8 pixels and noise."""
+    rng = np.random.default_rng(seed)
+    coarse = np.kron(rng.uniform(60, 190, (height // 8 + 1, width // 8 + 1)), np.ones((8, 8)))[:height, :width]
+    return (coarse + rng.normal(0, 12, (height, width))).clip(0, 255).astype(np.uint8)
+
+
+def few_drawn() -> Drawn:
+    """A drawn picture for each part, large enough to be blurred: for tests."""
+    sizes = {"train": (104, 96), "validation": (104, 102), "test": (102, 110)}
+    return {part: {f"{part}.png": drawn(*size, seed=80 + number)} for number, (part, size) in enumerate(sizes.items())}
+
+
 def split(
-    data: str | Path | None, training: tuple[str, ...] = TRAINING, convert: Callable[[np.ndarray], Tensor] | None = None
+    data: str | Path | Drawn | None,
+    training: tuple[str, ...] = TRAINING,
+    convert: Callable[[np.ndarray], Tensor] | None = None,
 ) -> dict[str, dict[str, Tensor]]:
     """Photographs by part (train, validation, test) and name: the packages', with those of a folder in their place.
 
     Args:
         data: None; or a folder whose sub-folders train, validation and test replace those parts; or a folder of test
-            photographs.
+            photographs; or pictures in memory by part and name, for all parts.
         training: which of the packages' photographs to train on.
         convert: (height, width[, channels]) to a tensor; ``luma`` by default.
     """
+    if isinstance(data, Mapping):
+        return {part: {name: (convert or luma)(p) for name, p in pictures.items()} for part, pictures in data.items()}
     parts = {"train": training, "validation": VALIDATION, "test": TEST}
     root = None if data is None else Path(data)
     own = {part: root / part for part in parts if root is not None and (root / part).is_dir()}
@@ -112,11 +130,11 @@ def folder(path: str | Path, convert: Callable[[np.ndarray], Tensor] | None = No
     return {str(file.relative_to(root)): read(file, convert) for file in files}
 
 
-def attribution(data: str | Path | None) -> str:
+def attribution(data: str | Path | Drawn | None) -> str:
     """What ``ATTRIBUTION.txt`` in a folder of data, or beside a file of them, says of their authors and licences; empty
     where there is none.
     """
-    if data is None:
+    if data is None or isinstance(data, Mapping):
         return ""
     root = Path(data)
     note = (root if root.is_dir() else root.parent) / "ATTRIBUTION.txt"

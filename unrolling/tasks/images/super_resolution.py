@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ from torch import Tensor
 
 from unrolling.operators.resize import BicubicReduction
 from unrolling.tasks.base import Samples
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.images.baselines import dncnn_on, enlargers
 from unrolling.tasks.images.pictures import Pictures
+from unrolling.tasks.images.sources import Drawn, few_drawn
 
 
 class SuperResolution(Pictures):
@@ -30,12 +33,14 @@ class SuperResolution(Pictures):
     """
 
     name = "super_resolution"
+    options: Mapping[str, Any] = {"factor": 3}
+    notes = ("A border as wide as the factor is left out; the small images are rounded to 8 bits.",)
 
     def __init__(
         self,
         factor: int = 3,
         seed: int = 0,
-        data: str | Path | None = None,
+        data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 72,
     ) -> None:
@@ -52,6 +57,19 @@ class SuperResolution(Pictures):
     @property
     def least(self) -> int:
         return 8 * self.factor
+
+    @classmethod
+    def small(cls) -> SuperResolution:
+        return cls(crop=24, data=few_drawn())
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The factor."""
+        return f"x{options['factor']}"
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Classical enlargement, and a DnCNN on the bicubic one."""
+        return [*enlargers(self.operator, self.factor), dncnn_on(self.operator.enlarge, size)]
 
     def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
         small = (self.operator(clean).clamp(0, 1) * 255).round() / 255

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unrolling.algorithms.splitting.admm import ADMM, Splitting
+from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.operators import FiniteDifferences
 from unrolling.operators.patches import BlockSensing, projections
+from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks.base import Samples
+from unrolling.tasks.baselines import Baseline, Iterative, Method
+from unrolling.tasks.images.baselines import unet_on
+from unrolling.tasks.images.blocks import least_squares, orthonormal_rows
 from unrolling.tasks.images.pictures import Pictures
-
-RIDGE = 1e-5  # of the linear estimate, relative to the mean energy of a measurement
+from unrolling.tasks.images.sources import Drawn, few_drawn
 
 
 class Compressive(Pictures):
@@ -37,6 +43,8 @@ class Compressive(Pictures):
     """
 
     name = "compressive"
+    options: Mapping[str, Any] = {"ratio": 0.25, "block": 33}
+    notes = ("Estimates are clipped to [0, 1]; every photograph counts equally.",)
     units: Mapping[str, str] = {"data": "1, products with luma", "estimate": "1, luma from 0 (black) to 1 (white)"}
 
     def __init__(
@@ -44,19 +52,14 @@ class Compressive(Pictures):
         ratio: float = 0.25,
         block: int = 33,
         seed: int = 0,
-        data: str | Path | None = None,
+        data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 99,
     ) -> None:
-        m = round(ratio * block**2)
-        if not 1 <= m <= block**2:
-            raise ValueError(f"ratio is {ratio}; measurements per block must number between 1 and {block**2}")
-        self.ratio, self.block, self.multiple, self._initial = ratio, block, block, None
-        if fixed is None:
-            matrix = projections(m, block**2, seed)
-        else:
-            matrix, self._initial = fixed["matrix"], fixed["initial"]
-        self.sensing = BlockSensing(matrix)
+        self.ratio, self.block, self.multiple = ratio, block, block
+        self._initial = None if fixed is None else fixed["initial"]
+        self.sensing = BlockSensing(orthonormal_rows(ratio, block, seed) if fixed is None else fixed["matrix"])
+        m = len(self.sensing.matrix)
         self.summary = (
             f"Photographs from {m / block**2:.0%} of their measurements: each block of {block} x {block} "
             f"pixels through the same {m} projections."
@@ -76,15 +79,35 @@ class Compressive(Pictures):
                     torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed))[:4000]
                 ].double()
                 moment += rows.T @ rows / len(rows)
-            matrix = self.sensing.matrix.double()
-            inner = matrix @ moment @ matrix.T
-            ridge = RIDGE * inner.diagonal().mean() * torch.eye(len(inner), dtype=torch.float64)
-            self._initial = torch.linalg.solve(inner + ridge, matrix @ moment).T.float().contiguous()
+            self._initial = least_squares(self.sensing.matrix, moment)
         return self._initial
 
     def linear(self, data: Tensor) -> Tensor:
         """The picture of the linear estimates of all blocks."""
         return BlockSensing(self.initial.T.contiguous()).adjoint(data)
+
+    @classmethod
+    def small(cls) -> Compressive:
+        return cls(block=8, crop=24, data=few_drawn())
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The ratio, and another block than usual."""
+        return f"ratio{options['ratio']:g}" + ("" if options["block"] == 33 else f"-block{options['block']}")
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """The linear estimate, total variation from there, and a U-Net on it."""
+        initial = BlockSensing(self.initial.T.contiguous()).H
+
+        def variation(weight: float) -> ADMM:
+            splitting = Splitting(FiniteDifferences(), IsotropicShrink(), weight, penalty=10 * weight)
+            return ADMM(Linear(self.sensing, initial=initial), [splitting], start="data", inner=(1e-4, 15))
+
+        return [
+            Iterative("total variation, ADMM", variation, (0.003, 0.01, 0.03), 200, tuning=60),
+            Method("linear estimate", lambda _: self.linear),
+            unet_on(self.linear, size, levels=3),
+        ]
 
     def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
         return Samples(self.sensing(clean), clean)

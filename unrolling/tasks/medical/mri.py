@@ -12,9 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.operators.fourier import KSpace, fft
+from unrolling.algorithms.sparse.fista import FISTA
+from unrolling.algorithms.splitting.admm import ADMM, Splitting
+from unrolling.algorithms.splitting.data_terms import SampledFourier
+from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
+from unrolling.operators import FiniteDifferences
+from unrolling.operators.fourier import KSpace, fft, ifft
+from unrolling.prox.analysis import AnalysisProx
+from unrolling.prox.isotropic import IsotropicShrink
+from unrolling.tasks import exhibits
 from unrolling.tasks.base import PSNR, Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline, Iterative, Method
+from unrolling.tasks.exhibits import Exhibits, Picture, Shown
 from unrolling.tasks.images import sources as images
+from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.medical import phantoms, sampling
 
@@ -91,6 +102,10 @@ class MRI(Task):
 
     name = "mri"
     metric = PSNR
+    vectors = False
+    threads = 1
+    options: Mapping[str, Any] = {"mask": "radial", "rate": 0.2, "real": 1, "noise": 0.0}
+    notes = ("Errors count magnitudes with a peak of 1; every image counts equally.",)
     units: Mapping[str, str] = {
         "data.samples": "1, unitary transform of an image from 0 to 1",
         "data.mask": "1",
@@ -119,7 +134,6 @@ class MRI(Task):
             seed,
             size,
         )
-        self.pictures = bool(real)  # the page shows real ones
         self._data = data
         if data is not None:
             self.size = int(self.slices["test"][0].shape[-1])
@@ -205,6 +219,53 @@ class MRI(Task):
     @cached_property
     def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.measure(torch.stack(self.slices["test"][:2]), torch.Generator().manual_seed(3_000_003))
+
+    @classmethod
+    def small(cls) -> MRI:
+        return cls(size=32)
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """The mask, how much of k-space it takes, and whether images are complex."""
+        return f"{options['mask']}{100 * options['rate']:g}{'' if options['real'] else '-complex'}"
+
+    def zero_filled(self, data: KSpace) -> Tensor:
+        """The image with zeros for what was not measured."""
+        image = ifft(data.samples)
+        return image.real if self.real else image
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """The zero-filled image, total variation, and a U-Net on the zero-filled image."""
+        weights = (0.0005, 0.001, 0.002, 0.004)
+
+        def variation(weight: float) -> ADMM:
+            splitting = Splitting(FiniteDifferences("circular"), IsotropicShrink(), weight, penalty=10 * weight)
+            return ADMM(SampledFourier(real=self.real), [splitting])
+
+        def accelerated(weight: float) -> FISTA:
+            prox = AnalysisProx(FiniteDifferences(), 8.0, iterations=10)
+            return FISTA(ProximalGradient(SampledFourier(real=self.real), prox, weight))
+
+        return [
+            Iterative("total variation, ADMM", variation, weights, 300, tuning=100),
+            Iterative("total variation, FISTA", accelerated, weights, 100, tuning=50),
+            Method("zero-filled", lambda _: self.zero_filled),
+            unet_on(self.zero_filled, size, levels=3, channels=1 if self.real else 2),
+        ]
+
+    def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
+        """The first test images side by side, where they are real."""
+        if not self.real:
+            return Exhibits()
+        return exhibits.pictures([], [batch.target for batch in self.test], methods, self._score)
+
+    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Picture]:
+        """The first test image after each layer, where it is real."""
+        name = "the first test picture"
+        return exhibits.layers(name, self.test[0].target, estimates, self._score) if self.real else ()
+
+    def _score(self, estimate: Tensor, target: Tensor) -> str:
+        return self.metric.text(self.metric.value(self.pieces(estimate, Samples(None, target))))
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         held = self.slices["train"]

@@ -14,7 +14,9 @@ from torch import Tensor
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.core import solve
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.images import sources as images
+from unrolling.tasks.sparse import baselines
 
 SIDE = 10
 RIDGE = 0.1
@@ -42,6 +44,17 @@ class Codes(Task):
 
     name = "codes"
     metric = NMSE
+    options: Mapping[str, Any] = {"atoms": 400, "alpha": 0.05, "whiten": 1, "train_patches": 100_000}
+    notes = (
+        "How many iterations a network saves depends on the patches: whitening brings the dictionary close to "
+        "orthogonal (L = |A|^2 is about 11 for 400 atoms and 4 for 100), and FISTA then converges fast. For 100 atoms "
+        "it needs 6 and 12 iterations for the error of 1 and 3 layers; without whitening (--set whiten=0, L about 14) "
+        "it needs 17 and 32 (python -m benchmarks.codes).",
+        "Layers are counted from x = 0; Gregor and LeCun start from S_theta(W_e y), so that their first iteration is "
+        "the second layer here.",
+        "A step of coordinate descent changes one coordinate and costs O(n), a step of ISTA O(m n) or O(n^2): compare "
+        "times, not iterations.",
+    )
     units: Mapping[str, str] = {"data": "1, a patch of unit norm", "estimate": "1"}
 
     def __init__(
@@ -52,7 +65,7 @@ class Codes(Task):
         train_patches: int = 100_000,
         held_out: int = 2000,
         seed: int = 0,
-        data: str | Path | None = None,
+        data: str | Path | images.Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
         if not alpha > 0:
@@ -176,6 +189,33 @@ class Codes(Task):
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
+
+    @classmethod
+    def small(cls) -> Codes:
+        """100 atoms learned on few patches."""
+        return cls(atoms=100, train_patches=400, held_out=20, data=images.few_drawn())
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """Number of atoms, and whether patches are whitened."""
+        weight = "" if options["alpha"] == 0.05 else f"-alpha{options['alpha']:g}"
+        return f"{options['atoms']}{'' if options['whiten'] else '-plain'}{weight}"
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """The lasso, whose weight the task prescribes, by several algorithms and by scikit-learn's."""
+        return [
+            *baselines.lasso(self.dictionary, (self.alpha,), slow=2000, fast=500),
+            *(
+                baselines.scikit_learn(
+                    self, self.dictionary, solver, f"lasso, {words}", "alpha", (self.alpha,), limit=100
+                )
+                for solver, words in (("lasso_cd", "coordinate descent"), ("lasso_lars", "LARS"))
+            ),
+        ]
+
+    def atoms(self, layer: Any) -> Tensor | None:
+        """The rows of the encoder as patches."""
+        return layer.encoder.matrix.detach().reshape(-1, SIDE, SIDE)
 
     def identity(self) -> dict[str, Any]:
         content = hashlib.sha256(

@@ -8,83 +8,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.sparse.dictionary import check_dictionary
+from unrolling.algorithms.sparse.ista import Prox
+from unrolling.core import Unrolled
+from unrolling.prox import BlockSoftThreshold, nonnegative, soft_threshold
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.exhibits import Claim
+from unrolling.tasks.sparse import baselines, theory
+from unrolling.tasks.sparse.dictionaries import drawn_dictionary, read_dictionary
 
-
-def gaussian_dictionary(m: int, n: int, seed: int) -> Tensor:
-    """A (m, n) with independent N(0, 1/m) entries, columns then normalised."""
-    matrix = torch.randn(m, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / m**0.5
-    return (matrix / torch.linalg.vector_norm(matrix, dim=0)).float()
-
-
-def conditioned_dictionary(m: int, n: int, condition: float, seed: int) -> Tensor:
-    """The Gaussian dictionary with its singular values replaced by geometric ones, the first over the last being the
-    condition number; columns then normalised.
-
-    Normalising changes the singular values a little. Its singular vectors are those of independent entries: such a
-    matrix is rotationally invariant from the right but for the normalisation, as VAMP assumes it to be.
-
-    Args:
-        m: rows, at most n.
-        n: columns.
-        condition: at least 1; 1 gives orthogonal rows before the columns are normalised.
-        seed: as for ``gaussian_dictionary``.
-    """
-    left, _, right = torch.linalg.svd(gaussian_dictionary(m, n, seed).double(), full_matrices=False)
-    values = torch.logspace(0, -math.log10(condition), min(m, n), dtype=torch.float64)
-    matrix = left * values @ right
-    return (matrix / torch.linalg.vector_norm(matrix, dim=0)).float()
-
-
-def coherent_dictionary(m: int, n: int, block: int, coherence: float, seed: int) -> Tensor:
-    """Blocks of columns that are alike: a_i = sqrt(c) u + sqrt(1 - c) v_i, u common to a block and orthogonal to its
-    v_i, which are orthogonal to each other.
-
-    The inner product of two unit columns is c within a block, exactly, and of order 1/sqrt(m) between blocks. Xin,
-    Wang, Gao, Wipf and Wang 2016 (arXiv:1605.01636) study such clusters, on which thresholding and pursuit err.
-
-    Args:
-        m: rows, more than ``block``.
-        n: columns, a multiple of ``block``.
-        block: columns of a block.
-        coherence: c, in [0, 1).
-        seed: of the directions.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.linalg.qr(torch.randn(n // block, m, block + 1, generator=generator, dtype=torch.float64))[0]
-    columns = coherence**0.5 * directions[:, :, :1] + (1 - coherence) ** 0.5 * directions[:, :, 1:]
-    return columns.transpose(0, 1).reshape(m, n).float()
-
-
-def drawn_dictionary(m: int, n: int, condition: float, coherence: float, block: int, seed: int) -> Tensor:
-    """A (m, n) with a condition number or coherent blocks of columns where these are not 0, Gaussian otherwise."""
-    if condition:
-        return conditioned_dictionary(m, n, condition, seed)
-    if coherence:
-        return coherent_dictionary(m, n, block, coherence, seed)
-    return gaussian_dictionary(m, n, seed)
-
-
-def read_dictionary(path: str | Path) -> Tensor:
-    """A (m, n) from a ``.npy`` file, columns normalised.
-
-    Raises:
-        ValueError: not a readable array, not a matrix of finite real numbers, or a zero column.
-    """
-    try:
-        content = np.load(path, allow_pickle=False)
-        if np.iscomplexobj(content):
-            raise TypeError("it is complex")
-        matrix = torch.from_numpy(np.asarray(content, dtype=np.float32))
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a .npy file of real numbers: {error}") from error
-    check_dictionary(matrix)
-    return matrix / torch.linalg.vector_norm(matrix, dim=0)
+FEW = 10_000  # entries of a dictionary under which a product is not worth a second thread
+NOTES = (
+    "Coordinate descent changes one coordinate in a step, at O(n), where a step of ISTA costs O(m n) or O(n^2): "
+    "compare times, not iterations.",
+    "VAMP that is told nothing has a prior fitted to each signal and takes the noise from the residual, as networks "
+    "unrolled from message passing do: it is the classical method to hold these against.",
+)
 
 
 def check_law(m: int, n: int, probability: float, snr: float) -> None:
@@ -138,6 +80,18 @@ class Recovery(Task):
 
     name = "recovery"
     metric = NMSE
+    options: Mapping[str, Any] = {
+        "m": 250,
+        "n": 500,
+        "probability": 0.1,
+        "snr": float("inf"),
+        "condition": 0.0,
+        "coherence": 0.0,
+        "block": 5,
+        "group": 1,
+        "nonnegative": 0,
+        "densest": 0.0,
+    }
     units: Mapping[str, str] = {"data": "1", "estimate": "1"}
 
     def __init__(
@@ -276,6 +230,68 @@ class Recovery(Task):
             ),
             Shift("amplitude", (0.1, 0.3, 1.0, 3.0, 10.0), scaled, 1.0, "Signals and measurements times a factor."),
         )
+
+    @classmethod
+    def small(cls) -> Recovery:
+        return cls(m=8, n=16, probability=0.2, held_out=16)
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """Sizes, density and noise, and what is unlike the reference problem."""
+        density = f"{options['probability']:g}" + (f"to{options['densest']:g}" if options["densest"] else "")
+        parts = [f"{options['m']}x{options['n']}-p{density}-snr{options['snr']:g}"]
+        parts += [f"{name}{options[name]:g}" for name in ("condition", "coherence") if options[name]]
+        parts += [f"block{options['block']}"] if options["coherence"] and options["block"] != 5 else []
+        parts += [f"group{options['group']}"] if options["group"] > 1 else []
+        return "-".join(parts + (["nonnegative"] if options["nonnegative"] else []))
+
+    @property
+    def prox(self) -> Prox:
+        """The shrinkage that goes with what is known of the signals: their sign, their groups."""
+        if self.group > 1:
+            return BlockSoftThreshold(self.group, self.nonnegative)
+        return nonnegative if self.nonnegative else soft_threshold
+
+    @property
+    def threads(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return 1 if self.dictionary.numel() < FEW else None
+
+    @property
+    def notes(self) -> Sequence[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        coherent = (
+            f"Any two columns of a block of {self.block} have the inner product {self.coherence:g}. The lasso and "
+            "pursuit take one for the other; a network may learn, from the data, how to tell them apart (Xin et al. "
+            "2016).",
+        )
+        return (*NOTES, *coherent) if self.coherence else NOTES
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """The lasso, or its group or non-negative form, hard thresholding, message passing with a posterior mean, and
+        what scikit-learn has.
+        """
+        n = self.dictionary.shape[1]
+        expected = self.density * n
+        told = (self.probability, self.snr) if self.independent else None
+        return [
+            *baselines.lasso(self.dictionary, prox=self.prox),
+            baselines.hard_thresholding(self.dictionary, expected),
+            *baselines.message_passing(self.dictionary, told),
+            baselines.scikit_learn(
+                self, self.dictionary, "lasso_cd", "lasso, coordinate descent", "alpha", (0.001, 0.003, 0.01), limit=50
+            ),
+            baselines.scikit_learn(
+                self,
+                self.dictionary,
+                "omp",
+                "orthogonal matching pursuit",
+                "n_nonzero_coefs",
+                baselines.pursuit_counts(expected, n),
+                limit=50,
+            ),
+        ]
+
+    def theory(self, network: Unrolled, quality: Sequence[float]) -> Sequence[Claim]:
+        return theory.examine(network, self, quality)
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}

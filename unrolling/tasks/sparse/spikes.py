@@ -11,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling.algorithms import FISTA, Decoded
+from unrolling.prox import hard_threshold
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline, Iterative, Method
+from unrolling.tasks.sparse.baselines import components
 
 WINDOW = 64
 # of the signal, in time; each holds one heart beat
@@ -54,6 +58,7 @@ class Spikes(Task):
 
     name = "spikes"
     metric = NMSE
+    options: Mapping[str, Any] = {"density": 0.04}
 
     def __init__(
         self,
@@ -124,6 +129,34 @@ class Spikes(Task):
                 "Fewer or more spikes than trained with.",
             ),
         )
+
+    @classmethod
+    def small(cls) -> Spikes:
+        return cls(held_out=20)
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """Another density than usual."""
+        return "" if options["density"] == 0.04 else f"density{options['density']:g}"
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Morphological component analysis with both weights chosen, and a running median."""
+        weights = tuple((a, b) for a in (0.03, 0.1, 0.3) for b in (0.03, 0.1, 0.2, 0.4))
+
+        def accelerated(setting: tuple[float, float]) -> Decoded:
+            parent = components(self.dictionary, setting)
+            return Decoded(FISTA(parent.inner), parent.decoder)  # pyright: ignore[reportArgumentType]
+
+        return [
+            Iterative("ISTA", lambda w: components(self.dictionary, w), weights, 1000, setting="weights"),
+            Iterative("FISTA", accelerated, weights, 400, setting="weights"),
+            Method(
+                "running median",
+                lambda level: lambda data: hard_threshold(running_median(data), level),
+                tuple(round(0.1 * k, 1) for k in range(1, 20)),
+                "differences below {setting:g} are set to zero",
+            ),
+        ]
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.sparse.varying import Sensed
+from unrolling.algorithms.sparse.dictionary import lipschitz
+from unrolling.algorithms.sparse.fista import FISTA
+from unrolling.algorithms.sparse.varying import Sensed, VaryingISTA
 from unrolling.tasks.base import NMSE, Samples, Task
-from unrolling.tasks.sparse.recovery import check_law, gaussian_dictionary, measured, read_dictionary
+from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.tasks.sparse.baselines import FIRST_WEIGHT, RATE, WEIGHTS
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary, read_dictionary
+from unrolling.tasks.sparse.recovery import check_law, measured
 
 HELD = 20  # dictionaries of each held-out set
+MARGIN = 1.05  # of a step size that is safe for all variations: noise on A raises |A|^2 a little
 
 
 class VaryingDictionary(Task):
@@ -38,6 +44,15 @@ class VaryingDictionary(Task):
 
     name = "varying_dictionary"
     metric = NMSE
+    vectors = False
+    options: Mapping[str, Any] = {
+        "m": 250,
+        "n": 500,
+        "probability": 0.1,
+        "snr": float("inf"),
+        "permute": 1,
+        "dictionary_snr": 25.0,
+    }
     grains = 1  # the samples of a draw share a random dictionary
 
     def __init__(
@@ -99,6 +114,33 @@ class VaryingDictionary(Task):
         n = dictionary.shape[1]
         x = torch.randn(batch, n, generator=generator) * (torch.rand(batch, n, generator=generator) < self.probability)
         return Samples(Sensed(measured(x, dictionary, self.snr, generator), dictionary.unsqueeze(0)), x)
+
+    @classmethod
+    def small(cls) -> VaryingDictionary:
+        return cls(m=10, n=20, held_out=24)
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """Sizes, density and noise of signals and dictionary."""
+        return (
+            f"{options['m']}x{options['n']}-p{options['probability']:g}-snr{options['snr']:g}"
+            f"{'-permuted' if options['permute'] else ''}-dictionary{options['dictionary_snr']:g}"
+        )
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """The lasso of each dictionary: ISTA and FISTA know every dictionary that they are given, at no cost."""
+
+        def ista(weight: float) -> VaryingISTA:
+            return VaryingISTA(self.dictionary.shape[0], weight, MARGIN * lipschitz(self.dictionary))
+
+        def continued(weight: float) -> FISTA:
+            return FISTA(ista(weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
+
+        return [
+            Iterative("ISTA", ista, WEIGHTS, 3000, tuning=1000),
+            Iterative("FISTA", lambda w: FISTA(ista(w)), WEIGHTS, 1000),
+            Iterative("FISTA with continuation", continued, WEIGHTS, 1000),
+        ]
 
     def fixed(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.algorithms.sound.misi import MISI, EqualShares
 from unrolling.algorithms.sound.nmf import learn_dictionary
-from unrolling.algorithms.sound.nmf_separation import stack_frames
+from unrolling.algorithms.sound.nmf_separation import NMFSeparation, stack_frames
 from unrolling.operators.stft import STFT, masked
+from unrolling.tasks import exhibits
 from unrolling.tasks.base import Samples, Shift, Task
+from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.tasks.exhibits import Exhibits, Shown
 from unrolling.tasks.speech import recordings
 from unrolling.tasks.speech.recordings import Corpus, stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import (
@@ -32,11 +36,25 @@ SIZE, HOP = 256, 64  # of the STFT, in samples
 TOGETHER = 25  # held-out mixtures in a batch, so that memory stays that of a few
 # generated: speakers, utterances of each, noises
 PARTS = {"train": (32, 6, 24), "validation": (8, 4, 8), "test": (16, 6, 16)}
+FEW = {"train": (3, 1, 1), "validation": (2, 1, 1), "test": (2, 1, 1)}  # for tests
+OPTIONS = {"seconds": 3.0, "unseen": "", "perceptual": 0}
 
 
 class Mixtures(Task):
     """x = s_1 + s_2, data (batch, samples) of unit root mean square, targets (batch, 2, samples); what the tasks on
     speech have in common.
+
+    Speech and noise are generated (``voices``) unless ``data`` names recordings.
+
+    Args:
+        seconds: of a mixture.
+        unseen: names of speakers to test on, separated by commas, where ``data`` brings speakers; the last third of
+            them by default.
+        perceptual: 1 to score STOI and PESQ too (packages pystoi and pesq).
+        seed: of everything drawn.
+        held_out: mixtures to test on; a quarter as many to validate on.
+        data: a folder of recordings with sub-folders ``speech`` (or ``fsdd``) and ``noise``, or a folder of speech; see
+            ``recordings``.
 
     Attributes:
         stft: 256 samples (32 ms), hop 64, square root of the Hann window.
@@ -45,10 +63,19 @@ class Mixtures(Task):
 
     metric = SI_SDR_IMPROVEMENT
     rate = RATE
+    threads = 1
     sources: tuple[str, ...]
+    parts = PARTS  # what is generated
+    tagged: tuple[str, ...]  # options that a weights file is named by where they are not the usual
 
     def __init__(
-        self, seconds: float, unseen: str, perceptual: int, seed: int, held_out: int, data: str | Path | None
+        self,
+        seconds: float = 3.0,
+        unseen: str = "",
+        perceptual: int = 0,
+        seed: int = 0,
+        held_out: int = 200,
+        data: str | Path | None = None,
     ) -> None:
         if not seconds * RATE >= SIZE:
             raise ValueError(f"seconds is {seconds}; a mixture lasts longer than a frame of {SIZE / RATE} s")
@@ -68,7 +95,7 @@ class Mixtures(Task):
                 part: recordings.generated(
                     RATE, self.seed, part, speakers=speakers, utterances=utterances, noises=noises
                 )
-                for part, (speakers, utterances, noises) in PARTS.items()
+                for part, (speakers, utterances, noises) in self.parts.items()
             }
             return Corpus(
                 {part: c.speakers[part] for part, c in made.items()}, {part: c.noises[part] for part, c in made.items()}
@@ -79,7 +106,7 @@ class Mixtures(Task):
             return Corpus(speakers, recordings.read_noises(noise, RATE))
         made = {
             part: recordings.generated(RATE, self.seed, part, speakers=0, utterances=0, noises=noises)
-            for part, (_, _, noises) in PARTS.items()
+            for part, (_, _, noises) in self.parts.items()
         }
         return Corpus(speakers, {part: c.noises[part] for part, c in made.items()})
 
@@ -140,6 +167,22 @@ class Mixtures(Task):
             "fingerprint": digest.hexdigest()[:16],
         }
 
+    @classmethod
+    def small(cls) -> Mixtures:
+        task = cls(seconds=0.5, held_out=4)
+        task.parts = FEW
+        return task
+
+    @classmethod
+    def tag(cls, options: Mapping[str, Any]) -> str:
+        """What is unlike the usual of what a network's weights depend on."""
+        return "-".join(f"{key}{options[key]:g}" for key in cls.tagged if options[key] != cls.options[key])
+
+    def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
+        """The first test mixtures, to be heard."""
+        mixtures, target = self.test[0]
+        return exhibits.sounds(mixtures, target, methods, self.scored, self.sources, RATE)
+
     def scored(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The signals that scores are of, (count, samples), and the true ones."""
         raise TypeError(f"{type(self).__name__} is a Mixtures without `scored`")
@@ -182,8 +225,7 @@ class Mixtures(Task):
 class Enhancement(Mixtures):
     """Speech out of noise; targets are (speech, noise), scores count the speech.
 
-    Speech and noise are generated (``voices``) unless ``data`` names recordings. The signal-to-noise ratio, of whole
-    mixtures, is uniform between its limits.
+    The signal-to-noise ratio, of whole mixtures, is uniform between its limits.
 
     Args:
         low: smallest signal-to-noise ratio in dB.
@@ -191,18 +233,25 @@ class Enhancement(Mixtures):
         atoms: columns of the dictionaries of speech and of noise, each.
         context: frames that one column describes, odd.
         sparsity: mu of the factorisations that the dictionaries are learned by.
-        seconds: of a mixture.
-        unseen: names of speakers to test on, separated by commas, where ``data`` brings speakers; the last third of
-            them by default.
-        perceptual: 1 to score STOI and PESQ too (packages pystoi and pesq).
-        seed: of everything drawn.
-        held_out: mixtures to test on; a quarter as many to validate on.
-        data: a folder of recordings with sub-folders ``speech`` (or ``fsdd``) and ``noise``, or a folder of speech; see
-            ``recordings``.
         fixed: tensors of a weights file; its dictionaries are used instead of learning some.
+        mixtures: the arguments of ``Mixtures``.
     """
 
     name = "enhancement"
+    options: Mapping[str, Any] = {
+        "low": -6.0,
+        "high": 9.0,
+        "atoms": 50,
+        "context": 1,
+        "sparsity": 0.1,
+        **OPTIONS,
+    }
+    tagged = ("atoms", "context", "low", "high")
+    notes = (
+        "SI-SDR improvement counts the speech alone, by utterance; the interval resamples utterances.",
+        "The generic networks see a frame and its neighbours and give masks; they are trained on the same signals and "
+        "loss.",
+    )
     sources = ("speech", "noise")
 
     def __init__(
@@ -212,23 +261,18 @@ class Enhancement(Mixtures):
         atoms: int = 50,
         context: int = 1,
         sparsity: float = 0.1,
-        seconds: float = 3.0,
-        unseen: str = "",
-        perceptual: int = 0,
-        seed: int = 0,
-        held_out: int = 200,
-        data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
+        **mixtures: Any,
     ) -> None:
         if not low <= high:
             raise ValueError(f"signal-to-noise ratios go from low to high; got low {low} and high {high} dB")
         if atoms < 1 or context < 1 or context % 2 == 0:
             raise ValueError(f"atoms must be at least 1 and context odd; got atoms {atoms}, context {context}")
-        super().__init__(seconds, unseen, perceptual, seed, held_out, data)
-        self.low, self.high, self.atoms, self.context, self.sparsity = low, high, atoms, context, sparsity
+        super().__init__(**mixtures)
+        self.low, self.high, self.columns, self.context, self.sparsity = low, high, atoms, context, sparsity
         self._fixed = None if fixed is None else (fixed["speech_dictionary"], fixed["noise_dictionary"])
         self.summary = (
-            f"Speech out of noise at {low:g} to {high:g} dB: mixtures of {seconds:g} s at 8 kHz, speakers "
+            f"Speech out of noise at {low:g} to {high:g} dB: mixtures of {self.seconds:g} s at 8 kHz, speakers "
             "and noise that were not trained on."
         )
 
@@ -256,9 +300,23 @@ class Enhancement(Mixtures):
     def _learn(self, signals: Sequence[Tensor]) -> Tensor:
         frames = stack_frames(self.stft(torch.stack(list(signals))).mT.abs(), self.context).flatten(0, 1)
         frames = frames[frames.sum(1) > 0.02 * frames.sum(1).mean()]  # pauses teach nothing
-        dictionary = learn_dictionary(frames.T, self.atoms, sparsity=self.sparsity, seed=self.seed)
+        dictionary = learn_dictionary(frames.T, self.columns, sparsity=self.sparsity, seed=self.seed)
         dictionary = dictionary + 1e-3 * dictionary.amax(0)
         return dictionary / torch.linalg.vector_norm(dictionary, dim=0)
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """Sparse NMF with the sparsity chosen on validation data, for the two divergences in use."""
+        weights = (0.03, 0.1, 0.3, 1.0, 3.0)
+
+        def factorisation(beta: float) -> Callable[[float], NMFSeparation]:
+            return lambda weight: NMFSeparation(
+                self.stft, self.dictionaries, beta=beta, sparsity=weight, context=self.context
+            )
+
+        return [
+            Iterative("sparse NMF, beta 1", factorisation(1.0), weights, 200),
+            Iterative("sparse NMF, beta 2", factorisation(2.0), (*weights, 10.0), 200),
+        ]
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """-SI-SDR of the speech, in dB."""
@@ -293,7 +351,7 @@ class Enhancement(Mixtures):
             **super().identity(),
             "low": self.low,
             "high": self.high,
-            "atoms": self.atoms,
+            "atoms": self.columns,
             "context": self.context,
             "sparsity": self.sparsity,
         }
@@ -304,37 +362,31 @@ class Separation(Mixtures):
 
     Args:
         levels: largest difference of their levels in dB; it is uniform up to that.
-        seconds: of a mixture.
-        unseen: names of speakers to test on, separated by commas, where ``data`` brings speakers; the last third of
-            them by default.
-        perceptual: 1 to score STOI and PESQ too (packages pystoi and pesq).
-        seed: of everything drawn.
-        held_out: mixtures to test on; a quarter as many to validate on.
-        data: a folder of recordings of at least four speakers, or one with a sub-folder ``speech`` (or ``fsdd``); see
-            ``recordings``.
         fixed: tensors of a weights file; none is needed.
+        mixtures: the arguments of ``Mixtures``; a folder of recordings has at least four speakers.
     """
 
     name = "separation"
+    options: Mapping[str, Any] = {"levels": 5.0, **OPTIONS}
+    tagged = ("levels",)
+    notes = (
+        "SI-SDR improvement is the mean over both speakers in their better order, utterance by utterance; the interval "
+        "resamples utterances.",
+    )
     sources = ("speaker 1", "speaker 2")
 
     def __init__(
         self,
         levels: float = 5.0,
-        seconds: float = 3.0,
-        unseen: str = "",
-        perceptual: int = 0,
-        seed: int = 0,
-        held_out: int = 200,
-        data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
+        **mixtures: Any,
     ) -> None:
         if not levels >= 0:
             raise ValueError(f"levels is {levels}; the largest difference of levels is at least 0 dB")
-        super().__init__(seconds, unseen, perceptual, seed, held_out, data)
+        super().__init__(**mixtures)
         self.levels = levels
         self.summary = (
-            f"Two speakers out of their mixture, levels up to {levels:g} dB apart: {seconds:g} s at 8 kHz, "
+            f"Two speakers out of their mixture, levels up to {levels:g} dB apart: {self.seconds:g} s at 8 kHz, "
             "speakers that were not trained on."
         )
 
@@ -344,6 +396,12 @@ class Separation(Mixtures):
         drawn = self.levels * (2 * float(torch.rand((), generator=generator)) - 1)
         difference = drawn if difference is None else difference
         return torch.stack([first * 10 ** (difference / 40), second * 10 ** (-difference / 40)])
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """MISI with |X| / 2 for both speakers: what is known without a network."""
+        return [
+            Iterative("MISI", lambda _: MISI(self.stft, magnitudes=EqualShares(self.stft, 2)), (None,), 20, setting="")
+        ]
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """-SI-SDR in dB, mean over sources, of the better order."""

@@ -21,21 +21,20 @@ from unrolling.algorithms.messages.state_evolution import (
 )
 from unrolling.algorithms.sparse.analytic import analytic_weights, mutual_coherence
 from unrolling.core import Unrolled
-from unrolling.evaluation.records import Claim
 from unrolling.prox import soft_threshold
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
-from unrolling.tasks.sparse.recovery import Recovery
+from unrolling.tasks.exhibits import Claim
 
 CHEN = "Chen, Liu, Wang and Yin 2018, arXiv:1808.10038"
 LIU = "Liu, Chen, Wang and Yin 2019, openreview:B1lnzn0ctQ"
 
 
-def examine(network: Unrolled, task: Recovery, quality: Sequence[float]) -> list[Claim]:
+def examine(network: Unrolled, task: Any, quality: Sequence[float]) -> list[Claim]:
     """All claims that have something to say about this network.
 
     Args:
         network: trained.
-        task: recovery of known signals.
+        task: ``Recovery`` of known signals.
         quality: NMSE in dB of each layer's estimate on the test set.
     """
     claims = [linear_convergence(task, quality), coherence(network, task)]
@@ -49,7 +48,7 @@ def examine(network: Unrolled, task: Recovery, quality: Sequence[float]) -> list
     return claims if evolution is None else [*claims, evolution]
 
 
-def linear_convergence(task: Recovery, quality: Sequence[float]) -> Claim:
+def linear_convergence(task: Any, quality: Sequence[float]) -> Claim:
     """Error falling by a constant factor per layer: a straight line in dB."""
     y = torch.tensor([q for q in quality if isfinite(q)], dtype=torch.float64)
     x = torch.arange(len(y), dtype=torch.float64)
@@ -84,7 +83,7 @@ def _line(x: Tensor, y: Tensor) -> tuple[float, float]:
     return slope, float(1 - residual.square().sum() / other.square().sum().clamp_min(1e-30))
 
 
-def coherence(network: Unrolled, task: Recovery) -> Claim:
+def coherence(network: Unrolled, task: Any) -> Claim:
     """Mutual coherence of A, and generalised coherence of the weights in use."""
     dictionary = task.dictionary
     own = mutual_coherence(dictionary)
@@ -172,7 +171,7 @@ def vanishing_thresholds(network: Unrolled) -> Claim | None:
     )
 
 
-def no_false_positives(task: Recovery, *, layers: int = 16, samples: int = 500) -> Claim:
+def no_false_positives(task: Any, *, layers: int = 16, samples: int = 500) -> Claim:
     """Soft-thresholding with the thresholds of the theorem, on signals as sparse as it asks for."""
     dictionary = task.dictionary.double()
     weights = analytic_weights(dictionary)
@@ -207,7 +206,7 @@ def no_false_positives(task: Recovery, *, layers: int = 16, samples: int = 500) 
     )
 
 
-def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
+def limits(task: Any, quality: Sequence[float]) -> list[Claim]:
     """What no method can beat: the Bayes-optimal limit and the oracle that knows the support."""
     m, n = task.dictionary.shape
     if task.snr == float("inf") or not task.independent:
@@ -243,7 +242,7 @@ def limits(task: Recovery, quality: Sequence[float]) -> list[Claim]:
     ]
 
 
-def predicted(network: Unrolled, task: Recovery, quality: Sequence[float]) -> Claim | None:
+def predicted(network: Unrolled, task: Any, quality: Sequence[float]) -> Claim | None:
     """State evolution beside the measured error of AMP-like networks whose encoder is A^T."""
     first: Any = network.layers[0]
     if not isinstance(first, AMP) or first.damping or not task.independent:

@@ -1,42 +1,39 @@
-"""What the systems around LISTA-CP share: references, the start at analytic weights, the schedule."""
+"""What the systems for sparse codes share: the start at analytic weights, and how layers are trained one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
+from torch import nn
+
+from unrolling.algorithms import AMP, VAMP
 from unrolling.algorithms.sparse.analytic import analytic_weights
+from unrolling.algorithms.sparse.convolutional import tight_frame
 from unrolling.algorithms.sparse.coupled import CoupledISTA, Selection
 from unrolling.algorithms.sparse.dictionary import lipschitz
-from unrolling.systems.base import Recipe, Reference, Tying
-from unrolling.systems.sparse_coding import baselines
+from unrolling.operators import PatchDictionary, dct_atoms
+from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
+from unrolling.systems.base import Recipe, Tying
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
 from unrolling.training.stages import Cosine, Last, Power, Schedule, Stage, Supervision
 
-CHEN = Reference(
-    "Chen, X., Liu, J., Wang, Z. and Yin, W.",
-    "Theoretical linear convergence of unfolded ISTA and its practical weights and thresholds",
-    "NeurIPS",
-    2018,
-)
-LIU = Reference(
-    "Liu, J., Chen, X., Wang, Z. and Yin, W.",
-    "ALISTA: Analytic weights are as good as learned weights in LISTA",
-    "ICLR",
-    2019,
-)
 # Percent per layer and at most, for signals a tenth of whose entries are not zero; chosen on validation data. Without
 # noise every layer from the fifth on selects more entries than there are, and is a hard threshold. The authors'
-# commands have 1.2 and 13, which reaches
-# that in the tenth layer: the error then rises there before it falls on, while an early layer gains more than the
-# change costs. Noise that passes unshrunk
-# hurts, and theirs are best.
+# commands have 1.2 and 13, which reaches that in the tenth layer: the error then rises there before it falls on, while
+# an early layer gains more than the change costs. Noise that passes unshrunk hurts, and theirs are best.
 SELECTION = Selection(2.5, 100.0)
 NOISY_SELECTION = Selection(1.2, 13.0)
 FIRST_THRESHOLD = 0.4  # of the first layer, for signals of unit variance
+# Where the learning of the prior begins: three times as many non-zeros, of three times the variance, as the reference
+# problem has. No task is looked at.
+FIRST_PROBABILITY, FIRST_VARIANCE = 0.3, 3.0
+ATOM_SIDE = 8  # pixels, of convolutional dictionaries
+ATOM_WEIGHT = 0.01  # of all their atoms but the constant one
+# Blocks of five columns, any two of which have the inner product 0.9.
+COHERENT = {"m": 50, "n": 100, "probability": 0.05, "coherence": 0.9}
 
 
 def selection(task: Recovery) -> Selection:
@@ -55,19 +52,19 @@ def analytic_parent(task: Recovery, *, selective: bool = True) -> CoupledISTA:
     dictionary = task.dictionary
     weight = FIRST_THRESHOLD * lipschitz(dictionary)
     chosen = selection(task) if selective else Selection()
-    return CoupledISTA(
-        dictionary, weight, encoder=analytic_weights(dictionary), selection=chosen, prox=baselines.penalty(task)
-    )
+    return CoupledISTA(dictionary, weight, encoder=analytic_weights(dictionary), selection=chosen, prox=task.prox)
 
 
-def schedule(steps: int, rate: float, rates: dict[str, float], *, batch: int = 64) -> Callable[[int], Schedule]:
+def grown(
+    steps: int, rate: float, rates: dict[str, float] | None = None, *, batch: int = 64
+) -> Callable[[int], Schedule]:
     """Layers added one by one, then refined together, on the logarithm of the relative error; rates are those of a new
     layer.
     """
 
     def stages(depth: int) -> Schedule:
         return SCHEMES["grow_then_refine"].make(
-            depth, Stage(steps, rate=rate, rates=rates, batch=batch, loss=LogNMSE())
+            depth, Stage(steps, rate=rate, rates=rates or {}, batch=batch, loss=LogNMSE())
         )
 
     return stages
@@ -104,13 +101,12 @@ def freed(
             supervision=supervision,
             parameters=("step_size", "threshold"),
         )
-        rates = {"threshold": rate / 20, "encoder": encoder}
         free = replace(
             like,
             steps=rest,
             batch=128,
             rate=rate / 20,
-            rates=rates,
+            rates={"threshold": rate / 20, "encoder": encoder},
             parameters=None,
             supervision=joint,
             annealing=Cosine(0.05, 0.02),
@@ -120,7 +116,36 @@ def freed(
     return stages
 
 
-def recipe(parent: Any, tying: Tying, stages: Any, **own: Any) -> Recipe:
-    """Synthetic recovery with 16 layers."""
-    given = {"depth": 16, "parent_name": "ISTA", "generic_steps": 4000, "generic_batch": 128, **own}
-    return baselines.recovery_recipe(parent=parent, tying=lambda task: tying, schedule=stages, **given)
+def bernoulli_gaussian() -> BernoulliGaussian:
+    """A posterior mean whose prior is to be learned."""
+    return BernoulliGaussian(FIRST_PROBABILITY, FIRST_VARIANCE)
+
+
+def amp_recipe(shrinkage: Callable[[], nn.Module], schedule: Callable[[int], Schedule]) -> Recipe:
+    """AMP with a shrinkage of its own in each layer and one matrix for all."""
+    return Recipe(
+        parent=lambda task: AMP(task.dictionary, shrinkage()),
+        tying=Tying(tied=("encoder",), untied=("denoiser",)),
+        depth=16,
+        schedule=schedule,
+    )
+
+
+def vamp_recipe(shrinkage: Callable[[], nn.Module], schedule: Callable[[int], Schedule]) -> Recipe:
+    """VAMP with a shrinkage of its own in each layer; the noise is fitted to each sample."""
+    return Recipe(
+        parent=lambda task: VAMP(task.dictionary, shrinkage()),
+        tying=Tying(untied=("denoiser",)),
+        depth=16,
+        schedule=schedule,
+    )
+
+
+def cosine_frame() -> PatchDictionary:
+    """The DCT of 8 x 8 pixels at every second pixel as a tight frame."""
+    return tight_frame(dct_atoms(ATOM_SIDE), 2)
+
+
+def expected_support(task: Recovery) -> int:
+    """The mean number of non-zeros."""
+    return max(1, round(task.probability * task.dictionary.shape[1]))
