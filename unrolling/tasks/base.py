@@ -87,7 +87,15 @@ class Task:
         raise TypeError(f"{type(self).__name__} has no training data")
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error; a scalar."""
+        """Mean squared error; a scalar. A subclass's may take more, as any loss (``training.losses``).
+
+        Raises:
+            ValueError: there is no target.
+        """
+        if target is None:
+            raise ValueError(
+                f"the samples of {self.name} have no target: give the task a `loss` that needs none, or the stage one"
+            )
         return (estimate - target).square().mean()
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:

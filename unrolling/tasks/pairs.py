@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch.utils.data import default_collate
 from unrolling.core import tree
 from unrolling.tasks.base import NMSE, Metric, Samples, Task
 
-Source = Sequence[tuple[Any, Tensor]] | Any  # what has `__len__` and `__getitem__`: a list, a torch Dataset
+READ = 64  # training pairs that a fingerprint reads
+Source = Sequence[tuple[Any, Tensor | None]] | Any  # what has `__len__` and `__getitem__`: a list, a torch Dataset
 
 
 class Pairs(Task):
@@ -23,9 +25,10 @@ class Pairs(Task):
 
     Args:
         training: pairs (data, target) of one sample each, without a batch dimension; data a tensor or a NamedTuple of
-            tensors.
+            tensors, target None where nobody knows it.
         validation: pairs that settings are chosen on; all are read at once.
-        test: pairs that scores are computed on.
+        test: pairs that scores are computed on; without them the validation pairs are, and the summary says so: a
+            setting chosen on pairs looks better on these than it is.
         metric: what ranks estimates.
         loss: (estimate, target) -> scalar; mean squared error by default.
         augment: (sample, generator) -> sample, applied to each training pair: crops, turns, noise.
@@ -51,6 +54,10 @@ class Pairs(Task):
                 raise ValueError(f"{part} holds no pair of data and target")
         self.training, self.augment, self.metric, self.name = training, augment, metric, name
         self.summary = f"Recover targets from data: {len(training)} training pairs of your own."
+        if test is None:
+            self.summary += (
+                " No test pairs were given: scores are of the validation pairs, which settings are chosen on."
+            )
         self._loss = loss
         self.validation = [_stack([validation[i] for i in range(len(validation))], range(len(validation)))]
         held = validation if test is None else test
@@ -67,7 +74,22 @@ class Pairs(Task):
         return super().loss(estimate, target) if self._loss is None else self._loss(estimate, target)
 
     def identity(self) -> dict[str, Any]:
-        return {"name": self.name, "pairs": len(self.training)}
+        """Name, number of training pairs, and a fingerprint of about ``READ`` of them; none of pairs that differ each
+        time they are read.
+        """
+        known: dict[str, Any] = {"name": self.name, "pairs": len(self.training)}
+        count = len(self.training)
+        chosen = range(0, count, max(1, count // READ))
+        digest, again = _digest([self.training[0]]), _digest([self.training[0]])
+        return known if digest != again else {**known, "fingerprint": _digest([self.training[i] for i in chosen])}
+
+
+def _digest(pairs: Sequence[Any]) -> str:
+    digest = hashlib.sha256()
+    for _, tensor in tree.named_tensors([tuple(pair) for pair in pairs], "pairs"):
+        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _stack(pairs: Sequence[Any], indices: Sequence[int]) -> Samples:
@@ -75,6 +97,9 @@ def _stack(pairs: Sequence[Any], indices: Sequence[int]) -> Samples:
     for pair, index in zip(pairs, indices, strict=True):
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise ValueError(f"sample {index} is a {type(pair).__name__}; a sample is a pair (data, target)")
+    missing = [pair[1] is None for pair in pairs]
+    if any(missing) and not all(missing):
+        raise ValueError(f"sample {indices[missing.index(True)]} has no target, and others have one")
     shapes = [
         {name: tuple(tensor.shape) for name, tensor in tree.named_tensors(tuple(pair), "sample")} for pair in pairs
     ]
@@ -84,5 +109,5 @@ def _stack(pairs: Sequence[Any], indices: Sequence[int]) -> Samples:
                 f"samples {indices[0]} and {index} differ in shape, {shapes[0]} and {shape}: bring them "
                 "to one size, with `augment` perhaps"
             )
-    data, target = default_collate([tuple(pair) for pair in pairs])
-    return Samples(data, target)
+    data = default_collate([pair[0] for pair in pairs])
+    return Samples(data, None if missing[0] else default_collate([pair[1] for pair in pairs]))

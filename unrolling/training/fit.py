@@ -80,20 +80,20 @@ def fit(
     share = Share(fabric.global_rank, fabric.world_size, machine.accumulate)
     for stage in schedule:
         share.grains(stage.batch, task.grains)
-    settings = {"validations": validations, "choose": choose}
-    run = {
-        "schedule": [stage.describe() for stage in schedule],
-        "seed": seed,
-        "task": task.identity(),
-        "network": {
-            **(shape(network) if isinstance(network, Unrolled) else {}),
-            "learned": {item.key: list(item.tensor.shape) for item in learnables(network)},
-            "parameters": sum(p.numel() for p in network.parameters()),
-        },
-        "settings": settings,
-    }
     checkpoints = None
     if directory is not None:
+        settings = {"validations": validations, "choose": choose}
+        run = {
+            "schedule": [stage.describe() for stage in schedule],
+            "seed": seed,
+            "task": task.identity(),
+            "network": {
+                **(shape(network) if isinstance(network, Unrolled) else {}),
+                "learned": {item.key: list(item.tensor.shape) for item in learnables(network)},
+                "parameters": sum(p.numel() for p in network.parameters()),
+            },
+            "settings": settings,
+        }
         prints = {"network": identity.of_network(network), "task": identity.of_task(task)}
         checkpoints = Checkpoints(Path(directory), keep, run, prints)
     with torch.random.fork_rng():
