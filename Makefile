@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/photographs
 
-.PHONY: run test nightly lint bench clean
+.PHONY: run test nightly lint written bench clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT)
@@ -24,6 +24,11 @@ lint: $(READY)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.import_circles
+
+# What is made from something else in the repository: public names of packages, the index of the systems.
+written: $(READY)
+	$(BIN)/python -m tools.public_names
+	$(BIN)/python -m unrolling.systems.index
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)
