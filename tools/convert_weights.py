@@ -29,7 +29,8 @@ def convert(path: Path) -> bool:
     task_name = card["task"]["name"]
     recipe = system.recipes[task_name]
     known = system.options(task_name)
-    options = {key: type(value)(card["task"][key]) for key, value in known.items() if key in card["task"]}
+    usual = system.options(task_name)
+    options = {key: type(value)(card["task"][key]) for key, value in usual.items() if key in card["task"]}
     task = system.task(task_name, seed=card.get("seed", 0), fixed=fixed, **options)
     network = system.network(recipe, task, card["depth"])
     network.load_learned(learned)

@@ -17,7 +17,7 @@ FORMATS = ("torch", "onnx", "aoti")  # of `unroll export`
 
 
 def read_index() -> list[dict[str, Any]]:
-    """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``tasks``, and by task ``weights``
+    """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``variant_of`` (a system or None), ``tasks``, and by task ``weights``
     (names of shipped files), ``applied`` (to what files; only where it can be) and ``exported`` (formats).
     """
     return json.loads(PATH.read_text(encoding="utf-8"))
@@ -44,16 +44,19 @@ def build_index() -> list[dict[str, Any]]:
     from unrolling.systems.catalogue import catalogue
 
     own = Path(__file__).parent
-    return [_entry(system) for system in catalogue().values() if own in system.home.parents]
+    systems = [system for system in catalogue().values() if own in system.home.parents]
+    parents = {variant.name: system.name for system in systems for variant in system.variants}
+    return [_entry(system, parents.get(system.name)) for system in systems]
 
 
-def _entry(system: Any) -> dict[str, Any]:
+def _entry(system: Any, parent: str | None) -> dict[str, Any]:
     recipes = system.recipes
     return {
         "name": system.name,
         "title": system.title,
         "summary": system.summary,
         "reference": str(system.papers[0]),
+        "variant_of": parent,
         "tasks": list(recipes),
         "weights": {task: [path.stem for path in system.weights_files(task)] for task in recipes},
         "applied": {task: application.reads for task, application in system.apply.items()},
