@@ -28,7 +28,6 @@ def convert(path: Path) -> bool:
     system = find(card["system"])
     task_name = card["task"]["name"]
     recipe = system.recipes[task_name]
-    known = system.options(task_name)
     usual = system.options(task_name)
     options = {key: type(value)(card["task"][key]) for key, value in usual.items() if key in card["task"]}
     task = system.task(task_name, seed=card.get("seed", 0), fixed=fixed, **options)

@@ -17,8 +17,9 @@ FORMATS = ("torch", "onnx", "aoti")  # of `unroll export`
 
 
 def read_index() -> list[dict[str, Any]]:
-    """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``variant_of`` (a system or None), ``tasks``, and by task ``weights``
-    (names of shipped files), ``applied`` (to what files; only where it can be) and ``exported`` (formats).
+    """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``variant_of`` (a system or None),
+    ``tasks``, and by task ``weights`` (names of shipped files), ``applied`` (to what files; only where it can be) and
+    ``exported`` (formats).
     """
     return json.loads(PATH.read_text(encoding="utf-8"))
 
