@@ -164,7 +164,7 @@ def test_without_soundfile_the_extra_is_named(unroll, weights, noisy, tmp_path, 
 
 
 def test_a_system_of_somebody_elses_names_its_own_files(unroll, weights, monkeypatch, tmp_path):
-    """What is read and written is the recipe's business."""
+    """What is read and written is the system's business."""
     from unrolling.systems import catalogue as module
     from unrolling.systems.base import Application
 
@@ -173,8 +173,8 @@ def test_a_system_of_somebody_elses_names_its_own_files(unroll, weights, monkeyp
         return {"letters": len(source.read_text())}
 
     system = find(DEEP_NMF)
-    recipe = replace(system.recipes["enhancement"], apply=Application("a text", ("the same, louder",), run))
-    monkeypatch.setattr(module, "catalogue", lambda: {DEEP_NMF: replace(system, recipes={"enhancement": recipe})})
+    louder = replace(system, apply={"enhancement": Application("a text", ("the same, louder",), run)})
+    monkeypatch.setattr(module, "catalogue", lambda: {DEEP_NMF: louder})
     (tmp_path / "a.txt").write_text("speech")
     status, output, _ = unroll(
         "apply", DEEP_NMF, tmp_path / "a.txt", "-o", tmp_path / "b.txt", "--weights", weights[DEEP_NMF], "--json"
@@ -222,3 +222,9 @@ def test_options_as_keys_and_values():
     )
     # A task's option of the same name keeps its meaning.
     assert separate(["sigma=3"], options, {"sigma": 25.0}) == ({}, ["sigma=3"])
+
+
+def test_claims_are_measured_where_a_task_has_some(unroll):
+    status, output, errors = unroll("theory", "imaging/tnrd")
+    assert (status, output) == (2, "")
+    assert "nothing is proved about networks for denoising, the tasks of imaging/tnrd" in errors

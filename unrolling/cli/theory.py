@@ -23,18 +23,24 @@ def theory(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """What is proved about unrolled sparse recovery, held against a trained network: claim, assumption, whether it
-    holds, what is measured.
+    """What is proved about unrolled networks, held against a trained one: claim, assumption, whether it holds, what is
+    measured.
     """
     import torch
 
     from unrolling.evaluation.comparison import plain
-    from unrolling.tasks.base import pieces_of
+    from unrolling.systems.catalogue import find
+    from unrolling.tasks.base import Task, pieces_of
+    from unrolling.tasks.catalogue import find as find_task
     from unrolling.training.weights import load_weights
 
+    found = find(system)
+    name = next((task for task in found.recipes if find_task(task).theory is not Task.theory), None)
+    if name is None:
+        raise ValueError(f"nothing is proved about networks for {', '.join(found.recipes)}, the tasks of {found.name}")
     job = prepare.prepare(
         system,
-        "recovery",
+        name,
         data,
         depth,
         seed,
