@@ -9,12 +9,13 @@ import pytest
 import torch
 from pictured import scene, small_task, uint8
 from PIL import Image
-from test_pixels import make_bad
+from test_files_pictures import make_bad
 
 from unrolling.algorithms.images.diffusion import Compressed
 from unrolling.files import pictures as pixels
 from unrolling.systems.catalogue import find
-from unrolling.systems.imaging import applications, blind
+from unrolling.systems.imaging import _blind as blind
+from unrolling.systems.imaging import _files as applications
 from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import load_weights, save_weights
 

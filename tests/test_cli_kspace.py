@@ -10,8 +10,8 @@ from test_cli_images import apply as apply
 from test_cli_images import held as held
 
 from unrolling.files import pictures as pixels
+from unrolling.files.kspace import is_centred, read_kspace
 from unrolling.operators.fourier import KSpace, fft
-from unrolling.systems.medical.scanner import is_centred, read_kspace
 from unrolling.tasks.medical import phantoms, sampling
 
 

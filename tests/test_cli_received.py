@@ -10,7 +10,7 @@ from iterations import gaussian
 from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, pam, real_form
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.systems.catalogue import find
-from unrolling.systems.communications import files
+from unrolling.systems.communications import _files as files
 from unrolling.tasks.communications.detection import Detection
 from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.training.weights import save_weights

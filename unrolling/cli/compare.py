@@ -64,9 +64,9 @@ def compare(
     """
     from unrolling.evaluation.compare import compare as run_comparison
     from unrolling.evaluation.contenders import training
+    from unrolling.files.whole import write_bytes
     from unrolling.report.page import write_page
     from unrolling.report.table import markdown, print_table
-    from unrolling.training.files import write_bytes
     from unrolling.training.machine import Machine
     from unrolling.training.weights import load_weights, remade, save_weights
 

@@ -110,9 +110,9 @@ def write_collection(found: list[Read], directory: str | Path) -> Path:
     Returns:
         The path of the page.
     """
+    from unrolling.files.whole import write_bytes
     from unrolling.report.page import environment as make_environment
     from unrolling.report.page import table_rows
-    from unrolling.training.files import write_bytes
 
     if not found:
         raise ValueError("there is no comparison to report")

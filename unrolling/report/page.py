@@ -25,7 +25,7 @@ def write_page(comparison: Comparison, directory: str | Path) -> Path:
     Raises:
         OSError: the folder cannot be written; a page that was there is as it was.
     """
-    from unrolling.training.files import write_bytes
+    from unrolling.files.whole import write_bytes
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

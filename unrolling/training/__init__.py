@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from unrolling.training.batches import Share, check_draw, generator, like_network, to_device
     from unrolling.training.checkpoints import Checkpoints, Position, copied, load, put, set_generators, unique
     from unrolling.training.checks import check_schedule
-    from unrolling.training.files import read, write, write_bytes
+    from unrolling.training.files import read, write
     from unrolling.training.fingerprints import fingerprint, same
     from unrolling.training.health import (
         Change,
@@ -76,7 +76,7 @@ __getattr__, __dir__ = lazy(
         ".batches": ("Share check_draw generator like_network to_device"),
         ".checkpoints": ("Checkpoints Position copied load put set_generators unique"),
         ".checks": ("check_schedule"),
-        ".files": ("read write write_bytes"),
+        ".files": ("read write"),
         ".fingerprints": ("fingerprint same"),
         ".health": ("Change Health activations examine find_fault gradient_norms place snapshot"),
         ".identity": ("alike of_network of_task summary"),
@@ -118,7 +118,7 @@ __all__ = [
     "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
     "matching", "of_network", "of_task", "of_turn", "pack", "place", "put", "read", "read_weights", "remade",
     "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
-    "trained_by", "trajectory", "unique", "unpack", "with_curriculum", "write", "write_bytes",
+    "trained_by", "trajectory", "unique", "unpack", "with_curriculum", "write",
 ]
 # fmt: on
 # End of what is written.

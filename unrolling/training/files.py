@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from unrolling.files.whole import write_bytes
 
 _PAIRS = "complex128"  # which safetensors does not know: such tensors are kept as pairs of real numbers, and named here
 
@@ -37,27 +37,6 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, 
         content[name] = tensor.clone() if place in seen and tensor.numel() else tensor
         seen.add(place)
     write_bytes(path, save(content, {"record": json.dumps(record), **({_PAIRS: json.dumps(pairs)} if pairs else {})}))
-
-
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file in one step, or leave it as it was."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    # The new name itself is on the disk once the folder is; not every system can flush a folder.
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.detection.detnet import DetNetLayer
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import files
+from unrolling.systems.communications import _files
 from unrolling.tasks.communications.detection import Detection
 from unrolling.training.stages import Adam, Cosine, Exponential, Logarithmic, Schedule, Stage
 
@@ -92,5 +92,5 @@ SYSTEM = System(
             options={"streams": 30, "antennas": 60},
         ),
     },
-    apply=dict.fromkeys(("detection", "published-2017", "published-2019"), files.detection()),
+    apply=dict.fromkeys(("detection", "published-2017", "published-2019"), _files.detection()),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import files
+from unrolling.systems.communications import _files
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -37,7 +37,7 @@ SYSTEM = System(
             schedule=schedule,
         )
     },
-    apply={"detection": files.detection()},
+    apply={"detection": _files.detection()},
     not_exported={
         "detection": {"onnx": "it factorises a matrix in every layer, and ONNX has no Cholesky factorisation"}
     },

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.detection.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import files
+from unrolling.systems.communications import _files
 from unrolling.tasks.communications.detection import Detection
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
@@ -60,5 +60,5 @@ SYSTEM = System(
             },
         )
     },
-    apply={"detection": files.detection()},
+    apply={"detection": _files.detection()},
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from unrolling.algorithms.messages.oamp import OAMP
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import files
+from unrolling.systems.communications import _files
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -39,7 +39,7 @@ SYSTEM = System(
     ),
     references=("he2018model", "he2020model", "ma2017orthogonal"),
     recipes={"detection": recipe(NUMBERS, 1500)},
-    apply={"detection": files.detection()},
+    apply={"detection": _files.detection()},
     not_exported=NOT_EXPORTED,
     variants=(
         System(
@@ -54,7 +54,7 @@ SYSTEM = System(
             ),
             references=("he2020model", "ma2017orthogonal"),
             recipes={"detection": recipe((*NUMBERS, "gain", "divergence"), 3000)},
-            apply={"detection": files.detection()},
+            apply={"detection": _files.detection()},
             not_exported=NOT_EXPORTED,
         ),
     ),

@@ -9,7 +9,7 @@ from unrolling.algorithms.images.blind_deblurring import BlindDeblurring
 from unrolling.algorithms.images.dublid import DUBLID
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging.blind import application
+from unrolling.systems.imaging._blind import application
 from unrolling.tasks.images.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from unrolling.algorithms.splitting.data_terms import Linear
 from unrolling.operators import Identity
 from unrolling.systems.base import Recipe, System
-from unrolling.systems.imaging import applications
+from unrolling.systems.imaging import _files
 from unrolling.systems.imaging._common import EACH, parent, schedule
 
 WEIGHT = 0.05  # of the data in the parent, chosen as its influence function was
@@ -39,7 +39,7 @@ SYSTEM = System(
     equations=EQUATIONS,
     references=REFERENCES,
     recipes={"denoising": recipe(5, 4_500)},
-    apply={"denoising": applications.denoising()},
+    apply={"denoising": _files.denoising()},
     variants=(
         System(
             name="imaging/tnrd_7x7",
@@ -49,7 +49,7 @@ SYSTEM = System(
             equations=EQUATIONS,
             references=REFERENCES,
             recipes={"denoising": recipe(7, 20_000)},
-            apply={"denoising": applications.denoising()},
+            apply={"denoising": _files.denoising()},
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.images.diffusion import QuantisedBlocks
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging import applications
+from unrolling.systems.imaging import _files
 from unrolling.systems.imaging._common import parent, schedule
 
 SYSTEM = System(
@@ -26,5 +26,5 @@ SYSTEM = System(
             schedule=schedule(1200, batch=4),
         )
     },
-    apply={"deblocking": applications.deblocking()},
+    apply={"deblocking": _files.deblocking()},
 )

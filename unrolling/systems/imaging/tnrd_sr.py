@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.splitting.data_terms import Linear
 from unrolling.systems.base import Recipe, System
-from unrolling.systems.imaging import applications
+from unrolling.systems.imaging import _files
 from unrolling.systems.imaging._common import EACH, parent, schedule
 
 SYSTEM = System(
@@ -25,5 +25,5 @@ SYSTEM = System(
             schedule=schedule(6000, batch=4),
         )
     },
-    apply={"super_resolution": applications.super_resolution()},
+    apply={"super_resolution": _files.super_resolution()},
 )

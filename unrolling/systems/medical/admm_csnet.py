@@ -16,7 +16,7 @@ from unrolling.operators.filters import BasisFilters, zero_mean_atoms
 from unrolling.prox import soft_threshold
 from unrolling.prox.influence import LinearSpline
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.medical.scanner import application
+from unrolling.systems.medical._files import application
 from unrolling.tasks.medical.compressive import Compressive
 from unrolling.tasks.medical.mri import MRI
 from unrolling.training.stages import Cosine, Schedule, Stage

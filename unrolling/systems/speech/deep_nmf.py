@@ -7,7 +7,7 @@ from __future__ import annotations
 from unrolling.algorithms.sound.nmf_separation import NMFSeparation
 from unrolling.core import Unrolled
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.speech.sound import application
+from unrolling.systems.speech._files import application
 from unrolling.tasks.speech.mixtures import Enhancement, Mixtures
 from unrolling.training.stages import Cosine, Schedule, Stage
 

@@ -17,7 +17,7 @@ from unrolling.core import Unrolled
 from unrolling.networks.temporal import TemporalConvolutions
 from unrolling.operators.stft import STFT
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.speech.sound import application
+from unrolling.systems.speech._files import application
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.speech.mixtures import Mixtures, Separation
 from unrolling.tasks.speech.speech_metrics import sdr

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +14,10 @@ from unrolling.algorithms.detection.mimo import Received, complex_symbols, decid
 from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.core import Unrolled
+from unrolling.files.received import check_outputs, read_sequences, read_vectors, write_symbols
 from unrolling.systems.base import Application
 from unrolling.tasks.communications.detection import Detection
 from unrolling.tasks.communications.sequence import SequenceDetection
-from unrolling.training.files import write_bytes
 
 BLOCK = 4096  # vectors at a time
 # of a column's energy: what the other columns leave of it where they determine it, in a channel of single precision
@@ -44,7 +41,7 @@ def sequence() -> Application:
 
 
 def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    _check_outputs(source, outputs)
+    check_outputs(source, outputs)
     data, single = read_received(source, network, task)
     count = data.y.shape[0]
     estimates, dependent = [], 0
@@ -63,7 +60,7 @@ def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[
     levels = task.levels
     for path, x in zip(outputs, (levels[decide(estimate, levels)], estimate), strict=False):
         x = complex_symbols(x) if task.modulation.complex else x
-        _write(path, x[0] if single else x)
+        write_symbols(path, x[0] if single else x)
     streams = data.channel.shape[2] // (2 if task.modulation.complex else 1)
     return {"vectors": count, "streams": streams, "modulation": task.modulation.name, "dependent_channels": dependent}
 
@@ -81,53 +78,11 @@ def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Recei
             complex alphabet and the other way round; more streams than antennas; a noise variance that is needed and
             missing, or not positive; another channel than that of the weights.
     """
-    held = _arrays(path)
     layer: Any = network.layers[0]
     own = task.fixed().get("channel")
-    needed = ["y"] + ([] if own is not None else ["channel"]) + (["noise_variance"] if layer.needs_noise else [])
-    missing = [name for name in needed if name not in held]
-    if missing:
-        raise ValueError(f"{path} holds {', '.join(held) or 'nothing'}; this detector needs {', '.join(needed)}")
+    known = None if own is None else as_complex(own.double()) if task.modulation.complex else own.double()
     field = "complex" if task.modulation.complex else "real"
-    y = _numbers(path, "y", held["y"], field)
-    single = y.ndim == 1
-    y = y.unsqueeze(0) if single else y
-    if "channel" in held:
-        channel = _numbers(path, "channel", held["channel"], field)
-        channel = channel.unsqueeze(0) if channel.ndim == 2 else channel
-    else:
-        assert own is not None
-        channel = as_complex(own.double()) if task.modulation.complex else own.double()
-    if (
-        y.ndim != 2
-        or 0 in y.shape
-        or channel.ndim != 3
-        or channel.shape[1] != y.shape[1]
-        or channel.shape[0] not in (1, y.shape[0])
-    ):
-        shapes = f"{tuple(y.shape)} and {tuple(channel.shape)}{'' if 'channel' in held else ', that of the weights'}"
-        raise ValueError(
-            f"{path}: y is (batch, N) and channel (batch, N, K), antennas by streams, or (N, K) for all "
-            f"vectors; got {shapes}"
-        )
-    if not 1 <= channel.shape[2] <= channel.shape[1]:
-        raise ValueError(
-            f"{path}: the channel has {channel.shape[2]} streams and {channel.shape[1]} antennas; it is "
-            "(N, K) with at least as many antennas"
-        )
-    noise = None
-    if "noise_variance" in held:
-        noise = _numbers(path, "noise_variance", held["noise_variance"], "real")
-        if noise.numel() not in (1, y.shape[0]):
-            raise ValueError(
-                f"{path}: noise_variance is one number, or one for each of {y.shape[0]} vectors; got "
-                f"{tuple(noise.shape)}"
-            )
-        if not bool((noise > 0).all()):
-            raise ValueError(
-                f"{path}: noise_variance is E |n_i|^2 and positive; the smallest is {float(noise.min()):g}"
-            )
-        noise = noise.reshape(-1, 1)
+    y, channel, noise, single = read_vectors(path, field, layer.needs_noise, known)
     data = real_form(y, channel, noise) if task.modulation.complex else Received(y, channel, noise)
     if (
         isinstance(layer, MMNetLayer)
@@ -151,56 +106,13 @@ def as_complex(channel: Tensor) -> Tensor:
 
 
 def _decode(network: Unrolled, task: SequenceDetection, source: Path, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    _check_outputs(source, outputs)
-    held = _arrays(source)
-    if "y" not in held:
-        raise ValueError(f"{source} holds {', '.join(held) or 'nothing'}; this detector needs y")
-    y = _numbers(source, "y", held["y"], "real")
-    single = y.ndim == 1
-    y = (y.unsqueeze(0) if single else y).float()
-    if y.ndim != 2 or 0 in y.shape:
-        raise ValueError(f"{source}: y is (batch, T), or (T,) for one sequence; got {tuple(y.shape)}")
+    check_outputs(source, outputs)
+    y, single = read_sequences(source)
     with torch.no_grad():
         states = torch.cat([network(Observed(part)).argmax(2) for part in y.split(max(1, BLOCK * 16 // y.shape[1]))])
     symbols = task.levels[task.trellis.newest(states)]
-    _write(outputs[0], symbols[0] if single else symbols)
+    write_symbols(outputs[0], symbols[0] if single else symbols)
     return {"sequences": y.shape[0], "length": y.shape[1]}
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file is y."""
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"y": content}
-        with content:
-            return {name: content[name] for name in content.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a .npz file of arrays: {error}") from error
-
-
-def _numbers(path: Path, name: str, array: np.ndarray, field: str) -> Tensor:
-    """An array in double precision."""
-    if array.dtype.kind not in "iufc":
-        raise ValueError(f"{path}: {name} holds {array.dtype}, and not numbers")
-    given = "complex" if array.dtype.kind == "c" else "real"
-    if given != field:
-        if name == "noise_variance":
-            raise ValueError(f"{path}: noise_variance is real, E |n_i|^2; got {array.dtype}")
-        alphabet = "BPSK over real channels" if field == "real" else "a complex alphabet over complex channels"
-        other = (
-            "unrolling.algorithms.detection.mimo.real_form makes real ones"
-            if field == "real"
-            else ("give y and channel as complex numbers")
-        )
-        raise ValueError(
-            f"{path}: {name} is {given}, and these weights are for {alphabet}: {other}, or choose other "
-            "weights (--set modulation=..., --weights)"
-        )
-    if not np.isfinite(array).all():
-        place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-        raise ValueError(f"{path}: {name} holds NaN or infinite values, the first at {place}")
-    return torch.from_numpy(array.astype(np.complex128 if given == "complex" else np.float64))
 
 
 def _same(channel: Tensor, own: Tensor) -> bool:
@@ -219,25 +131,3 @@ def _dependent(channel: Tensor) -> Tensor:
     scale = energy.clamp_min(torch.finfo(energy.dtype).tiny).rsqrt()
     factor, failed = torch.linalg.cholesky_ex(scale.unsqueeze(2) * products * scale.unsqueeze(1))
     return (failed > 0) | (energy.amin(1) == 0) | (factor.diagonal(dim1=1, dim2=2).square().amin(1) < DEPENDENT)
-
-
-def _check_outputs(source: Path, outputs: Sequence[Path]) -> None:
-    """Refuses outputs that cannot be written, before any work."""
-    for path in outputs:
-        if path.suffix.lower() != ".npy":
-            raise ValueError(f"{path}: symbols are written as .npy")
-        if not path.parent.is_dir() or path.is_dir():
-            raise ValueError(
-                f"{path} cannot be written: {f'{path.parent} is not' if not path.parent.is_dir() else 'it is'} a folder"
-            )
-        if path.resolve() == source.resolve():
-            raise ValueError(f"{path} is the input; the output needs another name")
-    if len({path.resolve() for path in outputs}) < len(outputs):
-        raise ValueError(f"{outputs[0]} is named twice; each output needs a name of its own")
-
-
-def _write(path: Path, symbols: Tensor) -> None:
-    """As a ``.npy`` file, whole or not at all."""
-    content = io.BytesIO()
-    np.save(content, symbols.numpy())
-    write_bytes(path, content.getvalue())

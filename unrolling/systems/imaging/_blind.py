@@ -12,7 +12,7 @@ from torch import Tensor
 from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.systems.base import Application
-from unrolling.systems.imaging.applications import SUFFIXES, facts
+from unrolling.systems.imaging._files import SUFFIXES, facts
 from unrolling.systems.options import Option
 from unrolling.tasks.images.deblurring import Deblurring
 
