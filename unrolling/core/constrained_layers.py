@@ -35,26 +35,11 @@ Entries = Mapping[nn.Module, Entry]  # by the list that torch keeps of a paramet
 ACTIVE: ContextVar[tuple[Entries, Any] | None] = ContextVar("constrained", default=None)
 
 
-def value_in(active: tuple[Entries, Any], parts: nn.Module, free: Tensor) -> Tensor | None:
-    """The value that a pass has worked out for a free tensor as it is now; None where there is none."""
-    entries, saving = active
-    entry = entries.get(parts)
-    if entry is None:
-        return None
-    source, version, value, recorded = entry
-    if source is not free or version != free._version:
-        return None
-    if not torch.is_grad_enabled():
-        return value
-    # What is read inside of a checkpoint is worked out inside, because its backward pass does so too.
-    return value if recorded and saving == _saving() else None
-
-
 def run_with(entries: Entries | None, call: Callable[..., Any], *arguments: Any) -> Any:
     """The call's result, the entries being what its constrained parameters are read from."""
     if not entries:
         return call(*arguments)
-    token = ACTIVE.set((entries, _saving()))
+    token = ACTIVE.set((entries, saving()))
     try:
         return call(*arguments)
     finally:
@@ -67,6 +52,9 @@ def active_entries() -> Entries | None:
         return None
     active = ACTIVE.get()
     return None if active is None else active[0]
+
+
+_ORIGINAL, _FIRST = operator.itemgetter("original"), operator.itemgetter("0")
 
 
 class ConstrainedLayers:
@@ -127,37 +115,51 @@ class _Stack:
         self.rules = [parts._modules for parts in lists]
         self.buffers = [constraint._buffers for constraint in self.constraints]
         self.names = list(self.buffers[0])
+        self.settings = list(_settings(self.constraints[0]))
+        # Single numbers are cheaper to compare than to work out again.
+        self.compares = not self.settings and all(
+            tensor.ndim == 0 for tensor in (self.lists[0].original, *self.buffers[0].values())
+        )
         self._last: _Pass | None = None
 
     def entries(self) -> Entries:
         """The values of this moment; none of them where the parameters are no longer of one kind."""
-        free: list[Any] = [parameters.get("original") for parameters in self.parameters]
-        if [rules["0"] for rules in self.rules] != self.constraints or sum(map(len, self.rules)) != len(free):
+        try:
+            free: list[Any] = list(map(_ORIGINAL, self.parameters))
+            unchanged = list(map(_FIRST, self.rules)) == self.constraints and sum(map(len, self.rules)) == len(free)
+        except KeyError:
+            return {}
+        if not unchanged:
+            return {}
+        if self.settings and len({repr(_settings(constraint)) for constraint in self.constraints}) > 1:
+            return {}
+        recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in free)
+        # On other devices the comparison would wait for their work.
+        keeps = not recorded and self.compares and free[0].is_cpu and not torch._C._is_any_autocast_enabled()
+        if keeps:
+            dtypes = [tensor.dtype for tensor in free]
+            numbers = [tensor.item() for tensor in free]
+            for name in self.names:
+                numbers += [buffers[name].item() for buffers in self.buffers]
+            if self._last is not None and self._last.serves(free[0], dtypes, numbers):
+                return self._last.entries
+        if len({tensor.dtype for tensor in free}) > 1:
             return {}
         try:
             versions = [tensor._version for tensor in free]
-        except (AttributeError, RuntimeError):  # one is gone; tensors made in inference mode count no versions
+            joint = self._with([torch.stack([buffers[name] for buffers in self.buffers]) for name in self.names])
+            if recorded:
+                values: Any = _Together.apply(joint, *free)
+            else:
+                with torch.no_grad():
+                    stacked = joint.forward(torch.stack(free))
+                    values = stacked.unbind()
+        # Of several shapes or devices by now, or made in inference mode, where no versions are counted.
+        except (AttributeError, RuntimeError, TypeError):
             return {}
-        recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in free)
-        try:
-            numbers = [torch.stack(free)] if not recorded else []
-            numbers += [torch.stack([buffers[name] for buffers in self.buffers]) for name in self.names]
-        except (RuntimeError, TypeError):  # of several shapes or devices by now
-            return {}
-        if not recorded and self._last is not None and self._last.serves(free, versions, numbers):
-            return self._last.entries
-        if len({tensor.dtype for tensor in free}) > 1:
-            return {}
-        if recorded:
-            values = _Together.apply(self._with(numbers), *free)
-        else:
-            with torch.no_grad():
-                values = (stacked := self._with(numbers[1:]).forward(numbers[0])).unbind()
         known = itertools.repeat(torch.is_grad_enabled())
-        entries = dict(zip(self.lists, zip(free, versions, values, known, strict=False), strict=True))  # pyright: ignore[reportArgumentType]
-        # On other devices the comparison would wait for their work.
-        keeps = not recorded and numbers[0].is_cpu and not torch._C._is_any_autocast_enabled()
-        self._last = _Pass(free, versions, numbers, stacked, entries) if keeps else None  # pyright: ignore[reportPossiblyUnboundVariable]
+        entries = dict(zip(self.lists, zip(free, versions, values, known, strict=False), strict=True))
+        self._last = _Pass(free[0], dtypes, numbers, stacked, entries) if keeps else None  # pyright: ignore[reportPossiblyUnboundVariable]
         return entries
 
     def _with(self, buffers: list[Tensor]) -> Any:
@@ -170,21 +172,22 @@ class _Pass:
     """What a pass that recorded no gradients read and worked out."""
 
     def __init__(
-        self, free: list[Tensor], versions: list[int], numbers: list[Tensor], stacked: Tensor, entries: Entries
+        self, first: Tensor, dtypes: list[torch.dtype], numbers: list[Any], stacked: Tensor, entries: Entries
     ) -> None:
-        self.free, self.versions, self.numbers, self.entries = free, versions, numbers, entries
-        self.mode = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch._C._is_any_autocast_enabled()
+        self.first, self.first_version, self.read, self.entries = first, first._version, (dtypes, numbers), entries
+        self.mode = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         self.stacked, self.version = stacked, self.mode[1] or stacked._version
 
-    def serves(self, free: list[Tensor], versions: list[int], numbers: list[Tensor]) -> bool:
-        """Whether all is as it was, and nobody has written into the values."""
-        mode = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch._C._is_any_autocast_enabled()
+    def serves(self, first: Tensor, dtypes: list[torch.dtype], numbers: list[Any]) -> bool:
+        """Whether the numbers are as they were, and nobody has written into the values. That each free tensor is the
+        same is seen where it is read; the first one tells when all were written with the same numbers.
+        """
         return (
-            mode == self.mode
-            and versions == self.versions
-            and all(map(operator.is_, free, self.free))
-            and (mode[1] or self.stacked._version == self.version)
-            and all(map(_same, self.numbers, numbers))
+            first is self.first
+            and first._version == self.first_version
+            and (dtypes, numbers) == self.read
+            and self.mode == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+            and (self.mode[1] or self.stacked._version == self.version)
         )
 
 
@@ -238,8 +241,12 @@ def _constrained(layer: nn.Module) -> list[ParametrizationList]:
 def _kind(parts: ParametrizationList) -> Hashable:
     """What parameters have in common that can be stacked."""
     constraint, free = parts[0], parts.original
-    settings = {name: value for name, value in vars(constraint).items() if name[0] != "_" and name != "training"}
-    return type(constraint), repr(settings), tuple(free.shape), free.dtype, free.device
+    return type(constraint), repr(_settings(constraint)), tuple(free.shape), free.dtype, free.device
+
+
+def _settings(constraint: nn.Module) -> dict[str, Any]:
+    """What a constraint's constructor was told, such as bounds."""
+    return {name: value for name, value in vars(constraint).items() if name[0] != "_" and name != "training"}
 
 
 def _stackable(constraint: Any) -> bool:
@@ -253,10 +260,6 @@ def _stackable(constraint: Any) -> bool:
     )
 
 
-def _same(before: Tensor, now: Tensor) -> bool:
-    return before.dtype == now.dtype and before.shape == now.shape and torch.equal(before, now)
-
-
-def _saving() -> Any:
+def saving() -> Any:
     """How autograd saves tensors at the moment: a checkpoint, say, has a way of its own."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True)

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import register_parametrization
 
-from unrolling.core.constrained_layers import ACTIVE, value_in
+from unrolling.core.constrained_layers import ACTIVE, saving
 
 
 def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
@@ -48,10 +49,16 @@ def _reader(name: str) -> Callable[[nn.Module], Tensor]:
         value = parts._parameters.get("original")
         if value is None:
             value = parts.original
-        elif not torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
-            active = ACTIVE.get()
-            if active is not None and (known := value_in(active, parts, value)) is not None:
-                return known
+        elif not is_compiling() and (active := ACTIVE.get()) is not None:
+            entry = active[0].get(parts)
+            # What is read inside of a checkpoint is worked out inside, because its backward pass does so too.
+            if (
+                entry is not None
+                and entry[0] is value
+                and entry[1] == value._version
+                and (not torch.is_grad_enabled() or (entry[3] and active[1] == saving()))
+            ):
+                return entry[2]
         for rule in parts._modules.values():
             value = rule.forward(value)
         return value

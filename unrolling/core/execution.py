@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import nn
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
-from torch.nn.modules import module as torch_module
+from torch.compiler import is_compiling
+from torch.nn.modules.module import _has_any_global_hook
 
 _CALL = nn.Module.__call__
 
@@ -18,10 +20,10 @@ def is_plain() -> bool:
     transform, dispatch mode or forward-mode differentiation.
     """
     return not (
-        torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        is_compiling()
+        or _get_tracing_state() is not None
+        or _len_torch_dispatch_stack()
+        or peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
     )
 
@@ -30,7 +32,9 @@ def calls_of(modules: Sequence[nn.Module]) -> Sequence[Callable[..., Any]]:
     """What to call for each module: its ``forward`` where ``Module.__call__`` would do nothing else, which saves the
     time of a small product; the module itself where it has hooks, or a call of its own.
     """
-    if torch.compiler.is_compiling() or torch_module._has_any_global_hook() or torch._C._get_tracing_state():  # pyright: ignore[reportPrivateImportUsage]
+    if is_compiling() or _has_any_global_hook() or _get_tracing_state() is not None:
+        return modules
+    if any(kind.__call__ is not _CALL for kind in set(map(type, modules))):
         return modules
     return [
         module
@@ -39,7 +43,6 @@ def calls_of(modules: Sequence[nn.Module]) -> Sequence[Callable[..., Any]]:
         or module._backward_hooks
         or module._backward_pre_hooks
         or module._compiled_call_impl is not None
-        or type(module).__call__ is not _CALL
         else module.forward
         for module in modules
     ]

@@ -52,7 +52,7 @@ def versions(buffers: list[tuple[str, nn.Module, str]]) -> list[tuple[Tensor | N
     """What changes when one of them is written, in place or by another in its place. The tensors are kept: of one that
     is gone the next may get the address.
     """
-    found = (owner._buffers[leaf] for _, owner, leaf in buffers)
+    found = [owner._buffers[leaf] for _, owner, leaf in buffers]
     return [(t, 0 if t is None or t.is_inference() else t._version) for t in found]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -108,9 +108,9 @@ class Unrolled(nn.Module):
 
     def _estimate(self, data: Any, state: Any, layers: slice | range | None, return_state: bool) -> Any:
         if layers is None:
-            chosen: list[Any] = list(self.layers)
+            chosen = self._in_order()
             chosen[0].check(data)
-            problems = self._prepare(range(len(chosen)), data)
+            problems = self._prepare(chosen, range(len(chosen)), data)
         else:
             chosen, problems = self._choose(layers, data)
         begin = chosen[0].start(problems[0]) if state is None else state
@@ -197,25 +197,29 @@ class Unrolled(nn.Module):
         chosen, problems = self._choose(None, data)
         return list(zip(chosen, problems, strict=True))
 
+    def _in_order(self) -> list[Any]:
+        layers: Any = self._modules["layers"]  # without Module.__getattr__, which takes its time
+        return list(layers._modules.values())
+
     def _constrained_now(self) -> Entries | None:
         """The values of constrained parameters at this moment, worked out for all layers together."""
         if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
             return None  # the compiler joins operations itself
-        made, layers = self.__dict__.get("_constrained"), list(self.layers)
+        made, layers = self.__dict__.get("_constrained"), self._in_order()
         if made is None or made.layers != layers:
             made = self.__dict__["_constrained"] = ConstrainedLayers(layers)
         return made.entries()
 
-    def _prepare(self, indices: Sequence[int], data: Any) -> list[Any]:
+    def _prepare(self, chosen: list[Any], indices: Iterable[int], data: Any) -> list[Any]:
         """One problem per layer; a ``prepare`` that several layers hold runs once."""
         if self._prepared_once:
-            return [self.layers[indices[0]].prepare(data)] * len(indices)  # pyright: ignore[reportCallIssue]
+            return [chosen[0].prepare(data)] * len(chosen)
         done: dict[int, Any] = {}
         problems = []
-        for index in indices:
+        for layer, index in zip(chosen, indices, strict=True):
             maker = self._prepared_by[index]
             if maker not in done:
-                done[maker] = self.layers[index].prepare(data)  # pyright: ignore[reportCallIssue]
+                done[maker] = layer.prepare(data)
             problems.append(done[maker])
         return problems
 
@@ -241,7 +245,7 @@ class Unrolled(nn.Module):
         indices = [min(index, depth - 1) for index in layers]
         chosen: list[Any] = [self.layers[index] for index in indices]
         chosen[0].check(data)
-        return chosen, self._prepare(indices, data)
+        return chosen, self._prepare(chosen, indices, data)
 
     def parameter_table(self) -> list[Learned]:
         """Every learned quantity by its name in the algorithm, beside its classical value; tied ones first, then layer

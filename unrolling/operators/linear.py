@@ -137,6 +137,8 @@ class LinearOperator(nn.Module):
 
 
 def _check_shape(operator: LinearOperator, side: str, tensor: Tensor, shape: Shape) -> None:
+    if tensor.shape[1:] == shape:
+        return
     if tensor.ndim != len(shape) + 1 or any(
         want not in (None, size) for want, size in zip(shape, tensor.shape[1:], strict=True)
     ):
@@ -177,8 +179,11 @@ class Matrix(LinearOperator):
         watched = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
         if type(self) is not Matrix or x.ndim != 2 or watched:  # a subclass may have another `forward`
             return super().gradient_step(x, y, step_size)
-        matrix = self.matrix
-        return torch.addmm(x, step_size * torch.addmm(y, x, matrix.T, alpha=-1), matrix.conj())
+        matrix = self._buffers.get("matrix")  # without Module.__getattr__, which takes as long as a small product
+        matrix = self.matrix if matrix is None else matrix
+        return torch.addmm(
+            x, step_size * torch.addmm(y, x, matrix.T, alpha=-1), matrix.conj() if matrix.is_complex() else matrix
+        )
 
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b by a Cholesky factorisation, (batch, n); rho > 0, or A of full column rank."""

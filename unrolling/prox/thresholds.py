@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 from unrolling.core.execution import is_plain
 
@@ -20,17 +21,19 @@ def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     if z.is_complex():
         return _shrink_magnitude(z, threshold)
     if not isinstance(threshold, Tensor):
-        return torch.nn.functional.softshrink(z, threshold)
-    return _SoftThreshold.apply(z, threshold) if torch.is_grad_enabled() else _shrink(z, threshold)
+        return softshrink(z, threshold)
+    if not torch.is_grad_enabled():
+        return _shrink(z, threshold)
+    return (_apply if is_plain() else _SoftThreshold.apply)(z, threshold)
 
 
 def _shrink(z: Tensor, threshold: Tensor) -> Tensor:
     """z - clamp(z, -t, t): in one pass where t is a single number that can be looked at."""
     plain = is_plain()
     if plain and threshold.ndim == 0 and threshold.is_cpu and z.is_floating_point():
-        level = float(threshold)
+        level = threshold.item()
         if level >= 0:
-            return torch.nn.functional.softshrink(z, level)
+            return softshrink(z, level)
     inside = torch.clamp(z, -threshold, threshold)
     # into memory that is in the cache already
     return torch.sub(z, inside, out=inside) if plain and inside.dtype == z.dtype else z - inside
@@ -66,6 +69,11 @@ class _SoftThreshold(torch.autograd.Function):
             active = torch.ops.aten.hardshrink_backward(grad, output, 0.0)
         by_threshold = -output.sign().mul_(grad).sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
         return active, by_threshold
+
+
+# torch's ``apply`` without what it does for function transforms, which takes longer than all of the step's products on
+# small data.
+_apply = super(torch.autograd.Function, _SoftThreshold).apply
 
 
 def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:

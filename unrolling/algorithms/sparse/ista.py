@@ -75,16 +75,14 @@ class ISTA(Iteration):
 
     def start(self, problem: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """x = 0."""
-        return problem.new_zeros(problem.shape[0], *self.dictionary.input_shape)
+        return problem.new_zeros(problem.shape[0], *self._operator().input_shape)
 
     def forward(
         self, state: Float[Tensor, "batch ..."], problem: Float[Tensor, "batch ..."], scale: float = 1.0
     ) -> Float[Tensor, "batch ..."]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
         threshold = self.threshold if scale == 1.0 else scale * self.threshold
-        # Read without Module.__getattr__, which takes as long as a small product.
-        dictionary: Any = self._modules["dictionary"]
-        return self.prox(dictionary.gradient_step(state, problem, self.step_size), threshold)
+        return self.prox(self._operator().gradient_step(state, problem, self.step_size), threshold)
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, or the penalty of another prox, (batch,)."""
@@ -93,10 +91,14 @@ class ISTA(Iteration):
 
     def check(self, data: Tensor) -> None:
         super().check(data)
-        self.dictionary.check_output(data)
+        self._operator().check_output(data)
 
     def advice(self) -> str:
         return step_advice(float(self.step_size), self.dictionary)
+
+    def _operator(self) -> Any:
+        # ``dictionary`` read without Module.__getattr__, which takes half as long as a small product.
+        return self._modules["dictionary"]
 
 
 class _MatrixISTA(Iteration):
