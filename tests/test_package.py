@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from io import StringIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 
 import unrolling
 from tools import public_names
-from unrolling import losses
+from unrolling import _extras, losses
 
 HEAVY = (
     "lightning_fabric",
@@ -119,6 +120,45 @@ def test_export_is_a_package_and_a_function_whatever_was_imported_first(first):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in ("ExportError", "TypeError")
+
+
+@pytest.mark.parametrize(
+    ("package", "statement", "extra"),
+    [
+        ("sklearn", "from unrolling.estimators import SparseEncoder", "data"),
+        ("sklearn", "from unrolling.tasks import Codes; Codes(train_patches=50, held_out=5)", "data"),
+        ("skimage", "from unrolling.tasks.images.sources import luma; import numpy; luma(numpy.zeros((4, 4)))", "data"),
+        ("pywt", "from unrolling.tasks import Spikes; Spikes()", "data"),
+        (
+            "scipy",
+            "from unrolling.algorithms import minimal_coherence_weights as w; import torch; w(torch.eye(2))",
+            "data",
+        ),
+        ("PIL", "from unrolling.files.pictures import pillow; pillow()", "data"),
+        ("soundfile", "from unrolling.files.sound import soundfile; soundfile()", "audio"),
+        ("onnx", "from unrolling.export import find; find('onnx').check()", "export"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_it_comes_with(package, statement, extra, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == package or "sparse_encoder" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(vars(importlib.import_module("unrolling.estimators")), "SparseEncoder", raising=False)
+    with pytest.raises(ImportError, match=rf"pip install 'unrolling\[{extra}\]'"):
+        exec(statement, {})
+
+
+def test_every_package_of_an_extra_is_known_by_it():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    own = {re.split("[<>=]", name)[0].lower() for name in project["dependencies"]}
+    optional = {
+        re.split("[<>=]", name)[0].lower(): extra
+        for extra, names in project["optional-dependencies"].items()
+        for name in names
+    }
+    known = {_extras.PACKAGES.get(module, module).lower(): extra for module, extra in _extras.EXTRAS.items()}
+    assert known.keys() - {"onnx_ir"} == optional.keys()  # onnxscript brings onnx_ir
+    assert not own & optional.keys()
 
 
 def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):

@@ -104,5 +104,5 @@ def test_a_density_that_is_none_and_a_missing_package_are_named(monkeypatch):
     with pytest.raises(ValueError, match="density must lie in"):
         Spikes(density=1.5)
     monkeypatch.setitem(__import__("sys").modules, "pywt.data", None)
-    with pytest.raises(ImportError, match=r"comes with PyWavelets: pip install 'unrolling\[data\]'"):
+    with pytest.raises(ImportError, match=r"needs the package PyWavelets: pip install 'unrolling\[data\]'"):
         module.read_signal(None)

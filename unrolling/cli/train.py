@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unrolling._extras import extra
 from unrolling.cli import prepare
 from unrolling.cli.job import train_job
 from unrolling.cli.options import (
@@ -149,7 +150,5 @@ def _print_plan(job: prepare.Job, machine: Any, seed: int, as_json: bool) -> Non
 def _tensorboard(folder: Path) -> list[Any]:
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-    try:
+    with extra("--tensorboard"):
         return [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")]
-    except ModuleNotFoundError as error:
-        raise ImportError("--tensorboard needs the package tensorboard: pip install 'unrolling[log]'") from error

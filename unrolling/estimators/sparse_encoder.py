@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import MiniBatchDictionaryLearning
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.algorithms import FISTA, GramISTA, ThinISTA
 from unrolling.core import Unrolled, solve, unroll
 from unrolling.tasks.base import Samples, Task
 from unrolling.training.fit import fit as train
 from unrolling.training.stages import Cosine, Stage
+
+with extra("an estimator of scikit-learn"):
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    from sklearn.decomposition import MiniBatchDictionaryLearning
+    from sklearn.utils import check_random_state
+    from sklearn.utils._param_validation import Interval
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 _DOUBLE: Any = np.float64
 _PRECISIONS: Any = [np.float64, np.float32]  # what is kept; all else becomes the first

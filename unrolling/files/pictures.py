@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.files import png16
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -57,10 +58,8 @@ def pillow() -> Any:
     Raises:
         ImportError: Pillow is missing.
     """
-    try:
+    with extra("reading and writing pictures"):
         from PIL import Image
-    except ImportError as error:
-        raise ImportError("picture files need the package Pillow: pip install 'unrolling[data]'") from error
     return Image
 
 
@@ -171,12 +170,8 @@ def _deep(path: Path, file: Any) -> tuple[np.ndarray, int] | None:
 
 def _tiff(path: Path) -> np.ndarray:
     """(height, width[, channels]) float32 in [0, 1] of a TIFF file with 16 bits or floating-point numbers."""
-    try:
+    with extra("a TIFF file with more than 8 bits"):
         import tifffile
-    except ImportError as error:
-        raise ImportError(
-            "TIFF files with more than 8 bits need the package tifffile: pip install 'unrolling[data]'"
-        ) from error
     values = tifffile.imread(path, key=0)
     if values.ndim == 3 and values.shape[0] <= 4 < values.shape[-1]:
         values = values.transpose(1, 2, 0)

@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling._extras import extra
+
 CHUNK = 1 << 20  # samples per channel that are looked at at a time
 CLIPPED = 1e-3  # part of the samples at full scale from which on a recording is called clipped
 
@@ -45,10 +47,8 @@ def soundfile() -> Any:
     Raises:
         ImportError: it is missing, and how to get it.
     """
-    try:
+    with extra("reading and writing sound files"):
         import soundfile
-    except ImportError as error:
-        raise ImportError("sound files need the package soundfile: pip install 'unrolling[audio]'") from error
     return soundfile
 
 
@@ -116,10 +116,8 @@ def resample(samples: Float[Tensor, "... samples"], rate: int, to: int) -> Float
         raise ValueError(f"sampling rates are positive; got {rate} and {to} Hz")
     if rate == to:
         return samples
-    try:
+    with extra("another sampling rate", "audio"):
         from scipy.signal import resample_poly
-    except ImportError as error:
-        raise ImportError("another sampling rate needs scipy: pip install 'unrolling[audio]'") from error
     step = gcd(rate, to)
     return torch.from_numpy(
         np.ascontiguousarray(resample_poly(samples.double().numpy(), to // step, rate // step, axis=-1))
@@ -334,7 +332,8 @@ def _products(found: Tensor) -> np.ndarray:
 
 def _match_channels(files: Sequence[_Output], products: np.ndarray) -> None:
     """Puts the same source into one file in all channels, where a channel has them in another order than the first."""
-    from scipy.optimize import linear_sum_assignment
+    with extra("telling voices apart", "audio"):
+        from scipy.optimize import linear_sum_assignment
 
     sources = products.shape[1]
     # order[c, t]: which source of channel c belongs to file t

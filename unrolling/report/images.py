@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolling._extras import extra
+
 Grey = NDArray[np.uint8]
 
 GAP = 255  # the level that separates atoms; drawn transparent
@@ -22,7 +24,8 @@ def grey(image: NDArray) -> Grey:
 
 def png(image: Grey, *, transparent: int | None = None) -> bytes:
     """A grey PNG."""
-    from PIL import Image
+    with extra("a page with pictures"):
+        from PIL import Image
 
     buffer = io.BytesIO()
     options = {} if transparent is None else {"transparency": transparent}
@@ -39,7 +42,8 @@ def png_within(images: Sequence[Grey], limit: int) -> tuple[list[bytes], float]:
     """PNGs of together at most ``limit`` bytes, and the factor by which all sides were reduced for it: 1 when they fit
     as they are.
     """
-    from PIL import Image
+    with extra("a page with pictures"):
+        from PIL import Image
 
     scale, encoded = 1.0, [png(image) for image in images]
     while sum(map(len, encoded)) > limit and scale > 0.05:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from unrolling._extras import extra
+
 Group = dict[str, Any]  # {"params": [...], "lr": rate}
 
 
@@ -182,7 +184,8 @@ class _Search(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any]) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Leaves the parameters at the best point found, and returns its loss; torch's generator draws the points."""
-        from scipy.optimize import minimize
+        with extra("this optimizer"):
+            from scipy.optimize import minimize
 
         parameters = [p for group in self.param_groups for p in group["params"]]
         width = torch.cat(

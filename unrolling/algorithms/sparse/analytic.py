@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.algorithms.sparse.dictionary import check_dictionary
 
 
@@ -69,7 +70,9 @@ def minimal_coherence_weights(
         ArithmeticError: a program without a solution.
     """
     import numpy as np
-    from scipy.optimize import linprog
+
+    with extra("the linear program of these weights"):
+        from scipy.optimize import linprog
 
     a = check_dictionary(dictionary.detach()).double().numpy()
     m, n = a.shape

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unrolling._extras import extra
 from unrolling.algorithms.images.blind_deblurring import BlindDeblurring, differences
 from unrolling.algorithms.images.diffusion import PeronaMalik, QuantisedBlocks
 from unrolling.algorithms.sparse.fista import FISTA
@@ -75,7 +76,8 @@ def denoisers(sigma: float) -> list[Baseline]:
 
 
 def _non_local_means(image: np.ndarray, sigma: float, factor: float) -> np.ndarray:
-    from skimage.restoration import denoise_nl_means
+    with extra("non-local means"):
+        from skimage.restoration import denoise_nl_means
 
     options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
     return denoise_nl_means(image, h=factor * sigma, sigma=sigma, **options)

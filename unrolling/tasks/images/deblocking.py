@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.algorithms.images.diffusion import Compressed
 from unrolling.operators.dct import cut_blocks, dct2, join_blocks
 from unrolling.tasks.base import Samples, Shift
@@ -41,7 +42,8 @@ def compress(pictures: Tensor, quality: int) -> Compressed:
         pictures: (batch, height, width) in [0, 1], sides multiples of 8.
         quality: 1 to 95.
     """
-    from PIL import Image
+    with extra("compressing pictures"):
+        from PIL import Image
 
     decoded, table = [], np.zeros(64)
     for picture in pictures:

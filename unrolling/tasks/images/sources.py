@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling._extras import extra
+
 # Disjoint by photograph. Textures, microscopy and deep-sky pictures are photographs too, and are trained on.
 TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins", "brick", "gravel", "grass", "moon")
 VALIDATION = ("coffee", "rocket")
@@ -27,10 +29,12 @@ def photograph(name: str, convert: Callable[[np.ndarray], Tensor] | None = None)
     if name not in TRAINING + VALIDATION + TEST:
         raise ValueError(f"no photograph {name!r}; there are {', '.join(TRAINING + VALIDATION + TEST)}")
     if name in ("china", "flower"):
-        from sklearn.datasets import load_sample_image
+        with extra("a photograph of scikit-learn"):
+            from sklearn.datasets import load_sample_image
 
         return (convert or luma)(np.asarray(load_sample_image(f"{name}.jpg")))
-    import skimage.data
+    with extra("a photograph of scikit-image"):
+        import skimage.data
 
     picture = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
     return (convert or luma)(np.asarray(picture))
@@ -79,7 +83,8 @@ def luma(picture: np.ndarray) -> Tensor:
     """(height, width[, channels]) of any integer or float type to luma 0.2125 R + 0.7154 G + 0.0721 B in [0, 1]; alpha
     is dropped.
     """
-    from skimage import color, util
+    with extra("a photograph"):
+        from skimage import color, util
 
     if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] > 4):
         raise ValueError(
@@ -106,7 +111,8 @@ def colours(picture: np.ndarray) -> Tensor:
     Raises:
         ValueError: as for ``luma``.
     """
-    from skimage import util
+    with extra("a photograph"):
+        from skimage import util
 
     luma(picture)  # whatever is no picture is refused in one place
     values = util.img_as_float32(picture)
@@ -147,7 +153,8 @@ def read(file: Path, convert: Callable[[np.ndarray], Tensor] | None = None) -> T
     Raises:
         ValueError: it cannot be read; its name is in the message.
     """
-    from skimage import io
+    with extra("reading pictures"):
+        from skimage import io
 
     try:
         return (convert or luma)(np.asarray(io.imread(file)))

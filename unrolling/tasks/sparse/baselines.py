@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.algorithms import AMP, FISTA, IHT, VAMP, CoordinateDescent, Decoded, GramISTA
 from unrolling.algorithms.messages.state_evolution import SparsePrior, measurement_noise
 from unrolling.algorithms.sparse.ista import Prox
@@ -144,8 +145,9 @@ def scikit_learn(
 
     def make(value: Any) -> Callable[[Any], Tensor]:
         def run(data: Any) -> Tensor:
-            from sklearn.decomposition import sparse_encode
-            from sklearn.exceptions import ConvergenceWarning
+            with extra("comparing with scikit-learn"):
+                from sklearn.decomposition import sparse_encode
+                from sklearn.exceptions import ConvergenceWarning
 
             rows = task.rows(data).double().numpy()
             with warnings.catch_warnings():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.core import solve
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
@@ -267,8 +268,9 @@ def learn_dictionary(patches: Tensor, atoms: int, alpha: float, seed: int) -> Te
     """A (m, atoms) with unit columns, by scikit-learn's online dictionary learning (Mairal et al. 2009)."""
     import warnings
 
-    from sklearn.decomposition import MiniBatchDictionaryLearning
-    from sklearn.exceptions import ConvergenceWarning
+    with extra("learning a dictionary"):
+        from sklearn.decomposition import MiniBatchDictionaryLearning
+        from sklearn.exceptions import ConvergenceWarning
 
     # In double precision: the coordinate descent inside stops on a duality gap that single precision never reaches.
     samples = patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))].double().numpy()

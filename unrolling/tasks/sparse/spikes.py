@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling._extras import extra
 from unrolling.algorithms import FISTA, Decoded
 from unrolling.prox import hard_threshold
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
@@ -184,10 +185,8 @@ def read_signal(data: str | Path | None) -> Tensor:
         ValueError: a file that holds none; too short for windows in every part; constant.
     """
     if data is None:
-        try:
+        with extra("the electrocardiogram"):
             import pywt.data
-        except ImportError as error:
-            raise ImportError("the electrocardiogram comes with PyWavelets: pip install 'unrolling[data]'") from error
         values = np.asarray(pywt.data.ecg(), dtype=np.float64)
     else:
         try:
