@@ -1,5 +1,5 @@
-"""The recipes of CONTRIBUTING.md, followed to the letter: an algorithm, a task and a system, a file each, written into a
-package of their own and run; nothing else is touched.
+"""The recipes of CONTRIBUTING.md, followed to the letter: an algorithm, a task and a system, a file each, written into
+a package of their own and run; nothing else is touched.
 """
 
 import json
