@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
 from unrolling.evaluation.baselines import linear_mmse, run_method, train_mlp
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
-from unrolling.evaluation.measure import Contender, environment, interval, time_all
+from unrolling.evaluation.measure import interval
 from unrolling.evaluation.records import ROLES
 from unrolling.networks.mlp import MLP, hidden_width
 from unrolling.tasks.base import NMSE, PSNR, Samples, Task, estimates_of, evaluate, first, pieces_of
@@ -72,84 +71,6 @@ def test_pictures_are_resampled_and_never_parts_of_one():
     assert alone.mean == pytest.approx(10, abs=1e-4)
     assert math.isnan(alone.low)
     assert "over 1 picture only" in alone.note
-
-
-# Times
-
-
-class Clock:
-    """Time that only the methods under test let pass."""
-
-    def __init__(self, monkeypatch):
-        self.now, self.calls = 100.0, []
-        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
-
-    def method(self, name, seconds, **options):
-        """Takes ``seconds`` of the number of samples and of the earlier calls with as many."""
-        earlier = {}
-
-        def run(data):
-            size = len(data)
-            earlier[size] = earlier.get(size, 0) + 1
-            self.calls.append((name, size))
-            self.now += seconds(size, earlier[size])
-            return data
-
-        return Contender(name, "library", run, **options)
-
-
-def test_all_methods_take_turns_in_every_round(monkeypatch):
-    clock = Clock(monkeypatch)
-    methods = [clock.method(name, lambda size, call: 1e-3 * size) for name in "abc"]
-    time_all(methods, Samples(torch.zeros(10, 2), torch.zeros(10, 2)), rounds=4)
-    turns = [name for i, (name, _) in enumerate(clock.calls) if i == 0 or clock.calls[i - 1][0] != name]
-    assert turns == list("abc") * (len(turns) // 3)
-    assert len(turns) // 3 in (4, 5)  # a warm-up may come first
-    assert [clock.calls.count((name, 10)) for name in "abc"] == [clock.calls.count(("a", 10))] * 3
-    assert clock.calls.count(("a", 10)) >= 4
-
-
-def test_times_are_medians_per_sample(monkeypatch):
-    clock = Clock(monkeypatch)
-    # One call in five is interrupted for a second.
-    hiccups = clock.method("a", lambda size, call: 0.002 + 0.001 * size + (call % 5 == 3))
-    slow = clock.method("b", lambda size, call: 0.5 * size)
-    times = time_all([hiccups, slow], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=9, budget=1e9)
-    assert [t.batch_size for t in times] == [8, 8]
-    assert (times[0].batch, times[0].single) == pytest.approx((0.010 / 8, 0.003))
-    assert (times[1].batch, times[1].single) == pytest.approx((0.5, 0.5))
-
-
-def test_a_method_that_takes_few_samples_is_timed_on_those_and_a_part_stands_for_a_long_run(monkeypatch):
-    clock = Clock(monkeypatch)
-    few = clock.method("a", lambda size, call: 0.01 * size, limit=3)
-    once = clock.method("once", lambda size, call: 1.0 * size)
-    part = clock.method("part", lambda size, call: 0.01 * size)
-    whole = lambda data: pytest.fail("the whole run was timed")  # noqa: E731
-    long = Contender("b", "classical", whole, prepare=once.run, part=part.run, scale=7.0)
-    times = time_all([few, long], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=3)
-    assert max(size for name, size in clock.calls if name == "a") == 3
-    assert times[0].batch_size == 3
-    assert (times[0].batch, times[1].batch, times[1].single) == pytest.approx((0.01, 1.07, 1.07))
-
-
-def test_no_round_starts_after_the_budget_but_one_is_always_made(monkeypatch):
-    clock = Clock(monkeypatch)
-    method = clock.method("a", lambda size, call: 100.0)
-    times = time_all([method], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=50, budget=1.0)
-    assert clock.calls.count(("a", 8)) <= 2
-    assert times[0].single == pytest.approx(100)
-
-
-def test_the_environment_names_versions_and_no_person(monkeypatch):
-    found = environment(3)
-    assert found["torch"] == str(torch.__version__)
-    assert (found["seed"], found["threads"]) == (3, torch.get_num_threads())
-    import getpass
-    import socket
-
-    assert socket.gethostname() not in json.dumps(found)
-    assert getpass.getuser() not in json.dumps(found).split()
 
 
 # Measuring methods

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,10 +26,16 @@ def gradients(
 
     from unrolling.evaluation.gradient_modes import compare_gradients
     from unrolling.training.batches import generator
+    from unrolling.training.losses import compute
 
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, None, "", write=False)
     samples = job.task.draw(batch, generator(seed))
-    rows = compare_gradients(job.network, samples.data, lambda estimate: job.task.loss(estimate, samples.target))
+
+    def loss(estimate: Any) -> Any:
+        more = {"data": samples.data, "network": job.network}
+        return compute(job.task.loss, estimate, samples.target, **more)
+
+    rows = compare_gradients(job.network, samples.data, loss)
     if as_json:
         prepare.print_json(
             {

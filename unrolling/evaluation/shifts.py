@@ -69,8 +69,9 @@ def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Se
     for path in (range(start, len(gaps)), range(start, -1, -1)):
         for before, after in pairwise(path):
             if gaps[before] >= 0 > gaps[after]:
-                # Where the network fails altogether it is behind from there on.
-                part = gaps[before] / (gaps[before] - gaps[after]) if isfinite(gaps[before]) else 1.0
+                # Nothing lies between a value and one at which a method fails.
+                both = isfinite(gaps[before]) and isfinite(gaps[after])
+                part = gaps[before] / (gaps[before] - gaps[after]) if both else 1.0
                 found.append(shift.values[before] + part * (shift.values[after] - shift.values[before]))
                 break
     return min(found, key=lambda value: abs(value - shift.values[start])) if found else None
@@ -94,6 +95,7 @@ class Few(Task):
         self.name, self.metric = task.name, task.metric
         self.validation, self.test, self.timing = task.validation, task.test, task.timing
         self._pool: Samples | None = None
+        self.loss = task.loss  # whatever it asks for
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         if self._pool is None:
@@ -103,9 +105,6 @@ class Few(Task):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
-
-    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return self._task.loss(estimate, target)
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         return self._task.pieces(estimate, samples)

@@ -30,7 +30,7 @@ class Pairs(Task):
         test: pairs that scores are computed on; without them the validation pairs are, and the summary says so: a
             setting chosen on pairs looks better on these than it is.
         metric: what ranks estimates.
-        loss: (estimate, target) -> scalar; mean squared error by default.
+        loss: (estimate, target) -> scalar, which may ask for more (``training.losses``); mean squared error by default.
         augment: (sample, generator) -> sample, applied to each training pair: crops, turns, noise.
         name: for the record of a run.
 
@@ -45,7 +45,7 @@ class Pairs(Task):
         test: Source | None = None,
         *,
         metric: Metric = NMSE,
-        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        loss: Callable[..., Tensor] | None = None,
         augment: Callable[[Any, torch.Generator], Any] | None = None,
         name: str = "pairs",
     ) -> None:
@@ -58,7 +58,8 @@ class Pairs(Task):
             self.summary += (
                 " No test pairs were given: scores are of the validation pairs, which settings are chosen on."
             )
-        self._loss = loss
+        if loss is not None:
+            self.loss = loss
         self.validation = [_stack([validation[i] for i in range(len(validation))], range(len(validation)))]
         held = validation if test is None else test
         self.test = self.validation if test is None else [_stack([held[i] for i in range(len(held))], range(len(held)))]
@@ -68,10 +69,6 @@ class Pairs(Task):
         chosen = torch.randint(len(self.training), (batch,), generator=generator).tolist()
         pairs = [self.training[index] for index in chosen]
         return _stack(pairs if self.augment is None else [self.augment(pair, generator) for pair in pairs], chosen)
-
-    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """The one that was given, or mean squared error."""
-        return super().loss(estimate, target) if self._loss is None else self._loss(estimate, target)
 
     def identity(self) -> dict[str, Any]:
         """Name, number of training pairs, and a fingerprint of about ``READ`` of them; none of pairs that differ each

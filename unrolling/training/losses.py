@@ -43,6 +43,11 @@ def asked(loss: Loss) -> tuple[str, ...]:
     return tuple(name for name in parameters[2:] if name in MORE)
 
 
+def compute(loss: Loss, estimate: Any, target: Any, **more: Any) -> Tensor:
+    """A loss, given what it asks for of ``more``."""
+    return loss(estimate, target, **{name: more[name] for name in asked(loss)})
+
+
 def describe(loss: Any) -> Any:
     """A loss as plain values: what a checkpoint compares and a card shows."""
     if loss is None:
