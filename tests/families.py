@@ -1,4 +1,6 @@
-"""One system for each family of operators: `make test` compiles and exports these, the nightly run every system."""
+"""One system for each family of operators, one step of each kind: `make test` compiles and exports these, the nightly
+run all.
+"""
 
 import pytest
 
@@ -18,9 +20,12 @@ REPRESENTATIVES = {
 }
 
 
+def some(names, *chosen):
+    """Parameters of a test: those chosen, one for each kind of step, and in the nightly run all."""
+    assert set(chosen) <= set(names)
+    return [pytest.param(name, marks=() if name in chosen else pytest.mark.nightly) for name in names]
+
+
 def by_system(*skip):
     """Parameters of a test: the representatives, and in the nightly run all other systems and those named here."""
-    return [
-        pytest.param(name, marks=() if name in REPRESENTATIVES and name not in skip else pytest.mark.nightly)
-        for name in catalogue()
-    ]
+    return some(catalogue(), *(name for name in REPRESENTATIVES if name not in skip))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from channels import BPSK, cast, received, select
+from families import some
 from iterations import gaussian
 
 from unrolling import solve, unroll
@@ -46,7 +47,7 @@ def test_conformance(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", some(DETECTORS, "LAMA", "OAMP", "expectation propagation", "MMNet, free complex"))
 def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):
     check_export(DETECTORS[name](), data_for(name))
     check_compile(DETECTORS[name](), data_for(name), backend="aot_eager")

@@ -5,6 +5,7 @@ means.
 import pytest
 import torch
 from channels import BPSK, cast, received
+from families import some
 from iterations import gaussian
 
 from unrolling import unroll
@@ -39,7 +40,7 @@ def test_conformance(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", some(FORMS, "dense, gradient", "shared"))
 def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):
     check_export(layer(name), DATA)
     check_compile(layer(name), DATA, backend="aot_eager")

@@ -33,7 +33,10 @@ TYINGS = {"untied": ((), ("encoder", "inhibition", "threshold")), "tied": (("enc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "machine"), [("untied", ""), ("tied", ""), ("untied", "accumulate=2")])
+@pytest.mark.parametrize(
+    ("kind", "machine"),
+    [pytest.param("untied", "", marks=pytest.mark.nightly), ("tied", ""), ("untied", "accumulate=2")],
+)
 def test_two_processes_agree_with_one(kind, machine, tmp_path):
     tied, untied = TYINGS[kind]
     (tmp_path / "run.py").write_text(

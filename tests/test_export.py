@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from exported import FORMATS, QUICK, card_of, file, lista_in_numpy, run
+from exported import COMPILED_TOO, FORMATS, QUICK, card_of, file, lista_in_numpy, run
 from iterations import Detection, Lasso, Shrinking, channel_data, gaussian, unit_dictionary
 from tiny import moved, network, recovery, same
 from torch import nn
@@ -20,7 +20,7 @@ from unrolling.export import export, load
 # What a file computes
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", COMPILED_TOO)
 def test_a_file_run_by_its_runtime_alone_is_lista_as_written_in_numpy(form, tmp_path):
     task = recovery()
     net = moved(network(task, 3))

@@ -19,6 +19,7 @@ from tiny import moved, network, recovery
 from unrolling import unroll
 from unrolling.export import export, load, untrained
 from unrolling.systems import catalogue as catalogue_module
+from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.weights import save_weights
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -134,14 +135,14 @@ def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_p
 def test_mistakes_of_the_command_are_one_line_before_the_task_is_built(
     arguments, words, unrolled, weights, small, monkeypatch
 ):
-    recipe = replace(small.recipes["recovery"], task=lambda **options: pytest.fail("the task was built"))
-    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: replace(small, recipes={"recovery": recipe})})
+    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: small})
+    monkeypatch.setattr(Recovery, "__init__", lambda *given, **options: pytest.fail("the task was built"))
     refused(unrolled(LISTA, *TINY, *arguments), *words)
 
 
 def test_a_format_that_a_recipe_rules_out_is_refused_with_its_reason(unrolled, small, monkeypatch):
-    recipe = replace(small.recipes["recovery"], not_exported={"torch": "it dreams"})
-    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: replace(small, recipes={"recovery": recipe})})
+    changed = replace(small, not_exported={"recovery": {"torch": "it dreams"}})
+    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: changed})
     refused(unrolled(LISTA, *TINY, "--untrained"), "on recovery cannot be exported as torch: it dreams")
 
 

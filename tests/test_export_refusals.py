@@ -272,6 +272,7 @@ def test_the_runtimes_themselves_refuse_another_width(form, words, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_aoti_refuses_another_width_when_its_variable_is_set(tmp_path):
     """It reads the variable once per process."""
     path = export(unroll(Shrinking(), 1), file(tmp_path, "aoti"), gaussian(3, 9), format="aoti", free_sizes=False).path

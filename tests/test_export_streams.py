@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from exported import FORMATS, QUICK, file
+from exported import COMPILED_TOO, QUICK, file
 from iterations import Detection, Lasso, Memory, channel_data, gaussian, unit_dictionary
 from tiny import moved
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ def detection(depth=2):
     return moved(unroll(Detection(), depth, tied="momentum", untied=("regularisation", "step_size")))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", COMPILED_TOO)
 def test_a_file_that_goes_on_twice_is_the_network_with_twice_the_layers(form, tmp_path):
     """Tied, so that 2 + 2 layers are 4; the counter is a number that goes in and comes out."""
     net = unroll(Detection(), 2, tied=("regularisation", "step_size", "momentum"))
