@@ -8,6 +8,7 @@ from iterations import unit_dictionary
 from tiny import ALL, bits, moved, network, recovery, same
 from torch import nn
 
+from tools import convert_weights
 from unrolling import Iteration, Matrix, Positive, UnitNorm, constrain, soft_threshold, unroll
 from unrolling.algorithms import GramISTA, ThinISTA
 from unrolling.training import files
@@ -379,3 +380,25 @@ def test_a_fingerprint_tells_another_tensor_from_another_rounding(dtype):
 def test_fingerprints_of_scalars_and_of_nothing():
     for tensor in (torch.tensor(2.5), torch.zeros(0, 3), torch.zeros(4)):
         assert fits(tensor, fingerprint(tensor))
+
+
+def test_a_tensor_that_several_files_share_lies_in_one_beside_them(tmp_path):
+    task = _large(fixed={"dictionary": unit_dictionary(40, 60, dtype=torch.float32)})
+    nets = {name: moved(network(task, depth), seed=depth) for name, depth in (("a", 2), ("b", 3), ("c", 3))}
+    for name, net in nets.items():
+        save_weights(net, tmp_path / f"{name}.safetensors", {**CARD, "task": task.identity()}, task.fixed(), {})
+    convert_weights.share(tmp_path)
+    (beside,) = tmp_path.glob("*.shared")
+    for name, net in nets.items():
+        path = tmp_path / f"{name}.safetensors"
+        assert "fixed.dictionary" not in files.read(path)[0]
+        assert torch.equal(read_weights(path)[1]["dictionary"], task.dictionary)
+        twin = network(task, len(net))
+        load_weights(twin, path)
+        assert same(twin.learned(), net.learned())
+    files.write(beside, {"dictionary": task.dictionary + 1}, {})
+    with pytest.raises(ValueError, match=r"is damaged or was changed: it is not the `dictionary` of a\.safetensors"):
+        read_weights(tmp_path / "a.safetensors")
+    beside.unlink()
+    with pytest.raises(ValueError, match=f"has its `dictionary` in {beside.name}, which must lie beside it"):
+        read_weights(tmp_path / "a.safetensors")

@@ -1,7 +1,8 @@
 """Writes weights files in today's format: ``python -m tools.convert_weights FILE...``, without a name those that ship.
 
 What the task draws from its seed, and what the network's parent makes, become fingerprints. Every learned number stays
-as it is to the bit, and so does the card; the lists of SHA-256 beside the files are brought up to date.
+as it is to the bit, and so does the card; the lists of SHA-256 beside the files are brought up to date. Of the files
+that ship, what several have in common goes into a file beside them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from unrolling.systems.base import SUMS
 from unrolling.systems.catalogue import find
 from unrolling.training import files
-from unrolling.training.weights import FORMAT, load_weights, read_weights, remade, save_weights
+from unrolling.training.fingerprints import fingerprint
+from unrolling.training.weights import FORMAT, LARGE, load_weights, read_weights, remade, save_weights
 
 SYSTEMS = Path(__file__).parents[1] / "unrolling" / "systems"
 
@@ -48,11 +50,31 @@ def convert(path: Path) -> bool:
     return True
 
 
+def share(folder: Path) -> None:
+    """Put large fixed tensors that several files of a folder have in common into files of their own."""
+    holders: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        for key, tensor in files.read(path)[0].items():
+            if key.startswith("fixed.") and tensor.nbytes > LARGE:
+                holders.setdefault((key, fingerprint(tensor)["sha256"]), []).append(path)
+    for (key, digest), paths in holders.items():
+        if len(paths) == 1:
+            continue
+        beside = folder / f"{key.removeprefix('fixed.')}-{digest[:8]}.shared"
+        for path in paths:
+            tensors, card = files.read(path)
+            tensor = tensors.pop(key)
+            files.write(beside, {key.removeprefix("fixed."): tensor}, {})
+            made = {"by": "file", "file": beside.name, **fingerprint(tensor)}
+            files.write(path, tensors, {**card, "fingerprints": {**card["fingerprints"], key: made}})
+        print(f"{beside.name}: {', '.join(path.name for path in paths)}")
+
+
 def list_hashes(folder: Path) -> None:
     """Bring the list of SHA-256 of a folder of weights up to date."""
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
-        for path in sorted(folder.glob("*.safetensors"))
+        for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.shared")])
     ]
     files.write_bytes(folder / SUMS, "".join(lines).encode())
 
@@ -67,6 +89,7 @@ def main() -> None:
             print(f"{path.name}: {before:,} bytes, {path.stat().st_size:,} now")
     for folder in sorted({path.parent for path in chosen}):
         if (folder / SUMS).is_file():
+            share(folder)
             list_hashes(folder)
 
 

@@ -13,6 +13,7 @@ from unrolling.training.losses import (
     ShiftInvariantMSE,
     WeightedSum,
     asked,
+    compute,
     describe,
     trajectory,
 )
@@ -20,6 +21,6 @@ from unrolling.training.losses import (
 # fmt: off
 __all__ = [
     "Energy", "LogNMSE", "MSE", "NegativeSISDR", "PermutationInvariant", "RelativeMSE", "SampleLoss",
-    "ShiftInvariantMSE", "WeightedSum", "asked", "describe", "trajectory",
+    "ShiftInvariantMSE", "WeightedSum", "asked", "compute", "describe", "trajectory",
 ]
 # fmt: on

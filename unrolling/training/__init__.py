@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ShiftInvariantMSE,
         WeightedSum,
         asked,
+        compute,
         describe,
         trajectory,
     )
@@ -86,7 +87,7 @@ __getattr__, __dir__ = lazy(
         ".loop": ("History Loop"),
         ".losses": (
             "Energy LogNMSE MSE NegativeSISDR PermutationInvariant RelativeMSE SampleLoss ShiftInvariantMSE "
-            "WeightedSum asked describe trajectory"
+            "WeightedSum asked compute describe trajectory"
         ),
         ".machine": ("Machine is_main"),
         ".multiplicative": ("Multiplicative MultiplicativeUpdate"),
@@ -112,7 +113,7 @@ __all__ = [
     "PermutationInvariant", "Position", "Power", "Ramp", "RelativeMSE", "Reporter", "Row", "SGD",
     "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage", "Supervised", "Supervision", "Turn",
     "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked", "assign", "by_name",
-    "check_draw", "check_schedule", "copied", "deep_supervision", "deepen", "describe", "detnet",
+    "check_draw", "check_schedule", "compute", "copied", "deep_supervision", "deepen", "describe", "detnet",
     "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",
     "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine",
     "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",

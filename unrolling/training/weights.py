@@ -1,8 +1,9 @@
 """Weights as data: the learned and the fixed tensors of a network with a card that says where they come from.
 
 Format 2: a large tensor that is made again, by the task from its seed or by the network's parent, is a fingerprint in
-the card; a learned one too, where it still is the parent's to the bit. Format 1 holds all of them as tensors, and is
-read as before.
+the card; a learned one too, where it still is the parent's to the bit. One that several files have in common, such as a
+dictionary that networks of several depths were trained with, may lie in a file beside them. Format 1 holds all of them
+as tensors, and is read as before.
 """
 
 from __future__ import annotations
@@ -99,7 +100,20 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]
         )
     fixed = {name.removeprefix("fixed."): tensor for name, tensor in tensors.items() if name.startswith("fixed.")}
     learned = {name: tensor for name, tensor in tensors.items() if not name.startswith("fixed.")}
-    return learned, {**fixed, **_drawn(path, card)}, card
+    return learned, {**fixed, **_shared(Path(path), card), **_drawn(path, card)}, card
+
+
+def _shared(path: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors that lie in a file beside this one."""
+    found: dict[str, Tensor] = {}
+    for name, made in _prints(card, "file").items():
+        beside = path.with_name(made["file"])
+        if not beside.is_file():
+            raise ValueError(f"{path} has its `{name}` in {beside.name}, which must lie beside it")
+        found[name] = files.read(beside)[0][name]
+        if fingerprint(found[name])["sha256"] != made["sha256"]:
+            raise ValueError(f"{beside} is damaged or was changed: it is not the `{name}` of {path.name}")
+    return found
 
 
 def _drawn(path: str | Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
