@@ -15,7 +15,7 @@ from unrolling.core.naming import names_by_alias, plain_name
 _OLD_SPECTRAL_NORM = spectral_norm.__globals__["SpectralNorm"]  # of the function: its module has the same name
 
 
-def learnable_copy(iteration: Iteration, learned: tuple[str, ...]) -> Iteration:
+def learnable_copy(iteration: L, learned: tuple[str, ...]) -> L:
     """A copy that owns its tensors, of which those named are learned; nothing of it shares memory with the parent."""
     return copy.deepcopy(iteration, layer_memo(iteration, set(learned), set()))
 

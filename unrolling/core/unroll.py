@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,29 +42,33 @@ class Learned(NamedTuple):
         return self.name if self.layer is None else f"layers.{self.layer}.{self.name}"
 
 
-class Unrolled(nn.Module):
+L = TypeVar("L", bound=Iteration, covariant=True)
+
+
+class Unrolled(nn.Module, Generic[L]):
     """A fixed number of steps of an iteration, with learned parameters. Made by ``unroll``; a plain ``nn.Module``.
 
     Attributes:
-        layers: one iteration per layer; the same object in every place when nothing is untied.
+        layers: one iteration per layer, in a ``ModuleList``; the same object in every place when nothing is untied.
         gradient: how to differentiate through the layers.
         tied: names of the parameters that all layers share.
         untied: names of the parameters that each layer has for itself.
         parent: the iteration that was unrolled.
     """
 
-    parent: Iteration
+    parent: L
+    layers: Sequence[L]
 
     def __init__(
         self,
-        parent: Iteration,
-        layers: list[Iteration],
+        parent: L,
+        layers: Sequence[L],
         tied: tuple[str, ...],
         untied: tuple[str, ...],
         gradient: GradientRule,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(layers)  # pyright: ignore[reportAttributeAccessIssue]
         self.gradient = gradient
         self.tied, self.untied = tied, untied
         # For each layer the first one that holds the same `prepare`, and so has the same problem.
@@ -118,7 +122,7 @@ class Unrolled(nn.Module):
         estimate = chosen[-1].estimate(last, problems[-1])
         return (estimate, last) if return_state else estimate
 
-    def _through(self, chosen: list[Any], problems: list[Any], state: Any) -> Any:
+    def _through(self, chosen: list[L], problems: list[Any], state: Any) -> Any:
         """The state after these layers; in training, buffers that forward writes unannounced are refused."""
         if not self.training or not self._shared_buffers or torch.compiler.is_compiling():
             return self.gradient.run(chosen, problems, state)
@@ -177,7 +181,7 @@ class Unrolled(nn.Module):
 
     def walk(
         self, data: Any, *, state: Any = None, layers: slice | range | None = None
-    ) -> Iterator[tuple[Iteration, Any, Any]]:
+    ) -> Iterator[tuple[L, Any, Any]]:
         """Each layer with its problem and the state after it, one by one; arguments as for ``run``."""
         chosen, problems = self._choose(layers, data)
         if state is None:
@@ -223,7 +227,7 @@ class Unrolled(nn.Module):
             problems.append(done[maker])
         return problems
 
-    def _choose(self, layers: slice | range | None, data: Any) -> tuple[list[Iteration], list[Any]]:
+    def _choose(self, layers: slice | range | None, data: Any) -> tuple[list[L], list[Any]]:
         depth = len(self.layers)
         if layers is None:
             layers = range(depth)
@@ -243,7 +247,7 @@ class Unrolled(nn.Module):
                 "deeper network, or tie these parameters"
             )
         indices = [min(index, depth - 1) for index in layers]
-        chosen: list[Any] = [self.layers[index] for index in indices]
+        chosen = [self.layers[index] for index in indices]
         chosen[0].check(data)
         return chosen, self._prepare(chosen, indices, data)
 
@@ -374,13 +378,13 @@ class Unrolled(nn.Module):
 
 
 def unroll(
-    iteration: Iteration,
+    iteration: L,
     depth: int,
     *,
     tied: str | Iterable[str] = (),
     untied: str | Iterable[str] = (),
     gradient: GradientRule | None = None,
-) -> Unrolled:
+) -> Unrolled[L]:
     """The network of ``depth`` steps of an iteration (Fig. 1 of the survey), equal to them to the bit before training.
 
     Args:

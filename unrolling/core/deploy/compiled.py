@@ -85,6 +85,9 @@ class Compiled:
                 "torch's compiler has no code for complex numbers; run the network as it is, or "
                 'deploy(network, "plain")'
             )
+        if not self.network.training:  # where a second run would move running statistics
+            with torch.no_grad():
+                self.network(data, **options)  # data that it refuses are refused at once, not after a minute
         with _free_batch(tensors):
             result = self._call(data, options)
         self._seen.add(kind)
