@@ -42,7 +42,7 @@ def network(name: str, batch: Samples, level: float) -> tuple[int, Encode] | Non
     layers = first(path(whole, [batch], len(whole)), level)
     if layers is None:
         return None
-    part = Unrolled(whole.parent, list(whole.layers)[:layers], whole.tied, whole.untied, whole.gradient)  # pyright: ignore[reportArgumentType]
+    part = Unrolled(whole.parent, list(whole.layers)[:layers], whole.tied, whole.untied, whole.gradient)
     return layers, deploy(part, "plain")
 
 

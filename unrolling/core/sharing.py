@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, spectral_norm
@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, spectral_norm
 from unrolling.core.iteration import Iteration
 from unrolling.core.naming import names_by_alias, plain_name
 
+L = TypeVar("L", bound=Iteration)
 _OLD_SPECTRAL_NORM = spectral_norm.__globals__["SpectralNorm"]  # of the function: its module has the same name
 
 
