@@ -10,7 +10,7 @@ from tiny import bits, moved, network, recovery, same
 from unrolling import deploy, unroll
 from unrolling.algorithms import ISTA
 from unrolling.cli.options import patience
-from unrolling.evaluation.compare import _Measured
+from unrolling.evaluation.contenders import Measured
 from unrolling.evaluation.measure import Contender
 
 TRACED = "aot_eager"  # tracing and differentiation as for the default backend, without a compiler at the end
@@ -91,8 +91,8 @@ def test_in_the_place_of_forward_it_stays_with_its_network(net):
 
 def test_compare_measures_the_compiled_network_where_the_test_set_takes_long_enough(net, monkeypatch):
     task, plain = recovery(), Contender("LISTA", "network", net, 3, 10)
-    monkeypatch.setattr("unrolling.evaluation.compare.deploy", lambda net, how: deploy(net, how, backend=TRACED))
-    measured = _Measured(task, net, 0, None, lambda text: None)
+    monkeypatch.setattr("unrolling.evaluation.contenders.deploy", lambda net, how: deploy(net, how, backend=TRACED))
+    measured = Measured(task, net, "LISTA", 0, None, True, lambda text: None)
     assert measured.compiled(plain, float("inf")) == []
     (row,) = measured.compiled(plain, 0.0)
     assert (row.name, row.error, row.iterations) == ("LISTA, compiled", "", 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -201,7 +201,7 @@ class Unrolled(nn.Module, Generic[L]):
         chosen, problems = self._choose(None, data)
         return list(zip(chosen, problems, strict=True))
 
-    def _in_order(self) -> list[Any]:
+    def _in_order(self) -> list[L]:
         layers: Any = self._modules["layers"]  # without Module.__getattr__, which takes its time
         return list(layers._modules.values())
 
@@ -214,7 +214,7 @@ class Unrolled(nn.Module, Generic[L]):
             made = self.__dict__["_constrained"] = ConstrainedLayers(layers)
         return made.entries()
 
-    def _prepare(self, chosen: list[Any], indices: Iterable[int], data: Any) -> list[Any]:
+    def _prepare(self, chosen: list[L], indices: Iterable[int], data: Any) -> list[Any]:
         """One problem per layer; a ``prepare`` that several layers hold runs once."""
         if self._prepared_once:
             return [chosen[0].prepare(data)] * len(chosen)
