@@ -86,12 +86,9 @@ def _comparison(content: dict[str, Any]) -> Comparison:
 def _row(row: dict[str, Any]) -> Row:
     if row["role"] not in ROLES:
         raise ValueError(f"the role {row['role']!r}, which is none of {', '.join(ROLES)}")
-    quality = Interval(
-        *(
-            float("nan") if row["quality"][key] is None else float(row["quality"][key])
-            for key in ("mean", "low", "high")
-        )
-    )
+    known = {key: row["quality"][key] for key in ("mean", "low", "high")}
+    mean, low, high = (float("nan") if value is None else float(value) for value in known.values())
+    quality = Interval(mean, low, high)
     seconds = row["seconds"] and Seconds(
         row["seconds"]["batch"], row["seconds"]["batch_size"], row["seconds"]["single"]
     )
