@@ -78,6 +78,16 @@ def test_the_command_writes_a_file_with_the_weights_card(unrolled, weights, tmp_
     assert [shapes["data"] for shapes in said["compared"]] == [[1, 10], [2, 10], [5, 10]]
 
 
+def test_the_command_writes_a_stream_and_says_with_what_it_begins(unrolled, weights, tmp_path):
+    status, output, errors = unrolled(LISTA, *TINY, "--weights", weights, "--stream", "--out", "stream.pt2")
+    assert status == 0, errors
+    assert "state begins with 0; next_state is the one for the next data" in output
+    loaded, y = load(tmp_path / "stream.pt2"), torch.randn(3, 10)
+    estimate, state = loaded(y)
+    assert torch.equal(state["state"], estimate)
+    assert not torch.equal(loaded(y, state)[0], estimate)
+
+
 def test_the_command_prints_what_goes_in_and_out(unrolled, weights, tmp_path):
     pytest.importorskip("onnxruntime")
     status, output, errors = unrolled(LISTA, *TINY, "--weights", weights, "--format", "onnx", "--batch", "8")
