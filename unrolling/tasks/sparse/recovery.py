@@ -293,7 +293,7 @@ class Recovery(Task):
     def theory(self, network: Unrolled, quality: Sequence[float]) -> Sequence[Claim]:
         return theory.examine(network, self, quality)
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
 
     @classmethod

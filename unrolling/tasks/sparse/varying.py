@@ -142,7 +142,7 @@ class VaryingDictionary(Task):
             Iterative("FISTA with continuation", continued, WEIGHTS, 1000),
         ]
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
 
     @classmethod
