@@ -30,7 +30,7 @@ def measure(atoms: int, depth: int, whiten: int, data: str | None, path: Path | 
     _, recipe = system.recipe("codes")
     path = path or system.shipped("codes", depth, {"atoms": atoms, "whiten": whiten})
     _, fixed, _ = read_weights(path)
-    task = recipe.task(seed=0, data=data, fixed=fixed, atoms=atoms, whiten=whiten)
+    task = system.task("codes", data=data, fixed=fixed, atoms=atoms, whiten=whiten)
     network = system.network(recipe, task, depth)
     load_weights(network, path)
     goal = task.metric.value(evaluate(network, task, task.test))

@@ -180,8 +180,7 @@ def correlated(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     mmnet, oamp_net = find("communications/mmnet"), find("communications/oamp_net")
     for seed in options.channels:
-        recipe = mmnet.recipes["detection"]
-        task: Any = recipe.task(seed=seed, **{**recipe.options, "held_out": CHUNK})
+        task: Any = mmnet.task("detection", seed=seed, held_out=CHUNK)
         trained = {}
         seconds = {}
         for name, system in (("MMNet", mmnet), ("OAMP-Net", oamp_net)):
@@ -306,9 +305,7 @@ def viterbi(options: argparse.Namespace) -> list[dict[str, Any]]:
         for snr in options.sequence_snr:
             rates: dict[str, Any] = {"decay": decay, "snr": snr}
             for name, csi_error in (("ViterbiNet", 0.0), ("csi", 0.1)):
-                task: Any = recipe.task(
-                    **{**recipe.options, "decay": decay, "snr": snr, "csi_error": csi_error, "held_out": 500}
-                )
+                task: Any = system.task("sequence", decay=decay, snr=snr, csi_error=csi_error, held_out=500)
                 net = system.network(recipe, task)
                 begin = time.process_time()
                 fit(net, task, recipe.schedule(len(net)), validations=0, quiet=True)
@@ -320,9 +317,9 @@ def viterbi(options: argparse.Namespace) -> list[dict[str, Any]]:
                 rates[name] = task.metric.value(evaluate(net, task, batches))
                 if name == "ViterbiNet":
                     rates["memoryless"] = task.metric.value(evaluate(partial(memoryless, net), task, batches))
-                    for method in recipe.classical(task):
+                    for method in task.baselines(0):
                         rates[method.name] = task.metric.value(
-                            evaluate(unroll(method.make(0.0), len(net)), task, batches)
+                            evaluate(unroll(method.make(None), len(net)), task, batches)
                         )
             rates["symbols"] = 50_000 * len(batches)
             rows.append(rates)

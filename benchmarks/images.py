@@ -29,12 +29,15 @@ from unrolling import Unrolled, solve
 from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.core import Iteration
-from unrolling.evaluation.baselines import train_rival
+from unrolling.evaluation.baselines import run_method, train_generic
+from unrolling.evaluation.classical import steps_of
+from unrolling.evaluation.contenders import training
 from unrolling.operators import FiniteDifferences, KSpace
 from unrolling.operators.fourier import fft
 from unrolling.prox.isotropic import IsotropicShrink
-from unrolling.systems.base import Classical, Recipe, System
+from unrolling.systems.base import System
 from unrolling.systems.catalogue import find
+from unrolling.tasks.baselines import Generic, Iterative
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.alignment import aligned
 from unrolling.tasks.images.deblocking import compress
@@ -62,36 +65,32 @@ def network(name: str, task: str, weights: Path | None, **options: Any) -> Unrol
         print(f"no weights for {name}, {task}: left out", file=sys.stderr)
         return None
     _, fixed, card = read_weights(path)
-    found = system.network(recipe, recipe.task(fixed=fixed, **{**recipe.options, **options}), card["depth"])
+    found = system.network(recipe, system.task(task, fixed=fixed, **options), card["depth"])
     load_weights(found, path, system=name)
     return found.eval()
 
 
-def chosen(method: Classical, task: Any, batches: int = 4) -> tuple[Iteration, Any]:
+def methods_of(task: Any, *kinds: type | str) -> list[Any]:
+    """The baselines of a task that are of a class, or of a kind: classical ones, other libraries'."""
+    return [b for b in task.baselines(1) if type(b) in kinds or getattr(b, "kind", "") in kinds]
+
+
+def direct(task: Any, *kinds: str) -> dict[str, Run]:
+    """Methods that do not go step by step, their settings from validation data."""
+    return {method.name: run_method(task, method).run for method in methods_of(task, *kinds)}
+
+
+def chosen(method: Iterative, task: Any, batches: int = 4) -> tuple[Iteration, Any]:
     """The method with the setting that is best on validation data."""
 
     def score(weight: Any) -> float:
         held = task.validation[:batches]
-        rows = [task.pieces(iterated(method.make(weight), method.tuning or method.iterations)(b.data), b) for b in held]
+        rows = [task.pieces(steps_of(method.make(weight), method.tuning or method.iterations)(b.data), b) for b in held]
         return task.metric.value(torch.cat(rows))
 
-    weights = list(method.weights)
+    weights = list(method.settings)
     best = max(weights, key=score) if len(weights) > 1 else weights[0]
     return method.make(best), best
-
-
-def iterated(iteration: Iteration, count: int) -> Run:
-    """So many steps."""
-
-    @torch.no_grad()
-    def run(data: Any) -> Tensor:
-        problem = iteration.prepare(data)
-        state = iteration.start(problem)
-        for _ in range(count):
-            state = iteration(state, problem)
-        return iteration.estimate(state, problem)
-
-    return run
 
 
 def sets(root: Path, *names: str) -> dict[str, dict[str, Tensor]]:
@@ -139,14 +138,12 @@ def speed(part: str, methods: dict[str, Run], data: Any, ours: str, seconds: flo
 
 def denoising(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     """White noise of 25 / 255: in floating point, neither clipped nor rounded, seed 1."""
-    system = find("imaging/tnrd")
-    recipe = system.recipes["denoising"]
-    task: Any = recipe.task(**recipe.options)
+    task: Any = find("imaging/tnrd").task("denoising")
     methods: dict[str, Run] = {"noisy": lambda data: data}
-    for method in recipe.classical(task):
+    for method in methods_of(task, Iterative):
         iteration, setting = chosen(method, task)
-        methods[f"{method.name}, {setting}"] = iterated(iteration, method.iterations)
-    methods |= {direct.name: direct.run for direct in recipe.direct(task)}
+        methods[f"{method.name}, {setting}"] = steps_of(iteration, method.iterations)
+    methods |= direct(task, "classical", "library")
     for name in ("imaging/tnrd", "imaging/tnrd_7x7"):
         found = network(name, "denoising", weights)
         if found is not None:
@@ -173,12 +170,11 @@ def denoising(root: Path, weights: Path | None, seconds: float) -> list[Row]:
 
 def jpeg(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     """Quality 10, 8 bits before and after."""
-    recipe = find("imaging/tnrd_jpeg").recipes["deblocking"]
-    task: Any = recipe.task(**recipe.options)
+    task: Any = find("imaging/tnrd_jpeg").task("deblocking")
     methods: dict[str, Run] = {"decoded": lambda data: data.image}
-    for method in recipe.classical(task):
+    for method in methods_of(task, Iterative):
         iteration, setting = chosen(method, task)
-        methods[f"{method.name}, {setting}"] = iterated(iteration, method.iterations)
+        methods[f"{method.name}, {setting}"] = steps_of(iteration, method.iterations)
     found = network("imaging/tnrd_jpeg", "deblocking", weights)
     if found is not None:
         methods["imaging/tnrd_jpeg"] = found
@@ -226,12 +222,11 @@ def mri(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     drawn = np.load(root / "mri_masks" / "masks_256.npz")["radial_20"].astype(np.float32)
     mask = torch.fft.ifftshift(torch.from_numpy(drawn)).unsqueeze(0)
     task = MRI(data=root / "mri_chest" / "chest_100.npz", fixed={"mask": mask})
-    recipe = find("medical/admm_csnet").recipes["mri"]
-    methods: dict[str, Run] = {direct.name: direct.run for direct in recipe.direct(task)}
-    for method in recipe.classical(task):
+    methods: dict[str, Run] = direct(task, "classical")
+    for method in methods_of(task, Iterative):
         iteration, setting = chosen(method, task)
-        methods[f"{method.name}, {setting}"] = iterated(iteration, method.iterations)
-    parent = next(name for name in methods if name.startswith(recipe.parent_name))
+        methods[f"{method.name}, {setting}"] = steps_of(iteration, method.iterations)
+    parent = next(name for name in methods if name.startswith("total variation, ADMM"))
     found = network("medical/admm_csnet", "mri", weights)
     if found is not None:
         methods["medical/admm_csnet"] = found
@@ -253,23 +248,24 @@ def mri_unet(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     found = network("medical/admm_csnet", "mri", weights)
     if found is None or not (root / "mri_chest").is_dir():
         return []
-    recipe = find("medical/admm_csnet").recipes["mri"]
-    task = recipe.task(data=root / "mri_chest" / "chest_100.npz", **recipe.options)
+    system = find("medical/admm_csnet")
+    task = system.task("mri", data=root / "mri_chest" / "chest_100.npz")
     methods: dict[str, Run] = {"medical/admm_csnet": found}
-    for rival in recipe.rivals(task, sum(p.numel() for p in found.parameters() if p.requires_grad)):
-        methods[rival.name] = train_rival(task, rival).run
+    budget = training(system.recipes["mri"].schedule(len(found)))
+    for generic in task.baselines(sum(p.numel() for p in found.parameters() if p.requires_grad)):
+        if isinstance(generic, Generic):
+            methods[generic.name] = train_generic(task, generic, *budget).run
     return scored("mri-unet", "chest 91-100", methods, [(batch.data, batch.target) for batch in task.test])
 
 
 def compressive(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     """25 % of the measurements of blocks of 33 x 33 pixels; images are brought to whole blocks."""
-    recipe = find("medical/admm_csnet").recipes["compressive"]
     found = network("medical/admm_csnet", "compressive", weights)
-    task: Any = recipe.task(**recipe.options)
+    task: Any = find("medical/admm_csnet").task("compressive")
     methods: dict[str, Run] = {"linear estimate": task.linear}
-    for method in recipe.classical(task):
+    for method in methods_of(task, Iterative):
         iteration, setting = chosen(method, task)
-        methods[f"{method.name}, {setting}"] = iterated(iteration, 60)
+        methods[f"{method.name}, {setting}"] = steps_of(iteration, 60)
     if found is not None:
         methods["medical/admm_csnet"] = found
     rows: list[Row] = []
@@ -283,13 +279,13 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     """Aligned PSNR; straight motions over held-out photographs of the packages, and the recordings of levin2009 with
     the ratio of errors.
     """
-    recipe = find("imaging/dublid").recipes["deblurring"]
-    task: Any = recipe.task(**recipe.options)
+    system = find("imaging/dublid")
+    task: Any = system.task("deblurring")
     methods: dict[str, Run] = {"blurred": lambda data: data}
-    (method,) = recipe.classical(task)
+    (method,) = methods_of(task, Iterative)
     iteration, setting = chosen(method, task)
     parent = f"{method.name}, {setting}"
-    methods[parent] = iterated(iteration, method.iterations)
+    methods[parent] = steps_of(iteration, method.iterations)
     found = network("imaging/dublid", "deblurring", weights)
     trembling = network("imaging/dublid", "deblurring", weights, kind="both")
     methods |= {
@@ -303,7 +299,7 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
 
     oracle = with_true_kernel(task, score)
     rows: list[Row] = []
-    for name, held in {"straight motions": task, **elsewhere(root, recipe)}.items():
+    for name, held in {"straight motions": task, **elsewhere(root, system)}.items():
         pairs = [(batch.data, batch.target) for batch in held.test]
         rows += scored("deblurring", name, methods, pairs, score)
         known = [
@@ -332,12 +328,12 @@ def deblurring(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     return rows
 
 
-def elsewhere(root: Path, recipe: Recipe) -> dict[str, Any]:
+def elsewhere(root: Path, system: System) -> dict[str, Any]:
     """The same motions over every fourth picture of BSD68."""
     if not (root / "bsd68").is_dir():
         print(f"{root / 'bsd68'} is not there: left out", file=sys.stderr)
         return {}
-    found: Any = recipe.task(**recipe.options, each=1)
+    found: Any = system.task("deblurring", each=1)
     found.photographs["test"] = dict(list(images.folder(root / "bsd68").items())[::4])
     return {"straight motions, bsd68": found}
 

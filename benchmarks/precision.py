@@ -58,14 +58,14 @@ def rows_of(name: str, task_name: str | None, seconds: float, device: torch.devi
     """One system on one task."""
     system = find(name)
     chosen, recipe = system.recipe(task_name)
-    files = sorted(path for path in (system.home / "weights").glob(f"{name.rsplit('/', 1)[-1]}-{chosen}*.safetensors"))
+    files = system.weights_files(chosen)
     if not files:
         return [{"system": name, "task": chosen, "failed": "no weights are shipped"}]
     # The default's weights where they are shipped, otherwise the first ones.
     path = next((p for p in files if p == system.weights_path(chosen, recipe.depth, {})), files[0])
     _, fixed, card = read_weights(path)
-    held = {key: type(value)(card["task"][key]) for key, value in recipe.options.items() if key in card["task"]}
-    task = recipe.task(seed=card.get("seed", 0), data=None, fixed=fixed, **{**recipe.options, **held})
+    held = {key: type(value)(card["task"][key]) for key, value in system.options(chosen).items() if key in card["task"]}
+    task = system.task(chosen, seed=card.get("seed", 0), fixed=fixed, **held)
     network = system.network(recipe, task, card["depth"])
     load_weights(network, path, system=name)
     network = network.eval().to(device)

@@ -23,8 +23,10 @@ from torch import Tensor
 from benchmarks.recovery import DEPTH, END, SHORT, path
 from unrolling.systems.catalogue import find
 from unrolling.tasks.base import Samples
+from unrolling.tasks.baselines import Iterative
 from unrolling.tasks.sparse.codes import Codes
-from unrolling.tasks.sparse.recovery import Recovery, measured
+from unrolling.tasks.sparse.recovery import Recovery
+from unrolling.tasks.sparse.signals import measured
 from unrolling.training.fit import fit
 
 M, ATOMS = 200, 400
@@ -69,12 +71,12 @@ def kurtosis(x: Tensor) -> float:
 def classical(task: RealCodes) -> list[dict[str, Any]]:
     """Each with the setting that is best on validation codes at its end."""
     rows = []
-    for method in find("sparse_coding/alista").recipes["recovery"].classical(task):
-        if method.name in ("ISTA", "coordinate descent"):
+    for method in task.baselines(0):
+        if not isinstance(method, Iterative) or method.name in ("ISTA", "IHT", "coordinate descent"):
             continue
         steps = min(END.get(method.name, 100), 500)
         y, x = task.validation[0]
-        runs = {weight: path(method.make(weight), [Samples(y[:300], x[:300])], steps) for weight in method.weights}
+        runs = {weight: path(method.make(weight), [Samples(y[:300], x[:300])], steps) for weight in method.settings}
         best = min(runs, key=lambda weight: runs[weight][-1])
         values = path(method.make(best), task.test, steps)
         rows.append(

@@ -36,8 +36,8 @@ from unrolling.algorithms import FISTA, GramISTA
 from unrolling.algorithms.messages.state_evolution import oracle_nmse
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.catalogue import find
-from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.base import Samples, Task
+from unrolling.tasks.sparse.baselines import FIRST_WEIGHT
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
 
@@ -96,7 +96,8 @@ def recipe_of(system: System) -> Recipe:
 
 
 def task_of(setting: str, dictionary: int) -> Task:
-    return recipe_of(system_of(setting)).task(seed=dictionary, data=None, fixed=None, **SETTINGS[setting])
+    name = "varying_dictionary" if setting in VARYING else "recovery"
+    return system_of(setting).task(name, seed=dictionary, **SETTINGS[setting])
 
 
 def decibels(error: Tensor, energy: Tensor) -> float:
@@ -140,9 +141,7 @@ def fewest(task: Recovery) -> dict[str, float]:
 
     def run(choice: tuple[float, float], batch: Samples) -> list[float]:
         weight, rate = choice
-        return path(
-            FISTA(GramISTA(task.dictionary, weight), continuation=(baselines.FIRST_WEIGHT / weight, rate)), [batch], 300
-        )
+        return path(FISTA(GramISTA(task.dictionary, weight), continuation=(FIRST_WEIGHT / weight, rate)), [batch], 300)
 
     def first(values: list[float], level: float) -> float:
         return next((float(k) for k, value in enumerate(values, 1) if value <= level), inf)
@@ -197,7 +196,7 @@ def tune(name: str, setting: str, dictionary: int) -> dict[str, Any]:
         return {"layers": [], "end": oracle_nmse(y, task.dictionary, x)}
     if name == PURSUIT:
         return pursuit(task)
-    (method,) = [method for method in recipe_of(system_of(setting)).classical(task) if method.name == name]
+    (method,) = [method for method in task.baselines(0) if method.name == name]
     steps = END.get(name, 100)
     # Enough to choose among a handful.
     validation = (
@@ -205,7 +204,7 @@ def tune(name: str, setting: str, dictionary: int) -> dict[str, Any]:
         if setting in VARYING
         else [Samples(task.validation[0].data[:300], task.validation[0].target[:300])]
     )
-    runs = {weight: path(method.make(weight), validation, steps) for weight in method.weights}
+    runs = {weight: path(method.make(weight), validation, steps) for weight in method.settings}
     soon, late = (min(runs, key=lambda weight, k=k: runs[weight][k]) for k in (DEPTH - 1, -1))
     layers = path(method.make(soon), task.test, DEPTH)
     whole = path(method.make(late), task.test, steps)

@@ -24,8 +24,8 @@ from benchmarks.timing import alternate
 from unrolling import Unrolled, deploy, solve
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.systems.catalogue import find
-from unrolling.systems.sparse_coding import baselines
 from unrolling.tasks.base import Samples
+from unrolling.tasks.sparse.baselines import FIRST_WEIGHT
 from unrolling.tasks.sparse.recovery import Recovery
 
 NETWORKS = ("sparse_coding/alista", "sparse_coding/hyperlista", "sparse_coding/lvamp", "sparse_coding/lamp")
@@ -50,7 +50,7 @@ def fista(task: Recovery, level: float) -> tuple[int, Encode] | None:
     y, x = task.validation[0]
     some, tried = Samples(y[:300], x[:300]), {}
     for weight, rate in PATHS:
-        iteration = FISTA(GramISTA(task.dictionary, weight), continuation=(baselines.FIRST_WEIGHT / weight, rate))
+        iteration = FISTA(GramISTA(task.dictionary, weight), continuation=(FIRST_WEIGHT / weight, rate))
         if (count := first(path(iteration, [some], 300), level)) is not None:
             tried[count] = iteration
     if not tried:

@@ -25,6 +25,7 @@ from unrolling.algorithms.sound.misi import MISI, Magnitudes
 from unrolling.algorithms.sound.nmf import NMF, NMFState, PositiveUnitNorm
 from unrolling.algorithms.sound.nmf_split import SplitGradient
 from unrolling.algorithms.sound.relaxed_misi import RelaxedMISI
+from unrolling.evaluation.classical import steps_of
 from unrolling.evaluation.measure import interval
 from unrolling.evaluation.significance import paired
 from unrolling.systems.catalogue import find
@@ -109,19 +110,6 @@ def estimates(run: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
     return torch.cat([run(part) for part in data.split(20)])
 
 
-def iterated(iteration: Any, count: int) -> Callable[[Tensor], Tensor]:
-    """A fixed number of steps."""
-
-    def run(data: Tensor) -> Tensor:
-        problem = iteration.prepare(data)
-        state = iteration.start(problem)
-        for _ in range(count):
-            state = iteration(state, problem)
-        return iteration.estimate(state, problem)
-
-    return run
-
-
 class Scores:
     """Methods on one test set."""
 
@@ -202,7 +190,7 @@ def enhance(
     rows = [scores.add("the mixture", lambda x: x.unsqueeze(1).repeat(1, 2, 1))]
     peers = tuned(task, (depth, 200))
     for count, (iteration, facts) in peers.items():
-        rows.append(scores.add(f"sparse NMF, {count} iterations", iterated(iteration, count), **facts))
+        rows.append(scores.add(f"sparse NMF, {count} iterations", steps_of(iteration, count), **facts))
     system = find("speech/deep_nmf")
     recipe = system.recipes["enhancement"]
     schedule = recipe.schedule(depth)
@@ -261,7 +249,7 @@ def enhance(
         rows.append(
             {
                 "what": "time of sparse NMF, 200 iterations, over Deep NMF's",
-                **ratio(lambda: iterated(peers[200][0], 200)(batch), lambda: network(batch), seconds=4, least=5),
+                **ratio(lambda: steps_of(peers[200][0], 200)(batch), lambda: network(batch), seconds=4, least=5),
             }
         )
     return rows

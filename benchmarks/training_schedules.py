@@ -20,7 +20,8 @@ import torch
 
 from unrolling import Unrolled, unroll
 from unrolling.algorithms.sparse.coupled import CoupledISTA
-from unrolling.systems.sparse_coding import family, lista_cpss
+from unrolling.systems.catalogue import find
+from unrolling.systems.sparse_coding._common import analytic_parent
 from unrolling.tasks.base import evaluate
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.fit import fit
@@ -42,20 +43,23 @@ WAYS: dict[str, tuple[Callable[[Recovery], CoupledISTA], Callable[[int], Schedul
         lambda steps: SCHEMES["lista_cpss"].make(DEPTH, Stage(steps, rate=5e-4, batch=64)),
     ),
     "published protocol, from analytic weights": (
-        family.analytic_parent,
+        analytic_parent,
         lambda steps: SCHEMES["lista_cpss"].make(DEPTH, Stage(steps, rate=5e-4, batch=64)),
     ),
     "end to end on the squared error, from analytic weights": (
-        family.analytic_parent,
+        analytic_parent,
         lambda steps: SCHEMES["end_to_end"].make(DEPTH, Stage(steps, rate=4e-4, rates={"threshold": 5e-3}, clip=1.0)),
     ),
     "end to end on the logarithm, from analytic weights": (
-        family.analytic_parent,
+        analytic_parent,
         lambda steps: SCHEMES["end_to_end"].make(
             DEPTH, Stage(steps, rate=1e-4, rates={"threshold": 5e-3}, loss=LogNMSE())
         ),
     ),
-    "the system's own": (family.analytic_parent, lambda steps: scaled(lista_cpss.SCHEDULE(DEPTH), steps)),
+    "the system's own": (
+        analytic_parent,
+        lambda steps: scaled(find("sparse_coding/lista_cpss").recipes["recovery"].schedule(DEPTH), steps),
+    ),
 }
 
 

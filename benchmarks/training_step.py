@@ -17,7 +17,7 @@ from torch import nn
 
 from unrolling import Unrolled, unroll
 from unrolling.algorithms import GramISTA
-from unrolling.systems.sparse_coding.family import analytic_parent
+from unrolling.systems.sparse_coding._common import analytic_parent
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.batches import generator
 from unrolling.training.fit import fit

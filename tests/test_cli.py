@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import same, system, write_pictures
+from tiny import Small, same, system, write_pictures
 
 from unrolling.systems import catalogue as catalogue_module
 from unrolling.tasks.sparse.recovery import Recovery
@@ -370,12 +370,8 @@ def test_a_folder_without_permission_is_refused_before_the_work(unroll, untraine
 def test_cheap_mistakes_are_found_before_the_task_is_built(wrong, unroll, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     built = []
-    chosen = system()
-    recipe = replace(
-        chosen.recipes["recovery"],
-        task=lambda **options: (built.append(1), chosen.recipes["recovery"].task(**options))[1],
-    )
-    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: replace(chosen, recipes={"recovery": recipe})})
+    monkeypatch.setattr(Small, "task", lambda self, *arguments, **options: built.append(1))
+    monkeypatch.setattr(catalogue_module, "catalogue", lambda: {LISTA: system()})
     refused(
         unroll(
             "train", LISTA, *TINY, "--out", tmp_path / "out", *[word.format(file=tmp_path / "file") for word in wrong]

@@ -44,7 +44,7 @@ def weights(small, tmp_path):
         moved(small.network(recipe, task, 2)),
         tmp_path / "w.safetensors",
         {"system": LISTA, "task": task.identity(), "licence": "CC0"},
-        task.fixed_tensors(),
+        task.fixed(),
     )
     return tmp_path / "w.safetensors"
 
@@ -76,16 +76,6 @@ def test_the_command_writes_a_file_with_the_weights_card(unrolled, weights, tmp_
     )
     assert (card["task"]["m"], card["inputs"][0]["unit"]) == (10, "1")
     assert [shapes["data"] for shapes in said["compared"]] == [[1, 10], [2, 10], [5, 10]]
-
-
-def test_the_command_writes_a_stream_and_says_with_what_it_begins(unrolled, weights, tmp_path):
-    status, output, errors = unrolled(LISTA, *TINY, "--weights", weights, "--stream", "--out", "stream.pt2")
-    assert status == 0, errors
-    assert "state begins with 0; next_state is the one for the next data" in output
-    loaded, y = load(tmp_path / "stream.pt2"), torch.randn(3, 10)
-    estimate, state = loaded(y)
-    assert torch.equal(state["state"], estimate)
-    assert not torch.equal(loaded(y, state)[0], estimate)
 
 
 def test_the_command_prints_what_goes_in_and_out(unrolled, weights, tmp_path):
@@ -120,7 +110,7 @@ def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_p
         small.network(recipe, task, 2),
         tmp_path / "w.safetensors",
         {"system": LISTA, "task": task.identity()},
-        task.fixed_tensors(),
+        task.fixed(),
     )
     refused(unrolled(LISTA, *TINY, "--weights", "w.safetensors"), "still the classical one", "give --untrained")
     assert not list(tmp_path.glob("*.pt2"))

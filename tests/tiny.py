@@ -16,7 +16,7 @@ from unrolling.tasks.sparse.baselines import scikit_learn
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.stages import scaled
 
-compare.LEAST_STEPS = 20  # of generic networks: enough to have a row
+compare.LEAST_STEPS = 24  # of generic networks: enough to have a row
 ALL = ("encoder", "inhibition", "threshold")
 
 
@@ -88,6 +88,6 @@ def system():
     """LISTA on small recovery, with a short training."""
     lista = find("sparse_coding/lista")
     recipe = lista.recipes["recovery"]
-    short = replace(recipe, schedule=lambda depth: scaled(recipe.schedule(depth), 20))
+    short = replace(recipe, schedule=lambda depth: scaled(recipe.schedule(depth), 24))
     own = {field.name: getattr(lista, field.name) for field in fields(lista)}
     return Small(**{**own, "recipes": {"recovery": short}})

@@ -63,7 +63,6 @@ def compare(
     page.
     """
     from unrolling.evaluation.compare import compare as run_comparison
-    from unrolling.evaluation.contenders import training
     from unrolling.files.whole import write_bytes
     from unrolling.report.page import write_page
     from unrolling.report.table import markdown, print_table
@@ -98,7 +97,7 @@ def compare(
         card = load_weights(job.network, job.weights, system=job.system.name)
         note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
         again = remade(job.network, job.task, card["task"])
-        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed_tensors(), again)
+        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed(), again)
     else:
         card = train_job(job, seed, machine, quiet=as_json)
         note = f"trained {card['seconds']:.0f} s"
@@ -118,7 +117,6 @@ def compare(
         training_seconds=card.get("seconds"),
         replicas=replicas,
         compile_after=after,
-        generic=None if steps is None else training(job.schedule),
     )
     comparison.command = prepare.command()
     write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())

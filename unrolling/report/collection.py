@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,15 @@ from unrolling.report import figures, table
 from unrolling.tasks.metrics import Metric
 
 
-def read_comparison(path: str | Path) -> Comparison:
+@dataclass
+class Read:
+    """A comparison read back: what its table and its curves need."""
+
+    comparison: Comparison
+    path: Path
+
+
+def read_comparison(path: str | Path) -> Read:
     """From a folder or a ``comparison.json``.
 
     Raises:
@@ -36,7 +43,7 @@ def read_comparison(path: str | Path) -> Comparison:
             "update unrolling"
         )
     try:
-        return _comparison(content)
+        return Read(_comparison(content), file)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} lacks something that a comparison has: {error}") from error
 
@@ -90,11 +97,11 @@ def _row(row: dict[str, Any]) -> Row:
     )
 
 
-def write_collection(comparisons: Sequence[Comparison], directory: str | Path) -> Path:
+def write_collection(found: list[Read], directory: str | Path) -> Path:
     """Write ``index.html`` with every comparison's headline, table and curves.
 
     Args:
-        comparisons: what ``read_comparison`` gave, at least one.
+        found: what ``read_comparison`` gave, at least one.
         directory: made when it does not exist.
 
     Returns:
@@ -104,10 +111,11 @@ def write_collection(comparisons: Sequence[Comparison], directory: str | Path) -
     from unrolling.report.page import environment as make_environment
     from unrolling.report.page import table_rows
 
-    if not comparisons:
+    if not found:
         raise ValueError("there is no comparison to report")
     sections = []
-    for number, comparison in enumerate(comparisons):
+    for number, read in enumerate(found):
+        comparison = read.comparison
         drawn = [figures.error_by_iteration(comparison), figures.error_by_time(comparison)]
         sections.append(
             {

@@ -8,9 +8,9 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
     from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
-    from unrolling.tasks.catalogue import find_task, loaded, modules, unknown, warn
+    from unrolling.tasks.catalogue import find, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
-    from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
+    from unrolling.tasks.exhibits import Claim, Exhibits, Picture, Shown, Sound, layers, sounds
     from unrolling.tasks.images import *
     from unrolling.tasks.medical import *
     from unrolling.tasks.metrics import (
@@ -41,7 +41,7 @@ __getattr__, __dir__ = lazy(
     {
         ".base": ("Shift Task estimates_of evaluate pieces_of"),
         ".baselines": ("Baseline Generic Iterative Method algorithm parent_among"),
-        ".catalogue": ("find_task loaded modules unknown warn"),
+        ".catalogue": ("find loaded modules unknown warn"),
         ".communications.baselines": ("detectors sequence_detectors"),
         ".communications.detection": (
             "Detection as_real check_snr exponential_correlation fixed_channel iid_channels kronecker_channels "
@@ -49,7 +49,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
-        ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
+        ".exhibits": ("Claim Exhibits Picture Shown Sound layers sounds"),
         ".images.alignment": ("aligned best_shift shift_errors"),
         ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers unet_on"),
         ".images.blocks": (
@@ -78,7 +78,8 @@ __getattr__, __dir__ = lazy(
         ".sparse.dictionaries": (
             "coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary read_dictionary"
         ),
-        ".sparse.recovery": ("Recovery check_law measured"),
+        ".sparse.recovery": ("Recovery"),
+        ".sparse.signals": ("SparseTask check_law measured"),
         ".sparse.spikes": ("Spikes cosines morphologies read_signal running_median"),
         ".sparse.theory": (
             "coherence coupling examine limits linear_convergence no_false_positives predicted vanishing_thresholds"
@@ -96,25 +97,25 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Codes", "Compressive", "Corpus", "Deblocking",
     "Deblurring", "Denoising", "Detection", "Enhancement", "Exhibits", "Generic", "Iterative", "MRI", "Mean",
-    "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL", "NMSE", "PSNR", "Pairs", "Panels",
-    "Photographs", "Pictures", "Published2017", "Published2019", "Ratio", "Recovery", "SER",
+    "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL", "NMSE", "PSNR", "Pairs", "Photographs",
+    "Picture", "Pictures", "Published2017", "Published2019", "Ratio", "Recovery", "SER",
     "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection", "Sharp", "Shift", "Shown", "Sound",
-    "Spikes", "SuperResolution", "Task", "VaryingDictionary", "Voice", "algorithm", "aligned", "as_real",
-    "attribution", "best_order", "best_shift", "block_decode", "block_decoder", "block_dictionary",
-    "cartesian_mask", "check_law", "check_rate", "check_snr", "coefficients_of", "coherence",
-    "coherent_dictionary", "colours", "components", "compress", "concatenate", "conditioned_dictionary",
-    "converged_codes", "cosines", "count", "coupling", "deblockers", "deblurrers", "denoisers", "detectors",
-    "dncnn_on", "draw_noise", "draw_voice", "drawn", "drawn_dictionary", "enlargers", "estimates_of",
-    "evaluate", "examine", "exponential_correlation", "few_drawn", "find_folders", "find_task", "first",
-    "fixed_channel", "folder", "free_mean", "gaussian_dictionary", "generated", "hard_thresholding", "head",
-    "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels", "labels", "lasso", "layers",
-    "learn_dictionary", "least_squares", "limits", "linear_convergence", "linear_motion", "loaded", "luma",
-    "measured", "message_passing", "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives",
-    "noise_variance", "orthonormal_rows", "parent_among", "patch_frame", "pesq", "photograph",
-    "picture_pieces", "pieces_of", "predicted", "pursuit_counts", "radial_mask", "read", "read_channels",
-    "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices", "read_speakers",
-    "read_taps", "running_median", "scikit_learn", "sdr", "select", "sequence_detectors", "shake",
-    "shift_errors", "si_sdr", "similarity", "smooth", "sounds", "speak", "speaker_of", "split",
+    "SparseTask", "Spikes", "SuperResolution", "Task", "VaryingDictionary", "Voice", "algorithm", "aligned",
+    "as_real", "attribution", "best_order", "best_shift", "block_decode", "block_decoder",
+    "block_dictionary", "cartesian_mask", "check_law", "check_rate", "check_snr", "coefficients_of",
+    "coherence", "coherent_dictionary", "colours", "components", "compress", "concatenate",
+    "conditioned_dictionary", "converged_codes", "cosines", "count", "coupling", "deblockers", "deblurrers",
+    "denoisers", "detectors", "dncnn_on", "draw_noise", "draw_voice", "drawn", "drawn_dictionary",
+    "enlargers", "estimates_of", "evaluate", "examine", "exponential_correlation", "few_drawn", "find",
+    "find_folders", "first", "fixed_channel", "folder", "free_mean", "gaussian_dictionary", "generated",
+    "hard_thresholding", "head", "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels",
+    "labels", "lasso", "layers", "learn_dictionary", "least_squares", "limits", "linear_convergence",
+    "linear_motion", "loaded", "luma", "measured", "message_passing", "modules", "morphologies", "moved",
+    "nmse_pieces", "no_false_positives", "noise_variance", "orthonormal_rows", "parent_among", "patch_frame",
+    "pesq", "photograph", "picture_pieces", "pieces_of", "predicted", "pursuit_counts", "radial_mask",
+    "read", "read_channels", "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices",
+    "read_speakers", "read_taps", "running_median", "scikit_learn", "sdr", "select", "sequence_detectors",
+    "shake", "shift_errors", "si_sdr", "similarity", "smooth", "sounds", "speak", "speaker_of", "split",
     "split_speakers", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on", "unit_level",
     "unknown", "vanishing_thresholds", "warn", "with_phase",
 ]

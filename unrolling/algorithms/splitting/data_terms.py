@@ -89,7 +89,7 @@ class DataTerm(nn.Module):
         return transforms.ifft2(transforms.fft2(x) * spectrum)
 
 
-class LeastSquares(DataTerm):
+class Linear(DataTerm):
     """y = A x + noise, A a linear operator that all samples share; data are y.
 
     Args:

@@ -7,14 +7,16 @@ from dataclasses import replace
 
 from torch import nn
 
-from unrolling.algorithms import AMP, VAMP
+from unrolling.algorithms import AMP, VAMP, SynthesisISTA
 from unrolling.algorithms.sparse.analytic import analytic_weights
 from unrolling.algorithms.sparse.convolutional import tight_frame
 from unrolling.algorithms.sparse.coupled import CoupledISTA, Selection
 from unrolling.algorithms.sparse.dictionary import lipschitz
-from unrolling.operators import PatchDictionary, dct_atoms
+from unrolling.operators import dct_atoms
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.systems.base import Recipe, Tying
+from unrolling.tasks.images.blocks import free_mean
+from unrolling.tasks.images.photographs import Photographs
 from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
@@ -141,9 +143,21 @@ def vamp_recipe(shrinkage: Callable[[], nn.Module], schedule: Callable[[int], Sc
     )
 
 
-def cosine_frame() -> PatchDictionary:
-    """The DCT of 8 x 8 pixels at every second pixel as a tight frame."""
-    return tight_frame(dct_atoms(ATOM_SIDE), 2)
+def convolutional(kind: type[SynthesisISTA]) -> Callable[[Photographs], SynthesisISTA]:
+    """ISTA over the DCT of 8 x 8 pixels at every second pixel, a tight frame, started at the linear estimate."""
+
+    def parent(task: Photographs) -> SynthesisISTA:
+        frame, weights = tight_frame(dct_atoms(ATOM_SIDE), 2), free_mean(ATOM_WEIGHT, ATOM_SIDE)
+        return kind(task.sensing, frame, weights, initial=task.linear_estimate())
+
+    return parent
+
+
+def on_pictures(steps: int, rate: float, last: float = 1e-2) -> Callable[[int], Schedule]:
+    """All layers at once, on four crops a step; the rate falls to the part ``last`` of itself."""
+    return lambda depth: [
+        Stage(steps, rate=rate, rates={"threshold": 1e-1}, batch=4, annealing=Cosine(0.1, last), clip=0.05)
+    ]
 
 
 def expected_support(task: Recovery) -> int:

@@ -6,21 +6,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.sparse.convolutional import ConvolutionalISTA
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.sparse_coding._common import ATOM_SIDE, ATOM_WEIGHT, cosine_frame
-from unrolling.tasks.images.blocks import free_mean
-from unrolling.tasks.images.photographs import Photographs
-from unrolling.training.stages import Cosine, Schedule, Stage
-
-
-def parent(task: Photographs) -> ConvolutionalISTA:
-    """ISTA over a translation-invariant DCT, started at the linear estimate."""
-    weights = free_mean(ATOM_WEIGHT, ATOM_SIDE)
-    return ConvolutionalISTA(task.sensing, cosine_frame(), weights, initial=task.linear_estimate())
-
-
-def schedule(depth: int) -> Schedule:
-    return [Stage(1000, rate=3e-2, rates={"threshold": 1e-1}, batch=4, annealing=Cosine(0.1, 1e-2), clip=0.05)]
-
+from unrolling.systems.sparse_coding._common import convolutional, on_pictures
 
 SYSTEM = System(
     name="sparse_coding/conv_alista",
@@ -35,6 +21,11 @@ SYSTEM = System(
     ),
     references=("liu2019alista", "sreter2018learned"),
     recipes={
-        "photographs": Recipe(parent=parent, tying=Tying(untied=("step_size", "threshold")), depth=6, schedule=schedule)
+        "photographs": Recipe(
+            parent=convolutional(ConvolutionalISTA),
+            tying=Tying(untied=("step_size", "threshold")),
+            depth=6,
+            schedule=on_pictures(1000, 3e-2),
+        )
     },
 )

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from unrolling.algorithms import SynthesisISTA
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.sparse_coding._common import ATOM_SIDE, ATOM_WEIGHT, cosine_frame
-from unrolling.tasks.images.blocks import free_mean
-from unrolling.tasks.images.photographs import Photographs
-from unrolling.training.stages import Cosine, Schedule, Stage
-
-
-def parent(task: Photographs) -> SynthesisISTA:
-    """ISTA over a translation-invariant DCT, started at the linear estimate."""
-    weights = free_mean(ATOM_WEIGHT, ATOM_SIDE)
-    return SynthesisISTA(task.sensing, cosine_frame(), weights, initial=task.linear_estimate())
-
-
-def schedule(depth: int) -> Schedule:
-    return [Stage(2500, rate=2e-3, rates={"threshold": 1e-1}, batch=4, annealing=Cosine(0.1, 1e-2), clip=0.05)]
-
+from unrolling.systems.sparse_coding._common import convolutional, on_pictures
 
 SYSTEM = System(
     name="sparse_coding/conv_lista",
@@ -34,10 +20,10 @@ SYSTEM = System(
     references=("sreter2018learned", "liu2019alista"),
     recipes={
         "photographs": Recipe(
-            parent=parent,
+            parent=convolutional(SynthesisISTA),
             tying=Tying(tied=("dictionary", "encoder"), untied=("threshold",)),
             depth=6,
-            schedule=schedule,
+            schedule=on_pictures(2500, 2e-3),
         )
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unrolling.algorithms import GramISTA, SynthesisISTA, ThinISTA
 from unrolling.core import Iteration
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.sparse_coding._common import on_pictures
 from unrolling.tasks.images.blocks import PATCH, free_mean, patch_frame
 from unrolling.tasks.images.photographs import Photographs
 from unrolling.tasks.sparse.baselines import components
@@ -15,10 +16,6 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 def photograph_parent(task: Photographs) -> SynthesisISTA:
     """ISTA over overlapping DCT patches, started at the linear estimate."""
     return SynthesisISTA(task.sensing, patch_frame(), free_mean(0.01, PATCH), initial=task.linear_estimate())
-
-
-def photograph_schedule(depth: int) -> Schedule:
-    return [Stage(2000, rate=3e-3, rates={"threshold": 1e-1}, batch=4, annealing=Cosine(0.1, 1e-3), clip=0.05)]
 
 
 def codes_parent(task: Codes) -> Iteration:
@@ -72,7 +69,7 @@ SYSTEM = System(
             parent=photograph_parent,
             tying=Tying(tied=("initial", "analysis"), untied=("dictionary", "encoder", "back_projection", "threshold")),
             depth=5,
-            schedule=photograph_schedule,
+            schedule=on_pictures(2000, 3e-3, 1e-3),
         ),
         "codes": Recipe(parent=codes_parent, tying=codes_tying, depth=3, schedule=codes_schedule),
         "spikes": Recipe(

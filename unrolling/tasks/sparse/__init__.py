@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         gaussian_dictionary,
         read_dictionary,
     )
-    from unrolling.tasks.sparse.recovery import Recovery, check_law, measured
+    from unrolling.tasks.sparse.recovery import Recovery
+    from unrolling.tasks.sparse.signals import SparseTask, check_law, measured
     from unrolling.tasks.sparse.spikes import Spikes, cosines, morphologies, read_signal, running_median
     from unrolling.tasks.sparse.theory import (
         coherence,
@@ -44,7 +45,8 @@ __getattr__, __dir__ = lazy(
         ".dictionaries": (
             "coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary read_dictionary"
         ),
-        ".recovery": ("Recovery check_law measured"),
+        ".recovery": ("Recovery"),
+        ".signals": ("SparseTask check_law measured"),
         ".spikes": ("Spikes cosines morphologies read_signal running_median"),
         ".theory": (
             "coherence coupling examine limits linear_convergence no_false_positives predicted vanishing_thresholds"
@@ -54,11 +56,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Codes", "Recovery", "Spikes", "VaryingDictionary", "check_law", "coherence", "coherent_dictionary",
-    "components", "conditioned_dictionary", "converged_codes", "cosines", "coupling", "drawn_dictionary",
-    "examine", "gaussian_dictionary", "hard_thresholding", "lasso", "learn_dictionary", "limits",
-    "linear_convergence", "measured", "message_passing", "morphologies", "no_false_positives", "predicted",
-    "pursuit_counts", "read_dictionary", "read_signal", "running_median", "scikit_learn",
+    "Codes", "Recovery", "SparseTask", "Spikes", "VaryingDictionary", "check_law", "coherence",
+    "coherent_dictionary", "components", "conditioned_dictionary", "converged_codes", "cosines", "coupling",
+    "drawn_dictionary", "examine", "gaussian_dictionary", "hard_thresholding", "lasso", "learn_dictionary",
+    "limits", "linear_convergence", "measured", "message_passing", "morphologies", "no_false_positives",
+    "predicted", "pursuit_counts", "read_dictionary", "read_signal", "running_median", "scikit_learn",
     "vanishing_thresholds",
 ]
 # fmt: on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ from torch import Tensor
 from unrolling.algorithms.sparse.ista import Prox
 from unrolling.core import Unrolled
 from unrolling.prox import BlockSoftThreshold, nonnegative, soft_threshold
-from unrolling.tasks.base import NMSE, Samples, Shift, Task
+from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.exhibits import Claim
 from unrolling.tasks.sparse import baselines, theory
-from unrolling.tasks.sparse.dictionaries import drawn_dictionary, read_dictionary
+from unrolling.tasks.sparse.dictionaries import drawn_dictionary
+from unrolling.tasks.sparse.signals import SparseTask, measured
 
 FEW = 10_000  # entries of a dictionary under which a product is not worth a second thread
 NOTES = (
@@ -29,32 +29,7 @@ NOTES = (
 )
 
 
-def check_law(m: int, n: int, probability: float, snr: float) -> None:
-    """Refuses sizes, densities and noise that no signals have.
-
-    Raises:
-        ValueError: naming what is wrong.
-    """
-    if m < 1 or n < 1:
-        name, value = ("m", m) if m < 1 else ("n", n)
-        raise ValueError(f"{name} must be at least 1; got {value}")
-    if snr != snr:
-        raise ValueError(f"snr must be a number of dB, or inf for no noise; got {snr}")
-    if not 0 < probability <= 1:
-        raise ValueError(f"probability must lie in (0, 1]; got {probability}")
-
-
-def measured(x: Tensor, dictionary: Tensor, snr: float, generator: torch.Generator) -> Tensor:
-    """y = A x + e, (batch, m): e white, its standard deviation std(y_i) 10^(-SNR/20) for each sample; none at
-    infinity.
-    """
-    y = x @ dictionary.T
-    if snr != float("inf"):
-        y = y + torch.randn(y.shape, generator=generator) * y.std(dim=1, keepdim=True) * 10 ** (-snr / 20)
-    return y
-
-
-class Recovery(Task):
+class Recovery(SparseTask):
     """y = A x + e, x Bernoulli(p) times N(0, 1), e white with standard deviation std(y_i) 10^(-SNR/20); recover x.
 
     The dictionary is Gaussian, or has a given condition number, or blocks of coherent columns. Non-zeros may come in
@@ -79,7 +54,6 @@ class Recovery(Task):
     """
 
     name = "recovery"
-    metric = NMSE
     options: Mapping[str, Any] = {
         "m": 250,
         "n": 500,
@@ -92,7 +66,6 @@ class Recovery(Task):
         "nonnegative": 0,
         "densest": 0.0,
     }
-    units: Mapping[str, str] = {"data": "1", "estimate": "1"}
 
     def __init__(
         self,
@@ -111,20 +84,23 @@ class Recovery(Task):
         fixed: Mapping[str, Tensor] | None = None,
         densest: float = 0.0,
     ) -> None:
-        check_law(m, n, probability, snr)
         if densest and not probability < densest <= 1:
             raise ValueError(f"densest is {densest}; it is 0, or more than probability = {probability} and at most 1")
         _check_structure(m, n, condition, coherence, block, group, nonnegative, drawn=fixed is None and data is None)
-        if fixed is not None:
-            self.dictionary = fixed["dictionary"]
-        elif data is not None:
-            self.dictionary = read_dictionary(data)
-        else:
-            self.dictionary = drawn_dictionary(m, n, condition, coherence, block, seed)
+        super().__init__(
+            m,
+            n,
+            probability,
+            snr,
+            seed,
+            data,
+            fixed,
+            lambda: drawn_dictionary(m, n, condition, coherence, block, seed),
+        )
         m, n = self.dictionary.shape
         if n % group:
             raise ValueError(f"group is {group}, which does not divide the {n} unknowns")
-        self.probability, self.densest, self.snr, self.seed = probability, densest, snr, seed
+        self.densest = densest
         self.condition, self.coherence, self.block = condition, coherence, block
         self.group, self.nonnegative = group, bool(nonnegative)
         generator = torch.Generator().manual_seed(1_000_003 + seed)
@@ -293,31 +269,15 @@ class Recovery(Task):
     def theory(self, network: Unrolled, quality: Sequence[float]) -> Sequence[Claim]:
         return theory.examine(network, self, quality)
 
-    def fixed_tensors(self) -> dict[str, Tensor]:
-        return {"dictionary": self.dictionary}
-
     @classmethod
     def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
         names = ("m", "n", "condition", "coherence", "block", "seed")
         return {"dictionary": drawn_dictionary(**{name: identity[name] for name in names})}
 
     def identity(self) -> dict[str, Any]:
-        m, n = self.dictionary.shape
-        return {
-            "name": self.name,
-            "m": m,
-            "n": n,
-            "probability": self.probability,
-            **({"densest": self.densest} if self.densest else {}),
-            "snr": str(self.snr),
-            "condition": self.condition,
-            "coherence": self.coherence,
-            "block": self.block,
-            "group": self.group,
-            "nonnegative": int(self.nonnegative),
-            "seed": self.seed,
-            "fingerprint": hashlib.sha256(self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16],
-        }
+        own = {name: getattr(self, name) for name in ("condition", "coherence", "block", "group")}
+        densest = {"densest": self.densest} if self.densest else {}
+        return {**super().identity(), **own, **densest, "nonnegative": int(self.nonnegative)}
 
 
 def _check_structure(

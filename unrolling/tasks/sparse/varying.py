@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,17 @@ from torch import Tensor
 from unrolling.algorithms.sparse.dictionary import lipschitz
 from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.sparse.varying import Sensed, VaryingISTA
-from unrolling.tasks.base import NMSE, Samples, Task
+from unrolling.tasks.base import Samples
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.sparse.baselines import FIRST_WEIGHT, RATE, WEIGHTS
-from unrolling.tasks.sparse.dictionaries import gaussian_dictionary, read_dictionary
-from unrolling.tasks.sparse.recovery import check_law, measured
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
+from unrolling.tasks.sparse.signals import SparseTask, measured
 
 HELD = 20  # dictionaries of each held-out set
 MARGIN = 1.05  # of a step size that is safe for all variations: noise on A raises |A|^2 a little
 
 
-class VaryingDictionary(Task):
+class VaryingDictionary(SparseTask):
     """y = A' x + e, data (y, A'), A' a variation of A: its columns permuted, and noise added to it; recover x.
 
     Every training batch shares a variation of its own; held-out sets have 20, none of which is trained on. As in
@@ -43,7 +42,6 @@ class VaryingDictionary(Task):
     """
 
     name = "varying_dictionary"
-    metric = NMSE
     vectors = False
     options: Mapping[str, Any] = {
         "m": 250,
@@ -68,16 +66,11 @@ class VaryingDictionary(Task):
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
-        check_law(m, n, probability, snr)
         if permute not in (0, 1):
             raise ValueError(f"permute is 0 or 1; got {permute}")
         if dictionary_snr != dictionary_snr:
             raise ValueError(f"dictionary_snr must be a number of dB, or inf for no noise; got {dictionary_snr}")
-        if fixed is not None:
-            self.dictionary = fixed["dictionary"]
-        else:
-            self.dictionary = gaussian_dictionary(m, n, seed) if data is None else read_dictionary(data)
-        self.probability, self.snr, self.seed = probability, snr, seed
+        super().__init__(m, n, probability, snr, seed, data, fixed, lambda: gaussian_dictionary(m, n, seed))
         self.permute, self.dictionary_snr = bool(permute), dictionary_snr
         generator = torch.Generator().manual_seed(1_000_003 + seed)
         count = min(HELD, held_out)
@@ -142,23 +135,10 @@ class VaryingDictionary(Task):
             Iterative("FISTA with continuation", continued, WEIGHTS, 1000),
         ]
 
-    def fixed_tensors(self) -> dict[str, Tensor]:
-        return {"dictionary": self.dictionary}
-
     @classmethod
     def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
         return {"dictionary": gaussian_dictionary(identity["m"], identity["n"], identity["seed"])}
 
     def identity(self) -> dict[str, Any]:
-        m, n = self.dictionary.shape
-        return {
-            "name": self.name,
-            "m": m,
-            "n": n,
-            "probability": self.probability,
-            "snr": str(self.snr),
-            "permute": int(self.permute),
-            "dictionary_snr": str(self.dictionary_snr),
-            "seed": self.seed,
-            "fingerprint": hashlib.sha256(self.dictionary.contiguous().numpy().tobytes()).hexdigest()[:16],
-        }
+        own = {"permute": int(self.permute), "dictionary_snr": str(self.dictionary_snr)}
+        return {**super().identity(), **own}
