@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 import torch
 from exported import file
-from families import REPRESENTATIVES, by_system
+from families import by_system
 from test_systems import small
 from tiny import moved
 from torch import nn
@@ -99,8 +99,9 @@ def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_representatives_are_an_aoti_package(tmp_path):
-    check_package([name for name in REPRESENTATIVES if not name.startswith("speech")], tmp_path)
+def test_two_that_have_most_operators_are_an_aoti_package(tmp_path):
+    """Sorting, selection, matrices, eigenvectors, complex channels; all representatives take a minute."""
+    check_package(["communications/oamp_net", "sparse_coding/hyperlista"], tmp_path)
 
 
 def check_package(names, tmp_path):
