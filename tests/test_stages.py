@@ -17,7 +17,7 @@ from unrolling.training.checks import check_schedule
 from unrolling.training.fit import fit
 from unrolling.training.learnables import groups, trained_by
 from unrolling.training.losses import Energy
-from unrolling.training.optimizers import LBFGS
+from unrolling.training.optimizers import LBFGS, Adam
 from unrolling.training.stages import (
     Constant,
     Cosine,
@@ -302,3 +302,21 @@ def test_fit_gives_back_what_took_gradients_before():
     fit(net, recovery(), [Stage(2, layers=(1,), batch=4)], quiet=True)
     assert all(p.requires_grad and p.grad is None for p in net.parameters() if p is not net.layers[0].dictionary)
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_adam_takes_the_same_steps_whichever_kernel_torch_has_for_the_parameters(dtype):
+    def parameters():
+        generator = torch.Generator().manual_seed(0)
+        return [nn.Parameter(torch.randn(shape, dtype=dtype, generator=generator)) for shape in ((), (3,), (4, 5))]
+
+    ours, theirs = parameters(), parameters()
+    optimizers = [*Adam().make([{"params": ours, "lr": 0.1}]), torch.optim.Adam(theirs, lr=0.1, foreach=False)]
+    assert optimizers[0].defaults["fused"] == (True if dtype.is_floating_point else None)
+    for _ in range(5):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad, q.grad = p.detach().square(), q.detach().square()
+        for optimizer in optimizers:
+            optimizer.step()
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)

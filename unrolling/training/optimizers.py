@@ -42,12 +42,19 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
-        options: dict[str, Any] = {"betas": self.betas, "eps": self.eps}
+        options: dict[str, Any] = {"betas": self.betas, "eps": self.eps, "fused": _fusable(groups) or None}
         return [
             torch.optim.AdamW(groups, weight_decay=self.weight_decay, **options)
             if self.weight_decay
             else torch.optim.Adam(groups, **options)
         ]
+
+
+def _fusable(groups: list[Group]) -> bool:
+    """Whether torch's fused kernel on the processor takes all parameters: it is three times as fast, on 32 numbers as
+    on 2 million, and knows neither complex numbers nor other strides than a contiguous tensor's.
+    """
+    return all(p.is_cpu and p.is_floating_point() and p.is_contiguous() for group in groups for p in group["params"])
 
 
 @dataclass(frozen=True)
