@@ -302,7 +302,7 @@ def test_a_disk_that_fills_during_a_checkpoint_costs_the_steps_since_the_last_on
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr(files.os, "open", lambda *arguments: (_ for _ in ()).throw(OSError))  # count files, not folders
+    monkeypatch.setattr(os, "open", lambda *arguments: (_ for _ in ()).throw(OSError))  # count files, not folders
     task = recovery(Interrupted)
     with pytest.raises(OSError, match="No space left"):
         fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
