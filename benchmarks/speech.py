@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from benchmarks.speech_scores import Row, Scores, joined
 from benchmarks.timing import ratio
 from unrolling import Unrolled, unroll
 from unrolling.algorithms.sound.misi import MISI, Magnitudes
@@ -26,13 +25,11 @@ from unrolling.algorithms.sound.nmf import NMF, NMFState, PositiveUnitNorm
 from unrolling.algorithms.sound.nmf_split import SplitGradient
 from unrolling.algorithms.sound.relaxed_misi import RelaxedMISI
 from unrolling.evaluation.classical import steps_of
-from unrolling.evaluation.measure import interval
-from unrolling.evaluation.significance import paired
 from unrolling.systems.catalogue import find
 from unrolling.systems.speech import deep_nmf, misi
 from unrolling.tasks.base import Samples
 from unrolling.tasks.speech.mixtures import Enhancement, Separation
-from unrolling.tasks.speech.speech_metrics import improvement_pieces, pesq, sdr, si_sdr, stoi
+from unrolling.tasks.speech.speech_metrics import improvement_pieces
 from unrolling.training.fit import fit
 from unrolling.training.losses import describe
 from unrolling.training.multiplicative import Multiplicative
@@ -40,7 +37,6 @@ from unrolling.training.stages import Cosine, Stage, scaled
 
 PARTS = ("agreement", "ladder", "enhancement", "separation", "relaxed")
 UNSEEN = "jackson,yweweler"  # of the Free Spoken Digit Dataset
-Row = dict[str, Any]
 
 
 def agreement() -> list[Row]:
@@ -97,58 +93,6 @@ def ladder(task: Separation) -> list[Row]:
             )
         rows.append({"what": "oracle ladder", "magnitudes": name, "SI-SDR improvement by iterations": scores})
     return rows
-
-
-def joined(batches: list[Samples]) -> tuple[Tensor, Tensor]:
-    """Data and targets of all of them."""
-    return torch.cat([batch.data for batch in batches]), torch.cat([batch.target for batch in batches])
-
-
-@torch.no_grad()
-def estimates(run: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
-    """In parts, so that the memory is that of a few mixtures."""
-    return torch.cat([run(part) for part in data.split(20)])
-
-
-class Scores:
-    """Methods on one test set."""
-
-    def __init__(self, task: Enhancement | Separation, perceptual: bool) -> None:
-        self.task, self.perceptual = task, perceptual
-        self.data, self.target = joined(task.test)
-        self.pieces: dict[str, Tensor] = {}
-
-    def add(self, name: str, run: Callable[[Tensor], Tensor], **facts: Any) -> Row:
-        """A row, kept for comparisons."""
-        found = estimates(run, self.data)
-        self.pieces[name] = self.task.pieces(found, Samples(self.data, self.target))
-        value = interval(self.task.metric, self.pieces[name])
-        found, target = self.task.scored(found, self.target)
-        row = {
-            "what": self.task.name,
-            "method": name,
-            "SI-SDR improvement": value.mean,
-            "low": value.low,
-            "high": value.high,
-            **facts,
-        }
-        row |= {"SI-SDR": float(si_sdr(found, target).mean()), "SDR": float(sdr(found, target).mean())}
-        if self.perceptual:
-            row |= {"STOI": float(stoi(found, target, 8000).mean()), "PESQ": float(pesq(found, target, 8000).nanmean())}
-        return row
-
-    def gain(self, name: str, over: str) -> Row:
-        """How much better one method is than another, mixture by mixture."""
-        found = paired(self.task.metric, self.pieces[name], self.pieces[over])
-        assert found is not None
-        facts = {
-            "mixtures": len(self.pieces[name]),
-            "gain in dB": found.difference,
-            "low": found.low,
-            "high": found.high,
-            "p": found.p,
-        }
-        return {"what": self.task.name, "method": name, "over": over, **facts}
 
 
 # divergence and sparsity
