@@ -39,7 +39,7 @@ from benchmarks.timing import alternate
 from unrolling import Iteration, deploy, soft_threshold, unroll
 from unrolling.algorithms import FISTA, GramISTA
 from unrolling.algorithms.sound.nmf import NMF
-from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.operators.convolution import CircularConvolution
@@ -186,7 +186,9 @@ def variation(name: str, denoise: Callable[..., Any], pictures: Tensor) -> dict[
     """min 0.5 |x - y|^2 + lambda sum_p |(D x)_p|: theirs stops where its objective hardly falls, ours where it is
     within 1e-5 of theirs.
     """
-    iteration = ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), VARIATION, primal_step=0.1)
+    iteration = ChambollePock(
+        LeastSquares(Identity()), FiniteDifferences(), IsotropicShrink(), VARIATION, primal_step=0.1
+    )
     given = pictures.numpy()
 
     def objective(x: Tensor) -> Tensor:
@@ -210,7 +212,7 @@ def wiener(name: str, restore: Callable[..., Any], pictures: Tensor) -> dict[str
     kernel = torch.exp(-(offsets.unsqueeze(1) ** 2 + offsets**2) / 4.5)
     kernel = kernel / kernel.sum()
     laplacian = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])
-    term, transform = Linear(CircularConvolution(kernel)), CircularConvolution(laplacian)
+    term, transform = LeastSquares(CircularConvolution(kernel)), CircularConvolution(laplacian)
     blurred = CircularConvolution(kernel)(pictures)
     given, point_spread = blurred.numpy(), kernel.numpy()
     # A threshold that no entry reaches makes z zero, and the step the filter.

@@ -25,7 +25,7 @@ from benchmarks.timing import alternate
 from unrolling import Unrolled, deploy, soft_threshold, unroll
 from unrolling.algorithms import ISTA
 from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
-from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.core import Compiled
 from unrolling.operators.convolution import CircularConvolution
@@ -93,12 +93,12 @@ def proximal_gradient(package: Any, device: torch.device) -> tuple[Unrolled, The
     return ours, Theirs(theirs, physics).to(device)
 
 
-def blur(package: Any, device: torch.device) -> tuple[Linear, Any]:
+def blur(package: Any, device: torch.device) -> tuple[LeastSquares, Any]:
     """A Gaussian blur, periodic, as a data term of ours and as theirs."""
     offsets = torch.arange(-4, 5, device=device)
     kernel = torch.exp(-(offsets.unsqueeze(1) ** 2 + offsets**2) / 4.5)
     kernel = kernel / kernel.sum()
-    return Linear(CircularConvolution(kernel)), package.physics.BlurFFT(
+    return LeastSquares(CircularConvolution(kernel)), package.physics.BlurFFT(
         img_size=(1, SIDE, SIDE), filter=kernel[None, None], device=device
     )
 

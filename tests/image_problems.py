@@ -5,7 +5,7 @@ from iterations import gaussian
 
 from unrolling.algorithms.images.diffusion import Diffusion
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur, Linear, SampledFourier
+from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur, LeastSquares, SampledFourier
 from unrolling.operators import CircularFilterBank, FilterBank, FiniteDifferences, Identity, KSpace
 from unrolling.operators.filters import BasisFilters, zero_mean_atoms
 from unrolling.operators.fourier import fft
@@ -61,7 +61,7 @@ def learned_admm(real=True, size=3, knots=101, **changes):
 def diffusion(size=3, centres=15, **changes):
     filters = FilterBank(BasisFilters(zero_mean_atoms(size, torch.float64)), "symmetric")
     influence = RadialBasis(gaussian(size**2 - 1, centres, seed=3) * 0.01, -2, 2)
-    return Diffusion(Linear(Identity()), filters, influence, WEIGHT, **changes).double()
+    return Diffusion(LeastSquares(Identity()), filters, influence, WEIGHT, **changes).double()
 
 
 def few():

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from tiny import picture
 
-from unrolling.tasks.catalogue import find
+from unrolling.tasks.catalogue import find_task
 from unrolling.tasks.images.sources import few_drawn
 
 SIZES = {"train": [(104, 96)], "validation": [(104, 102)], "test": [(102, 110)]}
@@ -24,7 +24,7 @@ def write_scenes(root, sizes=SIZES):
 
 def small_task(name, **changes):
     """A task of an imaging or medical system by name, with other options."""
-    kind = find(name)
+    kind = find_task(name)
     if not changes:
         return kind.small()
     given = {"deblurring": {"crop": 48, "each": 1}, "compressive": {"block": 8, "crop": 24}, "mri": {"size": 32}}

@@ -12,7 +12,7 @@ from test_study import comparison as comparison
 from test_study import trained as trained
 
 from unrolling.report.page import write_page
-from unrolling.tasks.exhibits import Picture
+from unrolling.tasks.exhibits import Panels
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]
@@ -47,7 +47,7 @@ def page(comparison, tmp_path_factory):
         ("original", torch.rand(64, 64).numpy()),
         *((f"layer {k}", torch.rand(64, 64).numpy()) for k in (1, 2, 3)),
     ]
-    full = replace(comparison, layer_pictures=[Picture("camera", panels)], pictures=[Picture("camera", panels)])
+    full = replace(comparison, layer_pictures=[Panels("camera", panels)], pictures=[Panels("camera", panels)])
     return write_page(full, tmp_path_factory.mktemp("page"))
 
 

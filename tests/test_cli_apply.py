@@ -35,7 +35,7 @@ def weights(tmp_path_factory):
             system.network(recipe, task, 2),
             made[name],
             {"system": name, "task": task.identity(), "seed": 0},
-            task.fixed(),
+            task.fixed_tensors(),
         )
     return made
 
@@ -53,7 +53,7 @@ def test_a_recording_becomes_another_of_the_same_kind(unroll, weights, noisy, tm
     )
     assert (status, errors) == (0, "")
     assert output == f"{tmp_path / 'clean.wav'}: the speech\n"
-    assert audio.inspect(tmp_path / "clean.wav") == audio.Format(44_100, 2, 30_000, "PCM_24")
+    assert audio.inspect(tmp_path / "clean.wav") == audio.SoundFormat(44_100, 2, 30_000, "PCM_24")
 
 
 def test_it_is_what_the_network_gives(unroll, weights, tmp_path):

@@ -39,7 +39,7 @@ def held(tmp_path_factory):
         task = small_task(task_name)
         network = system.network(recipe, task, DEPTH).eval()
         path = folder / f"{name.rsplit('/', 1)[-1]}.safetensors"
-        save_weights(network, path, {"system": name, "task": task.identity(), "seed": 0}, task.fixed())
+        save_weights(network, path, {"system": name, "task": task.identity(), "seed": 0}, task.fixed_tensors())
         made[name] = (network, path)
     return made
 

@@ -107,7 +107,7 @@ def test_shared_weights_serve_other_numbers_of_streams_and_antennas(apply, tmp_p
 def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel(apply, tmp_path):
     net = find(MMNET).pretrained()
     task = find(MMNET).task("detection", held_out=10)
-    channel = files.as_complex(task.fixed()["channel"])
+    channel = files.as_complex(task.fixed_tensors()["channel"])
     data, x = task.at(14.0, 100, torch.Generator().manual_seed(2))
     first, second = data.y.chunk(2, dim=1)
     y = torch.complex(first, second)
@@ -148,7 +148,10 @@ def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(a
     task = system.task("detection", data=tmp_path / "channel.npy", held_out=10)
     weights = tmp_path / "own.safetensors"
     save_weights(
-        system.network(recipe, task, 5), weights, {"system": MMNET, "task": task.identity(), "seed": 0}, task.fixed()
+        system.network(recipe, task, 5),
+        weights,
+        {"system": MMNET, "task": task.identity(), "seed": 0},
+        task.fixed_tensors(),
     )
     symbols = complex_symbols(pam(2).float()[torch.randint(2, (50, 8), generator=draw)])
     y = symbols @ channel.T + 0.1 * torch.randn(50, 6, generator=draw, dtype=torch.complex64)

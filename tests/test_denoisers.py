@@ -13,13 +13,13 @@ from sparse_signals import sparse
 
 from unrolling.prox import soft_threshold
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
-from unrolling.prox.denoisers import Exponential, PiecewiseLinear, SoftDenoiser, Spline
+from unrolling.prox.denoisers import ExponentialDenoiser, PiecewiseLinear, SoftDenoiser, Spline
 
 KINDS = {
     "soft": lambda: SoftDenoiser(1.14),
     "soft, gain": lambda: SoftDenoiser(1.3, 1.2),
     "piecewise linear": lambda: PiecewiseLinear((1.1, 2.7), (0.2, 1.4, 0.9)),
-    "exponential": lambda: Exponential(2.2, 0.95, -0.9),
+    "exponential": lambda: ExponentialDenoiser(2.2, 0.95, -0.9),
     "spline": lambda: Spline(3.1, 0.97, -1.3),
     "Bernoulli-Gaussian": lambda: BernoulliGaussian(0.1, 1.7),
     "Bernoulli-Gaussian, fitted": lambda: TunedBernoulliGaussian(0.15, steps=3),
@@ -181,7 +181,7 @@ def test_the_spline_and_the_exponential_have_their_kernels():
         Spline(1.5, 0.8, -0.7)(column(u), one).estimate, column(u * (0.8 - 0.7 * basis)), rtol=0, atol=1e-14
     )
     torch.testing.assert_close(
-        Exponential(1.5, 0.8, -0.7)(column(u), one).estimate,
+        ExponentialDenoiser(1.5, 0.8, -0.7)(column(u), one).estimate,
         column(u * (0.8 - 0.7 * torch.exp(-(u**2) / 4.5))),
         rtol=0,
         atol=1e-14,
@@ -251,7 +251,7 @@ def test_parameters_start_at_their_values_to_the_bit():
         (lambda: PiecewiseLinear((2.0, 1.0)), r"knots must be two positive numbers in order; got \(2\.0, 1\.0\)"),
         (lambda: PiecewiseLinear((0.0, 1.0)), "knots must be two positive numbers in order"),
         (lambda: PiecewiseLinear(slopes=(0.0, 1.0)), r"slopes must be three numbers; got \(0\.0, 1\.0\)"),
-        (lambda: Exponential(0.0), r"width must be finite and positive; got 0\.0"),
+        (lambda: ExponentialDenoiser(0.0), r"width must be finite and positive; got 0\.0"),
         (lambda: Spline(-1.0), r"width must be finite and positive; got -1\.0"),
         (lambda: BernoulliGaussian(0.0), r"probability must lie between 1e-06 and 1 - 1e-06; got 0\.0"),
         (lambda: BernoulliGaussian(1.2), "probability must lie between"),

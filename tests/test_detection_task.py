@@ -135,9 +135,9 @@ def test_a_fixed_channel_is_one_for_all_samples_and_parts_and_differs_from_seed_
     own = task.draw(4, generator()).data.channel
     assert own.shape == (1, 5, 3)
     assert torch.equal(own, task.test[0].data.channel)
-    assert torch.equal(own, small(channel=channel).fixed()["channel"])
-    assert not torch.equal(own, small(channel=channel, seed=1).fixed()["channel"])
-    again = small(channel=channel, seed=1, fixed=task.fixed())
+    assert torch.equal(own, small(channel=channel).fixed_tensors()["channel"])
+    assert not torch.equal(own, small(channel=channel, seed=1).fixed_tensors()["channel"])
+    again = small(channel=channel, seed=1, fixed=task.fixed_tensors())
     assert torch.equal(again.test[0].data.channel, own)
     assert task.rows(task.test[0].data).shape == (40, 5)
     assert small().rows(small().test[0].data).shape == (40, 5 + 15)
@@ -381,7 +381,7 @@ def test_taps_of_ones_own(tmp_path):
     np.save(tmp_path / "taps.npy", np.array([1.0, -0.5]))
     task = sequences(data=tmp_path / "taps.npy")
     assert task.trellis.states == 4
-    torch.testing.assert_close(sequences(fixed=task.fixed(), seed=3).taps, torch.tensor([[1.0, -0.5]]))
+    torch.testing.assert_close(sequences(fixed=task.fixed_tensors(), seed=3).taps, torch.tensor([[1.0, -0.5]]))
     for content, message in (
         (np.zeros((2, 2)), r"has the shape \(2, 2\)"),
         (np.zeros(2), "holds no usable taps"),

@@ -44,7 +44,7 @@ def weights(small, tmp_path):
         moved(small.network(recipe, task, 2)),
         tmp_path / "w.safetensors",
         {"system": LISTA, "task": task.identity(), "licence": "CC0"},
-        task.fixed(),
+        task.fixed_tensors(),
     )
     return tmp_path / "w.safetensors"
 
@@ -110,7 +110,7 @@ def test_an_untrained_network_is_exported_only_on_request(unrolled, small, tmp_p
         small.network(recipe, task, 2),
         tmp_path / "w.safetensors",
         {"system": LISTA, "task": task.identity()},
-        task.fixed(),
+        task.fixed_tensors(),
     )
     refused(unrolled(LISTA, *TINY, "--weights", "w.safetensors"), "still the classical one", "give --untrained")
     assert not list(tmp_path.glob("*.pt2"))

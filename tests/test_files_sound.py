@@ -38,7 +38,7 @@ def test_what_is_written_is_read_back(tmp_path, subtype, error, channels):
     assert found.rate == 22_050
     assert found.samples.shape == samples.shape
     assert (found.samples - samples).abs().max() <= error
-    assert audio.inspect(tmp_path / "a.wav") == audio.Format(22_050, channels, 777, subtype)
+    assert audio.inspect(tmp_path / "a.wav") == audio.SoundFormat(22_050, channels, 777, subtype)
     assert soundfile.info(tmp_path / "a.wav").subtype == subtype
 
 

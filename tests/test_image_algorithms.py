@@ -25,7 +25,7 @@ from unrolling import unroll
 from unrolling.algorithms.images.diffusion import Diffusion, EdgeStopping, PeronaMalik
 from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur, Linear, SampledFourier
+from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur, LeastSquares, SampledFourier
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
@@ -65,10 +65,10 @@ CASES = {
         kspace(few_complex()),
     ),
     "Chambolle-Pock": lambda: (
-        ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(),
+        ChambollePock(LeastSquares(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(),
         few(),
     ),
-    "Perona-Malik": lambda: (PeronaMalik(Linear(Identity()), 0.1, weight=0.1).double(), few()),
+    "Perona-Malik": lambda: (PeronaMalik(LeastSquares(Identity()), 0.1, weight=0.1).double(), few()),
     "reaction diffusion": lambda: (diffusion(size=2, centres=7), few()),
     "variational network": lambda: (diffusion(size=2, centres=7, normalised=True), few()),
 }
@@ -204,7 +204,7 @@ def test_perona_malik_is_the_four_neighbour_scheme_of_its_paper():
     border.
     """
     kappa, x = 0.125, images(1)[0].numpy()
-    iteration = PeronaMalik(Linear(Identity()), kappa, step_size=0.1875).double()
+    iteration = PeronaMalik(LeastSquares(Identity()), kappa, step_size=0.1875).double()
     for state in unroll(iteration, 10).trajectory(images(1)):
         total = np.zeros_like(x)
         for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
@@ -218,7 +218,7 @@ def test_perona_malik_is_the_four_neighbour_scheme_of_its_paper():
 
 def test_diffusion_without_reaction_keeps_the_mean_and_the_extremes_bound_it():
     y = images(2)
-    x = unroll(PeronaMalik(Linear(Identity()), 0.1).double(), 40)(y)
+    x = unroll(PeronaMalik(LeastSquares(Identity()), 0.1).double(), 40)(y)
     torch.testing.assert_close(x.mean((1, 2)), y.mean((1, 2)))
     assert bool((x.amax((1, 2)) <= y.amax((1, 2))).all())
     assert bool((x.amin((1, 2)) >= y.amin((1, 2))).all())
@@ -228,7 +228,7 @@ def test_diffusion_without_reaction_keeps_the_mean_and_the_extremes_bound_it():
 def test_diffusion_with_no_influence_stays_at_the_data(weight):
     filters = FilterBank(BasisFilters(zero_mean_atoms(5, torch.float64)))
     iteration = Diffusion(
-        Linear(Identity()), filters, RadialBasis(torch.zeros(24, 63, dtype=torch.float64)), weight, scale=255.0
+        LeastSquares(Identity()), filters, RadialBasis(torch.zeros(24, 63, dtype=torch.float64)), weight, scale=255.0
     ).double()
     torch.testing.assert_close(unroll(iteration, 5)(images()), images(), atol=1e-12, rtol=0)
 
@@ -256,7 +256,7 @@ def test_the_interior_of_a_diffusion_does_not_see_beyond_its_reach():
     """Five steps of 5 x 5 filters: 20 pixels."""
     filters = FilterBank(BasisFilters(zero_mean_atoms(5, torch.float64)))
     weights = gaussian(24, 63, seed=3) * 0.01
-    iteration = Diffusion(Linear(Identity()), filters, RadialBasis(weights), 0.1, scale=255.0).double()
+    iteration = Diffusion(LeastSquares(Identity()), filters, RadialBasis(weights), 0.1, scale=255.0).double()
     y = scene(60, 70)[0:1].double()
     other = y.clone()
     other[:, :, 45:] = 0.3
@@ -283,21 +283,25 @@ def test_the_interior_of_a_diffusion_does_not_see_beyond_its_reach():
             "growth",
         ),
         (
-            lambda: ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), 0.1, primal_step=0.0),
+            lambda: ChambollePock(
+                LeastSquares(Identity()), FiniteDifferences(), IsotropicShrink(), 0.1, primal_step=0.0
+            ),
             "must be positive",
         ),
         (
-            lambda: ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), 0.1, extrapolation=2.0),
+            lambda: ChambollePock(
+                LeastSquares(Identity()), FiniteDifferences(), IsotropicShrink(), 0.1, extrapolation=2.0
+            ),
             "extrapolation",
         ),
         (lambda: ProximalGradient(KnownBlur(), soft_threshold, 0.1, step_size=-1.0), "step_size"),
         (lambda: EdgeStopping(0.0, 0.1), "positive"),
         (
-            lambda: Diffusion(Linear(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), -1.0),
+            lambda: Diffusion(LeastSquares(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), -1.0),
             "weight must be at least 0",
         ),
         (
-            lambda: Diffusion(Linear(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), 0.1, scale=0.0),
+            lambda: Diffusion(LeastSquares(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), 0.1, scale=0.0),
             "scale must be positive",
         ),
         (lambda: AnalysisProx(FiniteDifferences(), 8.0, iterations=0), "at least one"),

@@ -10,7 +10,7 @@ from pictured import scene
 from unrolling import solve
 from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur, Linear, SampledFourier
+from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur, LeastSquares, SampledFourier
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
@@ -28,10 +28,14 @@ def test_total_variation_by_three_algorithms_is_one_image_and_that_of_scikit_ima
 
     y = scene(12, 10).double() + 0.05 * gaussian(1, 12, 10)
     methods = [
-        ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(),
-        ProximalGradient(Linear(Identity()), AnalysisProx(FiniteDifferences(), 8.0, iterations=1000), WEIGHT).double(),
+        ChambollePock(LeastSquares(Identity()), FiniteDifferences(), IsotropicShrink(), WEIGHT).double(),
+        ProximalGradient(
+            LeastSquares(Identity()), AnalysisProx(FiniteDifferences(), 8.0, iterations=1000), WEIGHT
+        ).double(),
         ADMM(
-            Linear(Identity()), [Splitting(FiniteDifferences(), IsotropicShrink(), WEIGHT).double()], inner=(1e-9, 100)
+            LeastSquares(Identity()),
+            [Splitting(FiniteDifferences(), IsotropicShrink(), WEIGHT).double()],
+            inner=(1e-9, 100),
         ).double(),
     ]
     steps = [2000, 1, 300]
@@ -103,8 +107,8 @@ def test_without_a_penalty_an_invertible_blur_is_undone():
 def test_the_data_term_of_super_resolution_starts_at_the_enlarged_image():
     operator = BicubicReduction(2)
     y = scene(12, 10).double()
-    problem = Linear(operator.double())(y)
-    torch.testing.assert_close(Linear(operator).start(problem), operator.enlarge(y))
+    problem = LeastSquares(operator.double())(y)
+    torch.testing.assert_close(LeastSquares(operator).start(problem), operator.enlarge(y))
 
 
 @pytest.mark.parametrize("solved", ["orthonormal rows", "filters among zeros"])
@@ -115,7 +119,7 @@ def test_equations_without_a_fourier_basis_are_solved_all_the_same(solved):
     y = operator(x)
     splitting = Splitting(FiniteDifferences(), Ridge(), WEIGHT, penalty=0.5).double()
     found = solve(
-        ADMM(Linear(operator), [splitting], inner=(1e-12, 200)).double(), y, tolerance=1e-11, max_iterations=2000
+        ADMM(LeastSquares(operator), [splitting], inner=(1e-12, 200)).double(), y, tolerance=1e-11, max_iterations=2000
     ).estimate
     residual = operator.adjoint(operator(found) - y) + WEIGHT * FiniteDifferences().adjoint(FiniteDifferences()(found))
     assert float(residual.abs().max()) < 1e-6

@@ -20,7 +20,7 @@ from unrolling.algorithms.images.blind_steps import (
 from unrolling.algorithms.images.diffusion import Compressed, Diffusion, QuantisedBlocks
 from unrolling.algorithms.images.dublid import DUBLID
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import Linear, SampledFourier
+from unrolling.algorithms.splitting.data_terms import LeastSquares, SampledFourier
 from unrolling.networks.dncnn import DnCNN, dncnn_channels
 from unrolling.networks.shrinkage import ConvolutionalShrinkage
 from unrolling.networks.unet import UNet, unet_width
@@ -51,7 +51,7 @@ def test_tnrd_has_the_published_number_of_parameters(name, count):
 def test_the_variational_network_has_the_published_number_of_parameters(size, filters, count):
     bank = FilterBank(torch.nn.Parameter(gaussian(filters, size, size).float()))
     parent = Diffusion(
-        Linear(Identity()), bank, RadialBasis(torch.zeros(filters, 31), -0.25, 0.25), 0.1, normalised=True
+        LeastSquares(Identity()), bank, RadialBasis(torch.zeros(filters, 31), -0.25, 0.25), 0.1, normalised=True
     )
     assert learned(unroll(parent, 5, untied=("filters", "influence"))) == count
 

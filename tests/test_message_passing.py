@@ -16,7 +16,7 @@ from unrolling import DivergenceError, solve, unroll
 from unrolling.algorithms.messages.amp import AMP
 from unrolling.algorithms.messages.vamp import VAMP, fit_noise
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
-from unrolling.prox.denoisers import Exponential, PiecewiseLinear, SoftDenoiser, Spline
+from unrolling.prox.denoisers import ExponentialDenoiser, PiecewiseLinear, SoftDenoiser, Spline
 from unrolling.testing import CHECKS, check_compile, check_export, check_iteration
 
 M, N = 10, 14
@@ -28,7 +28,7 @@ Y = X @ DICTIONARY.T + 0.05 * gaussian(5, M, seed=5)
 ITERATIONS = {
     "AMP, soft": lambda: AMP(DICTIONARY, SoftDenoiser(1.5)),
     "AMP, piecewise linear, damped": lambda: AMP(DICTIONARY, PiecewiseLinear((1.5, 2.5), (0.1, 1.1, 0.9)), damping=0.3),
-    "AMP, exponential": lambda: AMP(DICTIONARY, Exponential(), damping=0.3),
+    "AMP, exponential": lambda: AMP(DICTIONARY, ExponentialDenoiser(), damping=0.3),
     "AMP, spline": lambda: AMP(DICTIONARY, Spline(), damping=0.3),
     "AMP, Bernoulli-Gaussian": lambda: AMP(DICTIONARY, BernoulliGaussian(0.15), damping=0.3),
     "AMP, fitted": lambda: AMP(DICTIONARY, TunedBernoulliGaussian(steps=2), damping=0.3),

@@ -16,7 +16,7 @@ from unrolling.report import chart, figures, images, parameters, text
 from unrolling.report.page import render, write_page
 from unrolling.report.table import markdown_table, print_table
 from unrolling.tasks.base import NMSE, PSNR
-from unrolling.tasks.exhibits import Picture
+from unrolling.tasks.exhibits import Panels
 
 NASTY = 'ISTA <script>alert("1")</script> | & co'
 NAN = float("nan")
@@ -106,7 +106,7 @@ def comparison(generator: np.random.Generator, *, side: int = 170) -> Comparison
             Parameter("encoder", [None], [normal(size=(8, 4))], normal(size=(8, 4))),
         ],
         pictures=[
-            Picture(f"photograph {k}", [(f"panel {p} <b>", generator.random((side, side))) for p in range(5)])
+            Panels(f"photograph {k}", [(f"panel {p} <b>", generator.random((side, side))) for p in range(5)])
             for k in range(2)
         ],
         atoms=[("classical", normal(size=(30, 8, 8))), ("learned", normal(size=(30, 8, 8)))],

@@ -251,7 +251,7 @@ def test_the_dictionaries_are_of_their_kind_and_the_weights_files_are_used(folde
         assert dictionary.shape == (129, 6)
         assert (dictionary > 0).all()
         torch.testing.assert_close(torch.linalg.vector_norm(dictionary, dim=0), torch.ones(6))
-    again = Enhancement(atoms=6, fixed=task.fixed())
+    again = Enhancement(atoms=6, fixed=task.fixed_tensors())
     assert all(torch.equal(a, b) for a, b in zip(task.dictionaries, again.dictionaries, strict=True))
     assert "corpus" not in again.__dict__, "shipped weights need no speech"
 
@@ -371,7 +371,7 @@ def test_a_system_applied_in_blocks_gives_what_it_gives_at_once(folder, tmp_path
     assert facts.blocks == 4
     for path, before in zip(outputs, whole, strict=True):
         torch.testing.assert_close(audio.read(path).samples, before, rtol=0, atol=2e-5)
-    assert audio.inspect(outputs[0]) == audio.Format(16_000, 2, 60_000, "FLOAT")
+    assert audio.inspect(outputs[0]) == audio.SoundFormat(16_000, 2, 60_000, "FLOAT")
 
 
 def test_a_shift_has_the_ratio_that_it_is_called_by(folder):

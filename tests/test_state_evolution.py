@@ -19,7 +19,7 @@ from unrolling.algorithms.messages.state_evolution import (
     state_evolution_limit,
 )
 from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
-from unrolling.prox.denoisers import Exponential, PiecewiseLinear, SoftDenoiser, Spline
+from unrolling.prox.denoisers import ExponentialDenoiser, PiecewiseLinear, SoftDenoiser, Spline
 
 M, N = 10, 14
 PRIOR = SparsePrior(0.1)
@@ -71,7 +71,7 @@ def test_no_denoiser_beats_the_posterior_mean_whose_error_is_its_average_varianc
     others = [
         SoftDenoiser(1.14),
         PiecewiseLinear((1.5, 3.0), (0.1, 1.2, 1.0)),
-        Exponential(),
+        ExponentialDenoiser(),
         Spline(),
         BernoulliGaussian(0.12),
         BernoulliGaussian(0.1, 1.1),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterations import gaussian
 
-from unrolling.operators.stft import STFT, RealPairs, sqrt_hann, with_phase
+from unrolling.operators.stft import STFT, RealOutputs, sqrt_hann, with_phase
 from unrolling.testing import check_operator
 
 # (size, hop) with the default window, whose squares cover everything for these.
@@ -22,7 +22,7 @@ def transform(size, hop, **options):
 
 @given(SIZES, st.integers(1, 40), st.integers(1, 3), st.integers(0, 99))
 def test_it_passes_every_check_of_an_operator(sizes, samples, batch, seed):
-    check_operator(RealPairs(transform(*sizes, length=samples)), batch=batch)
+    check_operator(RealOutputs(transform(*sizes, length=samples)), batch=batch)
 
 
 @given(SIZES, st.integers(1, 60), st.integers(0, 99))

@@ -18,7 +18,7 @@ from unrolling.evaluation.compare import compare, compare_network
 from unrolling.evaluation.criteria import KINDS
 from unrolling.evaluation.layers import examine_layers
 from unrolling.evaluation.measure import Contender
-from unrolling.evaluation.shifts import Few, size_sweep, sweep
+from unrolling.evaluation.shifts import FewSamples, size_sweep, sweep
 from unrolling.report import study
 from unrolling.report.collection import read_comparison, write_collection
 from unrolling.report.page import render
@@ -301,13 +301,13 @@ def test_the_tasks_own_shifts_meet_the_training_where_they_say(trained):
 
 def test_fewer_training_samples_are_fewer_training_samples(trained):
     _, _, task, _ = trained
-    few = Few(task, 3)
+    few = FewSamples(task, 3)
     drawn = torch.cat([few.draw(50, generator(k)).data for k in range(4)])
     assert len(drawn.unique(dim=0)) == 3
     assert few.identity()["samples"] == 3
     assert few.dictionary is task.dictionary
     with pytest.raises(ValueError, match="count is 0"):
-        Few(task, 0)
+        FewSamples(task, 0)
 
 
 def test_training_on_fewer_samples_is_worse(trained):
@@ -341,13 +341,13 @@ def test_the_page_has_a_section_for_each_part(comparison):
 
 
 def test_a_slider_shows_one_layer_at_a_time_and_works_with_the_keyboard(comparison):
-    from unrolling.tasks.exhibits import Picture
+    from unrolling.tasks.exhibits import Panels
 
     panels = [
         ("original", torch.rand(16, 16).numpy()),
         *((f"layer {k}: 20 dB", torch.rand(16, 16).numpy()) for k in (1, 2, 3)),
     ]
-    page = Page(render(replace(comparison, layer_pictures=[Picture("camera", panels)])))
+    page = Page(render(replace(comparison, layer_pictures=[Panels("camera", panels)])))
     radios = page.all("input")
     assert len(radios) == 4
     assert all(radio["type"] == "radio" for radio in radios)
@@ -389,10 +389,10 @@ def test_comparisons_are_read_back_and_put_on_one_page(comparison, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "comparison.json").write_text(json.dumps(comparison.to_json()))
     found = [read_comparison(tmp_path / "a"), read_comparison(tmp_path / "b" / "comparison.json")]
-    assert [(row.name, row.role, row.quality) for row in found[0].comparison.rows] == [
+    assert [(row.name, row.role, row.quality) for row in found[0].rows] == [
         (row.name, row.role, row.quality) for row in comparison.rows
     ]
-    assert found[0].comparison.curves == comparison.curves
+    assert found[0].curves == comparison.curves
     page = Page(write_collection(found, tmp_path / "out").read_text())
     assert page.sections == ["run1", "run2"]
     assert page.text("h1").strip() == "2 comparisons"

@@ -19,7 +19,7 @@ from unrolling.tasks import catalogue as module
 from unrolling.tasks.base import Samples, first
 from unrolling.tasks.baselines import Baseline, Iterative, parent_among
 from unrolling.tasks.catalogue import catalogue as find_tasks
-from unrolling.tasks.catalogue import find as find_task
+from unrolling.tasks.catalogue import find_task
 from unrolling.tasks.images.sources import few_drawn
 from unrolling.tasks.sparse.codes import Codes
 from unrolling.tasks.sparse.recovery import Recovery

@@ -192,7 +192,7 @@ def test_named_learned_lists_what_an_optimizer_moves_once_by_its_name():
 
 def test_fixed_lists_what_is_not_learned_once():
     net = unroll(ISTA(DICTIONARY, 0.1), 3, untied="threshold")
-    fixed = net.fixed()
+    fixed = net.fixed_tensors()
     assert sorted(fixed) == ["dictionary.matrix", "step_size"]
     assert torch.equal(fixed["dictionary.matrix"], DICTIONARY)
     assert not fixed["step_size"].requires_grad

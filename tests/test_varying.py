@@ -155,7 +155,7 @@ def test_the_same_seed_draws_the_same_and_a_weights_file_brings_its_dictionary()
     one, other = (VaryingDictionary(m=10, n=20, held_out=40, seed=3) for _ in range(2))
     assert torch.equal(one.test[7].data.dictionary, other.test[7].data.dictionary)
     assert one.identity() == other.identity()
-    again = VaryingDictionary(m=99, n=99, held_out=40, seed=3, fixed=one.fixed())
+    again = VaryingDictionary(m=99, n=99, held_out=40, seed=3, fixed=one.fixed_tensors())
     assert torch.equal(again.test[0].data.y, one.test[0].data.y)
     assert again.identity() == one.identity()
 

@@ -313,7 +313,7 @@ def test_what_a_seed_draws_is_a_fingerprint_and_comes_back_to_the_bit(tmp_path):
     made = remade(net, task)
     assert made == {"dictionary": "task"}
     card = {**CARD, "task": task.identity(), "seed": 3}
-    save_weights(net, tmp_path / "w", card, task.fixed(), made)
+    save_weights(net, tmp_path / "w", card, task.fixed_tensors(), made)
     assert "fixed.dictionary" not in files.read(tmp_path / "w")[0]
     learned, fixed, _ = read_weights(tmp_path / "w")
     assert torch.equal(fixed["dictionary"], task.dictionary)
@@ -332,14 +332,14 @@ def test_what_a_seed_draws_is_a_fingerprint_and_comes_back_to_the_bit(tmp_path):
 def test_a_dictionary_of_ones_own_is_kept_whole(tmp_path):
     task = _large(fixed={"dictionary": unit_dictionary(40, 60, dtype=torch.float32)})
     assert "dictionary" not in remade(network(task), task)
-    save_weights(network(task), tmp_path / "w", {**CARD, "task": task.identity()}, task.fixed(), {})
+    save_weights(network(task), tmp_path / "w", {**CARD, "task": task.identity()}, task.fixed_tensors(), {})
     assert torch.equal(read_weights(tmp_path / "w")[1]["dictionary"], task.dictionary)
 
 
 def test_a_task_that_draws_something_else_today_is_told(tmp_path, monkeypatch):
     task = _large()
     card = {**CARD, "task": task.identity(), "version": "0.0.9"}
-    save_weights(network(task), tmp_path / "w", card, task.fixed(), remade(network(task), task))
+    save_weights(network(task), tmp_path / "w", card, task.fixed_tensors(), remade(network(task), task))
     monkeypatch.setattr(type(task), "drawn", classmethod(lambda cls, identity: {"dictionary": -2 * task.dictionary}))
     with pytest.raises(ValueError, match=r"another `dictionary` than the task recovery draws from seed .*0.0.9"):
         read_weights(tmp_path / "w")
@@ -350,7 +350,7 @@ def test_what_training_did_not_move_is_the_parents(tmp_path):
     net = network(task, tied=("encoder",), untied=("threshold",))
     with torch.no_grad():
         net.layers[1].threshold += 1
-    save_weights(net, tmp_path / "w", {**CARD, "task": task.identity()}, task.fixed(), remade(net, task))
+    save_weights(net, tmp_path / "w", {**CARD, "task": task.identity()}, task.fixed_tensors(), remade(net, task))
     learned, _, card = read_weights(tmp_path / "w")
     assert "encoder.matrix" not in learned
     assert card["fingerprints"]["encoder.matrix"]["by"] == "parent"

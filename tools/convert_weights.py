@@ -35,7 +35,7 @@ def convert(path: Path) -> bool:
     task = system.task(task_name, seed=card.get("seed", 0), fixed=fixed, **options)
     network = system.network(recipe, task, card["depth"])
     network.load_learned(learned)
-    held = task.fixed()
+    held = task.fixed_tensors()
     assert all(torch.equal(held[name], fixed[name]) for name in held), path
     save_weights(network, path, card, held, remade(network, task, card["task"]))
     again, _, new = read_weights(path)

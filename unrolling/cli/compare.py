@@ -97,7 +97,7 @@ def compare(
         card = load_weights(job.network, job.weights, system=job.system.name)
         note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
         again = remade(job.network, job.task, card["task"])
-        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed(), again)
+        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed_tensors(), again)
     else:
         card = train_job(job, seed, machine, quiet=as_json)
         note = f"trained {card['seconds']:.0f} s"

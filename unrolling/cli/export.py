@@ -49,14 +49,14 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a trained system as a file that runs without this library, and compare the file with the network."""
-    from unrolling.export import check_path, export, find
+    from unrolling.export import check_path, export, find_format
     from unrolling.export import untrained as is_untrained
     from unrolling.export.precision import check_precision
     from unrolling.systems import catalogue
     from unrolling.training.weights import load_weights
 
     check_precision(precision)
-    chosen, size = find(form), _size(batch)
+    chosen, size = find_format(form), _size(batch)
     chosen.check()
     found = catalogue.find(system)
     name, recipe = found.recipe(task)

@@ -70,7 +70,7 @@ def train_job(
         **({} if origin is None else {"from": origin}),
     }
     again = remade(job.network, job.task)
-    save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed(), again)
+    save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed_tensors(), again)
     # The run is over and its result is written: what is left of it would only stand in the way of another run in this
     # folder.
     Checkpoints(job.folder, keep, {}).remove()

@@ -31,7 +31,7 @@ def theory(
     from unrolling.evaluation.comparison import plain
     from unrolling.systems.catalogue import find
     from unrolling.tasks.base import Task, pieces_of
-    from unrolling.tasks.catalogue import find as find_task
+    from unrolling.tasks.catalogue import find_task
     from unrolling.training.weights import load_weights
 
     found = find(system)

@@ -298,7 +298,7 @@ class Unrolled(nn.Module, Generic[L]):
                 found.setdefault(id(buffer), (f"layers.{number}.{name}" if several else name, buffer))
         return dict(found.values())
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         """The tensors that are not learned, by name, constraints applied; shared by all layers."""
         learned = set(self.tied) | set(self.untied)
         layer = self.layers[0]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         ShiftReport,
         SizeCurve,
     )
-    from unrolling.evaluation.shifts import Few, size_sweep, sweep
+    from unrolling.evaluation.shifts import FewSamples, size_sweep, sweep
     from unrolling.evaluation.significance import bounds, few, paired, resamples
 
 __getattr__, __dir__ = lazy(
@@ -60,17 +60,17 @@ __getattr__, __dir__ = lazy(
             "Cost Criterion Curve Interval LayerReport Paired Parameter Row SafeguardReport Seconds ShiftCurve "
             "ShiftReport SizeCurve"
         ),
-        ".shifts": ("Few size_sweep sweep"),
+        ".shifts": ("FewSamples size_sweep sweep"),
         ".significance": ("bounds few paired resamples"),
     },
 )
 # fmt: off
 __all__ = [
-    "Comparison", "Contender", "Cost", "Criterion", "Curve", "Few", "GradientRow", "Interval", "LayerReport",
-    "Measured", "NAN", "Paired", "Parameter", "Row", "SafeguardReport", "Seconds", "ShiftCurve",
-    "ShiftReport", "SizeCurve", "TookTooLongError", "Trace", "atoms", "best", "bounds", "compare_gradients",
-    "compare_network", "cost_of", "environment", "examine_layers", "few", "headline", "interval",
-    "linear_mmse", "paired", "parameters", "plain", "resamples", "run_classical", "run_method",
+    "Comparison", "Contender", "Cost", "Criterion", "Curve", "FewSamples", "GradientRow", "Interval",
+    "LayerReport", "Measured", "NAN", "Paired", "Parameter", "Row", "SafeguardReport", "Seconds",
+    "ShiftCurve", "ShiftReport", "SizeCurve", "TookTooLongError", "Trace", "atoms", "best", "bounds",
+    "compare_gradients", "compare_network", "cost_of", "environment", "examine_layers", "few", "headline",
+    "interval", "linear_mmse", "paired", "parameters", "plain", "resamples", "run_classical", "run_method",
     "saved_bytes", "size_sweep", "standard_rules", "steps_of", "sweep", "time_all", "trace", "train_generic",
     "train_mlp", "train_working_mlp", "training",
 ]

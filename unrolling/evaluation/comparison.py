@@ -18,7 +18,7 @@ from unrolling.evaluation.records import (
     SizeCurve,
 )
 from unrolling.tasks.base import Metric
-from unrolling.tasks.exhibits import Claim, Picture, Sound
+from unrolling.tasks.exhibits import Claim, Panels, Sound
 
 SCHEMA = 1
 
@@ -38,7 +38,7 @@ class Comparison:
     headline: str = ""
     curves: list[Curve] = field(default_factory=list)
     parameters: list[Parameter] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[Panels] = field(default_factory=list)
     atoms: list[tuple[str, np.ndarray]] = field(default_factory=list)  # (caption, (count, height, width))
     # ("sample 1: target", (n,)): of each sample the target first, then estimates
     codes: list[tuple[str, np.ndarray]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     criteria: list[Criterion] = field(default_factory=list)
     layers: LayerReport | None = None
-    layer_pictures: list[Picture] = field(default_factory=list)  # estimates after each layer
+    layer_pictures: list[Panels] = field(default_factory=list)  # estimates after each layer
     shifts: list[ShiftReport] = field(default_factory=list)
     sizes: list[SizeCurve] = field(default_factory=list)
     safeguard: SafeguardReport | None = None

@@ -77,7 +77,7 @@ def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Se
     return min(found, key=lambda value: abs(value - shift.values[start])) if found else None
 
 
-class Few(Task):
+class FewSamples(Task):
     """A task that trains on a fixed number of its samples, drawn once.
 
     Args:
@@ -134,7 +134,7 @@ def size_sweep(
     """
     curves = [SizeCurve(name, role, [*sizes, None], []) for name, role, _ in trainers]
     for count in [*sizes, None]:
-        own = task if count is None else Few(task, count)
+        own = task if count is None else FewSamples(task, count)
         for curve, (_, _, train) in zip(curves, trainers, strict=True):
             curve.quality.append(task.metric.value(evaluate(train(own), task, task.test)))
     return curves

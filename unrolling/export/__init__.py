@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from unrolling.export.complex_rules import Pair, each, join, split
     from unrolling.export.exporter import Exported, check_path, export
     from unrolling.export.format import Format, listed, quiet
-    from unrolling.export.loading import Loaded, find, formats, load
+    from unrolling.export.loading import Loaded, find_format, formats, load
     from unrolling.export.onnx_model import OnnxModel
-    from unrolling.export.ports import Named, constants, keywords, named, pairs, to_pair
+    from unrolling.export.ports import KeywordForward, constants, keywords, named, pairs, to_pair
     from unrolling.export.precision import ReducedWeights, check_precision, summary
     from unrolling.export.real_pairs import RealPairs, is_complex
     from unrolling.export.states import (
@@ -47,9 +47,9 @@ __getattr__, __dir__ = lazy(
         ".complex_rules": ("Pair each join split"),
         ".exporter": ("Exported check_path export"),
         ".format": ("Format listed quiet"),
-        ".loading": ("Loaded find formats load"),
+        ".loading": ("Loaded find_format formats load"),
         ".onnx_model": ("OnnxModel"),
-        ".ports": ("Named constants keywords named pairs to_pair"),
+        ".ports": ("KeywordForward constants keywords named pairs to_pair"),
         ".precision": ("ReducedWeights check_precision summary"),
         ".real_pairs": ("RealPairs is_complex"),
         ".states": (
@@ -62,13 +62,13 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AotiPackage", "Compared", "Example", "ExportError", "Exported", "Format", "Loaded", "Named",
+    "AotiPackage", "Compared", "Example", "ExportError", "Exported", "Format", "KeywordForward", "Loaded",
     "OnnxModel", "Pair", "RealPairs", "ReducedWeights", "TorchProgram", "Traced", "answer", "check_network",
     "check_next", "check_path", "check_precision", "compare", "constants", "describe", "discover", "each",
-    "export", "find", "first_line", "first_state", "formats", "is_complex", "is_plain", "join", "keywords",
-    "last_state", "leaves", "like", "listed", "load", "named", "numbers_of", "pairs", "quiet", "run",
-    "select", "settle", "split", "starts", "state_ports", "summary", "to_json", "to_pair", "untrained",
-    "with_numbers_as_tensors",
+    "export", "find_format", "first_line", "first_state", "formats", "is_complex", "is_plain", "join",
+    "keywords", "last_state", "leaves", "like", "listed", "load", "named", "numbers_of", "pairs", "quiet",
+    "run", "select", "settle", "split", "starts", "state_ports", "summary", "to_json", "to_pair",
+    "untrained", "with_numbers_as_tensors",
 ]
 # fmt: on
 # End of what is written.

@@ -29,7 +29,7 @@ def check_network(network: nn.Module) -> None:
     if not isinstance(network, nn.Module):
         raise TypeError(f"a network is an nn.Module; got a {type(network).__name__}")
     if isinstance(network, Unrolled):
-        values = {row.key: row.value for row in network.parameter_table()} | network.fixed()
+        values = {row.key: row.value for row in network.parameter_table()} | network.fixed_tensors()
     else:
         values = dict(network.named_parameters()) | dict(network.named_buffers())
     learned = {name for name, value in values.items() if value.requires_grad}

@@ -18,8 +18,8 @@ from unrolling.export.agreement import Example, answer, compare
 from unrolling.export.card import describe, to_json
 from unrolling.export.checks import check_network
 from unrolling.export.format import Format
-from unrolling.export.loading import find, load
-from unrolling.export.ports import Named, named, pairs
+from unrolling.export.loading import find_format, load
+from unrolling.export.ports import KeywordForward, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex
 from unrolling.export.trace import ExportError, Shape, Traced, discover, settle
@@ -99,7 +99,7 @@ def export(
         ExportError: a network that cannot be traced or written in the format, or a file that gives other results.
     """
     begin = time.perf_counter()
-    form = find(format)
+    form = find_format(format)
     form.check()
     path = check_path(path, form)
     check_network(network)
@@ -211,7 +211,7 @@ def _trace(
         return (estimate, *states.state_ports(after).values())
 
     inputs = given.inputs
-    module = Named(call, inner, list(inputs))
+    module = KeywordForward(call, inner, list(inputs))
     whole = [] if given.batched or given.state is None else list(states.state_ports(given.state))
     try:
         found = discover(module, inputs, outputs, given.samples, dynamic=dynamic, free=free, whole=whole)

@@ -22,7 +22,7 @@ from unrolling.export.torch_program import TorchProgram
 formats: dict[str, Format] = {form.name: form for form in (TorchProgram(), OnnxModel(), AotiPackage())}
 
 
-def find(name: str) -> Format:
+def find_format(name: str) -> Format:
     """A format by name.
 
     Raises:
@@ -182,7 +182,7 @@ def load(path: str | Path, format: str | None = None) -> Loaded:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    run, text = find(_format_of(path) if format is None else format).open(path)
+    run, text = find_format(_format_of(path) if format is None else format).open(path)
     card: dict[str, Any] = {}
     try:
         card = json.loads(text or "")

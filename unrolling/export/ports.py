@@ -59,7 +59,7 @@ def constants(data: Any) -> dict[str, int | float | bool | str]:
     return found
 
 
-class Named(nn.Module):
+class KeywordForward(nn.Module):
     """A network whose ``forward`` takes the tensors of its data as keywords.
 
     Args:

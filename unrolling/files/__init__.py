@@ -18,7 +18,17 @@ if TYPE_CHECKING:
         read_vectors,
         write_symbols,
     )
-    from unrolling.files.sound import Applied, Format, Processor, Sound, apply, inspect, reach, resample, soundfile
+    from unrolling.files.sound import (
+        Applied,
+        Processor,
+        Recording,
+        SoundFormat,
+        apply,
+        inspect,
+        reach,
+        resample,
+        soundfile,
+    )
     from unrolling.files.whole import write_bytes
 
 __getattr__, __dir__ = lazy(
@@ -28,16 +38,16 @@ __getattr__, __dir__ = lazy(
         ".pictures": ("Picture files_of in_tiles pillow turned"),
         ".png16": ("Header header"),
         ".received": ("Vectors check_outputs numbers read_arrays read_sequences read_vectors write_symbols"),
-        ".sound": ("Applied Format Processor Sound apply inspect reach resample soundfile"),
+        ".sound": ("Applied Processor Recording SoundFormat apply inspect reach resample soundfile"),
         ".whole": ("write_bytes"),
     },
 )
 # fmt: off
 __all__ = [
-    "Applied", "Format", "Header", "Picture", "Processor", "Sound", "Vectors", "apply", "check_outputs",
-    "files_of", "header", "in_tiles", "inspect", "is_centred", "numbers", "pillow", "reach", "read_arrays",
-    "read_kspace", "read_sequences", "read_vectors", "resample", "soundfile", "turned", "write_bytes",
-    "write_image", "write_symbols",
+    "Applied", "Header", "Picture", "Processor", "Recording", "SoundFormat", "Vectors", "apply",
+    "check_outputs", "files_of", "header", "in_tiles", "inspect", "is_centred", "numbers", "pillow", "reach",
+    "read_arrays", "read_kspace", "read_sequences", "read_vectors", "resample", "soundfile", "turned",
+    "write_bytes", "write_image", "write_symbols",
 ]
 # fmt: on
 # End of what is written.

@@ -25,14 +25,14 @@ CHUNK = 1 << 20  # samples per channel that are looked at at a time
 CLIPPED = 1e-3  # part of the samples at full scale from which on a recording is called clipped
 
 
-class Sound(NamedTuple):
+class Recording(NamedTuple):
     """A recording."""
 
     samples: Tensor  # (channels, samples), float32; full scale is 1
     rate: int  # Hz
 
 
-class Format(NamedTuple):
+class SoundFormat(NamedTuple):
     """What a file says of itself."""
 
     rate: int  # Hz
@@ -52,7 +52,7 @@ def soundfile() -> Any:
     return soundfile
 
 
-def inspect(path: str | Path) -> Format:
+def inspect(path: str | Path) -> SoundFormat:
     """Rate, channels, length and sample format of a sound file, without its samples.
 
     Raises:
@@ -70,10 +70,10 @@ def inspect(path: str | Path) -> Format:
         raise ValueError(f"{path} cannot be read as a sound file (wav, flac, ogg, aiff): {error}") from error
     if info.frames < 1:
         raise ValueError(f"{path} holds no samples")
-    return Format(info.samplerate, info.channels, info.frames, info.subtype)
+    return SoundFormat(info.samplerate, info.channels, info.frames, info.subtype)
 
 
-def read(path: str | Path, rate: int | None = None) -> Sound:
+def read(path: str | Path, rate: int | None = None) -> Recording:
     """A whole sound file: wav of 8, 16, 24, 32 bits or float, flac, ogg, aiff.
 
     Args:
@@ -86,7 +86,7 @@ def read(path: str | Path, rate: int | None = None) -> Sound:
     form = inspect(path)
     values, _ = soundfile().read(str(path), dtype="float32", always_2d=True)
     samples = _finite(torch.from_numpy(np.ascontiguousarray(values.T)), path, 0)
-    return Sound(samples if rate is None else resample(samples, form.rate, rate), rate or form.rate)
+    return Recording(samples if rate is None else resample(samples, form.rate, rate), rate or form.rate)
 
 
 def write(path: str | Path, samples: Float[Tensor, "channels samples"], rate: int, subtype: str | None = None) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         transfer,
         wrap,
     )
-    from unrolling.operators.stft import STFT, RealPairs, masked, sqrt_hann, with_phase
+    from unrolling.operators.stft import STFT, RealOutputs, masked, sqrt_hann, with_phase
     from unrolling.operators.transforms import fft2, ifft2, irfft, rfft
 
 __getattr__, __dir__ = lazy(
@@ -59,7 +59,7 @@ __getattr__, __dir__ = lazy(
         ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
         ".resize": ("BicubicReduction Decimation bicubic_matrix check_multiple cubic"),
         ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
-        ".stft": ("RealPairs STFT masked sqrt_hann with_phase"),
+        ".stft": ("RealOutputs STFT masked sqrt_hann with_phase"),
         ".transforms": ("fft2 ifft2 irfft rfft"),
     },
 )
@@ -68,7 +68,7 @@ __all__ = [
     "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "Circulant", "CircularConvolution",
     "CircularFilterBank", "CodedDiffraction", "Composition", "DCT", "Decimation", "FilterBank",
     "FiniteDifferences", "Identity", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix",
-    "MultiCoilFourier", "PatchDictionary", "PerBlockSensing", "RealPairs", "STFT", "Scaled",
+    "MultiCoilFourier", "PatchDictionary", "PerBlockSensing", "RealOutputs", "STFT", "Scaled",
     "ScrambledHadamard", "Sum", "ValidConvolution", "bicubic_matrix", "check_boundary", "check_kernel",
     "check_mask", "check_multiple", "conjugate_gradients", "convolve", "convolve_valid", "correlate",
     "correlate_adjoint", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "extend",

@@ -185,7 +185,7 @@ def _add(frames: Tensor, overlap: int, hop: int) -> Tensor:
     return total.flatten(1)
 
 
-class RealPairs(LinearOperator):
+class RealOutputs(LinearOperator):
     """An operator with complex outputs as one with real ones: (..., 2), real and imaginary parts; linear algebra over
     the real numbers applies to it.
 

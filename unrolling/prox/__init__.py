@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from unrolling.prox.box import clamp_coefficients
     from unrolling.prox.denoisers import (
         Denoised,
-        Exponential,
+        ExponentialDenoiser,
         PiecewiseLinear,
         SoftDenoiser,
         Spline,
@@ -32,7 +32,7 @@ __getattr__, __dir__ = lazy(
         ".analysis": ("AnalysisProx Transform"),
         ".bernoulli_gaussian": ("BernoulliGaussian TunedBernoulliGaussian"),
         ".box": ("clamp_coefficients"),
-        ".denoisers": ("Denoised Exponential PiecewiseLinear SoftDenoiser Spline check_variance parameter"),
+        ".denoisers": ("Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance parameter"),
         ".groups": ("BlockSoftThreshold"),
         ".hard": ("surrogate_hard_threshold"),
         ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
@@ -44,7 +44,7 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "Exponential", "IsotropicShrink",
+    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "ExponentialDenoiser", "IsotropicShrink",
     "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline", "Transform",
     "TunedBernoulliGaussian", "check_variance", "clamp_coefficients", "fit_radial_basis", "hard_threshold",
     "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold", "support_select",

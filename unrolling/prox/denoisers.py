@@ -150,7 +150,7 @@ class _Bump(nn.Module):
         return Denoised(r * (self.gain + self.depth * value), derivative.mean(-1, keepdim=True))
 
 
-class Exponential(_Bump):
+class ExponentialDenoiser(_Bump):
     """eta(r) = r (g + d exp(-u^2 / 2)), u = r / (w tau). Borgerding, Schniter and Rangan 2017, arXiv:1612.01183,
     section III-C.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         y_range,
     )
     from unrolling.report.codes import Code, CodeGroup, code_groups, magnitudes, stems
-    from unrolling.report.collection import Read, read_comparison, write_collection
+    from unrolling.report.collection import read_comparison, write_collection
     from unrolling.report.figures import Figure, drawn, error_by_iteration, error_by_time, quality_tick
     from unrolling.report.images import busiest_window, data_uri, grey, mosaic, png, png_within
     from unrolling.report.page import environment, render, table_rows, write_page
@@ -65,7 +65,7 @@ __getattr__, __dir__ = lazy(
     {
         ".chart": ("Axes Series line_chart linear_ticks log_ticks marker tick_text wrap y_range"),
         ".codes": ("Code CodeGroup code_groups magnitudes stems"),
-        ".collection": ("Read read_comparison write_collection"),
+        ".collection": ("read_comparison write_collection"),
         ".figures": ("Figure drawn error_by_iteration error_by_time quality_tick"),
         ".images": ("busiest_window data_uri grey mosaic png png_within"),
         ".page": ("environment render table_rows write_page"),
@@ -82,7 +82,7 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Read", "Series", "Slider", "atom_images",
+    "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "atom_images",
     "batch_sizes", "best", "busiest_window", "bytes_text", "code_groups", "cost_rows", "count_text",
     "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment", "error_by_iteration",
     "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures", "line_chart",

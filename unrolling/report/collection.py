@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,7 @@ from unrolling.report import figures, table
 from unrolling.tasks.metrics import Metric
 
 
-@dataclass
-class Read:
-    """A comparison read back: what its table and its curves need."""
-
-    comparison: Comparison
-    path: Path
-
-
-def read_comparison(path: str | Path) -> Read:
+def read_comparison(path: str | Path) -> Comparison:
     """From a folder or a ``comparison.json``.
 
     Raises:
@@ -43,7 +36,7 @@ def read_comparison(path: str | Path) -> Read:
             "update unrolling"
         )
     try:
-        return Read(_comparison(content), file)
+        return _comparison(content)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} lacks something that a comparison has: {error}") from error
 
@@ -97,11 +90,11 @@ def _row(row: dict[str, Any]) -> Row:
     )
 
 
-def write_collection(found: list[Read], directory: str | Path) -> Path:
+def write_collection(comparisons: Sequence[Comparison], directory: str | Path) -> Path:
     """Write ``index.html`` with every comparison's headline, table and curves.
 
     Args:
-        found: what ``read_comparison`` gave, at least one.
+        comparisons: what ``read_comparison`` gave, at least one.
         directory: made when it does not exist.
 
     Returns:
@@ -111,11 +104,10 @@ def write_collection(found: list[Read], directory: str | Path) -> Path:
     from unrolling.report.page import environment as make_environment
     from unrolling.report.page import table_rows
 
-    if not found:
+    if not comparisons:
         raise ValueError("there is no comparison to report")
     sections = []
-    for number, read in enumerate(found):
-        comparison = read.comparison
+    for number, comparison in enumerate(comparisons):
         drawn = [figures.error_by_iteration(comparison), figures.error_by_time(comparison)]
         sections.append(
             {

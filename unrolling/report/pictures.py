@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolling.report import images
-from unrolling.tasks.exhibits import Picture
+from unrolling.tasks.exhibits import Panels
 
 PICTURE_BYTES = 1_900_000  # of PNG; a third more as text
 LAYER_BYTES = 600_000  # of the pictures after each layer
@@ -37,7 +37,7 @@ class Gallery:
     words: str
 
 
-def galleries(pictures: Sequence[Picture]) -> list[Gallery]:
+def galleries(pictures: Sequence[Panels]) -> list[Gallery]:
     """Each picture's panels, reduced together where they would weigh more than a page should."""
     pictures = [picture for picture in pictures if picture.panels]
     levels = [[images.grey(panel) for _, panel in picture.panels] for picture in pictures]
@@ -109,7 +109,7 @@ class Slider:
     images: list[Image]
 
 
-def sliders(pictures: Sequence[Picture]) -> list[Slider]:
+def sliders(pictures: Sequence[Panels]) -> list[Slider]:
     """Panels as images of one size, together within a limit."""
     result = []
     for picture in pictures:

@@ -15,7 +15,7 @@ from unrolling.systems.options import Option
 from unrolling.systems.papers import Reference, cited
 from unrolling.tasks.base import Task
 from unrolling.tasks.baselines import Baseline
-from unrolling.tasks.catalogue import find as find_task
+from unrolling.tasks.catalogue import find_task
 from unrolling.training.stages import Schedule
 from unrolling.training.weights import load_weights, read_weights
 

@@ -8,9 +8,9 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
     from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
-    from unrolling.tasks.catalogue import find, loaded, modules, unknown, warn
+    from unrolling.tasks.catalogue import find_task, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
-    from unrolling.tasks.exhibits import Claim, Exhibits, Picture, Shown, Sound, layers, sounds
+    from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
     from unrolling.tasks.images import *
     from unrolling.tasks.medical import *
     from unrolling.tasks.metrics import (
@@ -41,7 +41,7 @@ __getattr__, __dir__ = lazy(
     {
         ".base": ("Shift Task estimates_of evaluate pieces_of"),
         ".baselines": ("Baseline Generic Iterative Method algorithm parent_among"),
-        ".catalogue": ("find loaded modules unknown warn"),
+        ".catalogue": ("find_task loaded modules unknown warn"),
         ".communications.baselines": ("detectors sequence_detectors"),
         ".communications.detection": (
             "Detection as_real check_snr exponential_correlation fixed_channel iid_channels kronecker_channels "
@@ -49,7 +49,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
-        ".exhibits": ("Claim Exhibits Picture Shown Sound layers sounds"),
+        ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
         ".images.alignment": ("aligned best_shift shift_errors"),
         ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers unet_on"),
         ".images.blocks": (
@@ -97,8 +97,8 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Codes", "Compressive", "Corpus", "Deblocking",
     "Deblurring", "Denoising", "Detection", "Enhancement", "Exhibits", "Generic", "Iterative", "MRI", "Mean",
-    "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL", "NMSE", "PSNR", "Pairs", "Photographs",
-    "Picture", "Pictures", "Published2017", "Published2019", "Ratio", "Recovery", "SER",
+    "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL", "NMSE", "PSNR", "Pairs", "Panels",
+    "Photographs", "Pictures", "Published2017", "Published2019", "Ratio", "Recovery", "SER",
     "SI_SDR_IMPROVEMENT", "Samples", "Separation", "SequenceDetection", "Sharp", "Shift", "Shown", "Sound",
     "SparseTask", "Spikes", "SuperResolution", "Task", "VaryingDictionary", "Voice", "algorithm", "aligned",
     "as_real", "attribution", "best_order", "best_shift", "block_decode", "block_decoder",

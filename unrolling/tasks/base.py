@@ -12,7 +12,7 @@ from torch import Tensor
 from unrolling.core import Unrolled, tree
 from unrolling.tasks import exhibits
 from unrolling.tasks.baselines import Baseline
-from unrolling.tasks.exhibits import Claim, Exhibits, Picture, Shown
+from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown
 from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
 from unrolling.tasks.samples import Samples, count, first
 
@@ -116,7 +116,7 @@ class Task:
         """What was trained on, for a weights card: name, options, a fingerprint of the data."""
         return {"name": self.name}
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         """What a weights file must hold for the task to be built again around it: the ``fixed`` argument of a task."""
         return {}
 
@@ -150,7 +150,7 @@ class Task:
         target = self.test[0].target
         return exhibits.codes(target, methods) if isinstance(target, Tensor) and target.ndim == 2 else Exhibits()
 
-    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Picture]:
+    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Panels]:
         """What a page shows of the estimates of the first test batch after each layer; nothing by default."""
         return ()
 

@@ -79,7 +79,7 @@ def _named(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Task) and isinstance(vars(value).get("name"), str)
 
 
-def find(name: str) -> type[Task]:
+def find_task(name: str) -> type[Task]:
     """The task of a name.
 
     Raises:

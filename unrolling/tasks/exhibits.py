@@ -20,7 +20,7 @@ class Shown(NamedTuple):
 
 
 @dataclass
-class Picture:
+class Panels:
     """Images shown side by side, of one held-out photograph; grey, in [0, 1]."""
 
     name: str
@@ -55,7 +55,7 @@ class Claim:
 class Exhibits:
     """What a task shows of the methods on its first test samples."""
 
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[Panels] = field(default_factory=list)
     sounds: list[Sound] = field(default_factory=list)
     # ("sample 1: target", (n,)): of each sample the target first, then estimates
     codes: list[tuple[str, np.ndarray]] = field(default_factory=list)
@@ -103,20 +103,20 @@ def pictures(
             (f"{m.name}: {caption(m.estimates[number], target)}", m.estimates[number][0].clamp(0, 1).cpu().numpy())
             for m in shown
         ]
-        found.append(Picture(names[number] if number < len(names) else f"photograph {number + 1}", panels))
+        found.append(Panels(names[number] if number < len(names) else f"photograph {number + 1}", panels))
     return Exhibits(pictures=found)
 
 
 def layers(
     name: str, target: Tensor, estimates: Sequence[Tensor], caption: Callable[[Tensor, Tensor], str], side: int = 256
-) -> list[Picture]:
+) -> list[Panels]:
     """A test picture, its upper left part, after each layer."""
     panels = [("original", target[0].cpu().numpy())]
     panels += [
         (f"layer {number}: {caption(estimate, target)}", estimate[0].clamp(0, 1).cpu().numpy())
         for number, estimate in enumerate(estimates, 1)
     ]
-    return [Picture(name, [(text, panel[:side, :side]) for text, panel in panels])]
+    return [Panels(name, [(text, panel[:side, :side]) for text, panel in panels])]
 
 
 def sounds(

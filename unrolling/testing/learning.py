@@ -62,7 +62,7 @@ def check_training(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
     before = {name: value.detach().clone() for name, value in iteration.state_dict().items()}
     for tied, untied in groups(iteration):
         net = unroll(iteration, depth, tied=tied, untied=untied)
-        fixed = {name: value.clone() for name, value in net.fixed().items()}
+        fixed = {name: value.clone() for name, value in net.fixed_tensors().items()}
         parameters = [p for p in net.parameters() if p.requires_grad]
         loss = net(data).abs().square().mean()
         gradients = [None] * len(parameters)
@@ -75,7 +75,7 @@ def check_training(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
                         # A step that shows, however small the gradient is beside the parameter.
                         p -= 0.01 * p.grad / p.grad.abs().max().clamp_min(torch.finfo(p.dtype).tiny)
         same_bits(dict(iteration.state_dict()), before, "the parent after training its network")
-        same_bits(net.fixed(), fixed, "what the network keeps fixed, after training,")
+        same_bits(net.fixed_tensors(), fixed, "what the network keeps fixed, after training,")
         assert all(p.grad is None for p in iteration.parameters()), (
             "training the network left gradients in its parent; they share a learned tensor"
         )

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from unrolling.training.machine import Machine, is_main
     from unrolling.training.multiplicative import Multiplicative, MultiplicativeUpdate
     from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon, NelderMead, Optimizer, pack, unpack
-    from unrolling.training.plan import Row, estimate_seconds
+    from unrolling.training.plan import StagePlan, estimate_seconds
     from unrolling.training.progress import Reporter
     from unrolling.training.schedules import (
         Scheme,
@@ -92,7 +92,7 @@ __getattr__, __dir__ = lazy(
         ".machine": ("Machine is_main"),
         ".multiplicative": ("Multiplicative MultiplicativeUpdate"),
         ".optimizers": ("Adam LBFGS Muon NelderMead Optimizer SGD pack unpack"),
-        ".plan": ("Row estimate_seconds"),
+        ".plan": ("StagePlan estimate_seconds"),
         ".progress": ("Reporter"),
         ".schedules": (
             "Scheme by_name deep_supervision detnet end_to_end energy find_scheme greedy greedy_then_joint grow "
@@ -110,8 +110,8 @@ __all__ = [
     "Adam", "Annealing", "Change", "Checkpoints", "Constant", "Cosine", "Energy", "Exponential", "Health",
     "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine",
     "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR", "NelderMead", "Optimizer", "Patience",
-    "PermutationInvariant", "Position", "Power", "Ramp", "RelativeMSE", "Reporter", "Row", "SGD",
-    "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage", "Supervised", "Supervision", "Turn",
+    "PermutationInvariant", "Position", "Power", "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss",
+    "Scheme", "Share", "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision", "Turn",
     "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked", "assign", "by_name",
     "check_draw", "check_schedule", "compute", "copied", "deep_supervision", "deepen", "describe", "detnet",
     "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",

@@ -21,7 +21,7 @@ def of_network(network: nn.Module) -> dict[str, Any]:
     """Of the tensors that training does not move, and of the parent's."""
     written = {name for name, _ in written_buffers(network)}
     known: dict[str, Tensor] = (
-        {**network.fixed(), **{f"parent.{name}": value for name, value in network.parent.state_dict().items()}}
+        {**network.fixed_tensors(), **{f"parent.{name}": value for name, value in network.parent.state_dict().items()}}
         if isinstance(network, Unrolled)
         else {
             **{name: value for name, value in network.named_parameters() if not value.requires_grad},

@@ -111,7 +111,7 @@ def _means(name: str, item: Learnable) -> bool:
 
 
 def _why_not(name: str, network: nn.Module, known: list[Learnable]) -> str:
-    fixed = network.fixed() if isinstance(network, Unrolled) else dict(network.named_parameters())
+    fixed = network.fixed_tensors() if isinstance(network, Unrolled) else dict(network.named_parameters())
     if any(full == name or full.startswith(name + ".") for full in fixed):
         return (
             "which is fixed in this network: name it in unroll's `tied` or `untied` to learn it; learned are "

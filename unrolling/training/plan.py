@@ -20,7 +20,7 @@ from unrolling.training.stages import Schedule, Stage
 TIMED = 6  # stages whose steps are timed; those between them take something between
 
 
-class Row(NamedTuple):
+class StagePlan(NamedTuple):
     """One stage."""
 
     number: int
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     loss: str
 
 
-def plan(network: nn.Module, schedule: Schedule, task: Task) -> list[Row]:
+def plan(network: nn.Module, schedule: Schedule, task: Task) -> list[StagePlan]:
     """The stages, resolved.
 
     Raises:
@@ -55,7 +55,7 @@ def plan(network: nn.Module, schedule: Schedule, task: Task) -> list[Row]:
         depth = (stage.depth or len(network)) if isinstance(network, Unrolled) else None
         size = sum(item.tensor.numel() for item in chosen)
         rows.append(
-            Row(
+            StagePlan(
                 number,
                 stage.steps,
                 depth,

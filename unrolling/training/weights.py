@@ -38,10 +38,10 @@ def save_weights(
         network: what to save.
         path: a ``.safetensors`` file.
         card: plain values: system, task, schedule, seed, metric. Format, depth, tying and versions are added.
-        fixed: what else the task needs to be built again (``Task.fixed``).
+        fixed: what else the task needs to be built again (``Task.fixed_tensors``).
         remade: names of fixed tensors of which a fingerprint is enough, with who makes them again (``remade``).
     """
-    learned, fixed = network.learned(), {**(fixed or {}), **network.fixed()}
+    learned, fixed = network.learned(), {**(fixed or {}), **network.fixed_tensors()}
     again = dict(remade or {})
     if remade is not None:  # then the parent is, and its values with it
         classical = {row.key: row.classical for row in network.parameter_table()}
@@ -67,10 +67,10 @@ def remade(network: Unrolled, task: Task, identity: Mapping[str, Any] | None = N
         task: what it is trained on.
         identity: of the card; the task's own by default.
     """
-    held = task.fixed()
+    held = task.fixed_tensors()
     drawn = type(task).drawn(task.identity() if identity is None else identity)
     own = {name: "task" for name, value in drawn.items() if torch.equal(value, held[name])}
-    return own | dict.fromkeys(network.fixed().keys() - held.keys(), "parent")
+    return own | dict.fromkeys(network.fixed_tensors().keys() - held.keys(), "parent")
 
 
 def shape(network: Unrolled) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
         raise ValueError(f"{path} does not fit this network: {'; '.join(different)}")
     prints = _prints(card, "task", "parent")
     classical = {row.key: row.classical for row in network.parameter_table() if row.key in prints}
-    for name, value in {**network.fixed(), **classical}.items():
+    for name, value in {**network.fixed_tensors(), **classical}.items():
         fits = (
             fixed[name].shape == value.shape and torch.allclose(fixed[name].to(value), value, rtol=1e-4, atol=1e-6)
             if name in fixed

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         Blurred,
         DataTerm,
         KnownBlur,
-        Linear,
+        LeastSquares,
         Problem,
         SampledFourier,
         check_kspace,
@@ -25,7 +25,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".admm": ("ADMM ADMMState Splitting"),
-        ".data_terms": ("Blurred DataTerm KnownBlur Linear Problem SampledFourier check_kspace"),
+        ".data_terms": ("Blurred DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".projected_gradient": ("ProjectedGradient"),
@@ -35,7 +35,7 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "ADMM", "ADMMState", "Blurred", "ChambollePock", "DataTerm", "HQSState", "HalfQuadraticSplitting",
-    "KnownBlur", "Linear", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
+    "KnownBlur", "LeastSquares", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
     "SampledFourier", "Splitting", "check_kspace",
 ]
 # fmt: on

@@ -89,7 +89,7 @@ class DataTerm(nn.Module):
         return transforms.ifft2(transforms.fft2(x) * spectrum)
 
 
-class Linear(DataTerm):
+class LeastSquares(DataTerm):
     """y = A x + noise, A a linear operator that all samples share; data are y.
 
     Args:

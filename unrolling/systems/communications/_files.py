@@ -79,7 +79,7 @@ def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Recei
             missing, or not positive; another channel than that of the weights.
     """
     layer: Any = network.layers[0]
-    own = task.fixed().get("channel")
+    own = task.fixed_tensors().get("channel")
     known = None if own is None else as_complex(own.double()) if task.modulation.complex else own.double()
     field = "complex" if task.modulation.complex else "real"
     y, channel, noise, single = read_vectors(path, field, layer.needs_noise, known)

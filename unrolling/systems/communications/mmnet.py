@@ -16,7 +16,7 @@ def parent(task: Detection) -> MMNetLayer:
     """A free matrix for a fixed channel, started at OAMP's at the middle of the SNRs; a multiple of H^T where each
     sample has a channel of its own.
     """
-    channel = task.fixed().get("channel")
+    channel = task.fixed_tensors().get("channel")
     streams = task.streams * (2 if task.modulation.complex else 1)
     if channel is None:
         return MMNetLayer(task.levels, ScaledAdjoint(task.levels), streams)

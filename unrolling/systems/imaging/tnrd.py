@@ -4,7 +4,7 @@ survey, section V-C).
 
 from __future__ import annotations
 
-from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.operators import Identity
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.imaging import _files
@@ -24,7 +24,7 @@ EQUATIONS = (
 def recipe(size: int, steps: int) -> Recipe:
     """Descent on a field of experts with the noisy image as data, filters of so many pixels along a side."""
     return Recipe(
-        parent=lambda task: parent(Linear(Identity()), size, WEIGHT),
+        parent=lambda task: parent(LeastSquares(Identity()), size, WEIGHT),
         tying=EACH,
         depth=5,
         schedule=schedule(steps, batch=4),

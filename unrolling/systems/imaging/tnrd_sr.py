@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.imaging import _files
 from unrolling.systems.imaging._common import EACH, parent, schedule
@@ -19,7 +19,7 @@ SYSTEM = System(
     references=("chen2017trainable", "perona1990scale"),
     recipes={
         "super_resolution": Recipe(
-            parent=lambda task: parent(Linear(task.operator), 7, 1.0, step=0.15, contrast=10.0),
+            parent=lambda task: parent(LeastSquares(task.operator), 7, 1.0, step=0.15, contrast=10.0),
             tying=EACH,
             depth=5,
             schedule=schedule(6000, batch=4),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import Linear, SampledFourier
+from unrolling.algorithms.splitting.data_terms import LeastSquares, SampledFourier
 from unrolling.networks.shrinkage import ConvolutionalShrinkage
 from unrolling.operators import BlockSensing, CircularFilterBank, Identity
 from unrolling.operators.filters import BasisFilters, zero_mean_atoms
@@ -58,7 +58,7 @@ def compressive_parent(task: Compressive) -> ADMM:
     """
     initial = BlockSensing(task.initial.T.contiguous()).H
     splitting = Splitting(Identity(), ConvolutionalShrinkage(48, start="cosine"), penalty=0.1, rate=1.0)
-    return ADMM(Linear(task.sensing, initial=initial), [splitting], start="data")
+    return ADMM(LeastSquares(task.sensing, initial=initial), [splitting], start="data")
 
 
 def compressive_schedule(depth: int) -> Schedule:

@@ -287,11 +287,11 @@ class Detection(Task):
 
     def rows(self, data: Received) -> Tensor:
         """y and H side by side, for methods that know vectors only; y alone where the channel is always the same."""
-        if self.fixed():
+        if self.fixed_tensors():
             return data.y
         return torch.cat([data.y, data.channel.flatten(1).expand(data.y.shape[0], -1)], dim=1)
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return (
             {"channel": self.known["training"]} if self.known is not None and len(self.known["training"]) == 1 else {}
         )

@@ -204,7 +204,7 @@ class SequenceDetection(Task):
         """The sequences."""
         return data.y
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"taps": self.taps}
 
     def identity(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from unrolling._extras import extra
 from unrolling.algorithms.images.blind_deblurring import BlindDeblurring, differences
 from unrolling.algorithms.images.diffusion import PeronaMalik, QuantisedBlocks
 from unrolling.algorithms.sparse.fista import FISTA
-from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.networks.dncnn import DnCNN, dncnn_channels
@@ -40,7 +40,7 @@ def denoisers(sigma: float) -> list[Baseline]:
     methods: list[Baseline] = [
         Iterative(
             "Perona-Malik with reaction",
-            lambda s: PeronaMalik(Linear(Identity()), s[0], weight=s[1]),
+            lambda s: PeronaMalik(LeastSquares(Identity()), s[0], weight=s[1]),
             settings,
             200,
             tuning=60,
@@ -48,7 +48,9 @@ def denoisers(sigma: float) -> list[Baseline]:
         ),
         Iterative(
             "total variation, Chambolle-Pock",
-            lambda w: ChambollePock(Linear(Identity()), FiniteDifferences(), IsotropicShrink(), w, primal_step=0.35),
+            lambda w: ChambollePock(
+                LeastSquares(Identity()), FiniteDifferences(), IsotropicShrink(), w, primal_step=0.35
+            ),
             tuple(round(w * level, 4) for w in (0.05, 0.065, 0.08)),
             200,
             tuning=60,
@@ -115,12 +117,12 @@ def enlargers(operator: BicubicReduction, factor: int) -> list[Baseline]:
 
     def variation(weight: float) -> FISTA:
         prox = AnalysisProx(FiniteDifferences(), 8.0, iterations=10)
-        return FISTA(ProximalGradient(Linear(operator), prox, weight, step_size=step))
+        return FISTA(ProximalGradient(LeastSquares(operator), prox, weight, step_size=step))
 
     return [
         Iterative(
             "Perona-Malik with reaction",
-            lambda s: PeronaMalik(Linear(operator), s[0], weight=s[1]),
+            lambda s: PeronaMalik(LeastSquares(operator), s[0], weight=s[1]),
             settings,
             200,
             tuning=60,

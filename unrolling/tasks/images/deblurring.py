@@ -185,7 +185,7 @@ class Deblurring(Pictures):
         blurred, kernel, sharp = self._blur(self.crops(batch, generator), generator, length)
         return Samples(blurred, Sharp(sharp, kernel))  # pyright: ignore[reportArgumentType]
 
-    def held(self, part: str, seed: int) -> list[Samples]:
+    def draw_held_out(self, part: str, seed: int) -> list[Samples]:
         return [self.spoil(picture.unsqueeze(0), generator) for picture, generator in self._held(part, seed)]
 
     def kernels_of(self, part: str) -> list[Tensor]:

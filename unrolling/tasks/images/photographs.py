@@ -189,7 +189,7 @@ class Photographs(Pictures):
             ),
         )
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"sensing.matrix": self.sensing.matrix}
 
     @classmethod

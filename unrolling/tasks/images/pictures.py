@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolling.operators.resize import resize
 from unrolling.tasks import exhibits
 from unrolling.tasks.base import PSNR, Samples, Task
-from unrolling.tasks.exhibits import Exhibits, Picture, Shown
+from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 
 VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003  # of the noise
@@ -101,13 +101,13 @@ class Pictures(Task):
 
     @cached_property
     def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.held("validation", VALIDATION_SEED)
+        return self.draw_held_out("validation", VALIDATION_SEED)
 
     @cached_property
     def test(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.held("test", TEST_SEED)
+        return self.draw_held_out("test", TEST_SEED)
 
-    def held(self, part: str, seed: int) -> list[Samples]:
+    def draw_held_out(self, part: str, seed: int) -> list[Samples]:
         """A sample of each picture of a part; of each picture always the same."""
         pictures = self.photographs[part].values()
         return [
@@ -157,7 +157,7 @@ class Pictures(Task):
         targets = [batch.target for batch in self.test]
         return exhibits.pictures(list(self.photographs["test"]), targets, methods, self._score)
 
-    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Picture]:
+    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Panels]:
         """The first test photograph after each layer."""
         name = next(iter(self.photographs["test"]))
         return exhibits.layers(name, self.test[0].target, estimates, self._score) if self.shown else ()

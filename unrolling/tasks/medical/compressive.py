@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import Linear
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.operators import FiniteDifferences
 from unrolling.operators.patches import BlockSensing, projections
 from unrolling.prox.isotropic import IsotropicShrink
@@ -101,7 +101,7 @@ class Compressive(Pictures):
 
         def variation(weight: float) -> ADMM:
             splitting = Splitting(FiniteDifferences(), IsotropicShrink(), weight, penalty=10 * weight)
-            return ADMM(Linear(self.sensing, initial=initial), [splitting], start="data", inner=(1e-4, 15))
+            return ADMM(LeastSquares(self.sensing, initial=initial), [splitting], start="data", inner=(1e-4, 15))
 
         return [
             Iterative("total variation, ADMM", variation, (0.003, 0.01, 0.03), 200, tuning=60),
@@ -112,7 +112,7 @@ class Compressive(Pictures):
     def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
         return Samples(self.sensing(clean), clean)
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"matrix": self.sensing.matrix, "initial": self.initial}
 
     @classmethod

@@ -23,7 +23,7 @@ from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks import exhibits
 from unrolling.tasks.base import PSNR, Samples, Shift, Task
 from unrolling.tasks.baselines import Baseline, Iterative, Method
-from unrolling.tasks.exhibits import Exhibits, Picture, Shown
+from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.pictures import similarity
@@ -259,7 +259,7 @@ class MRI(Task):
             return Exhibits()
         return exhibits.pictures([], [batch.target for batch in self.test], methods, self._score)
 
-    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Picture]:
+    def progress(self, estimates: Sequence[Tensor]) -> Sequence[Panels]:
         """The first test image after each layer, where it is real."""
         name = "the first test picture"
         return exhibits.layers(name, self.test[0].target, estimates, self._score) if self.real else ()
@@ -313,7 +313,7 @@ class MRI(Task):
             )
         ]
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"mask": self.mask}
 
     def identity(self) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class Codes(Task):
             ),
         )
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
 
     @classmethod

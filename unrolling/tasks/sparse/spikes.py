@@ -159,7 +159,7 @@ class Spikes(Task):
             ),
         ]
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
 
     @classmethod

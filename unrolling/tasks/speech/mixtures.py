@@ -343,7 +343,7 @@ class Enhancement(Mixtures):
             )
         ]
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return dict(zip(("speech_dictionary", "noise_dictionary"), self.dictionaries, strict=True))
 
     def identity(self) -> dict[str, Any]:
