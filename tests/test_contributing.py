@@ -62,7 +62,7 @@ def test_the_algorithm_is_a_sound_iteration_with_the_limit_of_the_pseudo_inverse
 def test_the_system_is_found_and_equals_its_parent_before_training(package):
     system = systems.find(NAME)
     name, recipe = system.recipe(None)
-    task = tasks.find(name).small()
+    task = tasks.find_task(name).small()
     network, parent = system.network(recipe, task, 5), recipe.parent(task)
     y = task.test[0].data
     state = parent.start(y)

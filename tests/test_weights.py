@@ -386,7 +386,7 @@ def test_a_tensor_that_several_files_share_lies_in_one_beside_them(tmp_path):
     task = _large(fixed={"dictionary": unit_dictionary(40, 60, dtype=torch.float32)})
     nets = {name: moved(network(task, depth), seed=depth) for name, depth in (("a", 2), ("b", 3), ("c", 3))}
     for name, net in nets.items():
-        save_weights(net, tmp_path / f"{name}.safetensors", {**CARD, "task": task.identity()}, task.fixed(), {})
+        save_weights(net, tmp_path / f"{name}.safetensors", {**CARD, "task": task.identity()}, task.fixed_tensors(), {})
     convert_weights.share(tmp_path)
     (beside,) = tmp_path.glob("*.shared")
     for name, net in nets.items():
