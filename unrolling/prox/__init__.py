@@ -44,11 +44,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "ExponentialDenoiser", "IsotropicShrink",
-    "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline", "Transform",
-    "TunedBernoulliGaussian", "check_variance", "clamp_coefficients", "fit_radial_basis", "hard_threshold",
-    "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold", "support_select",
-    "surrogate_hard_threshold",
+    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "ExponentialDenoiser",
+    "IsotropicShrink", "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline",
+    "Transform", "TunedBernoulliGaussian", "check_variance", "clamp_coefficients", "fit_radial_basis",
+    "hard_threshold", "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold",
+    "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

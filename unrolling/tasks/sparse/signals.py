@@ -75,7 +75,7 @@ class SparseTask(Task):
         self.dictionary = draw() if given is None else given
         self.probability, self.snr, self.seed = probability, snr, seed
 
-    def fixed(self) -> dict[str, Tensor]:
+    def fixed_tensors(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}
 
     def identity(self) -> dict[str, Any]:
