@@ -137,7 +137,7 @@ def test_export_is_a_package_and_a_function_whatever_was_imported_first(first):
         ),
         ("PIL", "from unrolling.files.pictures import pillow; pillow()", "data"),
         ("soundfile", "from unrolling.files.sound import soundfile; soundfile()", "audio"),
-        ("onnx", "from unrolling.export import find_format; find('onnx').check()", "export"),
+        ("onnx", "from unrolling.export import find_format; find_format('onnx').check()", "export"),
     ],
 )
 def test_a_missing_package_is_named_with_the_extra_it_comes_with(package, statement, extra, monkeypatch):
