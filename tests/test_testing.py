@@ -127,7 +127,122 @@ class Flat(Lasso):
         return state.sum().reshape(1)
 
 
+class Skipping(Lasso):
+    """Its residual is a maximum that NaN passes through."""
+
+    def residual(self, new, old, problem):
+        return torch.nan_to_num(super().residual(new, old, problem))
+
+
+class Absolute(Lasso):
+    """Its residual has a scale."""
+
+    def residual(self, new, old, problem):
+        return torch.linalg.vector_norm(new - old, dim=1)
+
+
+class Together(Lasso):
+    """One residual for the batch."""
+
+    def residual(self, new, old, problem):
+        return super().residual(new, old, problem).max()
+
+
+class Total(Lasso):
+    """One objective for the batch."""
+
+    def objective(self, state, problem):
+        return state.abs().sum()
+
+
+class Averaged(Lasso):
+    """An objective that depends on the other samples."""
+
+    def objective(self, state, problem):
+        return state.abs().sum(1) + problem.mean()
+
+
+class Cut(Lasso):
+    """An objective that cannot be differentiated."""
+
+    def objective(self, state, problem):
+        return state.detach().abs().sum(1)
+
+
+class Elsewhere(Lasso):
+    """Says that another problem has its fixed point."""
+
+    def fixed_point(self):
+        return Lasso(self.dictionary, 0.3)
+
+
+class Hidden(Lasso):
+    """Its state is not all of its state: a step depends on the one before through the problem."""
+
+    def prepare(self, data):
+        return [data, 0]
+
+    def start(self, problem):
+        return super().start(problem[0])
+
+    def forward(self, state, problem):
+        problem[1] += 1
+        return super().forward(state, problem[0]) / problem[1]
+
+
+class Narrow(Lasso):
+    """Gives another shape to no samples."""
+
+    def estimate(self, state, problem):
+        return state if len(state) else state[:, :1]
+
+
+class Averaging(Lasso):
+    """Keeps a running mean that nobody knows of."""
+
+    def __init__(self, dictionary, weight):
+        super().__init__(dictionary, weight)
+        self.register_buffer("mean", torch.zeros(dictionary.shape[1], dtype=dictionary.dtype))
+
+    def forward(self, state, problem):
+        x = super().forward(state, problem)
+        self.mean.lerp_(x.detach().mean(0), 0.1)
+        return x
+
+
+class Once(torch.autograd.Function):
+    """A square whose first derivative is right and recorded as if it were a constant times the input."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return 2 * x.detach() * grad
+
+
+class FirstOnly(Lasso):
+    """Its second derivative is wrong in silence."""
+
+    def forward(self, state, problem):
+        return Once.apply(state + (problem - state @ self.dictionary.T) @ self.encoder.T)
+
+
 FAULTS = [
+    (Skipping, "residual", r"where the state is NaN the residual is NaN .* a maximum or a comparison that skips NaN"),
+    (Absolute, "residual", r"the residual of states 9.54e-07 times as large is off"),
+    (Together, "residual", r"the residual has shape \(\); it is one real number per sample, \(5,\)"),
+    (Total, "objective", r"the objective has shape \(\); it is one real number per sample"),
+    (Averaged, "objective", r"the objective of sample 0 alone is off"),
+    (Cut, "objective", r"cannot be differentiated in the state; is it detached"),
+    (Elsewhere, "fixed_point", r"in a step of what fixed_point gives: they do not share their fixed point"),
+    (Hidden, "stream", r"the estimate of a run in pieces of 1 and 3 layers .* must agree to the bit"),
+    (Narrow, "empty_batch", r"the estimate of an empty batch has shape \(0, 1\); expected \(0, 9\)"),
+    (Averaging, "statistics", r"forward wrote into the buffer mean.*written_buffers"),
+    (FirstOnly, "second_derivative", r"the second derivative is .* and finite differences of the first give"),
     (Writing, "purity", r"step 1 wrote into state; a step returns new tensors"),
     (WritingProblem, "parent", r"is off|differs"),
     (Remembering, "parent", r"must agree to the bit"),

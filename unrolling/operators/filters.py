@@ -23,7 +23,7 @@ def correlate(
     """
     if x.is_complex():
         parts = correlate(torch.view_as_real(x).movedim(-1, 1).flatten(0, 1), filters, boundary)
-        return torch.view_as_complex(parts.unflatten(0, (-1, 2)).movedim(1, -1).contiguous())
+        return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1))
     return _Analysis.apply(extend(x, margins(filters), boundary), filters)  # pyright: ignore[reportReturnType]
 
 
@@ -35,7 +35,7 @@ def correlate_adjoint(
     """
     if y.is_complex():
         parts = correlate_adjoint(torch.view_as_real(y).movedim(-1, 1).flatten(0, 1), filters, boundary)
-        return torch.view_as_complex(parts.unflatten(0, (-1, 2)).movedim(1, -1).contiguous())
+        return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1))
     return fold(_Synthesis.apply(y, filters), margins(filters), boundary)  # pyright: ignore[reportArgumentType]
 
 
