@@ -78,7 +78,9 @@ def test_it_conforms():
     without selection.
     """
     testing.check_iteration(HyperLISTA(A, 0.03, 0.02, 0.0), Y, skip=("solve", "compile", "export"))
-    testing.check_iteration(HyperLISTA(A, 0.03, 0.02, 0.15), Y, skip=("solve", "gradients", "second_derivative", "compile", "export"))
+    testing.check_iteration(
+        HyperLISTA(A, 0.03, 0.02, 0.15), Y, skip=("solve", "gradients", "second_derivative", "compile", "export")
+    )
 
 
 def test_it_is_traced_and_exported_with_a_batch_of_any_size():

@@ -79,7 +79,9 @@ def test_each_passes_every_check_of_an_iteration(name):
     iteration, data = CASES[name]()
     # Where measured values are put back, the mask is a decision, which has no gradient.
     check_iteration(
-        iteration, data, skip=("compile", "gradients", "second_derivative") if iteration.__dict__.get("hard_consistency") else "compile"
+        iteration,
+        data,
+        skip=("compile", "gradients", "second_derivative") if iteration.__dict__.get("hard_consistency") else "compile",
     )
 
 

@@ -101,7 +101,9 @@ def test_they_conform(iteration):
     testing.check_iteration(
         iteration,
         Y,
-        skip=("compile", "export") if isinstance(iteration, GramIHT) else ("gradients", "second_derivative", "compile", "export"),
+        skip=("compile", "export")
+        if isinstance(iteration, GramIHT)
+        else ("gradients", "second_derivative", "compile", "export"),
     )
     testing.check_compile(iteration, Y, backend="aot_eager")
     testing.check_export(iteration, Y)
