@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unrolling import Iteration, Positive, constrain, solve, unroll
 from unrolling.tasks.base import NMSE, Samples, Task
+from unrolling.tasks.baselines import Iterative
 from unrolling.testing import check_iteration
 
 NODES, EDGES = 12, 24
@@ -64,6 +65,9 @@ class Denoising(Task):
         ring = torch.stack([ring, (ring + 1) % NODES]).expand(count, -1, -1)
         return torch.cat([ring, torch.stack([chords, chords.roll(1, 1)], 1)], 2)
 
+    def baselines(self, size):
+        return (Iterative("messages", Smoothing, (0.3, 1.0), 40, setting="weight"),)
+
     def draw(self, batch, generator):
         edges = self._edges(batch, generator) if self.own else self.edges
         source, target = edges.expand(batch, -1, -1).unbind(1)
@@ -92,7 +96,8 @@ def test_solve_finds_the_solution_of_the_linear_system(own):
     assert torch.equal(solve(Smoothing(), data, tolerance=1e-7, chunk=7).iterations, solution.iterations)
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_a_graph_goes_all_the_way(own, tmp_path):
     task = Denoising(own)
     net = unroll(Smoothing(weight=0.3), 4, untied=("weight", "step_size"))

@@ -180,7 +180,7 @@ def _guarded(network: Unrolled, task: Task, row: Row) -> SafeguardReport:
     with torch.no_grad():
         for batch in task.test:
             found = Safeguarded(network).run(batch.data)
-            accepted.append(found.accepted.double())
+            accepted.append(found.accepted.double().reshape(len(found.accepted), -1))  # one column without a batch
             kept = kept and bool((found.merit <= found.parent_merit).all())
     rates = torch.cat(accepted, dim=1).mean(1)
     return SafeguardReport(float(rates.mean()), rates.tolist(), kept, row.quality, row.seconds, row.paired)

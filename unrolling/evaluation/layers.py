@@ -69,9 +69,9 @@ def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float
     step: list[float] = []
     before = pairs[0][0].estimate(state, pairs[0][1])
     for layer, prepared in pairs:
-        classical = _distance(parent(state, problem), state)
+        classical = _distance(parent(state, problem), state, parent.batched)
         following = layer(state, prepared)
-        moved = _distance(following, state)
+        moved = _distance(following, state, parent.batched)
         usable = ~(classical == 0)  # NaN stays
         step.append(float((moved[usable] / classical[usable]).median()) if bool(usable.any()) else float("nan"))
         estimate = layer.estimate(following, prepared)
@@ -85,16 +85,25 @@ def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float
     return (own if value else None), (others if value else None), change, step
 
 
-def _distance(new: Any, old: Any) -> Tensor:
-    """Of each sample, over all tensors of the state that are its own."""
-    batch = tree.batch_size(new, "state")
-    pairs = [
-        (a, b)
-        for a, b in zip(tree.tensors(new), tree.tensors(old), strict=True)
-        if a.ndim and a.shape[0] == batch and a.shape == b.shape
-    ]
-    parts = [tree.rows(a - b).abs().square().sum(1) for a, b in pairs if a.is_floating_point() or a.is_complex()]
-    return torch.stack(parts).sum(0).sqrt()
+def _distance(new: Any, old: Any, batched: bool) -> Tensor:
+    """Of each sample, over all tensors of the state that are its own; one where there is no batch."""
+    before = {id(after): t for after, t in zip(tree.tensors(new), tree.tensors(old), strict=True)}
+    pairs = [(t, before[id(t)]) for t in _own(new, batched) if t.shape == before[id(t)].shape]
+    return torch.stack([_squares(a - b, batched) for a, b in pairs]).sum(0).sqrt()
+
+
+def _own(state: Any, batched: bool) -> list[Tensor]:
+    """The numbers of a state that samples have for themselves; all of them where there is no batch."""
+    numbers = [t for t in tree.tensors(state) if tree.is_number(t)]
+    if not batched:
+        return numbers
+    batch = tree.batch_size(state, "state")
+    return [t for t in numbers if t.ndim and t.shape[0] == batch]
+
+
+def _squares(tensor: Tensor, batched: bool) -> Tensor:
+    """The sum of squares of each sample, (batch,); (1,) where there is no batch."""
+    return (tree.rows(tensor) if batched else tensor.reshape(1, -1)).abs().square().sum(1)
 
 
 def _lipschitz(network: Unrolled, data: Any) -> list[float]:
@@ -112,23 +121,18 @@ def _lipschitz(network: Unrolled, data: Any) -> list[float]:
 
 
 def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
-    tensors = [t for t in tree.tensors(state) if t.is_floating_point() or t.is_complex()]
-    batch = tree.batch_size(state, "state")
-    own = [t for t in tensors if t.ndim and t.shape[0] == batch]
+    batched = layer.batched
+    own = _own(state, batched)
 
     def step(*given: Tensor) -> tuple[Tensor, ...]:
         replaced = dict(zip(map(id, own), given, strict=True))
         moved = layer(tree.apply(lambda t: replaced.get(id(t), t), state), problem)
-        return tuple(
-            t
-            for t in tree.tensors(moved)
-            if (t.is_floating_point() or t.is_complex()) and t.ndim and t.shape[0] == batch
-        )
+        return tuple(_own(moved, batched))
 
     generator = torch.Generator().manual_seed(0)
     points = [t.detach().clone().requires_grad_() for t in own]
     vector = [torch.randn(t.shape, generator=generator).to(t) for t in own]
-    size = torch.ones(batch)
+    size = torch.ones(1)
     with torch.enable_grad():
         outputs = step(*points)
         # A product with J from two with J^T: torch's usual way to differentiate forwards through operators that only
@@ -140,13 +144,13 @@ def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
             return 0.0
         index = [k for k, b in enumerate(backwards) if b is not None and b.requires_grad]
         for _ in range(POWER_STEPS):
-            length = torch.stack([tree.rows(v).abs().square().sum(1) for v in vector]).sum(0).sqrt().clamp_min(1e-30)
-            vector = [v / length.view(-1, *[1] * (v.ndim - 1)) for v in vector]
+            length = torch.stack([_squares(v, batched) for v in vector]).sum(0).sqrt().clamp_min(1e-30)
+            vector = [v / (length.view(-1, *[1] * (v.ndim - 1)) if batched else length.squeeze(0)) for v in vector]
             forward = torch.autograd.grad(
                 known, helpers, [vector[k] for k in index], retain_graph=True, allow_unused=True
             )
             image = [torch.zeros_like(h) if f is None else f for f, h in zip(forward, helpers, strict=True)]
-            size = torch.stack([tree.rows(i).abs().square().sum(1) for i in image]).sum(0).sqrt()
+            size = torch.stack([_squares(i, batched) for i in image]).sum(0).sqrt()
             back = torch.autograd.grad(outputs, points, image, retain_graph=True, allow_unused=True)
             vector = [torch.zeros_like(v) if b is None else b for b, v in zip(back, vector, strict=True)]
     return float(size.median())

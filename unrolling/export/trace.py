@@ -129,9 +129,17 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], spec: Mapping[str, 
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.export.export(module, (), dict(inputs), dynamic_shapes=dict(spec), strict=False)
+            program = torch.export.export(module, (), dict(inputs), dynamic_shapes=dict(spec), strict=False)
     except Exception as error:  # of many kinds, with pages of advice on torch
         raise ExportError(f"the network cannot be traced: {first_line(error)}") from error
+    # What torch.func.grad works on ends up as constants without values, and torch says nothing.
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    if any(isinstance(value, Tensor) and wrapped(value) for value in program.constants.values()):
+        raise ExportError(
+            "the network cannot be traced: its step differentiates by torch.func.grad, which torch.export does not "
+            "follow; write the gradient out"
+        )
+    return program
 
 
 def first_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ def correlate(
     images with real filters.
     """
     if x.is_complex():
-        parts = correlate(torch.view_as_real(x).movedim(-1, 1).flatten(0, 1), filters, boundary)
+        parts = correlate(torch.stack([x.real, x.imag], 1).flatten(0, 1), filters, boundary)
         return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1))
     return _Analysis.apply(extend(x, margins(filters), boundary), filters)  # pyright: ignore[reportReturnType]
 
@@ -34,7 +34,7 @@ def correlate_adjoint(
     back.
     """
     if y.is_complex():
-        parts = correlate_adjoint(torch.view_as_real(y).movedim(-1, 1).flatten(0, 1), filters, boundary)
+        parts = correlate_adjoint(torch.stack([y.real, y.imag], 1).flatten(0, 1), filters, boundary)
         return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1))
     return fold(_Synthesis.apply(y, filters), margins(filters), boundary)  # pyright: ignore[reportArgumentType]
 
