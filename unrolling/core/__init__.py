@@ -7,10 +7,11 @@ from unrolling.core.deploy import Adaptive, Captured, Compiled, Deployed, Plain,
 from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
 from unrolling.core.iteration import Iteration, check_finite
+from unrolling.core.learned import Learned
 from unrolling.core.linear_solvers import LinearSolution, anderson, gmres
 from unrolling.core.safeguard import Guarded, Safeguarded
 from unrolling.core.solve import DivergenceError, Progress, Solution, Status, solve
-from unrolling.core.unroll import Learned, Unrolled, unroll
+from unrolling.core.unroll import Unrolled, unroll
 
 __all__ = [
     "Adaptive",

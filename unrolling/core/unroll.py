@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from unrolling.core.batch import in_pieces
 from unrolling.core.constrained_layers import ConstrainedLayers, Entries, run_with
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
+from unrolling.core.learned import Learned, check_value, evaluating, row_of, some, statistics_of
 from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
 from unrolling.core.sharing import (
     detached_memo,
@@ -26,21 +26,6 @@ from unrolling.core.sharing import (
     versions,
     written_buffers,
 )
-
-
-class Learned(NamedTuple):
-    """One row of ``parameter_table``."""
-
-    name: str  # in the algorithm: "threshold"
-    layer: int | None  # from 0; None when all layers share it
-    value: Tensor  # as the layer uses it, constraints applied
-    classical: Tensor  # the parent's
-
-    @property
-    def key(self) -> str:
-        """A name of its own in a weights file: ``threshold`` when tied, ``layers.3.threshold`` when untied."""
-        return self.name if self.layer is None else f"layers.{self.layer}.{self.name}"
-
 
 L = TypeVar("L", bound=Iteration, covariant=True)
 
@@ -255,9 +240,9 @@ class Unrolled(nn.Module, Generic[L]):
         """Every learned quantity by its name in the algorithm, beside its classical value; tied ones first, then layer
         by layer.
         """
-        shared = [_row(name, None, self.layers[0], self.parent) for name in self.tied]
+        shared = [row_of(name, None, self.layers[0], self.parent) for name in self.tied]
         return shared + [
-            _row(name, number, layer, self.parent) for number, layer in enumerate(self.layers) for name in self.untied
+            row_of(name, number, layer, self.parent) for number, layer in enumerate(self.layers) for name in self.untied
         ]
 
     def located_learned(self) -> list[tuple[str, int | None, nn.Parameter]]:
@@ -282,21 +267,10 @@ class Unrolled(nn.Module, Generic[L]):
         """The learned values by the keys of ``parameter_table``, and the statistics that forward keeps (of a
         normalisation, say) by the names of their buffers: contiguous, each once, ready for safetensors.
         """
-        with _evaluating(self):  # reading a spectral norm in training would move its power iteration
+        with evaluating(self):  # reading a spectral norm in training would move its power iteration
             rows = {row.key: row.value for row in self.parameter_table()}
-        values = {**rows, **self._statistics()}
+        values = {**rows, **statistics_of(self.layers if self.untied else self.layers[:1], bool(self.untied))}
         return {key: t.detach().clone(memory_format=torch.contiguous_format) for key, t in values.items()}
-
-    def _statistics(self) -> dict[str, Tensor]:
-        """The buffers that forward writes, each once: ``layers.3.prior.1.running_mean``, or without the layer where all
-        share it.
-        """
-        found: dict[int, tuple[str, Tensor]] = {}
-        several = bool(self.untied)
-        for number, layer in enumerate(self.layers if several else self.layers[:1]):
-            for name, buffer in written_buffers(layer):
-                found.setdefault(id(buffer), (f"layers.{number}.{name}" if several else name, buffer))
-        return dict(found.values())
 
     def fixed_tensors(self) -> dict[str, Tensor]:
         """The tensors that are not learned, by name, constraints applied; shared by all layers."""
@@ -323,13 +297,13 @@ class Unrolled(nn.Module, Generic[L]):
                 does not allow.
         """
         rows = {row.key: row for row in self.parameter_table()}
-        statistics = self._statistics()
+        statistics = statistics_of(self.layers if self.untied else self.layers[:1], bool(self.untied))
         known = {key: row.value for key, row in rows.items()} | statistics
         missing, foreign = [] if partial else sorted(known.keys() - values.keys()), sorted(values.keys() - known.keys())
         if missing or foreign:
             raise ValueError(
-                f"these values are of another network: it lacks {_some(missing) or 'nothing'} and brings "
-                f"{_some(foreign) or 'nothing'} that this one (depth {len(self)}, tied {list(self.tied)}, untied "
+                f"these values are of another network: it lacks {some(missing) or 'nothing'} and brings "
+                f"{some(foreign) or 'nothing'} that this one (depth {len(self)}, tied {list(self.tied)}, untied "
                 f"{list(self.untied)}) does not have"
             )
         for key, value in values.items():
@@ -342,11 +316,13 @@ class Unrolled(nn.Module, Generic[L]):
             owner, leaf = owner_of(self.layers[row.layer or 0], row.name)
             if parametrize.is_parametrized(owner, leaf):
                 given = {k: v for k, v in values.items() if k in statistics}
-                _try(owner, leaf, key, values[key].to(row.value), {id(statistics[k]): v for k, v in given.items()})
+                check_value(
+                    owner, leaf, key, values[key].to(row.value), {id(statistics[k]): v for k, v in given.items()}
+                )
         for key, buffer in statistics.items():
             if key in values:
                 buffer.copy_(values[key])
-        with _evaluating(self):
+        with evaluating(self):
             for key, row in rows.items():
                 owner, leaf = owner_of(self.layers[row.layer or 0], row.name)
                 value = values[key].to(row.value)
@@ -414,40 +390,3 @@ def unroll(
     else:
         layers = [learnable_copy(iteration, tied_names)] * depth
     return Unrolled(iteration, layers, tied_names, untied_names, gradient)
-
-
-def _row(name: str, layer: int | None, module: nn.Module, parent: nn.Module) -> Learned:
-    return Learned(name, layer, value_of(module, name), value_of(parent, name).detach())
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _try(owner: nn.Module, leaf: str, key: str, value: Tensor, statistics: Mapping[int, Tensor]) -> None:
-    """Refuses a value that a constraint does not allow or does not give back, on a copy: nothing has changed yet."""
-    lists: Any = owner.get_submodule(f"parametrizations.{leaf}")
-    constraint: Any = copy.deepcopy(lists).eval()
-    for old, new in zip(lists.buffers(), constraint.buffers(), strict=True):
-        if id(old) in statistics:
-            new.copy_(statistics[id(old)])
-    constraint.right_inverse(value)
-    back = constraint()
-    scale = float(value.abs().max()) if value.numel() else 0.0
-    if back.shape != value.shape or not torch.allclose(back, value, rtol=1e-4, atol=1e-5 * scale):
-        raise ValueError(
-            f"{key} is constrained by {type(constraint[0]).__name__}, which does not give back the value that it is "
-            f"given (it is {float((back - value).abs().max()):.3g} off): save and load the network's state_dict instead"
-        )
-
-
-@contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """While all sub-modules are in the mode for evaluation."""
-    training = [part for part in network.modules() if part.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
