@@ -9,14 +9,13 @@ import jsonschema
 import pytest
 import torch
 from test_report import Page
-from tiny import moved, network, recovery, system
+from tiny import moved, recovery, system
 
 import unrolling
 from unrolling import unroll
-from unrolling.algorithms import FISTA, GramISTA, ThinISTA
+from unrolling.algorithms import ThinISTA
 from unrolling.evaluation.compare import compare, compare_network
 from unrolling.evaluation.criteria import KINDS
-from unrolling.evaluation.layers import examine_layers
 from unrolling.evaluation.measure import Contender
 from unrolling.evaluation.shifts import FewSamples, size_sweep, sweep
 from unrolling.report import study
@@ -24,7 +23,7 @@ from unrolling.report.collection import read_comparison, write_collection
 from unrolling.report.page import render
 from unrolling.report.table import cost_rows, markdown
 from unrolling.systems.papers import Reference
-from unrolling.tasks.base import NMSE, Samples, Shift
+from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Iterative, Method
 from unrolling.training.batches import generator
 from unrolling.training.fit import fit
@@ -172,63 +171,6 @@ def test_table_three_has_every_criterion_and_marks_the_best(comparison):
     size = by_measure["learned numbers"]
     assert (size.parent, size.network) == ("0", "2,560")
     assert size.best == ("parent",)
-
-
-# Layers
-
-
-def test_the_layers_of_an_untrained_network_are_its_parents_steps():
-    task = recovery(held_out=50)
-    found = examine_layers(network(task, 6, (), ("threshold",)), task)
-    assert found.step == pytest.approx([1.0] * 6, rel=1e-5)
-    assert found.objective == pytest.approx(found.parent_objective)
-    # ISTA without its first step is ISTA with one step fewer, whichever is left out.
-    assert found.dropped == pytest.approx([found.quality[-2]] * 6, abs=1e-6)
-    assert all(value <= 1 + 1e-4 for value in found.lipschitz)
-    assert found.beyond == []
-
-
-@pytest.mark.parametrize("make", [lambda a: GramISTA(a, 0.1), lambda a: FISTA(ThinISTA(a, 0.1))])
-def test_the_local_lipschitz_constant_is_the_norm_of_the_jacobian(make):
-    from unrolling.core import tree
-    from unrolling.evaluation.layers import _jacobian_norm
-
-    task = recovery(held_out=1)
-    net = moved(
-        unroll(
-            make(task.dictionary.double()),
-            4,
-            untied=("encoder", "threshold") if isinstance(make(task.dictionary), GramISTA) else ("ista",),
-        )
-    )
-    y = task.test[0].data.double()
-    (layer, problem), *_ = net.prepared(y)
-    state = layer.start(problem)
-    for _ in range(2):
-        state = layer(state, problem)
-    tensors = [t for t in tree.tensors(state) if t.ndim and t.is_floating_point()]
-
-    def flat(v):
-        parts = iter(v.split([t.numel() for t in tensors]))
-        shapes = iter([t.shape for t in tensors])
-        moved_state = layer(
-            tree.apply(lambda t: next(parts).view(next(shapes)) if t.ndim and t.is_floating_point() else t, state),
-            problem,
-        )
-        return torch.cat([t.flatten() for t in tree.tensors(moved_state) if t.ndim and t.is_floating_point()])
-
-    jacobian = torch.autograd.functional.jacobian(flat, torch.cat([t.flatten() for t in tensors]))
-    assert _jacobian_norm(layer, problem, state) == pytest.approx(
-        float(torch.linalg.matrix_norm(jacobian, 2)), rel=0.02
-    )
-
-
-def test_a_tied_network_is_run_beyond_its_depth():
-    task = recovery(held_out=50)
-    net = network(task, 3, ("encoder", "inhibition", "threshold"), ())
-    found = examine_layers(net, task, beyond=(2, 4))
-    assert [depth for depth, _ in found.beyond] == [6, 12]
-    assert found.beyond[0][1] == NMSE.value(task.pieces(unroll(net.parent, 6)(task.test[0].data), task.test[0]))
 
 
 # Shifts
