@@ -28,7 +28,8 @@ from unrolling.evaluation.classical import steps_of
 from unrolling.systems.catalogue import find
 from unrolling.systems.speech import deep_nmf, misi
 from unrolling.tasks.base import Samples
-from unrolling.tasks.speech.mixtures import Enhancement, Separation
+from unrolling.tasks.speech.enhancement import Enhancement
+from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import improvement_pieces
 from unrolling.training.fit import fit
 from unrolling.training.losses import describe

@@ -11,7 +11,8 @@ from torch import Tensor
 from unrolling.evaluation.measure import interval
 from unrolling.evaluation.significance import paired
 from unrolling.tasks.base import Samples
-from unrolling.tasks.speech.mixtures import Enhancement, Separation
+from unrolling.tasks.speech.enhancement import Enhancement
+from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import pesq, sdr, si_sdr, stoi
 
 Row = dict[str, Any]

@@ -12,7 +12,8 @@ from spoken import write_recordings
 
 from unrolling.files import sound as audio
 from unrolling.systems.catalogue import find
-from unrolling.tasks.speech.mixtures import Enhancement, Separation
+from unrolling.tasks.speech.enhancement import Enhancement
+from unrolling.tasks.speech.separation import Separation
 from unrolling.training.weights import save_weights
 
 DEEP_NMF, MISI = "speech/deep_nmf", "speech/misi"

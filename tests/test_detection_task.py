@@ -12,13 +12,8 @@ from iterations import gaussian
 from unrolling.algorithms.detection.linear_detection import matched_filter
 from unrolling.algorithms.detection.mimo import Received, apply, pam
 from unrolling.tasks.base import BER, NMSE, PSNR, SER, evaluate
-from unrolling.tasks.communications.detection import (
-    CHANNELS,
-    Detection,
-    exponential_correlation,
-    kronecker_channels,
-    toeplitz_channel,
-)
+from unrolling.tasks.communications.channels import exponential_correlation, kronecker_channels, toeplitz_channel
+from unrolling.tasks.communications.detection import CHANNELS, Detection
 from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.tasks.samples import Samples
 

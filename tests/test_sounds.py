@@ -16,7 +16,8 @@ from unrolling.report.sounds import groups, spectrogram, wav_uri
 from unrolling.systems.catalogue import find
 from unrolling.tasks.baselines import Iterative
 from unrolling.tasks.exhibits import Sound
-from unrolling.tasks.speech.mixtures import Enhancement, Separation
+from unrolling.tasks.speech.enhancement import Enhancement
+from unrolling.tasks.speech.separation import Separation
 
 
 def decoded(uri, kind):

@@ -15,7 +15,9 @@ from unrolling.files import sound as audio
 from unrolling.systems.catalogue import find
 from unrolling.tasks.samples import Samples
 from unrolling.tasks.speech import recordings, voices
-from unrolling.tasks.speech.mixtures import RATE, Enhancement, Separation
+from unrolling.tasks.speech.enhancement import Enhancement
+from unrolling.tasks.speech.mixtures import RATE
+from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import SI_SDR_IMPROVEMENT, best_order, improvement_pieces, sdr, si_sdr
 from unrolling.training.losses import NegativeSISDR, PermutationInvariant
 

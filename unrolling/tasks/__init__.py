@@ -43,10 +43,11 @@ __getattr__, __dir__ = lazy(
         ".baselines": ("Baseline Generic Iterative Method algorithm parent_among"),
         ".catalogue": ("find_task loaded modules unknown warn"),
         ".communications.baselines": ("detectors sequence_detectors"),
-        ".communications.detection": (
-            "Detection as_real check_snr exponential_correlation fixed_channel iid_channels kronecker_channels "
-            "noise_variance read_channels toeplitz_channel"
+        ".communications.channels": (
+            "as_real exponential_correlation fixed_channel iid_channels kronecker_channels noise_variance "
+            "read_channels toeplitz_channel"
         ),
+        ".communications.detection": ("Detection check_snr"),
         ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
         ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
@@ -85,10 +86,12 @@ __getattr__, __dir__ = lazy(
             "coherence coupling examine limits linear_convergence no_false_positives predicted vanishing_thresholds"
         ),
         ".sparse.varying": ("VaryingDictionary"),
-        ".speech.mixtures": ("Enhancement Mixtures Separation"),
+        ".speech.enhancement": ("Enhancement"),
+        ".speech.mixtures": ("Mixtures"),
         ".speech.recordings": (
             "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
         ),
+        ".speech.separation": ("Separation"),
         ".speech.speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
         ".speech.voices": ("Voice draw_noise draw_voice speak"),
     },

@@ -8,7 +8,8 @@ from unrolling.algorithms.sound.nmf_separation import NMFSeparation
 from unrolling.core import Unrolled
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.speech._files import application
-from unrolling.tasks.speech.mixtures import Enhancement, Mixtures
+from unrolling.tasks.speech.enhancement import Enhancement
+from unrolling.tasks.speech.mixtures import Mixtures
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 SPARSITY = 0.3  # of the parent; chosen on validation data at ten iterations

@@ -19,7 +19,8 @@ from unrolling.operators.stft import STFT
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.speech._files import application
 from unrolling.tasks.baselines import Baseline, Iterative
-from unrolling.tasks.speech.mixtures import Mixtures, Separation
+from unrolling.tasks.speech.mixtures import Mixtures
+from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import sdr
 from unrolling.training.losses import PermutationInvariant, SampleLoss
 from unrolling.training.stages import Constant, Cosine, Schedule, Stage

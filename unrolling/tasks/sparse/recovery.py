@@ -95,7 +95,7 @@ class Recovery(SparseTask):
             seed,
             data,
             fixed,
-            lambda: drawn_dictionary(m, n, condition, coherence, block, seed),
+            lambda m, n, seed: drawn_dictionary(m, n, condition, coherence, block, seed),
         )
         m, n = self.dictionary.shape
         if n % group:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling.tasks.base import NMSE, Task
-from unrolling.tasks.sparse.dictionaries import read_dictionary
+from unrolling.tasks.sparse.dictionaries import gaussian_dictionary, read_dictionary
 
 
 def check_law(m: int, n: int, probability: float, snr: float) -> None:
@@ -50,7 +50,7 @@ class SparseTask(Task):
         seed: of the dictionary and of the held-out samples.
         data: a ``.npy`` file with your own dictionary (m, n).
         fixed: tensors of a weights file; its ``dictionary`` is used.
-        draw: gives the dictionary where neither does.
+        draw: (m, n, seed) -> the dictionary, where neither gives one.
 
     Raises:
         ValueError: sizes, a density or noise that no signals have; a file without a dictionary.
@@ -61,18 +61,18 @@ class SparseTask(Task):
 
     def __init__(
         self,
-        m: int,
-        n: int,
-        probability: float,
-        snr: float,
-        seed: int,
-        data: str | Path | None,
-        fixed: Mapping[str, Tensor] | None,
-        draw: Callable[[], Tensor],
+        m: int = 250,
+        n: int = 500,
+        probability: float = 0.1,
+        snr: float = float("inf"),
+        seed: int = 0,
+        data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
+        draw: Callable[[int, int, int], Tensor] = gaussian_dictionary,
     ) -> None:
         check_law(m, n, probability, snr)
         given = fixed["dictionary"] if fixed is not None else None if data is None else read_dictionary(data)
-        self.dictionary = draw() if given is None else given
+        self.dictionary = draw(m, n, seed) if given is None else given
         self.probability, self.snr, self.seed = probability, snr, seed
 
     def fixed_tensors(self) -> dict[str, Tensor]:

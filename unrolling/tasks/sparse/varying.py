@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,16 +28,10 @@ class VaryingDictionary(SparseTask):
     ``Recovery``, x is Bernoulli(p) times N(0, 1) and e white with standard deviation std(y_i) 10^(-SNR/20).
 
     Args:
-        m: measurements.
-        n: unknowns.
-        probability: p, the probability of a non-zero.
-        snr: signal-to-noise ratio of y in dB per sample; infinity for none.
         permute: 1 to permute the columns, 0 not to.
         dictionary_snr: |A|^2 / |noise|^2 in dB of the noise added to A, columns then normalised; infinity for none.
-        seed: of A and of the held-out samples.
         held_out: number of validation and of test samples.
-        data: a ``.npy`` file with your own A (m, n).
-        fixed: tensors of a weights file; its ``dictionary`` is A.
+        signals: the arguments of ``SparseTask``; its dictionary is A.
     """
 
     name = "varying_dictionary"
@@ -53,26 +46,14 @@ class VaryingDictionary(SparseTask):
     }
     grains = 1  # the samples of a draw share a random dictionary
 
-    def __init__(
-        self,
-        m: int = 250,
-        n: int = 500,
-        probability: float = 0.1,
-        snr: float = float("inf"),
-        permute: int = 1,
-        dictionary_snr: float = 25.0,
-        seed: int = 0,
-        held_out: int = 1000,
-        data: str | Path | None = None,
-        fixed: Mapping[str, Tensor] | None = None,
-    ) -> None:
+    def __init__(self, permute: int = 1, dictionary_snr: float = 25.0, held_out: int = 1000, **signals: Any) -> None:
         if permute not in (0, 1):
             raise ValueError(f"permute is 0 or 1; got {permute}")
         if dictionary_snr != dictionary_snr:
             raise ValueError(f"dictionary_snr must be a number of dB, or inf for no noise; got {dictionary_snr}")
-        super().__init__(m, n, probability, snr, seed, data, fixed, lambda: gaussian_dictionary(m, n, seed))
+        super().__init__(**signals)
         self.permute, self.dictionary_snr = bool(permute), dictionary_snr
-        generator = torch.Generator().manual_seed(1_000_003 + seed)
+        generator = torch.Generator().manual_seed(1_000_003 + self.seed)
         count = min(HELD, held_out)
         shares = [held_out // count + (k < held_out % count) for k in range(count)]
         self.validation = [self.draw(share, generator) for share in shares]
@@ -84,7 +65,7 @@ class VaryingDictionary(SparseTask):
         ]
         m, n = self.dictionary.shape
         self.summary = (
-            f"Recover {n} unknowns, {probability:.0%} of them non-zero, from {m} measurements with a "
+            f"Recover {n} unknowns, {self.probability:.0%} of them non-zero, from {m} measurements with a "
             "dictionary that is part of the data"
         ) + (f": one dictionary, {' and '.join(varied)}, anew for every draw." if varied else ".")
 

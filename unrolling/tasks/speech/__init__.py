@@ -6,7 +6,8 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.tasks.speech.mixtures import Enhancement, Mixtures, Separation
+    from unrolling.tasks.speech.enhancement import Enhancement
+    from unrolling.tasks.speech.mixtures import Mixtures
     from unrolling.tasks.speech.recordings import (
         Corpus,
         find_folders,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         stretch,
         unit_level,
     )
+    from unrolling.tasks.speech.separation import Separation
     from unrolling.tasks.speech.speech_metrics import (
         SI_SDR_IMPROVEMENT,
         best_order,
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".mixtures": ("Enhancement Mixtures Separation"),
+        ".enhancement": ("Enhancement"),
+        ".mixtures": ("Mixtures"),
         ".recordings": (
             "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
         ),
+        ".separation": ("Separation"),
         ".speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
         ".voices": ("Voice draw_noise draw_voice speak"),
     },
