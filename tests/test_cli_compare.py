@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from test_cli import LISTA, TINY, refused
-from test_cli import small as small
-from test_cli import untrained as untrained
+from command_line import LISTA, TINY, refused
+from command_line import small as small
+from command_line import untrained as untrained
 
 
 def test_seeds_effort_and_markdown(unroll, small, tmp_path):

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_cli import LISTA, TINY, refused
-from test_cli import small as small
-from test_cli import untrained as untrained
+from command_line import LISTA, TINY, refused
+from command_line import small as small
+from command_line import untrained as untrained
 from tiny import same, system
 
 from unrolling.systems import catalogue as catalogue_module

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import LISTA
+from command_line import small as small
 from exported import QUICK, card_of, file, lista_in_numpy
 from iterations import Channel, Detection, channel_data
-from test_cli import LISTA
-from test_cli import small as small
 from tiny import moved, network, recovery
 
 from unrolling import unroll

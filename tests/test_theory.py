@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_cli import refused
+from command_line import refused
 from tiny import moved, recovery
 
 from unrolling import unroll as make
