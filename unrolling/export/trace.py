@@ -133,7 +133,7 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], spec: Mapping[str, 
     except Exception as error:  # of many kinds, with pages of advice on torch
         raise ExportError(f"the network cannot be traced: {first_line(error)}") from error
     # What torch.func.grad works on ends up as constants without values, and torch says nothing.
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     if any(isinstance(value, Tensor) and wrapped(value) for value in program.constants.values()):
         raise ExportError(
             "the network cannot be traced: its step differentiates by torch.func.grad, which torch.export does not "

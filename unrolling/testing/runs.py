@@ -37,9 +37,11 @@ def check_residual(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
     )
     same_bits(lost.reshape(-1)[1:], residual.reshape(-1)[1:], "the residual of samples beside one that is NaN")
     for factor in (2.0**-20, 2.0**20):
-        scaled = [tree.apply(lambda t, f=factor: t * f if tree.is_number(t) else t, state) for state in (new, old)]
+        after, before = (
+            tree.apply(lambda t, f=factor: t * f if tree.is_number(t) else t, state) for state in (new, old)
+        )
         _near(
-            iteration.residual(*scaled, problem),
+            iteration.residual(after, before, problem),
             residual,
             f"the residual of states {factor:.3g} times as large",
             tolerance=rounding(residual),

@@ -36,10 +36,9 @@ def check_prepare_once(iteration: Iteration, data: Any, *, depth: int = 4) -> No
     """
     for tied, untied in groups(iteration):
         net = unroll(iteration, depth, tied=tied, untied=untied)
-        if isinstance(iteration._modules.get("prepare"), nn.Module):
-            inside = {
-                resolve(iteration, f"prepare.{name}", "prepare")[0] for name in parameter_names(iteration.prepare)
-            }  # pyright: ignore[reportArgumentType]
+        module = iteration._modules.get("prepare")
+        if isinstance(module, nn.Module):
+            inside = {resolve(iteration, f"prepare.{name}", "prepare")[0] for name in parameter_names(module)}
             wanted = depth if inside & set(untied) else 1
         else:
             wanted = depth if untied else 1
