@@ -176,7 +176,7 @@ def test_a_missing_package_for_logs_is_named(unroll, small, tmp_path, monkeypatc
     import lightning_fabric.loggers.tensorboard as module
 
     def missing(*arguments, **options):
-        raise ModuleNotFoundError("tensorboard")
+        raise ModuleNotFoundError("No module named 'tensorboard'", name="tensorboard")
 
     monkeypatch.setattr(module, "TensorBoardLogger", missing)
     refused(
