@@ -305,9 +305,10 @@ class Detection(Task):
     def drawn(cls, identity: Mapping[str, Any]) -> dict[str, Tensor]:
         if identity["channel"] not in FIXED:
             return {}
-        names = ("channel", "antennas", "streams", "correlation")
+        antennas, streams, correlation = (identity[name] for name in ("antennas", "streams", "correlation"))
         modulation = find_modulation(identity["modulation"])
-        return {"channel": fixed_channel(*(identity[name] for name in names), modulation, identity["seed"])}
+        drawn = fixed_channel(identity["channel"], antennas, streams, correlation, modulation, identity["seed"])
+        return {"channel": drawn}
 
     def identity(self) -> dict[str, Any]:
         own = {
