@@ -264,7 +264,9 @@ def unpack(optimizers: Iterable[torch.optim.Optimizer], tensors: dict[str, Tenso
     def walk(value: Any) -> Any:
         (kind, content), *_ = value.items()
         if kind == "tensor":
-            return tensors[content]
+            # Where a file lies in memory it has another alignment than a tensor of one's own, and dot products, L-BFGS's
+            # among them, then add up in another order.
+            return tensors[content].clone()
         if kind == "dict":
             return {key: walk(item) for key, item in content}
         if kind == "list":
