@@ -12,66 +12,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import ALL, bits, network, recovery, same
+from interrupted import SCHEDULE, STEPS, Interrupted, KilledError, newest, uninterrupted
+from tiny import bits, network, recovery, same
 from torch import nn
 
-from unrolling.tasks.sparse.recovery import Recovery
 from unrolling.training import files
-from unrolling.training.checkpoints import BEST, FORMAT, PATTERN
+from unrolling.training.checkpoints import BEST, PATTERN
 from unrolling.training.fit import LOG, fit
 from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon
-from unrolling.training.stages import Cosine, Patience, Power, Stage
-
-SCHEDULE = [
-    Stage(9, rate=1e-2, rates={"threshold": 3e-2}, batch=6, depth=2, annealing=Cosine(0.3), clip=1.0),
-    Stage(8, rate=5e-3, batch=6, supervision=Power(1.0), annealing=Cosine(final=0.1), inherit={"threshold": 0.9}),
-]
-STEPS = 17
-
-
-class KilledError(Exception):
-    """What stops a run in these tests."""
-
-
-class Interrupted(Recovery):
-    """Stops the run when its training data are asked for the (k + 1)-th time."""
-
-    left = 10**9
-    grains = 1
-
-    def draw(self, batch, generator):
-        if self.left == 0:
-            raise KilledError
-        self.left -= 1
-        return super().draw(batch, generator)
-
-
-def newest(folder):
-    return max(folder.glob(PATTERN))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted():
-    task = recovery(Interrupted)
-    net = network(task)
-    fit(net, task, SCHEDULE, seed=3, quiet=True)
-    return bits(net)
-
+from unrolling.training.stages import Patience, Stage
 
 # The same seed, the same network; killed or not
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(uninterrupted):
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others():
     task = recovery(Interrupted)
     again, other = network(task), network(task)
     fit(again, task, SCHEDULE, seed=3, quiet=True)
     fit(other, task, SCHEDULE, seed=4, quiet=True)
-    assert same(bits(again), uninterrupted)
-    assert not same(bits(other), uninterrupted)
+    assert same(bits(again), uninterrupted())
+    assert not same(bits(other), uninterrupted())
 
 
 @pytest.mark.parametrize("kills", [[0], [1], [8], [9], [10], [16], [4, 5], [3, 9, 2]])
-def test_a_killed_run_resumes_to_the_bit(kills, uninterrupted, tmp_path):
+def test_a_killed_run_resumes_to_the_bit(kills, tmp_path):
     for left in kills:
         task = recovery(Interrupted)
         task.left = left
@@ -81,7 +45,7 @@ def test_a_killed_run_resumes_to_the_bit(kills, uninterrupted, tmp_path):
     task.left = STEPS - sum(kills)  # what is left to do, and nothing twice
     net = network(task)
     history = fit(net, task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
-    assert same(bits(net), uninterrupted)
+    assert same(bits(net), uninterrupted())
     assert task.left == 0
     assert history.steps == STEPS
 
@@ -155,13 +119,13 @@ def test_networks_that_draw_numbers_resume_to_the_bit(tmp_path):
     assert same(bits(net), bits(whole))
 
 
-def test_a_finished_run_is_taken_from_its_checkpoint(uninterrupted, tmp_path):
+def test_a_finished_run_is_taken_from_its_checkpoint(tmp_path):
     task = recovery(Interrupted)
     first = fit(network(task), task, SCHEDULE, tmp_path, seed=3, quiet=True)
     task.left = 0
     net = network(task)
     again = fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
-    assert same(bits(net), uninterrupted)
+    assert same(bits(net), uninterrupted())
     assert (again.losses, again.validations, again.best) == (first.losses, first.validations, first.best)
     assert again.health == first.health
 
@@ -214,7 +178,7 @@ def script(folder, before="", schedule="SCHEDULE"):
     ]
 
 
-def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(uninterrupted, tmp_path):
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(tmp_path):
     """SIGKILL, in the middle of a write: nothing of the process gets to clean up."""
     before = """
 write, count = os.fsync, 0
@@ -235,7 +199,7 @@ os.fsync = fsync
     task = recovery(Interrupted)
     net = network(task)
     fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
-    assert same(bits(net), uninterrupted)
+    assert same(bits(net), uninterrupted())
     assert not any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
 
 
@@ -266,7 +230,7 @@ LONG = (
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_between_two_steps_and_resumes(number, uninterrupted, tmp_path):
+def test_ctrl_c_stops_between_two_steps_and_resumes(number, tmp_path):
     class Pressed(Interrupted):
         def draw(self, batch, generator):
             if self.left == 4:
@@ -285,13 +249,13 @@ def test_ctrl_c_stops_between_two_steps_and_resumes(number, uninterrupted, tmp_p
     task.left = STEPS - 6
     net = network(task)
     fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
-    assert same(bits(net), uninterrupted)
+    assert same(bits(net), uninterrupted())
 
 
 # A disk that fills
 
 
-def test_a_disk_that_fills_during_a_checkpoint_costs_the_steps_since_the_last_one(uninterrupted, tmp_path, monkeypatch):
+def test_a_disk_that_fills_during_a_checkpoint_costs_the_steps_since_the_last_one(tmp_path, monkeypatch):
     real, count = os.fsync, 0
 
     def full(descriptor):
@@ -309,108 +273,4 @@ def test_a_disk_that_fills_during_a_checkpoint_costs_the_steps_since_the_last_on
     assert all(path.match(PATTERN) or path.name in (LOG, BEST) for path in tmp_path.iterdir())
     net = network(task)
     fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
-    assert same(bits(net), uninterrupted)
-
-
-# Which are kept, and which are refused
-
-
-def test_the_newest_few_and_the_best_are_kept(tmp_path):
-    task = recovery(Interrupted)
-    fit(network(task), task, SCHEDULE, tmp_path, seed=3, keep=3, checkpoint_seconds=0, quiet=True)
-    assert [path.name for path in sorted(tmp_path.glob(PATTERN))] == [
-        f"checkpoint-{stage:03d}-{step:09d}.safetensors" for stage, step in ((1, 7), (1, 8), (2, 0))
-    ]
-    tensors, record = files.read(tmp_path / BEST)
-    net = network(task)
-    net.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()}, strict=False)
-    with torch.no_grad():
-        estimate = (
-            net(task.validation[0].data)
-            if record["stage"] == 1
-            else net.run(task.validation[0].data, layers=slice(0, 2))
-        )
-    assert task.metric.value(task.pieces(estimate, task.validation[0])) == record["metric"]
-    with pytest.raises(ValueError, match="keep is 0"):
-        fit(net, task, SCHEDULE, tmp_path, keep=0, quiet=True)
-
-
-def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(uninterrupted, tmp_path):
-    task = recovery(Interrupted)
-    task.left = 7
-    with pytest.raises(KilledError):
-        fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)
-    path = newest(tmp_path)
-    path.write_bytes(path.read_bytes()[:2000])
-    task.left = 10**9
-    net = network(task)
-    with pytest.warns(
-        RuntimeWarning,
-        match=f"{path.name} is not a safetensors file, or it is truncated.*going on from checkpoint-000-000000006",
-    ):
-        fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
-    assert same(bits(net), uninterrupted)
-
-
-def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(tmp_path):
-    task = recovery()
-    fit(network(task), task, [Stage(2, batch=2)], tmp_path, keep=1, quiet=True)
-    path = newest(tmp_path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(
-        ValueError, match=f"{path.name} is not a safetensors file, or it is truncated.*delete it to begin anew"
-    ):
-        fit(network(task), task, [Stage(2, batch=2)], tmp_path, keep=1, quiet=True)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"seed": 1}, "seed"),
-        ({"schedule": [Stage(4, batch=3)]}, "schedule"),
-        ({"task": {"seed": 5}}, "task"),
-        ({"task": {"probability": 0.3}}, "task"),
-        ({"depth": 4}, "network"),
-    ],
-)
-def test_a_checkpoint_of_another_run_is_refused_and_kept(change, named, tmp_path):
-    task = recovery()
-    schedule = [Stage(3, batch=3)]
-    fit(network(task), task, schedule, tmp_path, quiet=True)
-    content = newest(tmp_path).read_bytes()
-    other = recovery(**change.get("task", {}))
-    net = network(other, change.get("depth", 3))
-    before = bits(net)
-    with pytest.raises(ValueError, match=rf"is the checkpoint of another run \({named} differ\)"):
-        fit(net, other, change.get("schedule", schedule), tmp_path, seed=change.get("seed", 0), quiet=True)
-    assert same(bits(net), before)
-    assert newest(tmp_path).read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    "change", [{"depth": 5}, {"tied": ("encoder",), "untied": ()}, {"tied": ("encoder", "threshold"), "untied": ()}]
-)
-def test_a_checkpoint_of_a_network_with_as_many_numbers_but_another_shape_is_refused(change, tmp_path):
-    """Tied networks of all depths have the same number of parameters, and so have networks that learn more or fewer of
-    them.
-    """
-    task = recovery()
-    fit(network(task, tied=ALL, untied=()), task, [Stage(3, batch=3)], tmp_path, quiet=True)
-    with pytest.raises(ValueError, match="is the checkpoint of another run"):
-        fit(network(task, **{"tied": ALL, "untied": (), **change}), task, [Stage(3, batch=3)], tmp_path, quiet=True)
-
-
-def test_weights_are_no_checkpoint_and_a_newer_version_is_named(tmp_path):
-    task = recovery()
-    files.write(
-        tmp_path / "checkpoint-000-000000001.safetensors", {"threshold": torch.ones(3)}, {"format": 1, "depth": 3}
-    )
-    with pytest.raises(ValueError, match="is the checkpoint of another run"):
-        fit(network(task), task, [Stage(2)], tmp_path, quiet=True)
-    files.write(tmp_path / "checkpoint-000-000000001.safetensors", {}, {"checkpoint": FORMAT + 1, "version": "9.9"})
-    with pytest.raises(
-        ValueError,
-        match=r"was written by a newer version of unrolling \(9.9, format "
-        rf"{FORMAT + 1}.*update unrolling",
-    ):
-        fit(network(task), task, [Stage(2)], tmp_path, quiet=True)
+    assert same(bits(net), uninterrupted())

@@ -5,27 +5,17 @@ import re
 import pytest
 import torch
 from iterations import unit_dictionary
+from stored import CARD, refused
 from tiny import ALL, bits, moved, network, recovery, same
 from torch import nn
 
-from tools import convert_weights
 from unrolling import Iteration, Matrix, Positive, UnitNorm, constrain, soft_threshold, unroll
 from unrolling.algorithms import GramISTA, ThinISTA
 from unrolling.training import files
 from unrolling.training.checkpoints import PATTERN
-from unrolling.training.fingerprints import fingerprint
-from unrolling.training.fingerprints import same as fits
 from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
-from unrolling.training.weights import FORMAT, load_weights, read_weights, remade, save_weights
-
-CARD = {
-    "system": "field/name",
-    "task": {"name": "recovery", "snr": "inf"},
-    "seed": 7,
-    "metric": {"name": "NMSE", "mean": -12.5},
-    "schedule": [{"steps": 3}],
-}
+from unrolling.training.weights import FORMAT, load_weights, read_weights, save_weights
 
 
 class Constrained(Iteration):
@@ -144,17 +134,9 @@ def _saved(tmp_path, net, card=CARD):
     return tmp_path / "w"
 
 
-def _refused(net, path, message, **options):
-    before = bits(net)
-    with pytest.raises(ValueError, match=message) as caught:
-        load_weights(net, path, **options)
-    assert same(bits(net), before)
-    assert path.name in str(caught.value)
-
-
-def test_weights_of_another_system_are_refused(tmp_path):
+def test_weights_of_another_system_arerefused(tmp_path):
     task = recovery()
-    _refused(
+    refused(
         network(task),
         _saved(tmp_path, network(task)),
         "holds weights of field/name, not of field/other",
@@ -163,20 +145,20 @@ def test_weights_of_another_system_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("saved", [1, 2, 5])
-def test_weights_of_another_depth_are_refused(saved, tmp_path):
+def test_weights_of_another_depth_arerefused(saved, tmp_path):
     task = recovery()
-    _refused(network(task), _saved(tmp_path, network(task, saved)), f"depth is {saved} there and 3 here")
-    _refused(
+    refused(network(task), _saved(tmp_path, network(task, saved)), f"depth is {saved} there and 3 here")
+    refused(
         network(task, tied=ALL, untied=()),
         _saved(tmp_path, network(task, saved, ALL, ())),
         f"depth is {saved} there and 3 here",
     )
 
 
-def test_weights_with_other_tying_are_refused(tmp_path):
+def test_weights_with_other_tying_arerefused(tmp_path):
     task = recovery()
     path = _saved(tmp_path, network(task, tied=("threshold",), untied=("encoder",)))
-    _refused(
+    refused(
         network(task, tied=("encoder",), untied=("threshold",)),
         path,
         r"tied is \['threshold'\] there and "
@@ -184,16 +166,16 @@ def test_weights_with_other_tying_are_refused(tmp_path):
     )
 
 
-def test_weights_of_another_iteration_are_refused(tmp_path):
+def test_weights_of_another_iteration_arerefused(tmp_path):
     task = recovery()
     net = unroll(ThinISTA(task.dictionary, 0.1), 3, untied=("encoder", "threshold"))
     path = _saved(tmp_path, unroll(GramISTA(task.dictionary, 0.1), 3, untied=("encoder", "threshold")))
-    _refused(net, path, "iteration is GramISTA there and ThinISTA here")
+    refused(net, path, "iteration is GramISTA there and ThinISTA here")
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"n": 12}, {"m": 9}])
-def test_weights_for_another_dictionary_are_refused(other, tmp_path):
-    _refused(
+def test_weights_for_another_dictionary_arerefused(other, tmp_path):
+    refused(
         network(recovery()),
         _saved(tmp_path, network(recovery(**other))),
         "was trained with another `dictionary` than this network's",
@@ -210,44 +192,44 @@ def test_a_dictionary_that_another_machine_rounded_differently_is_taken(tmp_path
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.3, 0.9, -1])
-def test_a_truncated_file_is_refused(kept, tmp_path):
+def test_a_truncated_file_isrefused(kept, tmp_path):
     task = recovery()
     path = _saved(tmp_path, network(task))
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    _refused(network(task), path, "is not a safetensors file, or it is truncated")
+    refused(network(task), path, "is not a safetensors file, or it is truncated")
 
 
-def test_files_that_are_not_safetensors_are_refused(tmp_path):
+def test_files_that_are_not_safetensors_arerefused(tmp_path):
     task = recovery()
     net = network(task)
     torch.save(net.state_dict(), tmp_path / "pickle.pt")
     (tmp_path / "text").write_text("weights\n" * 100)
     (tmp_path / "noise").write_bytes(bytes(range(256)) * 20)
     for name in ("pickle.pt", "text", "noise"):
-        _refused(net, tmp_path / name, "is not a safetensors file")
+        refused(net, tmp_path / name, "is not a safetensors file")
 
 
-def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
+def test_a_safetensors_file_of_another_program_isrefused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"weight": torch.ones(2)}, tmp_path / "a")
     save_file({"weight": torch.ones(2)}, tmp_path / "b", {"record": "not json {"})
     for name in ("a", "b"):
-        _refused(network(recovery()), tmp_path / name, "was not written by unrolling: it has no record")
+        refused(network(recovery()), tmp_path / name, "was not written by unrolling: it has no record")
 
 
 def test_a_checkpoint_is_refused_as_weights(tmp_path):
     task = recovery()
     net = network(task)
     fit(net, task, [Stage(2, batch=2)], tmp_path, quiet=True)
-    _refused(net, max(tmp_path.glob(PATTERN)), "is not a weights file .a training checkpoint, perhaps")
+    refused(net, max(tmp_path.glob(PATTERN)), "is not a weights file .a training checkpoint, perhaps")
 
 
-def test_a_newer_format_is_refused(tmp_path):
+def test_a_newer_format_isrefused(tmp_path):
     task = recovery()
     path = _saved(tmp_path, network(task), {**CARD, "format": FORMAT + 1})
-    _refused(
+    refused(
         network(task),
         path,
         f"has format {FORMAT + 1}, and this version of unrolling reads up to {FORMAT}: update unrolling",
@@ -255,9 +237,9 @@ def test_a_newer_format_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("record", [[1, 2], "text", {"format": "1b"}])
-def test_a_record_that_is_no_card_is_refused(record, tmp_path):
+def test_a_record_that_is_no_card_isrefused(record, tmp_path):
     files.write(tmp_path / "w", {"threshold": torch.ones(2)}, record)
-    _refused(network(recovery()), tmp_path / "w", "weights file")
+    refused(network(recovery()), tmp_path / "w", "weights file")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +266,7 @@ def test_a_file_whose_tensors_do_not_fit_its_card_changes_nothing(change, messag
     assert same(bits(net), before)
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path):
+def test_weights_that_are_no_numbers_arerefused(tmp_path):
     task = recovery()
     net = network(task)
     with torch.no_grad():
@@ -298,107 +280,3 @@ def test_a_missing_file_is_named(tmp_path):
     for path in (tmp_path / "no.safetensors", tmp_path):
         with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
             load_weights(network(recovery()), path)
-
-
-# What is made again
-
-
-def _large(**options):
-    return recovery(**{"m": 40, "n": 60, **options})
-
-
-def test_what_a_seed_draws_is_a_fingerprint_and_comes_back_to_the_bit(tmp_path):
-    task = _large(seed=3)
-    net = moved(network(task))
-    made = remade(net, task)
-    assert made == {"dictionary": "task"}
-    card = {**CARD, "task": task.identity(), "seed": 3}
-    save_weights(net, tmp_path / "w", card, task.fixed_tensors(), made)
-    assert "fixed.dictionary" not in files.read(tmp_path / "w")[0]
-    learned, fixed, _ = read_weights(tmp_path / "w")
-    assert torch.equal(fixed["dictionary"], task.dictionary)
-    twin = network(_large(fixed=fixed, seed=5))
-    load_weights(twin, tmp_path / "w")
-    assert same(twin.learned(), net.learned())
-    # A file of format 1 has the tensor itself.
-    tensors, record = files.read(tmp_path / "w")
-    old = {key: value for key, value in record.items() if key != "fingerprints"}
-    files.write(tmp_path / "old", {**tensors, "fixed.dictionary": task.dictionary}, {**old, "format": 1})
-    assert same(read_weights(tmp_path / "old")[0], learned)
-    load_weights(network(task), tmp_path / "old")
-    _refused(network(_large(seed=4)), tmp_path / "w", "was trained with another `dictionary`")
-
-
-def test_a_dictionary_of_ones_own_is_kept_whole(tmp_path):
-    task = _large(fixed={"dictionary": unit_dictionary(40, 60, dtype=torch.float32)})
-    assert "dictionary" not in remade(network(task), task)
-    save_weights(network(task), tmp_path / "w", {**CARD, "task": task.identity()}, task.fixed_tensors(), {})
-    assert torch.equal(read_weights(tmp_path / "w")[1]["dictionary"], task.dictionary)
-
-
-def test_a_task_that_draws_something_else_today_is_told(tmp_path, monkeypatch):
-    task = _large()
-    card = {**CARD, "task": task.identity(), "version": "0.0.9"}
-    save_weights(network(task), tmp_path / "w", card, task.fixed_tensors(), remade(network(task), task))
-    monkeypatch.setattr(type(task), "drawn", classmethod(lambda cls, identity: {"dictionary": -2 * task.dictionary}))
-    with pytest.raises(ValueError, match=r"another `dictionary` than the task recovery draws from seed .*0.0.9"):
-        read_weights(tmp_path / "w")
-
-
-def test_what_training_did_not_move_is_the_parents(tmp_path):
-    task = _large()
-    net = network(task, tied=("encoder",), untied=("threshold",))
-    with torch.no_grad():
-        net.layers[1].threshold += 1
-    save_weights(net, tmp_path / "w", {**CARD, "task": task.identity()}, task.fixed_tensors(), remade(net, task))
-    learned, _, card = read_weights(tmp_path / "w")
-    assert "encoder.matrix" not in learned
-    assert card["fingerprints"]["encoder.matrix"]["by"] == "parent"
-    twin = moved(network(task, tied=("encoder",), untied=("threshold",)))
-    load_weights(twin, tmp_path / "w")
-    assert same(twin.learned(), net.learned())
-    other = network(
-        recovery(m=40, n=60, fixed={"dictionary": task.dictionary}), tied=("encoder",), untied=("threshold",)
-    )
-    load_weights(other, tmp_path / "w")
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
-def test_a_fingerprint_tells_another_tensor_from_another_rounding(dtype):
-    tensor = torch.randn(20, 30, generator=torch.Generator().manual_seed(0), dtype=dtype)
-    record = fingerprint(tensor)
-    assert fits(tensor * (1 + 1e-6), record)
-    assert fits(-tensor, record)  # singular vectors have no sign of their own
-    assert not fits(tensor * (1 + 1e-3), record)
-    assert not fits(tensor.T, record)
-    assert not fits(torch.randn(20, 30, generator=torch.Generator().manual_seed(1), dtype=dtype), record)
-    assert not fits(tensor.flatten().roll(1).reshape(20, 30), record)
-    assert not fits(torch.full_like(tensor, float("nan")), record)
-    assert fingerprint(tensor)["sha256"] != fingerprint(tensor * 2)["sha256"]
-
-
-def test_fingerprints_of_scalars_and_of_nothing():
-    for tensor in (torch.tensor(2.5), torch.zeros(0, 3), torch.zeros(4)):
-        assert fits(tensor, fingerprint(tensor))
-
-
-def test_a_tensor_that_several_files_share_lies_in_one_beside_them(tmp_path):
-    task = _large(fixed={"dictionary": unit_dictionary(40, 60, dtype=torch.float32)})
-    nets = {name: moved(network(task, depth), seed=depth) for name, depth in (("a", 2), ("b", 3), ("c", 3))}
-    for name, net in nets.items():
-        save_weights(net, tmp_path / f"{name}.safetensors", {**CARD, "task": task.identity()}, task.fixed_tensors(), {})
-    convert_weights.share(tmp_path)
-    (beside,) = tmp_path.glob("*.shared")
-    for name, net in nets.items():
-        path = tmp_path / f"{name}.safetensors"
-        assert "fixed.dictionary" not in files.read(path)[0]
-        assert torch.equal(read_weights(path)[1]["dictionary"], task.dictionary)
-        twin = network(task, len(net))
-        load_weights(twin, path)
-        assert same(twin.learned(), net.learned())
-    files.write(beside, {"dictionary": task.dictionary + 1}, {})
-    with pytest.raises(ValueError, match=r"is damaged or was changed: it is not the `dictionary` of a\.safetensors"):
-        read_weights(tmp_path / "a.safetensors")
-    beside.unlink()
-    with pytest.raises(ValueError, match=f"has its `dictionary` in {beside.name}, which must lie beside it"):
-        read_weights(tmp_path / "a.safetensors")

@@ -158,7 +158,7 @@ class _Stack:
         except (AttributeError, RuntimeError, TypeError):
             return {}
         known = itertools.repeat(torch.is_grad_enabled())
-        entries = dict(zip(self.lists, zip(free, versions, values, known, strict=False), strict=True))
+        entries: Entries = dict(zip(self.lists, zip(free, versions, values, known, strict=False), strict=True))  # pyright: ignore[reportAssignmentType]
         self._last = _Pass(free[0], dtypes, numbers, stacked, entries) if keeps else None  # pyright: ignore[reportPossiblyUnboundVariable]
         return entries
 
@@ -262,4 +262,4 @@ def _stackable(constraint: Any) -> bool:
 
 def saving() -> Any:
     """How autograd saves tensors at the moment: a checkpoint, say, has a way of its own."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)  # pyright: ignore[reportAttributeAccessIssue]

@@ -105,8 +105,8 @@ def divide(b: Tensor, spectrum: Tensor, *, real: bool) -> Tensor:
         real: whether the spectrum is that of a real operator, so that real images stay real.
     """
     if real and not b.is_complex():
-        width = b.shape[-1]
-        return transforms.irfft2(transforms.rfft2(b) / spectrum[..., : width // 2 + 1], s=b.shape[-2:])
+        height, width = b.shape[-2:]
+        return transforms.irfft2(transforms.rfft2(b) / spectrum[..., : width // 2 + 1], s=(height, width))
     return transforms.ifft2(transforms.fft2(b) / spectrum)
 
 

@@ -73,7 +73,7 @@ class _SoftThreshold(torch.autograd.Function):
 
 # torch's ``apply`` without what it does for function transforms, which takes longer than all of the step's products on
 # small data.
-_apply = super(torch.autograd.Function, _SoftThreshold).apply
+_apply: Any = super(torch.autograd.Function, _SoftThreshold).apply  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:

@@ -264,8 +264,8 @@ def unpack(optimizers: Iterable[torch.optim.Optimizer], tensors: dict[str, Tenso
     def walk(value: Any) -> Any:
         (kind, content), *_ = value.items()
         if kind == "tensor":
-            # Where a file lies in memory it has another alignment than a tensor of one's own, and dot products, L-BFGS's
-            # among them, then add up in another order.
+            # What a file brings lies in memory with another alignment, and dot products, such as those of L-BFGS, then
+            # add up in another order.
             return tensors[content].clone()
         if kind == "dict":
             return {key: walk(item) for key, item in content}

@@ -85,7 +85,8 @@ class DataTerm(nn.Module):
 
     def _filter(self, x: Tensor, spectrum: Tensor) -> Tensor:
         if self.real and not x.is_complex():
-            return transforms.irfft2(transforms.rfft2(x) * spectrum[..., : x.shape[-1] // 2 + 1], s=x.shape[-2:])
+            height, width = x.shape[-2:]
+            return transforms.irfft2(transforms.rfft2(x) * spectrum[..., : width // 2 + 1], s=(height, width))
         return transforms.ifft2(transforms.fft2(x) * spectrum)
 
 
