@@ -17,7 +17,7 @@ Bars, on the forward pass without gradients over the bare loop: at most 1.15 at 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -95,12 +95,15 @@ def training_step(run: Pass, parameters: list[nn.Parameter], y: Tensor, x: Tenso
 PASSES = {"forward": without_gradients, "forward, recorded": with_gradients, "training step": training_step}
 
 
-def measure(seconds: float, sizes: tuple[tuple[int, int], ...] = SIZES, least: int = 5) -> list[dict[str, Any]]:
+def measure(
+    seconds: float, sizes: tuple[tuple[int, int], ...] = SIZES, least: int = 5, batches: Sequence[int] = tuple(BARS)
+) -> list[dict[str, Any]]:
     """One row for each size, batch and pass."""
     rows: list[dict[str, Any]] = []
     for m, n in sizes:
         dictionary = gaussian_dictionary(m, n, 0)
-        for batch, bar in BARS.items():
+        for batch in batches:
+            bar = BARS[batch]
             y, x = torch.randn(batch, m), torch.randn(batch, n)
             for name, make in PASSES.items():
                 network = unroll(ISTA(dictionary, WEIGHT), DEPTH, untied=("step_size", "threshold"))
@@ -141,12 +144,13 @@ def line(row: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = record.options(__doc__, seconds=6.0, threads=1)
     parser.add_argument("--size", type=int, nargs=2, action="append", metavar=("M", "N"), help="only these")
+    parser.add_argument("--batch", type=int, action="append", choices=list(BARS), help="only these")
     given = parser.parse_args()
     if given.device == "cuda":
         parser.error("the overhead is measured on the processor")
     record.start(given)
     sizes = tuple((m, n) for m, n in given.size) if given.size else SIZES
-    record.publish("engine_overhead", given, measure(given.seconds, sizes), line)
+    record.publish("engine_overhead", given, measure(given.seconds, sizes, batches=given.batch or tuple(BARS)), line)
 
 
 if __name__ == "__main__":
