@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
 from unrolling.evaluation.baselines import linear_mmse, run_method, train_mlp
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
+from unrolling.evaluation.illustrate import headline
 from unrolling.evaluation.measure import interval
 from unrolling.evaluation.records import ROLES
 from unrolling.networks.mlp import MLP, hidden_width
@@ -347,6 +350,12 @@ def test_the_headline_speaks_of_the_best_classical_method(comparison):
         f"LISTA reaches {comparison.row('network').quality.mean:.2f} dB NMSE in 3 layers"
     )
     assert "linear estimate" in comparison.headline
+
+
+def test_a_method_that_failed_is_not_in_the_headline(comparison):
+    rows = [replace(row, quality=replace(row.quality, mean=math.nan)) for row in comparison.rows[1:]]
+    text = headline("LISTA", SimpleNamespace(metric=comparison.metric), [comparison.rows[0], *rows])
+    assert text == comparison.headline.split(";")[0] + "."
 
 
 def test_a_role_that_no_row_has_is_named(comparison):

@@ -194,17 +194,6 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
     assert torch.equal(lista(y), state)
 
 
-def test_the_examples_of_the_guides_run():
-    guides = sorted((ROOT / "docs").glob("*.md"))
-    assert guides
-    for guide in guides:
-        names = {"__name__": guide.stem}
-        for number, block in enumerate(
-            re.findall(r"^```python\n(.*?)^```$", guide.read_text(), flags=re.MULTILINE | re.DOTALL)
-        ):
-            exec(compile(block, f"{guide.name}, python block {number + 1}", "exec"), names)
-
-
 def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
     classes = [
         (block, node)
@@ -230,13 +219,3 @@ def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
             for line in range(token.start[0], token.end[0] + 1)
         }
         assert len(code) <= 12, f"{node.name} has {len(code)} lines"
-
-
-def test_the_files_that_the_readme_points_to_are_there():
-    targets = [
-        target
-        for target in re.findall(r"\]\(([^)\s]+)\)", README)
-        if "://" not in target and not target.startswith("#")
-    ]
-    for target in targets:
-        assert (ROOT / target.split("#")[0]).exists(), target

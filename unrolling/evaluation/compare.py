@@ -126,7 +126,8 @@ def compare(
         comparison.shifts = sweep(task, task.shifts(), _few(contenders, rows))
     if effort == "thorough":
         say("training on fewer samples")
-        comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, budget, task.vectors), SIZES)
+        vectors = task.vectors and task.timing.target is not None
+        comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, budget, vectors), SIZES)
     comparison.criteria = criteria(comparison)
     return comparison
 

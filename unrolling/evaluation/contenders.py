@@ -126,9 +126,9 @@ class Measured:
         return lambda: ([run_method(self.task, method)], [])
 
     def _vectors(self, training: tuple[int, int], effort: str) -> list[tuple[str, str, Callable[[], Found]]]:
-        """A linear estimate and MLPs, where the task's data are vectors."""
+        """A linear estimate and MLPs, where the task's data are vectors and there are targets to fit."""
         task, learned, options = self.task, self.learned, {"seed": self.seed, "quiet": self.quiet}
-        if not task.vectors:
+        if not task.vectors or task.timing.target is None:
             return []
 
         def working() -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ def parameters(network: Unrolled) -> list[Parameter]:
 
 
 def headline(title: str, task: Task, rows: Sequence[Row]) -> str:
-    """One sentence: what was saved, against which baseline, at what quality."""
+    """One sentence: what was saved, against which baseline, at what quality. A row that failed has no quality."""
     metric = task.metric
     sign = 1 if metric.better == "higher" else -1
     network = next(row for row in rows if row.role == "network")
@@ -39,7 +40,8 @@ def headline(title: str, task: Task, rows: Sequence[Row]) -> str:
     text = (
         f"{title} reaches {metric.text(network.quality.mean)} {metric.name} in {depth} layer{'s' if depth > 1 else ''}"
     )
-    classical = [row for row in rows if row.role in ("parent", "classical")]
+    measured = [row for row in rows if not math.isnan(row.quality.mean)]
+    classical = [row for row in measured if row.role in ("parent", "classical")]
     matching = [row for row in classical if "until it matches" in row.name]
     if matching:
         soonest = min(matching, key=lambda row: row.iterations or 0)
@@ -57,7 +59,7 @@ def headline(title: str, task: Task, rows: Sequence[Row]) -> str:
             f"; {best.name.split(', at')[0]}, run to convergence ({best.iterations} iterations), ends "
             f"{metric.text(abs(gap))} {side}"
         )
-    linear = next((row for row in rows if row.name == "linear MMSE"), None)
+    linear = next((row for row in measured if row.name == "linear MMSE"), None)
     if linear is not None:
         gap = sign * (network.quality.mean - linear.quality.mean)
         text += f"; the best linear estimate is {metric.text(abs(gap))} {'worse' if gap > 0 else 'better'}"
