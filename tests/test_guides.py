@@ -3,11 +3,15 @@ of the repository tells of the machine that it was written on.
 """
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+import typer
 
+from unrolling.cli.main import app
+from unrolling.systems import find
 from unrolling.systems.index import read_index
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +89,30 @@ def test_what_a_page_points_to_is_there(page):
             assert heading in {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}, (
                 target
             )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_commands_of_a_page_are_understood(page):
+    """Parsed with all options, not run."""
+    text = page.read_text()
+    commands = typer.main.get_command(app).commands
+    for block in re.findall(r"^```\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+        for line in re.findall(r"^unroll ([a-z].*)$", block, flags=re.MULTILINE):
+            name, *words = shlex.split(line, comments=True)
+            given = commands[name].make_context(name, words).params
+            if given.get("system"):
+                system = find(given["system"])
+                task, _ = system.recipe(given.get("task"))
+                keys = {setting.split("=")[0] for setting in given.get("settings") or ()}
+                assert keys <= system.options(task).keys(), line
+
+
+def test_programs_that_are_spoken_of_are_there():
+    """In pages, docstrings and comments."""
+    sources = [path for folder in ("unrolling", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")]
+    for path in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "Makefile", *sources]:
+        for module in re.findall(r"python -m ((?:benchmarks|tools|unrolling)(?:\.[a-z]\w*)+)", path.read_text()):
+            assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), f"{path.name}: {module}"
 
 
 def test_no_file_holds_a_path_of_the_machine_it_was_written_on():

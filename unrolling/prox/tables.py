@@ -27,9 +27,9 @@ def piecewise_polynomial(
 
     What lies outside belongs to the first or the last cell, whose polynomial goes on. NaN stays NaN.
 
-    A small C++ kernel does this on the CPU (`python -m benchmarks.influence` times it), compiled at the first call,
-    once per user (see ``unrolling.prox.support``). Where that is not possible, torch operators give the same up to
-    rounding, but take longer; with UNROLLING_VERBOSE set in the environment, a warning says why.
+    A small C++ kernel does this on the CPU, compiled at the first call, once per user (see
+    ``unrolling.prox.support``). Where that is not possible, torch operators give the same up to rounding, but take
+    longer; with UNROLLING_VERBOSE set in the environment, a warning says why.
 
     Args:
         z: the arguments, real.
