@@ -12,7 +12,7 @@ from tiny import moved, recovery, system
 
 from unrolling import solve
 from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
-from unrolling.evaluation.baselines import linear_mmse, run_method, train_mlp
+from unrolling.evaluation.baselines import affine_estimate, linear_mmse, run_method, train_mlp
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
 from unrolling.evaluation.illustrate import headline
@@ -234,6 +234,19 @@ def test_the_generic_network_learns_and_has_about_as_many_parameters():
     contender = train_mlp(task, 3000, 300, 64)
     assert contender.parameters == pytest.approx(3000, rel=0.03)
     assert NMSE.value(evaluate(contender.run, task, task.test)) < -0.5
+
+
+def test_a_generic_network_starts_at_the_linear_estimate_and_learns_more():
+    task = recovery(held_out=200)
+    affine = affine_estimate(task, rows=4096)
+    linear = linear_mmse(task, affine=affine)
+    y = task.test[0].data
+    still = train_mlp(task, 500, 1, 8, rates=(1e-12,), affine=affine)
+    torch.testing.assert_close(still.run(y), linear.run(y), rtol=1e-5, atol=1e-6)
+    trained = train_mlp(task, 3000, 300, 64, affine=affine)
+    assert trained.parameters == pytest.approx(3000 + linear.parameters, rel=0.03)
+    scores = [NMSE.value(evaluate(method.run, task, task.test)) for method in (trained, linear)]
+    assert scores[0] < scores[1]
 
 
 @pytest.mark.parametrize(("algorithm", "tolerance"), [("lasso_lars", 1e-4), ("lasso_cd", 3e-2)])

@@ -7,6 +7,8 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.evaluation.baselines import (
+        Affine,
+        affine_estimate,
         best,
         linear_mmse,
         run_method,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".baselines": ("best linear_mmse run_method train_generic train_mlp train_working_mlp"),
+        ".baselines": ("Affine affine_estimate best linear_mmse run_method train_generic train_mlp train_working_mlp"),
         ".classical": ("Trace run_classical steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
@@ -66,13 +68,13 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Comparison", "Contender", "Cost", "Criterion", "Curve", "FewSamples", "GradientRow", "Interval",
-    "LayerReport", "Measured", "NAN", "Paired", "Parameter", "Row", "SafeguardReport", "Seconds",
-    "ShiftCurve", "ShiftReport", "SizeCurve", "TookTooLongError", "Trace", "atoms", "best", "bounds",
-    "compare_gradients", "compare_network", "cost_of", "environment", "examine_layers", "few", "headline",
-    "interval", "linear_mmse", "paired", "parameters", "plain", "resamples", "run_classical", "run_method",
-    "saved_bytes", "size_sweep", "standard_rules", "steps_of", "sweep", "time_all", "trace", "train_generic",
-    "train_mlp", "train_working_mlp", "training",
+    "Affine", "Comparison", "Contender", "Cost", "Criterion", "Curve", "FewSamples", "GradientRow",
+    "Interval", "LayerReport", "Measured", "NAN", "Paired", "Parameter", "Row", "SafeguardReport", "Seconds",
+    "ShiftCurve", "ShiftReport", "SizeCurve", "TookTooLongError", "Trace", "affine_estimate", "atoms",
+    "best", "bounds", "compare_gradients", "compare_network", "cost_of", "environment", "examine_layers",
+    "few", "headline", "interval", "linear_mmse", "paired", "parameters", "plain", "resamples",
+    "run_classical", "run_method", "saved_bytes", "size_sweep", "standard_rules", "steps_of", "sweep",
+    "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
 ]
 # fmt: on
 # End of what is written.

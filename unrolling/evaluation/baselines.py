@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,16 @@ from unrolling.training.fit import fit
 from unrolling.training.stages import Cosine, Stage
 
 
-def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
+class Affine(NamedTuple):
+    """x = y gain + bias, of rows."""
+
+    gain: Tensor  # (m, k)
+    bias: Tensor  # (k,)
+    ridge: float
+    rows: int  # training rows that the moments are taken from
+
+
+def affine_estimate(task: Task, *, rows: int = 60_000, seed: int = 0) -> Affine:
     """The best affine estimate: x = E x + C_xy (C_yy + r I)^-1 (y - E y), moments from training draws, r from the
     validation set.
 
@@ -32,22 +41,36 @@ def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0) -> Contender:
     scale = covariance.diagonal().mean()
     identity = torch.eye(len(covariance), dtype=covariance.dtype)
 
-    def estimator(ridge: float) -> Callable[[Any], Tensor]:
+    def with_ridge(ridge: float) -> Affine:
         gain = torch.linalg.solve(covariance + ridge * scale * identity, cross.T).float()
-        bias = (mean_x - mean_y @ gain.double()).float()
-        return lambda data: task.assemble(
-            torch.addmm(bias.to(data.device), task.rows(data), gain.to(data.device)), data
-        )
+        return Affine(gain, (mean_x - mean_y @ gain.double()).float(), ridge, len(inputs))
 
-    ridge = best(task, (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1), estimator)
-    size = cross.numel() + len(mean_x)
+    ridges = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    return with_ridge(best(task, ridges, lambda ridge: _estimator(task, with_ridge(ridge))))
+
+
+def _estimator(task: Task, affine: Affine) -> Callable[[Any], Tensor]:
+    gain, bias = affine.gain, affine.bias
+    return lambda data: task.assemble(torch.addmm(bias.to(data.device), task.rows(data), gain.to(data.device)), data)
+
+
+def linear_mmse(task: Task, *, rows: int = 60_000, seed: int = 0, affine: Affine | None = None) -> Contender:
+    """The best affine estimate as a method.
+
+    Args:
+        task: where samples come from.
+        rows: about how many training rows.
+        seed: of the draws.
+        affine: where it is known already.
+    """
+    affine = affine_estimate(task, rows=rows, seed=seed) if affine is None else affine
     return Contender(
         "linear MMSE",
         "generic",
-        estimator(ridge),
+        _estimator(task, affine),
         None,
-        size,
-        f"best affine estimate from {len(inputs):,} training vectors, ridge {ridge:g} chosen on validation data",
+        affine.gain.numel() + affine.bias.numel(),
+        f"best affine estimate from {affine.rows:,} training vectors, ridge {affine.ridge:g} chosen on validation data",
     )
 
 
@@ -74,6 +97,21 @@ class _ByRows(nn.Module):
         return self.task.assemble(self.network(self.task.rows(data)), data)
 
 
+class _Correction(nn.Module):
+    """An affine estimate, learned further, and what an MLP adds to it: nothing at the start."""
+
+    def __init__(self, affine: Affine, network: MLP) -> None:
+        super().__init__()
+        self.gain, self.bias = nn.Parameter(affine.gain.clone()), nn.Parameter(affine.bias.clone())
+        self.network = network
+        last: Any = network[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.addmm(self.bias, input, self.gain) + self.network(input)
+
+
 def train_mlp(
     task: Task,
     parameters: int,
@@ -84,9 +122,11 @@ def train_mlp(
     rates: tuple[float, ...] = (1e-3, 3e-3),
     quiet: bool = True,
     choose: Literal["last", "best"] = "last",
+    affine: Affine | None = None,
 ) -> Contender:
     """An MLP of (nearly) as many parameters, its learning rate chosen on the validation set in a twentieth of the
-    steps.
+    steps. With an affine estimate it starts there and has these numbers besides: a generic network that
+    is worse than a line is no rival.
 
     Args:
         task: training data and loss.
@@ -97,9 +137,10 @@ def train_mlp(
         rates: learning rates to choose from.
         quiet: no progress bar.
         choose: the last weights, or the best on the validation set.
+        affine: where it starts; None for random values.
     """
     hidden = hidden_width(parameters, *_widths(task, seed))
-    return _trained_mlp("MLP, as many parameters", task, hidden, steps, batch, seed, rates, quiet, choose)
+    return _trained_mlp("MLP, as many parameters", task, hidden, steps, batch, seed, rates, quiet, choose, affine)
 
 
 def train_working_mlp(
@@ -112,6 +153,7 @@ def train_working_mlp(
     seed: int = 0,
     rates: tuple[float, ...] = (1e-3, 3e-3),
     quiet: bool = True,
+    affine: Affine | None = None,
 ) -> Contender:
     """An MLP with as many multiply-adds per sample as the network, so that it takes about as long, trained about as
     long as the one of as many parameters.
@@ -127,6 +169,7 @@ def train_working_mlp(
         seed: of initial values and batches.
         rates: learning rates to choose from.
         quiet: no progress bar.
+        affine: where it starts; None for random values.
     """
     inputs, outputs = _widths(task, seed)
     rows = len(task.rows(first(task.timing, 1).data))  # of one sample, each of which the MLP takes by itself
@@ -143,6 +186,7 @@ def train_working_mlp(
         rates,
         quiet,
         "last",
+        affine,
     )
 
 
@@ -161,10 +205,15 @@ def _trained_mlp(
     rates: tuple[float, ...],
     quiet: bool,
     choose: Literal["last", "best"],
+    affine: Affine | None,
 ) -> Contender:
     inputs, outputs = _widths(task, seed)
-    words = f"two hidden layers of {hidden}, "
-    make: Callable[[], nn.Module] = lambda: _ByRows(MLP(inputs, hidden, outputs), task)  # noqa: E731
+
+    def make() -> nn.Module:
+        network = MLP(inputs, hidden, outputs)
+        return _ByRows(network if affine is None else _Correction(affine, network), task)
+
+    words = f"two hidden layers of {hidden}, " + ("" if affine is None else "started at the best linear estimate, ")
     return _trained(name, make, task, steps, batch, seed, rates, quiet, choose, words)
 
 

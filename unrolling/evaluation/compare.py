@@ -27,7 +27,8 @@ from unrolling.training.fit import fit
 
 Depth = Literal["quick", "usual", "thorough"]
 SIZES = (10, 100, 1000, 10_000)
-LEAST_STEPS = 4000  # of a generic network, however fast the network itself learns
+# Of a generic network, however fast and from however few samples a step the network itself learns.
+LEAST_STEPS, LEAST_BATCH = 4000, 16
 
 
 def compare(
@@ -77,7 +78,7 @@ def compare(
         own = system.baselines[task_name](system, task) if task_name in system.baselines else ()
         size = sum(p.numel() for p in network.parameters() if p.requires_grad)
         baselines = [*own, *task.baselines(size)]
-    budget = training(recipe.schedule(len(network)), LEAST_STEPS) if generic is None else generic
+    budget = training(recipe.schedule(len(network)), LEAST_STEPS, LEAST_BATCH) if generic is None else generic
     measured = Measured(task, network, system.title, seed, limit, quiet, say)
     contenders, curves = measured.networks(system.network(recipe, task, len(network)), note, training_seconds)
     others, lines = measured.baselines(baselines, recipe.parent(task), curves[0].quality[-1], budget, effort)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled, deploy
-from unrolling.evaluation.baselines import linear_mmse, run_method, train_generic, train_mlp, train_working_mlp
+from unrolling.evaluation.baselines import (
+    Affine,
+    affine_estimate,
+    linear_mmse,
+    run_method,
+    train_generic,
+    train_mlp,
+    train_working_mlp,
+)
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.cost import cost_of
 from unrolling.evaluation.deadline import deadline
@@ -27,9 +36,9 @@ PARENT_STEPS = 2000  # of a parent that the task does not name among its baselin
 Found = tuple[list[Contender], list[Curve]]
 
 
-def training(schedule: Schedule, least: int = 1) -> tuple[int, int]:
-    """The steps of a schedule, at least so many, and the samples of its largest step."""
-    return max(least, sum(stage.steps for stage in schedule)), max((stage.batch for stage in schedule), default=1)
+def training(schedule: Schedule, least: int = 1, batch: int = 1) -> tuple[int, int]:
+    """The steps of a schedule and the samples of its largest step, at least so many each."""
+    return max(least, sum(stage.steps for stage in schedule)), max(batch, *(stage.batch for stage in schedule), 1)
 
 
 class Measured:
@@ -131,16 +140,21 @@ class Measured:
         if not task.vectors or task.timing.target is None:
             return []
 
+        @cache
+        def affine() -> Affine | None:
+            return affine_estimate(task, seed=self.seed) if task.affine else None
+
+        def small() -> Found:
+            return [train_mlp(task, learned, *training, affine=affine(), **options)], []
+
         def working() -> Found:
             work = cost_of(self.network, first(task.timing, 1).data).multiply_adds or 1
-            return [train_working_mlp(task, work, learned, *training, **options)], []
+            return [train_working_mlp(task, work, learned, *training, affine=affine(), **options)], []
 
         makers: list[tuple[str, str, Callable[[], Found]]] = []
         if task.affine:
-            makers.append(("linear MMSE", "generic", lambda: ([linear_mmse(task, seed=self.seed)], [])))
-        makers.append(
-            ("MLP, as many parameters", "generic", lambda: ([train_mlp(task, learned, *training, **options)], []))
-        )
+            makers.append(("linear MMSE", "generic", lambda: ([linear_mmse(task, affine=affine())], [])))
+        makers.append(("MLP, as many parameters", "generic", small))
         return makers if effort == "quick" else [*makers, ("MLP, as many multiply-adds", "generic", working)]
 
     @torch.no_grad()
