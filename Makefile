@@ -25,10 +25,11 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.import_circles
 
-# What is made from something else in the repository: public names of packages, the index of the systems.
+# What is made from something else in the repository: public names of packages, the index of the systems, their tables.
 written: $(READY)
 	$(BIN)/python -m tools.public_names
 	$(BIN)/python -m unrolling.systems.index
+	$(BIN)/python -m tools.system_tables
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)

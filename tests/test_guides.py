@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from tools import system_tables
 from unrolling.cli.main import app
 from unrolling.systems import find
 from unrolling.systems.index import read_index
@@ -17,27 +18,6 @@ from unrolling.systems.index import read_index
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES]
-SYSTEMS = read_index()
-FIELDS = {
-    "sparse_coding.md": {"sparse_coding"},
-    "communications.md": {"communications"},
-    "speech.md": {"speech"},
-    "images.md": {"imaging", "medical"},
-}
-
-
-def rows(text, header):
-    """The cells of a table whose first header cell begins so."""
-    lines = iter(text.splitlines())
-    for line in lines:
-        if line.startswith(f"| {header}"):
-            next(lines)
-            table = []
-            for row in lines:
-                if not row.startswith("|"):
-                    return table
-                table.append([cell.strip() for cell in row.strip("|").split("|")])
-    raise AssertionError(f"no table of {header}")
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=[guide.stem for guide in GUIDES])
@@ -48,32 +28,30 @@ def test_the_programs_of_a_guide_run(guide):
         exec(compile(block, f"{guide.name}, python block {number + 1}", "exec"), names)
 
 
-@pytest.mark.parametrize("guide", FIELDS)
-def test_the_table_of_a_guide_names_the_systems_of_its_field_and_no_other(guide):
-    named = [
-        name.rsplit("/", 1)[-1]
-        for cells in rows((ROOT / "docs" / guide).read_text(), "system")
-        for name in re.findall(r"`([^`]+)`", cells[0])
-    ]
-    there = [entry["name"].rsplit("/", 1) for entry in SYSTEMS]
-    assert sorted(named) == sorted(name for field, name in there if field in FIELDS[guide])
+@pytest.mark.parametrize("page", ["README.md", *system_tables.GUIDES])
+def test_the_table_of_systems_in_a_page_is_that_of_the_catalogue(page):
+    assert (ROOT / page).read_text() == system_tables.written(page), "run make written"
 
 
-def test_every_field_has_a_guide():
-    assert {entry["name"].rsplit("/", 1)[0] for entry in SYSTEMS} == set().union(*FIELDS.values())
+def test_the_tables_name_every_system_once_and_variants_after_what_they_vary():
+    entries = read_index()
+    tables = [system_tables.field_table(entries, fields) for fields in system_tables.GUIDES.values()]
+    named = [name for table in tables for name in re.findall(r"^\| `([^`]+)`", table, flags=re.MULTILINE)]
+    assert sorted(named) == sorted(entry["name"] for entry in entries)
+    for entry in entries:
+        if entry["variant_of"] is not None:
+            between = named[named.index(entry["variant_of"]) + 1 : named.index(entry["name"])]
+            assert all(other["variant_of"] == entry["variant_of"] for other in entries if other["name"] in between)
 
 
-def test_the_table_of_the_readme_names_every_system_but_variants():
-    """In the line of its field, by its title."""
-    fields = {cells[0]: re.split(", |; ", cells[1]) for cells in rows((ROOT / "README.md").read_text(), "field")}
-    named = {}
-    for field, titles in fields.items():
-        for title in titles:
-            named[title.lower()] = field
-    for entry in SYSTEMS:
-        if entry["variant_of"] is None:
-            title, field = entry["title"].split(",")[0].lower(), entry["name"].split("/")[0].replace("_", " ")
-            assert field in named.get(title, ""), f"{entry['title']} is not in the line of {field}"
+def test_what_a_guide_says_of_learned_numbers_it_says_of_systems_that_there_are():
+    text = (ROOT / "docs/sparse_coding.md").read_text().split("## What is learned")[1].split("##")[0]
+    named = {
+        name for cell in re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE) for name in re.findall(r"`(.*?)`", cell)
+    }
+    assert named
+    for name in named:
+        assert find(f"sparse_coding/{name}").name == f"sparse_coding/{name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
