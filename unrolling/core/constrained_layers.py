@@ -201,7 +201,12 @@ class _Together(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.constraint = constraint
         ctx.save_for_backward(*free)
-        return constraint.forward(torch.stack(free)).unbind()
+        values = constraint.forward(torch.stack(free)).unbind()
+        # A value that nobody learns must not make its products remember what only its gradient would need.
+        fixed = [v for v, wanted in zip(values, ctx.needs_input_grad[1:], strict=True) if not wanted]
+        if fixed:
+            ctx.mark_non_differentiable(*fixed)
+        return values
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
