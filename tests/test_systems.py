@@ -94,7 +94,7 @@ def test_the_last_part_of_a_name_is_not_enough_where_two_systems_have_it(monkeyp
 
 
 def test_the_index_of_the_systems_is_up_to_date():
-    assert index.read_index() == index.build_index(), "run python -m unrolling.systems.index"
+    assert index.stored_index() == index.build_index(), "run python -m unrolling.systems.index"
 
 
 def test_a_name_like_no_other_gets_the_list():
