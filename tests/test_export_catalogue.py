@@ -57,7 +57,8 @@ def check(name, form, depth, tmp_path):
         assert done.max_relative_error >= BAR, "it does agree: take the entry out of the system"
         return
     done = export(net, file(tmp_path, form), data, format=form, free_sizes=False)
-    assert done.max_relative_error < BAR
+    # The exporter also compares samples a hundred times louder, which ONNX Runtime's sums round a little further off.
+    assert done.max_relative_error < (10 * BAR if form == "onnx" else BAR)
     assert [next(iter(shapes.values()))[0] for shapes in done.compared] == [1, 2, 5]
     assert "batch" in done.sizes
 
