@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unrolling.systems.base import Application, Recipe, System, Tying, check_hash
     from unrolling.systems.catalogue import find, pretrained
     from unrolling.systems.data_sources import Source, named_data, sources, sources_of
-    from unrolling.systems.index import build_index, foreign_systems, read_index, system_names
+    from unrolling.systems.index import build_index, foreign_systems, read_index, stored_index, system_names
     from unrolling.systems.options import Option, separate
     from unrolling.systems.papers import Reference, cited
 
@@ -19,7 +19,7 @@ __getattr__, __dir__ = lazy(
         ".base": ("Application Recipe System Tying check_hash"),
         ".catalogue": ("find pretrained"),
         ".data_sources": ("Source named_data sources sources_of"),
-        ".index": ("build_index foreign_systems read_index system_names"),
+        ".index": ("build_index foreign_systems read_index stored_index system_names"),
         ".options": ("Option separate"),
         ".papers": ("Reference cited"),
     },
@@ -28,7 +28,7 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Application", "Option", "Recipe", "Reference", "Source", "System", "Tying", "build_index", "check_hash",
     "cited", "find", "foreign_systems", "named_data", "pretrained", "read_index", "separate", "sources",
-    "sources_of", "system_names",
+    "sources_of", "stored_index", "system_names",
 ]
 # fmt: on
 # End of what is written.
