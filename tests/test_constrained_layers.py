@@ -388,20 +388,3 @@ def test_ista_starts_as_its_parent_to_the_bit_and_its_layers_hooks_are_called():
         layer.register_full_backward_hook(lambda *_: calls.append("backward"))
     net(y).sum().backward()
     assert calls.count("after") == calls.count("before") == calls.count("backward") == 5
-
-
-def test_what_is_fixed_takes_no_gradient_beside_what_is_learned_and_keeps_no_memory():
-    parent = ISTA(gaussian(6, 9), 0.1)
-    net = unroll(parent, 3, untied="threshold")  # the step size, of the same kind, stays fixed
-    saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.requires_grad) or t, lambda t: t):
-        net(gaussian(4, 6)).square().sum().backward()
-    alone = unroll(parent, 3, untied=("step_size", "threshold"))
-    more = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: more.append(t.requires_grad) or t, lambda t: t):
-        alone(gaussian(4, 6)).square().sum().backward()
-    assert len(saved) < len(more)
-    for one, other in zip(net.layers, alone.layers, strict=True):
-        got, wanted = (layer.parametrizations.threshold.original.grad for layer in (one, other))
-        torch.testing.assert_close(got, wanted)
-        assert one.parametrizations.step_size.original.grad is None

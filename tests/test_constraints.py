@@ -11,6 +11,7 @@ from iterations import gaussian
 from torch import nn
 
 from unrolling import Bounded, Iteration, Positive, Simplex, UnitNorm, ZeroMean, constrain, unroll
+from unrolling.algorithms import ISTA
 
 SHAPE = (4, 3)
 
@@ -229,3 +230,16 @@ def test_values_outside_the_set_are_refused(constraint, value, message):
 def test_bounds_in_the_wrong_order_are_refused():
     with pytest.raises(ValueError, match=r"low < high; got low 2.0, high 1.0"):
         Bounded(2.0, 1.0)
+
+
+def test_what_is_fixed_takes_no_gradient_beside_what_is_learned_and_keeps_no_memory():
+    parent, kept, found = ISTA(gaussian(6, 9), 0.1), [], []
+    for untied in ("threshold", ("step_size", "threshold")):  # two numbers of one kind, the first fixed or not
+        net = unroll(parent, 3, untied=untied)
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(1) or t, lambda t: t):
+            net(gaussian(4, 6)).square().sum().backward()
+        kept.append(len(saved))
+        found.append([layer.parametrizations.threshold.original.grad for layer in net.layers])
+    assert kept[0] < kept[1]
+    torch.testing.assert_close(*found)

@@ -219,3 +219,13 @@ def test_a_whole_algorithm_has_at_most_twelve_lines_of_code():
             for line in range(token.start[0], token.end[0] + 1)
         }
         assert len(code) <= 12, f"{node.name} has {len(code)} lines"
+
+
+def test_rooms_have_at_most_400_lines_and_lines_120_columns():
+    top = Path(__file__).parents[1]
+    files = [file for part in ("unrolling", "tests", "benchmarks", "tools") for file in (top / part).rglob("*.py")]
+    assert len(files) > 400
+    texts = {str(file.relative_to(top)): file.read_text(encoding="utf-8").splitlines() for file in files}
+    assert [name for name, lines in texts.items() if len(lines) > 400] == []
+    package = {name: lines for name, lines in texts.items() if name.startswith("unrolling")}
+    assert [name for name, lines in package.items() if any(len(line) > 120 for line in lines)] == []

@@ -19,7 +19,7 @@ class ApplyCommand(TyperCommand):
     found in ``given(context)``.
     """
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # pyright: ignore
         if ctx.resilient_parsing:  # of a shell that completes a word
             return super().parse_args(ctx, args)
         usual = self.get_params(ctx)

@@ -158,8 +158,9 @@ class _Stack:
         except (AttributeError, RuntimeError, TypeError):
             return {}
         known = itertools.repeat(torch.is_grad_enabled())
-        entries: Entries = dict(zip(self.lists, zip(free, versions, values, known, strict=False), strict=True))  # pyright: ignore[reportAssignmentType]
-        self._last = _Pass(free[0], dtypes, numbers, stacked, entries) if keeps else None  # pyright: ignore[reportPossiblyUnboundVariable]
+        each: Any = zip(free, versions, values, known, strict=False)
+        entries: Entries = dict(zip(self.lists, each, strict=True))
+        self._last = _Pass(free[0], dtypes, numbers, stacked, entries) if keeps else None  # pyright: ignore
         return entries
 
     def _with(self, buffers: list[Tensor]) -> Any:
@@ -222,7 +223,7 @@ class _Together(torch.autograd.Function):
                 free = torch.stack([saved[number] for number in used])
                 free = free if again else free.detach().requires_grad_()
                 values = constraint.forward(free)
-            moved = torch.stack([gradients[number] for number in used])  # pyright: ignore[reportArgumentType,reportCallIssue]
+            moved = torch.stack([gradients[number] for number in used])  # pyright: ignore
             (by_free,) = torch.autograd.grad(values, free, moved, create_graph=again)
             for number, gradient in zip(used, by_free.unbind(), strict=True):
                 result[number] = gradient

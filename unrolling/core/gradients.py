@@ -276,7 +276,7 @@ class _Attach(torch.autograd.Function):
             solved = list(gradients) if ctx.solve is None else ctx.solve(list(gradients))
         if torch.is_grad_enabled():  # somebody wants to differentiate what this returns
             solved = _FirstOnly.apply(len(solved), *solved, *(t for t in ctx.saved_tensors if t.requires_grad))
-        return None, None, *(None for _ in gradients), *solved  # pyright: ignore[reportReturnType,reportGeneralTypeIssues]
+        return None, None, *(None for _ in gradients), *solved  # pyright: ignore
 
 
 class _FirstOnly(torch.autograd.Function):
@@ -301,7 +301,7 @@ class _FirstOnly(torch.autograd.Function):
 def _attach(state: Any, point: Any, moved: Any, solve: Callable[[list[Tensor]], list[Tensor]] | None) -> Any:
     """``state`` with the values of ``point`` (its own fields) and the gradient of ``moved``, a step away from it."""
     inputs = [t.detach() for t in _differentiable_tensors(point)]
-    values = iter(_Attach.apply(solve, len(inputs), *inputs, *_differentiable_tensors(moved)))  # pyright: ignore[reportArgumentType]
+    values = iter(_Attach.apply(solve, len(inputs), *inputs, *_differentiable_tensors(moved)))  # pyright: ignore
     attached = tree.apply(lambda t: next(values) if tree.is_number(t) else t, point)
     if isinstance(state, Tensor) or type(point) is type(state):
         return attached

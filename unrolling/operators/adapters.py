@@ -103,6 +103,7 @@ class _ByNumPy(torch.autograd.Function):
         return result.to(x.device, dtype).reshape(x.shape[0], *shape)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
         back = _ByNumPy.apply(grad, ctx.operator, not ctx.adjoint, ctx.shape)
-        return (back if ctx.dtype.is_complex or not back.is_complex() else back.real), None, None, None  # pyright: ignore[reportOptionalMemberAccess, reportReturnType]
+        same: Any = back if ctx.dtype.is_complex or not back.is_complex() else back.real  # pyright: ignore
+        return same, None, None, None

@@ -53,10 +53,10 @@ class _Analysis(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # pyright: ignore
         x, filters = ctx.saved_tensors
         by_x = _Synthesis.apply(grad, filters) if ctx.needs_input_grad[0] else None
-        return by_x, _by_filters(x, grad, filters) if ctx.needs_input_grad[1] else None  # pyright: ignore[reportReturnType]
+        return by_x, _by_filters(x, grad, filters) if ctx.needs_input_grad[1] else None  # pyright: ignore
 
 
 class _Synthesis(torch.autograd.Function):
@@ -71,10 +71,10 @@ class _Synthesis(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # pyright: ignore
         y, filters = ctx.saved_tensors
         by_y = _Analysis.apply(grad, filters) if ctx.needs_input_grad[0] else None
-        return by_y, _by_filters(grad, y, filters) if ctx.needs_input_grad[1] else None  # pyright: ignore[reportReturnType]
+        return by_y, _by_filters(grad, y, filters) if ctx.needs_input_grad[1] else None  # pyright: ignore
 
 
 def _analyse(x: Tensor, filters: Tensor) -> Tensor:

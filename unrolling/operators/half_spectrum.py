@@ -65,7 +65,8 @@ def needs_gradient(*tensors: Tensor) -> bool:
     """Whether a gradient written by hand is of use: one is asked for, and what runs is no trace, which knows torch's
     own operations best.
     """
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
+    compiling = torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not compiling
 
 
 def rfft2(x: Float[Tensor, "*batch height width"]) -> Complex[Tensor, "*batch height half"]:
@@ -76,4 +77,6 @@ def rfft2(x: Float[Tensor, "*batch height width"]) -> Complex[Tensor, "*batch he
 def irfft2(spectrum: Complex[Tensor, "*batch height half"], size: Size) -> Float[Tensor, "*batch height width"]:
     """The real images (height, width) with a half spectrum; ``torch.fft.irfft2``."""
     size = (int(size[0]), int(size[1]))
-    return _Inverse.apply(spectrum, size) if needs_gradient(spectrum) else transforms.irfft2(spectrum, s=size)  # pyright: ignore[reportReturnType]
+    if needs_gradient(spectrum):
+        return _Inverse.apply(spectrum, size)  # pyright: ignore[reportReturnType]
+    return transforms.irfft2(spectrum, s=size)

@@ -137,7 +137,7 @@ class STFT(LinearOperator):
                 f"{length} were asked for"
             )
         before = self.size - self.hop
-        return _Add.apply(frames, self.overlap, self.hop)[:, before : before + length]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue]
+        return _Add.apply(frames, self.overlap, self.hop)[:, before : before + length]  # pyright: ignore
 
     def extra_repr(self) -> str:
         return f"size={self.size}, hop={self.hop}, length={self.length}"
@@ -152,7 +152,7 @@ class _Cut(torch.autograd.Function):
         return _cut(signal, overlap, hop)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
         # The adjoint is the other map; automatic differentiation of the slices would fill a whole tensor for each of
         # them.
         return _Add.apply(grad, ctx.overlap, ctx.hop), None, None  # pyright: ignore[reportReturnType]
@@ -167,7 +167,7 @@ class _Add(torch.autograd.Function):
         return _add(frames, overlap, hop)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
         return _Cut.apply(grad, ctx.overlap, ctx.hop), None, None  # pyright: ignore[reportReturnType]
 
 

@@ -47,7 +47,7 @@ class _Ramped(torch.autograd.Function):
         ctx.save_for_backward(z, threshold)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore
         z, threshold = ctx.saved_tensors
         size = z.abs()
         extent = (ctx.width * threshold).clamp_min(torch.finfo(z.dtype).tiny)

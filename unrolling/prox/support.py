@@ -42,7 +42,7 @@ def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) ->
     Source: Chen, Liu, Wang, Yin 2018, "Theoretical linear convergence of unfolded ISTA and its practical weights and
     thresholds", arXiv:1808.10038.
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(z) not in _ORDINARY  # pyright: ignore[reportPrivateImportUsage]
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(z) not in _ORDINARY  # pyright: ignore
     _check(z, threshold, count, traced)
     if not traced and ((isinstance(count, int) and count == 0) or z.numel() == 0):
         return soft_threshold(z, threshold)
@@ -184,7 +184,7 @@ class _SupportSelect(torch.autograd.Function):
         ctx.shape = inputs[1].shape
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore
         output, slope = ctx.saved_tensors
         active = torch.ops.aten.hardshrink_backward(grad, output, 0.0)  # grad where the output is not zero, in one pass
         by_threshold = (slope * grad).sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None

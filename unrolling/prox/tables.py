@@ -90,7 +90,7 @@ class _Piecewise(torch.autograd.Function):
         ctx.first, ctx.spacing = inputs[2:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # pyright: ignore
         z, table = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of the gradient is asked for
             with torch.enable_grad():

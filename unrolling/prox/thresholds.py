@@ -60,7 +60,7 @@ class _SoftThreshold(torch.autograd.Function):
         ctx.shape = inputs[1].shape
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:  # pyright: ignore
         (output,) = ctx.saved_tensors
         if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
             active = torch.where(output == 0, 0, grad)  # the operator below cannot be traced with a batch of any size

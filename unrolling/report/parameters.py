@@ -134,8 +134,8 @@ def parameter_rows(parameters: Sequence[Parameter]) -> list[list[str]]:
 
 
 def moved(value: NDArray, classical: NDArray) -> float:
-    """‖value − classical‖ / ‖classical‖ (Frobenius); not a number where the shapes do not fit or the classical value is
-    zero.
+    """‖value − classical‖ / ‖classical‖ (Frobenius); not a number where the shapes do not fit or the
+    classical value is zero.
     """
     try:
         difference = value - classical

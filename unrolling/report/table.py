@@ -102,7 +102,7 @@ def markdown(comparison: Comparison) -> str:
     if comparison.criteria:
         lines = [f"| criterion | measured by | {' | '.join(HEADS.values())} |", "|---|---|---:|---:|---:|"]
         for row in criteria_rows(comparison):
-            cells = [f"**{text}**" if mark else text for text, mark in row["cells"]]  # pyright: ignore[reportGeneralTypeIssues]
+            cells = [f"**{text}**" if mark else text for text, mark in row["cells"]]  # pyright: ignore
             lines.append(f"| {_cell(str(row['name']))} | {_cell(str(row['measured']))} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     for shift in comparison.shifts:

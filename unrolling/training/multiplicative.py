@@ -26,7 +26,7 @@ class MultiplicativeUpdate(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "floor": floor})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # pyright: ignore
         """One update.
 
         Raises:

@@ -62,7 +62,7 @@ class _Sharpen(torch.autograd.Function):
         ctx.save_for_backward(features, kernel, coupling, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:  # pyright: ignore
         features, kernel, coupling, sharp = ctx.saved_tensors
         zeta, k = coupling.reshape(-1, 1, 1), kernel.unsqueeze(1)
         square = _square(kernel)
@@ -122,7 +122,7 @@ class _Correlations(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, cross: Tensor, energy: Tensor) -> tuple[Tensor | None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, cross: Tensor, energy: Tensor) -> tuple[Tensor | None, Tensor]:  # pyright: ignore
         features, sparse = ctx.saved_tensors
         c = cross.unsqueeze(1)
         return c * sparse if ctx.needs_input_grad[0] else None, torch.addcmul(

@@ -212,7 +212,7 @@ class SelectiveGramISTA(GramISTA):
         super().__init__(dictionary, weight)
         self.selection = check_selection(selection)
 
-    def start(self, problem: Float[Tensor, "batch ... n"]) -> SelectedState:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def start(self, problem: Float[Tensor, "batch ... n"]) -> SelectedState:  # pyright: ignore
         """x = 0."""
         return SelectedState(super().start(problem), 0)
 
@@ -225,7 +225,7 @@ class SelectiveGramISTA(GramISTA):
             support_select(self.mix(state.x, problem), self._scaled_threshold(scale), count), state.steps + 1
         )
 
-    def objective(self, state: SelectedState, problem: Tensor) -> Float[Tensor, " batch"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def objective(self, state: SelectedState, problem: Tensor) -> Float[Tensor, " batch"]:  # pyright: ignore
         """That of ``GramISTA`` at x."""
         return super().objective(state.x, problem)
 

@@ -47,7 +47,8 @@ def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[
     estimates, dependent = [], 0
     with torch.no_grad():
         for first in range(0, count, BLOCK):
-            part = Received(*(t[first : first + BLOCK] if t is not None and t.shape[0] > 1 else t for t in data))  # pyright: ignore[reportArgumentType]
+            parts: Any = (t[first : first + BLOCK] if t is not None and t.shape[0] > 1 else t for t in data)
+            part = Received(*parts)
             if part.channel.shape[0] > 1 or first == 0:
                 dependent += int(_dependent(part.channel).sum())
             estimates.append(network(part))

@@ -75,7 +75,7 @@ class Enhancement(Mixtures):
             "and noise that were not trained on."
         )
 
-    def _pair(self, part: str, generator: torch.Generator, snr: float | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _pair(self, part: str, generator: torch.Generator, snr: float | None = None) -> Tensor:  # pyright: ignore
         speech = self._speaker(part, generator)[1]
         noises = self.corpus.noises[part]
         noise = unit_level(

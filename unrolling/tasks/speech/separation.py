@@ -52,7 +52,9 @@ class Separation(Mixtures):
             "speakers that were not trained on."
         )
 
-    def _pair(self, part: str, generator: torch.Generator, difference: float | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _pair(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, part: str, generator: torch.Generator, difference: float | None = None
+    ) -> Tensor:
         name, first = self._speaker(part, generator)
         _, second = self._speaker(part, generator, besides=name)
         drawn = self.levels * (2 * float(torch.rand((), generator=generator)) - 1)
