@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unrolling.core.scale import divide, unit
+
 
 class LinearSolution(NamedTuple):
     """The solution of u - M u = b and how good it is."""
@@ -33,14 +35,18 @@ def gmres(
         max_iterations: largest number of products with M.
         restart: dimension of the Krylov space, the memory being ``restart`` vectors.
     """
-    scale = torch.linalg.vector_norm(b, dim=1).clamp_min(torch.finfo(b.dtype).tiny)
+    # The equation is linear: solved on the scale of each sample's right-hand side, no square leaves the precision.
+    whole = unit(b, 1)
+    b = b / whole
+    size_of_b = torch.linalg.vector_norm(b, dim=1)
+    scale = torch.where(size_of_b == 0, 1, size_of_b)
     solution = torch.zeros_like(b)
     remainder = b
     residual = torch.linalg.vector_norm(remainder, dim=1) / scale
     used = 0
     while used < max_iterations and bool((residual > tolerance).any()):
         size = torch.linalg.vector_norm(remainder, dim=1)
-        basis = [remainder / size.clamp_min(torch.finfo(b.dtype).tiny).unsqueeze(1)]
+        basis = [divide(remainder, size.unsqueeze(1))]
         columns: list[Tensor] = []  # of the Hessenberg matrix, each (batch, restart + 1)
         for _ in range(min(restart, max_iterations - used)):
             vector = basis[-1] - apply(basis[-1])
@@ -53,7 +59,7 @@ def gmres(
             length = torch.linalg.vector_norm(vector, dim=1)
             column[:, len(basis)] = length
             columns.append(column)
-            basis.append(vector / length.clamp_min(torch.finfo(b.dtype).tiny).unsqueeze(1))
+            basis.append(divide(vector, length.unsqueeze(1)))
             coordinates, estimate = _least_squares(columns, size)
             if bool((estimate / scale <= tolerance).all()):
                 break
@@ -63,7 +69,7 @@ def gmres(
         previous, residual = residual, torch.linalg.vector_norm(remainder, dim=1) / scale
         if bool((residual >= previous).all()):
             break
-    return LinearSolution(solution, residual, used, bool((residual <= tolerance).all()))
+    return LinearSolution(whole * solution, residual, used, bool((residual <= tolerance).all()))
 
 
 def _least_squares(columns: list[Tensor], size: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +93,10 @@ def anderson(
         max_iterations: largest number of products with M.
         memory: number of earlier iterates that are mixed.
     """
-    scale = torch.linalg.vector_norm(b, dim=1).clamp_min(torch.finfo(b.dtype).tiny)
+    whole = unit(b, 1)
+    b = b / whole
+    size_of_b = torch.linalg.vector_norm(b, dim=1)
+    scale = torch.where(size_of_b == 0, 1, size_of_b)
     point = b
     image = b + apply(point)
     used = 1
@@ -112,4 +121,4 @@ def anderson(
         better = residual < best_residual
         best = torch.where(better.unsqueeze(1), point, best)
         best_residual = torch.where(better, residual, best_residual)
-    return LinearSolution(best, best_residual, used, bool((best_residual <= tolerance).all()))
+    return LinearSolution(whole * best, best_residual, used, bool((best_residual <= tolerance).all()))

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core import scale
+
 RULE = "a tensor is batch first, or shared by all samples with a leading size of 1"
 
 
@@ -58,15 +60,7 @@ def relative_change(new: Tensor, old: Tensor) -> Tensor:
 
     Every sample is divided by its largest entry first, so that no square leaves the range of the precision.
     """
-    new, old = rows(new), rows(old)
-    if new.shape[1] == 0:
-        return new.new_zeros(new.shape[0]).real
-    peak = torch.maximum(new.abs().amax(1), old.abs().amax(1)).unsqueeze(1)
-    scale = torch.where(peak == 0, 1, peak)
-    new, old = new / scale, old / scale
-    norm = torch.linalg.vector_norm
-    size = torch.maximum(norm(new, dim=1), norm(old, dim=1))
-    return norm(new - old, dim=1) / torch.where(peak.squeeze(1) == 0, 1, size)
+    return scale.relative_change(rows(new), rows(old))
 
 
 def rows(tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core.scale import divide, unit
 from unrolling.operators.linear import LinearOperator
 
 Apply = Callable[[Tensor], Tensor]
@@ -25,22 +26,24 @@ def conjugate_gradients(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max
             value, so that it can be traced.
         max_iterations: products with M at most.
     """
+    # The equation is linear: solved on the scale of each sample's b, no square leaves the precision.
+    scale = unit(b, tuple(range(1, b.ndim)))
+    b = b / scale
     x, residual, direction = torch.zeros_like(b), b, b
     square = _inner(residual, residual)
     goal = tolerance**2 * square
-    tiny = torch.finfo(square.dtype).tiny
     for _ in range(max_iterations):
         if tolerance > 0 and bool((square <= goal).all()):
             break
         image = apply(direction)
         # A sample that is solved, its residual zero, stays where it is.
-        step = square / _inner(direction, image).clamp_min(tiny)
+        step = divide(square, _inner(direction, image))
         x = x + step * direction
         residual = residual - step * image
         following = _inner(residual, residual)
-        direction = residual + following / square.clamp_min(tiny) * direction
+        direction = residual + divide(following, square) * direction
         square = following
-    return x
+    return scale * x
 
 
 def solve_positive(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max_iterations: int = 100) -> Tensor:
