@@ -86,10 +86,9 @@ def test_norm_says_when_it_did_not_settle_with_its_last_estimate():
     A = torch.diag(torch.tensor([1.0, 1.0 - 1e-4], dtype=torch.float64))
     with pytest.raises(
         ArithmeticError,
-        match=r"did not settle to 1e-12 in 10 products; the last estimate of the norm "
-        r"is (0.99999|1)",
+        match=r"not known to 1e-12 after 1 products; the last estimate is 0.9999",
     ):
-        Matrix(A).norm(1e-12, max_iterations=10)
+        Matrix(A).norm(1e-12, max_iterations=1)
 
 
 def test_a_parameter_is_learned_and_a_tensor_is_fixed():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolling.operators import LinearOperator
+from unrolling.operators import LinearOperator, RealOutputs
 from unrolling.testing.compare import close
 
 
@@ -19,6 +19,9 @@ def check_operator(
 ) -> None:
     """Everything that this library asks of a linear operator.
 
+    One between real and complex vectors, such as the Fourier transform of real signals, is linear over the real numbers
+    and has the adjoint of Re <A x, y>: norm and algebra are then those of the real matrix, complex numbers being pairs.
+
     Args:
         operator: it is not changed.
         shape: of one input, where the operator takes any size.
@@ -31,13 +34,14 @@ def check_operator(
     """
     check_linearity(operator, shape=shape, dtype=dtype, batch=batch)
     check_adjoint(operator, shape=shape, dtype=dtype, batch=batch)
+    if type(operator).solve_normal is not LinearOperator.solve_normal:
+        check_normal_equations(operator, shape=shape, dtype=dtype, batch=batch)
+    operator, shape, dtype = _over_reals(operator, shape, dtype)
     inputs, outputs = _shapes(operator, shape, dtype)
     entries = torch.Size(inputs).numel() * torch.Size(outputs).numel()
     if entries <= dense_limit:
         check_norm(operator, shape=shape, dtype=dtype)
         check_algebra(operator, shape=shape, dtype=dtype, batch=batch)
-    if type(operator).solve_normal is not LinearOperator.solve_normal:
-        check_normal_equations(operator, shape=shape, dtype=dtype, batch=batch)
 
 
 def check_linearity(
@@ -46,9 +50,14 @@ def check_linearity(
     """A(a x + b z) = a A x + b A z with a shape as promised, sample by sample, and the same for the adjoint."""
     dtype = dtype or _dtype(operator)
     inputs, outputs = _shapes(operator, shape, dtype)
-    for name, side, here, there in (("A", operator, inputs, outputs), ("A.H", operator.H, outputs, inputs)):
-        x, z = (_random(batch, here, dtype, seed) for seed in (0, 1))
-        a, b = (1.5 - 0.5j, -0.75 + 2j) if dtype.is_complex else (1.5, -0.75)
+    there_dtype = _output_dtype(operator, inputs, dtype)
+    complex_linear = dtype.is_complex and there_dtype.is_complex
+    for name, side, here, there, kind in (
+        ("A", operator, inputs, outputs, dtype),
+        ("A.H", operator.H, outputs, inputs, there_dtype),
+    ):
+        x, z = (_random(batch, here, kind, seed) for seed in (0, 1))
+        a, b = (1.5 - 0.5j, -0.75 + 2j) if complex_linear else (1.5, -0.75)
         image = side(x)
         wanted = (batch, *there)
         assert tuple(image.shape) == wanted, (
@@ -72,14 +81,18 @@ def check_linearity(
 def check_adjoint(
     operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None, batch: int = 3
 ) -> None:
-    """<A x, y> = <x, A^H y>, and the gradient of Re <A x, y> in x is A^H y: automatic differentiation sees the same
-    operator.
+    """<A x, y> = <x, A^H y>, between real and complex vectors in its real part, and the gradient of Re <A x, y> in x is
+    A^H y: automatic differentiation sees the same operator.
     """
     dtype = dtype or _dtype(operator)
     inputs, outputs = _shapes(operator, shape, dtype)
-    x, y = _random(batch, inputs, dtype, 2).requires_grad_(), _random(batch, outputs, dtype, 3)
+    there = _output_dtype(operator, inputs, dtype)
+    x, y = _random(batch, inputs, dtype, 2).requires_grad_(), _random(batch, outputs, there, 3)
     image, back = operator(x), operator.adjoint(y)
+    assert back.dtype == dtype, f"`adjoint` gives {back.dtype} where the operator takes {dtype}"
     left, right = _inner(image.detach(), y), _inner(x.detach(), back.detach())
+    if there.is_complex != dtype.is_complex:
+        left, right = left.real, right.real
     scale = (_norms(image) * _norms(y) + _norms(x) * _norms(back)).max()
     error = float((left - right).abs().max())
     assert error <= _rounding(x, y) * float(scale), (
@@ -183,6 +196,25 @@ def _shapes(
                 operator(torch.zeros(1, *inputs, dtype=dtype or _dtype(operator), device=_device(operator))).shape[1:]
             )
     return inputs, outputs
+
+
+def _output_dtype(operator: LinearOperator, inputs: tuple[int, ...], dtype: torch.dtype) -> torch.dtype:
+    with torch.no_grad():
+        return operator(torch.zeros(1, *inputs, dtype=dtype, device=_device(operator))).dtype
+
+
+def _over_reals(
+    operator: LinearOperator, shape: tuple[int, ...] | None, dtype: torch.dtype | None
+) -> tuple[LinearOperator, tuple[int, ...] | None, torch.dtype]:
+    """An operator between real and complex vectors as one between real ones, with the shape and dtype of its inputs."""
+    dtype = dtype or _dtype(operator)
+    inputs, _ = _shapes(operator, shape, dtype)
+    there = _output_dtype(operator, inputs, dtype)
+    if there.is_complex == dtype.is_complex:
+        return operator, shape, dtype
+    if there.is_complex:
+        return RealOutputs(operator), shape, dtype
+    return RealOutputs(operator.H).H, (*inputs, 2), there
 
 
 def _tensors(operator: LinearOperator) -> list[Tensor]:
