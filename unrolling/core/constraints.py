@@ -107,7 +107,7 @@ class UnitNorm(nn.Module):
         """v / |v|; of a zero, which all points of the sphere are as near to, the one with equal entries."""
         norm = torch.linalg.vector_norm(value, dim=self.dim, keepdim=True)
         ones = torch.ones_like(value)
-        return torch.where(norm > 0, value / norm, ones / torch.linalg.vector_norm(ones, dim=self.dim, keepdim=True))
+        return torch.where(norm == 0, ones / torch.linalg.vector_norm(ones, dim=self.dim, keepdim=True), value / norm)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -189,7 +189,7 @@ class Simplex(nn.Module):
         ordered = rows.sort(dim=-1, descending=True).values
         count = torch.arange(1, rows.shape[-1] + 1, dtype=rows.dtype, device=rows.device)
         candidates = (ordered.cumsum(-1) - 1) / count
-        index = (ordered > candidates).sum(-1, keepdim=True) - 1
+        index = ((ordered > candidates).sum(-1, keepdim=True) - 1).clamp_min(0)  # none exceeds NaN
         nearest = (rows - candidates.gather(-1, index)).clamp_min(0)
         return nearest.reshape(flat.shape).movedim(list(range(-len(last), 0)), last)
 

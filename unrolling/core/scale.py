@@ -58,6 +58,19 @@ def norm(x: Tensor, dim: Dim = -1, *, keepdim: bool = False) -> Tensor:
     return length if keepdim else length.squeeze(dim)
 
 
+def lengths(x: Tensor, dim: int) -> Tensor:
+    """The Euclidean norm of every vector along ``dim``, which stays with size 1; its gradient is zero at zero.
+
+    Each sample is divided by a power of two of its own, so that only vectors vanish that are 10^-19 of its largest
+    entry (in single precision).
+    """
+    dims = tuple(range(x.ndim)) if x.ndim == 1 or dim % x.ndim == 0 else tuple(range(1, x.ndim))
+    scale = unit(x, dims)
+    square = _energy(x / scale, dim, keepdim=True)
+    zero = square == 0  # neither a root of zero nor a division by it may reach the backward pass
+    return scale * torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
+
+
 def divide(numerator: Tensor, denominator: Tensor, otherwise: float = 0.0) -> Tensor:
     """numerator / denominator, and ``otherwise`` where the denominator is zero, with a gradient of zero there; NaN
     where the numerator is.
@@ -89,9 +102,10 @@ def relative_change(new: Tensor, old: Tensor) -> Tensor:
     return length(new - old, dim=1) / torch.where(peak.squeeze(1) == 0, 1, size)
 
 
-def _energy(x: Tensor, dim: Dim) -> Tensor:
+def _energy(x: Tensor, dim: Dim, *, keepdim: bool = False) -> Tensor:
     """Of numbers whose squares the precision holds."""
-    return (x.real.square() + x.imag.square() if x.is_complex() else x.square()).sum(dim)
+    square = x.real.square() + x.imag.square() if x.is_complex() else x.square()
+    return square.sum(dim, keepdim=keepdim)
 
 
 def _positive(dim: Dim, count: int) -> tuple[int, ...]:

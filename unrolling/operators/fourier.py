@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from unrolling.core import scale
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_regularised
@@ -92,8 +93,8 @@ def normalise_maps(
     """Coil maps scaled to sum_c |S_c|^2 = 1 wherever any coil sees anything, relative to ``floor`` times the largest
     sensitivity.
     """
-    size = torch.linalg.vector_norm(maps, dim=-3, keepdim=True)
-    seen = size > floor * size.amax((-3, -2, -1), keepdim=True)
+    size = scale.norm(maps, -3, keepdim=True)
+    seen = ~(size <= floor * size.amax((-3, -2, -1), keepdim=True))  # NaN is not what no coil sees
     return torch.where(seen, maps / torch.where(seen, size, 1), 0)
 
 

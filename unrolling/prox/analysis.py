@@ -71,5 +71,7 @@ class AnalysisProx(nn.Module):
         """Onto |q_p| <= t: what a shrinkage takes away."""
         if self.dim is not None:
             return q - IsotropicShrink(self.dim)(q, threshold)
-        size = q.abs()
-        return torch.where(size > threshold, torch.sgn(q) * threshold, q)
+        if not q.is_complex():
+            return q.clamp(-threshold, threshold)
+        # Where the size is at most t, not where it exceeds it: NaN, in either, then is what comes out.
+        return torch.where(q.abs() <= threshold, q, torch.sgn(q) * threshold)

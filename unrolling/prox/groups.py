@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unrolling.core import scale
+
 
 @dataclass(frozen=True)
 class BlockSoftThreshold:
@@ -50,12 +52,10 @@ class BlockSoftThreshold:
             z = torch.relu(z)
         groups = self._groups(z)
         level = self._levels(threshold)
-        square = groups.abs().square().sum(-1, keepdim=True)
-        # Neither a root of zero nor a division by it may reach the backward pass, even where its result is thrown away.
-        norm = torch.where(square > 0, square, 1).sqrt()
-        kept = (square > 0) & (norm > level)
-        scale = torch.where(kept, 1 - level / torch.where(kept, norm, 1), 0)
-        return (groups * scale).reshape(z.shape)
+        norm = scale.lengths(groups, -1)
+        gone = norm <= level  # not its opposite, which takes NaN for something small
+        factor = torch.where(gone, 0, 1 - level / torch.where(gone, 1, norm))
+        return (groups * factor).reshape(z.shape)
 
     def penalty(self, x: Tensor, threshold: Tensor | float) -> Tensor:
         """sum_g t_g |x_g| of each sample, (batch,).

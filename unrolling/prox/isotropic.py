@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unrolling.core import scale
+
 
 @dataclass(frozen=True)
 class IsotropicShrink:
@@ -32,11 +34,9 @@ class IsotropicShrink:
             z: real or complex.
             threshold: t >= 0, a number or a real tensor that broadcasts to ``z`` with a size of 1 in ``dim``.
         """
-        square = (z.abs() if z.is_complex() else z).square().sum(self.dim, keepdim=True)
-        # Neither a root of zero nor a division by it may reach the backward pass, even where its result is thrown away.
-        norm = torch.where(square > 0, square, 1).sqrt()
-        kept = (square > 0) & (norm > threshold)
-        return z * torch.where(kept, 1 - threshold / torch.where(kept, norm, 1), 0)
+        norm = scale.lengths(z, self.dim)
+        gone = norm <= threshold  # not its opposite, which takes NaN for something small
+        return z * torch.where(gone, 0, 1 - threshold / torch.where(gone, 1, norm))
 
     def penalty(self, x: Tensor, threshold: Tensor | float) -> Tensor:
         """t sum_p |x_p| of each sample, (batch,)."""

@@ -21,7 +21,8 @@ def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     if z.is_complex():
         return _shrink_magnitude(z, threshold)
     if not isinstance(threshold, Tensor):
-        return softshrink(z, threshold)
+        # softshrink refuses NaN, which here stays what it is.
+        return softshrink(z, threshold) if threshold == threshold else z + threshold  # else it is NaN
     if not torch.is_grad_enabled():
         return _shrink(z, threshold)
     return (_apply if is_plain() else _SoftThreshold.apply)(z, threshold)
@@ -84,7 +85,11 @@ def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
         z: any shape, real or complex.
         threshold: t >= 0, a number or a real tensor that broadcasts to ``z``.
     """
-    return torch.where(z.abs() > threshold, z, 0)
+    # Where it is below the threshold, not where it is above: NaN in z stays, and NaN in the threshold gives NaN.
+    kept = torch.where(z.abs() <= threshold, 0, z)
+    if isinstance(threshold, Tensor):
+        return kept + torch.where(threshold.isnan(), threshold, 0)
+    return kept if threshold == threshold else kept + threshold  # NaN differs from itself
 
 
 def k_sparse(z: Tensor, k: int) -> Tensor:
@@ -104,7 +109,7 @@ def k_sparse(z: Tensor, k: int) -> Tensor:
         return z
     order = torch.sort(z.abs(), dim=-1, descending=True, stable=True).indices
     keep = torch.zeros_like(z, dtype=torch.bool).scatter(-1, order[..., :k], True)
-    return torch.where(keep, z, 0)
+    return torch.where(keep | z.isnan(), z, 0)  # NaN has no rank
 
 
 def nonnegative(z: Tensor, threshold: Tensor | float = 0.0) -> Tensor:

@@ -81,16 +81,15 @@ def pam(order: int) -> Float[Tensor, " M"]:
 
 
 def decide(x: Tensor, levels: Tensor) -> Tensor:
-    """The index of the level nearest to each entry of x, int64, shaped like x.
+    """The index of the level nearest to each entry of x, int64, shaped like x; -1 for NaN, which is near none.
 
     Args:
         x: soft symbols, any shape.
         levels: (M,), rising.
     """
     middles = (levels[1:] + levels[:-1]).to(x) / 2
-    if len(middles) == 1:
-        return (x > middles).long()
-    return torch.bucketize(x.contiguous(), middles)
+    index = (x > middles).long() if len(middles) == 1 else torch.bucketize(x.contiguous(), middles)
+    return torch.where(x.isnan(), -1, index)
 
 
 def wrong_bits(order: int) -> Tensor:

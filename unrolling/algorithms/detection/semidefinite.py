@@ -153,8 +153,8 @@ def _longest(point: Tensor, direction: Tensor) -> Tensor:
 
 
 def _signs(x: Tensor) -> Tensor:
-    """-1 or 1, the latter for zero."""
-    return torch.where(x < 0, -1.0, 1.0).to(x)
+    """-1 or 1, the latter for zero; NaN stays."""
+    return torch.where(x < 0, -1.0, torch.where(x.isnan(), x, 1.0)).to(x)
 
 
 def _dominant(matrix: Tensor) -> Tensor:

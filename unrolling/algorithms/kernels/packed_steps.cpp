@@ -51,9 +51,9 @@ struct Job {
         for (int64_t i = 0; i < count; ++i) x[i] = z[i] - clamp(z[i], level);
     }
 
-    // Into [-level, level]; what is no number stays none.
+    // Into [-level, level]; NaN, in either, makes value - clamp(value) NaN.
     static float clamp(float value, float level) {
-        const float below = value > level ? level : value;
+        const float below = value <= level ? value : level;
         return below < -level ? -level : below;
     }
 

@@ -98,7 +98,8 @@ struct Job {
 
     void finish(const Layer<Real>& layer, int64_t i, Real product, int32_t*& end) const {
         const Real value = x[i] + Real(layer.scale) * product, level = layer.threshold[i * layer.stride];
-        x[i] = value > level ? value - level : value < -level ? value + level : value == value ? Real(0) : value;
+        // NaN in either is in no comparison, and so is what the last case gives.
+        x[i] = value > level ? value - level : value < -level ? value + level : value >= -level && value <= level ? Real(0) : value + level;
         note(i, end);
     }
 

@@ -110,7 +110,8 @@ class HyperLISTA(Iteration):
         with torch.no_grad():
             tiny = torch.finfo(x.dtype).tiny
             share = torch.clamp(self.support_scale * torch.log(first.clamp_min(tiny) / error.clamp_min(tiny)), 0, 1)
-            count = (n * share).squeeze(-1).to(torch.int64)
+            # NaN is no count; it comes through by the threshold.
+            count = (n * share).squeeze(-1).nan_to_num(0.0).to(torch.int64)
         moved = x + direction + momentum * (x - previous)
         return HyperState(support_select(moved, self.threshold_scale * error, count), x)
 
