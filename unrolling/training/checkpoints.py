@@ -12,13 +12,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolling.files import records
 from unrolling.training import files
 from unrolling.training.identity import alike
 from unrolling.training.optimizers import pack
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksum
 BEST = "best.safetensors"
 PATTERN = "checkpoint-*.safetensors"
+ASIDE = ".damaged"  # what a damaged checkpoint's name then ends in
+_RECORD = {
+    "run": records.mapping(),
+    "prints": records.mapping(records.mapping()),
+    "stage": records.whole(),
+    "step": records.whole(),
+    "seconds": records.number,
+    "taken": records.whole(),
+    "validations": records.listed(records.listed(records.anything, 3)),
+    "report": records.mapping(),
+    "optimizers": records.listed(records.anything),
+}
+
+
+_SUMMARY = records.record({"shape": records.listed(records.whole(), 64), "numbers": records.listed(records.number, 64)})
+
+
+class AnotherRunError(ValueError):
+    """A whole checkpoint, which this run must not go on from."""
 
 
 @dataclass
@@ -75,7 +95,7 @@ class Checkpoints:
             "optimizers": states,
         }
         tensors |= {f"network.{name}": tensor for name, tensor in unique(network.state_dict()).items()} | _generators()
-        files.write(self.folder / f"checkpoint-{position.stage:03d}-{position.step:09d}.safetensors", tensors, record)
+        files.write(self.folder / _name(position.stage, position.step), tensors, record)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
 
@@ -105,28 +125,36 @@ class Checkpoints:
         """
         for stray in self.folder.glob(".*.safetensors.*.tmp"):  # of a process that was killed while it wrote
             stray.unlink(missing_ok=True)
-        damaged: list[str] = []
+        damaged: list[tuple[Path, str]] = []
         for path in reversed(self.files()):
             try:
-                tensors, record = files.read(path)
-            except ValueError as error:
-                damaged.append(str(error))
+                tensors, record = files.read(path, unchecked=_is_old)
+                self._check(path, record)
+                records.verify(path, record, _RECORD)
+                if path.name != _name(record["stage"], record["step"]):
+                    raise ValueError(f"{path} is the checkpoint of another moment, {record['stage']}-{record['step']}")
+                fits(network, network_part(tensors), path)
+            except AnotherRunError:
+                raise
+            except (ValueError, OSError) as error:  # also a folder of that name, or one that may not be read
+                damaged.append((path, str(error)))
                 continue
-            self._check(path, record)
-            for message in damaged:
+            for other, message in damaged:
                 warnings.warn(f"{message}; going on from {path.name}", RuntimeWarning, stacklevel=3)
+                # Out of the way, or it would count as one of the newest, and the name could not be written again.
+                other.rename(other.with_name(other.name + ASIDE))
             load(network, tensors)
             validations = [(stage, step, value) for stage, step, value in record["validations"]]
             rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("network.")}
             numbers = (record["stage"], record["step"], record["seconds"], record["taken"])
             return Position(*numbers, validations, record["report"], record["optimizers"], rest)
         if damaged:
-            raise ValueError(f"{damaged[0]}; no other checkpoint is left in {self.folder}: delete it to begin anew")
+            raise ValueError(f"{damaged[0][1]}; no other checkpoint is left in {self.folder}: delete it to begin anew")
         return None
 
     def load_best(self, network: nn.Module) -> None:
         """Put the best weights into the network."""
-        tensors, record = files.read(self.folder / BEST)
+        tensors, record = files.read(self.folder / BEST, unchecked=_is_old)
         self._check(self.folder / BEST, record)
         load(network, tensors)
 
@@ -137,7 +165,7 @@ class Checkpoints:
 
     def _check(self, path: Path, record: Any) -> None:
         if isinstance(record, dict) and isinstance(record.get("checkpoint"), int) and record["checkpoint"] > FORMAT:
-            raise ValueError(
+            raise AnotherRunError(
                 f"{path} was written by a newer version of unrolling ({record.get('version')}, format "
                 f"{record['checkpoint']}; this one is {_version()} and reads up to {FORMAT}): update unrolling"
             )
@@ -145,17 +173,43 @@ class Checkpoints:
         different = [key for key in self.run if not isinstance(found, dict) or found.get(key) != self.run[key]]
         if not different:
             prints = record.get("prints", {})
+            records.verify(
+                path, prints, {}, dict.fromkeys(self.prints, records.mapping(_SUMMARY)), "what the run depends on"
+            )
             different = [key for key, own in self.prints.items() if not alike(prints.get(key, {}), own)]
         if different:
-            raise ValueError(
+            raise AnotherRunError(
                 f"{path} is the checkpoint of another run ({', '.join(different)} differ); choose "
                 "another directory or delete it"
             )
 
 
-def load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _name(stage: int, step: int) -> str:
+    return f"checkpoint-{stage:03d}-{step:09d}.safetensors"
+
+
+def _is_old(record: Any) -> bool:
+    """Whether a record is of a version that wrote no checksums."""
+    return isinstance(record, dict) and record.get("checkpoint") == 1
+
+
+def load(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Put the network's part of a checkpoint into it; tensors that layers share are there once."""
-    put(network, {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")})
+    put(network, network_part(tensors))
+
+
+def network_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that are the network's, by its names."""
+    return {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+
+
+def fits(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises ValueError where tensors of a checkpoint have other names or shapes than the network's."""
+    own = network.state_dict()
+    wrong = [*(unique(own).keys() - tensors.keys()), *(tensors.keys() - own.keys())]
+    wrong += [name for name, tensor in tensors.items() if name in own and own[name].shape != tensor.shape]
+    if wrong:
+        raise ValueError(f"{path} is damaged or was changed: {', '.join(sorted(wrong)[:5])} is not as the network's")
 
 
 @torch.no_grad()

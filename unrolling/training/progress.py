@@ -71,7 +71,7 @@ class Reporter:
         self._sum, self._count = state["sum"], state["count"]
         if self.log is not None and self.log.exists():
             with open(self.log, "r+b") as file:
-                file.truncate(state["offset"])
+                file.truncate(min(state["offset"], self.log.stat().st_size))
 
     def __enter__(self) -> Reporter:
         self._start = time.monotonic()

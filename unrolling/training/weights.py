@@ -8,7 +8,7 @@ as tensors, and is read as before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
+from unrolling.files import records
 from unrolling.tasks.base import Task
 from unrolling.tasks.catalogue import catalogue
 from unrolling.training import files
@@ -23,6 +24,7 @@ from unrolling.training.fingerprints import fingerprint, same
 
 FORMAT = 2
 LARGE = 4096  # bytes; of a smaller tensor, the fingerprint would save nothing
+DEEPEST, LARGEST = 10_000, 2**28  # layers, and numbers of a tensor that is made again, that a card may ask for
 
 
 def save_weights(
@@ -98,19 +100,72 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]
         raise ValueError(
             f"{path} has format {card['format']}, and this version of unrolling reads up to {FORMAT}: update unrolling"
         )
+    _verify(path, card, tensors)
     fixed = {name.removeprefix("fixed."): tensor for name, tensor in tensors.items() if name.startswith("fixed.")}
     learned = {name: tensor for name, tensor in tensors.items() if not name.startswith("fixed.")}
     return learned, {**fixed, **_shared(Path(path), card), **_drawn(path, card)}, card
+
+
+_SIZE = records.whole(0, LARGEST)
+_PRINT = records.record(
+    {
+        "by": records.one_of("task", "parent", "file"),
+        "shape": records.listed(_SIZE, 16),
+        "sha256": records.text(64),
+        "norm": records.number,
+        "magnitudes": records.listed(records.number, 64),
+    },
+    {"file": records.text(200)},
+)
+_CARD = {
+    "depth": records.whole(1, DEEPEST),
+    "iteration": records.text(200),
+    "tied": records.listed(records.text(200), 1000),
+    "untied": records.listed(records.text(200), 1000),
+    "task": records.mapping().or_none(),
+    "fingerprints": records.mapping(_PRINT).or_none(),
+}
+
+
+def _verify(path: str | Path, card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raises ValueError where the card is not what ``save_weights`` writes, asks for layers that the file does not have
+    or for a task too large to be drawn.
+    """
+    records.verify(path, card, {}, _CARD, "the card")
+    prints = card.get("fingerprints") or {}
+    layers = {name.split(".")[1] for name in (*tensors, *prints) if name.startswith("layers.")}
+    if layers and card.get("depth") is not None and str(card["depth"] - 1) not in layers:
+        raise ValueError(f"{path} is damaged or was changed: its card says {card['depth']} layers, its tensors do not")
+    largest = sorted(_sizes(card.get("task") or {}))[-2:]
+    if not all(size < LARGEST for size in largest) or (len(largest) == 2 and largest[0] * largest[1] > LARGEST):
+        raise ValueError(f"{path} is damaged or was changed: its card says a task of the sizes {largest}")
+
+
+def _sizes(value: Any, name: str = "") -> Iterator[float]:
+    """The numbers of an identity that sizes may be."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _sizes(item, key)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _sizes(item, name)
+    elif isinstance(value, int | float) and name != "seed":
+        yield abs(value)
 
 
 def _shared(path: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that lie in a file beside this one."""
     found: dict[str, Tensor] = {}
     for name, made in _prints(card, "file").items():
+        if not made.get("file") or Path(made["file"]).name != made["file"]:
+            raise ValueError(f"{path} is damaged or was changed: it has its `{name}` in {made.get('file')!r}")
         beside = path.with_name(made["file"])
         if not beside.is_file():
             raise ValueError(f"{path} has its `{name}` in {beside.name}, which must lie beside it")
-        found[name] = files.read(beside)[0][name]
+        held = files.read(beside)[0]
+        if name not in held:
+            raise ValueError(f"{beside} holds no `{name}`, which {path.name} has there")
+        found[name] = held[name]
         if fingerprint(found[name])["sha256"] != made["sha256"]:
             raise ValueError(f"{beside} is damaged or was changed: it is not the `{name}` of {path.name}")
     return found
