@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from unrolling.core import tree
+from unrolling.core.arguments import admit
 from unrolling.core.iteration import Iteration
 from unrolling.core.naming import class_name
 
@@ -149,7 +150,7 @@ def in_pieces(run: Callable[[Any, Any], Any], network: nn.Module, data: Any, sta
     if iteration is not None:
         if not iteration.batched:
             raise ValueError(f"chunk is {most}, and {class_name(iteration)} has no batch that could be divided")
-        iteration.check(data)
+        admit(iteration, data)
     batch = Batch(data, network)
     if state is not None:
         batch.check(state, "state")

@@ -72,6 +72,7 @@ class Safeguarded(nn.Module):
             ValueError: a merit that is not one number per sample.
         """
         parent = self.network.parent
+        self.network.admit(data)
         parent.check(data)
         problem = parent.prepare(data)
         guide = state = parent.start(problem)

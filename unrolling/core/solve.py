@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from unrolling.core import tree
+from unrolling.core.arguments import admit
 from unrolling.core.batch import Batch, Joined
 from unrolling.core.iteration import Iteration, check_finite
 from unrolling.core.naming import class_name
@@ -88,7 +89,7 @@ def solve(
     Raises:
         ValueError: data with NaN or infinity, a state whose shape changes, a tensor that is neither per sample nor
             shared, by its name and before any step.
-        TypeError: a bare tensor of integers.
+        TypeError: no tensor, a bare tensor of integers, another precision than that of the iteration's numbers.
         DivergenceError: the state became infinite or NaN; the message says when, which sample, how large it was, and
             what would be safe.
     """
@@ -98,7 +99,7 @@ def solve(
         raise ValueError(f"max_iterations is {max_iterations}; it must be at least 1")
     if on_divergence not in ("raise", "mark"):
         raise ValueError(f"on_divergence is {on_divergence!r}; it is 'raise' or 'mark'")
-    iteration.check(data)
+    admit(iteration, data)
     check_finite(data)
     if chunk is not None and not iteration.batched:
         raise ValueError(f"chunk is {chunk}, and {class_name(iteration)} has no batch that could be divided")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from unrolling.core.arguments import Guard
 from unrolling.core.batch import in_pieces
 from unrolling.core.constrained_layers import ConstrainedLayers, Entries, run_with
 from unrolling.core.gradients import Backprop, GradientRule
@@ -98,7 +99,7 @@ class Unrolled(nn.Module, Generic[L]):
     def _estimate(self, data: Any, state: Any, layers: slice | range | None, return_state: bool) -> Any:
         if layers is None:
             chosen = self._in_order()
-            chosen[0].check(data)
+            self.admit(data)
             problems = self._prepare(chosen, range(len(chosen)), data)
         else:
             chosen, problems = self._choose(layers, data)
@@ -126,7 +127,9 @@ class Unrolled(nn.Module, Generic[L]):
         # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes
         # it along.
         return {
-            name: value for name, value in self.__dict__.items() if name not in ("_compiled", "_constrained", "forward")
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_compiled", "_constrained", "_guard", "forward")
         }
 
     def run(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Any:
@@ -186,6 +189,20 @@ class Unrolled(nn.Module, Generic[L]):
         chosen, problems = self._choose(None, data)
         return list(zip(chosen, problems, strict=True))
 
+    def admit(self, data: Any) -> None:
+        """Refuses data that do not fit, before the first layer, from kinds, dtypes and shapes alone.
+
+        Raises:
+            TypeError, ValueError: by the argument's name.
+        """
+        first = self._modules["layers"]._modules["0"]  # pyright: ignore[reportOptionalMemberAccess]
+        if not torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
+            guard = self.__dict__.get("_guard")
+            if guard is None:
+                guard = self.__dict__["_guard"] = Guard(self.layers[0])
+            guard(data)
+        first.check(data)  # pyright: ignore
+
     def _in_order(self) -> list[L]:
         layers: Any = self._modules["layers"]  # without Module.__getattr__, which takes its time
         return list(layers._modules.values())
@@ -233,7 +250,7 @@ class Unrolled(nn.Module, Generic[L]):
             )
         indices = [min(index, depth - 1) for index in layers]
         chosen = [self.layers[index] for index in indices]
-        chosen[0].check(data)
+        self.admit(data)
         return chosen, self._prepare(chosen, indices, data)
 
     def parameter_table(self) -> list[Learned]:

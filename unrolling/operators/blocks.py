@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from unrolling.core.arguments import keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.patches import _from_cells, _to_cells
@@ -34,10 +35,7 @@ class PerBlockSensing(LinearOperator):
         rows, columns, m, _ = matrices.shape
         super().__init__((rows * block, columns * block), (rows, columns, m))
         self.block = block
-        if isinstance(matrices, nn.Parameter):
-            self.matrices = matrices
-        else:
-            self.register_buffer("matrices", matrices)
+        keep(self, "matrices", matrices)
 
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns m"]:
         """The measurements of all blocks."""

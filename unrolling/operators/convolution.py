@@ -7,19 +7,18 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import keep
 from unrolling.operators.linear import LinearOperator, Shape
 from unrolling.operators.spectral import Circulant, check_kernel, convolve, fast_size, per_image, transfer
 
 
-def _take_kernel(module: nn.Module, kernel: Tensor) -> None:
+def _take_kernel(module: LinearOperator, kernel: Tensor) -> None:
     if kernel.ndim not in (2, 3) or 0 in kernel.shape:
         raise ValueError(
             f"a kernel is (kh, kw), or (batch, kh, kw) with one per image; got shape {tuple(kernel.shape)}"
         )
-    if isinstance(kernel, nn.Parameter):
-        module.kernel = kernel
-    else:
-        module.register_buffer("kernel", kernel)
+    keep(module, "kernel", kernel)
+    module.batch_size = kernel.shape[0] if kernel.ndim == 3 and kernel.shape[0] > 1 else None
 
 
 class CircularConvolution(Circulant):

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import keep
 from unrolling.operators import transforms
 from unrolling.operators.borders import Boundary, Margins, check_boundary, extend, fold
 from unrolling.operators.dct import dct_matrix
@@ -148,7 +149,7 @@ class BasisFilters(nn.Module):
         if unit_norm and not bool((start != 0).any(1).all()):
             raise ValueError("the coefficients of a filter of unit norm cannot all be zero")
         self.unit_norm = unit_norm
-        self.register_buffer("atoms", atoms)
+        keep(self, "atoms", atoms)
         self.coefficients = nn.Parameter(start)
 
     def forward(self) -> Float[Tensor, "count kh kw"]:
@@ -193,10 +194,10 @@ class FilterBank(LinearOperator):
         check_boundary(boundary)
         super().__init__((None, None), (given.shape[0], None, None))
         self.boundary: Boundary = boundary
-        if isinstance(filters, nn.Parameter | nn.Module):
+        if isinstance(filters, nn.Module):
             self.filters = filters
         else:
-            self.register_buffer("filters", filters)
+            keep(self, "filters", filters)
 
     def taps(self) -> Float[Tensor, "count kh kw"]:
         """The filters."""

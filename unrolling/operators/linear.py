@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from numbers import Number
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
+from unrolling.core.arguments import Shape, check_argument, guarded, keep
 from unrolling.operators.norms import spectral_norm
 
-Shape = tuple[Any, ...]  # whole numbers, and None where any size will do
+_SIDES = {
+    "forward": ("input",),
+    "adjoint": ("output",),
+    "solve_normal": ("input",),
+    "gradient_step": ("input", "output"),
+}
 
 
 class LinearOperator(nn.Module):
     """y = A x on batches; a subclass writes ``forward`` and ``adjoint``.
 
-    ``A(x)`` is A x, ``A.adjoint(y)`` is A^H y, and ``A.H``, ``A @ B``, ``A + B``, ``A - B``, ``c * A``, ``-A`` are
-    operators again. Operators act on the dimensions after the batch and are differentiable in x and in their own
-    parameters; <A x, y> = <x, A^H y>.
+    ``A(x)`` and ``A @ x`` are A x, ``A.adjoint(y)`` is A^H y, and ``A.H``, ``A @ B``, ``A + B``, ``A - B``, ``c * A``,
+    ``A * c``, ``A / c``, ``-A`` are operators again. Operators act on the dimensions after the batch and are
+    differentiable in x and in their own parameters; <A x, y> = <x, A^H y>.
+
+    Every method is given (batch, *input_shape) or (batch, *output_shape) and refuses anything else: nothing is
+    broadcast, and no dimension goes in between. That holds for subclasses too, which need not check.
 
     Attributes:
         input_shape: shape of one x, without batch; None where any size will do.
         output_shape: shape of one y, without batch.
+        batch_size: how many samples the operator has kernels, masks or maps for, one for each; None where all share
+            them.
+        leading: whether dimensions may lie between the batch and these, each entry of which is mapped by itself.
+
+    Raises:
+        TypeError: from its methods: no tensor, or of a dtype that does not fit, by the argument's name.
+        ValueError: from its methods: another shape.
     """
 
     input_shape: Shape
     output_shape: Shape
+    batch_size: int | None = None
+    leading: bool = False
+    # `gradient_step` without its guard, for iterations that have checked their data before the first step
+    step: Callable[[Any, Tensor, Tensor, Tensor | float], Tensor]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, sides in _SIDES.items():
+            if name in cls.__dict__:
+                if name == "gradient_step":
+                    cls.step = cls.__dict__[name]
+                setattr(cls, name, guarded(cls.__dict__[name], sides))
 
     def __init__(self, input_shape: Shape, output_shape: Shape) -> None:
         super().__init__()
@@ -63,20 +93,33 @@ class LinearOperator(nn.Module):
         """The adjoint operator A^H."""
         return Adjoint(self)
 
-    def __matmul__(self, other: LinearOperator) -> LinearOperator:
-        return Composition(self, other)
+    @overload
+    def __matmul__(self, other: LinearOperator) -> LinearOperator: ...
+
+    @overload
+    def __matmul__(self, other: Tensor) -> Tensor: ...
+
+    def __matmul__(self, other: LinearOperator | Tensor) -> LinearOperator | Tensor:
+        return Composition(self, other) if isinstance(other, LinearOperator) else self(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
-        return Sum(self, other)
+        return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
     def __sub__(self, other: LinearOperator) -> LinearOperator:
-        return Sum(self, -1 * other)
+        return Sum(self, Scaled(-1, other)) if isinstance(other, LinearOperator) else NotImplemented
 
     def __neg__(self) -> LinearOperator:
         return Scaled(-1, self)
 
-    def __rmul__(self, factor: complex | Tensor) -> LinearOperator:
-        return Scaled(factor, self)
+    def __mul__(self, factor: complex | Tensor) -> LinearOperator:
+        if isinstance(factor, LinearOperator):
+            raise TypeError("A * B multiplies an operator by a number; the product of two operators is A @ B")
+        return Scaled(factor, self) if isinstance(factor, (Number, Tensor)) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: complex | Tensor) -> LinearOperator:
+        return Scaled(divisor, self, inverse=True) if isinstance(divisor, (Number, Tensor)) else NotImplemented
 
     def norm(
         self,
@@ -105,27 +148,23 @@ class LinearOperator(nn.Module):
         shape = self.input_shape if shape is None else shape
         if any(size is None for size in shape):
             raise ValueError(f"{type(self).__name__} takes inputs of any size; say which, norm(shape=...)")
-        return spectral_norm(self, shape, like.new_empty((), dtype=dtype or like.dtype), tolerance, max_iterations)
+        like = like.new_empty((), dtype=dtype or like.dtype)
+        if self.batch_size is not None:
+            return spectral_norm(_Stacked(self), (self.batch_size, *shape), like, tolerance, max_iterations)
+        return spectral_norm(self, shape, like, tolerance, max_iterations)
 
     def check_input(self, x: Tensor) -> None:
         """Refuses an x whose shape does not fit, from shapes alone."""
-        _check_shape(self, "input", x, self.input_shape)
+        check_argument(self, x, "input", "x")
 
     def check_output(self, y: Tensor) -> None:
         """Refuses a y whose shape does not fit, from shapes alone."""
-        _check_shape(self, "output", y, self.output_shape)
+        check_argument(self, y, "output", "y")
 
 
-def _check_shape(operator: LinearOperator, side: str, tensor: Tensor, shape: Shape) -> None:
-    if tensor.shape[1:] == shape:
-        return
-    if tensor.ndim != len(shape) + 1 or any(
-        want not in (None, size) for want, size in zip(shape, tensor.shape[1:], strict=True)
-    ):
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(
-            f"{type(operator).__name__} needs an {side} of shape (batch, {wanted}), and got {tuple(tensor.shape)}"
-        )
+LinearOperator.step = LinearOperator.gradient_step
+for _name in ("solve_normal", "gradient_step"):
+    setattr(LinearOperator, _name, guarded(getattr(LinearOperator, _name), _SIDES[_name]))
 
 
 class Matrix(LinearOperator):
@@ -141,10 +180,7 @@ class Matrix(LinearOperator):
         if matrix.ndim != 2:
             raise ValueError(f"a matrix has two dimensions; got shape {tuple(matrix.shape)}")
         super().__init__((matrix.shape[1],), (matrix.shape[0],))
-        if isinstance(matrix, nn.Parameter):
-            self.matrix = matrix
-        else:
-            self.register_buffer("matrix", matrix)
+        keep(self, "matrix", matrix)
 
     def forward(self, x: Tensor) -> Tensor:
         """A x, (batch, m)."""
@@ -172,6 +208,16 @@ class Matrix(LinearOperator):
         return torch.cholesky_solve(b.mT if b.ndim > 1 else b.unsqueeze(1), factor).mT
 
 
+class RowMatrix(Matrix):
+    """``Matrix`` along the last dimension, (batch, ..., n) -> (batch, ..., m): the patches of an image, say.
+
+    Args:
+        matrix: as for ``Matrix``.
+    """
+
+    leading = True
+
+
 def learnable(operator: LinearOperator, scale: float = 1.0) -> LinearOperator:
     """A copy whose fixed tensors have become parameters, times a number (for operators that are linear in each of their
     tensors).
@@ -191,7 +237,7 @@ class Adjoint(LinearOperator):
 
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(operator.output_shape, operator.input_shape)
-        self.operator = operator
+        self.operator, self.batch_size = operator, operator.batch_size
 
     def forward(self, x: Tensor) -> Tensor:
         return self.operator.adjoint(x)
@@ -205,13 +251,24 @@ class Adjoint(LinearOperator):
 
 
 class Composition(LinearOperator):
-    """A B x."""
+    """A B x.
+
+    Raises:
+        ValueError: B's output is not A's input, or they have parameters for another number of samples each.
+    """
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        if outer.input_shape != inner.output_shape:
+        if _joined(outer.input_shape, inner.output_shape) is None:
             raise ValueError(f"A @ B needs A's input {outer.input_shape} to be B's output {inner.output_shape}")
-        super().__init__(inner.input_shape, outer.output_shape)
+        first, last = inner.input_shape, outer.output_shape
+        # What one of them leaves open the other may settle.
+        if None in first and None not in outer.input_shape:
+            first = _joined(first, _image(inner.adjoint, outer.input_shape)) or first
+        if None in last and None not in inner.output_shape:
+            last = _joined(last, _image(outer, inner.output_shape)) or last
+        super().__init__(first, last)
         self.outer, self.inner = outer, inner
+        self.batch_size = _common_batch(outer, inner)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer(self.inner(x))
@@ -221,41 +278,66 @@ class Composition(LinearOperator):
 
 
 class Sum(LinearOperator):
-    """A x + B x."""
+    """A x + B x.
+
+    Raises:
+        ValueError: other shapes, or parameters for another number of samples each.
+    """
 
     def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
-        if (left.input_shape, left.output_shape) != (right.input_shape, right.output_shape):
+        first = _joined(left.input_shape, right.input_shape)
+        last = _joined(left.output_shape, right.output_shape)
+        if first is None or last is None:
             raise ValueError(
                 f"A + B needs equal shapes; got {left.input_shape} -> {left.output_shape} and "
                 f"{right.input_shape} -> {right.output_shape}"
             )
-        super().__init__(left.input_shape, left.output_shape)
+        super().__init__(first, last)
         self.left, self.right = left, right
+        self.batch_size = _common_batch(left, right)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.left(x) + self.right(x)
+        return self._added(self.left(x), self.right(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return self.left.adjoint(y) + self.right.adjoint(y)
+        return self._added(self.left.adjoint(y), self.right.adjoint(y))
+
+    def _added(self, left: Tensor, right: Tensor) -> Tensor:
+        if left.shape != right.shape:
+            raise ValueError(
+                f"A + B needs equal shapes; {type(self.left).__name__} gave {tuple(left.shape)}, and "
+                f"{type(self.right).__name__} {tuple(right.shape)}"
+            )
+        return left + right
 
 
 class Scaled(LinearOperator):
-    """c A x, c a number or a scalar tensor."""
+    """c A x, or A x / c; c a number or a scalar tensor, learned where it is an ``nn.Parameter``.
+
+    Raises:
+        ValueError: a tensor of several numbers.
+        ZeroDivisionError: A / 0.
+    """
 
     factor: Tensor
 
-    def __init__(self, factor: complex | Tensor, operator: LinearOperator) -> None:
+    def __init__(self, factor: complex | Tensor, operator: LinearOperator, *, inverse: bool = False) -> None:
         super().__init__(operator.input_shape, operator.output_shape)
-        self.operator = operator
-        if isinstance(factor, nn.Parameter):
-            self.factor = factor
-        elif isinstance(factor, Tensor):
-            self.register_buffer("factor", factor)
+        self.operator, self.inverse, self.batch_size = operator, inverse, operator.batch_size
+        if isinstance(factor, Tensor):
+            if factor.ndim:
+                raise ValueError(
+                    f"an operator is multiplied by one number; got a tensor of shape {tuple(factor.shape)}: a different "
+                    "one for each entry is a Matrix(torch.diag(...)), or an operator of your own"
+                )
+            keep(self, "factor", factor)
         else:
-            self.number = factor
+            self.number: Any = 1 / factor if inverse else factor
 
     def _factor(self) -> Tensor | complex:
-        return self.factor if "factor" in self._parameters or "factor" in self._buffers else self.number
+        if "factor" not in self._parameters and "factor" not in self._buffers:
+            return self.number
+        return 1 / self.factor if self.inverse else self.factor
 
     def forward(self, x: Tensor) -> Tensor:
         return self._factor() * self.operator(x)
@@ -263,3 +345,45 @@ class Scaled(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         factor = self._factor()
         return (factor.conj() if isinstance(factor, Tensor) else factor.conjugate()) * self.operator.adjoint(y)
+
+
+class _Stacked:
+    """An operator with parameters for each sample as one on all of them: (1, samples, ...)."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        self.operator = operator
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.operator(x.squeeze(0)).unsqueeze(0)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.operator.adjoint(y.squeeze(0)).unsqueeze(0)
+
+
+def _joined(left: Shape, right: Shape) -> Shape | None:
+    """The sizes that two shapes agree on, where one may leave open what the other knows; None if they do not agree."""
+    if len(left) != len(right):
+        return None
+    if any(a != b and a is not None and b is not None for a, b in zip(left, right, strict=True)):
+        return None
+    return tuple(b if a is None else a for a, b in zip(left, right, strict=True))
+
+
+@torch.no_grad()
+def _image(method: Any, shape: Shape) -> Shape:
+    """The shape that a method makes of one sample; nothing where it does not work on zeros."""
+    operator = getattr(method, "__self__", method)
+    numbers = [t for t in [*operator.parameters(), *operator.buffers()] if t.is_floating_point() or t.is_complex()]
+    like = numbers[0] if numbers else torch.zeros(())
+    try:
+        return tuple(method(like.new_zeros(operator.batch_size or 1, *shape)).shape[1:])
+    except (RuntimeError, TypeError, ValueError):
+        return ()
+
+
+def _common_batch(one: LinearOperator, other: LinearOperator) -> int | None:
+    if one.batch_size is None or other.batch_size is None or one.batch_size == other.batch_size:
+        return other.batch_size if one.batch_size is None else one.batch_size
+    raise ValueError(
+        f"{type(one).__name__} has parameters for {one.batch_size} samples, and {type(other).__name__} for {other.batch_size}"
+    )

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import keep
 from unrolling.operators.linear import LinearOperator
 
 
@@ -46,10 +47,7 @@ class PatchDictionary(LinearOperator):
             .reshape(atoms.shape[0], -1)
             .contiguous()
         )
-        if isinstance(atoms, nn.Parameter):
-            self.matrix = nn.Parameter(cells)
-        else:
-            self.register_buffer("matrix", cells)
+        keep(self, "matrix", cells, atoms)
 
     def atoms(self) -> Float[Tensor, "count p p"]:
         """The atoms as little images."""
@@ -58,6 +56,11 @@ class PatchDictionary(LinearOperator):
 
     def forward(self, x: Float[Tensor, "batch rows columns atoms"]) -> Float[Tensor, "batch height width"]:
         """The image of a code."""
+        if min(x.shape[1:3]) < self.overlap:
+            raise ValueError(
+                f"an image has {self.overlap} x {self.overlap} patches at least; PatchDictionary got a code of shape "
+                f"{tuple(x.shape)}"
+            )
         return _from_cells(_OverlapAdd.apply(x @ self.matrix, self.overlap), self.stride)
 
     def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns atoms"]:
@@ -143,10 +146,7 @@ class BlockSensing(LinearOperator):
             raise ValueError(f"a block measurement is (m, b b); got shape {tuple(matrix.shape)}")
         super().__init__((None, None), (None, None, matrix.shape[0]))
         self.block = block
-        if isinstance(matrix, nn.Parameter):
-            self.matrix = matrix
-        else:
-            self.register_buffer("matrix", matrix)
+        keep(self, "matrix", matrix)
 
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns m"]:
         """The measurements of all blocks."""
@@ -174,6 +174,8 @@ class BlockSensing(LinearOperator):
 def _to_cells(image: Tensor, size: int) -> Tensor:
     """(batch, height, width) -> (batch, height / size, width / size, size size)."""
     batch, height, width = image.shape
+    if height % size or width % size:
+        raise ValueError(f"images of whole blocks have sides that are multiples of {size}; got {height} x {width}")
     return (
         image.reshape(batch, height // size, size, width // size, size)
         .transpose(2, 3)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.spectral import convolve, transfer
@@ -39,10 +40,7 @@ class Decimation(LinearOperator):
             raise ValueError(f"factor is {factor}; it must be at least 1")
         super().__init__((None, None), (None, None))
         self.factor = factor
-        if isinstance(kernel, nn.Parameter):
-            self.kernel = kernel
-        else:
-            self.register_buffer("kernel", kernel)
+        keep(self, "kernel", kernel)
 
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch small_height small_width"]:
         """Blurred and decimated."""

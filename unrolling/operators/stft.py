@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from unrolling.core.arguments import keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 
@@ -61,7 +62,7 @@ class STFT(LinearOperator):
             )
         self.size, self.hop, self.length, self.overlap = size, hop, length, size // hop
         super().__init__((length,), (size // 2 + 1, None if length is None else self.frames(length)))
-        self.register_buffer("window", window)
+        keep(self, "window", window)
         coverage = self._coverage()
         if not bool((coverage > 1e-8 * coverage.max()).all()):
             raise ValueError(

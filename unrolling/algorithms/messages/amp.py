@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary, check_width
 from unrolling.core import Iteration, tree
-from unrolling.operators import Matrix
+from unrolling.operators.linear import RowMatrix
 
 
 class AMPState(NamedTuple):
@@ -61,7 +61,7 @@ class AMP(Iteration):
             )
         self.damping = check_damping(damping)
         self.register_buffer("dictionary", dictionary)
-        self.encoder = Matrix(nn.Parameter(dictionary.T.contiguous().clone()))
+        self.encoder = RowMatrix(nn.Parameter(dictionary.T.contiguous().clone()))
         self.denoiser = copy.deepcopy(denoiser).to(dictionary)
 
     def start(self, problem: Float[Tensor, "batch ... m"]) -> AMPState:

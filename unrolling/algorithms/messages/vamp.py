@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.messages.amp import check_damping, check_real, clamp_variance, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Iteration, Positive, constrain, tree
-from unrolling.operators import Matrix
+from unrolling.operators.linear import RowMatrix
 
 # Of Fisher scoring for the noise; its start is at most some powers of ten too high, and it converges quadratically.
 _TUNING_STEPS = 6
@@ -77,9 +77,9 @@ class VAMP(Iteration):
                 f"noise_variance must be positive and finite, or None for one that is fitted; got {noise_variance}"
             )
         left, singular_values, right = _decompose(dictionary)
-        self.left = self.prepare = Matrix(nn.Parameter(left))
+        self.left = self.prepare = RowMatrix(nn.Parameter(left))
         self.singular_values = nn.Parameter(singular_values)
-        self.right = Matrix(nn.Parameter(right))
+        self.right = RowMatrix(nn.Parameter(right))
         constrain(self, "singular_values", Positive())
         if noise_variance is None:
             self.noise_variance = None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary, check_weight, check_width, scalar_parameter
 from unrolling.core import Iteration, Positive, constrain, tree
-from unrolling.operators import Matrix
+from unrolling.operators.linear import RowMatrix
 from unrolling.prox import soft_threshold
 
 
@@ -45,7 +45,7 @@ class CoordinateDescent(Iteration):
         if dictionary.is_complex():
             raise TypeError("coordinate descent here is for real dictionaries")
         atoms = dictionary.shape[1]
-        self.encoder = self.prepare = Matrix(nn.Parameter(dictionary.T.contiguous().clone()))
+        self.encoder = self.prepare = RowMatrix(nn.Parameter(dictionary.T.contiguous().clone()))
         self.inhibition = nn.Parameter(
             torch.eye(atoms, dtype=dictionary.dtype, device=dictionary.device) - dictionary.T @ dictionary
         )

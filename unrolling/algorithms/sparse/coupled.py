@@ -24,7 +24,7 @@ from unrolling.algorithms.sparse.dictionary import (
 from unrolling.algorithms.sparse.ista import GramISTA, Prox, is_soft, penalty_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.core.deploy import FusedLayers, register
-from unrolling.operators import Matrix
+from unrolling.operators.linear import RowMatrix
 from unrolling.prox import soft_threshold, support_select
 
 
@@ -115,7 +115,7 @@ class CoupledISTA(Iteration):
                 f"encoder has shape {tuple(encoder.shape)}; for a dictionary {tuple(dictionary.shape)} "
                 f"it is {tuple(self.dictionary.mH.shape)}"
             )
-        self.encoder = Matrix(
+        self.encoder = RowMatrix(
             nn.Parameter(encoder.detach().to(self.dictionary).clone(memory_format=torch.contiguous_format))
         )
         self.step_size = scalar_parameter(1.0, dictionary)

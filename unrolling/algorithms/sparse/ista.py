@@ -22,7 +22,7 @@ from unrolling.algorithms.sparse.dictionary import (
 )
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.core.deploy import FusedLayers, register
-from unrolling.operators import LinearOperator, Matrix
+from unrolling.operators.linear import LinearOperator, Matrix, RowMatrix
 from unrolling.prox import soft_threshold
 
 Prox = Callable[[Tensor, Tensor], Tensor]
@@ -82,7 +82,7 @@ class ISTA(Iteration):
     ) -> Float[Tensor, "batch ..."]:
         """One step; ``scale`` multiplies the threshold (continuation)."""
         threshold = self.threshold if scale == 1.0 else scale * self.threshold
-        return self.prox(self._operator().gradient_step(state, problem, self.step_size), threshold)
+        return self.prox(self._operator().step(state, problem, self.step_size), threshold)
 
     def objective(self, state: Tensor, problem: Tensor) -> Float[Tensor, " batch"]:
         """0.5 |y - A x|^2 + sum_i lambda_i |x_i|, or the penalty of another prox, (batch,)."""
@@ -116,7 +116,7 @@ class _MatrixISTA(Iteration):
         super().__init__()
         self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
         self.step_size = check_step_size(step_size, dictionary)
-        self.encoder = Matrix(nn.Parameter((self.step_size * self.dictionary.mH).contiguous()))
+        self.encoder = RowMatrix(nn.Parameter((self.step_size * self.dictionary.mH).contiguous()))
         self.threshold = scalar_parameter(check_weight(weight).expand(dictionary.shape[1]) * self.step_size, dictionary)
         constrain(self, "threshold", Positive())
         self.prox = prox

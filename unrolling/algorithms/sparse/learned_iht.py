@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.sparse.dictionary import check_dictionary, check_step_size, check_width, step_advice
 from unrolling.algorithms.sparse.ista import GramISTA
 from unrolling.core import Iteration, tree
-from unrolling.operators import Matrix
+from unrolling.operators.linear import RowMatrix
 from unrolling.prox import k_sparse
 from unrolling.prox.hard import surrogate_hard_threshold
 
@@ -47,7 +47,7 @@ class GramIHT(Iteration):
             raise ValueError(f"sparsity must be between 1 and the number of atoms, {n}; got {sparsity}")
         self.sparsity = sparsity
         self.step_size = check_step_size(step_size, dictionary)
-        self.encoder = self.prepare = Matrix(nn.Parameter((self.step_size * self.dictionary.mH).contiguous()))
+        self.encoder = self.prepare = RowMatrix(nn.Parameter((self.step_size * self.dictionary.mH).contiguous()))
         self.inhibition = nn.Parameter(
             torch.eye(n, dtype=dictionary.dtype, device=dictionary.device)
             - self.encoder.matrix.detach() @ self.dictionary

@@ -42,7 +42,7 @@ class Plain:
             )
         if self._fused is not None:
             layers = self.network.layers
-            layers[0].check(data)
+            self.network.admit(data)
             last = self._fused(data, state)
             if last is not None:
                 estimate = layers[-1].estimate(last, None)
