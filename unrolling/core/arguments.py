@@ -58,6 +58,19 @@ def check_tensor(value: Any, name: str, owner: str) -> Tensor:
     return value
 
 
+def check_numbers(value: Any, name: str, owner: str, *, real: bool = False) -> None:
+    """Refuses what is no tensor of floating-point or complex numbers, or with ``real`` of real ones.
+
+    Raises:
+        TypeError: a list, an array, integers, Booleans; complex numbers where real ones are wanted.
+    """
+    check_tensor(value, name, owner)
+    if not tree.is_number(value):
+        raise TypeError(f"{name} is {value.dtype}; {owner} works on floating-point tensors: use {name}.float()")
+    if real and value.is_complex():
+        raise TypeError(f"{name} is {value.dtype}; {owner} works on real tensors: give {name}.real or {name}.abs()")
+
+
 def check_shape(value: Tensor, shape: Shape, owner: str, side: str, *, leading: bool = False) -> None:
     """Refuses a tensor that is not (batch, *shape), or with ``leading`` (batch, ..., *shape).
 
@@ -90,8 +103,8 @@ def check_precision(value: Tensor, name: str, wanted: torch.dtype, owner: str) -
         return
     fitting = wanted.to_complex() if dtype.is_complex else wanted
     raise TypeError(
-        f"{name} is {dtype} and the numbers of {owner} are {wanted}; they have one precision: use {name}.to({fitting}), "
-        f"or the network's .to({precision_of(dtype)})"
+        f"{name} is {dtype} and the numbers of {owner} are {wanted}; they have one precision: use "
+        f"{name}.to({fitting}), or move the other with .to({precision_of(dtype)})"
     )
 
 
@@ -249,7 +262,7 @@ def _explain(operator: Any, arguments: dict[str, Tensor], error: RuntimeError) -
         dtype = value.dtype
         if not tree.is_number(value):
             raise TypeError(
-                f"{name} is {dtype}; {owner} works on floating-point or complex tensors: use {name}.float()"
+                f"{name} is {dtype}; {owner} works on floating-point tensors: use {name}.float()"
             ) from error
         for tensor in numbers:
             if tensor.ndim and precision_of(tensor.dtype) is not precision_of(dtype):

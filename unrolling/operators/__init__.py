@@ -21,10 +21,31 @@ if TYPE_CHECKING:
         margins,
         zero_mean_atoms,
     )
-    from unrolling.operators.fourier import KSpace, MaskedFourier, MultiCoilFourier, check_mask, normalise_maps
+    from unrolling.operators.fourier import (
+        CentredFourier,
+        CoilData,
+        KSpace,
+        MaskedFourier,
+        MultiCoilFourier,
+        check_mask,
+        check_origins,
+        from_corner,
+        normalise_maps,
+        to_corner,
+    )
     from unrolling.operators.half_spectrum import needs_gradient
-    from unrolling.operators.linear import Adjoint, Composition, LinearOperator, Matrix, Scaled, Sum, learnable
+    from unrolling.operators.linear import (
+        Adjoint,
+        Composition,
+        LinearOperator,
+        Matrix,
+        RowMatrix,
+        Scaled,
+        Sum,
+        learnable,
+    )
     from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
+    from unrolling.operators.norms import spectral_norm
     from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms, projections
     from unrolling.operators.resize import BicubicReduction, Decimation, bicubic_matrix, check_multiple, cubic
     from unrolling.operators.spectral import (
@@ -52,10 +73,14 @@ __getattr__, __dir__ = lazy(
         ".dct": ("DCT cut_blocks dct2 dct_matrix idct idct2 join_blocks"),
         ".differences": ("FiniteDifferences"),
         ".filters": ("BasisFilters CircularFilterBank FilterBank correlate correlate_adjoint margins zero_mean_atoms"),
-        ".fourier": ("KSpace MaskedFourier MultiCoilFourier check_mask normalise_maps"),
+        ".fourier": (
+            "CentredFourier CoilData KSpace MaskedFourier MultiCoilFourier check_mask check_origins from_corner "
+            "normalise_maps to_corner"
+        ),
         ".half_spectrum": ("needs_gradient"),
-        ".linear": ("Adjoint Composition LinearOperator Matrix Scaled Sum learnable"),
+        ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum learnable"),
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
+        ".norms": ("spectral_norm"),
         ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
         ".resize": ("BicubicReduction Decimation bicubic_matrix check_multiple cubic"),
         ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
@@ -65,17 +90,18 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "Circulant", "CircularConvolution",
-    "CircularFilterBank", "CodedDiffraction", "Composition", "DCT", "Decimation", "FilterBank",
-    "FiniteDifferences", "Identity", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix",
-    "MultiCoilFourier", "PatchDictionary", "PerBlockSensing", "RealOutputs", "STFT", "Scaled",
-    "ScrambledHadamard", "Sum", "ValidConvolution", "bicubic_matrix", "check_boundary", "check_kernel",
-    "check_mask", "check_multiple", "conjugate_gradients", "convolve", "convolve_valid", "correlate",
-    "correlate_adjoint", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "extend",
-    "fast_size", "fft2", "fold", "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2",
-    "ifft2", "irfft", "join_blocks", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
-    "per_image", "projections", "rfft", "solve_positive", "solve_regularised", "sqrt_hann", "transfer",
-    "with_phase", "wrap", "zero_mean_atoms",
+    "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "CentredFourier", "Circulant",
+    "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
+    "Decimation", "FilterBank", "FiniteDifferences", "Identity", "Isometry", "KSpace", "LinearOperator",
+    "MaskedFourier", "Matrix", "MultiCoilFourier", "PatchDictionary", "PerBlockSensing", "RealOutputs",
+    "RowMatrix", "STFT", "Scaled", "ScrambledHadamard", "Sum", "ValidConvolution", "bicubic_matrix",
+    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
+    "convolve", "convolve_valid", "correlate", "correlate_adjoint", "cubic", "cut_blocks", "dct2",
+    "dct_atoms", "dct_matrix", "divide", "extend", "fast_size", "fft2", "fold", "from_corner",
+    "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
+    "join_blocks", "learnable", "margins", "masked", "needs_gradient", "normalise_maps", "per_image",
+    "projections", "rfft", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner",
+    "transfer", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

@@ -27,6 +27,7 @@ class PerBlockSensing(LinearOperator):
     """
 
     matrices: Tensor
+    multiplies = True
 
     def __init__(self, matrices: Float[Tensor, "rows columns m pixels"]) -> None:
         block = round(matrices.shape[-1] ** 0.5)

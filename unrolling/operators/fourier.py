@@ -25,8 +25,8 @@ class KSpace(NamedTuple):
     """Measured frequencies with the mask that says which they are; zero frequency at (0, 0), as ``fft2`` has it."""
 
     samples: Tensor  # (batch, height, width) or (batch, coils, height, width), complex; zero where nothing was measured
-    # (batch, height, width), or (1, height, width) shared; 1 where measured, 0 elsewhere. Of whole lines one number will
-    # do: (batch, 1, width) or (batch, height, 1).
+    # (batch, height, width), or (1, height, width) shared; 1 where measured, 0 elsewhere. Of whole lines one number
+    # will do: (batch, 1, width) or (batch, height, 1).
     mask: Tensor
 
 
@@ -226,7 +226,7 @@ class MultiCoilFourier(LinearOperator):
         counts = {held.shape[0] if held.ndim == 3 else 1, maps.shape[0] if maps.ndim == 4 else 1} - {1}
         if len(counts) > 1:
             raise ValueError(
-                f"a mask and maps for each image are as many; got masks {tuple(held.shape)} and maps {tuple(maps.shape)}"
+                f"masks and maps of each image are as many; got shapes {tuple(held.shape)} and {tuple(maps.shape)}"
             )
         super().__init__(tuple(maps.shape[-2:]), tuple(maps.shape[-3:]))
         self.batch_size = counts.pop() if counts else None

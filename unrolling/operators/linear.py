@@ -10,7 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from unrolling.core.arguments import Shape, check_argument, guarded, keep
+from unrolling.core.arguments import Shape, check_argument, check_numbers, guarded, keep
 from unrolling.operators.norms import spectral_norm
 
 _SIDES = {
@@ -36,6 +36,7 @@ class LinearOperator(nn.Module):
         output_shape: shape of one y, without batch.
         batch_size: how many samples the operator has kernels, masks or maps for, one for each; None where all share
             them.
+        multiplies: whether it is a product with a matrix, which is real for real vectors only.
         leading: whether dimensions may lie between the batch and these, each entry of which is mapped by itself.
 
     Raises:
@@ -47,6 +48,7 @@ class LinearOperator(nn.Module):
     output_shape: Shape
     batch_size: int | None = None
     leading: bool = False
+    multiplies: bool = False
     # `gradient_step` without its guard, for iterations that have checked their data before the first step
     step: Callable[[Any, Tensor, Tensor, Tensor | float], Tensor]
 
@@ -153,13 +155,18 @@ class LinearOperator(nn.Module):
             return spectral_norm(_Stacked(self), (self.batch_size, *shape), like, tolerance, max_iterations)
         return spectral_norm(self, shape, like, tolerance, max_iterations)
 
-    def check_input(self, x: Tensor) -> None:
-        """Refuses an x whose shape does not fit, from shapes alone."""
-        check_argument(self, x, "input", "x")
+    def check_input(self, x: Tensor, name: str = "x") -> None:
+        """Refuses an x that does not fit, from its kind, dtype and shape alone; ``name`` is that of the argument."""
+        self._check(x, "input", name)
 
-    def check_output(self, y: Tensor) -> None:
-        """Refuses a y whose shape does not fit, from shapes alone."""
-        check_argument(self, y, "output", "y")
+    def check_output(self, y: Tensor, name: str = "y") -> None:
+        """Refuses a y that does not fit, from its kind, dtype and shape alone; ``name`` is that of the argument."""
+        self._check(y, "output", name)
+
+    def _check(self, value: Tensor, side: str, name: str) -> None:
+        real = self.multiplies and not any(t.is_complex() for t in [*self.parameters(False), *self.buffers(False)])
+        check_numbers(value, name, type(self).__name__, real=real)
+        check_argument(self, value, side, name)
 
 
 LinearOperator.step = LinearOperator.gradient_step
@@ -175,6 +182,7 @@ class Matrix(LinearOperator):
     """
 
     matrix: Tensor
+    multiplies = True
 
     def __init__(self, matrix: Tensor) -> None:
         if matrix.ndim != 2:
@@ -327,8 +335,8 @@ class Scaled(LinearOperator):
         if isinstance(factor, Tensor):
             if factor.ndim:
                 raise ValueError(
-                    f"an operator is multiplied by one number; got a tensor of shape {tuple(factor.shape)}: a different "
-                    "one for each entry is a Matrix(torch.diag(...)), or an operator of your own"
+                    f"an operator is multiplied by one number; got shape {tuple(factor.shape)}: another one "
+                    "for each entry is a Matrix(torch.diag(...)), or an operator of your own"
                 )
             keep(self, "factor", factor)
         else:
@@ -385,5 +393,6 @@ def _common_batch(one: LinearOperator, other: LinearOperator) -> int | None:
     if one.batch_size is None or other.batch_size is None or one.batch_size == other.batch_size:
         return other.batch_size if one.batch_size is None else one.batch_size
     raise ValueError(
-        f"{type(one).__name__} has parameters for {one.batch_size} samples, and {type(other).__name__} for {other.batch_size}"
+        f"{type(one).__name__} has parameters for {one.batch_size} samples, and {type(other).__name__} for "
+        f"{other.batch_size}"
     )

@@ -30,6 +30,7 @@ class PatchDictionary(LinearOperator):
     """
 
     matrix: Tensor
+    multiplies = True
 
     def __init__(self, atoms: Float[Tensor, "count p p"], stride: int) -> None:
         if atoms.ndim != 3 or atoms.shape[1] != atoms.shape[2]:
@@ -139,6 +140,7 @@ class BlockSensing(LinearOperator):
     """
 
     matrix: Tensor
+    multiplies = True
 
     def __init__(self, matrix: Float[Tensor, "m pixels"]) -> None:
         block = round(matrix.shape[-1] ** 0.5)

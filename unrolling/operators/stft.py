@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from unrolling.core.arguments import keep
+from unrolling.core.arguments import check_numbers, keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 
@@ -68,6 +68,10 @@ class STFT(LinearOperator):
             raise ValueError(
                 f"the squares of this window, shifted by {hop}, leave samples that no frame sees: use a shorter hop"
             )
+
+    def check_input(self, x: Tensor, name: str = "x") -> None:
+        check_numbers(x, name, "STFT", real=True)
+        super().check_input(x, name)
 
     def _coverage(self) -> Float[Tensor, " hop"]:
         """sum_t w[n - t hop]^2, which repeats from hop to hop up to the signal's ends, since all frames that see a

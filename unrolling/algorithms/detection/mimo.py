@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core import Iteration
+from unrolling.core.arguments import check_tensor
 
 
 class Received(NamedTuple):
@@ -226,6 +227,11 @@ def check_received(data: Received, *, needs_noise: bool = False) -> None:
     if not isinstance(data, Received):
         raise TypeError(f"a detector takes a Received(y, channel, noise_variance); got a {type(data).__name__}")
     y, channel, noise = data
+    for name, value in zip(Received._fields, data, strict=True):
+        if value is not None or name != "noise_variance":
+            check_tensor(value, name, "a detector")
+    if not y.is_floating_point() and not y.is_complex():
+        raise TypeError(f"y is {y.dtype}; a detector works on floating-point tensors: use y.float()")
     if y.is_complex() or channel.is_complex():
         raise TypeError(
             "y and channel are real here; real_form(y, channel, noise_variance) makes real ones of complex ones"

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolling.core import tree
+from unrolling.core.arguments import check_numbers
 
 
 class Observed(NamedTuple):
@@ -115,12 +116,13 @@ def check_observed(data: Observed, memory: int) -> None:
     """
     if not isinstance(data, Observed):
         raise TypeError(f"a sequence detector takes an Observed(y, taps, ...); got a {type(data).__name__}")
-    if data.y.is_complex():
-        raise TypeError("y is real here; got a complex sequence")
+    check_numbers(data.y, "y", "a sequence detector", real=True)
     if data.y.ndim != 2 or data.y.shape[1] < 1:
         raise ValueError(f"y is (batch, T), at least one symbol long; got {tuple(data.y.shape)}")
     for name, width in (("taps", memory), ("estimated_taps", memory), ("noise_variance", 1)):
         value = getattr(data, name)
+        if value is not None:
+            check_numbers(value, name, "a sequence detector", real=True)
         if value is not None and (
             value.ndim != 2 or value.shape[1] != width or value.shape[0] not in (1, data.y.shape[0])
         ):

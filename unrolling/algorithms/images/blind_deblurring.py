@@ -19,6 +19,7 @@ from unrolling.algorithms.images.blind_steps import (
     sharpen,
 )
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_numbers
 from unrolling.operators.borders import extend
 from unrolling.operators.half_spectrum import Size, irfft2, rfft2
 from unrolling.operators.spectral import fast_size, wrap
@@ -221,8 +222,10 @@ def check_image(data: Tensor, colours: int, kernel_size: int) -> None:
     """Refuses images of another number of dimensions or colours, or smaller than the kernel, from shapes alone.
 
     Raises:
+        TypeError: no tensor of real numbers.
         ValueError: they do not fit.
     """
+    check_numbers(data, "data", "blind deblurring", real=True)
     wanted = "(batch, height, width)" if colours == 1 else f"(batch, {colours}, height, width)"
     if data.ndim != (3 if colours == 1 else 4) or (colours > 1 and data.shape[1] != colours):
         raise ValueError(f"images have shape {wanted}; got {tuple(data.shape)}")

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_numbers, check_tensor, kind_of
+from unrolling.core.naming import class_name
 from unrolling.operators.dct import cut_blocks, dct2, idct2, join_blocks
 from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.linear import LinearOperator
@@ -93,6 +95,7 @@ class Diffusion(Iteration):
     def check(self, data: Any) -> None:
         super().check(data)
         self.data_term.check(data)
+        check_numbers(self.data_term.measured(data), "data", class_name(self), real=True)
 
     def advice(self) -> str:
         return "make the influence functions, or the weight of the data, smaller"
@@ -208,6 +211,13 @@ class QuantisedBlocks(DataTerm):
         return x.new_zeros(x.shape[0])
 
     def check(self, data: Compressed) -> None:
+        if not isinstance(data, Compressed):
+            raise TypeError(f"data are Compressed{Compressed._fields}; got {kind_of(data)}")
+        for name, value in zip(Compressed._fields[:3], data, strict=False):
+            check_numbers(value, name, "deblocking", real=True)
+        check_tensor(data.known, "known", "deblocking")
+        if data.known.is_complex():
+            raise TypeError(f"known is {data.known.dtype}; it holds zeros and ones")
         image, centre, steps, known = data
         if image.ndim != 3 or image.shape != centre.shape or image.shape[1] % 8 or image.shape[2] % 8:
             raise ValueError(

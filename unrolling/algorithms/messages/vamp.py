@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.messages.amp import check_damping, check_real, clamp_variance, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.core.arguments import check_numbers
 from unrolling.operators.linear import RowMatrix
 
 # Of Fisher scoring for the noise; its start is at most some powers of ten too high, and it converges quadratically.
@@ -128,6 +129,7 @@ class VAMP(Iteration):
     def check(self, data: Tensor) -> None:
         super().check(data)
         m = self.left.matrix.shape[1]
+        check_numbers(data, "data", "an algorithm with a real dictionary", real=not self.left.matrix.is_complex())
         if data.ndim < 2 or data.shape[-1] != m:
             raise ValueError(
                 f"data must have shape (batch, ..., {m}), {m} being the rows of the dictionary; got {tuple(data.shape)}"

@@ -89,9 +89,9 @@ class MISI(Iteration):
     def check(self, data: Any) -> None:
         super().check(data)
         if "magnitudes" in self._modules:
-            self.stft.check_input(data)
+            self.stft.check_input(data, "data")
             return
-        self.stft.check_input(data.mixture)
+        self.stft.check_input(data.mixture, "data.mixture")
         bins, frames = self.stft.bins, self.stft.frames(data.mixture.shape[1])
         if data.magnitudes.ndim != 4 or data.magnitudes.shape[2:] != (bins, frames):
             raise ValueError(

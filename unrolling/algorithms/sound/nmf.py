@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_numbers
 
 FLOOR = 1e-8  # of W H where it is divided by
 
@@ -342,5 +343,6 @@ def set_sparsity(iteration: nn.Module, sparsity: float, like: Tensor) -> None:
 
 
 def _check_spectrogram(data: Tensor, bins: int) -> None:
+    check_numbers(data, "data", "non-negative matrix factorisation", real=True)
     if data.is_complex() or data.ndim != 3 or data.shape[1] != bins:
         raise ValueError(f"data are magnitudes of shape (batch, {bins}, frames); got {tuple(data.shape)}, {data.dtype}")

@@ -129,7 +129,7 @@ class NMFSeparation(Iteration):
 
     def check(self, data: Tensor) -> None:
         super().check(data)
-        self.stft.check_input(data)
+        self.stft.check_input(data, "data")
 
 
 def stack_frames(magnitude: Float[Tensor, "batch frames bins"], context: int) -> Float[Tensor, "batch frames rows"]:

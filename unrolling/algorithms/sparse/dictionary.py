@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_numbers
 from unrolling.operators import LinearOperator, Matrix
 
 
@@ -43,8 +44,10 @@ def check_width(data: Tensor, dictionary: Tensor) -> None:
     """Refuses data (batch, ..., m) whose last dimension is not the number of rows of a dictionary (m, n).
 
     Raises:
+        TypeError: no floating-point tensor; complex data for a real dictionary.
         ValueError: another width.
     """
+    check_numbers(data, "data", "an algorithm with a real dictionary", real=not dictionary.is_complex())
     if data.ndim < 2 or data.shape[-1] != dictionary.shape[0]:
         raise ValueError(
             f"data must have shape (batch, ..., {dictionary.shape[0]}), the dictionary being "

@@ -59,7 +59,7 @@ class IHT(Iteration):
 
     def check(self, data: Tensor) -> None:
         super().check(data)
-        self.dictionary.check_output(data)
+        self.dictionary.check_output(data, "data")
 
     def advice(self) -> str:
         return step_advice(float(self.step_size), self.dictionary)

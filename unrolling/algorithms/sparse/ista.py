@@ -91,7 +91,7 @@ class ISTA(Iteration):
 
     def check(self, data: Tensor) -> None:
         super().check(data)
-        self._operator().check_output(data)
+        self._operator().check_output(data, "data")
 
     def advice(self) -> str:
         return step_advice(float(self.step_size), self.dictionary)
@@ -230,7 +230,7 @@ def is_soft(layer: Any, *matrices: Any) -> bool:
     """Whether a layer is soft-thresholding with one threshold for all samples, and real matrices that are nothing else:
     what ``ResidualForm`` and ``ProductForm`` are made for.
     """
-    plain = all(type(matrix) is Matrix and not matrix.matrix.is_complex() for matrix in matrices)
+    plain = all(type(matrix) in (Matrix, RowMatrix) and not matrix.matrix.is_complex() for matrix in matrices)
     same = {layer.threshold.dtype, *(matrix.matrix.dtype for matrix in matrices)} if plain else set()
     return layer.prox is soft_threshold and layer.threshold.ndim <= 1 and len(same) == 1
 

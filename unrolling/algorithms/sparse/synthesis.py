@@ -106,7 +106,7 @@ class SynthesisISTA(Iteration):
 
     def check(self, data: Tensor) -> None:
         super().check(data)
-        self.sensing.check_output(data)
+        self.sensing.check_output(data, "data")
 
 
 class Decoded(Iteration):

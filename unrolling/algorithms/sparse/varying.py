@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_numbers
+from unrolling.core.naming import class_name
 from unrolling.prox import soft_threshold
 
 
@@ -90,6 +92,8 @@ class VaryingISTA(Iteration):
     def check(self, data: Sensed) -> None:
         super().check(data)
         rows = self.mixing.inner.shape[0]
+        for name, value in zip(Sensed._fields, data, strict=True):
+            check_numbers(value, name, class_name(self), real=not self.mixing.inner.is_complex())
         y, dictionary = data.y, data.dictionary
         if y.ndim != 2 or y.shape[1] != rows or dictionary.ndim != 3 or dictionary.shape[1] != rows:
             raise ValueError(

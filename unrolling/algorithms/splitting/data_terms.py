@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_numbers, check_tensor, kind_of
 from unrolling.operators import transforms
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
@@ -127,7 +128,7 @@ class LeastSquares(DataTerm):
         return super().solve(b, rho, problem) if problem.spectrum is not None else self.operator.solve_normal(b, rho)
 
     def check(self, data: Tensor) -> None:
-        self.operator.check_output(data)
+        self.operator.check_output(data, "data")
 
 
 class SampledFourier(DataTerm):
@@ -171,6 +172,10 @@ def check_kspace(data: Any) -> None:
     if not isinstance(data, KSpace):
         raise TypeError(f"data are KSpace(samples, mask); got {type(data).__name__}")
     samples, mask = data
+    check_tensor(samples, "samples", "a sampled Fourier transform")
+    check_tensor(mask, "mask", "a sampled Fourier transform")
+    if mask.is_complex():
+        raise TypeError(f"a mask holds real numbers; got {mask.dtype}")
     if not samples.is_complex():
         raise TypeError(f"k-space samples are complex; got {samples.dtype}")
     if mask.ndim != 3 or samples.ndim != 3 or mask.shape[-2:] != samples.shape[-2:]:
@@ -207,7 +212,11 @@ class KnownBlur(DataTerm):
         return problem.data.image
 
     def check(self, data: Blurred) -> None:
+        if not isinstance(data, Blurred):
+            raise TypeError(f"data are Blurred(image, kernel); got {kind_of(data)}")
         image, kernel = data
+        check_numbers(image, "image", "KnownBlur")
+        check_numbers(kernel, "kernel", "KnownBlur")
         if (
             image.ndim != 3
             or kernel.ndim != 3
