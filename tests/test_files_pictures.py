@@ -275,16 +275,3 @@ def test_no_piece_is_larger_than_a_tile_with_its_margins():
 
     pixels.in_tiles(run, torch.zeros(1, 300, 200), margin=5, tile=40)
     assert max(sizes) <= 50
-
-
-def test_files_come_from_names_folders_and_patterns_in_order_and_once(tmp_path):
-    for name in ("b.png", "a.png", "c.txt", "d.jpg"):
-        (tmp_path / name).touch()
-    found = pixels.files_of([tmp_path, tmp_path / "a.png", tmp_path / "*.txt"], (".png", ".jpg"))
-    assert [path.name for path in found] == ["a.png", "b.png", "d.jpg", "c.txt"]
-    for path, words in ((tmp_path / "x.png", "does not exist"), (tmp_path / "*.gif", "no file matches")):
-        with pytest.raises(ValueError, match=words):
-            pixels.files_of([path], (".png",))
-    (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match="holds no file"):
-        pixels.files_of([tmp_path / "none"], (".png",))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
+import traceback
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from unrolling.cli import prepare
+from unrolling.cli import errors, prepare
 from unrolling.cli.apply_options import given
-from unrolling.cli.options import Compile, Depth, Json, Settings, SystemName, TaskName, Threads, patience
+from unrolling.cli.inputs import Plan, Work, plan
+from unrolling.cli.options import Compile, Depth, Json, Overwrite, Settings, SystemName, TaskName, Threads, patience
+from unrolling.systems.conditions import Condition, listed, outside, summary, with_ranges
 
 
 def apply(
@@ -19,7 +24,7 @@ def apply(
     system: SystemName,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT...", help="the file to work on; of pictures also several, folders and patterns"),
+        typer.Argument(metavar="INPUT...", help="the file to work on; also several, folders and patterns"),
     ],
     output: Annotated[
         list[Path] | None,
@@ -38,11 +43,13 @@ def apply(
     compiling: Compile = "auto",
     settings: Settings = None,
     threads: Threads = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Apply a trained system to files of yours: ``unroll apply imaging/tnrd photo.jpg -o clean.png --sigma 25``.
     Systems have options of their own, which ``unroll apply SYSTEM --help`` lists.
     """
+    from unrolling.files.whole import keeping_others
     from unrolling.systems.catalogue import find
     from unrolling.systems.options import separate
 
@@ -52,32 +59,63 @@ def apply(
     options, settings = separate(settings or [], application.options, found.options(name))
     options |= given(context)
     networks = _Networks(found, name, task, depth, weights, settings, threads, options, patience(compiling))
-    pairs, several = _pairs(found.name, application, files, output or [])
-    if several:
-        _each(networks, pairs, as_json)
-        return
-    source, outputs = pairs[0]
-    facts, said = networks.run(source, outputs)
+    with keeping_others(not overwrite):
+        what = plan(found.name, application, files, output or [])
+        for note in what.notes:
+            print(f"unroll: {note}", file=sys.stderr)
+        if what.several:
+            _each(networks, what, as_json)
+            return
+        (work,) = what.works
+        result = networks.run(work)
     if as_json:
-        prepare.print_json(
-            {
-                "system": found.name,
-                "task": name,
-                "input": str(source),
-                "outputs": list(map(str, outputs)),
-                **facts,
-                "warnings": said,
-            }
-        )
-        return
-    for sentence in said:
-        print(f"unroll: {sentence}", file=sys.stderr)
-    for path, what in zip(outputs, application.writes, strict=False):
-        print(f"{path}: {what}")
-    for path, what in facts.get("more", {}).items():
-        print(f"{path}: {what}")
-    if "compiled" in facts:
-        print(facts["compiled"], file=sys.stderr)
+        prepare.print_json({"system": found.name, "task": name, **result.to_json()})
+    else:
+        result.tell(application)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What became of a file."""
+
+    work: Work
+    facts: dict[str, Any]
+    conditions: list[Condition]
+    said: list[str]
+    elapsed: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "input": str(self.work.source),
+            "outputs": list(map(str, self.work.outputs)),
+            **self.facts,
+            "conditions": listed(self.conditions),
+            "warnings": self.said,
+            "elapsed": round(self.elapsed, 3),
+        }
+
+    def warn(self) -> None:
+        """What does not fit, on the error output."""
+        for sentence in self.said:
+            print(f"unroll: {sentence}", file=sys.stderr)
+        for condition in self.conditions:
+            if sentence := outside(condition):
+                print(f"unroll: {self.work.source}: {sentence}", file=sys.stderr)
+
+    def tell(self, application: Any) -> None:
+        """A line for each file that was written."""
+        self.warn()
+        about = "; ".join(part for part in (summary(self.conditions), f"{self.elapsed:.2g} s") if part)
+        unchanged = self.facts.get("unchanged")
+        for number, (path, what) in enumerate(zip(self.work.outputs, application.writes, strict=False)):
+            if unchanged:
+                what = "the input as it is" + ("" if unchanged is True else f": {unchanged}")
+            print(f"{path}: {what}" + ("" if number else f" ({about})"))
+        for path, what in self.facts.get("more", {}).items():
+            print(f"{path}: {what}")
+        if "compiled" in self.facts:
+            print(self.facts["compiled"], file=sys.stderr)
 
 
 class _Networks:
@@ -101,14 +139,16 @@ class _Networks:
         self.after = after  # seconds of plain work after which a network is compiled
         self.built: dict[tuple[str, ...], Any] = {}
 
-    def run(self, source: Path, outputs: list[Path]) -> tuple[dict[str, Any], list[str]]:
-        """What became of a file, and what is to be said about it."""
+    def run(self, work: Work) -> _Result:
+        """Work on a file, which is decoded once."""
+        begin = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            job = self._job(source)
+            content = self.application.read(work.source, self.options)
+            job = self._job(content)
             adaptive = job.network.forward
             before = adaptive.seconds
-            facts = dict(self.application.run(job.network, job.task, source, outputs, **self.options))
+            facts = dict(self.application.run(job.network, job.task, content, work.outputs, **self.options))
             if adaptive.seconds > before:
                 facts["compiled"] = (
                     f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later "
@@ -116,15 +156,17 @@ class _Networks:
                 )
             elif adaptive.failure and before == 0:
                 facts["compiled"] = f"the network could not be compiled and went on as it is: {adaptive.failure}"
-        return facts, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        said = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        conditions = with_ranges(facts.pop("conditions", []), job.network)
+        return _Result(work, facts, conditions, list(dict.fromkeys(said)), time.perf_counter() - begin)
 
-    def _job(self, source: Path) -> Any:
+    def _job(self, content: Any) -> Any:
         from unrolling.core import deploy
         from unrolling.training.weights import load_weights
 
         chosen = list(self.settings)
         if self.application.settings is not None and self.weights is None:
-            wanted = self.application.settings(self.system, self.name, source, self.options)
+            wanted = self.application.settings(self.system, self.name, content, self.options)
             chosen = [f"{key}={value}" for key, value in wanted.items()] + chosen
         key = tuple(chosen)
         if key not in self.built:
@@ -144,99 +186,16 @@ class _Networks:
                 write=False,
             )
             assert job.weights is not None
-            load_weights(job.network, job.weights, system=self.system.name)
+            card = load_weights(job.network, job.weights, system=self.system.name)
             job.network.eval()
+            job.network.trained_for = job.recipe.ranges(job.task, card)
             # What an application calls is the forward pass for inference.
             job.network.forward = deploy(job.network, after=self.after)
             self.built[key] = job
         return self.built[key]
 
 
-def _pairs(
-    system: str, application: Any, files: list[Path], output: list[Path]
-) -> tuple[list[tuple[Path, list[Path]]], bool]:
-    """Inputs with their outputs, all of which can be read and written as far as can be told now; and whether these are
-    several.
-
-    Raises:
-        ValueError: too few or too many outputs, an input that does not exist, an output that cannot be written.
-    """
-    most, least = len(application.writes), application.least
-    if application.suffixes:
-        return _many(application, files, output)
-    # What follows the one value that -o takes arrives among the arguments.
-    source, outputs = files[0], [*output, *files[1:]]
-    if not least <= len(outputs) <= most:
-        wanted = str(most) if least == most else f"{least} to {most}"
-        held = ", ".join(application.writes)
-        raise ValueError(
-            f"{system} writes {wanted} file{'s' if most > 1 else ''} ({held}), and {len(outputs)} are "
-            "named: INPUT -o OUTPUT..."
-        )
-    if not source.is_file():
-        raise ValueError(f"{source} does not exist; the input is {application.reads}")
-    return [(source, outputs)], False
-
-
-def _many(application: Any, files: list[Path], output: list[Path]) -> tuple[list[tuple[Path, list[Path]]], bool]:
-    from unrolling.files.pictures import files_of
-
-    if len(output) > 1:
-        raise ValueError(
-            f"there is one output, a file or for several inputs a folder; got {', '.join(map(str, output))}"
-        )
-    missing = [path for path in files if not path.exists() and not any(sign in str(path) for sign in "*?[")]
-    if missing:
-        raise ValueError(f"{missing[0]} does not exist; the input is {application.reads}")
-    inputs = files_of(files, application.suffixes)
-    several = len(inputs) > 1 or any(path.is_dir() for path in files)
-    if not output:
-        if not application.default_suffix:
-            raise ValueError("no output is named; say where to write, -o OUTPUT")
-        pairs = [(source, [source.with_name(source.stem + application.default_suffix)]) for source in inputs]
-    elif several or output[0].is_dir():
-        folder = output[0]
-        if folder.is_file():
-            raise ValueError(f"{folder} is a file; the outputs of {len(inputs)} inputs need a folder")
-        prepare.writable(folder)
-        ending = Path(application.default_suffix).suffix
-        pairs = [
-            (
-                source,
-                [
-                    folder
-                    / (
-                        source.name
-                        if source.suffix.lower() in application.suffixes and not _other(source, ending)
-                        else source.stem + ending
-                    )
-                ],
-            )
-            for source in inputs
-        ]
-    else:
-        pairs = [(inputs[0], [output[0]])]
-    written: dict[Path, Path] = {}
-    for source, (path,) in pairs:
-        if path.resolve() == source.resolve():
-            raise ValueError(f"{source} is the input; the output needs another name")
-        if path.resolve() in written:
-            raise ValueError(
-                f"{written[path.resolve()]} and {source} would both be written to {path}; give them "
-                "different names, or do them one by one"
-            )
-        written[path.resolve()] = source
-        if application.check is not None:
-            application.check(path)
-    return pairs, several
-
-
-def _other(source: Path, ending: str) -> bool:
-    """Whether the output is of another kind than the input: numbers that become a picture."""
-    return source.suffix.lower() in (".npy", ".npz") and ending not in (".npy", ".npz")
-
-
-def _each(networks: _Networks, pairs: list[tuple[Path, list[Path]]], as_json: bool) -> None:
+def _each(networks: _Networks, what: Plan, as_json: bool) -> None:
     """All files; one that fails is reported, and the others are done.
 
     Raises:
@@ -249,26 +208,33 @@ def _each(networks: _Networks, pairs: list[tuple[Path, list[Path]]], as_json: bo
     failed = 0
     console = Console(stderr=True)
     with Progress(console=console, disable=as_json or not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("", total=len(pairs))
-        for source, outputs in pairs:
-            progress.update(bar, description=source.name)
+        bar = progress.add_task("", total=len(what.works))
+        for work in what.works:
+            progress.update(bar, description=work.source.name)
+            result: _Result | None = None
+            text = ""
             try:
-                facts, said = networks.run(source, outputs)
-            except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError) as error:
+                if work.refused is not None:
+                    raise work.refused
+                result = networks.run(work)
+            except errors.ERRORS as error:
+                text = errors.about(work.source, error)
+            except Exception as error:  # a mistake of ours or of the system's: seen in full, and the others go on
+                text = errors.about(work.source, error)
+                traceback.print_exc()
+            if result is None:
                 failed += 1
-                results.append({"input": str(source), "error": str(error)})
-                print(
-                    f"unroll: {error}" if str(source) in str(error) else f"unroll: {source}: {error}", file=sys.stderr
-                )
+                results.append({"input": str(work.source), "error": text})
+                print(f"unroll: {text}", file=sys.stderr)
             else:
-                results.append({"input": str(source), "outputs": list(map(str, outputs)), **facts, "warnings": said})
-                for sentence in said:
-                    print(f"unroll: {sentence}", file=sys.stderr)
-                if not as_json:
-                    print(outputs[0])
+                results.append(result.to_json())
+                if as_json:
+                    result.warn()
+                else:
+                    result.tell(networks.application)
             progress.advance(bar)
     if as_json:
         prepare.print_json({"system": networks.system.name, "task": networks.name, "files": results})
     if failed:
-        print(f"unroll: {failed} of {len(pairs)} files failed", file=sys.stderr)
+        print(f"unroll: {failed} of {len(what.works)} files failed", file=sys.stderr)
         raise typer.Exit(1)

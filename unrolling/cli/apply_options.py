@@ -37,7 +37,7 @@ class ApplyCommand(TyperCommand):
                 if flag not in known:
                     system.application(name)
                     raise ValueError(_unknown(system.name, flag, declared, known))
-        rest = super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, _spread(args, self.get_params(ctx)))
         values = {option: ctx.params.pop(option.name, None) for option in declared}
         ctx.meta[GIVEN] = {
             option.name: option.kind(value) for option, value in values.items() if value not in (None, False)
@@ -110,6 +110,35 @@ def _tokens(args: Iterable[str], params: Sequence[Any]) -> tuple[list[str], list
         elif not word.startswith("-"):
             positional.append(word)
     return positional, flags, task
+
+
+def _spread(args: Sequence[str], params: Sequence[Any]) -> list[str]:
+    """``INPUT -o A B`` as ``INPUT -o A -o B``, where inputs stand elsewhere; else what follows the first name after
+    ``-o`` are the inputs.
+    """
+    options = {word: param for param in params if param.param_type_name == "option" for word in param.opts}
+    spread: list[str] = []
+    elsewhere = 0
+    group: list[int] | None = None  # where the further names are put
+    places: list[int] = []
+    waiting = False
+    for place, word in enumerate(args):
+        if waiting:
+            waiting = False
+        elif word == "--":
+            elsewhere += len(args) - place - 1
+            break
+        elif word.startswith("-") and word != "-":
+            flag, sign, _ = word.partition("=")
+            waiting = flag in options and not options[flag].is_flag and not sign
+            group = places if flag in ("-o", "--output") else None
+        elif group is not None:
+            group.append(place)
+        else:
+            elsewhere += 1
+    for place, word in enumerate(args):
+        spread += ["-o", word] if place in places and elsewhere > 1 else [word]
+    return spread
 
 
 def _system(positional: Sequence[str]) -> Any:

@@ -23,6 +23,7 @@ def train_job(
     """Train, measure on the validation set, write the weights with their card; the card."""
     from unrolling._version import __version__
     from unrolling.evaluation.measure import environment, interval
+    from unrolling.systems.conditions import range_to_card
     from unrolling.tasks.base import evaluate
     from unrolling.training.batches import like_network
     from unrolling.training.checkpoints import Checkpoints
@@ -66,6 +67,7 @@ def train_job(
         "version": __version__,
         "environment": environment(seed, machine.device),
         "licence": "BSD-3-Clause",
+        **({"range": range_to_card(ranges)} if (ranges := job.recipe.ranges(job.task)) else {}),
         "command": prepare.command(),
         **({} if origin is None else {"from": origin}),
     }

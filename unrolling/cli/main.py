@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
+from unrolling.cli import errors
 from unrolling.cli.apply import apply
 from unrolling.cli.apply_options import ApplyCommand
 from unrolling.cli.cite import cite
@@ -51,14 +53,29 @@ for command in (show, train, compare, export, schedules, gradients, reproduce, t
 
 def main() -> None:
     """Run the command; mistakes of the caller end with one line and exit status 2, not with a traceback."""
+    _any_text()
     try:
+        empty = [word for word in sys.argv[1:] if not word or (word.startswith("--") and word.endswith("="))]
+        if empty:
+            raise ValueError(f"an argument is empty{': ' * bool(empty[0])}{empty[0]}; a name or a value is missing")
         app()
-    except (ValueError, TypeError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
-        print(f"unroll: {error}", file=sys.stderr)
+    except errors.ERRORS as error:
+        print(f"unroll: {errors.sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("unroll: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _any_text() -> None:
+    """What the terminal's encoding does not have is written as its escape, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            try:
+                ("\u2265 \udc80" * 64).encode(stream.encoding, "backslashreplace")
+                stream.reconfigure(errors="backslashreplace")
+            except (UnicodeError, LookupError):  # an encoding for host names, say
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -165,11 +165,11 @@ def writable(folder: Path) -> None:
     Raises:
         ValueError: it cannot.
     """
+    from unrolling.files.whole import probe_folder
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink(missing_ok=True)
+        probe_folder(folder)
     except OSError as error:
         raise ValueError(f"cannot write into {folder}: {error.strerror or error}") from error
 

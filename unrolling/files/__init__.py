@@ -6,48 +6,47 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.files.gate import T, checked
     from unrolling.files.kspace import is_centred, read_kspace, write_image
-    from unrolling.files.pictures import Picture, files_of, in_tiles, pillow, turned
+    from unrolling.files.pictures import Picture, in_tiles, pillow, turned
     from unrolling.files.png16 import Header, header
-    from unrolling.files.received import (
-        Vectors,
-        check_outputs,
-        numbers,
-        read_arrays,
-        read_sequences,
-        read_vectors,
-        write_symbols,
-    )
+    from unrolling.files.received import Arrays, Vectors, numbers, read_sequences, read_vectors, write_symbols
     from unrolling.files.sound import (
         Applied,
         Processor,
         Recording,
+        Sound,
         SoundFormat,
         apply,
         inspect,
+        opened,
         reach,
         resample,
         soundfile,
     )
-    from unrolling.files.whole import write_bytes
+    from unrolling.files.sound_length import check_whole
+    from unrolling.files.whole import check_place, check_replaceable, keeping_others, probe_folder, write_bytes, writing
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".gate": ("T checked"),
         ".kspace": ("is_centred read_kspace write_image"),
-        ".pictures": ("Picture files_of in_tiles pillow turned"),
+        ".pictures": ("Picture in_tiles pillow turned"),
         ".png16": ("Header header"),
-        ".received": ("Vectors check_outputs numbers read_arrays read_sequences read_vectors write_symbols"),
-        ".sound": ("Applied Processor Recording SoundFormat apply inspect reach resample soundfile"),
-        ".whole": ("write_bytes"),
+        ".received": ("Arrays Vectors numbers read_sequences read_vectors write_symbols"),
+        ".sound": ("Applied Processor Recording Sound SoundFormat apply inspect opened reach resample soundfile"),
+        ".sound_length": ("check_whole"),
+        ".whole": ("check_place check_replaceable keeping_others probe_folder write_bytes writing"),
     },
 )
 # fmt: off
 __all__ = [
-    "Applied", "Header", "Picture", "Processor", "Recording", "SoundFormat", "Vectors", "apply",
-    "check_outputs", "files_of", "header", "in_tiles", "inspect", "is_centred", "numbers", "pillow", "reach",
-    "read_arrays", "read_kspace", "read_sequences", "read_vectors", "resample", "soundfile", "turned",
-    "write_bytes", "write_image", "write_symbols",
+    "Applied", "Arrays", "Header", "Picture", "Processor", "Recording", "Sound", "SoundFormat", "T",
+    "Vectors", "apply", "check_place", "check_replaceable", "check_whole", "checked", "header", "in_tiles",
+    "inspect", "is_centred", "keeping_others", "numbers", "opened", "pillow", "probe_folder", "reach",
+    "read_kspace", "read_sequences", "read_vectors", "resample", "soundfile", "turned", "write_bytes",
+    "write_image", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

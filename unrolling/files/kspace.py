@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolling.files import pictures
+from unrolling.files.gate import checked
 from unrolling.files.whole import write_bytes
 
 READS = "k-space in a .npy file, complex (height, width) or (coils, height, width)"
@@ -73,8 +74,8 @@ def write_image(path: Path, image: Tensor) -> None:
     """
     if path.suffix.lower() == ".npy":
         content = io.BytesIO()
-        np.save(content, image.numpy())
+        np.save(content, checked(image, "the image").numpy())
         write_bytes(path, content.getvalue())
     else:
-        magnitude = image.abs()
+        magnitude = checked(image, "the image").abs()
         pictures.write(path, pictures.Picture((magnitude / magnitude.max()).unsqueeze(0), depth=16))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,11 @@ from torch import Tensor
 
 from unrolling._extras import extra
 from unrolling.files import png16
+from unrolling.files.gate import checked
+from unrolling.files.whole import check_place, writing
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+SUFFIXES = (*WRITTEN, ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif")  # that are taken from folders
 DEEP = (".png", ".tif", ".tiff")  # that hold 16 bits
 OPAQUE = (".jpg", ".jpeg", ".bmp")  # that hold no alpha
 READS = "a picture (png, jpeg, tiff, bmp, webp; 1 to 16 bits, grey, palette, colour or CMYK, with or without alpha)"
@@ -220,15 +221,7 @@ def check_output(path: str | Path, picture: Picture | None = None) -> None:
         raise ValueError(
             f"{path}: pictures are written as {', '.join(WRITTEN)}; {path.suffix or 'no suffix'} is none of them"
         )
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: {path.parent} is not a folder")
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".probe"):
-            pass
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
+    check_place(path)
 
 
 def write(path: str | Path, picture: Picture) -> None:
@@ -247,6 +240,7 @@ def write(path: str | Path, picture: Picture) -> None:
     if picture.alpha is not None and suffix in OPAQUE:
         warnings.warn(f"{path}: {suffix} files hold no alpha; it is left out", stacklevel=2)
         picture = replace(picture, alpha=None)
+    checked(picture.pixels, "the pixels")
     depth = picture.depth if suffix in DEEP else 8
     held = [*picture.pixels, *([] if picture.alpha is None else [picture.alpha])]
     top = 2**depth - 1
@@ -254,8 +248,7 @@ def write(path: str | Path, picture: Picture) -> None:
     values = np.empty((*picture.pixels.shape[-2:], len(held)), np.uint16 if depth == 16 else np.uint8)
     for number, plane in enumerate(held):
         values[..., number] = plane.clamp(0, 1).mul_(top).round_().numpy()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
-    try:
+    with writing(path) as (temporary,):
         if depth == 16:
             _write_deep(temporary, values, picture.profile)
         else:
@@ -267,9 +260,6 @@ def write(path: str | Path, picture: Picture) -> None:
             elif suffix == ".webp":
                 options["lossless"] = True
             pillow().fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(temporary, **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_deep(path: Path, values: np.ndarray, profile: bytes | None) -> None:
@@ -331,31 +321,3 @@ def in_tiles(
             ]
     assert result is not None
     return result
-
-
-def files_of(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    """Files, those with one of the suffixes in folders, and those that patterns with ``*``, ``?`` or ``[`` mean, in
-    order.
-
-    Raises:
-        ValueError: a file that does not exist, an empty folder, a pattern that means nothing.
-    """
-    import glob
-
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes and file.is_file())
-            if not inside:
-                raise ValueError(f"{path} holds no file of the kinds {', '.join(suffixes)}")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        elif glob.has_magic(str(path)):
-            matching = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
-            if not matching:
-                raise ValueError(f"no file matches {path}")
-            found += matching
-        else:
-            raise ValueError(f"{path} does not exist")
-    return list(dict.fromkeys(found))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.files.whole import write_bytes
+from unrolling.files.gate import checked
+from unrolling.files.whole import check_place, write_bytes
 
 
 class Vectors(NamedTuple):
@@ -24,20 +26,20 @@ class Vectors(NamedTuple):
     single: bool  # whether the file held one vector without a batch
 
 
-def read_vectors(path: Path, field: str, needs_noise: bool, own: Tensor | None = None) -> Vectors:
+def read_vectors(arrays: Arrays, field: str, needs_noise: bool, own: Tensor | None = None) -> Vectors:
     """The vectors of a ``.npz`` file with y, channel and noise_variance, of any precision.
 
     Args:
-        path: the file.
+        arrays: of the file.
         field: what its numbers have to be, real or complex.
         needs_noise: whether it has to hold a noise variance.
         own: (1, N, K), the channel that is meant where the file holds none.
 
     Raises:
-        ValueError: no such file; arrays that are missing, of the wrong shape, or no finite numbers of the field; more
+        ValueError: arrays that are missing, of the wrong shape, or no finite numbers of the field; more
             streams than antennas; a noise variance that is missing or not positive.
     """
-    arrays = read_arrays(path)
+    path = arrays.path
     needed = ["y"] + ([] if own is not None else ["channel"]) + (["noise_variance"] if needs_noise else [])
     missing = [name for name in needed if name not in arrays]
     if missing:
@@ -84,14 +86,14 @@ def read_vectors(path: Path, field: str, needs_noise: bool, own: Tensor | None =
     return Vectors(y, channel, noise, single)
 
 
-def read_sequences(path: Path) -> tuple[Tensor, bool]:
+def read_sequences(arrays: Arrays) -> tuple[Tensor, bool]:
     """Received sequences (batch, T) in single precision, of a ``.npz`` file with y or a ``.npy`` file, and whether it
     held a single one, (T,).
 
     Raises:
-        ValueError: no such file, no y in it, of another shape, or no finite real numbers.
+        ValueError: no y in it, of another shape, or no finite real numbers.
     """
-    arrays = read_arrays(path)
+    path = arrays.path
     if "y" not in arrays:
         raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}; this detector needs y")
     y = numbers(path, "y", arrays["y"], "real")
@@ -102,16 +104,41 @@ def read_sequences(path: Path) -> tuple[Tensor, bool]:
     return y, single
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file is y."""
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"y": content}
-        with content:
-            return {name: content[name] for name in content.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a .npz file of arrays: {error}") from error
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file is y. Each is read when it is asked for.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: no such file, or one of another kind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._opened() as content:
+            self.names = ("y",) if isinstance(content, np.ndarray) else tuple(content.files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise KeyError(name)
+        with self._opened() as content:
+            return content if isinstance(content, np.ndarray) else content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        try:
+            content = np.load(self.path, allow_pickle=False)
+            with nullcontext(content) if isinstance(content, np.ndarray) else content:
+                yield content
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self.path} is not a .npz file of arrays: {error}") from error
 
 
 def numbers(path: Path, name: str, array: np.ndarray, field: str) -> Tensor:
@@ -138,23 +165,23 @@ def numbers(path: Path, name: str, array: np.ndarray, field: str) -> Tensor:
     return torch.from_numpy(array.astype(np.complex128 if given == "complex" else np.float64))
 
 
-def check_outputs(source: Path, outputs: Sequence[Path]) -> None:
-    """Refuses outputs that cannot be written, before any work."""
-    for path in outputs:
-        if path.suffix.lower() != ".npy":
-            raise ValueError(f"{path}: symbols are written as .npy")
-        if not path.parent.is_dir() or path.is_dir():
-            raise ValueError(
-                f"{path} cannot be written: {f'{path.parent} is not' if not path.parent.is_dir() else 'it is'} a folder"
-            )
-        if path.resolve() == source.resolve():
-            raise ValueError(f"{path} is the input; the output needs another name")
-    if len({path.resolve() for path in outputs}) < len(outputs):
-        raise ValueError(f"{outputs[0]} is named twice; each output needs a name of its own")
+def check_output(path: Path) -> None:
+    """Finds out before the work whether symbols can be written.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if path.suffix.lower() != ".npy":
+        raise ValueError(f"{path}: symbols are written as .npy")
+    check_place(path)
 
 
 def write_symbols(path: Path, symbols: Tensor) -> None:
-    """As a ``.npy`` file, whole or not at all."""
+    """As a ``.npy`` file, whole or not at all.
+
+    Raises:
+        ValueError: no finite numbers, or none.
+    """
     content = io.BytesIO()
-    np.save(content, symbols.numpy())
+    np.save(content, checked(symbols, "the symbols").numpy())
     write_bytes(path, content.getvalue())

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,9 +19,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unrolling._extras import extra
+from unrolling.files.gate import checked
+from unrolling.files.sound_length import check_whole
+from unrolling.files.whole import check_place, writing
 
 CHUNK = 1 << 20  # samples per channel that are looked at at a time
 CLIPPED = 1e-3  # part of the samples at full scale from which on a recording is called clipped
+
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".aiff", ".aif")
 
 
 class Recording(NamedTuple):
@@ -63,7 +68,7 @@ def inspect(path: str | Path) -> SoundFormat:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     sf = soundfile()
-    _check_whole(path)
+    check_whole(path)
     try:
         info = sf.info(str(path))
     except sf.LibsndfileError as error:
@@ -151,6 +156,33 @@ class Processor:
     interchangeable: bool = False
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A sound file that can be worked through, looked through once.
+
+    Attributes:
+        path: of the file.
+        form: what it says of itself.
+        gain: that brings each channel to a root mean square of one, (channels, 1).
+        clipped: part of the samples at full scale.
+    """
+
+    path: Path
+    form: SoundFormat
+    gain: Tensor
+    clipped: float
+
+
+def opened(path: str | Path) -> Sound:
+    """A sound file, looked through.
+
+    Raises:
+        FileNotFoundError, ValueError: as for ``read``.
+    """
+    form = inspect(path)
+    return Sound(Path(path), form, *_level(Path(path)))
+
+
 class Applied(NamedTuple):
     """What became of a file."""
 
@@ -163,7 +195,9 @@ class Applied(NamedTuple):
 
 
 @torch.no_grad()
-def apply(processor: Processor, source: str | Path, outputs: Sequence[str | Path], *, block: float = 30.0) -> Applied:
+def apply(
+    processor: Processor, source: Sound | str | Path, outputs: Sequence[str | Path], *, block: float = 30.0
+) -> Applied:
     """Process a sound file of any length, rate and number of channels into one file per source, of the same rate,
     channels and sample format.
 
@@ -181,11 +215,11 @@ def apply(processor: Processor, source: str | Path, outputs: Sequence[str | Path
         FileNotFoundError, ValueError: as for ``read`` and ``write``; an output that is the input or that two sources
             share.
     """
-    form = inspect(source)
-    _check_outputs(Path(source), [Path(path) for path in outputs])
+    sound = source if isinstance(source, Sound) else opened(source)
+    form, gain, clipped = sound.form, sound.gain, sound.clipped
+    _check_outputs(sound.path, [Path(path) for path in outputs])
     if not block > 0:
         raise ValueError(f"block is {block}; blocks last longer than 0 seconds")
-    gain, clipped = _level(Path(source))
     step = gcd(form.rate, processor.rate)
     # Input samples that are a whole number of model samples, and of its hops.
     unit = form.rate // step * (lcm(processor.hop, processor.rate // step) // (processor.rate // step))
@@ -196,7 +230,7 @@ def apply(processor: Processor, source: str | Path, outputs: Sequence[str | Path
     over = 0
     with ExitStack() as stack:
         files = [_Output(Path(path), form.rate, form.channels, form.subtype, stack) for path in outputs]
-        reader = stack.enter_context(soundfile().SoundFile(str(source)))
+        reader = stack.enter_context(soundfile().SoundFile(str(sound.path)))
         starts = range(0, form.samples, size)
         for start in starts:
             stop, first = min(start + size, form.samples), max(0, start - margin)
@@ -225,22 +259,38 @@ def apply(processor: Processor, source: str | Path, outputs: Sequence[str | Path
     )
 
 
+def check_output(path: Path) -> None:
+    """Finds out before the work whether a sound can be written.
+
+    Raises:
+        ValueError: an unknown suffix, a folder that is none or cannot be written into.
+        ImportError: soundfile is missing.
+    """
+    _kind(path)
+    check_place(path)
+
+
+def _kind(path: Path) -> str:
+    """The format of libsndfile by a file's suffix."""
+    kind = path.suffix.lstrip(".").upper()
+    kind = {"AIF": "AIFF", "OGA": "OGG"}.get(kind, kind)
+    if kind not in soundfile().available_formats():
+        raise ValueError(
+            f"{path}: sounds are written as .wav, .flac, .ogg or .aiff; {path.suffix or 'no suffix'} is none of them"
+        )
+    return kind
+
+
 class _Output:
     """A sound file in the making: a temporary file beside it, renamed when all is written."""
 
     def __init__(self, path: Path, rate: int, channels: int, subtype: str | None, stack: ExitStack) -> None:
         sf = soundfile()
-        kind = path.suffix.lstrip(".").upper()
-        kind = {"AIF": "AIFF", "OGA": "OGG"}.get(kind, kind)
-        if kind not in sf.available_formats():
-            raise ValueError(
-                f"{path}: sounds are written as .wav, .flac, .ogg or .aiff; {path.suffix or 'no suffix'} "
-                "is none of them"
-            )
+        kind = _kind(path)
         if subtype is None or not sf.check_format(kind, subtype):
             subtype = sf.default_subtype(kind)
-        self.path, self.temporary = path, path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        stack.callback(self.temporary.unlink, missing_ok=True)
+        self.path = path
+        (self.temporary,) = stack.enter_context(writing(path))
         try:
             self.file = stack.enter_context(
                 sf.SoundFile(str(self.temporary), "w", rate, channels, subtype, format=kind)
@@ -250,12 +300,11 @@ class _Output:
 
     def add(self, samples: Tensor) -> None:
         """(channels, samples) more."""
-        self.file.write(samples.T.numpy())
+        self.file.write(checked(samples, "the samples").T.numpy())
 
     def finish(self) -> None:
-        """Close it and give it its name."""
+        """Close it."""
         self.file.close()
-        os.replace(self.temporary, self.path)
 
 
 def _level(path: Path) -> tuple[Tensor, float]:
@@ -302,27 +351,6 @@ def _check_outputs(source: Path, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if not path.parent.is_dir():
             raise ValueError(f"{path} cannot be written: {path.parent} is not a folder")
-
-
-def _check_whole(path: Path) -> None:
-    """Refuses a wav file whose data end before its header says; libsndfile would read what there is."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        size = path.stat().st_size
-        while len(chunk := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                # 0 and the largest number mean that the writer, a stream, did not know.
-                if length not in (0, 0xFFFFFFFF) and file.tell() + length > size:
-                    raise ValueError(
-                        f"{path} is truncated: its header speaks of {length} bytes of samples, and "
-                        f"{size - file.tell()} are there"
-                    )
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
-    raise ValueError(f"{path} is truncated: it is a wav file without samples")
 
 
 def _products(found: Tensor) -> np.ndarray:

@@ -8,6 +8,17 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.systems.base import Application, Recipe, System, Tying, check_hash
     from unrolling.systems.catalogue import find, pretrained
+    from unrolling.systems.conditions import (
+        Condition,
+        Range,
+        listed,
+        outside,
+        range_from_card,
+        range_to_card,
+        summary,
+        trained_for,
+        with_ranges,
+    )
     from unrolling.systems.data_sources import Source, named_data, sources, sources_of
     from unrolling.systems.index import build_index, foreign_systems, read_index, stored_index, system_names
     from unrolling.systems.options import Option, separate
@@ -18,6 +29,7 @@ __getattr__, __dir__ = lazy(
     {
         ".base": ("Application Recipe System Tying check_hash"),
         ".catalogue": ("find pretrained"),
+        ".conditions": ("Condition Range listed outside range_from_card range_to_card summary trained_for with_ranges"),
         ".data_sources": ("Source named_data sources sources_of"),
         ".index": ("build_index foreign_systems read_index stored_index system_names"),
         ".options": ("Option separate"),
@@ -26,9 +38,10 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Application", "Option", "Recipe", "Reference", "Source", "System", "Tying", "build_index", "check_hash",
-    "cited", "find", "foreign_systems", "named_data", "pretrained", "read_index", "separate", "sources",
-    "sources_of", "stored_index", "system_names",
+    "Application", "Condition", "Option", "Range", "Recipe", "Reference", "Source", "System", "Tying",
+    "build_index", "check_hash", "cited", "find", "foreign_systems", "listed", "named_data", "outside",
+    "pretrained", "range_from_card", "range_to_card", "read_index", "separate", "sources", "sources_of",
+    "stored_index", "summary", "system_names", "trained_for", "with_ranges",
 ]
 # fmt: on
 # End of what is written.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from unrolling.core import GradientRule, Iteration, Unrolled, unroll
+from unrolling.systems.conditions import Trained, range_from_card
 from unrolling.systems.options import Option
 from unrolling.systems.papers import Reference, cited
 from unrolling.tasks.base import Task
@@ -29,27 +30,42 @@ class Application:
     Attributes:
         reads: what the input file is, for people.
         writes: what each output file holds, in their order.
-        run: (network, task, input, outputs) -> what became of it, plain values by name; ``options`` that were
-            given come as keyword arguments.
+        read: (path, options) -> content: the file decoded, once; what the other functions are given.
+        run: (network, task, content, outputs) -> what became of it, plain values by name; ``options`` that were given
+            come as keyword arguments. Three names are understood: ``conditions``, a list of
+            ``unrolling.systems.conditions.Condition``, what was found out about the input; ``unchanged``, the reason
+            why the input was given back; ``more``, what other files hold that were written, by their paths.
+        suffixes: of the files that are taken from folders.
+        default_suffixes: of the outputs where none are named, one for each.
         least: how many of the outputs must be named; the rest may be left out.
-        options: further options of the command, which ``run`` takes as keyword arguments.
-        settings: (system, task's name, input, options) -> task options of the weights to take, where that depends on
-            the file or on what was asked for.
-        suffixes: of files that it works on one by one when it is given several, folders or patterns; empty where it
-            takes one file only.
-        default_suffix: of the output where none is named; empty where one must be.
+        further_suffixes: of what else it may write beside them.
+        kept: suffixes that an output in another folder has in common with its input, and so its name; others get that
+            of ``default_suffixes``.
+        options: further options of the command, which ``read``, ``settings`` and ``run`` take.
+        settings: (system, task's name, content, options) -> task options of the weights to take, where that depends on
+            the content or on what was asked for.
         check: (output) -> None; refuses an output before any work.
     """
 
     reads: str
     writes: tuple[str, ...]
+    read: Callable[[Path, Mapping[str, Any]], Any]
     run: Callable[..., Mapping[str, Any]]
+    suffixes: tuple[str, ...]
+    default_suffixes: tuple[str, ...]
     least: int = 1
+    further_suffixes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
-    settings: Callable[[System, str, Path, Mapping[str, Any]], Mapping[str, Any]] | None = None
-    suffixes: tuple[str, ...] = ()
-    default_suffix: str = ""
+    settings: Callable[[System, str, Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
     check: Callable[[Path], None] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.default_suffixes) != len(self.writes) or not 1 <= self.least <= len(self.writes):
+            raise ValueError(
+                f"each output has a default suffix, and at least one is written; got {self.writes}, "
+                f"{self.default_suffixes}, least {self.least}"
+            )
 
 
 class Tying(NamedTuple):
@@ -70,6 +86,8 @@ class Recipe:
         schedule: how a network of a given depth is trained.
         options: of the task, where the system takes others than the task's own defaults.
         build: the untrained network from the task and a depth, where it is not simply ``unroll(parent)``.
+        range: what weights of the schedule are good for, by the names of conditions; or from the task, where that
+            depends on it. It goes into their card, and speaks for cards that hold none.
     """
 
     parent: Callable[[Any], Iteration]
@@ -78,6 +96,12 @@ class Recipe:
     schedule: Callable[[int], Schedule]
     options: Mapping[str, Any] = field(default_factory=dict)
     build: Callable[[Any, int], nn.Module] | None = None
+    range: Mapping[str, Trained] | Callable[[Any], Mapping[str, Trained]] = field(default_factory=dict)
+
+    def ranges(self, task: Any, card: Mapping[str, Any] | None = None) -> dict[str, Trained]:
+        """What weights are good for, by their card, or by the recipe for a card that does not say it."""
+        held = {**(self.range(task) if callable(self.range) else self.range)}
+        return held | range_from_card((card or {}).get("range") or {})
 
     def tied(self, task: Any) -> Tying:
         """What is learned on a task."""
@@ -213,8 +237,10 @@ class System:
             )
         path = self.shipped(name, recipe.depth if depth is None else depth, options)
         _, fixed, card = read_weights(path)
-        network = self.network(recipe, self.task(name, seed=card.get("seed", 0), fixed=fixed, **options), card["depth"])
+        task_held = self.task(name, seed=card.get("seed", 0), fixed=fixed, **options)
+        network = self.network(recipe, task_held, card["depth"])
         load_weights(network, path, system=self.name)
+        network.trained_for = recipe.ranges(task_held, card)  # pyright: ignore[reportAttributeAccessIssue]
         return network.eval()
 
 

@@ -14,7 +14,8 @@ from unrolling.algorithms.detection.mimo import Received, complex_symbols, decid
 from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.core import Unrolled
-from unrolling.files.received import check_outputs, read_sequences, read_vectors, write_symbols
+from unrolling.files.gate import checked
+from unrolling.files.received import Arrays, check_output, read_sequences, read_vectors, write_symbols
 from unrolling.systems.base import Application
 from unrolling.tasks.communications.detection import Detection
 from unrolling.tasks.communications.sequence import SequenceDetection
@@ -31,18 +32,33 @@ def detection() -> Application:
         "a .npz file with y (batch, N), channel (N, K) or (batch, N, K), and for most detectors noise_variance, E "
         "|n_i|^2: a number or (batch,)",
         ("the symbols", "the estimates before the decision"),
+        _read,
         _detect,
+        suffixes=(".npz",),
+        default_suffixes=("-symbols.npy", "-estimates.npy"),
+        check=check_output,
     )
 
 
 def sequence() -> Application:
     """Of sequences that one channel with memory put out: ``y``."""
-    return Application("a .npz file with y (batch, T), or y alone as .npy", ("the symbols",), _decode)
+    return Application(
+        "a .npz file with y (batch, T), or y alone as .npy",
+        ("the symbols",),
+        _read,
+        _decode,
+        suffixes=(".npz", ".npy"),
+        default_suffixes=("-symbols.npy",),
+        check=check_output,
+    )
 
 
-def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    check_outputs(source, outputs)
-    data, single = read_received(source, network, task)
+def _read(path: Path, options: Mapping[str, Any]) -> Arrays:
+    return Arrays(path)
+
+
+def _detect(network: Unrolled, task: Detection, content: Arrays, outputs: Sequence[Path]) -> Mapping[str, Any]:
+    data, single = received(content, network, task)
     count = data.y.shape[0]
     estimates, dependent = [], 0
     with torch.no_grad():
@@ -55,9 +71,10 @@ def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[
     if dependent:
         which = "the channel has" if data.channel.shape[0] == 1 else f"{dependent} of {count} channels have"
         warnings.warn(
-            f"{source}: {which} columns that depend on each other; their symbols cannot be told apart", stacklevel=2
+            f"{content.path}: {which} columns that depend on each other; their symbols cannot be told apart",
+            stacklevel=2,
         )
-    estimate = torch.cat(estimates)
+    estimate = checked(torch.cat(estimates), "the estimates")
     levels = task.levels
     for path, x in zip(outputs, (levels[decide(estimate, levels)], estimate), strict=False):
         x = complex_symbols(x) if task.modulation.complex else x
@@ -66,16 +83,16 @@ def _detect(network: Unrolled, task: Detection, source: Path, outputs: Sequence[
     return {"vectors": count, "streams": streams, "modulation": task.modulation.name, "dependent_channels": dependent}
 
 
-def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Received, bool]:
+def received(content: Arrays, network: Unrolled, task: Detection) -> tuple[Received, bool]:
     """What a file holds, as a network takes it, and whether it was a single vector.
 
     Args:
-        path: a ``.npz`` file; real or complex, of any precision.
+        content: of a ``.npz`` file; real or complex, of any precision.
         network: the detector.
         task: the weights' own: its alphabet, and its channel where it has one, which a file may then leave out.
 
     Raises:
-        ValueError: no such file; arrays that are missing, of the wrong shape, or no finite numbers; real numbers for a
+        ValueError: arrays that are missing, of the wrong shape, or no finite numbers; real numbers for a
             complex alphabet and the other way round; more streams than antennas; a noise variance that is needed and
             missing, or not positive; another channel than that of the weights.
     """
@@ -83,7 +100,7 @@ def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Recei
     own = task.fixed_tensors().get("channel")
     known = None if own is None else as_complex(own.double()) if task.modulation.complex else own.double()
     field = "complex" if task.modulation.complex else "real"
-    y, channel, noise, single = read_vectors(path, field, layer.needs_noise, known)
+    y, channel, noise, single = read_vectors(content, field, layer.needs_noise, known)
     data = real_form(y, channel, noise) if task.modulation.complex else Received(y, channel, noise)
     if (
         isinstance(layer, MMNetLayer)
@@ -92,7 +109,7 @@ def read_received(path: Path, network: Unrolled, task: Detection) -> tuple[Recei
         and not _same(data.channel, own)
     ):
         raise ValueError(
-            f"{path} holds another channel than the one that these weights were trained for; "
+            f"{content.path} holds another channel than the one that these weights were trained for; "
             "train some for it (unroll train communications/mmnet --data CHANNEL.npy) and name them with --weights"
         )
     return Received(
@@ -106,11 +123,11 @@ def as_complex(channel: Tensor) -> Tensor:
     return 2**0.5 * torch.complex(real, imaginary)
 
 
-def _decode(network: Unrolled, task: SequenceDetection, source: Path, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    check_outputs(source, outputs)
-    y, single = read_sequences(source)
+def _decode(network: Unrolled, task: SequenceDetection, content: Arrays, outputs: Sequence[Path]) -> Mapping[str, Any]:
+    y, single = read_sequences(content)
     with torch.no_grad():
-        states = torch.cat([network(Observed(part)).argmax(2) for part in y.split(max(1, BLOCK * 16 // y.shape[1]))])
+        parts = [network(Observed(part)) for part in y.split(max(1, BLOCK * 16 // y.shape[1]))]
+    states = torch.cat([checked(part, "the scores of the states").argmax(2) for part in parts])
     symbols = task.levels[task.trellis.newest(states)]
     write_symbols(outputs[0], symbols[0] if single else symbols)
     return {"sequences": y.shape[0], "length": y.shape[1]}

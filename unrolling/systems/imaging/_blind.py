@@ -12,7 +12,7 @@ from torch import Tensor
 from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.systems.base import Application
-from unrolling.systems.imaging._files import SUFFIXES, facts
+from unrolling.systems.imaging._files import facts, read
 from unrolling.systems.options import Option
 from unrolling.tasks.images.deblurring import Deblurring
 
@@ -23,18 +23,15 @@ SHOW_KERNEL = Option("show_kernel", bool, "also write the blur kernel, as a pict
 
 
 def _deblur(
-    network: Unrolled, task: Deblurring, source: Path, outputs: Sequence[Path], show_kernel: bool = False
+    network: Unrolled, task: Deblurring, picture: pixels.Picture, outputs: Sequence[Path], show_kernel: bool = False
 ) -> Mapping[str, Any]:
-    picture = pixels.read(source)
     planes = picture.pixels
     together = bool(task.colour)
     layer: Any = network.layers[0]
     size = layer.kernel_size
     height, width = planes.shape[-2:]
     if min(height, width) < size:
-        raise ValueError(
-            f"{source}: the kernel has {size} x {size} pixels, more than the picture, which has {height} x {width}"
-        )
+        raise ValueError(f"the kernel has {size} x {size} pixels, more than the picture, which has {height} x {width}")
     if together and planes.shape[0] == 1:
         planes = planes.repeat(3, 1, 1)
     luma = planes if together else planes.mean(0)
@@ -96,9 +93,12 @@ def application() -> Application:
     return Application(
         pixels.READS,
         ("the sharp picture",),
+        read,
         _deblur,
+        suffixes=pixels.SUFFIXES,
+        default_suffixes=("-sharp.png",),
+        further_suffixes=("-sharp-kernel.png",),
+        kept=pixels.WRITTEN,
         options=(SHOW_KERNEL,),
-        suffixes=SUFFIXES,
-        default_suffix="-sharp.png",
         check=pixels.check_output,
     )

@@ -20,7 +20,6 @@ from unrolling.systems.options import Option
 from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import read_weights
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 # Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
 LEAST_SIGMA = 1.0  # of 255
@@ -72,25 +71,29 @@ def estimate_sigma(planes: Tensor) -> float:
     return float(detail.abs().flatten().median()) / 0.6745
 
 
-def _sigma(source: Path, options: Mapping[str, Any]) -> tuple[pixels.Picture, float]:
-    picture = pixels.read(source)
+def read(path: Path, options: Mapping[str, Any]) -> pixels.Picture:
+    """The picture in a file."""
+    return pixels.read(path)
+
+
+def _sigma(picture: pixels.Picture, options: Mapping[str, Any]) -> float:
     sigma = options.get("sigma")
     if sigma is None:
         sigma = max(LEAST_SIGMA, 255 * estimate_sigma(picture.pixels))
     elif not 0 < sigma < 255:
         raise ValueError(f"--sigma is {sigma:g}; the noise has a standard deviation between 0 and 255")
-    return picture, sigma
+    return sigma
 
 
-def _nearest_sigma(system: System, task: str, source: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    _, sigma = _sigma(source, options)
+def _nearest_sigma(system: System, task: str, picture: pixels.Picture, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    sigma = _sigma(picture, options)
     return {"sigma": min(shipped_values(system, task, "sigma"), key=lambda value: abs(log(value) - log(sigma)))}
 
 
 def _denoise(
-    network: Unrolled, task: Any, source: Path, outputs: Sequence[Path], sigma: float | None = None
+    network: Unrolled, task: Any, picture: pixels.Picture, outputs: Sequence[Path], sigma: float | None = None
 ) -> Mapping[str, Any]:
-    picture, level = _sigma(source, {"sigma": sigma})
+    level = _sigma(picture, {"sigma": sigma})
     # Between two strengths that were trained for: the image is scaled to the strength of its noise.
     ratio = task.sigma / level
     colour = picture.pixels.shape[0] == 3
@@ -128,11 +131,13 @@ def denoising() -> Application:
     return Application(
         pixels.READS,
         ("the picture without noise",),
+        read,
         _denoise,
+        suffixes=pixels.SUFFIXES,
+        default_suffixes=("-denoised.png",),
+        kept=pixels.WRITTEN,
         options=(SIGMA,),
         settings=_nearest_sigma,
-        suffixes=SUFFIXES,
-        default_suffix="-denoised.png",
         check=pixels.check_output,
     )
 
@@ -149,7 +154,7 @@ class Decoded(NamedTuple):
     profile: bytes | None
 
 
-def _open_jpeg(source: Path) -> Decoded:
+def _open_jpeg(source: Path, options: Mapping[str, Any]) -> Decoded:
     Image = pixels.pillow()
     if not source.is_file():
         raise ValueError(f"{source} does not exist; the input is a JPEG file")
@@ -189,13 +194,13 @@ def quality_of(table: np.ndarray) -> float:
     return max(1.0, min(100.0, 5000 / scale if scale > 100 else (200 - scale) / 2))
 
 
-def _nearest_quality(system: System, task: str, source: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    quality = quality_of(_open_jpeg(source).table)
+def _nearest_quality(system: System, task: str, content: Decoded, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    quality = quality_of(content.table)
     return {"quality": min(shipped_values(system, task, "quality"), key=lambda value: abs(log(value) - log(quality)))}
 
 
-def _deblock(network: Unrolled, task: Any, source: Path, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    values, table, orientation, profile = _open_jpeg(source)
+def _deblock(network: Unrolled, task: Any, content: Decoded, outputs: Sequence[Path]) -> Mapping[str, Any]:
+    values, table, orientation, profile = content
     planes = torch.from_numpy(values / 255)
     luma = planes if planes.ndim == 2 else planes[..., 0]
     height, width = luma.shape
@@ -238,10 +243,11 @@ def deblocking() -> Application:
     return Application(
         "a JPEG file, grey or colour",
         ("the picture without compression artefacts",),
+        _open_jpeg,
         _deblock,
-        settings=_nearest_quality,
         suffixes=(".jpg", ".jpeg"),
-        default_suffix="-deblocked.png",
+        default_suffixes=("-deblocked.png",),  # as .jpg, the picture would lose again what was won
+        settings=_nearest_quality,
         check=pixels.check_output,
     )
 
@@ -249,8 +255,7 @@ def deblocking() -> Application:
 # Super-resolution
 
 
-def _enlarge(network: Unrolled, task: Any, source: Path, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    picture = pixels.read(source)
+def _enlarge(network: Unrolled, task: Any, picture: pixels.Picture, outputs: Sequence[Path]) -> Mapping[str, Any]:
     factor = task.factor
     colour = picture.pixels.shape[0] == 3
     luma, *chroma = _ycbcr(picture.pixels) if colour else (picture.pixels[0],)
@@ -271,8 +276,10 @@ def super_resolution() -> Application:
     return Application(
         pixels.READS,
         ("the enlarged picture",),
+        read,
         _enlarge,
-        suffixes=SUFFIXES,
-        default_suffix="-enlarged.png",
+        suffixes=pixels.SUFFIXES,
+        default_suffixes=("-enlarged.png",),
+        kept=pixels.WRITTEN,
         check=pixels.check_output,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unrolling.core import Unrolled
 from unrolling.files.kspace import READS, check_output, is_centred, read_kspace, write_image
@@ -20,10 +21,13 @@ MASK = Option("mask", Path, "a .npy file with what was measured of k-space, zero
 COMPLEX = 0.02
 
 
+def _read(path: Path, options: Mapping[str, Any]) -> Tensor:
+    return read_kspace(path)
+
+
 def _reconstruct(
-    network: Unrolled, task: MRI, source: Path, outputs: Sequence[Path], mask: Path | None = None
+    network: Unrolled, task: MRI, samples: Tensor, outputs: Sequence[Path], mask: Path | None = None
 ) -> Mapping[str, Any]:
-    samples = read_kspace(source)
     shape = (int(samples.shape[1]), int(samples.shape[2]))
     centred = is_centred(samples)
     if centred:
@@ -41,7 +45,7 @@ def _reconstruct(
     zero_filled = ifft(samples)
     peak = float(zero_filled.abs().max())
     if peak == 0:
-        raise ValueError(f"the mask {mask} leaves nothing of the k-space in {source}")
+        raise ValueError(f"the mask {mask} leaves nothing of the k-space")
     share = float(zero_filled.imag.square().sum() / zero_filled.abs().square().sum())
     real = bool(task.real) and share < COMPLEX and samples.shape[0] == 1
     layer: Any
@@ -70,9 +74,10 @@ def application() -> Application:
     return Application(
         READS,
         ("the image: its magnitude as a picture, or all of it as .npy",),
+        _read,
         _reconstruct,
-        options=(MASK,),
         suffixes=(".npy",),
-        default_suffix="-image.png",
+        default_suffixes=("-image.png",),
+        options=(MASK,),
         check=check_output,
     )

@@ -72,5 +72,5 @@ SYSTEM = System(
             schedule=schedule,
         )
     },
-    apply={"enhancement": application(("the speech", "the noise"), context)},
+    apply={"enhancement": application(("the speech", "the noise"), context, ("-speech.wav", "-noise.wav"))},
 )

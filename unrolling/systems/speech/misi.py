@@ -189,5 +189,13 @@ SYSTEM = System(
     references=("wang2018end", "gunawan2010iterative"),
     recipes={"separation": Recipe(parent=parent, tying=Tying(tied=("magnitudes",)), depth=4, schedule=schedule)},
     baselines={"separation": masked},
-    apply={"separation": application(("one speaker", "the other"), context, least=2, interchangeable=True)},
+    apply={
+        "separation": application(
+            ("one speaker", "the other"),
+            context,
+            ("-speaker1.wav", "-speaker2.wav"),
+            least=2,
+            interchangeable=True,
+        )
+    },
 )
