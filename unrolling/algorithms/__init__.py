@@ -20,9 +20,9 @@ __getattr__, __dir__ = lazy(
         ".detection.detnet": ("DetNetLayer DetNetState"),
         ".detection.linear_detection": ("lmmse matched_filter zero_forcing"),
         ".detection.mimo": (
-            "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply check_levels "
-            "check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior real_form "
-            "wrong_bits"
+            "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply at_unit_gain "
+            "check_levels check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior "
+            "real_form wrong_bits"
         ),
         ".detection.mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
         ".detection.semidefinite": ("Relaxed semidefinite_relaxation"),
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazy(
         ".kernels.residual_form": ("ResidualForm ResidualStep"),
         ".kernels.shrinkage": ("Scratch Shrinkage own_copy suits"),
         ".kernels.thin_step": ("ThinStep run_thin_steps"),
-        ".messages.amp": ("AMP AMPState check_damping check_real clamp_variance damp"),
+        ".messages.amp": ("AMP AMPState check_damping check_real clamp_variance damp denoise deviation_of"),
         ".messages.expectation_propagation": ("EPState ExpectationPropagation Quadratic"),
         ".messages.oamp": ("OAMP Spectral Spectrum inside"),
         ".messages.state_evolution": (
@@ -52,8 +52,9 @@ __getattr__, __dir__ = lazy(
         ".messages.vamp": ("VAMP VAMPState fit_noise"),
         ".sound.misi": ("EqualShares GriffinLim MISI MISIState Magnitudes floor_of"),
         ".sound.nmf": (
-            "NMF NMFActivations NMFState PositiveUnitNorm beta_divergence check_nonnegative equal_activations exponent "
-            "learn_dictionary model_of set_sparsity unit_columns update_activations update_dictionary"
+            "NMF NMFActivations NMFState PositiveUnitNorm beta_divergence check_nonnegative divergence_of "
+            "equal_activations exponent learn_dictionary level_of scaled_sparsity set_sparsity unit_columns "
+            "update_activations update_dictionary"
         ),
         ".sound.nmf_separation": ("Mixture NMFSeparation stack_frames"),
         ".sound.nmf_split": ("Split SplitGradient split_step"),
@@ -102,17 +103,18 @@ __all__ = [
     "Scratch", "SelectedState", "Selection", "SelectiveGramISTA", "Sensed", "Shrinkage", "SparsePrior",
     "Spectral", "Spectrum", "Split", "SplitGradient", "Splitting", "SynthesisISTA", "SynthesisState",
     "ThinISTA", "ThinStep", "Trellis", "VAMP", "VAMPState", "VaryingISTA", "Viterbi", "adjoint",
-    "analytic_weights", "apply", "as_operator", "beta_divergence", "check_damping", "check_dictionary",
-    "check_image", "check_kernel_size", "check_kspace", "check_levels", "check_nonnegative",
-    "check_observed", "check_real", "check_received", "check_selection", "check_step_size", "check_trellis",
-    "check_weight", "check_width", "clamp_variance", "complex_symbols", "correlations", "crop_kernel", "cut",
-    "damp", "decide", "differences", "equal_activations", "exponent", "find_modulation", "fit_kernel",
-    "fit_noise", "fixed_oamp", "floor_of", "gram", "inside", "is_soft", "kernel_spectrum",
-    "learn_dictionary", "lipschitz", "lmmse", "matched_filter", "mean_gain", "mean_square_error",
-    "measurement_noise", "minimal_coherence_weights", "model_of", "move_kernel", "mutual_coherence",
-    "nesterov", "noise_of", "normalise_kernel", "oracle_least_squares", "oracle_nmse", "own_copy", "pack",
-    "pam", "penalty_of", "posterior", "projected_gradient_weights", "real_form", "retrieve", "rows_of",
-    "run_packed_steps", "run_thin_steps", "scalar_parameter", "semidefinite_relaxation", "set_sparsity",
+    "analytic_weights", "apply", "as_operator", "at_unit_gain", "beta_divergence", "check_damping",
+    "check_dictionary", "check_image", "check_kernel_size", "check_kspace", "check_levels",
+    "check_nonnegative", "check_observed", "check_real", "check_received", "check_selection",
+    "check_step_size", "check_trellis", "check_weight", "check_width", "clamp_variance", "complex_symbols",
+    "correlations", "crop_kernel", "cut", "damp", "decide", "denoise", "deviation_of", "differences",
+    "divergence_of", "equal_activations", "exponent", "find_modulation", "fit_kernel", "fit_noise",
+    "fixed_oamp", "floor_of", "gram", "inside", "is_soft", "kernel_spectrum", "learn_dictionary", "level_of",
+    "lipschitz", "lmmse", "matched_filter", "mean_gain", "mean_square_error", "measurement_noise",
+    "minimal_coherence_weights", "move_kernel", "mutual_coherence", "nesterov", "noise_of",
+    "normalise_kernel", "oracle_least_squares", "oracle_nmse", "own_copy", "pack", "pam", "penalty_of",
+    "posterior", "projected_gradient_weights", "real_form", "retrieve", "rows_of", "run_packed_steps",
+    "run_thin_steps", "scalar_parameter", "scaled_sparsity", "semidefinite_relaxation", "set_sparsity",
     "sharpen", "sphere_decode", "split_step", "stack_frames", "state_evolution_limit", "step_advice",
     "suits", "tight_frame", "unit_columns", "update_activations", "update_dictionary", "viterbi_path",
     "wrong_bits", "zero_forcing",

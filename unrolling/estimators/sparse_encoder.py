@@ -12,6 +12,7 @@ from torch import Tensor
 from unrolling._extras import extra
 from unrolling.algorithms import FISTA, GramISTA, ThinISTA
 from unrolling.core import Unrolled, solve, unroll
+from unrolling.core.scale import norm
 from unrolling.tasks.base import Samples, Task
 from unrolling.training.fit import fit as train
 from unrolling.training.stages import Cosine, Stage
@@ -243,7 +244,8 @@ class _Codes(Task):
         self.training = Samples(data[:cut], codes[:cut])
         self.validation = self.test = [Samples(data[cut:], codes[cut:]) if self.held_out else self.training]
         self.timing = self.test[0]
-        self.scale = codes.square().mean().clamp_min(1e-12)
+        level = norm(codes.flatten(), 0) * max(codes.numel(), 1) ** -0.5
+        self.level = torch.where(level == 0, 1, level)
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         index = torch.randint(len(self.training.data), (batch,), generator=generator)
@@ -251,4 +253,4 @@ class _Codes(Task):
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Squared error in units of the codes' mean square, so that rates mean the same for data of every scale."""
-        return (estimate - target).square().mean() / self.scale
+        return ((estimate - target) / self.level).square().mean()

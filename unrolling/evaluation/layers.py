@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.core import Unrolled, tree
+from unrolling.core import Unrolled, scale, tree
 from unrolling.evaluation.records import LayerReport
 from unrolling.tasks.base import Task, first, pieces_of
 
@@ -75,8 +75,8 @@ def _along(network: Unrolled, data: Any) -> tuple[list[float] | None, list[float
         usable = ~(classical == 0)  # NaN stays
         step.append(float((moved[usable] / classical[usable]).median()) if bool(usable.any()) else float("nan"))
         estimate = layer.estimate(following, prepared)
-        size = tree.rows(estimate).abs().square().sum(1).sqrt().clamp_min(1e-30)
-        change.append(float((tree.rows(estimate - before).abs().square().sum(1).sqrt() / size).median()))
+        moved = scale.divide(scale.norm(tree.rows(estimate - before)), scale.norm(tree.rows(estimate)))
+        change.append(float(moved.median()))
         guide = parent(guide, problem)
         if value is not None:
             own.append(float(value(following, problem).median()))
@@ -89,7 +89,7 @@ def _distance(new: Any, old: Any, batched: bool) -> Tensor:
     """Of each sample, over all tensors of the state that are its own; one where there is no batch."""
     before = {id(after): t for after, t in zip(tree.tensors(new), tree.tensors(old), strict=True)}
     pairs = [(t, before[id(t)]) for t in _own(new, batched) if t.shape == before[id(t)].shape]
-    return torch.stack([_squares(a - b, batched) for a, b in pairs]).sum(0).sqrt()
+    return _length([a - b for a, b in pairs], batched)
 
 
 def _own(state: Any, batched: bool) -> list[Tensor]:
@@ -101,9 +101,9 @@ def _own(state: Any, batched: bool) -> list[Tensor]:
     return [t for t in numbers if t.ndim and t.shape[0] == batch]
 
 
-def _squares(tensor: Tensor, batched: bool) -> Tensor:
-    """The sum of squares of each sample, (batch,); (1,) where there is no batch."""
-    return (tree.rows(tensor) if batched else tensor.reshape(1, -1)).abs().square().sum(1)
+def _length(tensors: Sequence[Tensor], batched: bool) -> Tensor:
+    """The Euclidean norm of several tensors together, of each sample (batch,); (1,) where there is no batch."""
+    return scale.norm(torch.cat([(tree.rows(t) if batched else t.reshape(1, -1)).abs() for t in tensors], dim=1))
 
 
 def _lipschitz(network: Unrolled, data: Any) -> list[float]:
@@ -144,13 +144,15 @@ def _jacobian_norm(layer: Any, problem: Any, state: Any) -> float:
             return 0.0
         index = [k for k, b in enumerate(backwards) if b is not None and b.requires_grad]
         for _ in range(POWER_STEPS):
-            length = torch.stack([_squares(v, batched) for v in vector]).sum(0).sqrt().clamp_min(1e-30)
-            vector = [v / (length.view(-1, *[1] * (v.ndim - 1)) if batched else length.squeeze(0)) for v in vector]
+            length = _length(vector, batched)
+            vector = [
+                scale.divide(v, length.view(-1, *[1] * (v.ndim - 1)) if batched else length.squeeze(0)) for v in vector
+            ]
             forward = torch.autograd.grad(
                 known, helpers, [vector[k] for k in index], retain_graph=True, allow_unused=True
             )
             image = [torch.zeros_like(h) if f is None else f for f, h in zip(forward, helpers, strict=True)]
-            size = torch.stack([_squares(i, batched) for i in image]).sum(0).sqrt()
+            size = _length(image, batched)
             back = torch.autograd.grad(outputs, points, image, retain_graph=True, allow_unused=True)
             vector = [torch.zeros_like(v) if b is None else b for b, v in zip(back, vector, strict=True)]
     return float(size.median())

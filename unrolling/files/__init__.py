@@ -8,9 +8,11 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.files.gate import T, checked
     from unrolling.files.kspace import is_centred, read_kspace, write_image
+    from unrolling.files.lock import InUseError, locked
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
     from unrolling.files.png16 import Header, header
     from unrolling.files.received import Arrays, Vectors, numbers, read_sequences, read_vectors, write_symbols
+    from unrolling.files.records import Expected, listed, mapping, one_of, record, text, verify
     from unrolling.files.sound import (
         Applied,
         Processor,
@@ -32,9 +34,11 @@ __getattr__, __dir__ = lazy(
     {
         ".gate": ("T checked"),
         ".kspace": ("is_centred read_kspace write_image"),
+        ".lock": ("InUseError locked"),
         ".pictures": ("Picture in_tiles pillow turned"),
         ".png16": ("Header header"),
         ".received": ("Arrays Vectors numbers read_sequences read_vectors write_symbols"),
+        ".records": ("Expected listed mapping one_of record text verify"),
         ".sound": ("Applied Processor Recording Sound SoundFormat apply inspect opened reach resample soundfile"),
         ".sound_length": ("check_whole"),
         ".whole": ("check_place check_replaceable keeping_others probe_folder write_bytes writing"),
@@ -42,10 +46,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Applied", "Arrays", "Header", "Picture", "Processor", "Recording", "Sound", "SoundFormat", "T",
-    "Vectors", "apply", "check_place", "check_replaceable", "check_whole", "checked", "header", "in_tiles",
-    "inspect", "is_centred", "keeping_others", "numbers", "opened", "pillow", "probe_folder", "reach",
-    "read_kspace", "read_sequences", "read_vectors", "resample", "soundfile", "turned", "write_bytes",
+    "Applied", "Arrays", "Expected", "Header", "InUseError", "Picture", "Processor", "Recording", "Sound",
+    "SoundFormat", "T", "Vectors", "apply", "check_place", "check_replaceable", "check_whole", "checked",
+    "header", "in_tiles", "inspect", "is_centred", "keeping_others", "listed", "locked", "mapping",
+    "numbers", "one_of", "opened", "pillow", "probe_folder", "reach", "read_kspace", "read_sequences",
+    "read_vectors", "record", "resample", "soundfile", "text", "turned", "verify", "write_bytes",
     "write_image", "write_symbols", "writing",
 ]
 # fmt: on

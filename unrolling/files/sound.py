@@ -326,7 +326,7 @@ def _level(path: Path) -> tuple[Tensor, float]:
             stacklevel=3,
         )
     root = (energy / count).sqrt()
-    return torch.where(root > 1e-7, 1 / root.clamp_min(1e-7), torch.ones_like(root)).float().unsqueeze(1), clipped
+    return torch.where(root == 0, 1, 1 / torch.where(root == 0, 1, root)).float().unsqueeze(1), clipped
 
 
 def _finite(samples: Tensor, path: str | Path, first: int) -> Tensor:

@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from unrolling.core.arguments import check_numbers, keep
+from unrolling.core.scale import power_of_two
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 
@@ -220,10 +221,12 @@ def with_phase(magnitude: Tensor, spectrum: Tensor, floor: Tensor | float) -> Te
     """
     # Pairs of real numbers: complex products would turn A into a complex tensor first, and the derivative of abs at 0
     # is not there.
-    real, imaginary = torch.view_as_real(spectrum.resolve_conj()).unbind(-1)
-    square = real * real + imaginary * imaginary
-    floor = torch.as_tensor(floor, dtype=square.dtype, device=square.device)
-    scale = magnitude * torch.rsqrt(torch.maximum(square, floor * floor))
+    # In units of the floor, as far as a power of two comes near it, so that no square leaves the precision.
+    floor = torch.as_tensor(floor, dtype=spectrum.real.dtype, device=spectrum.device)
+    unit = power_of_two(floor)
+    real, imaginary = (torch.view_as_real(spectrum.resolve_conj()) / unit.unsqueeze(-1)).unbind(-1)
+    floor = floor / unit
+    scale = magnitude * torch.rsqrt(torch.maximum(real * real + imaginary * imaginary, floor * floor))
     return torch.complex(scale * real, scale * imaginary)
 
 

@@ -92,6 +92,8 @@ class TunedBernoulliGaussian(nn.Module):
         ValueError: a probability outside (0, 1), or within 1e-6 of its ends; fewer than 1 step.
     """
 
+    scale_free = True
+
     def __init__(self, probability: float | Tensor = 0.1, steps: int = 5) -> None:
         super().__init__()
         self.probability = parameter(probability, "probability")

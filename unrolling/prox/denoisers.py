@@ -2,7 +2,8 @@
 Onsager terms need.
 
 A denoiser is a module ``denoiser(r, variance) -> Denoised(estimate, derivative)``; those with a prior are in
-``bernoulli_gaussian``.
+``bernoulli_gaussian``. One that knows no scale but the noise's, eta(c r, c^2 tau^2) = c eta(r, tau^2), says so by
+``scale_free = True`` and is then run on numbers near one.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class SoftDenoiser(nn.Module):
         ValueError: a value that is not finite, a negative multiplier.
     """
 
+    scale_free = True
+
     def __init__(self, multiplier: float | Tensor, gain: float | Tensor = 1.0) -> None:
         super().__init__()
         self.multiplier = parameter(multiplier, "multiplier")
@@ -101,6 +104,8 @@ class PiecewiseLinear(nn.Module):
         ValueError: knots that are not two positive numbers in order, slopes that are not three.
     """
 
+    scale_free = True
+
     def __init__(self, knots: Sequence[float] = (1.14, 2.28), slopes: Sequence[float] = (0.0, 1.0, 1.0)) -> None:
         super().__init__()
         if len(knots) != 2 or not 0 < knots[0] <= knots[1]:
@@ -129,6 +134,7 @@ class _Bump(nn.Module):
     k'(u)).
     """
 
+    scale_free = True
     reach: float  # where the kernel is zero, so that larger u, and infinite ones, may be cut off there
 
     def __init__(self, width: float, gain: float, depth: float) -> None:

@@ -226,8 +226,9 @@ def _limits(values: list[float], log: bool) -> tuple[float, float]:
     low, high = min(values), max(values)
     if log:
         low, high = math.log10(low), math.log10(high)
-    if high - low < 1e-9:
-        return low - 0.5, high + 0.5
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1.0 if log else 0.0):  # all the same, up to rounding
+        margin = 0.5 * (abs(low) if low and not log else 1.0)
+        return low - margin, high + margin
     margin = 0.015 * (high - low)
     return low - margin, high + margin
 

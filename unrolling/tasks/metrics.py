@@ -206,12 +206,13 @@ def _spoilt(pieces: Tensor, estimate: Tensor) -> Tensor:
 def nmse_pieces(estimate: Tensor, samples: Samples) -> Tensor:
     """Per sample: squared error and energy of the target."""
     target = samples.target
-    return torch.stack([tree.rows(part).abs().square().sum(1) for part in (estimate - target, target)], dim=1)
+    # In double precision, which holds the squares of all that single precision holds.
+    return torch.stack([tree.rows(part).abs().double().square().sum(1) for part in (estimate - target, target)], dim=1)
 
 
 def picture_pieces(estimate: Tensor, samples: Samples) -> Tensor:
     """Per picture (batch, ..., height, width): squared error and number of pixels, the energy of a peak of 1."""
-    error = tree.rows(estimate - samples.target).abs().square()
+    error = tree.rows(estimate - samples.target).abs().double().square()
     return torch.stack([error.sum(1), torch.full_like(error[:, 0], error.shape[1])], dim=1)
 
 

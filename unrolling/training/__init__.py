@@ -8,7 +8,18 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.training.annealing import Annealing, Constant, Cosine, Exponential, Patience, Ramp
     from unrolling.training.batches import Share, check_draw, generator, like_network, to_device
-    from unrolling.training.checkpoints import Checkpoints, Position, copied, load, put, set_generators, unique
+    from unrolling.training.checkpoints import (
+        AnotherRunError,
+        Checkpoints,
+        Position,
+        copied,
+        fits,
+        load,
+        network_part,
+        put,
+        set_generators,
+        unique,
+    )
     from unrolling.training.checks import check_schedule
     from unrolling.training.files import read, write
     from unrolling.training.fingerprints import fingerprint, same
@@ -75,7 +86,9 @@ __getattr__, __dir__ = lazy(
     {
         ".annealing": ("Annealing Constant Cosine Exponential Patience Ramp"),
         ".batches": ("Share check_draw generator like_network to_device"),
-        ".checkpoints": ("Checkpoints Position copied load put set_generators unique"),
+        ".checkpoints": (
+            "AnotherRunError Checkpoints Position copied fits load network_part put set_generators unique"
+        ),
         ".checks": ("check_schedule"),
         ".files": ("read write"),
         ".fingerprints": ("fingerprint same"),
@@ -107,18 +120,19 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Adam", "Annealing", "Change", "Checkpoints", "Constant", "Cosine", "Energy", "Exponential", "Health",
-    "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine",
-    "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR", "NelderMead", "Optimizer", "Patience",
-    "PermutationInvariant", "Position", "Power", "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss",
-    "Scheme", "Share", "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision", "Turn",
-    "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked", "assign", "by_name",
-    "check_draw", "check_schedule", "compute", "copied", "deep_supervision", "deepen", "describe", "detnet",
-    "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",
-    "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine",
-    "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
-    "matching", "of_network", "of_task", "of_turn", "pack", "place", "put", "read", "read_weights", "remade",
-    "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
+    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "Energy",
+    "Exponential", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic",
+    "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR",
+    "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "Ramp",
+    "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage",
+    "StagePlan", "Supervised", "Supervision", "Turn", "Validations", "Weighted", "WeightedSum",
+    "activations", "alike", "asked", "assign", "by_name", "check_draw", "check_schedule", "compute",
+    "copied", "deep_supervision", "deepen", "describe", "detnet", "end_to_end", "energy", "estimate_seconds",
+    "examine", "find_fault", "find_scheme", "fingerprint", "fits", "generator", "gradient_norms", "greedy",
+    "greedy_then_joint", "groups", "grow", "grow_then_refine", "is_main", "joint_fine_tuning",
+    "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part",
+    "of_network", "of_task", "of_turn", "pack", "place", "put", "read", "read_weights", "remade", "retie",
+    "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
     "trained_by", "trajectory", "unique", "unpack", "with_curriculum", "write",
 ]
 # fmt: on

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolling.core import tree
+from unrolling.core import scale, tree
 from unrolling.tasks.speech.speech_metrics import si_sdr
 
 Loss = Callable[..., Tensor]
@@ -80,13 +80,17 @@ class RelativeMSE(SampleLoss):
     """|x' - x|^2 / |x|^2, every sample counting the same whatever its size.
 
     Attributes:
-        floor: smallest |x|^2 that is divided by, so that a target of zeros does not rule the batch.
+        floor: smallest |x|^2 that is divided by, so that near silent targets do not rule the batch; those of zeros are
+            divided by one.
     """
 
-    floor: float = 1e-8
+    floor: float = 0.0
 
     def each(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return _energy(estimate - target) / _energy(target).clamp_min(self.floor)
+        unit = scale.unit(target, tuple(range(1, target.ndim)))
+        energy = _energy(target / unit)
+        floor = self.floor / unit.flatten() / unit.flatten()
+        return _energy((estimate - target) / unit) / torch.where(energy == 0, 1, torch.maximum(energy, floor))
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,9 @@ class LogNMSE:
 
     def __call__(self, estimate: Tensor, target: Tensor) -> Tensor:
         _same_shape(self, estimate, target)
-        ratio = _energy(estimate - target).sum() / _energy(target).sum().clamp_min(torch.finfo(target.real.dtype).tiny)
+        unit = scale.unit(target, tuple(range(target.ndim)))
+        energy = _energy(target / unit).sum()
+        ratio = _energy((estimate - target) / unit).sum() / torch.where(energy == 0, 1, energy)
         return (10 / log(10)) * torch.log(ratio + self.floor)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Received,
         adjoint,
         apply,
+        at_unit_gain,
         check_levels,
         check_received,
         complex_symbols,
@@ -48,9 +49,9 @@ __getattr__, __dir__ = lazy(
         ".detnet": ("DetNetLayer DetNetState"),
         ".linear_detection": ("lmmse matched_filter zero_forcing"),
         ".mimo": (
-            "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply check_levels "
-            "check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior real_form "
-            "wrong_bits"
+            "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply at_unit_gain "
+            "check_levels check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior "
+            "real_form wrong_bits"
         ),
         ".mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
         ".semidefinite": ("Relaxed semidefinite_relaxation"),
@@ -64,10 +65,10 @@ __all__ = [
     "BCJR", "Channel", "Decisions", "DetNetLayer", "DetNetState", "Detector", "FreeMatrix",
     "GaussianLikelihood", "MMNetLayer", "MatchedFilter", "MatchedFiltering", "Messages", "Modulation",
     "Observed", "Posterior", "Received", "Relaxed", "ScaledAdjoint", "Trellis", "Viterbi", "adjoint",
-    "apply", "check_levels", "check_observed", "check_received", "check_trellis", "complex_symbols",
-    "decide", "find_modulation", "fixed_oamp", "gram", "lmmse", "matched_filter", "mean_gain", "noise_of",
-    "pam", "posterior", "real_form", "semidefinite_relaxation", "sphere_decode", "viterbi_path",
-    "wrong_bits", "zero_forcing",
+    "apply", "at_unit_gain", "check_levels", "check_observed", "check_received", "check_trellis",
+    "complex_symbols", "decide", "find_modulation", "fixed_oamp", "gram", "lmmse", "matched_filter",
+    "mean_gain", "noise_of", "pam", "posterior", "real_form", "semidefinite_relaxation", "sphere_decode",
+    "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

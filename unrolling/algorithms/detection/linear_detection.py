@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.detection.mimo import Received, adjoint, check_received, gram, noise_of
+from unrolling.algorithms.detection.mimo import Received, adjoint, at_unit_gain, check_received, gram, noise_of
 
 
 def matched_filter(data: Received) -> Tensor:
@@ -21,8 +21,9 @@ def matched_filter(data: Received) -> Tensor:
         TypeError, ValueError: as for ``check_received``.
     """
     check_received(data)
-    energy = data.channel.square().sum(1)
-    return adjoint(data.channel, data.y) / energy.clamp_min(torch.finfo(energy.dtype).tiny)
+    y, channel, _ = at_unit_gain(data)
+    energy = channel.square().sum(1)
+    return adjoint(channel, y) / torch.where(energy == 0, 1, energy)
 
 
 def zero_forcing(data: Received) -> Tensor:
@@ -70,6 +71,7 @@ def lmmse(data: Received, *, unbiased: bool = False) -> Tensor:
             noise.
     """
     check_received(data, needs_noise=True)
+    data = at_unit_gain(data)
     products = gram(data.channel)
     identity = torch.eye(products.shape[-1], dtype=products.dtype, device=products.device)
     factor, failed = torch.linalg.cholesky_ex(products + noise_of(data).unsqueeze(-1) * identity)

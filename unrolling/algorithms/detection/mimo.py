@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core import Iteration
+from unrolling.core import Iteration, scale
 from unrolling.core.arguments import check_tensor
 
 
@@ -147,6 +147,16 @@ def adjoint(matrix: Tensor, y: Tensor) -> Tensor:
     return torch.matmul(y.unsqueeze(1), matrix).squeeze(1)
 
 
+def at_unit_gain(data: Received) -> Received:
+    """The same symbols from y / g, H / g and sigma^2 / g^2, g a power of two near the largest entry of each H: no
+    product of channels then leaves the precision, and nothing else changes.
+    """
+    gain = scale.unit(data.channel, (1, 2))
+    level = gain.squeeze(-1)
+    noise = None if data.noise_variance is None else data.noise_variance / level / level
+    return Received(data.y / level, data.channel / gain, noise)
+
+
 def gram(channel: Tensor) -> Tensor:
     """H^T H, (batch, K, K) or (1, K, K)."""
     return channel.mT @ channel
@@ -165,6 +175,7 @@ class MatchedFiltering(nn.Module):
     """
 
     def forward(self, data: Received) -> MatchedFilter:
+        data = at_unit_gain(data)
         products = gram(data.channel)
         gain = mean_gain(products)
         return MatchedFilter(adjoint(data.channel, data.y) / gain.squeeze(-1), products / gain)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import Detector, Received, apply, gram, noise_of, posterior
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
-from unrolling.core import Positive, constrain
+from unrolling.core import Positive, constrain, scale
 
 _LEAST = 1e-9  # of a variance relative to the symbols'
 
@@ -22,16 +22,22 @@ class Channel(NamedTuple):
 
     y: Tensor  # (batch, N)
     channel: Tensor  # H (batch, N, K) or (1, N, K)
-    energy: Tensor  # |H|_F^2 (batch, 1) or (1, 1)
-    noise: Tensor  # sigma^2 (batch, 1) or (1, 1)
+    gain: Tensor  # g (batch, 1) or (1, 1): a power of two near the largest entry of H
+    energy: Tensor  # |H / g|_F^2 (batch, 1) or (1, 1)
+    noise: Tensor  # (sigma / g)^2 (batch, 1) or (1, 1)
 
 
 class _Known(nn.Module):
     """Received -> Channel."""
 
     def forward(self, data: Received) -> Channel:
-        energy = data.channel.square().sum((1, 2)).unsqueeze(1).clamp_min(torch.finfo(data.y.dtype).tiny)
-        return Channel(data.y, data.channel, energy, noise_of(data))
+        gain = scale.unit(data.channel, (1, 2))
+        energy = (data.channel / gain).square().sum((1, 2)).unsqueeze(1)
+        gain = gain.squeeze(-1)
+        # A channel of zeros has the energy one: nothing is received through it.
+        return Channel(
+            data.y, data.channel, gain, torch.where(energy == 0, 1, energy), noise_of(data) / gain / gain
+        )
 
 
 class FreeMatrix(nn.Module):
@@ -116,9 +122,10 @@ class MMNetLayer(Detector):
 
     def forward(self, state: Float[Tensor, "batch K"], problem: Channel) -> Float[Tensor, "batch K"]:
         """One layer."""
-        y, channel, energy, noise = problem
+        y, channel, gain, energy, noise = problem
         residual = y - apply(channel, state)
-        error = ((residual.square().sum(1, keepdim=True) - y.shape[1] * noise) / energy).clamp_min(_LEAST)
+        left = (residual / gain).square().sum(1, keepdim=True)
+        error = ((left - y.shape[1] * noise) / energy).clamp_min(_LEAST)
         matrix = self.linear(channel)
         linear = state + apply(matrix, residual)
         identity = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
@@ -126,7 +133,7 @@ class MMNetLayer(Detector):
         # last bits.
         product = torch.bmm(matrix.expand(channel.shape[0], -1, -1), channel)
         remaining = (identity - product).square().sum((1, 2)).unsqueeze(1)
-        amplified = matrix.square().sum((1, 2)).unsqueeze(1)
+        amplified = (gain.unsqueeze(-1) * matrix).square().sum((1, 2)).unsqueeze(1)
         variance = ((error * remaining + noise * amplified) / matrix.shape[1]).clamp_min(_LEAST)
         return posterior(linear, variance / self.precision, self.levels).mean
 

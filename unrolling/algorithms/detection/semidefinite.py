@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.detection.mimo import Received, adjoint, check_received, gram, mean_gain
+from unrolling.algorithms.detection.mimo import Received, adjoint, at_unit_gain, check_received, gram, mean_gain
 
 _STEP = 0.95  # of the way to the boundary of the cone
 _SHRINK = 0.8  # of a step that leaves it
@@ -76,6 +76,7 @@ def semidefinite_relaxation(
 
 def _cost(data: Received) -> Tensor:
     """C (batch, K + 1, K + 1)."""
+    data = at_unit_gain(data)
     products = gram(data.channel)
     gain = mean_gain(products)
     matched = (adjoint(data.channel, data.y) / gain.squeeze(-1)).unsqueeze(-1)

@@ -6,7 +6,16 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.algorithms.messages.amp import AMP, AMPState, check_damping, check_real, clamp_variance, damp
+    from unrolling.algorithms.messages.amp import (
+        AMP,
+        AMPState,
+        check_damping,
+        check_real,
+        clamp_variance,
+        damp,
+        denoise,
+        deviation_of,
+    )
     from unrolling.algorithms.messages.expectation_propagation import EPState, ExpectationPropagation, Quadratic
     from unrolling.algorithms.messages.oamp import OAMP, Spectral, Spectrum, inside
     from unrolling.algorithms.messages.state_evolution import (
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".amp": ("AMP AMPState check_damping check_real clamp_variance damp"),
+        ".amp": ("AMP AMPState check_damping check_real clamp_variance damp denoise deviation_of"),
         ".expectation_propagation": ("EPState ExpectationPropagation Quadratic"),
         ".oamp": ("OAMP Spectral Spectrum inside"),
         ".state_evolution": (
@@ -37,8 +46,8 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "AMP", "AMPState", "EPState", "Evolution", "ExpectationPropagation", "OAMP", "Quadratic", "SparsePrior",
     "Spectral", "Spectrum", "VAMP", "VAMPState", "check_damping", "check_real", "clamp_variance", "damp",
-    "fit_noise", "inside", "mean_square_error", "measurement_noise", "oracle_least_squares", "oracle_nmse",
-    "state_evolution_limit",
+    "denoise", "deviation_of", "fit_noise", "inside", "mean_square_error", "measurement_noise",
+    "oracle_least_squares", "oracle_nmse", "state_evolution_limit",
 ]
 # fmt: on
 # End of what is written.

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary, check_width
 from unrolling.core import Iteration, tree
+from unrolling.core.scale import power_of_two
 from unrolling.operators.linear import RowMatrix
+from unrolling.prox.denoisers import Denoised
 
 
 class AMPState(NamedTuple):
@@ -74,8 +76,8 @@ class AMP(Iteration):
         m, n = self.dictionary.shape
         residual = problem - state.x @ self.dictionary.T + (n / m) * state.derivative * state.residual
         residual = damp(residual, state.residual, self.damping)
-        variance = clamp_variance(residual.square().mean(-1, keepdim=True))
-        x, derivative = self.denoiser(state.x + self.encoder(residual), variance)
+        deviation = deviation_of(residual)
+        x, derivative = denoise(self.denoiser, state.x + self.encoder(residual), deviation)
         return AMPState(damp(x, state.x, self.damping), residual, derivative)
 
     def residual(self, new: AMPState, old: AMPState, problem: Tensor) -> Tensor:
@@ -120,6 +122,28 @@ def check_damping(damping: float) -> float:
 def damp(new: Tensor, old: Tensor, damping: float) -> Tensor:
     """(1 - damping) new + damping old."""
     return torch.lerp(new, old, damping) if damping else new
+
+
+def deviation_of(x: Tensor) -> Tensor:
+    """The root mean square of the last dimension, which stays with size 1, of numbers of any size."""
+    wide = x.dtype if x.device.type == "mps" else torch.promote_types(x.dtype, torch.float64)
+    return (torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide) * x.shape[-1] ** -0.5).to(x.dtype)
+
+
+def denoise(denoiser: nn.Module, r: Tensor, deviation: Tensor) -> Denoised:
+    """denoiser(r, tau^2); one without a scale of its own (``scale_free``) works on r / u and tau / u, u a power of two
+    near tau, so that no square leaves the precision.
+
+    Args:
+        denoiser: eta.
+        r: (batch, ..., n).
+        deviation: tau (batch, ..., 1).
+    """
+    if not getattr(denoiser, "scale_free", False):
+        return denoiser(r, clamp_variance(deviation.square()))
+    level = power_of_two(deviation)
+    x, derivative = denoiser(r / level, clamp_variance((deviation / level).square()))
+    return Denoised(level * x, derivative)
 
 
 def clamp_variance(variance: Tensor) -> Tensor:

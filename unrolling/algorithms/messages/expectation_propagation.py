@@ -8,7 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, gram, mean_gain, noise_of, posterior
+from unrolling.algorithms.detection.mimo import (
+    Detector,
+    Received,
+    adjoint,
+    at_unit_gain,
+    gram,
+    mean_gain,
+    noise_of,
+    posterior,
+)
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Bounded, constrain, tree
 
@@ -41,6 +50,7 @@ class _Exponent(nn.Module):
     """Received -> Quadratic, g = tr(H^T H) / K."""
 
     def forward(self, data: Received) -> Quadratic:
+        data = at_unit_gain(data)
         products = gram(data.channel)
         gain = mean_gain(products)
         return Quadratic(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, apply, gram, noise_of, posterior
+from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, apply, at_unit_gain, gram, noise_of, posterior
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 
 # Of the variance of the error, relative to the symbols': below it nothing is left to estimate, and the quotients that
@@ -17,7 +17,7 @@ _LEAST = 1e-9
 
 
 class Spectrum(NamedTuple):
-    """A channel in the eigenvectors of H^T H = V diag(lambda) V^T, in which an inverse is a division: one decomposition
+    """A channel of gain one (``at_unit_gain``) in the eigenvectors of H^T H = V diag(lambda) V^T, in which an inverse is a division: one decomposition
     serves all layers.
     """
 
@@ -33,6 +33,7 @@ class Spectral(nn.Module):
     """Received -> Spectrum."""
 
     def forward(self, data: Received) -> Spectrum:
+        data = at_unit_gain(data)
         values, basis = torch.linalg.eigh(gram(data.channel))
         values = values.clamp_min(0)
         matched = adjoint(basis, adjoint(data.channel, data.y))

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.messages.amp import check_damping, check_real, clamp_variance, damp
+from unrolling.algorithms.messages.amp import check_damping, check_real, clamp_variance, damp, denoise, deviation_of
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.core.arguments import check_numbers
+from unrolling.core.scale import power_of_two
 from unrolling.operators.linear import RowMatrix
 
 # Of Fisher scoring for the noise; its start is at most some powers of ten too high, and it converges quadratically.
@@ -26,7 +27,12 @@ class VAMPState(NamedTuple):
 
     x: Tensor  # (batch, n): the denoiser's estimate
     message: Tensor  # (batch, n): r_2, what the linear stage takes for x plus white Gaussian noise
-    variance: Tensor  # (batch, 1): of that noise, v_2
+    deviation: Tensor  # (batch, 1): of that noise, the root of v_2, whose square may leave the precision
+
+    @property
+    def variance(self) -> Tensor:
+        """v_2 (batch, 1)."""
+        return self.deviation.square()
 
 
 class VAMP(Iteration):
@@ -93,34 +99,41 @@ class VAMP(Iteration):
     def start(self, problem: Float[Tensor, "batch ... k"]) -> VAMPState:
         """x = r_2 = 0, v_2 = |U^T y|^2 / |A|_F^2, the variance of x if there is little noise."""
         zero = problem.new_zeros(*problem.shape[:-1], self.right.matrix.shape[1])
-        variance = problem.square().sum(-1, keepdim=True) / self.singular_values.square().sum()
-        return VAMPState(zero, zero, clamp_variance(variance))
+        size = torch.linalg.vector_norm(self.singular_values) * problem.shape[-1] ** -0.5
+        return VAMPState(zero, zero, deviation_of(problem) / size)
 
     def forward(self, state: VAMPState, problem: Float[Tensor, "batch ... k"]) -> VAMPState:
-        """One step: the linear stage, then the denoiser."""
+        """One step: the linear stage, then the denoiser; variances are in units of u^2, u a power of two near the root
+        of v_2.
+        """
         n = self.right.matrix.shape[1]
-        message, variance = self._linear(state, problem)
-        x, derivative = self.denoiser(message, variance)
+        unit = power_of_two(state.deviation)
+        before = clamp_variance((state.deviation / unit).square())
+        message, variance = self._linear(state.message, before, problem, unit)
+        x, derivative = denoise(self.denoiser, message, unit * variance.sqrt())
         # An average derivative of 0 or 1 would stop the messages, or make them infinite; at least half an entry counts
         # as kept, and as lost.
         derivative = torch.clamp(derivative, 0.5 / n, 1 - 0.5 / n)
         extrinsic = (x - derivative * message) / (1 - derivative)
-        following = _floor(variance * (derivative / (1 - derivative)), extrinsic)
-        return VAMPState(x, damp(extrinsic, state.message, self.damping), damp(following, state.variance, self.damping))
+        following = damp(_floor(variance * (derivative / (1 - derivative)), extrinsic / unit), before, self.damping)
+        return VAMPState(x, damp(extrinsic, state.message, self.damping), unit * following.sqrt())
 
-    def _linear(self, state: VAMPState, problem: Tensor) -> tuple[Tensor, Tensor]:
-        """r_1 and v_1."""
+    def _linear(self, message: Tensor, variance: Tensor, problem: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """r_1 and v_1, the latter in units of u^2."""
         k, n = self.right.matrix.shape
         s = self.singular_values
-        innovation = problem - s * self.right(state.message)
-        signal = s.square() * state.variance
-        noise = fit_noise(innovation, signal) if self.noise_variance is None else self.noise_variance
-        noise = _floor(noise, problem)
+        innovation = problem - s * self.right(message)
+        signal = s.square() * variance
+        if self.noise_variance is None:
+            noise = fit_noise(innovation / unit, signal)
+        else:
+            noise = self.noise_variance / unit / unit
+        noise = _floor(noise, problem / unit)
         total = signal + noise
         known = (signal / total).sum(-1, keepdim=True)
         unknown = (n - k) + (noise / total).sum(-1, keepdim=True)  # n - known, without cancellation
-        message = state.message + self.right.adjoint((n / known) * (s * state.variance / total) * innovation)
-        return message, _floor(state.variance * (unknown / known), message)
+        message = message + self.right.adjoint((n / known) * (s * variance / total) * innovation)
+        return message, _floor(variance * (unknown / known), message / unit)
 
     def residual(self, new: VAMPState, old: VAMPState, problem: Tensor) -> Tensor:
         """Of the estimate and of the message; the variance only accompanies them."""

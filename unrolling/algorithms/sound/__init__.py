@@ -14,10 +14,12 @@ if TYPE_CHECKING:
         PositiveUnitNorm,
         beta_divergence,
         check_nonnegative,
+        divergence_of,
         equal_activations,
         exponent,
         learn_dictionary,
-        model_of,
+        level_of,
+        scaled_sparsity,
         set_sparsity,
         unit_columns,
         update_activations,
@@ -32,8 +34,9 @@ __getattr__, __dir__ = lazy(
     {
         ".misi": ("EqualShares GriffinLim MISI MISIState Magnitudes floor_of"),
         ".nmf": (
-            "NMF NMFActivations NMFState PositiveUnitNorm beta_divergence check_nonnegative equal_activations exponent "
-            "learn_dictionary model_of set_sparsity unit_columns update_activations update_dictionary"
+            "NMF NMFActivations NMFState PositiveUnitNorm beta_divergence check_nonnegative divergence_of "
+            "equal_activations exponent learn_dictionary level_of scaled_sparsity set_sparsity unit_columns "
+            "update_activations update_dictionary"
         ),
         ".nmf_separation": ("Mixture NMFSeparation stack_frames"),
         ".nmf_split": ("Split SplitGradient split_step"),
@@ -44,9 +47,9 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "EqualShares", "GriffinLim", "MISI", "MISIState", "Magnitudes", "Mixture", "NMF", "NMFActivations",
     "NMFSeparation", "NMFState", "PositiveUnitNorm", "RelaxedMISI", "Split", "SplitGradient",
-    "beta_divergence", "check_nonnegative", "equal_activations", "exponent", "floor_of", "learn_dictionary",
-    "model_of", "set_sparsity", "split_step", "stack_frames", "unit_columns", "update_activations",
-    "update_dictionary",
+    "beta_divergence", "check_nonnegative", "divergence_of", "equal_activations", "exponent", "floor_of",
+    "learn_dictionary", "level_of", "scaled_sparsity", "set_sparsity", "split_step", "stack_frames",
+    "unit_columns", "update_activations", "update_dictionary",
 ]
 # fmt: on
 # End of what is written.

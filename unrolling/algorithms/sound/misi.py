@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core import Iteration
+from unrolling.core import Iteration, scale
 from unrolling.operators.stft import STFT, with_phase
 
 FLOOR = 1e-6  # of a modulus that is divided by, relative to the root mean square of the mixture's spectrum
@@ -69,12 +69,16 @@ class MISI(Iteration):
     def forward(self, state: MISIState, problem: Magnitudes) -> MISIState:
         batch, count, samples = state.consistent.shape
         spectrum = self.stft(state.consistent.flatten(0, 1)).unflatten(0, (batch, count))
-        # Parseval: the mixture's level tells the spectrum's, and the same for every step.
-        floor = floor_of(problem.mixture.square().mean(1) * self.stft.window.square().sum()).reshape(-1, 1, 1, 1)
-        found = with_phase(problem.magnitudes, spectrum, floor)
+        found = with_phase(problem.magnitudes, spectrum, floor_of(self.level(problem)))
         sources = self.stft.inverse(found.flatten(0, 1), samples).unflatten(0, (batch, count))
         error = problem.mixture.unsqueeze(1) - sources.sum(1, keepdim=True)
         return MISIState(sources, sources + error / count)
+
+    def level(self, problem: Magnitudes) -> Float[Tensor, "batch 1 1 1"]:
+        """The root mean square of the mixture's spectrum: by Parseval from its samples, and the same for every step."""
+        samples = problem.mixture.shape[1]
+        mean = scale.norm(problem.mixture, 1) * samples**-0.5
+        return (mean * torch.linalg.vector_norm(self.stft.window)).reshape(-1, 1, 1, 1)
 
     def estimate(self, state: MISIState, problem: Any) -> Float[Tensor, "batch sources samples"]:
         """s_c, or u_c."""
@@ -140,9 +144,8 @@ class GriffinLim(Iteration):
         self, state: Float[Tensor, "batch samples"], problem: Float[Tensor, "batch bins frames"]
     ) -> Float[Tensor, "batch samples"]:
         spectrum = self.stft(state)
-        return self.stft.inverse(
-            with_phase(problem, spectrum, floor_of(problem.square().mean((1, 2), keepdim=True))), self.length
-        )
+        level = scale.norm(problem, (1, 2), keepdim=True) * problem.shape[1:].numel() ** -0.5
+        return self.stft.inverse(with_phase(problem, spectrum, floor_of(level)), self.length)
 
     def objective(
         self, state: Float[Tensor, "batch samples"], problem: Float[Tensor, "batch bins frames"]
@@ -158,9 +161,8 @@ class GriffinLim(Iteration):
             )
 
 
-def floor_of(power: Tensor) -> Tensor:
-    """Smallest modulus that is divided by, from the mean square of moduli; positive, and with a derivative, in silence
-    too.
+def floor_of(level: Tensor) -> Tensor:
+    """Smallest modulus that is divided by, from the root mean square of moduli; one in silence, where there is nothing
+    to divide.
     """
-    tiny = torch.finfo(power.dtype).tiny
-    return FLOOR * (power + tiny).sqrt() + tiny**0.25  # whose power -3, in the derivative, is a number still
+    return torch.where(level == 0, 1, FLOOR * level)

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core import Iteration, Positive, constrain
+from unrolling.core import Iteration, Positive, constrain, scale
 from unrolling.core.arguments import check_numbers
 
-FLOOR = 1e-8  # of W H where it is divided by
+FLOOR = 1e-8  # of W H where it is divided by, relative to the level of the sample's magnitudes
 
 
 def beta_divergence(
@@ -29,11 +29,14 @@ def beta_divergence(
         beta: any real number.
     """
     if beta == 1:
-        each = torch.xlogy(x, x / y) - x + y
+        # Not xlogy, whose derivative at 0 is 0/0.
+        each = x * torch.log(torch.where(x == 0, 1, x / y)) - x + y
     elif beta == 0:
         each = x / y - torch.log(x / y) - 1
     else:
-        each = (x**beta + (beta - 1) * y**beta - beta * x * y ** (beta - 1)) / (beta * (beta - 1))
+        # A power below one has no derivative at zero.
+        power = torch.where(x == 0, 0, torch.where(x == 0, 1, x) ** beta) if 0 < beta < 1 else x**beta
+        each = (power + (beta - 1) * y**beta - beta * x * y ** (beta - 1)) / (beta * (beta - 1))
     return each.flatten(1).sum(1)
 
 
@@ -56,18 +59,28 @@ def update_activations(
     + mu |H|_1 for W fixed.
 
     gamma is ``exponent(beta)``; the survey prints the case 1 <= beta <= 2, where it is one. Frames come first here, so
-    that all of them are one product.
+    that all of them are one product. M, W H and mu are divided by powers of the sample's level, which changes nothing
+    but that no power of them leaves the precision; M is floored as W H is where beta <= 0, since D_beta(0 | .) is
+    infinite there.
     """
-    model = model_of(dictionary, activations, beta, floor)
+    level = level_of(magnitude)
+    magnitude = magnitude / level
+    model = _floored(activations @ dictionary.mT / level, beta, floor)
+    if beta <= 0:
+        magnitude = _floored(magnitude, beta, floor)
     if beta == 2:
         numerator, denominator = magnitude @ dictionary, model @ dictionary
     elif beta == 1:
         numerator, denominator = (magnitude / model) @ dictionary, dictionary.sum(-2).unsqueeze(-2)
     else:
         numerator, denominator = (magnitude * model ** (beta - 2)) @ dictionary, model ** (beta - 1) @ dictionary
-    ratio = numerator / (denominator + sparsity).clamp_min(torch.finfo(numerator.dtype).tiny)
+    # A frame of zeros has the ratio zero, where a power below one has no derivative.
+    ratio = scale.divide(numerator, denominator + scaled_sparsity(sparsity, level, beta))
     gamma = exponent(beta)
-    return activations * (ratio if gamma == 1 else ratio**gamma)
+    if gamma == 1:
+        return activations * ratio
+    zero = ratio == 0
+    return activations * torch.where(zero, 0, torch.where(zero, 1, ratio) ** gamma)
 
 
 def update_dictionary(
@@ -98,8 +111,7 @@ class PositiveUnitNorm(nn.Module):
     def project(self, value: Tensor) -> Tensor:
         """max(v, 0) / |max(v, 0)|; of a column without positive entries, the one with equal entries."""
         kept = value.clamp_min(0)
-        norm = torch.linalg.vector_norm(kept, dim=0, keepdim=True)
-        return torch.where(norm > 0, kept / norm.clamp_min(torch.finfo(value.dtype).tiny), value.shape[0] ** -0.5)
+        return scale.divide(kept, scale.norm(kept, 0, keepdim=True), value.shape[0] ** -0.5)
 
     def right_inverse(self, value: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(value.detach(), dim=0, keepdim=True)
@@ -174,8 +186,8 @@ class NMF(Iteration):
         dictionary = update_dictionary(problem, state.dictionary, activations, self.beta)
         if not self.normalise:
             return NMFState(dictionary, activations)
-        norms = torch.linalg.vector_norm(dictionary, dim=1, keepdim=True).clamp_min(torch.finfo(dictionary.dtype).tiny)
-        return NMFState(dictionary / norms, activations * norms)
+        norms = scale.norm(dictionary, 1, keepdim=True)
+        return NMFState(scale.divide(dictionary, norms), activations * norms)
 
     def estimate(self, state: NMFState, problem: Tensor) -> Float[Tensor, "batch bins frames"]:
         """W H."""
@@ -183,8 +195,8 @@ class NMF(Iteration):
 
     def objective(self, state: NMFState, problem: Float[Tensor, "batch frames bins"]) -> Float[Tensor, " batch"]:
         """D_beta(M | W H) + mu |H|_1, (batch,)."""
-        model = model_of(state.dictionary, state.activations, self.beta, FLOOR)
-        return beta_divergence(problem, model, self.beta) + self.sparsity * state.activations.flatten(1).sum(1)
+        found = divergence_of(problem, state.dictionary, state.activations, self.beta)
+        return found + self.sparsity * state.activations.flatten(1).sum(1)
 
     def check(self, data: Tensor) -> None:
         super().check(data)
@@ -252,8 +264,8 @@ class NMFActivations(Iteration):
         self, state: Float[Tensor, "batch frames rank"], problem: Float[Tensor, "batch frames bins"]
     ) -> Float[Tensor, " batch"]:
         """D_beta(M | W H) + mu |H|_1, (batch,)."""
-        model = model_of(self.dictionary, state, self.beta, FLOOR)
-        return beta_divergence(problem, model, self.beta) + self.sparsity * state.flatten(1).sum(1)
+        found = divergence_of(problem, self.dictionary, state, self.beta)
+        return found + self.sparsity * state.flatten(1).sum(1)
 
     def check(self, data: Tensor) -> None:
         super().check(data)
@@ -287,7 +299,7 @@ def equal_activations(
     magnitude: Float[Tensor, "batch frames bins"], dictionary: Float[Tensor, "bins rank"]
 ) -> Float[Tensor, "batch frames rank"]:
     """In every frame the number h with sum_f (W h)_f = sum_f M_f, the same for all columns."""
-    level = magnitude.sum(2, keepdim=True) / dictionary.sum() + FLOOR
+    level = magnitude.sum(2, keepdim=True) / dictionary.sum() + FLOOR * level_of(magnitude)
     return level.expand(-1, -1, dictionary.shape[1]).contiguous()
 
 
@@ -303,7 +315,7 @@ def unit_columns(dictionary: Float[Tensor, "bins rank"]) -> Float[Tensor, "bins 
             "a dictionary is a matrix (bins, rank) of finite numbers that are at least 0; got shape "
             f"{tuple(dictionary.shape)}"
         )
-    norms = torch.linalg.vector_norm(dictionary, dim=0)
+    norms = scale.norm(dictionary, 0)
     if not bool((norms > 0).all()):
         raise ValueError(f"column {int((norms == 0).nonzero()[0])} of the dictionary is zero; leave it out")
     return dictionary / norms
@@ -324,10 +336,37 @@ def check_nonnegative(magnitude: Tensor) -> Tensor:
     return magnitude
 
 
-def model_of(dictionary: Tensor, activations: Tensor, beta: float, floor: float) -> Tensor:
-    """W H, frames first."""
-    product = activations @ dictionary.mT
-    return product.clamp_min(floor) if beta < 2 else product
+def level_of(magnitude: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch 1 1"]:
+    """The power of two at or below the largest magnitude of each sample; one in silence."""
+    return scale.unit(magnitude, (-2, -1))
+
+
+def divergence_of(
+    magnitude: Float[Tensor, "batch frames bins"], dictionary: Tensor, activations: Tensor, beta: float
+) -> Float[Tensor, " batch"]:
+    """D_beta(M | W H), (batch,), both kept from zero where that would make it infinite."""
+    level = level_of(magnitude)
+    model = _floored(activations @ dictionary.mT / level, beta, FLOOR)
+    magnitude = magnitude / level
+    found = beta_divergence(_floored(magnitude, beta, FLOOR) if beta <= 0 else magnitude, model, beta)
+    return found * level.flatten() ** beta
+
+
+def _floored(product: Tensor, beta: float, floor: float) -> Tensor:
+    """Kept from zero where a power of it, or of its derivative, would be infinite; at a distance such that the power
+    beta - 3 is a number still.
+    """
+    if beta == 2 or beta >= 3:
+        return product
+    return product.clamp_min(max(floor, (8 * torch.finfo(product.dtype).tiny ** 0.75) ** (1 / (3 - beta))))
+
+
+def scaled_sparsity(sparsity: Tensor | float, level: Tensor, beta: float) -> Tensor | float:
+    """mu L^(1 - beta); zero for a mu of zero, whatever the power."""
+    if beta == 1:
+        return sparsity
+    sparsity = torch.as_tensor(sparsity, dtype=level.dtype, device=level.device)
+    return torch.where(sparsity == 0, 0, sparsity * level ** (1 - beta))
 
 
 def set_sparsity(iteration: nn.Module, sparsity: float, like: Tensor) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from unrolling.algorithms.sound.nmf import (
     FLOOR,
     PositiveUnitNorm,
-    beta_divergence,
+    divergence_of,
     equal_activations,
-    model_of,
+    level_of,
     set_sparsity,
     unit_columns,
     update_activations,
@@ -114,7 +114,8 @@ class NMFSeparation(Iteration):
                 self.reconstruction.split(self.ranks, dim=1), activations.split(self.ranks, dim=2), strict=True
             )
         ]
-        models = torch.stack(parts, dim=1) + FLOOR
+        level = level_of(activations).unsqueeze(1)
+        models = torch.stack(parts, dim=1) / level + FLOOR
         return (models / models.sum(1, keepdim=True)).mT
 
     def estimate(self, state: Tensor, problem: Mixture) -> Float[Tensor, "batch sources samples"]:
@@ -124,8 +125,8 @@ class NMFSeparation(Iteration):
 
     def objective(self, state: Tensor, problem: Mixture) -> Float[Tensor, " batch"]:
         """D_beta(|X| | W H) + mu |H|_1, (batch,)."""
-        model = model_of(self.dictionary, state, self.beta, FLOOR)
-        return beta_divergence(problem.magnitude, model, self.beta) + self.sparsity * state.flatten(1).sum(1)
+        found = divergence_of(problem.magnitude, self.dictionary, state, self.beta)
+        return found + self.sparsity * state.flatten(1).sum(1)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

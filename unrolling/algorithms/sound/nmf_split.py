@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unrolling.algorithms.sound.nmf import FLOOR, NMFActivations, update_activations
+from unrolling.algorithms.sound.nmf import FLOOR, NMFActivations, level_of, scaled_sparsity, update_activations
 from unrolling.algorithms.sound.nmf_separation import NMFSeparation
 from unrolling.core import Iteration
 from unrolling.core.gradients import GradientRule
+from unrolling.core.scale import divide
 
 
 class Split(NamedTuple):
@@ -39,20 +40,17 @@ def split_step(
     through the leading H and through the W^T of N has a positive derivative; what reaches it through D, and through L
     in N, a negative one.
     """
-    model = (activations @ dictionary.mT).clamp_min(FLOOR)
+    magnitude, model, sparsity, unit = _at_level_one(magnitude, dictionary, activations, beta, sparsity)
     attraction, level = magnitude * model ** (beta - 2), model ** (beta - 1)
-    numerator, denominator = (
-        attraction @ dictionary,
-        (level @ dictionary + sparsity).clamp_min(torch.finfo(model.dtype).tiny),
-    )
-    ratio = numerator / denominator
+    numerator, denominator = attraction @ dictionary, level @ dictionary + sparsity
+    ratio = divide(numerator, denominator)
 
     def parts(upstream: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """What a non-negative upstream gradient becomes: (in H, in W) with a plus, and with a minus."""
-        through_numerator = upstream * activations / denominator
+        through_numerator = divide(upstream * activations, denominator)
         through_denominator = through_numerator * ratio
         inner = (2 - beta) * magnitude * model ** (beta - 3) * (through_numerator @ dictionary.mT)
-        inner = inner + (beta - 1) * model ** (beta - 2) * (through_denominator @ dictionary.mT)
+        inner = (inner + (beta - 1) * model ** (beta - 2) * (through_denominator @ dictionary.mT)) / unit
         plus = upstream * ratio, _outer(attraction, through_numerator)
         minus = inner @ dictionary, _outer(level, through_denominator) + _outer(inner, activations)
         return plus, minus
@@ -116,9 +114,9 @@ class _Run(torch.autograd.Function):
         ):
             dictionary, sparsity = layer.dictionary.detach(), layer.sparsity.detach()
             # d/d mu of H N / D is -H N / D^2.
-            model = (before @ dictionary.mT).clamp_min(FLOOR)
-            denominator = model ** (layer.beta - 1) @ dictionary + sparsity
-            in_sparsity = -((upstream.positive - upstream.negative) * after / denominator).sum()
+            _, model, scaled, unit = _at_level_one(magnitude, dictionary, before, layer.beta, sparsity)
+            denominator = (model ** (layer.beta - 1) @ dictionary + scaled) * unit ** (layer.beta - 1)
+            in_sparsity = -divide((upstream.positive - upstream.negative) * after, denominator).sum()
             upstream, own = split_step(magnitude, dictionary, before, layer.beta, sparsity, upstream)
             if layer.dictionary.requires_grad:
                 held = getattr(layer.dictionary, "split_gradient", None)
@@ -127,6 +125,15 @@ class _Run(torch.autograd.Function):
                 )
             found = [own.positive - own.negative, in_sparsity, *found]
         return None, None, upstream.positive - upstream.negative, *found
+
+
+def _at_level_one(
+    magnitude: Tensor, dictionary: Tensor, activations: Tensor, beta: float, sparsity: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor | float, Tensor]:
+    """M / u, max(W H / u, floor), mu u^(1 - beta) and u, the level of each sample's M."""
+    unit = level_of(magnitude)
+    model = (activations @ dictionary.mT / unit).clamp_min(FLOOR)
+    return magnitude / unit, model, scaled_sparsity(sparsity, unit, beta), unit
 
 
 def _outer(

@@ -43,20 +43,20 @@ class RelaxedMISI(MISI):
         batch, count, samples = state.consistent.shape
         magnitudes = problem.magnitudes
         spectrum = self.stft(state.consistent.flatten(0, 1)).unflatten(0, (batch, count))
-        power = (problem.mixture.square().mean(1) * self.stft.window.square().sum()).reshape(-1, 1, 1, 1)
-        prescribed = with_phase(magnitudes, spectrum, floor_of(power))
+        level = self.level(problem)
+        prescribed = with_phase(magnitudes, spectrum, floor_of(level))
         # Written so that alpha = 1 leaves the prescribed spectrum as it is, bit by bit.
         found = prescribed - masked(1 - self.relaxation.unsqueeze(1), prescribed - spectrum)
         sources = self.stft.inverse(found.flatten(0, 1), samples).unflatten(0, (batch, count))
         error = problem.mixture - sources.sum(1)
         equal = sources + error.unsqueeze(1) / count
         # Likewise: what the shares are beside equal ones is exactly zero where p is.
-        further = masked(self._shares(magnitudes, power) - 1 / count, self.stft(error).unsqueeze(1))
+        further = masked(self._shares(magnitudes, level) - 1 / count, self.stft(error).unsqueeze(1))
         return MISIState(
             sources, equal + self.stft.inverse(further.flatten(0, 1), samples).unflatten(0, (batch, count))
         )
 
-    def _shares(self, magnitudes: Tensor, power: Tensor) -> Tensor:
+    def _shares(self, magnitudes: Tensor, level: Tensor) -> Tensor:
         """w_c, which add up to one: softmax_c(p log A_c)."""
-        quiet = _QUIET**2 * power + torch.finfo(power.dtype).tiny
-        return torch.softmax(0.5 * self.emphasis * torch.log(magnitudes.square() + quiet), dim=1)
+        relative = magnitudes / torch.where(level == 0, 1, level)
+        return torch.softmax(0.5 * self.emphasis * torch.log(relative.square() + _QUIET**2), dim=1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, gram, mean_gain, noise_of, posterior
+from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, at_unit_gain, gram, mean_gain, noise_of, posterior
 from unrolling.algorithms.messages.amp import check_damping, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Positive, constrain, tree
@@ -36,6 +36,7 @@ class Normalising(nn.Module):
     """Received -> Normalised, g = tr(H^T H) / K."""
 
     def forward(self, data: Received) -> Normalised:
+        data = at_unit_gain(data)
         products = gram(data.channel)
         gain = mean_gain(products)
         antennas, streams = data.channel.shape[1:]

@@ -18,7 +18,7 @@ from unrolling.operators.linear import LinearOperator
 from unrolling.operators.resize import BicubicReduction
 from unrolling.operators.spectral import convolve, divide, has_spectrum, transfer
 
-LEAST = 1e-6  # of a denominator: at a frequency that neither the data nor a filter sees the result is then zero
+LEAST = 1e-6  # of a denominator, relative to the largest: at a frequency that neither the data nor a filter sees the result is then zero
 
 
 class Problem(NamedTuple):
@@ -75,7 +75,9 @@ class DataTerm(nn.Module):
         """
         if problem.spectrum is None:
             raise TypeError(f"{type(self).__name__} has no closed form for (A^H A + rho I)^-1 b")
-        return divide(b, torch.clamp_min(problem.spectrum + rho, LEAST), real=self.real)
+        denominator = problem.spectrum + rho
+        least = LEAST * denominator.amax((-2, -1), keepdim=True)
+        return divide(b, torch.maximum(denominator, torch.where(least == 0, 1, least)), real=self.real)
 
     def value(self, x: Tensor, problem: Problem) -> Tensor:
         """0.5 |A x - y|^2 of each sample, (batch,)."""

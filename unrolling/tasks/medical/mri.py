@@ -16,6 +16,7 @@ from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
 from unrolling.algorithms.splitting.data_terms import SampledFourier
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
+from unrolling.core import scale
 from unrolling.operators import FiniteDifferences
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.prox.analysis import AnalysisProx
@@ -276,9 +277,7 @@ class MRI(Task):
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """The mean over images of |x' - x| / |x|, Euclidean norms (normalised root mean squared error)."""
-        error = (estimate - target).flatten(1)
-        error = torch.view_as_real(error).flatten(1) if error.is_complex() else error
-        return ((error.square().sum(1) + 1e-12).sqrt() / torch.linalg.vector_norm(target.flatten(1), dim=1)).mean()
+        return (scale.norm((estimate - target).flatten(1)) / scale.norm(target.flatten(1))).mean()
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         return super().pieces(estimate.abs(), samples._replace(target=samples.target.abs()))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sound.nmf_separation import stack_frames
+from unrolling.core.scale import divide, norm
 from unrolling.operators.stft import STFT, masked
 from unrolling.tasks import exhibits
 from unrolling.tasks.base import Samples, Task
@@ -130,8 +131,8 @@ class Mixtures(Task):
     def _draw(self, part: str, batch: int, generator: torch.Generator, **options: Any) -> Samples:
         target = torch.stack([self._pair(part, generator, **options) for _ in range(batch)])
         mixture = target.sum(1)
-        level = mixture.square().mean(1).sqrt().clamp_min(1e-7)
-        return Samples(mixture / level.unsqueeze(1), target / level.reshape(-1, 1, 1))
+        level = norm(mixture, 1) * mixture.shape[1] ** -0.5
+        return Samples(divide(mixture, level.unsqueeze(1)), divide(target, level.reshape(-1, 1, 1)))
 
     def _pair(self, part: str, generator: torch.Generator, **options: Any) -> Tensor:
         """Two sources, (2, samples)."""

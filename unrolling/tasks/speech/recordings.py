@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling.core.scale import divide, norm
 from unrolling.files import sound as audio
 from unrolling.tasks.speech import voices
 
@@ -163,8 +164,7 @@ def read_noises(root: Path, rate: int) -> dict[str, list[Tensor]]:
 
 def unit_level(samples: Tensor) -> Tensor:
     """Divided by the root mean square, if that is not zero."""
-    level = samples.square().mean().sqrt()
-    return samples / level if level > 1e-7 else torch.zeros_like(samples)
+    return divide(samples, norm(samples, 0) * max(len(samples), 1) ** -0.5)
 
 
 def stretch(recordings: Sequence[Tensor], count: int, rate: int, generator: torch.Generator) -> Tensor:

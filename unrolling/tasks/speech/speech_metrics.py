@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.core import scale
 from unrolling.tasks.metrics import Mean
 
-LIMIT = 1e-12  # of energies that are divided by
+LIMIT = 1e-12  # of an energy, relative to the estimate's: SI-SDR and SDR lie within 120 dB of zero
 
 
 def si_sdr(
@@ -19,25 +20,34 @@ def si_sdr(
     """10 log10(|a x|^2 / |a x - x'|^2) in dB, a = <x', x> / |x|^2: scale-invariant signal-to-distortion ratio (Le Roux
     et al. 2019, arXiv:1811.02508).
 
-    Means are left in, as in the paper's formula, unless ``zero_mean`` subtracts them first. An estimate of zeros has
-    -120 dB.
+    Means are left in, as in the paper's formula, unless ``zero_mean`` subtracts them first. An estimate of zeros, and a
+    target of zeros, have -120 dB; an estimate without error has 120 dB.
     """
     if zero_mean:
         estimate, target = estimate - estimate.mean(-1, keepdim=True), target - target.mean(-1, keepdim=True)
-    scale = (estimate * target).sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp_min(LIMIT)
-    signal = scale * target
-    return 10 * torch.log10(
-        signal.square().sum(-1).clamp_min(LIMIT) / (signal - estimate).square().sum(-1).clamp_min(LIMIT)
-    )
+    estimate, target = estimate / scale.unit(estimate), target / scale.unit(target)
+    factor = scale.divide((estimate * target).sum(-1, keepdim=True), target.square().sum(-1, keepdim=True))
+    signal, energy = factor * target, estimate.square().sum(-1)
+    above, below = signal.square().sum(-1), (signal - estimate).square().sum(-1)
+    return _decibels(above, torch.where(energy == 0, 1, below), energy)
 
 
 def sdr(estimate: Float[Tensor, "... samples"], target: Float[Tensor, "... samples"]) -> Float[Tensor, "..."]:
     """10 log10(|x|^2 / |x - x'|^2) in dB: the plain ratio, in which a wrong scale counts (SNR in the same paper). Not
     BSS Eval's, which allows a filter.
     """
-    return 10 * torch.log10(
-        target.square().sum(-1).clamp_min(LIMIT) / (target - estimate).square().sum(-1).clamp_min(LIMIT)
-    )
+    unit = torch.maximum(scale.unit(target), scale.unit(estimate))
+    unit = torch.where((target == 0).all(-1, keepdim=True), scale.unit(estimate), unit)
+    unit = torch.where((estimate == 0).all(-1, keepdim=True), scale.unit(target), unit)
+    target, estimate = target / unit, estimate / unit
+    above, below = target.square().sum(-1), (target - estimate).square().sum(-1)
+    return _decibels(above, below, torch.maximum(above, below))
+
+
+def _decibels(above: Tensor, below: Tensor, energy: Tensor) -> Tensor:
+    """10 log10(above / below), both at least ``LIMIT`` of an energy."""
+    least = LIMIT * torch.where(energy == 0, 1, energy)
+    return 10 * torch.log10(torch.maximum(above, least) / torch.maximum(below, least))
 
 
 def best_order(
