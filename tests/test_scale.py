@@ -10,7 +10,14 @@ from torch.func import vmap
 from unrolling import algorithms as alg
 from unrolling import solve, unroll
 from unrolling.core import anderson, gmres, scale
-from unrolling.operators import STFT, CircularConvolution, FiniteDifferences, Matrix, conjugate_gradients, solve_regularised
+from unrolling.operators import (
+    STFT,
+    CircularConvolution,
+    FiniteDifferences,
+    Matrix,
+    conjugate_gradients,
+    solve_regularised,
+)
 from unrolling.prox import (
     AnalysisProx,
     BlockSoftThreshold,
@@ -63,7 +70,8 @@ DENOISERS = {
 }
 blur = torch.ones(1, 3, 3) / 9
 
-# c -> the algorithm whose answer to c y is c times that of c = 1 to y: what it is told in units of x is c times as large.
+# c -> the algorithm whose answer to c y is c times that of c = 1 to y: what it is told in units of x is c times as
+# large.
 VECTORS = {
     "ISTA": lambda c: alg.ISTA(dictionary(), 0.1 * c),
     "ISTA with a block prox": lambda c: alg.ISTA(dictionary(), 0.1 * c, prox=BlockSoftThreshold(2)),
@@ -78,15 +86,23 @@ VECTORS = {
     "IHT": lambda c: alg.IHT(dictionary(), 4),
     "GramIHT": lambda c: alg.GramIHT(dictionary(), 4),
     "GramHardISTA": lambda c: alg.GramHardISTA(dictionary(), 0.2 * c),
-    **{f"AMP, {name}": lambda c, make=make: alg.AMP(dictionary(), make(), damping=0.3) for name, make in DENOISERS.items()},
+    **{
+        f"AMP, {name}": lambda c, make=make: alg.AMP(dictionary(), make(), damping=0.3)
+        for name, make in DENOISERS.items()
+    },
     **{f"VAMP, {name}": lambda c, make=make: alg.VAMP(dictionary(), make()) for name, make in DENOISERS.items()},
 }
 IMAGES = {
     "ADMM": lambda c: alg.ADMM(
-        alg.LeastSquares(CircularConvolution(blur[0])), [alg.Splitting(FiniteDifferences("circular"), IsotropicShrink(), 0.02 * c)]
+        alg.LeastSquares(CircularConvolution(blur[0])),
+        [alg.Splitting(FiniteDifferences("circular"), IsotropicShrink(), 0.02 * c)],
     ),
     "ChambollePock": lambda c: alg.ChambollePock(
-        alg.LeastSquares(CircularConvolution(blur[0])), FiniteDifferences("circular"), IsotropicShrink(), 0.02 * c, primal_step=0.3
+        alg.LeastSquares(CircularConvolution(blur[0])),
+        FiniteDifferences("circular"),
+        IsotropicShrink(),
+        0.02 * c,
+        primal_step=0.3,
     ),
     "HalfQuadraticSplitting": lambda c: alg.HalfQuadraticSplitting(
         alg.LeastSquares(CircularConvolution(blur[0])), FiniteDifferences("circular"), IsotropicShrink(), 0.02 * c
@@ -259,7 +275,10 @@ def test_metrics_and_losses(c):
     for metric in (si_sdr, sdr):
         torch.testing.assert_close(metric(c * estimate, c * target), metric(estimate, target), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(
-            metric((c * estimate).double(), (c * target).double()).float(), metric(estimate, target), rtol=1e-4, atol=1e-4
+            metric((c * estimate).double(), (c * target).double()).float(),
+            metric(estimate, target),
+            rtol=1e-4,
+            atol=1e-4,
         )
     torch.testing.assert_close(si_sdr(c * estimate, target), si_sdr(estimate, target), rtol=1e-4, atol=1e-4)
     for loss in (RelativeMSE(), LogNMSE(), NegativeSISDR()):

@@ -90,7 +90,8 @@ class RelativeMSE(SampleLoss):
         unit = scale.unit(target, tuple(range(1, target.ndim)))
         energy = _energy(target / unit)
         floor = self.floor / unit.flatten() / unit.flatten()
-        return _energy((estimate - target) / unit) / torch.where(energy == 0, 1, torch.maximum(energy, floor))
+        energy = torch.maximum(energy, floor)
+        return _energy((estimate - target) / unit) / torch.where(energy == 0, 1, energy)
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,7 @@ class _Known(nn.Module):
         energy = (data.channel / gain).square().sum((1, 2)).unsqueeze(1)
         gain = gain.squeeze(-1)
         # A channel of zeros has the energy one: nothing is received through it.
-        return Channel(
-            data.y, data.channel, gain, torch.where(energy == 0, 1, energy), noise_of(data) / gain / gain
-        )
+        return Channel(data.y, data.channel, gain, torch.where(energy == 0, 1, energy), noise_of(data) / gain / gain)
 
 
 class FreeMatrix(nn.Module):

@@ -8,7 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, apply, at_unit_gain, gram, noise_of, posterior
+from unrolling.algorithms.detection.mimo import (
+    Detector,
+    Received,
+    adjoint,
+    apply,
+    at_unit_gain,
+    gram,
+    noise_of,
+    posterior,
+)
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 
 # Of the variance of the error, relative to the symbols': below it nothing is left to estimate, and the quotients that
@@ -17,8 +26,8 @@ _LEAST = 1e-9
 
 
 class Spectrum(NamedTuple):
-    """A channel of gain one (``at_unit_gain``) in the eigenvectors of H^T H = V diag(lambda) V^T, in which an inverse is a division: one decomposition
-    serves all layers.
+    """A channel of gain one (``at_unit_gain``) in the eigenvectors of H^T H = V diag(lambda) V^T, in which an inverse
+    is a division: one decomposition serves all layers.
     """
 
     matched: Tensor  # V^T H^T y (batch, K)

@@ -7,7 +7,16 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, adjoint, at_unit_gain, gram, mean_gain, noise_of, posterior
+from unrolling.algorithms.detection.mimo import (
+    Detector,
+    Received,
+    adjoint,
+    at_unit_gain,
+    gram,
+    mean_gain,
+    noise_of,
+    posterior,
+)
 from unrolling.algorithms.messages.amp import check_damping, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Positive, constrain, tree

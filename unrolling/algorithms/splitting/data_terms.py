@@ -18,7 +18,9 @@ from unrolling.operators.linear import LinearOperator
 from unrolling.operators.resize import BicubicReduction
 from unrolling.operators.spectral import convolve, divide, has_spectrum, transfer
 
-LEAST = 1e-6  # of a denominator, relative to the largest: at a frequency that neither the data nor a filter sees the result is then zero
+# Of a denominator, relative to the largest: at a frequency that neither the data nor a filter sees the result is then
+# zero.
+LEAST = 1e-6
 
 
 class Problem(NamedTuple):
