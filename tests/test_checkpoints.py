@@ -16,6 +16,7 @@ from interrupted import SCHEDULE, STEPS, Interrupted, KilledError, newest, unint
 from tiny import bits, network, recovery, same
 from torch import nn
 
+from unrolling.files.whole import PREFIX
 from unrolling.training import files
 from unrolling.training.checkpoints import BEST, PATTERN
 from unrolling.training.fit import LOG, fit
@@ -192,7 +193,7 @@ def fsync(descriptor):
 os.fsync = fsync
 """
     assert subprocess.run(script(tmp_path, before), check=False).returncode == -signal.SIGKILL
-    assert any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+    assert any(path.name.startswith(PREFIX) for path in tmp_path.iterdir())
     _, record = files.read(newest(tmp_path))
     assert record["stage"] == 0
     assert 0 < record["step"] < 9
@@ -200,7 +201,7 @@ os.fsync = fsync
     net = network(task)
     fit(net, task, SCHEDULE, tmp_path, seed=3, quiet=True)
     assert same(bits(net), uninterrupted())
-    assert not any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+    assert not any(path.name.startswith(PREFIX) for path in tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -260,13 +261,12 @@ def test_a_disk_that_fills_during_a_checkpoint_costs_the_steps_since_the_last_on
 
     def full(descriptor):
         nonlocal count
-        count += 1
+        count += not os.path.isdir(f"/proc/self/fd/{descriptor}")
         if count == 14:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr(os, "open", lambda *arguments: (_ for _ in ()).throw(OSError))  # count files, not folders
     task = recovery(Interrupted)
     with pytest.raises(OSError, match="No space left"):
         fit(network(task), task, SCHEDULE, tmp_path, seed=3, checkpoint_seconds=0, quiet=True)

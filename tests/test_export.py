@@ -44,7 +44,7 @@ def test_the_precision_is_the_networks(dtype, form, tmp_path):
     y = gaussian(4, 6, dtype=dtype)
     done = export(net, file(tmp_path, form), y, format=form)
     assert done.max_relative_error < 1e2 * torch.finfo(dtype).eps
-    assert load(done.path)(y).dtype == dtype
+    assert load(done.path, done.format)(y).dtype == dtype
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -62,7 +62,7 @@ def test_fields_of_the_data_are_inputs_by_name_and_sizes_that_must_be_equal_shar
         wanted = net(data).detach().numpy()
         named = {name: value.numpy() for name, value in data._asdict().items()}
         np.testing.assert_allclose(run(done.path, form, **named), wanted, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(load(done.path)(data).numpy(), wanted, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(load(done.path, done.format)(data).numpy(), wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -78,7 +78,7 @@ def test_complex_numbers_are_pairs_of_real_ones_where_the_runtime_has_none(form,
         z = x + (y.numpy() - x @ dictionary.numpy().T) @ encoder.T
         x = z / np.abs(z) * np.maximum(np.abs(z) - threshold, 0)
     assert (x == 0).any()
-    np.testing.assert_allclose(load(done.path)(y).numpy(), x, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(load(done.path, done.format)(y).numpy(), x, rtol=0, atol=1e-12)
     card = card_of(done.path, form)
     if form == "torch":
         assert (card["inputs"][0]["dtype"], card["inputs"][0]["shape"], card["inputs"][0]["complex_as_pairs"]) == (
@@ -114,9 +114,9 @@ def test_a_size_may_be_free_and_yet_obey_a_rule(form, tmp_path):
     done = export(net, file(tmp_path, form), torch.randn(3, 6), format=form)
     for n in (2, 6, 14):
         y = torch.randn(2, n)
-        torch.testing.assert_close(load(done.path)(y), y.unflatten(1, (-1, 2)).sum(2) + 2 * y[:, ::2])
+        torch.testing.assert_close(load(done.path, done.format)(y), y.unflatten(1, (-1, 2)).sum(2) + 2 * y[:, ::2])
     with pytest.raises(Exception, match=r"7|5|reshape|Reshape|[Gg]uard"):
-        load(done.path)(torch.randn(2, 5))
+        load(done.path, done.format)(torch.randn(2, 5))
 
 
 class Ceiling(Iteration):
@@ -163,7 +163,7 @@ def test_the_largest_of_the_sizes_it_takes_are_known(form, tmp_path):
     assert done.shapes == {"data": ("batch", "data_1"), "estimate": ("batch", "data_1 - 6")}
     assert done.sizes["data_1"][0] in (6, 7)
     with pytest.raises(ValueError, match="data_1 is 5; the network was exported for sizes from"):
-        load(done.path)(gaussian(3, 5))
+        load(done.path, done.format)(gaussian(3, 5))
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -173,9 +173,9 @@ def test_sizes_may_be_fixed(form, tmp_path):
     assert done.sizes == {}
     assert done.shapes == {"y": (4, 5), "matrix": (4, 5, 4), "scale": (1, 4), "estimate": (4, 4)}
     assert [shapes["y"] for shapes in done.compared] == [[4, 5]] * 3
-    assert torch.allclose(load(done.path)(data), net(data))
+    assert torch.allclose(load(done.path, done.format)(data), net(data))
     with pytest.raises(ValueError, match=r"y has shape \(2, 5\); the network was exported for \(4, 5\)"):
-        load(done.path)(channel_data(2))
+        load(done.path, done.format)(channel_data(2))
 
 
 def test_the_comparison_covers_three_batches_and_doubled_sizes(tmp_path):
@@ -220,10 +220,11 @@ def test_tensors_inside_are_named_by_their_path_and_numbers_are_constants(tmp_pa
     done = export(unroll(Whitened(), 2), file(tmp_path, "torch"), data)
     assert list(done.shapes) == ["y", "model_noise", "estimate"]
     assert done.card["constants"] == {"model_order": 2}
-    assert torch.allclose(load(done.path)(data), data.y / data.model.noise**4)
-    assert torch.allclose(load(done.path)(y=data.y, model_noise=data.model.noise), data.y / data.model.noise**4)
+    loaded, wanted = load(done.path, done.format), data.y / data.model.noise**4
+    assert torch.allclose(loaded(data), wanted)
+    assert torch.allclose(loaded(y=data.y, model_noise=data.model.noise), wanted)
     with pytest.raises(ValueError, match="model_order is 3; the network was exported for 2"):
-        load(done.path)(Nested(data.y, Inner(data.model.noise, 3)))
+        load(done.path, done.format)(Nested(data.y, Inner(data.model.noise, 3)))
 
 
 def test_any_module_may_be_exported_and_is_exported_for_evaluation(tmp_path):
@@ -232,7 +233,7 @@ def test_any_module_may_be_exported_and_is_exported_for_evaluation(tmp_path):
     done = export(net, file(tmp_path, "torch"), torch.randn(3, 4))
     assert net.training
     y = torch.randn(6, 4)
-    assert torch.equal(load(done.path)(y), net.eval()(y))
+    assert torch.equal(load(done.path, done.format)(y), net.eval()(y))
     assert done.card["network"] == "Sequential"
 
 
@@ -325,7 +326,7 @@ def test_each_file_carries_its_card(form, tmp_path):
         net, file(tmp_path, form), task.timing.data, format=form, card=own, units={"data": "V", "estimate": "mA"}
     )
     card = card_of(done.path, form)
-    assert card == done.card == load(done.path).card
+    assert card == done.card == load(done.path, done.format).card
     assert (card["system"], card["task"]["m"], card["licence"], card["weights"]["metric"]["mean"]) == (
         "field/name",
         8,

@@ -115,7 +115,7 @@ def check_package(names, tmp_path):
     path = export(together, file(tmp_path, "aoti"), data, format="aoti", batch=BATCH, free_sizes=False).path
     with torch.no_grad():
         wanted = together.estimates(data)
-    got = load(path)(data).split([each.shape[1] for each in wanted], 1)
+    got = load(path, "aoti")(data).split([each.shape[1] for each in wanted], 1)
     for name, ours, theirs in zip(chosen, got, wanted, strict=True):
         assert float((ours - theirs).abs().max()) < BAR * float(theirs.abs().max()), name
 

@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_the_old_file(monkeypatch, tmp_path):
 @pytest.mark.parametrize("form", FORMATS)
 def test_inputs_outside_the_exported_range_are_refused(form, tmp_path):
     done = export(unroll(Detection(), 1), file(tmp_path, form), channel_data(3), format=form)
-    loaded, good = load(done.path), channel_data(2)
+    loaded, good = load(done.path, done.format), channel_data(2)
     with pytest.raises(ValueError, match="batch is 0; the network was exported for sizes from 1"):
         loaded(channel_data(0))
     with pytest.raises(
@@ -305,7 +305,7 @@ def test_a_file_that_is_no_network_is_said_to_be_none(name, content, tmp_path):
 
 def test_a_file_of_another_maker_has_no_card(tmp_path):
     torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), tmp_path / "a.pt2")
-    with pytest.raises(ValueError, match="was not written by unrolling: it has no card"):
+    with pytest.raises(ValueError, match=r"was not written by unrolling.*it has no card"):
         load(tmp_path / "a.pt2")
 
 

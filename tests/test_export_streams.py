@@ -25,8 +25,7 @@ def test_a_file_that_goes_on_twice_is_the_network_with_twice_the_layers(form, tm
     """Tied, so that 2 + 2 layers are 4; the counter is a number that goes in and comes out."""
     net = unroll(Detection(), 2, tied=("regularisation", "step_size", "momentum"))
     data = channel_data(3)
-    path = export(net, file(tmp_path, form), data, stream=True, format=form).path
-    loaded = load(path)
+    loaded = load(export(net, file(tmp_path, form), data, stream=True, format=form).path, form)
     wanted, state = unroll(Detection(), 4)(data, return_state=True)
     _, half = loaded(data, net.layers[0].start(net.layers[0].prepare(data)))
     assert isinstance(half, Memory)
@@ -76,7 +75,7 @@ def test_the_card_says_where_the_state_goes_in_and_out_and_with_what_it_starts(t
     ]
     assert done.shapes["next_state_x"] == ("batch", "matrix_2")
     # So that a stream can begin without the network.
-    loaded, other = load(done.path), channel_data(5, 6, 3)
+    loaded, other = load(done.path, done.format), channel_data(5, 6, 3)
     wanted, after = net(other, return_state=True)
     estimate, state = loaded(other)
     torch.testing.assert_close(estimate, wanted.detach())

@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from iterations import gaussian
 from support_selection import needs_kernel, reference
 
-from unrolling.core import native
+from unrolling.core import kept, native
 from unrolling.prox import support
 from unrolling.prox.support import support_select
 
@@ -27,7 +26,7 @@ def first_use(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "obstacle", ["no compiler", "wrong compiler", "failing compiler", "slow compiler", "no directory", "no source"]
+    "obstacle", ["no compiler", "wrong compiler", "failing compiler", "slow compiler", "nowhere", "no source"]
 )
 def test_without_a_kernel_torch_operators_take_over(first_use, monkeypatch, recwarn, tmp_path, obstacle):
     if obstacle == "no compiler":
@@ -39,9 +38,8 @@ def test_without_a_kernel_torch_operators_take_over(first_use, monkeypatch, recw
     elif obstacle == "slow compiler":
         monkeypatch.setattr(native, "_PATIENCE", 0.2)
         monkeypatch.setenv("CXX", "sh -c 'sleep 5; true'")
-    elif obstacle == "no directory":
-        (tmp_path / "file").touch()
-        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "file" / "cache"))
+    elif obstacle == "nowhere":
+        monkeypatch.setattr(kept, "_folders", lambda make: iter(()))
     else:
         monkeypatch.setattr(support, "__file__", str(tmp_path / "support.py"))
     z = gaussian(4, 9)
@@ -58,15 +56,6 @@ def test_nothing_is_said_unless_asked(first_use, monkeypatch, recwarn):
     monkeypatch.setenv("CXX", "absent")
     support_select(gaussian(4, 9), 0.4, 3)
     assert not recwarn
-
-
-@needs_kernel
-def test_a_broken_file_in_the_cache_is_replaced(first_use):
-    library = native.build(Path(support.__file__).with_suffix(".cpp"))
-    library.write_bytes(library.read_bytes()[:100])
-    assert support._kernels()
-    z = gaussian(4, 9)
-    assert torch.equal(support_select(z, 0.4, 3), reference(z, 0.4, 3))
 
 
 @needs_kernel

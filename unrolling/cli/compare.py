@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unrolling.cli import prepare
+from unrolling.cli import prepare, runs
 from unrolling.cli.job import train_job
 from unrolling.cli.options import (
     Compile,
@@ -19,6 +19,7 @@ from unrolling.cli.options import (
     Device,
     Json,
     Out,
+    Overwrite,
     ScheduleName,
     Seed,
     Settings,
@@ -55,6 +56,7 @@ def compare(
     limit: Annotated[float, typer.Option("--limit", help="seconds that a baseline may take")] = 900.0,
     compiling: Compile = "auto",
     out: Out = None,
+    overwrite: Overwrite = False,
     settings: Settings = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -63,11 +65,11 @@ def compare(
     page.
     """
     from unrolling.evaluation.compare import compare as run_comparison
+    from unrolling.files.lock import locked
     from unrolling.files.whole import write_bytes
     from unrolling.report.page import write_page
     from unrolling.report.table import markdown, print_table
     from unrolling.training.machine import Machine
-    from unrolling.training.weights import load_weights, remade, save_weights
 
     if quick and thorough:
         raise ValueError("--quick and --thorough exclude each other")
@@ -92,36 +94,39 @@ def compare(
         schedule=schedule,
         pretrained=pretrained,
         weights=weights,
+        name={"quick": quick, "thorough": thorough, "seeds": seeds if seeds > 1 else ""},
     )
-    if job.weights:
-        card = load_weights(job.network, job.weights, system=job.system.name)
-        note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
-        again = remade(job.network, job.task, card["task"])
-        save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed_tensors(), again)
-    else:
-        card = train_job(job, seed, machine, quiet=as_json)
-        note = f"trained {card['seconds']:.0f} s"
-    replicas = [_again(job, seed + k, machine, as_json) for k in range(1, seeds)]
-    comparison = run_comparison(
-        job.system,
-        job.task_name,
-        job.recipe,
-        job.task,
-        job.network,
-        seed=seed,
-        note=note,
-        quiet=as_json,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-        effort="quick" if quick else "thorough" if thorough else "usual",
-        limit=limit,
-        training_seconds=card.get("seconds"),
-        replicas=replicas,
-        compile_after=after,
-    )
-    comparison.command = prepare.command()
-    write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
-    write_bytes(job.folder / "comparison.md", markdown(comparison).encode())
-    page = write_page(comparison, job.folder)
+    options: dict[str, Any] = {
+        "effort": "quick" if quick else "thorough" if thorough else "usual",
+        "limit": limit,
+        "compile_after": after,
+    }
+    with locked(job.folder):
+        runs.check_pages(job.folder, overwrite)
+        if job.weights:
+            card = _take_weights(job, overwrite)
+            note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
+        else:
+            card = train_job(job, seed, machine, quiet=as_json, overwrite=overwrite)
+            note = f"trained {card['seconds']:.0f} s"
+        options["replicas"] = [_again(job, seed + k, machine, as_json, overwrite) for k in range(1, seeds)]
+        comparison = run_comparison(
+            job.system,
+            job.task_name,
+            job.recipe,
+            job.task,
+            job.network,
+            seed=seed,
+            note=note,
+            quiet=as_json,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+            training_seconds=card.get("seconds"),
+            **options,
+        )
+        comparison.command = prepare.command()
+        write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+        write_bytes(job.folder / "comparison.md", markdown(comparison).encode())
+        page = write_page(comparison, job.folder)
     if as_json:
         prepare.print_json(comparison.to_json())
     else:
@@ -129,10 +134,25 @@ def compare(
         print(f"\n{comparison.headline}\n\nThe page: {page}")
 
 
-def _again(job: prepare.Job, seed: int, machine: Any, quiet: bool) -> Any:
+def _take_weights(job: prepare.Job, overwrite: bool) -> dict[str, Any]:
+    """The weights of a file, kept beside the page too; the card."""
+    from unrolling.training.weights import load_weights, read_weights, remade, save_weights
+
+    assert job.weights is not None
+    card = load_weights(job.network, job.weights, system=job.system.name)
+    path = job.folder / runs.WEIGHTS
+    if path.exists() and not overwrite and read_weights(path)[2] != read_weights(job.weights)[2]:
+        raise ValueError(f"{path} exists; it stays as it is (--overwrite replaces it)")
+    if overwrite or not path.exists():
+        again = remade(job.network, job.task, card["task"])
+        save_weights(job.network, path, card, job.task.fixed_tensors(), again)
+    return card
+
+
+def _again(job: prepare.Job, seed: int, machine: Any, quiet: bool, overwrite: bool) -> Any:
     """The same network trained with another seed, in a folder of its own."""
     network = job.system.network(job.recipe, job.task, len(job.network))
     folder = job.folder / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
-    train_job(replace(job, network=network, folder=folder), seed, machine, quiet=quiet)
+    train_job(replace(job, network=network, folder=folder), seed, machine, quiet=quiet, overwrite=overwrite)
     return network

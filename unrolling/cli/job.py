@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from unrolling.cli import prepare
+from unrolling.cli import prepare, runs
 
 
 def train_job(
@@ -19,8 +21,50 @@ def train_job(
     keep: int = 2,
     loggers: Sequence[Any] = (),
     quiet: bool = False,
+    again: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train, measure on the validation set, write the weights with their card; the card."""
+    """Train, measure on the validation set, write the weights with their card; the card. A run that is finished is not
+    trained: the network gets its weights.
+
+    Args:
+        job: what to train, and where.
+        seed: of the run.
+        machine: device, processes, precision.
+        origin: of the weights that training starts from.
+        validations: how often the metric is computed.
+        best: end with the best weights instead of the last.
+        keep: checkpoints.
+        loggers: of Lightning Fabric.
+        quiet: no progress bar.
+        again: train a finished run anew; the weights that are there get another name.
+        overwrite: replace what is there, also of another run.
+
+    Raises:
+        ValueError: finished weights of another run are there; another process is at work in the folder.
+    """
+    from unrolling.files.lock import locked
+    from unrolling.training.machine import is_main
+
+    options: dict[str, Any] = {"origin": origin, "validations": validations, "best": best, "keep": keep}
+    with locked(job.folder) if is_main() else nullcontext():
+        return _train(job, seed, machine, **options, loggers=loggers, quiet=quiet, again=again, overwrite=overwrite)
+
+
+def _train(
+    job: prepare.Job,
+    seed: int,
+    machine: Any,
+    *,
+    origin: dict[str, Any] | None,
+    validations: int,
+    best: bool,
+    keep: int,
+    loggers: Sequence[Any],
+    quiet: bool,
+    again: bool,
+    overwrite: bool,
+) -> dict[str, Any]:
     from unrolling._version import __version__
     from unrolling.evaluation.measure import environment, interval
     from unrolling.systems.conditions import range_to_card
@@ -29,9 +73,29 @@ def train_job(
     from unrolling.training.checkpoints import Checkpoints
     from unrolling.training.fit import fit
     from unrolling.training.machine import is_main
-    from unrolling.training.weights import remade, save_weights
+    from unrolling.training.weights import load_weights, remade, save_weights, shape
 
     choose = "best" if best else "last"
+    run = {
+        "system": job.system.name,
+        "task": job.task.identity(),
+        "schedule": [stage.describe() for stage in job.schedule],
+        "seed": seed,
+        "weights_are": choose,
+        **({"validations": validations} if best else {}),
+        **({} if machine.precision == "32-true" else {"precision": machine.precision}),
+        **({} if origin is None else {"from": origin}),
+    }
+    path = job.folder / runs.WEIGHTS
+    done = runs.finished(job.folder, {**run, **shape(job.network)}, overwrite)
+    checkpoints = Checkpoints(job.folder, keep, {})
+    if done is not None:
+        if is_main() and checkpoints.ended(len(job.schedule)):
+            checkpoints.remove()  # the run had written its weights and was stopped before it cleaned up
+        if not (again or overwrite):
+            load_weights(job.network, path, system=job.system.name)
+            print(f"this run is finished: {path} (--again trains it anew)", file=sys.stderr)
+            return done
     options: dict[str, Any] = {
         "seed": seed,
         "machine": machine,
@@ -48,13 +112,9 @@ def train_job(
     quality = interval(job.task.metric, pieces, seed)
     metric = job.task.metric
     card = {
-        "system": job.system.name,
-        "task": job.task.identity(),
-        "schedule": [stage.describe() for stage in job.schedule],
-        "seed": seed,
+        **run,
         "steps": history.steps,
         "seconds": round(history.seconds, 3),
-        "weights_are": choose,
         "metric": {
             "name": metric.name,
             "unit": metric.unit,
@@ -69,11 +129,12 @@ def train_job(
         "licence": "BSD-3-Clause",
         **({"range": range_to_card(ranges)} if (ranges := job.recipe.ranges(job.task)) else {}),
         "command": prepare.command(),
-        **({} if origin is None else {"from": origin}),
     }
-    again = remade(job.network, job.task)
-    save_weights(job.network, job.folder / "weights.safetensors", card, job.task.fixed_tensors(), again)
+    made = remade(job.network, job.task)
+    if done is not None and not overwrite:
+        print(f"the weights that were there are now {runs.set_aside(path)}", file=sys.stderr)
+    save_weights(job.network, path, card, job.task.fixed_tensors(), made)
     # The run is over and its result is written: what is left of it would only stand in the way of another run in this
     # folder.
-    Checkpoints(job.folder, keep, {}).remove()
+    checkpoints.remove()
     return card

@@ -20,6 +20,7 @@ from unrolling.cli.reproduce import reproduce
 from unrolling.cli.show import list_systems, schedules, show
 from unrolling.cli.theory import theory
 from unrolling.cli.train import train
+from unrolling.files.ending import ends_in_order
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,7 +59,8 @@ def main() -> None:
         empty = [word for word in sys.argv[1:] if not word or (word.startswith("--") and word.endswith("="))]
         if empty:
             raise ValueError(f"an argument is empty{': ' * bool(empty[0])}{empty[0]}; a name or a value is missing")
-        app()
+        with ends_in_order():
+            app()
     except errors.ERRORS as error:
         print(f"unroll: {errors.sentence(error)}", file=sys.stderr)
         sys.exit(2)

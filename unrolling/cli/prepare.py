@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unrolling.cli import runs
+
 
 @dataclass
 class Job:
@@ -44,8 +46,18 @@ def prepare(
     pretrained: bool = False,
     weights: Path | None = None,
     write: bool = True,
+    name: Mapping[str, Any] | None = None,
 ) -> Job:
     """Find the system, build its task and network, choose the schedule and the folder.
+
+    Args:
+        system, task, data, depth, seed, given, threads, steps, schedule, curriculum: as on the command line.
+        out: the folder; by default one in ``parent_folder`` whose name tells this run from others.
+        parent_folder: of folders with names of their own.
+        pretrained: take the shipped weights.
+        weights: a file to take weights from, or to start from.
+        write: whether the folder is needed.
+        name: what else tells this run from others.
 
     Raises:
         ValueError: whatever is wrong with the arguments.
@@ -60,28 +72,40 @@ def prepare(
     if depth is not None and depth < 1:
         raise ValueError(f"depth is {depth}; a network has at least one layer")
     found = find(system)
-    name, recipe = found.recipe(task)
-    folder = out or Path(parent_folder) / f"{found.name.replace('/', '-')}-{name}"
+    task_name, recipe = found.recipe(task)
+    chosen = settings(found.options(task_name), given)
+    parts = runs.parts_of(
+        found.options(task_name),
+        chosen,
+        depth=None if depth == recipe.depth else depth,
+        seed=seed,
+        steps=steps,
+        schedule=schedule,
+        curriculum=curriculum,
+        files={"data": data, "weights": weights},
+        more={"pretrained": pretrained, **(name or {})},
+    )
+    folder = out or Path(parent_folder) / runs.folder_name(found.name, task_name, parts)
     if write:
         writable(folder)
     if pretrained and weights:
         raise ValueError("--pretrained and --weights exclude each other")
     fixed, trained, path = None, {}, None
     if pretrained or weights:
-        path = weights or found.shipped(name, depth or recipe.depth, settings(found.options(name), given))
+        path = weights or found.shipped(task_name, depth or recipe.depth, chosen)
         _, fixed, card = read_weights(path)
         depth = card["depth"] if depth is None else depth
         trained = card.get("task") or {}
-        if card.get("system") != found.name or trained.get("name") != name:
+        if card.get("system") != found.name or trained.get("name") != task_name:
             raise ValueError(
                 f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not "
-                f"of {found.name} for {name}"
+                f"of {found.name} for {task_name}"
             )
     stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
-    held = build_task(found, name, seed, data, given, fixed, trained)
+    held = build_task(found, task_name, seed, data, given, fixed, trained)
     torch.set_num_threads(threads or held.threads or torch.get_num_threads())
     torch.manual_seed(seed)
-    return Job(found, name, recipe, held, found.network(recipe, held, depth), stages, folder, path)
+    return Job(found, task_name, recipe, held, found.network(recipe, held, depth), stages, folder, path)
 
 
 def resolved(

@@ -17,6 +17,7 @@ from unrolling.cli.options import (
     Device,
     Json,
     Out,
+    Overwrite,
     ScheduleName,
     Seed,
     Settings,
@@ -69,11 +70,17 @@ def train(
         typer.Option("--dry-run", help="print the schedule, what it trains and about how long it takes; train nothing"),
     ] = False,
     out: Out = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="train a finished run anew; its weights get another name")
+    ] = False,
+    overwrite: Overwrite = False,
     settings: Settings = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Train a system; the same command goes on after an interruption. Ends with a weights file."""
+    """Train a system; the same command goes on after an interruption, and does nothing once the run is finished. Ends
+    with a weights file.
+    """
     from unrolling.training.machine import Machine, is_main
     from unrolling.training.weights import load_weights
 
@@ -85,6 +92,11 @@ def train(
         "curriculum": curriculum,
         "weights": start,
         "write": not dry_run,
+        "name": {
+            "best": best,
+            "validations": "" if validations == 10 else validations,
+            "precision-": "" if precision == "32-true" else precision,
+        },
     }
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)
     origin = None if start is None else _origin(start, load_weights(job.network, start, system=job.system.name))
@@ -92,9 +104,8 @@ def train(
         _print_plan(job, machine, seed, as_json)
         return
     loggers = _tensorboard(job.folder) if tensorboard else ()
-    card = train_job(
-        job, seed, machine, origin, validations=validations, best=best, keep=keep, loggers=loggers, quiet=as_json
-    )
+    settled: dict[str, Any] = {"validations": validations, "best": best, "keep": keep, "again": again}
+    card = train_job(job, seed, machine, origin, **settled, overwrite=overwrite, loggers=loggers, quiet=as_json)
     if not is_main():
         return
     if as_json:

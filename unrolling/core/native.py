@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 
+from unrolling.core import kept
+
 _FLAGS = ("-O3", "-std=c++17", "-fno-trapping-math", "-fPIC", "-shared")
 # By what torch found on this processor, so that a cache which unlike machines share holds a kernel for each.
 _VECTORS = {"AVX2": ("-mavx2", "-mfma"), "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")}
@@ -60,15 +62,10 @@ def load(source: Path) -> ctypes.CDLL:
     """The compiled file.
 
     Raises:
-        OSError: there is no compiler, or it fails, or the cache cannot be written.
+        OSError: there is no compiler, or it fails, or there is nowhere to keep what it makes.
         subprocess.TimeoutExpired: the compiler takes more than a minute.
     """
-    path = build(source)
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError:  # a file that a crash has cut off, say
-        path.unlink(missing_ok=True)
-        return ctypes.CDLL(str(build(source)))
+    return ctypes.CDLL(str(build(source)))
 
 
 @functools.cache
@@ -81,35 +78,34 @@ def openmp(name: str = "GOMP_parallel") -> int | None:
 
 
 def build(source: Path) -> Path:
-    """The library that a C++ file compiles to, from the cache when it is there."""
+    """The library that a C++ file compiles to, from the cache when it is there and whole."""
     machine = platform.machine()
     vectors = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()) if machine in ("x86_64", "AMD64") else ()
-    flags = _FLAGS + vectors
-    digest = hashlib.sha256(repr((flags, sys.platform, machine)).encode() + source.read_bytes()).hexdigest()[:16]
-    cache = (
-        Path(
-            os.environ.get("TORCH_EXTENSIONS_DIR")
-            or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_extensions"
-        )
-        / "unrolling"
-    )
-    library = cache / f"{source.stem}-{digest}.so"
-    if not library.exists():
-        compiler = shlex.split(os.environ.get("CXX", "")) or [
-            next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")
-        ]
-        cache.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own, moved when it is whole: two processes that compile at once replace one another's file
-        # by an equal one.
-        with tempfile.TemporaryDirectory(dir=cache) as directory:
-            built, log = Path(directory) / library.name, Path(directory) / "log"
-            command = [*compiler, *flags, str(source), "-o", str(built)]
-            # a file, as a pipe stays open, and we wait, while a child of a stopped compiler lives
-            with log.open("wb") as messages:
-                status = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, timeout=_PATIENCE
-                ).returncode
-            if status:
-                raise OSError(f"{shlex.join(command)} ended with {status}: {log.read_text(errors='replace')}")
-            os.replace(built, library)
-    return library
+    flags = _FLAGS + vectors + sanitizers()
+    compiler = os.environ.get("CXX", "")
+    settings = repr((flags, compiler, sys.platform, machine, str(torch.__version__)))
+    stem = f"{source.stem}-{hashlib.sha256(settings.encode() + source.read_bytes()).hexdigest()[:16]}"
+    found = kept.find(stem, ".so")
+    return found or kept.keep(_compiled(source, flags, shlex.split(compiler)), stem, ".so")
+
+
+def sanitizers() -> tuple[str, ...]:
+    """The flags that UNROLLING_SANITIZE (``address,undefined``) asks for."""
+    asked = os.environ.get("UNROLLING_SANITIZE", "")
+    return (f"-fsanitize={asked}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1") if asked else ()
+
+
+def _compiled(source: Path, flags: Sequence[str], compiler: Sequence[str]) -> bytes:
+    """What the compiler makes of a file."""
+    compiler = compiler or [next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), "c++")]
+    with tempfile.TemporaryDirectory(prefix="unrolling-") as directory:
+        built, log = Path(directory) / "library", Path(directory) / "log"
+        command = [*compiler, *flags, str(source), "-o", str(built)]
+        # a file, as a pipe stays open, and we wait, while a child of a stopped compiler lives
+        with log.open("wb") as messages:
+            status = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, timeout=_PATIENCE
+            ).returncode
+        if status:
+            raise OSError(f"{shlex.join(command)} ended with {status}: {log.read_text(errors='replace')}")
+        return built.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ class AotiPackage(Format):
 
     The package holds machine code for the kind of processor that it was made on, which its metadata name. Complex
     tensors are real ones (..., 2), real and imaginary part. By itself it does not look at the sizes of its inputs; with
-    AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it does, and then refuses a batch of one, which it can run.
+    AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it does, and then refuses a batch of one, which it can run. Whoever
+    loads it runs what it holds: ``load`` takes it where it is asked for by the format's name only.
     """
 
     name = "aoti"
@@ -46,15 +48,18 @@ class AotiPackage(Format):
 
     def write(self, traced: Traced, path: Path, card: str) -> None:
         program = traced.program
+        content = io.BytesIO()  # on a disk that is full torch's writer ends the process
         # Only the shapes of the example matter, and its numbers may be private.
         program.example_inputs = ((), {name: torch.zeros_like(tensor) for name, tensor in traced.example.items()})
+        content: Any = io.BytesIO()  # on a disk that is full torch's writer ends the process
         try:
             with quiet("torch._inductor"):  # operators that run through torch and not through code of their own
                 torch._inductor.aoti_compile_and_package(
-                    program, package_path=str(path), inductor_configs={"aot_inductor.metadata": {CARD: card}}
+                    program, package_path=content, inductor_configs={"aot_inductor.metadata": {CARD: card}}
                 )
         except Exception as error:  # of many kinds
             raise ExportError(f"the network cannot be compiled: {first_line(error)}") from error
+        path.write_bytes(content.getbuffer())
 
     def open(self, path: Path) -> tuple[Run, str | None]:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,8 @@ from unrolling.export.ports import KeywordForward, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex
 from unrolling.export.trace import ExportError, Shape, Traced, discover, settle
+from unrolling.files.ending import ends_in_order
+from unrolling.files.whole import write_bytes
 
 TOLERANCE = 1e-4
 
@@ -125,8 +126,9 @@ def export(
         more["state"] = _state(network, given)
     own = describe(network, example, outputs, given.inputs, traced, form, units or {}, card or {}, more)
     text = to_json(own)
-    # In a folder of its own, moved when it is whole and right: what was at the path stays until then.
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    # In a folder of the system's for what is temporary, which goes whatever happens; what was at the path stays until
+    # the file is whole and right.
+    with ends_in_order(), tempfile.TemporaryDirectory(prefix="unrolling-") as folder:
         written = Path(folder) / path.name
         form.write(traced, written, text)
         loaded = load(written, form.name)
@@ -139,13 +141,13 @@ def export(
                 "A network that chooses (the largest entry, a sign) may choose otherwise where two candidates are "
                 "equal up to rounding"
             )
-        size = written.stat().st_size
-        os.replace(written, path)
+        content = written.read_bytes()
+        write_bytes(path, content)
     compared = [error.shapes for error in errors if error.shapes]
     return Exported(
         path,
         form.name,
-        size,
+        len(content),
         form.opset,
         traced.shapes,
         traced.sizes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,40 @@ from unrolling.export.aoti_package import AotiPackage
 from unrolling.export.card import CARD_FORMAT
 from unrolling.export.format import Format, Run
 from unrolling.export.onnx_model import OnnxModel
-from unrolling.export.ports import constants, named, to_pair
+from unrolling.export.ports import DTYPES, constants, named, to_pair
 from unrolling.export.states import like, state_ports
 from unrolling.export.torch_program import TorchProgram
+from unrolling.files import records
 
+LARGEST = 2**28  # numbers of a state that is made by what the card says
 formats: dict[str, Format] = {form.name: form for form in (TorchProgram(), OnnxModel(), AotiPackage())}
+
+
+_SIZE = records.whole(0, 2**31)
+_PORT = records.record(
+    {
+        "name": records.text(1000),
+        "shape": records.listed(
+            records.Expected("a size or its name", lambda v: _SIZE.holds(v) or isinstance(v, str)), 16
+        ),
+        "dtype": records.one_of(*(str(dtype).removeprefix("torch.") for dtype in DTYPES)),
+        "complex_as_pairs": records.truth,
+    }
+)
+_STATE = records.record(
+    {
+        "input": records.text(1000),
+        "output": records.text(1000),
+        "number": records.truth,
+        "start": records.number.or_none(),
+    }
+)
+_CARD = {
+    "inputs": records.listed(_PORT, 1000),
+    "outputs": records.listed(_PORT, 1000),
+    "sizes": records.mapping(records.record({"smallest": _SIZE, "largest": _SIZE.or_none()})),
+    "constants": records.mapping(),
+}
 
 
 def find_format(name: str) -> Format:
@@ -124,6 +154,8 @@ def _filled(port: Mapping[str, Any], value: float, sizes: Mapping[str, int]) -> 
     if unknown:
         raise ValueError(f"give the state: its size {', '.join(unknown)} is not one of the data's")
     shape = [sizes.get(size, size) for size in port["shape"]]
+    if math.prod(shape) > LARGEST:
+        raise ValueError(f"give the state: the card says it has the shape {tuple(shape)}")
     tensor = torch.full(shape, value, dtype=getattr(torch, port["dtype"]))
     if port["complex_as_pairs"]:
         tensor[..., 1] = 0
@@ -168,15 +200,20 @@ def _check_sizes(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None
 
 
 def load(path: str | Path, format: str | None = None) -> Loaded:
-    """The network in a file that ``export`` wrote. An AOTInductor package is native code: load only what you trust.
+    """The network in a file that ``export`` wrote.
+
+    A program of ``torch.export`` and an ONNX model may come from anybody: they are looked at first, and what holds more
+    than arithmetic, the formats' own operators and plain tensors is refused. An AOTInductor package is native code,
+    which nobody can look at: load only what you trust, by ``format="aoti"``.
 
     Args:
         path: the file.
-        format: by default found from the file.
+        format: by default found from the file; ``aoti`` must be named.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: none of these formats, damaged, or without a card of this library.
+        ValueError: none of these formats, damaged, without a card of this library, or something that a file of this
+            library never holds; an AOTInductor package that was not asked for.
         ImportError: the format's packages are missing.
     """
     path = Path(path)
@@ -187,15 +224,17 @@ def load(path: str | Path, format: str | None = None) -> Loaded:
     try:
         card = json.loads(text or "")
         known = {"card", "inputs", "outputs", "sizes", "constants"} <= card.keys()
-    except (json.JSONDecodeError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         known = False
     if not known:
         raise ValueError(f"{path} was not written by unrolling: it has no card")
+    records.verify(path, card, {"card": records.whole(1)}, what="the card")
     if card["card"] > CARD_FORMAT:
         raise ValueError(
             f"the card of {path} has format {card['card']}, and this version of unrolling reads up to "
             f"{CARD_FORMAT}: update unrolling"
         )
+    records.verify(path, card, _CARD, {"state": records.listed(_STATE, 1000)}, "the card")
     return Loaded(run, card)
 
 
@@ -204,10 +243,12 @@ def _format_of(path: Path) -> str:
         return OnnxModel.name
     try:
         with zipfile.ZipFile(path) as archive:
-            return (
-                AotiPackage.name
-                if any("/data/aotinductor/" in name for name in archive.namelist())
-                else TorchProgram.name
-            )
-    except zipfile.BadZipFile as error:
+            native = any("data/aotinductor" in name for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise ValueError(f"{path} is none of the formats {', '.join(formats)}, or it is damaged") from error
+    if native:
+        raise ValueError(
+            f"{path} is an AOTInductor package, which is native code that runs when it is loaded: where you trust it, "
+            f'say so, load(path, format="{AotiPackage.name}")'
+        )
+    return TorchProgram.name

@@ -59,7 +59,11 @@ class OnnxModel(Format):
             _forget_origins(model)
             model.producer_name, model.producer_version = "unrolling", __version__
             model.metadata_props[CARD] = card
-            converted.save(path)
+            import onnx_ir
+
+            # In memory first: the writer leaves a part of the file where the disk is full.
+            content = onnx_ir.to_proto(model).SerializeToString()
+        path.write_bytes(content)
 
     def open(self, path: Path) -> tuple[Run, str | None]:
         self.check()
@@ -68,11 +72,41 @@ class OnnxModel(Format):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        content = path.read_bytes()
         try:
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            check_model(content)
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a class of its own for each mishap
             raise ValueError(f"{path} cannot be read as an ONNX model: {first_line(error)}") from error
         return lambda inputs: _run(session, inputs), session.get_modelmeta().custom_metadata_map.get(CARD)
+
+
+def check_model(content: bytes) -> None:
+    """Looks at a model before the runtime does: it names no other file, which the runtime would open, and no operators
+    but ONNX's own.
+
+    Raises:
+        ValueError: it does, or it is no model.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(content)
+    graphs = [model.graph]
+    while graphs:
+        graph = graphs.pop()
+        sparse = [part for each in graph.sparse_initializer for part in (each.values, each.indices)]
+        tensors = [*graph.initializer, *sparse]
+        for node in graph.node:
+            if node.domain not in ("", "ai.onnx"):
+                raise ValueError(f"it has the operator {node.op_type[:60]!r} of {node.domain[:60]!r}")
+            for attribute in node.attribute:
+                tensors += [attribute.t, *attribute.tensors, attribute.sparse_tensor.values]
+                graphs += [g for g in (attribute.g, *attribute.graphs) if g.ByteSize()]
+        for tensor in tensors:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+                raise ValueError(f"its tensor {tensor.name[:60]!r} lies in another file")
+    if model.functions or model.training_info:
+        raise ValueError("it has functions of its own")
 
 
 # Of a matrix, by its name in torch.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.files import records
+from unrolling.files.whole import PREFIX
 from unrolling.training import files
 from unrolling.training.identity import alike
 from unrolling.training.optimizers import pack
@@ -97,7 +98,8 @@ class Checkpoints:
         tensors |= {f"network.{name}": tensor for name, tensor in unique(network.state_dict()).items()} | _generators()
         files.write(self.folder / _name(position.stage, position.step), tensors, record)
         for old in self.files()[: -self.keep]:
-            old.unlink(missing_ok=True)
+            if old.is_file():
+                old.unlink(missing_ok=True)
 
     def save_best(self, network: nn.Module, value: float, position: Position) -> None:
         """Keep these weights as the best so far on the validation set."""
@@ -123,7 +125,7 @@ class Checkpoints:
         Raises:
             ValueError: all are damaged, one is of another run, or of a newer version of the library.
         """
-        for stray in self.folder.glob(".*.safetensors.*.tmp"):  # of a process that was killed while it wrote
+        for stray in self.folder.glob(f"{PREFIX}*.safetensors"):  # of a process that was killed while it wrote
             stray.unlink(missing_ok=True)
         damaged: list[tuple[Path, str]] = []
         for path in reversed(self.files()):
@@ -158,10 +160,15 @@ class Checkpoints:
         self._check(self.folder / BEST, record)
         load(network, tensors)
 
+    def ended(self, stages: int) -> bool:
+        """Whether the newest is the one that a run of so many stages ends with."""
+        return self.files()[-1:] == [self.folder / _name(stages, 0)]
+
     def remove(self) -> None:
         """Delete every checkpoint of the folder."""
-        for path in (*self.files(), self.folder / BEST):
-            path.unlink(missing_ok=True)
+        for path in (*self.files(), *self.folder.glob(PATTERN + ASIDE), self.folder / BEST):
+            if path.is_file():
+                path.unlink()
 
     def _check(self, path: Path, record: Any) -> None:
         if isinstance(record, dict) and isinstance(record.get("checkpoint"), int) and record["checkpoint"] > FORMAT:

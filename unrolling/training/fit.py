@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from unrolling.core import Unrolled
+from unrolling.files.lock import locked
 from unrolling.tasks.base import Task
 from unrolling.training import identity
 from unrolling.training.batches import Share
@@ -65,7 +67,7 @@ def fit(
     Raises:
         ValueError: a stage that does not fit the network or the task; a checkpoint of another run (another schedule,
             seed or task, other validation data, a network of another shape or around other fixed tensors), a damaged
-            one, one of a newer version.
+            one, one of a newer version; another process at work in the directory.
         ArithmeticError: the loss or a parameter became NaN or infinite, and where; the network is as it was at the last
             checkpoint.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint has been written.
@@ -112,4 +114,6 @@ def fit(
             checkpoint_seconds,
             quiet,
         )
-        return loop.run()
+        held = locked(directory) if directory is not None and fabric.is_global_zero else nullcontext()
+        with held:
+            return loop.run()
