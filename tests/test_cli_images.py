@@ -287,7 +287,7 @@ def test_a_pattern_means_files_and_outputs_lie_beside_their_inputs(apply, tmp_pa
     [
         ("text", "is not a picture"),
         ("empty", "is not a picture"),
-        ("truncated", "cannot be read"),
+        ("truncated", "is truncated"),
         ("no pixels", "picture|nothing"),
     ],
 )

@@ -276,9 +276,9 @@ def test_data_that_are_none_get_one_line_and_write_nothing(apply, tmp_path, syst
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("text.npz", "-o", "a.npy"), ["text.npz is not a .npz file of arrays"]),
-        (("short.npz", "-o", "a.npy"), ["short.npz is not a .npz file of arrays"]),
-        (("pickle.npz", "-o", "a.npy"), ["pickle.npz is not a .npz file of arrays"]),
+        (("text.npz", "-o", "a.npy"), ["text.npz cannot be read as a .npy or .npz file of arrays"]),
+        (("short.npz", "-o", "a.npy"), ["short.npz cannot be read as a .npy or .npz file of arrays"]),
+        (("pickle.npz", "-o", "a.npy"), ["pickle.npz: y holds objects"]),
         (("none.npz", "-o", "a.npy"), ["none.npz does not exist; the input is a .npz file with y (batch, N)"]),
         (("good.npz", "-o", "a.csv"), ["symbols are written as .npy"]),
         (("good.npz", "-o", "none/a.npy"), ["none is not a folder"]),
@@ -289,7 +289,7 @@ def test_data_that_are_none_get_one_line_and_write_nothing(apply, tmp_path, syst
 def test_files_that_are_none_are_refused(apply, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     saved("good.npz", **GOOD)
-    saved("pickle.npz", y=np.array([None]))
+    saved("pickle.npz", y=np.array([None]), channel=GOOD["channel"])
     (tmp_path / "text.npz").write_text("no arrays")
     (tmp_path / "short.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:-40])
     before = sorted(path.name for path in tmp_path.iterdir())

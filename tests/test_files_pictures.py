@@ -198,9 +198,9 @@ def make_bad(folder, kind):
     [
         ("text", "is not a picture"),
         ("empty", "is not a picture"),
-        ("truncated", "cannot be read as a picture"),
+        ("truncated", "is truncated"),
         ("truncated deep", "truncated"),
-        ("no pixels", "cannot be read|nothing to work on|not a picture"),
+        ("no pixels", "cannot be read|nothing to work on|not a picture|is truncated"),
         ("floats", "not all finite"),
         ("bright floats", "in \\[0, 1\\]"),
     ],

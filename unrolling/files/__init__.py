@@ -6,54 +6,49 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.files.decoding import Arrays, check_size
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import T, checked
     from unrolling.files.kspace import is_centred, read_kspace, write_image
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
-    from unrolling.files.png16 import Header, header
-    from unrolling.files.received import Arrays, Vectors, numbers, read_sequences, read_vectors, write_symbols
+    from unrolling.files.png16 import Header, chunks, header
+    from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, write_symbols
     from unrolling.files.records import Expected, listed, mapping, one_of, record, text, verify
-    from unrolling.files.sound import (
-        Applied,
-        Processor,
-        Recording,
-        Sound,
-        SoundFormat,
-        apply,
-        inspect,
-        opened,
-        reach,
-        resample,
-        soundfile,
-    )
+    from unrolling.files.sound import Applied, Processor, Recording, apply, reach, resample
+    from unrolling.files.sound_input import Reader, Sound, SoundFormat, finite, inspect, reading, short
     from unrolling.files.sound_length import check_whole
+    from unrolling.files.sound_output import Output, match_channels, soundfile
     from unrolling.files.whole import check_place, check_replaceable, keeping_others, probe_folder, write_bytes, writing
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".decoding": ("Arrays check_size"),
         ".ending": ("ends_in_order"),
         ".gate": ("T checked"),
         ".kspace": ("is_centred read_kspace write_image"),
         ".lock": ("InUseError locked"),
         ".pictures": ("Picture in_tiles pillow turned"),
-        ".png16": ("Header header"),
-        ".received": ("Arrays Vectors numbers read_sequences read_vectors write_symbols"),
+        ".png16": ("Header chunks header"),
+        ".received": ("Vectors numbers read_sequences read_vectors write_symbols"),
         ".records": ("Expected listed mapping one_of record text verify"),
-        ".sound": ("Applied Processor Recording Sound SoundFormat apply inspect opened reach resample soundfile"),
+        ".sound": ("Applied Processor Recording apply reach resample"),
+        ".sound_input": ("Reader Sound SoundFormat finite inspect reading short"),
         ".sound_length": ("check_whole"),
+        ".sound_output": ("Output match_channels soundfile"),
         ".whole": ("check_place check_replaceable keeping_others probe_folder write_bytes writing"),
     },
 )
 # fmt: off
 __all__ = [
-    "Applied", "Arrays", "Expected", "Header", "InUseError", "Picture", "Processor", "Recording", "Sound",
-    "SoundFormat", "T", "Vectors", "apply", "check_place", "check_replaceable", "check_whole", "checked",
-    "ends_in_order", "header", "in_tiles", "inspect", "is_centred", "keeping_others", "listed", "locked",
-    "mapping", "numbers", "one_of", "opened", "pillow", "probe_folder", "reach", "read_kspace",
-    "read_sequences", "read_vectors", "record", "resample", "soundfile", "text", "turned", "verify",
-    "write_bytes", "write_image", "write_symbols", "writing",
+    "Applied", "Arrays", "Expected", "Header", "InUseError", "Output", "Picture", "Processor", "Reader",
+    "Recording", "Sound", "SoundFormat", "T", "Vectors", "apply", "check_place", "check_replaceable",
+    "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "in_tiles",
+    "inspect", "is_centred", "keeping_others", "listed", "locked", "mapping", "match_channels", "numbers",
+    "one_of", "pillow", "probe_folder", "reach", "read_kspace", "read_sequences", "read_vectors", "reading",
+    "record", "resample", "short", "soundfile", "text", "turned", "verify", "write_bytes", "write_image",
+    "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from unrolling.files import pictures
+from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
 from unrolling.files.whole import write_bytes
 
-READS = "k-space in a .npy file, complex (height, width) or (coils, height, width)"
+READS = "k-space in a .npy file or the one array of a .npz file, complex (height, width) or (coils, height, width)"
 
 
 def read_kspace(path: Path) -> Tensor:
@@ -25,13 +26,9 @@ def read_kspace(path: Path) -> Tensor:
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; the input is {READS}")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not a .npy file of numbers; the input is {READS}: {error}") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind != "c":
-        kind = values.dtype if isinstance(values, np.ndarray) else "several arrays"
-        raise ValueError(f"{path} holds {kind}; k-space is complex")
+    values = Arrays(path).only
+    if values.dtype.kind != "c":
+        raise ValueError(f"{path} holds {values.dtype}; k-space is complex")
     if values.ndim not in (2, 3) or 0 in values.shape:
         raise ValueError(
             f"{path} holds an array of shape {values.shape}; k-space is (height, width) or (coils, height, width)"

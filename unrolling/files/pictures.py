@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from unrolling._extras import extra
 from unrolling.files import png16
+from unrolling.files.decoding import check_size, decoding
 from unrolling.files.gate import checked
 from unrolling.files.whole import check_place, writing
 
@@ -22,7 +26,10 @@ WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 SUFFIXES = (*WRITTEN, ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif")  # that are taken from folders
 DEEP = (".png", ".tif", ".tiff")  # that hold 16 bits
 OPAQUE = (".jpg", ".jpeg", ".bmp")  # that hold no alpha
-READS = "a picture (png, jpeg, tiff, bmp, webp; 1 to 16 bits, grey, palette, colour or CMYK, with or without alpha)"
+READS = (
+    "a picture (png, jpeg, tiff, bmp, webp, gif, ppm, jp2, avif; 1 to 16 bits, grey, palette, colour or CMYK, with or "
+    "without alpha)"
+)
 
 
 @dataclass(frozen=True)
@@ -77,24 +84,55 @@ def read(path: str | Path) -> Picture:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; the input is {READS}")
+    with opened(path) as file:
+        return _other_tiff(path) if file is None else _read(path, file)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A picture file that Pillow decodes within the context; None for a TIFF file that it does not know. What it raises
+    within the context names the file.
+
+    Raises:
+        ValueError: not a picture, no pixels, truncated, or more of them than a file of its size holds.
+    """
     Image = pillow()
-    try:
-        with Image.open(path) as file:
-            return _read(path, file)
-    except Image.UnidentifiedImageError as error:
-        found = _other_tiff(path)
-        if found is None:
-            raise ValueError(f"{path} is not a picture; the input is {READS}") from error
-        return found
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    with decoding(path, "a picture"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check is below
+        if png16.header(path) is not None:
+            for _ in png16.chunks(path):
+                pass
+        try:
+            file = Image.open(path)
+        except Image.UnidentifiedImageError as error:
+            if not _is_tiff(path):
+                raise ValueError(f"{path} is not a picture; the input is {READS}") from error
+            file = None
+        with nullcontext() if file is None else file:
+            if file is not None:
+                width, height = file.size
+                if 0 in file.size:
+                    raise ValueError(f"{path} has {width} x {height} pixels; there is nothing to work on")
+                taken = 4 * width * height * len(file.getbands())
+                check_size(path, taken, path.stat().st_size, f"{width} x {height} pixels")
+                if file.format == "TIFF":
+                    _check_segments(path, file.tag_v2)
+            yield file
+
+
+def _check_segments(path: Path, tags: Any) -> None:
+    """Refuses a TIFF file that ends before the strips or tiles that it lists."""
+    size = path.stat().st_size
+    for starts, counts in ((273, 279), (324, 325)):
+        if starts in tags and counts in tags:
+            for start, count in zip(tags[starts], tags[counts], strict=False):
+                if start + count > size:
+                    raise ValueError(f"{path} is truncated: its pixels go to byte {start + count}, and it has {size}")
 
 
 def _read(path: Path, file: Any) -> Picture:
     from PIL import ImageOps
 
-    if 0 in file.size:
-        raise ValueError(f"{path} has {file.size[0]} x {file.size[1]} pixels; there is nothing to work on")
     if getattr(file, "n_frames", 1) > 1:
         warnings.warn(f"{path} holds {file.n_frames} pictures; the first is taken", stacklevel=4)
     orientation = int(file.getexif().get(0x0112, 1))
@@ -139,19 +177,14 @@ def _made(path: Path, upright: Tensor, depth: int, profile: bytes | None = None,
     return Picture(planes[: 1 if count < 3 else 3], alpha, depth, profile, notes)
 
 
-def _other_tiff(path: Path) -> Picture | None:
-    """A TIFF file of a kind that Pillow does not know, such as 16 bits of grey with alpha; None for what is no such
-    file.
-    """
-    if path.suffix.lower() not in (".tif", ".tiff") or path.read_bytes()[:2] not in (b"II", b"MM"):
-        return None
-    try:
-        values = _tiff(path)
-    except (ImportError, ValueError):
-        raise
-    except Exception as error:  # tifffile has its own
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
-    return _made(path, torch.from_numpy(values), 16)
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _other_tiff(path: Path) -> Picture:
+    """A TIFF file of a kind that Pillow does not know, such as 16 bits of grey with alpha."""
+    return _made(path, torch.from_numpy(_tiff(path)), 16)
 
 
 def _deep(path: Path, file: Any) -> tuple[np.ndarray, int] | None:
@@ -173,7 +206,18 @@ def _tiff(path: Path) -> np.ndarray:
     """(height, width[, channels]) float32 in [0, 1] of a TIFF file with 16 bits or floating-point numbers."""
     with extra("a TIFF file with more than 8 bits"):
         import tifffile
-    values = tifffile.imread(path, key=0)
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it raises what it has to say
+    size = path.stat().st_size
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages[0]
+        sides = " x ".join(map(str, page.shape))
+        check_size(path, 4 * math.prod(page.shape), size, f"an image of {sides}")
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if start + count > size or not (start and count):
+                raise ValueError(f"{path} is truncated: its pixels go to byte {start + count}, and it has {size}")
+        values = page.asarray()
+    if values.size == 0 or values.ndim not in (2, 3):
+        raise ValueError(f"{path} holds an image of {sides}; there is nothing to work on")
     if values.ndim == 3 and values.shape[0] <= 4 < values.shape[-1]:
         values = values.transpose(1, 2, 0)
     if values.dtype.kind == "f":
@@ -182,6 +226,10 @@ def _tiff(path: Path) -> np.ndarray:
                 f"{path} holds floating-point values that are not all finite and in [0, 1]; they go from "
                 f"{values.min():.4g} to {values.max():.4g}"
             )
+        warnings.warn(
+            f"{path} holds numbers with a floating point; what becomes of it is written with 16 bits per channel",
+            stacklevel=6,
+        )
         return values.astype(np.float32)
     if values.dtype != np.uint16:
         raise ValueError(f"{path} holds values of type {values.dtype}, which is not supported; save it as 8 or 16 bits")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+
+from unrolling.files.decoding import check_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type; 3 is a palette
@@ -46,20 +49,23 @@ def read(path: str | Path) -> np.ndarray:
         raise ValueError(
             f"{path} is an interlaced PNG file of 16 bits, which is not supported: save it without interlacing"
         )
-    stream = b"".join(body for kind, body in _chunks(Path(path)) if kind == b"IDAT")
+    if not (found.width and found.height):
+        raise ValueError(f"{path} has {found.width} x {found.height} pixels; there is nothing to work on")
     pixel = 2 * CHANNELS[found.colour]
+    needed = found.height * (1 + found.width * pixel)
+    check_size(path, 2 * needed, Path(path).stat().st_size, f"{found.width} x {found.height} pixels of 16 bits")
+    data, more = bytearray(), zlib.decompressobj()
     try:
-        data = zlib.decompress(stream)
+        for _, body in chunks(path, (b"IDAT",)):
+            # No more than there are pixels for, whatever is packed.
+            data += more.decompress(body, max(1, needed - len(data)))
+            if len(data) >= needed:
+                break
     except zlib.error as error:
         raise ValueError(f"{path} is truncated or damaged: {error}") from error
-    if len(data) < found.height * (1 + found.width * pixel):
-        raise ValueError(
-            f"{path} is truncated: it holds {len(data)} bytes of pixels, and "
-            f"{found.height * (1 + found.width * pixel)} are needed"
-        )
-    rows = np.frombuffer(data, np.uint8, found.height * (1 + found.width * pixel)).reshape(
-        found.height, 1 + found.width * pixel
-    )
+    if len(data) < needed:
+        raise ValueError(f"{path} is truncated: it holds {len(data)} bytes of pixels, and {needed} are needed")
+    rows = np.frombuffer(data, np.uint8, needed).reshape(found.height, 1 + found.width * pixel)
     values = _unfilter(rows[:, 0], rows[:, 1:].reshape(found.height, found.width, pixel))
     return values.reshape(found.height, found.width, -1, 2).view(">u2")[..., 0].astype(np.uint16)
 
@@ -92,13 +98,29 @@ def _write(file: BinaryIO, kind: bytes, body: bytes) -> None:
     file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
 
 
-def _chunks(path: Path) -> list[tuple[bytes, bytes]]:
-    data, place, found = path.read_bytes(), 8, []
-    while place + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[place : place + 4])
-        found.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
-        place += 12 + length
-    return found
+def chunks(path: str | Path, wanted: Collection[bytes] = ()) -> Iterator[tuple[bytes, bytes]]:
+    """The parts of a PNG file in their order, kind and content; the content of those that are wanted, which their
+    checksums are compared with.
+
+    Raises:
+        ValueError: the file ends before its last part, or a part that is wanted is damaged.
+    """
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            place = file.tell()
+            if place + length + 4 > size:
+                break
+            body = file.read(length) if kind in wanted else b""
+            if kind in wanted and file.read(4) != struct.pack(">I", zlib.crc32(kind + body)):
+                raise ValueError(f"{path} is damaged: a part of it, {kind.decode('latin-1')}, has another checksum")
+            yield kind, body
+            if kind == b"IEND":
+                return
+            file.seek(place + length + 4)
+    raise ValueError(f"{path} is truncated: its last part is missing")
 
 
 def _unfilter(kinds: np.ndarray, coded: np.ndarray) -> np.ndarray:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
 from unrolling.files.whole import check_place, write_bytes
 
@@ -102,43 +100,6 @@ def read_sequences(arrays: Arrays) -> tuple[Tensor, bool]:
     if y.ndim != 2 or 0 in y.shape:
         raise ValueError(f"{path}: y is (batch, T), or (T,) for one sequence; got {tuple(y.shape)}")
     return y, single
-
-
-class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file is y. Each is read when it is asked for.
-
-    Args:
-        path: the file.
-
-    Raises:
-        ValueError: no such file, or one of another kind.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._opened() as content:
-            self.names = ("y",) if isinstance(content, np.ndarray) else tuple(content.files)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.names:
-            raise KeyError(name)
-        with self._opened() as content:
-            return content if isinstance(content, np.ndarray) else content[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        try:
-            content = np.load(self.path, allow_pickle=False)
-            with nullcontext(content) if isinstance(content, np.ndarray) else content:
-                yield content
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path} is not a .npz file of arrays: {error}") from error
 
 
 def numbers(path: Path, name: str, array: np.ndarray, field: str) -> Tensor:

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, gcd, lcm
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,15 +17,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unrolling._extras import extra
-from unrolling.files.gate import checked
-from unrolling.files.sound_length import check_whole
-from unrolling.files.whole import check_place, writing
-
-CHUNK = 1 << 20  # samples per channel that are looked at at a time
-CLIPPED = 1e-3  # part of the samples at full scale from which on a recording is called clipped
-
+from unrolling.files.decoding import check_size
+from unrolling.files.sound_input import ENDLESS, Sound, finite, inspect, opened, reading
+from unrolling.files.sound_input import SoundFormat as SoundFormat
+from unrolling.files.sound_output import Output, match_channels
+from unrolling.files.sound_output import check_output as check_output
+from unrolling.files.sound_output import soundfile as soundfile
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".aiff", ".aif")
+PIECE = 1 << 23  # samples of all channels that are processed at a time, at most
+ODD = 100_000  # largest factor of the ratio of two sampling rates: the filter between them has ten times as many taps
 
 
 class Recording(NamedTuple):
@@ -35,47 +34,6 @@ class Recording(NamedTuple):
 
     samples: Tensor  # (channels, samples), float32; full scale is 1
     rate: int  # Hz
-
-
-class SoundFormat(NamedTuple):
-    """What a file says of itself."""
-
-    rate: int  # Hz
-    channels: int
-    samples: int  # per channel
-    subtype: str  # of libsndfile: PCM_U8, PCM_16, PCM_24, PCM_32, FLOAT, DOUBLE, ...
-
-
-def soundfile() -> Any:
-    """The package.
-
-    Raises:
-        ImportError: it is missing, and how to get it.
-    """
-    with extra("reading and writing sound files"):
-        import soundfile
-    return soundfile
-
-
-def inspect(path: str | Path) -> SoundFormat:
-    """Rate, channels, length and sample format of a sound file, without its samples.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no sound file, one without samples, or a wav file that ends before its header says.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    sf = soundfile()
-    check_whole(path)
-    try:
-        info = sf.info(str(path))
-    except sf.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as a sound file (wav, flac, ogg, aiff): {error}") from error
-    if info.frames < 1:
-        raise ValueError(f"{path} holds no samples")
-    return SoundFormat(info.samplerate, info.channels, info.frames, info.subtype)
 
 
 def read(path: str | Path, rate: int | None = None) -> Recording:
@@ -88,9 +46,13 @@ def read(path: str | Path, rate: int | None = None) -> Recording:
     Raises:
         FileNotFoundError, ValueError: as for ``inspect``; NaN or infinite samples.
     """
+    path = Path(path)
     form = inspect(path)
-    values, _ = soundfile().read(str(path), dtype="float32", always_2d=True)
-    samples = _finite(torch.from_numpy(np.ascontiguousarray(values.T)), path, 0)
+    if form.samples >= ENDLESS:
+        form = opened(path).form
+    check_size(path, 4 * form.samples * form.channels, path.stat().st_size, f"{form.samples} samples")
+    with reading(path, form) as reader:
+        samples = finite(reader.piece(0, form.samples), path, 0)
     return Recording(samples if rate is None else resample(samples, form.rate, rate), rate or form.rate)
 
 
@@ -103,8 +65,8 @@ def write(path: str | Path, samples: Float[Tensor, "channels samples"], rate: in
     """
     path = Path(path)
     with ExitStack() as stack:
-        file = _Output(path, rate, samples.shape[0], subtype, stack)
-        file.add(_finite(samples, path, 0))
+        file = Output(path, rate, samples.shape[0], subtype, stack)
+        file.add(finite(samples, path, 0))
         file.finish()
 
 
@@ -124,6 +86,8 @@ def resample(samples: Float[Tensor, "... samples"], rate: int, to: int) -> Float
     with extra("another sampling rate", "audio"):
         from scipy.signal import resample_poly
     step = gcd(rate, to)
+    if max(rate, to) // step > ODD:
+        raise ValueError(f"from {rate} to {to} Hz there is no way: their ratio is {rate // step} to {to // step}")
     return torch.from_numpy(
         np.ascontiguousarray(resample_poly(samples.double().numpy(), to // step, rate // step, axis=-1))
     ).to(samples.dtype)
@@ -154,33 +118,6 @@ class Processor:
     hop: int
     context: int
     interchangeable: bool = False
-
-
-@dataclass(frozen=True)
-class Sound:
-    """A sound file that can be worked through, looked through once.
-
-    Attributes:
-        path: of the file.
-        form: what it says of itself.
-        gain: that brings each channel to a root mean square of one, (channels, 1).
-        clipped: part of the samples at full scale.
-    """
-
-    path: Path
-    form: SoundFormat
-    gain: Tensor
-    clipped: float
-
-
-def opened(path: str | Path) -> Sound:
-    """A sound file, looked through.
-
-    Raises:
-        FileNotFoundError, ValueError: as for ``read``.
-    """
-    form = inspect(path)
-    return Sound(Path(path), form, *_level(Path(path)))
 
 
 class Applied(NamedTuple):
@@ -225,21 +162,17 @@ def apply(
     unit = form.rate // step * (lcm(processor.hop, processor.rate // step) // (processor.rate // step))
     inner_context = processor.context + reach(processor.rate, form.rate)
     margin = ceil(inner_context * form.rate / processor.rate) + reach(form.rate, processor.rate)
-    margin, size = ceil(margin / unit) * unit, max(1, round(block * form.rate / unit)) * unit
+    longest = min(block * form.rate, PIECE / form.channels)
+    margin, size = ceil(margin / unit) * unit, max(1, round(longest / unit)) * unit
     match: list[np.ndarray] = []
     over = 0
     with ExitStack() as stack:
-        files = [_Output(Path(path), form.rate, form.channels, form.subtype, stack) for path in outputs]
-        reader = stack.enter_context(soundfile().SoundFile(str(sound.path)))
+        files = [Output(Path(path), form.rate, form.channels, form.subtype, stack) for path in outputs]
+        reader = stack.enter_context(reading(sound.path, form))
         starts = range(0, form.samples, size)
         for start in starts:
             stop, first = min(start + size, form.samples), max(0, start - margin)
-            reader.seek(first)
-            piece = torch.from_numpy(
-                np.ascontiguousarray(
-                    reader.read(min(stop + margin, form.samples) - first, dtype="float32", always_2d=True).T
-                )
-            )
+            piece = reader.piece(first, min(stop + margin, form.samples))
             inner = resample(piece * gain, form.rate, processor.rate)
             found = resample(processor.run(inner), processor.rate, form.rate)[
                 ..., start - first : stop - first
@@ -250,94 +183,13 @@ def apply(
                 over += int((found[:, number].abs() > 1).sum())
                 file.add(found[:, number])
         if match:
-            _match_channels(files, np.sum(match, axis=0))
+            match_channels(files, np.sum(match, axis=0))
         for file in files:
             file.finish()
     count = form.samples * form.channels
     return Applied(
         form.samples / form.rate, form.rate, form.channels, len(starts), clipped, over / (count * len(files))
     )
-
-
-def check_output(path: Path) -> None:
-    """Finds out before the work whether a sound can be written.
-
-    Raises:
-        ValueError: an unknown suffix, a folder that is none or cannot be written into.
-        ImportError: soundfile is missing.
-    """
-    _kind(path)
-    check_place(path)
-
-
-def _kind(path: Path) -> str:
-    """The format of libsndfile by a file's suffix."""
-    kind = path.suffix.lstrip(".").upper()
-    kind = {"AIF": "AIFF", "OGA": "OGG"}.get(kind, kind)
-    if kind not in soundfile().available_formats():
-        raise ValueError(
-            f"{path}: sounds are written as .wav, .flac, .ogg or .aiff; {path.suffix or 'no suffix'} is none of them"
-        )
-    return kind
-
-
-class _Output:
-    """A sound file in the making: a temporary file beside it, renamed when all is written."""
-
-    def __init__(self, path: Path, rate: int, channels: int, subtype: str | None, stack: ExitStack) -> None:
-        sf = soundfile()
-        kind = _kind(path)
-        if subtype is None or not sf.check_format(kind, subtype):
-            subtype = sf.default_subtype(kind)
-        self.path = path
-        (self.temporary,) = stack.enter_context(writing(path))
-        try:
-            self.file = stack.enter_context(
-                sf.SoundFile(str(self.temporary), "w", rate, channels, subtype, format=kind)
-            )
-        except sf.LibsndfileError as error:
-            raise ValueError(f"{path} cannot be written: {error}") from error
-
-    def add(self, samples: Tensor) -> None:
-        """(channels, samples) more."""
-        self.file.write(checked(samples, "the samples").T.numpy())
-
-    def finish(self) -> None:
-        """Close it."""
-        self.file.close()
-
-
-def _level(path: Path) -> tuple[Tensor, float]:
-    """The gain that brings each channel to a root mean square of one, (channels, 1), and the part of the samples at
-    full scale; refuses NaN and infinity.
-    """
-    energy, at_limit, count = torch.zeros(1), 0, 0
-    with soundfile().SoundFile(str(path)) as reader:
-        while len(values := reader.read(CHUNK, dtype="float32", always_2d=True)):
-            piece = _finite(torch.from_numpy(values.T), path, count)
-            energy = energy + piece.double().square().sum(1)
-            at_limit += int((piece.abs() >= 1 - 2**-15).sum())
-            count += piece.shape[1]
-    clipped = at_limit / (count * len(energy))
-    if clipped > CLIPPED:
-        warnings.warn(
-            f"{path}: {clipped:.1%} of the samples are at full scale; the recording is clipped, and the "
-            "result will be distorted",
-            stacklevel=3,
-        )
-    root = (energy / count).sqrt()
-    return torch.where(root == 0, 1, 1 / torch.where(root == 0, 1, root)).float().unsqueeze(1), clipped
-
-
-def _finite(samples: Tensor, path: str | Path, first: int) -> Tensor:
-    bad = ~torch.isfinite(samples)
-    if bool(bad.any()):
-        channel, where = (int(i) for i in bad.nonzero()[0])
-        raise ValueError(
-            f"{path} holds {int(bad.sum())} samples that are NaN or infinite, the first at sample "
-            f"{first + where} of channel {channel}"
-        )
-    return samples
 
 
 def _check_outputs(source: Path, outputs: Sequence[Path]) -> None:
@@ -356,37 +208,3 @@ def _check_outputs(source: Path, outputs: Sequence[Path]) -> None:
 def _products(found: Tensor) -> np.ndarray:
     """Inner products of the sources of each channel with those of the first one, (channels, sources, sources)."""
     return torch.einsum("csn,tn->cst", found.double(), found[0].double()).abs().numpy()
-
-
-def _match_channels(files: Sequence[_Output], products: np.ndarray) -> None:
-    """Puts the same source into one file in all channels, where a channel has them in another order than the first."""
-    with extra("telling voices apart", "audio"):
-        from scipy.optimize import linear_sum_assignment
-
-    sources = products.shape[1]
-    # order[c, t]: which source of channel c belongs to file t
-    order = np.stack([linear_sum_assignment(-each.T)[1] for each in products])
-    if len(files) != sources or (order == np.arange(sources)).all():
-        return
-    sf = soundfile()
-    for file in files:
-        file.file.close()
-    old = [file.temporary.with_name(file.temporary.name + ".old") for file in files]
-    try:
-        for file, before in zip(files, old, strict=True):
-            os.replace(file.temporary, before)
-        with ExitStack() as stack:
-            readers = [stack.enter_context(sf.SoundFile(str(path))) for path in old]
-            for file in files:
-                like = readers[0]
-                file.file = stack.enter_context(
-                    sf.SoundFile(
-                        str(file.temporary), "w", like.samplerate, like.channels, like.subtype, format=like.format
-                    )
-                )
-            while len((pieces := [reader.read(CHUNK, dtype="float64", always_2d=True) for reader in readers])[0]):
-                for number, file in enumerate(files):
-                    file.file.write(np.stack([pieces[order[c, number]][:, c] for c in range(len(order))], axis=1))
-    finally:
-        for before in old:
-            before.unlink(missing_ok=True)

@@ -14,8 +14,9 @@ from unrolling.algorithms.detection.mimo import Received, complex_symbols, decid
 from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.core import Unrolled
+from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
-from unrolling.files.received import Arrays, check_output, read_sequences, read_vectors, write_symbols
+from unrolling.files.received import check_output, read_sequences, read_vectors, write_symbols
 from unrolling.systems.base import Application
 from unrolling.tasks.communications.detection import Detection
 from unrolling.tasks.communications.sequence import SequenceDetection

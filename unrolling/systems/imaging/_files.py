@@ -155,31 +155,23 @@ class Decoded(NamedTuple):
 
 
 def _open_jpeg(source: Path, options: Mapping[str, Any]) -> Decoded:
-    Image = pixels.pillow()
     if not source.is_file():
         raise ValueError(f"{source} does not exist; the input is a JPEG file")
-    try:
-        with Image.open(source) as file:
-            if file.format != "JPEG":
-                raise ValueError(
-                    f"{source} is a {file.format} file; what JPEG did to a picture is known from a JPEG file alone"
-                )
-            if file.mode not in ("L", "RGB"):
-                raise ValueError(
-                    f"{source} is a JPEG file of the kind {file.mode}; only grey and colour (YCbCr) ones "
-                    "can be worked on"
-                )
-            orientation = int(file.getexif().get(0x0112, 1))
-            if file.mode == "RGB":
-                file.draft("YCbCr", file.size)
-            table = np.asarray(file.quantization[0], dtype=np.float32).reshape(8, 8)
-            # Asked for in the file's own colours, they come without a detour through RGB that would round them.
-            values = np.array(file.convert("YCbCr") if file.mode == "RGB" else file, dtype=np.float32)
-            return Decoded(values, table, orientation, file.info.get("icc_profile"))
-    except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{source} is not a picture; the input is a JPEG file") from error
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{source} cannot be read as a picture: {error}") from error
+    with pixels.opened(source) as file:
+        if file is None or file.format != "JPEG":
+            kind = "TIFF" if file is None else file.format
+            raise ValueError(f"{source} is a {kind} file; what JPEG did to a picture is known from a JPEG file alone")
+        if file.mode not in ("L", "RGB"):
+            raise ValueError(
+                f"{source} is a JPEG file of the kind {file.mode}; only grey and colour (YCbCr) ones can be worked on"
+            )
+        orientation = int(file.getexif().get(0x0112, 1))
+        if file.mode == "RGB":
+            file.draft("YCbCr", file.size)
+        table = np.asarray(file.quantization[0], dtype=np.float32).reshape(8, 8)
+        # Asked for in the file's own colours, they come without a detour through RGB that would round them.
+        values = np.array(file.convert("YCbCr") if file.mode == "RGB" else file, dtype=np.float32)
+        return Decoded(values, table, orientation, file.info.get("icc_profile"))
 
 
 # The first row and column of the table for luma in Annex K of the standard (ITU-T T.81), which encoders scale by the

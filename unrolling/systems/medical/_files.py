@@ -76,7 +76,7 @@ def application() -> Application:
         ("the image: its magnitude as a picture, or all of it as .npy",),
         _read,
         _reconstruct,
-        suffixes=(".npy",),
+        suffixes=(".npy", ".npz"),
         default_suffixes=("-image.png",),
         options=(MASK,),
         check=check_output,

@@ -12,6 +12,7 @@ from unrolling.algorithms.detection.mimo import (
     Modulation,
     real_form,
 )
+from unrolling.files.decoding import Arrays
 
 
 def fixed_channel(
@@ -83,7 +84,7 @@ def read_channels(path: str | Path) -> Tensor:
         ValueError: not a readable array of numbers, another shape, NaN or infinity, a channel of zeros.
     """
     try:
-        content = np.load(path, allow_pickle=False)
+        content = Arrays(Path(path)).only
         single = np.complex64 if np.iscomplexobj(content) else np.float32
         channels = torch.from_numpy(np.asarray(content, dtype=single))
     except (OSError, EOFError, ValueError, TypeError) as error:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from unrolling.algorithms.detection.mimo import pam
 from unrolling.algorithms.detection.trellis import Observed, check_trellis
+from unrolling.files.decoding import Arrays
 from unrolling.tasks.base import SER, Samples, Shift, Task
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.communications.baselines import sequence_detectors
@@ -230,7 +231,7 @@ def read_taps(path: str | Path) -> Tensor:
         ValueError: not a readable array of finite real numbers, not a vector, or all zero.
     """
     try:
-        content = np.load(path, allow_pickle=False)
+        content = Arrays(Path(path)).only
         if np.iscomplexobj(content):
             raise TypeError("it is complex")
         taps = torch.from_numpy(np.asarray(content, dtype=np.float32))

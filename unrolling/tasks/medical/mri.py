@@ -17,6 +17,7 @@ from unrolling.algorithms.splitting.admm import ADMM, Splitting
 from unrolling.algorithms.splitting.data_terms import SampledFourier
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.core import scale
+from unrolling.files.decoding import Arrays
 from unrolling.operators import FiniteDifferences
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.prox.analysis import AnalysisProx
@@ -52,13 +53,11 @@ def read_slices(path: str | Path) -> list[Tensor]:
     if path.suffix.lower() in images.SUFFIXES:
         return [images.read(path)]
     try:
-        held = np.load(path, allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            arrays = [held]
-        elif {"counts", "scale"} <= set(held.files):
+        held = Arrays(path)
+        if held.zipped and {"counts", "scale"} <= set(held):
             arrays = [held["counts"] / held["scale"].reshape(-1, 1, 1)]
         else:
-            arrays = [held[name] for name in held.files]
+            arrays = list(held.values())
     except (OSError, EOFError, ValueError) as error:
         raise ValueError(f"{path} is not a file of numbers (.npy, .npz) or a picture: {error}") from error
     found: list[Tensor] = []
@@ -348,7 +347,7 @@ def read_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Tensor:
     """
     path = Path(path)
     try:
-        values = np.load(path, allow_pickle=False)
+        values = Arrays(Path(path)).only
     except (OSError, EOFError, ValueError) as error:
         raise ValueError(
             f"{path} is not a .npy file with a mask (a mask is 'radial', 'cartesian' or such a file): {error}"

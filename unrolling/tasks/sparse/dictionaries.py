@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary
+from unrolling.files.decoding import Arrays
 
 
 def gaussian_dictionary(m: int, n: int, seed: int) -> Tensor:
@@ -73,7 +74,7 @@ def read_dictionary(path: str | Path) -> Tensor:
         ValueError: not a readable array, not a matrix of finite real numbers, or a zero column.
     """
     try:
-        content = np.load(path, allow_pickle=False)
+        content = Arrays(Path(path)).only
         if np.iscomplexobj(content):
             raise TypeError("it is complex")
         matrix = torch.from_numpy(np.asarray(content, dtype=np.float32))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unrolling._extras import extra
 from unrolling.algorithms import FISTA, Decoded
+from unrolling.files.decoding import Arrays
 from unrolling.prox import hard_threshold
 from unrolling.tasks.base import NMSE, Samples, Shift, Task
 from unrolling.tasks.baselines import Baseline, Iterative, Method
@@ -190,7 +191,7 @@ def read_signal(data: str | Path | None) -> Tensor:
         values = np.asarray(pywt.data.ecg(), dtype=np.float64)
     else:
         try:
-            values = np.asarray(np.load(data, allow_pickle=False))
+            values = np.asarray(Arrays(Path(data)).only)
             if values.ndim != 1 or np.iscomplexobj(values):
                 raise TypeError(f"shape {values.shape}, {values.dtype}")
             values = values.astype(np.float64)
