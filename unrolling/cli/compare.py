@@ -66,7 +66,7 @@ def compare(
     """
     from unrolling.evaluation.compare import compare as run_comparison
     from unrolling.files.lock import locked
-    from unrolling.files.whole import write_bytes
+    from unrolling.files.whole import check_replaceable, keeping_others, write_bytes
     from unrolling.report.page import write_page
     from unrolling.report.table import markdown, print_table
     from unrolling.training.machine import Machine
@@ -102,7 +102,9 @@ def compare(
         "compile_after": after,
     }
     with locked(job.folder):
-        runs.check_pages(job.folder, overwrite)
+        with keeping_others(not overwrite):
+            for name in runs.PAGES:
+                check_replaceable(job.folder / name)
         if job.weights:
             card = _take_weights(job, overwrite)
             note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
@@ -124,14 +126,20 @@ def compare(
             **options,
         )
         comparison.command = prepare.command()
-        write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
-        write_bytes(job.folder / "comparison.md", markdown(comparison).encode())
-        page = write_page(comparison, job.folder)
-    if as_json:
-        prepare.print_json(comparison.to_json())
-    else:
-        print_table(comparison)
-        print(f"\n{comparison.headline}\n\nThe page: {page}")
+        # Printed first: where the disk is full, what was measured is not lost.
+        if as_json:
+            prepare.print_json(comparison.to_json())
+        else:
+            print_table(comparison)
+            print(f"\n{comparison.headline}", flush=True)
+        with keeping_others(not overwrite):
+            write_bytes(job.folder / "comparison.json", (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+            write_bytes(job.folder / "comparison.md", markdown(comparison).encode())
+            page = write_page(comparison, job.folder)
+    if not as_json:
+        print(f"\nThe page: {page}")
+    if comparison.interrupted:
+        raise typer.Exit(130)
 
 
 def _take_weights(job: prepare.Job, overwrite: bool) -> dict[str, Any]:

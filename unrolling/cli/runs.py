@@ -116,10 +116,3 @@ def set_aside(path: Path) -> Path:
         number += 1
     path.rename(other)
     return other
-
-
-def check_pages(folder: Path, overwrite: bool) -> None:
-    """Raises ValueError where a page would be replaced that was not to be."""
-    for path in (folder / name for name in PAGES):
-        if path.exists() and not overwrite:
-            raise ValueError(f"{path} exists; it stays as it is (--overwrite replaces it)")

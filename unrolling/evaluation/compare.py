@@ -12,7 +12,7 @@ from unrolling.core import Safeguarded, Unrolled
 from unrolling.evaluation import illustrate
 from unrolling.evaluation.baselines import train_mlp
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.contenders import Measured, training
+from unrolling.evaluation.contenders import Measured, short, training
 from unrolling.evaluation.criteria import criteria
 from unrolling.evaluation.layers import examine_layers
 from unrolling.evaluation.measure import Contender, environment
@@ -88,18 +88,6 @@ def compare(
     rows, estimates = measured.measure([*contenders, *guarded])
     guarded_rows, rows = rows[len(contenders) :], rows[: len(contenders)]
     _set_curve_seconds(curves, rows)
-    if replicas:
-        rows[0].seeds = [task.metric.value(evaluate(other, task, task.test)) for other in replicas]
-    say("looking at the layers")
-    layers = examine_layers(network, task)
-    exhibits = task.exhibits(
-        [
-            Shown(contender.name, contender.role, -task.metric.rank(row.quality.mean), found)
-            for contender, found, row in zip(contenders, estimates, rows, strict=False)
-        ]
-    )
-    with torch.no_grad():
-        progress = list(task.progress(list(network.estimates(task.test[0].data))))
     comparison = Comparison(
         system.name,
         system.title,
@@ -113,23 +101,72 @@ def compare(
         notes=[*task.notes, *([f"Intervals are {rows[0].quality.note}."] if rows[0].quality.note else [])],
         parameters=illustrate.parameters(network),
         atoms=illustrate.atoms(task, network),
-        pictures=exhibits.pictures,
-        codes=exhibits.codes,
-        sounds=exhibits.sounds,
-        layers=layers,
-        layer_pictures=progress,
-        theory=list(task.theory(network, layers.quality)),
-        safeguard=_guarded(network, task, guarded_rows[0]) if guarded_rows else None,
         bibliography=[paper.bibtex() for paper in (*system.papers, *cited(task.references))],
     )
-    if effort != "quick":
+
+    def part(name: str, make: Callable[[], None]) -> None:
+        """A part of the page; where it fails the rest stands, and the page says so."""
+        if measured.interrupted:
+            return
+        try:
+            make()
+        except KeyboardInterrupt:
+            measured.interrupted = True
+        except Exception as error:
+            comparison.notes.append(f"{name} could not be shown: {short(error)}")
+
+    def seeds() -> None:
+        rows[0].seeds = [task.metric.value(evaluate(other, task, task.test)) for other in replicas]
+
+    def layers() -> None:
+        say("looking at the layers")
+        comparison.layers = examine_layers(network, task)
+        comparison.theory = list(task.theory(network, comparison.layers.quality))
+
+    def examples() -> None:
+        found = task.exhibits(
+            [
+                Shown(contender.name, contender.role, -task.metric.rank(row.quality.mean), found)
+                for contender, found, row in zip(contenders, estimates, rows, strict=False)
+                if found  # not of those that failed
+            ]
+        )
+        comparison.pictures, comparison.codes, comparison.sounds = found.pictures, found.codes, found.sounds
+
+    def progress() -> None:
+        with torch.no_grad():
+            comparison.layer_pictures = list(task.progress(list(network.estimates(task.test[0].data))))
+
+    def guard() -> None:
+        if guarded_rows and not guarded[0].error:
+            comparison.safeguard = _guarded(network, task, guarded_rows[0])
+
+    def shifts() -> None:
         say("away from the training data")
         comparison.shifts = sweep(task, task.shifts(), _few(contenders, rows))
-    if effort == "thorough":
+
+    def sizes() -> None:
         say("training on fewer samples")
         vectors = task.vectors and task.timing.target is not None
         comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, budget, vectors), SIZES)
-    comparison.criteria = criteria(comparison)
+
+    part("Other seeds", seeds)
+    part("The layers", layers)
+    part("Examples", examples)
+    part("Estimates after each layer", progress)
+    part("The safeguard", guard)
+    if effort != "quick":
+        part("Shifts", shifts)
+    if effort == "thorough":
+        part("Fewer samples", sizes)
+
+    def judged() -> None:
+        comparison.criteria = criteria(comparison)
+
+    part("The criteria", judged)
+    if measured.interrupted:
+        comparison.interrupted = True
+        comparison.notes.append("Interrupted: what is not here was not measured.")
     return comparison
 
 

@@ -52,6 +52,7 @@ class Comparison:
     safeguard: SafeguardReport | None = None
     theory: list[Claim] = field(default_factory=list)
     bibliography: list[str] = field(default_factory=list)  # BibTeX entries
+    interrupted: bool = False  # by Ctrl-C: what was not measured then says so
 
     def row(self, role: str) -> Row:
         """The first row of a role.

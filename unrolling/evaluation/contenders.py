@@ -66,6 +66,7 @@ class Measured:
     ) -> None:
         self.task, self.network, self.title, self.seed = task, network, title, seed
         self.limit, self.quiet, self.say = limit, quiet, say
+        self.interrupted = False  # Ctrl-C: no further baselines
         self.learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
 
     def networks(self, before: Unrolled, note: str, training_seconds: float | None) -> Found:
@@ -114,6 +115,9 @@ class Measured:
             [(b.name, _role(b), self._other(b, training)) for b in baselines if _role(b) == "library"],
         ):
             for name, role, make in makers:
+                if self.interrupted:
+                    contenders.append(Contender(name, role, _nothing, error="not measured: interrupted"))
+                    continue
                 self.say(name)
                 rows, lines = self._attempt(name, role, make)
                 contenders += rows
@@ -189,8 +193,12 @@ class Measured:
         try:
             with deadline(self.limit):
                 return make()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.say("interrupted: what was measured is kept; once more ends at once")
+            return [Contender(name, role, _nothing, error="not measured: interrupted")], []
         except Exception as error:  # a baseline that fails must not take the others with it
-            return [Contender(name, role, _nothing, error=_short(error))], []
+            return [Contender(name, role, _nothing, error=short(error))], []
 
     def measure(self, contenders: list[Contender]) -> tuple[list[Row], list[list[Tensor]]]:
         """Quality, cost and time of each."""
@@ -201,13 +209,22 @@ class Measured:
             found: list[Tensor] = []
             if not contender.error:
                 try:
-                    with deadline(self.limit):
+                    # The network is what the page is about: it takes as long as it takes.
+                    with deadline(None if contender.role == "network" else self.limit):
                         found = contender.estimates or estimates_of(contender.run, task.test, contender.limit)
+                except KeyboardInterrupt:
+                    self.interrupted, contender.error = True, "not measured: interrupted"
                 except Exception as error:
-                    contender.error = _short(error)
+                    contender.error = short(error)
             estimates.append(found)
         usable = [contender for contender in contenders if not contender.error]
-        times = dict(zip(map(id, usable), time_all(usable, task.timing), strict=True))
+        try:
+            times = dict(zip(map(id, usable), time_all(usable, task.timing), strict=True))
+        except KeyboardInterrupt:
+            self.interrupted, times = True, {}
+        except Exception as error:  # of one that cannot take a single sample, say: what was measured stands
+            self.say(f"times could not be measured: {short(error)}")
+            times = {}
         single = first(task.timing, 1).data
         ours = pieces_of(task, task.test, estimates[0])
         rows = []
@@ -236,7 +253,7 @@ class Measured:
                 quality,
                 contender.iterations,
                 contender.parameters,
-                times[id(contender)],
+                times.get(id(contender)),
                 text,
             )
             row.cost = (
@@ -262,7 +279,8 @@ def _nothing(data: Any) -> Tensor:
     raise RuntimeError("this method has failed before")
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """What an error says, in a line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
