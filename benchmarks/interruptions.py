@@ -1,8 +1,9 @@
-"""A training killed with SIGKILL at random moments and taken up again, beside one that was left alone: are the final
-weights the same to the bit?
+"""A training killed with SIGKILL at random moments and taken up again, on disks that fill, beside a second run in the
+same folder, and from checkpoints that are damaged: is a result lost, and are the final weights those of a run that was
+left alone, to the bit?
 
 Also two processes against one with the same global batch: the largest relative difference of a learned tensor after 100
-steps. Bars: identical; 1e-5.
+steps. Bars: nothing lost, identical or refused in words; 1e-5.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from unrolling.training.checkpoints import PATTERN
+from benchmarks import faults
 from unrolling.training.weights import read_weights
 
 SMALL = ("--task", "recovery", "--set", "m=60", "--set", "n=120")
@@ -57,36 +58,6 @@ def run(arguments: list[str], processes: int = 1) -> None:
         raise RuntimeError(done.stderr[-2000:])
 
 
-def kills(system: str, schedule: str, steps: int, count: int, seed: int, folder: Path) -> dict[str, object]:
-    """Kill a run ``count`` times, each at a random moment of what is left of it."""
-    more = ("--schedule", schedule) if schedule else ()
-    begin = time.monotonic()
-    run(command(system, steps, folder / "whole", *more))
-    whole = time.monotonic() - begin
-    moments = random.Random(seed)
-    out, killed = folder / "killed", 0
-    while killed < count:
-        process = subprocess.Popen(
-            [sys.executable, *command(system, steps, out, *more)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        time.sleep(moments.uniform(0.1, max(0.5, 1.5 * whole / count)))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-        elif killed < count and not list(out.glob(PATTERN)):
-            break  # it was done before it could be killed as often as asked
-    run(command(system, steps, out, *more))
-    one, other = (read_weights(path / "weights.safetensors")[0] for path in (folder / "whole", out))
-    return {
-        "system": system,
-        "schedule": schedule or "its own",
-        "steps": steps,
-        "kills": killed,
-        "identical": all(one[k].equal(other[k]) for k in one),
-    }
-
-
 def processes(system: str, folder: Path) -> dict[str, object]:
     """One process and two, 100 steps."""
     run(command(system, 100, folder / "one"))
@@ -100,25 +71,41 @@ def processes(system: str, folder: Path) -> dict[str, object]:
     }
 
 
+def _command(steps: int, more: Sequence[str], out: Path) -> list[str]:
+    return command("sparse_coding/lista", steps, out, *more)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--disks", type=int, default=7, help="that fill")
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--processes", action=argparse.BooleanOptionalAction, default=True, help="two against one too")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows: list[dict[str, object]] = []
+    rows: list[faults.Row] = []
     with tempfile.TemporaryDirectory() as root:
-        for number, (system, schedule) in enumerate(
-            (("sparse_coding/lista", ""), ("sparse_coding/lista", "grow-then-refine"))
-        ):
-            rows.append(
-                kills(
-                    system, schedule, options.steps, options.kills, options.seed + number, Path(root) / f"kills{number}"
-                )
-            )
-        for number, system in enumerate(("sparse_coding/lista", "sparse_coding/lcod")):
-            rows.append(processes(system, Path(root) / f"processes{number}"))
+        folder = Path(root)
+        for number, schedule in enumerate(("", "grow-then-refine")):
+            more = ("--schedule", schedule) if schedule else ()
+            made = partial(_command, options.steps, more)
+            reference = folder / f"whole{number}"
+            begin = time.monotonic()
+            run(made(reference))
+            seconds = time.monotonic() - begin
+            name, at = schedule or "its own schedule", folder / str(number)
+            count = options.kills // 2 + (options.kills % 2) * (1 - number)
+            found = [faults.kills(made, reference, at / "killed", count, seconds, options.seed + number)]
+            if schedule:
+                found.append(faults.full_disks(made, reference, at / "full", options.disks, seconds, options.seed))
+                found.append(faults.second_run(made, reference, at / "second"))
+                found += faults.damages(made, reference, at / "damaged")
+            rows += [{"schedule": name, **row} for row in found]
+            print(*rows[-len(found) :], sep="\n", file=sys.stderr)
+        if options.processes:
+            for number, system in enumerate(("sparse_coding/lista", "sparse_coding/lcod")):
+                rows.append(processes(system, folder / f"processes{number}"))
     if options.json:
         print(json.dumps({"benchmark": "interruptions", "rows": rows}, indent=1))
         return

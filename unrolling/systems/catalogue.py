@@ -12,7 +12,7 @@ from typing import Any
 
 from unrolling.core import Unrolled
 from unrolling.systems.base import System
-from unrolling.tasks.catalogue import loaded, modules, unknown, warn
+from unrolling.tasks.catalogue import first_words, loaded, modules, unknown, warn
 
 GROUP = "unrolling.systems"
 
@@ -26,13 +26,26 @@ def catalogue() -> dict[str, System]:
         if isinstance(system := getattr(module, "SYSTEM", None), System)
         for each in _at_home(system, module.__file__)
     }
-    for entry, system in loaded(GROUP, System, lambda value: isinstance(value, System)):
-        for each in _at_home(system, getattr(sys.modules.get(getattr(entry, "module", "")), "__file__", None)):
-            if each.name in systems:
+    own = {_plain(name) for name in systems}
+    for entry, system in loaded(GROUP, System, _is_named):
+        try:
+            file = getattr(sys.modules.get(getattr(entry, "module", "")), "__file__", None)
+            theirs = [each for each in _at_home(system, file) if _is_named(each)]
+        except Exception as error:  # variants of another kind, say
+            warn(f"the system {entry.name} ({entry.value}) cannot be used: {first_words(error)}")
+            continue
+        for each in theirs:
+            if _plain(each.name) in own:  # `find` takes - and _ for the same
                 warn(f"{entry.name} ({entry.value}) is named like the system {each.name}, which stays as it is")
             else:
+                own.add(_plain(each.name))
                 systems[each.name] = each
     return dict(sorted(systems.items()))
+
+
+def _is_named(value: Any) -> bool:
+    """Whether it is a system whose name is a text."""
+    return isinstance(value, System) and isinstance(value.name, str) and bool(value.name.strip("/"))
 
 
 def _at_home(system: System, file: str | None) -> list[System]:
@@ -55,8 +68,10 @@ def find(name: str) -> System:
         if _plain(known) == wanted:
             return system
     last = [system for known, system in systems.items() if _plain(known.rsplit("/", 1)[-1]) == wanted]
-    if len(last) == 1:
-        return last[0]
+    ours = [system for system in last if Path(__file__).parent in system.home.parents]
+    for found in (ours, last):  # another package must not make a short name of ours ambiguous
+        if len(found) == 1:
+            return found[0]
     raise unknown("system", name, systems)
 
 

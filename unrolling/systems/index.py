@@ -40,9 +40,9 @@ def system_names() -> list[str]:
 
 def foreign_systems() -> Iterator[EntryPoint]:
     """Entry points of other packages; one that has the name of a system of ours is left out, with a warning."""
-    own = {entry["name"] for entry in read_index()}
+    own = {entry["name"].replace("-", "_").lower() for entry in read_index()}
     for entry in entry_points(group=GROUP):
-        if entry.name in own:
+        if entry.name.replace("-", "_").strip("/").lower() in own:
             text = f"{entry.name} ({entry.value}) is named like the system {entry.name}, which stays as it is"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         else:

@@ -34,14 +34,25 @@ def loaded(group: str, kind: type, is_kind: Callable[[Any], bool]) -> Iterator[t
     for entry in entry_points(group=group):
         try:
             value = entry.load()
-        except (Exception, SystemExit) as error:
-            noun = kind.__name__.lower()
-            warn(f"the {noun} {entry.name} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}")
+            fits = is_kind(value)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, or a class of its own beside Exception
+            warn(f"the {kind.__name__.lower()} {entry.name} ({entry.value}) cannot be loaded: {first_words(error)}")
             continue
-        if is_kind(value):
+        if fits:
             yield entry, value
         else:
             warn(f"{entry.name} ({entry.value}) is a {type(value).__name__}, not a {kind.__name__}")
+
+
+def first_words(error: BaseException) -> str:
+    """What an error is and says, in a line; nothing that its own class does can fail here."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
 
 
 def warn(text: str) -> None:
