@@ -8,7 +8,7 @@ OUT ?= out/photographs
 .PHONY: run test nightly lint written bench clean
 
 run: $(READY)
-	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT)
+	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT) --overwrite
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov=unrolling --cov-report=term:skip-covered

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
-from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName, TaskName, Threads
+from unrolling.cli.options import Data, Depth, Json, Overwrite, Seed, Settings, SystemName, TaskName, Threads
 
 
 def export(
@@ -46,12 +46,14 @@ def export(
     seed: Seed = 0,
     settings: Settings = None,
     threads: Threads = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a trained system as a file that runs without this library, and compare the file with the network."""
     from unrolling.export import check_path, export, find_format
     from unrolling.export import untrained as is_untrained
     from unrolling.export.precision import check_precision
+    from unrolling.files.whole import check_replaceable, keeping_others
     from unrolling.systems import catalogue
     from unrolling.training.weights import load_weights
 
@@ -63,6 +65,8 @@ def export(
     if reason := found.not_exported.get(name, {}).get(form):
         raise ValueError(f"{found.name} on {name} cannot be exported as {form}: {reason}")
     path = check_path(out or Path(f"{found.name.replace('/', '-')}-{name}{chosen.suffix}"), chosen)
+    with keeping_others(not overwrite):
+        check_replaceable(path)
     if not (weights or untrained):
         try:
             found.shipped(name, depth or recipe.depth, prepare.settings(found.options(name), settings))
@@ -89,30 +93,31 @@ def export(
             f"train {found.name}), or give --untrained"
         )
     quality = None if precision == "float32" else _quality(job, precision)
-    exported = export(
-        job.network,
-        path,
-        _example(job.task, size),
-        stream=stream,
-        format=form,
-        card={
-            "system": found.name,
-            "title": found.title,
-            "summary": found.summary,
-            "references": [str(paper) for paper in found.papers],
-            "task": job.task.identity(),
-            "task_summary": job.task.summary,
-            "trained": not is_untrained(job.network),
-            "weights": card,
-            "licence": (card or {}).get("licence", "BSD-3-Clause"),
-            "command": prepare.command(),
-            **({"quality": quality} if quality else {}),
-        },
-        units=job.task.units,
-        batch=size,
-        free_sizes=not fixed_sizes,
-        precision=precision,
-    )
+    with keeping_others(not overwrite):
+        exported = export(
+            job.network,
+            path,
+            _example(job.task, size),
+            stream=stream,
+            format=form,
+            card={
+                "system": found.name,
+                "title": found.title,
+                "summary": found.summary,
+                "references": [str(paper) for paper in found.papers],
+                "task": job.task.identity(),
+                "task_summary": job.task.summary,
+                "trained": not is_untrained(job.network),
+                "weights": card,
+                "licence": (card or {}).get("licence", "BSD-3-Clause"),
+                "command": prepare.command(),
+                **({"quality": quality} if quality else {}),
+            },
+            units=job.task.units,
+            batch=size,
+            free_sizes=not fixed_sizes,
+            precision=precision,
+        )
     if as_json:
         prepare.print_json({**exported._asdict(), "path": str(path)})
         return

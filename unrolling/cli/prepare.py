@@ -5,6 +5,7 @@ before any long work.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolling.cli import runs
+
+THREADS = 64  # that any machine may be asked for; thousands of them would take its memory for their stacks
 
 
 @dataclass
@@ -69,6 +72,9 @@ def prepare(
 
     if threads is not None and threads < 1:
         raise ValueError(f"--threads is {threads}; it must be at least 1")
+    most = max(THREADS, 4 * (os.cpu_count() or 1))
+    if threads is not None and threads > most:
+        raise ValueError(f"--threads is {threads}; on this machine of {os.cpu_count()} cores, {most} are the most")
     if depth is not None and depth < 1:
         raise ValueError(f"depth is {depth}; a network has at least one layer")
     found = find(system)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unrolling.cli import prepare
+from unrolling.cli.options import Overwrite
 
 
 def report(
@@ -16,10 +17,13 @@ def report(
         typer.Argument(metavar="DIR...", help="folders that `unroll compare` wrote, or their comparison.json"),
     ],
     out: Annotated[Path, typer.Option("--out", help="folder for the page")] = Path("out/report"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Put several comparisons on one page."""
+    from unrolling.files.whole import keeping_others
     from unrolling.report.collection import read_comparison, write_collection
 
     found = [read_comparison(path) for path in runs]
     prepare.writable(out)
-    print(write_collection(found, out))
+    with keeping_others(not overwrite):
+        print(write_collection(found, out))
