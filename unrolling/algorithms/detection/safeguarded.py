@@ -1,0 +1,122 @@
+"""A detector that is never worse than the linear one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unrolling.algorithms.detection.mimo import Received, apply, check_received, decide
+from unrolling.algorithms.detection.received_noise import Noise, judge_noise, linear_estimate
+
+GROUPS, LARGE = 4, 400  # vectors are tried in so many groups, where there are that many
+
+
+class Safeguard(NamedTuple):
+    """What a safeguarded detector found."""
+
+    x: Tensor  # (batch, K): estimates
+    linear: Tensor  # (batch,) bool: whose estimate is LMMSE's
+    distrusted: Tensor  # (batch,) bool: of these, whose channel and noise are ones where the network errs more
+    noise: Noise  # what was told, and what the vectors show
+
+    @property
+    def rate(self) -> float:
+        """The fraction of vectors whose estimate is LMMSE's."""
+        return float(self.linear.double().mean())
+
+
+class SafeguardedDetector(nn.Module):
+    """The decision of a network or of LMMSE, whichever leaves less of y, per vector: the smaller of |y - H x|^2, which
+    in white Gaussian noise is the likelier one.
+
+    Two wrong vectors are not told apart by it, and where the noise or the channel lets many wrong vectors come near y,
+    the nearer one can have more wrong symbols. A receiver that knows its channels can try: symbols are drawn and sent
+    over the channels that were given, in the noise that was told or is shown (``judge_noise``), and where the network
+    with the rule above makes more errors than LMMSE, LMMSE's decisions are taken. Vectors are tried in four groups, from
+    the best to the worst mean square error of LMMSE.
+
+    In coloured noise of covariance C = L L^T give it L^-1 y and L^-1 H, which have white noise of variance one.
+
+    Args:
+        network: Received -> estimates (batch, K); one that needs no noise variance may be given none.
+        levels: (M,) of a real dimension, rising.
+        trials: vectors that are drawn for each group; 0 leaves the trial out.
+        seed: of these.
+
+    Raises:
+        ValueError: fewer trials than none.
+    """
+
+    levels: Tensor
+
+    def __init__(
+        self, network: Callable[[Received], Tensor], levels: Tensor, *, trials: int = 500, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if trials < 0:
+            raise ValueError(f"trials is a number of vectors, 0 for none; got {trials}")
+        self.network, self.trials, self.seed = network, trials, seed
+        self.register_buffer("levels", levels)
+
+    @torch.no_grad()
+    def forward(self, data: Received) -> Tensor:
+        """Estimates (batch, K)."""
+        return self.detect(data).x
+
+    @torch.no_grad()
+    def detect(self, data: Received) -> Safeguard:
+        """Estimates, and whose they are.
+
+        Raises:
+            TypeError, ValueError: as for ``check_received``, and what the network raises.
+        """
+        check_received(data)
+        noise = judge_noise(data)
+        data = Received(data.y, data.channel, noise.variance)
+        x, linear, error = self._nearer(data)
+        distrusted = torch.zeros_like(linear)
+        if self.trials:
+            for group in self._groups(error, len(linear)):
+                distrusted[group] = self._worse(data, group)
+        if bool(distrusted.any()):
+            x = torch.where(distrusted.unsqueeze(1), linear_estimate(data, noise.variance)[0].to(x), x)
+        return Safeguard(x, linear | distrusted, distrusted, noise)
+
+    def _nearer(self, data: Received) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimates, which of them are LMMSE's, and the mean variance of its error, (batch,) or (1,)."""
+        assert data.noise_variance is not None
+        linear, error = linear_estimate(data, data.noise_variance)
+        found = self.network(data)
+        kept = self._left(data, found) <= self._left(data, linear)  # NaN is not kept
+        return torch.where(kept.unsqueeze(1), found, linear.to(found)), ~kept, error.mean(1)
+
+    def _left(self, data: Received, x: Tensor) -> Tensor:
+        """|y - H x|^2 of the symbols nearest to x, (batch,); NaN where x is."""
+        symbols = self.levels.double()[decide(x.nan_to_num(), self.levels)]
+        left = (data.y.double() - apply(data.channel.double(), symbols)).square().sum(1)
+        return left.masked_fill(~x.isfinite().all(1), float("nan"))
+
+    def _groups(self, error: Tensor, count: int) -> list[Tensor]:
+        """Indices of vectors that are alike in how hard they are."""
+        if len(error) == 1 or count < LARGE:
+            return [torch.arange(count)]
+        return list(torch.argsort(error).chunk(GROUPS))
+
+    def _worse(self, data: Received, group: Tensor) -> bool:
+        """Whether the network makes more errors than LMMSE over the channels of a group."""
+        assert data.noise_variance is not None
+        generator = torch.Generator().manual_seed(self.seed)
+        pick = group[torch.arange(self.trials) % len(group)].to(data.y.device)
+        channel = data.channel if data.channel.shape[0] == 1 else data.channel[pick]
+        variance = data.noise_variance if data.noise_variance.shape[0] == 1 else data.noise_variance[pick]
+        shape = (self.trials, channel.shape[2])
+        sent = torch.randint(len(self.levels), shape, generator=generator).to(data.y.device)
+        white = torch.randn(self.trials, channel.shape[1], generator=generator, dtype=torch.float64)
+        y = apply(channel, self.levels.to(channel)[sent]) + variance.sqrt() * white.to(channel)
+        trial = Received(y, channel, variance)
+        linear = linear_estimate(trial, variance)[0]
+        wrong = [(decide(x, self.levels) != sent).sum() for x in (self._nearer(trial)[0], linear)]
+        return bool(wrong[0] > wrong[1])
