@@ -10,7 +10,7 @@ from iterations import gaussian
 from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, pam, real_form
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.systems.catalogue import find
-from unrolling.systems.communications import _files as files
+from unrolling.systems.communications import _vectors as files
 from unrolling.tasks.communications.detection import Detection
 from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.training.weights import save_weights
@@ -79,7 +79,7 @@ def test_blocks_precision_and_a_shared_channel_change_nothing(apply, vectors, tm
             monkeypatch.setattr(files, "BLOCK", block)
             path = saved(tmp_path / "a.npz", **arrays)
             outputs = (tmp_path / "a.npy", tmp_path / "b.npy")
-            assert apply(DETNET, path, "-o", *outputs, "--overwrite")[0] == 0
+            assert apply(DETNET, path, "-o", *outputs, "--overwrite", "--plain")[0] == 0
             found[name, block] = np.load(tmp_path / "b.npy")
     for other in found.values():
         np.testing.assert_allclose(other, found["single", 50], rtol=0, atol=1e-3)
@@ -136,7 +136,7 @@ def test_complex_vectors_give_complex_symbols_and_the_weights_know_their_channel
     other = saved(tmp_path / "b.npz", **arrays, channel=channel[0] + 0.1)
     status, _, errors = apply(MMNET, other, "-o", tmp_path / "b.npy")
     assert status == 2
-    assert "holds another channel than the one that these weights were trained for; train some for it" in errors
+    assert "holds another channel than the one that these weights were trained for; --adapt trains" in errors
 
 
 def test_weights_for_a_channel_of_ones_own_are_applied_to_what_came_through_it(apply, tmp_path):

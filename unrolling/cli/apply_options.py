@@ -40,7 +40,9 @@ class ApplyCommand(TyperCommand):
         rest = super().parse_args(ctx, _spread(args, self.get_params(ctx)))
         values = {option: ctx.params.pop(option.name, None) for option in declared}
         ctx.meta[GIVEN] = {
-            option.name: option.kind(value) for option, value in values.items() if value not in (None, False)
+            option.name: option.kind(value)
+            for option, value in values.items()
+            if value is not None and value is not False
         }
         return rest
 

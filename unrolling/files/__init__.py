@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
     from unrolling.files.png16 import Header, chunks, header
-    from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, write_symbols
+    from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, whitened, write_symbols
     from unrolling.files.records import Expected, listed, mapping, one_of, record, text, verify
     from unrolling.files.sound import Applied, Processor, Recording, apply, reach, resample
     from unrolling.files.sound_input import Reader, Sound, SoundFormat, finite, inspect, reading, short
@@ -31,7 +31,7 @@ __getattr__, __dir__ = lazy(
         ".lock": ("InUseError locked"),
         ".pictures": ("Picture in_tiles pillow turned"),
         ".png16": ("Header chunks header"),
-        ".received": ("Vectors numbers read_sequences read_vectors write_symbols"),
+        ".received": ("Vectors numbers read_sequences read_vectors whitened write_symbols"),
         ".records": ("Expected listed mapping one_of record text verify"),
         ".sound": ("Applied Processor Recording apply reach resample"),
         ".sound_input": ("Reader Sound SoundFormat finite inspect reading short"),
@@ -47,8 +47,8 @@ __all__ = [
     "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "in_tiles",
     "inspect", "is_centred", "keeping_others", "listed", "locked", "mapping", "match_channels", "numbers",
     "one_of", "pillow", "probe_folder", "reach", "read_kspace", "read_sequences", "read_vectors", "reading",
-    "record", "resample", "short", "soundfile", "text", "turned", "verify", "write_bytes", "write_image",
-    "write_symbols", "writing",
+    "record", "resample", "short", "soundfile", "text", "turned", "verify", "whitened", "write_bytes",
+    "write_image", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

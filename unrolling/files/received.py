@@ -14,6 +14,8 @@ from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
 from unrolling.files.whole import check_place, write_bytes
 
+COVARIANCE = "noise_covariance"
+
 
 class Vectors(NamedTuple):
     """Received vectors, in double precision."""
@@ -38,7 +40,11 @@ def read_vectors(arrays: Arrays, field: str, needs_noise: bool, own: Tensor | No
             streams than antennas; a noise variance that is missing or not positive.
     """
     path = arrays.path
-    needed = ["y"] + ([] if own is not None else ["channel"]) + (["noise_variance"] if needs_noise else [])
+    needed = (
+        ["y"]
+        + ([] if own is not None else ["channel"])
+        + (["noise_variance"] if needs_noise and COVARIANCE not in arrays else [])
+    )
     missing = [name for name in needed if name not in arrays]
     if missing:
         raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}; this detector needs {', '.join(needed)}")
@@ -82,6 +88,40 @@ def read_vectors(arrays: Arrays, field: str, needs_noise: bool, own: Tensor | No
             )
         noise = noise.reshape(-1, 1)
     return Vectors(y, channel, noise, single)
+
+
+def whitened(arrays: Arrays, vectors: Vectors) -> Vectors:
+    """L^-1 y and L^-1 H where the file holds the covariance of the noise, ``noise_covariance`` C = L L^H, (N, N) or
+    (batch, N, N), with noise of variance one; what is given where it does not.
+
+    Raises:
+        ValueError: another shape, or no covariance: not Hermitian, or not positive definite.
+    """
+    if COVARIANCE not in arrays:
+        return vectors
+    path, antennas = arrays.path, vectors.y.shape[1]
+    given = arrays[COVARIANCE]
+    covariance = numbers(path, COVARIANCE, given, "complex" if given.dtype.kind == "c" else "real")
+    covariance = (covariance.unsqueeze(0) if covariance.ndim == 2 else covariance).to(
+        torch.complex128 if vectors.y.is_complex() else torch.float64
+    )
+    if (
+        covariance.ndim != 3
+        or covariance.shape[1:] != (antennas, antennas)
+        or len(covariance)
+        not in (
+            1,
+            len(vectors.y),
+        )
+    ):
+        raise ValueError(f"{path}: {COVARIANCE} is (N, N), or (batch, N, N), N {antennas}; got {tuple(given.shape)}")
+    size = covariance.abs().amax()
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if bool((covariance - covariance.mH).abs().amax() > 1e-6 * size) or bool((failed > 0).any()):
+        raise ValueError(f"{path}: {COVARIANCE} is E n n^H, Hermitian and positive definite, and this is not")
+    y = torch.linalg.solve_triangular(factor, vectors.y.unsqueeze(2), upper=False).squeeze(2)
+    channel = torch.linalg.solve_triangular(factor, vectors.channel, upper=False)
+    return Vectors(y, channel, torch.ones(1, 1, dtype=torch.float64), vectors.single)
 
 
 def read_sequences(arrays: Arrays) -> tuple[Tensor, bool]:

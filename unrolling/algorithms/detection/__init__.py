@@ -32,8 +32,23 @@ if TYPE_CHECKING:
         wrong_bits,
     )
     from unrolling.algorithms.detection.mmnet import Channel, FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
+    from unrolling.algorithms.detection.received_noise import (
+        AlphabetFit,
+        NoiseEstimate,
+        judge_alphabet,
+        judge_noise,
+        linear_estimate,
+    )
+    from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector
     from unrolling.algorithms.detection.semidefinite import Relaxed, semidefinite_relaxation
     from unrolling.algorithms.detection.sphere import Decisions, sphere_decode
+    from unrolling.algorithms.detection.taps import (
+        ChannelEstimate,
+        TapsFit,
+        fit_to_taps,
+        least_squares_taps,
+        viterbi_data,
+    )
     from unrolling.algorithms.detection.trellis import (
         GaussianLikelihood,
         Observed,
@@ -54,21 +69,26 @@ __getattr__, __dir__ = lazy(
             "real_form wrong_bits"
         ),
         ".mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
+        ".received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
+        ".safeguarded": ("Safeguard SafeguardedDetector"),
         ".semidefinite": ("Relaxed semidefinite_relaxation"),
         ".sphere": ("Decisions sphere_decode"),
+        ".taps": ("ChannelEstimate TapsFit fit_to_taps least_squares_taps viterbi_data"),
         ".trellis": ("GaussianLikelihood Observed Trellis check_observed check_trellis"),
         ".viterbi": ("BCJR Messages Viterbi viterbi_path"),
     },
 )
 # fmt: off
 __all__ = [
-    "BCJR", "Channel", "Decisions", "DetNetLayer", "DetNetState", "Detector", "FreeMatrix",
-    "GaussianLikelihood", "MMNetLayer", "MatchedFilter", "MatchedFiltering", "Messages", "Modulation",
-    "Observed", "Posterior", "Received", "Relaxed", "ScaledAdjoint", "Trellis", "Viterbi", "adjoint",
-    "apply", "at_unit_gain", "check_levels", "check_observed", "check_received", "check_trellis",
-    "complex_symbols", "decide", "find_modulation", "fixed_oamp", "gram", "lmmse", "matched_filter",
-    "mean_gain", "noise_of", "pam", "posterior", "real_form", "semidefinite_relaxation", "sphere_decode",
-    "viterbi_path", "wrong_bits", "zero_forcing",
+    "AlphabetFit", "BCJR", "Channel", "ChannelEstimate", "Decisions", "DetNetLayer", "DetNetState",
+    "Detector", "FreeMatrix", "GaussianLikelihood", "MMNetLayer", "MatchedFilter", "MatchedFiltering",
+    "Messages", "Modulation", "NoiseEstimate", "Observed", "Posterior", "Received", "Relaxed", "Safeguard",
+    "SafeguardedDetector", "ScaledAdjoint", "TapsFit", "Trellis", "Viterbi", "adjoint", "apply",
+    "at_unit_gain", "check_levels", "check_observed", "check_received", "check_trellis", "complex_symbols",
+    "decide", "find_modulation", "fit_to_taps", "fixed_oamp", "gram", "judge_alphabet", "judge_noise",
+    "least_squares_taps", "linear_estimate", "lmmse", "matched_filter", "mean_gain", "noise_of", "pam",
+    "posterior", "real_form", "semidefinite_relaxation", "sphere_decode", "viterbi_data", "viterbi_path",
+    "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

@@ -17,7 +17,7 @@ LEAST = 1e-10  # of a stream's energy: noise below it does not count
 GAINED = 0.02  # in the mean log-likelihood of a symbol by which another alphabet must be better
 
 
-class Noise(NamedTuple):
+class NoiseEstimate(NamedTuple):
     """The noise variance of received vectors: what was told, and what they show."""
 
     variance: Tensor  # (batch, 1) or (1, 1): to be used
@@ -25,7 +25,7 @@ class Noise(NamedTuple):
     replaced: bool  # whether what was told was put aside for it
 
 
-class Alphabet(NamedTuple):
+class AlphabetFit(NamedTuple):
     """How well symbols fit an alphabet."""
 
     power: float  # mean square of the symbols, one where channel and symbols belong together
@@ -33,11 +33,11 @@ class Alphabet(NamedTuple):
     likelier: str | None  # another alphabet that fits better than by chance, if there is one
 
 
-def judge_noise(data: Received) -> Noise:
+def judge_noise(data: Received) -> NoiseEstimate:
     """The noise variance, told or estimated.
 
     Where N > K, y has N - K dimensions that H does not reach: the noise variance is |P y|^2 / (N - K), P the projection
-    onto them, whatever the symbols (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, example 6.2).
+    onto them, whatever the symbols (Kay, Fundamentals of Statistical Signal Processing, volume 1, chapter 4).
     Where N = K it is (|y|^2 - |H|_F^2) / N on average over many vectors. What was told is multiplied by the mean of
     their quotients where that differs from one by more than five standard errors and a factor of 1.5. Where nothing was
     told, each vector's own estimate is drawn to the mean of all, relative to their channels' gains, as by ten more
@@ -62,13 +62,13 @@ def judge_noise(data: Received) -> Noise:
     if told is None:
         floor = max(mean, error if free == 0 and error < float("inf") else 0.0, LEAST)
         drawn = (free * relative + PRIOR * floor) / (free + PRIOR) if free > 0 else torch.full_like(relative, floor)
-        return Noise((gain * drawn.clamp_min(LEAST)).to(data.y), None, False)
+        return NoiseEstimate((gain * drawn.clamp_min(LEAST)).to(data.y), None, False)
     if not error < 1:
-        return Noise(told, None, False)
+        return NoiseEstimate(told, None, False)
     differs = abs(mean - 1) > CERTAIN * error and not 1 / NOTABLE < mean < NOTABLE
     if not differs:
-        return Noise(told, mean, False)
-    return Noise((told.double() * max(mean, error, 1e-12)).to(data.y), mean, True)
+        return NoiseEstimate(told, mean, False)
+    return NoiseEstimate((told.double() * max(mean, error, 1e-12)).to(data.y), mean, True)
 
 
 def linear_estimate(data: Received, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,13 +96,13 @@ def _regularised(y: Tensor, channel: Tensor, ridge: Tensor) -> tuple[Tensor, Ten
     return adjoint(inverse, adjoint(channel, y)), inverse
 
 
-def judge_alphabet(data: Received, variance: Tensor, levels: Tensor) -> Alphabet:
+def judge_alphabet(data: Received, variance: Tensor, levels: Tensor) -> AlphabetFit:
     """Whether the symbols behind received vectors are of an alphabet, by their linear estimates z with errors of known
     variance v.
 
-    Their mean square is that of z less v. Another alphabet is named where the mean of log sum_s exp(-(z - s)^2 / 2 v) /
-    M over all symbols is larger under it by 0.02 and by five standard errors. At a SNR at which alphabets cannot be
-    told apart none is.
+    Their mean square is that of z less v; where it is not one, they are scaled to it first. Another alphabet is named
+    where the mean of log sum_s exp(-(z - s)^2 / 2 v) / M over all symbols is larger under it by 0.02 and by five
+    standard errors. At a SNR at which alphabets cannot be told apart none is.
 
     Args:
         data: vectors with their channels.
@@ -116,10 +116,13 @@ def judge_alphabet(data: Received, variance: Tensor, levels: Tensor) -> Alphabet
     total = heard.sum(1)
     weight = float(total.sum())
     if weight < 1:
-        return Alphabet(1.0, False, None)
+        return AlphabetFit(1.0, False, None)
     excess = ((z.square() - error - 1) * heard).sum(1)
     power = 1 + float(excess.sum()) / weight
     chance = float(excess.square().sum()) ** 0.5 / weight
+    certain = power > 0 and abs(power - 1) > 0.1 + CERTAIN * chance
+    if certain:  # alphabets are compared at their own scale
+        z, error = z / power**0.5, error / power
 
     def likelihood(alphabet: Tensor) -> Tensor:
         exponent = -(z.unsqueeze(-1) - alphabet.to(z)).square() / (2 * error.unsqueeze(-1))
@@ -137,4 +140,4 @@ def judge_alphabet(data: Received, variance: Tensor, levels: Tensor) -> Alphabet
         doubt = float((gain - gain.mean()).square().sum()) ** 0.5 / weight if len(gain) > 1 else float("inf")
         if mean > best and mean > GAINED + CERTAIN * doubt:
             best, name = mean, modulation.name
-    return Alphabet(power, abs(power - 1) > 0.1 + CERTAIN * chance, name)
+    return AlphabetFit(power, certain, name)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import Received, apply, check_received, decide
-from unrolling.algorithms.detection.received_noise import Noise, judge_noise, linear_estimate
+from unrolling.algorithms.detection.received_noise import NoiseEstimate, judge_noise, linear_estimate
 
 GROUPS, LARGE = 4, 400  # vectors are tried in so many groups, where there are that many
 
@@ -20,7 +20,7 @@ class Safeguard(NamedTuple):
     x: Tensor  # (batch, K): estimates
     linear: Tensor  # (batch,) bool: whose estimate is LMMSE's
     distrusted: Tensor  # (batch,) bool: of these, whose channel and noise are ones where the network errs more
-    noise: Noise  # what was told, and what the vectors show
+    noise: NoiseEstimate  # what was told, and what the vectors show
 
     @property
     def rate(self) -> float:
@@ -35,8 +35,8 @@ class SafeguardedDetector(nn.Module):
     Two wrong vectors are not told apart by it, and where the noise or the channel lets many wrong vectors come near y,
     the nearer one can have more wrong symbols. A receiver that knows its channels can try: symbols are drawn and sent
     over the channels that were given, in the noise that was told or is shown (``judge_noise``), and where the network
-    with the rule above makes more errors than LMMSE, LMMSE's decisions are taken. Vectors are tried in four groups, from
-    the best to the worst mean square error of LMMSE.
+    with the rule above makes more errors than LMMSE, LMMSE's decisions are taken. Vectors are tried in four groups,
+    from the best to the worst mean square error of LMMSE.
 
     In coloured noise of covariance C = L L^T give it L^-1 y and L^-1 H, which have white noise of variance one.
 

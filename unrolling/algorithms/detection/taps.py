@@ -15,14 +15,14 @@ FEW = 1.2  # the Kolmogorov-Smirnov distance times the root of the count that ch
 SMALL = 0.06  # ... the distance that changes few decisions
 
 
-class Estimate(NamedTuple):
+class ChannelEstimate(NamedTuple):
     """Of a channel."""
 
     taps: Tensor  # h (1, L), newest symbol first
     noise_variance: Tensor  # sigma^2 (1, 1)
 
 
-class Fit(NamedTuple):
+class TapsFit(NamedTuple):
     """How received sequences fit a channel's taps."""
 
     snr: float  # 1 / sigma^2 in dB under which they are likeliest
@@ -36,7 +36,7 @@ class Fit(NamedTuple):
         return self.distance <= self.limit
 
 
-def least_squares_taps(y: Tensor, symbols: Tensor, memory: int) -> Estimate:
+def least_squares_taps(y: Tensor, symbols: Tensor, memory: int) -> ChannelEstimate:
     """h = argmin sum_t (y_t - sum_j h_j a_(t - j))^2 over the times whose L symbols are all known, and the mean square
     that it leaves, over its degrees of freedom.
 
@@ -58,10 +58,10 @@ def least_squares_taps(y: Tensor, symbols: Tensor, memory: int) -> Estimate:
         raise ValueError(f"the symbols do not determine {memory} taps: some combination of {memory} in a row is zero")
     taps = torch.linalg.lstsq(rows, right.unsqueeze(1)).solution.squeeze(1)
     left = (right - rows @ taps).square().sum() / (len(rows) - memory)
-    return Estimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
+    return ChannelEstimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
 
 
-def fit_to_taps(y: Tensor, taps: Tensor, levels: Tensor) -> Fit:
+def fit_to_taps(y: Tensor, taps: Tensor, levels: Tensor) -> TapsFit:
     """Whether received sequences came out of a channel, for symbols that are drawn alike.
 
     The noise variance is the one under which log p(y | h, sigma^2) is largest, all state sequences summed over (the
@@ -93,7 +93,7 @@ def fit_to_taps(y: Tensor, taps: Tensor, levels: Tensor) -> Fit:
         distances.append(float(torch.maximum((place[1:] - expected).abs(), (expected - place[:-1]).abs()).max()))
         counts.append(len(sample))
     limit = max(SMALL, FEW / (sum(counts) / memory) ** 0.5)
-    return Fit(snr, sum(distances) / memory, limit, windows.numel())
+    return TapsFit(snr, sum(distances) / memory, limit, windows.numel())
 
 
 def _windows(y: Tensor) -> Tensor:
@@ -121,6 +121,6 @@ def _likelihood(y: Tensor, output: Tensor, variance: float, levels: int) -> Tens
     return messages.logsumexp(1).sum() - y.numel() * constant
 
 
-def viterbi_data(y: Tensor, channel: Estimate) -> Observed:
+def viterbi_data(y: Tensor, channel: ChannelEstimate) -> Observed:
     """Sequences with their channel, for a detector with a Gaussian likelihood."""
     return Observed(y, channel.taps.to(y), None, channel.noise_variance.to(y))

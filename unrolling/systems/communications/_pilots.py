@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from unrolling.algorithms.detection.taps import Estimate, least_squares_taps, viterbi_data
+from unrolling.algorithms.detection.taps import ChannelEstimate, least_squares_taps, viterbi_data
 from unrolling.algorithms.detection.trellis import GaussianLikelihood, Observed, Trellis
 
 STEPS, RATE, DECAY = 400, 1e-2, 1e-3
@@ -25,17 +25,21 @@ class Learned:
         count: pilots whose last L symbols are known.
         network: cross-entropy of the states given y_t by the network, on a fifth of the pilots it has not seen.
         gaussian: the same by the taps, from the other pilots alone.
+        error: standard error of their difference.
     """
 
-    channel: Estimate
+    channel: ChannelEstimate
     count: int
     network: float
     gaussian: float
+    error: float
 
     @property
     def network_is_better(self) -> bool:
-        """On pilots that neither has seen."""
-        return self.network <= self.gaussian
+        """By more than one standard error, on pilots that neither has seen: a channel with taps is what least squares
+        are made for.
+        """
+        return self.network < self.gaussian - self.error
 
 
 def learn(likelihood: nn.Module, y: Tensor, symbols: Tensor, levels: Tensor, memory: int, *, seed: int = 0) -> Learned:
@@ -66,14 +70,17 @@ def learn(likelihood: nn.Module, y: Tensor, symbols: Tensor, levels: Tensor, mem
     start = {name: value.clone() for name, value in likelihood.state_dict().items()}
     _train(likelihood, known[seen], states[seen])
     with torch.no_grad():
-        network = float(cross_entropy(likelihood(Observed(known[kept])).squeeze(1), states[kept]))
+        network = cross_entropy(likelihood(Observed(known[kept])).squeeze(1), states[kept], reduction="none")
     values = levels.double()[trellis.symbols()[states]]  # (pilots, L), newest first
     part = _least_squares(known[seen].double(), values[seen])
     scores = GaussianLikelihood(levels, memory)(viterbi_data(known[kept], part)).squeeze(1)
-    gaussian = float(cross_entropy(scores, states[kept]))
+    gaussian = cross_entropy(scores, states[kept], reduction="none")
+    error = float((network - gaussian).std()) / len(kept) ** 0.5 if len(kept) > 1 else float("inf")
     likelihood.load_state_dict(start)
     _train(likelihood, known, states)
-    return Learned(least_squares_taps(y, symbols, memory), len(states), network, gaussian)
+    return Learned(
+        least_squares_taps(y, symbols, memory), len(states), float(network.mean()), float(gaussian.mean()), error
+    )
 
 
 def indices(symbols: Tensor, levels: Tensor) -> Tensor:
@@ -86,14 +93,16 @@ def indices(symbols: Tensor, levels: Tensor) -> Tensor:
     nearest = distance.min(-1)
     if float(nearest.values.max()) > 1e-3:
         first = symbols.flatten()[int(nearest.values.flatten().argmax())]
-        raise ValueError(f"the pilots' symbols are among {[round(v, 4) for v in levels.tolist()]}; got {float(first):g}")
+        raise ValueError(
+            f"the pilots' symbols are among {[round(v, 4) for v in levels.tolist()]}; got {float(first):g}"
+        )
     return nearest.indices
 
 
-def _least_squares(y: Tensor, values: Tensor) -> Estimate:
+def _least_squares(y: Tensor, values: Tensor) -> ChannelEstimate:
     taps = torch.linalg.lstsq(values, y).solution.squeeze(1)
     left = (y.squeeze(1) - values @ taps).square().sum() / max(1, len(y) - values.shape[1])
-    return Estimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
+    return ChannelEstimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
 
 
 def _train(likelihood: nn.Module, y: Tensor, states: Tensor) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.detection.detnet import DetNetLayer
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import _files
+from unrolling.systems.communications import _vectors
 from unrolling.tasks.communications.detection import Detection
 from unrolling.training.stages import Adam, Cosine, Exponential, Logarithmic, Schedule, Stage
 
@@ -77,20 +77,22 @@ SYSTEM = System(
     ),
     references=("samuel2017deep", "samuel2019learning"),
     recipes={
-        "detection": Recipe(parent=parent, tying=tying, depth=16, schedule=schedule),
+        "detection": Recipe(parent=parent, tying=tying, depth=16, schedule=schedule, range=_vectors.ranges),
         "published-2017": Recipe(
             parent=published_2017,
             tying=Tying(untied=(*WEIGHTS, "slope")),
             depth=89,
             schedule=lambda depth: published_schedule(20_000, 1e-4, 5000),
+            range=_vectors.ranges,
         ),
         "published-2019": Recipe(
             parent=published_2019,
             tying=Tying(untied=(*WEIGHTS, "step_size")),
             depth=29,
             schedule=lambda depth: published_schedule(200_000, 8e-4, 3000),
+            range=_vectors.ranges,
             options={"streams": 30, "antennas": 60},
         ),
     },
-    apply=dict.fromkeys(("detection", "published-2017", "published-2019"), _files.detection()),
+    apply=dict.fromkeys(("detection", "published-2017", "published-2019"), _vectors.detection()),
 )

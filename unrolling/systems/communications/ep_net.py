@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import _files
+from unrolling.systems.communications import _vectors
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -35,9 +35,10 @@ SYSTEM = System(
             tying=Tying(untied=("damping",)),
             depth=5,
             schedule=schedule,
+            range=_vectors.ranges,
         )
     },
-    apply={"detection": _files.detection()},
+    apply={"detection": _vectors.detection()},
     not_exported={
         "detection": {"onnx": "it factorises a matrix in every layer, and ONNX has no Cholesky factorisation"}
     },

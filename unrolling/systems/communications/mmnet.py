@@ -5,11 +5,17 @@
 from __future__ import annotations
 
 from unrolling.algorithms.detection.mmnet import FreeMatrix, MMNetLayer, ScaledAdjoint, fixed_oamp
+from unrolling.core import Unrolled, unroll
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import _files
+from unrolling.systems.communications import _vectors
 from unrolling.tasks.communications.detection import Detection
+from unrolling.training.fit import fit
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
+
+TYING = Tying(untied=("linear", "precision"))
+DEPTH = 10
+ONLINE = 400  # steps of a training on the spot
 
 
 def parent(task: Detection) -> MMNetLayer:
@@ -32,6 +38,17 @@ def schedule(depth: int) -> Schedule:
     ]
 
 
+def adapt(task: Detection, seed: int) -> Unrolled:
+    """A network for the channel of a task, trained in seconds: a tenth of the steps of weights that ship."""
+    tying = TYING
+    network = unroll(parent(task), DEPTH, tied=tying.tied, untied=tying.untied)
+    stage = Stage(
+        ONLINE, rate=1e-2, batch=128, loss=MSE(), supervision=Power(2.0), annealing=Cosine(0.02, 1e-2), clip=1.0
+    )
+    fit(network, task, [stage], seed=seed, validations=0, quiet=True)
+    return network
+
+
 SYSTEM = System(
     name="communications/mmnet",
     title="MMNet",
@@ -48,9 +65,10 @@ SYSTEM = System(
     recipes={
         "detection": Recipe(
             parent=parent,
-            tying=Tying(untied=("linear", "precision")),
-            depth=10,
+            tying=TYING,
+            depth=DEPTH,
             schedule=schedule,
+            range=_vectors.ranges,
             options={
                 "streams": 8,
                 "antennas": 16,
@@ -60,5 +78,5 @@ SYSTEM = System(
             },
         )
     },
-    apply={"detection": _files.detection()},
+    apply={"detection": _vectors.detection(adapt)},
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from unrolling.algorithms.messages.oamp import OAMP
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import _files
+from unrolling.systems.communications import _vectors
 from unrolling.training.losses import MSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -19,7 +19,11 @@ NOT_EXPORTED = {"detection": {"onnx": "it diagonalises the channel, and ONNX has
 def recipe(learned: tuple[str, ...], steps: int) -> Recipe:
     """OAMP with these numbers learned in each layer."""
     return Recipe(
-        parent=lambda task: OAMP(task.levels), tying=Tying(untied=learned), depth=10, schedule=schedule(steps)
+        parent=lambda task: OAMP(task.levels),
+        tying=Tying(untied=learned),
+        depth=10,
+        schedule=schedule(steps),
+        range=_vectors.ranges,
     )
 
 
@@ -39,7 +43,7 @@ SYSTEM = System(
     ),
     references=("he2018model", "he2020model", "ma2017orthogonal"),
     recipes={"detection": recipe(NUMBERS, 1500)},
-    apply={"detection": _files.detection()},
+    apply={"detection": _vectors.detection()},
     not_exported=NOT_EXPORTED,
     variants=(
         System(
@@ -54,7 +58,7 @@ SYSTEM = System(
             ),
             references=("he2020model", "ma2017orthogonal"),
             recipes={"detection": recipe((*NUMBERS, "gain", "divergence"), 3000)},
-            apply={"detection": _files.detection()},
+            apply={"detection": _vectors.detection()},
             not_exported=NOT_EXPORTED,
         ),
     ),

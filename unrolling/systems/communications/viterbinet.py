@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.algorithms.detection.viterbi import Viterbi
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.communications import _files
+from unrolling.systems.communications import _sequences
 from unrolling.tasks.communications.sequence import SequenceDetection
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -69,6 +69,14 @@ SYSTEM = System(
         "algorithm."
     ),
     references=("shlezinger2020viterbinet", "forney1973viterbi"),
-    recipes={"sequence": Recipe(parent=parent, tying=Tying(tied=("likelihood",)), depth=20, schedule=schedule)},
-    apply={"sequence": _files.sequence()},
+    recipes={
+        "sequence": Recipe(
+            parent=parent,
+            tying=Tying(tied=("likelihood",)),
+            depth=20,
+            schedule=schedule,
+            range=_sequences.ranges,
+        )
+    },
+    apply={"sequence": _sequences.sequence(LearnedLikelihood)},
 )
