@@ -15,6 +15,7 @@ from unrolling.algorithms.images.diffusion import Compressed
 from unrolling.files import pictures as pixels
 from unrolling.systems.catalogue import find
 from unrolling.systems.imaging import _blind as blind
+from unrolling.systems.imaging import _denoising as denoising
 from unrolling.systems.imaging import _files as applications
 from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import load_weights, save_weights
@@ -137,7 +138,7 @@ def test_without_sigma_it_is_estimated_to_a_tenth(apply, tmp_path):
 
 
 def test_the_opponent_colours_are_orthonormal():
-    torch.testing.assert_close(applications.OPPONENT @ applications.OPPONENT.T, torch.eye(3))
+    torch.testing.assert_close(denoising.OPPONENT @ denoising.OPPONENT.T, torch.eye(3))
 
 
 @pytest.mark.parametrize("shape", [(40, 56), (37, 51)])

@@ -24,6 +24,7 @@ SYSTEM = System(
             tying=Tying(untied=("filters", "influence")),  # where the data enter by a projection there is no weight
             depth=4,
             schedule=schedule(1200, batch=4),
+            range={"quality": _files.HELPED},
         )
     },
     apply={"deblocking": _files.deblocking()},

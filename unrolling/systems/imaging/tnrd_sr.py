@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.systems.base import Recipe, System
-from unrolling.systems.imaging import _files
 from unrolling.systems.imaging._common import EACH, parent, schedule
+from unrolling.systems.imaging._enlarging import TRAINED, super_resolution
 
 SYSTEM = System(
     name="imaging/tnrd_sr",
@@ -23,7 +23,8 @@ SYSTEM = System(
             tying=EACH,
             depth=5,
             schedule=schedule(6000, batch=4),
+            range=TRAINED,
         )
     },
-    apply={"super_resolution": _files.super_resolution()},
+    apply={"super_resolution": super_resolution()},
 )

@@ -1,0 +1,268 @@
+"""How the systems for denoising are applied to pictures: to noise as it is found there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from math import log
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unrolling.core import Unrolled
+from unrolling.files import pictures as pixels
+from unrolling.systems.base import Application, System
+from unrolling.systems.conditions import Condition
+from unrolling.systems.imaging._files import facts, reach, read, shipped_values
+from unrolling.systems.options import Option
+from unrolling.tasks.images.noise import Kind, Levels, Stabiliser, kind_of, noise_levels, stabiliser_of
+
+# Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
+OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
+SIGMA = Option("sigma", float, "standard deviation of the noise", "of 255", "estimated")
+LEAST = 8  # pixels along a side that the network is given
+APART, SLACK = 1.6, 2.0  # ratio and difference from which on a given level and the estimated one do not agree
+EFFECT = "the picture is scaled to the noise of the weights"
+
+
+class Found(NamedTuple):
+    """The noise in the planes of a picture: grey, or its opponent colours."""
+
+    kinds: tuple[Kind, ...]
+    levels: tuple[float, ...]  # of 255, white noise of which is nearest to what is there
+    stabilisers: tuple[Stabiliser | None, ...]  # of grey, or of red, green and blue
+    dark: float  # level in the dark where it depends on brightness, else 0
+    bright: float
+
+    @property
+    def level(self) -> float:
+        """The root of the mean square over the planes."""
+        return (sum(level**2 for level in self.levels) / len(self.levels)) ** 0.5
+
+    @property
+    def kind(self) -> Kind:
+        """The worst of the planes."""
+        return max(self.kinds, key=("none", "white", "smoothed").index)
+
+
+def opponent(planes: Tensor) -> Tensor:
+    """Of colours three orthonormal ones, brightness first; grey as it is."""
+    return torch.einsum("ij,jhw->ihw", OPPONENT, planes) if planes.shape[0] == 3 else planes
+
+
+def from_opponent(planes: Tensor) -> Tensor:
+    """The inverse of ``opponent``."""
+    return torch.einsum("ji,jhw->ihw", OPPONENT, planes) if planes.shape[0] == 3 else planes
+
+
+def find_noise(planes: Tensor) -> Found | None:
+    """The noise in a picture (1 or 3, height, width) in [0, 1]; None where it is too small to tell."""
+    if noise_levels(planes[0]) is None:
+        return None
+    stable = [stabiliser_of(plane) for plane in planes]
+    held = [each for each in stable if each is not None]
+    stabilisers = tuple(None if each is None else each[0] for each in stable)
+    kinds: list[Kind] = []
+    strengths: list[float] = []
+    for plane in opponent(_stabilised(planes, stabilisers)):
+        levels = noise_levels(plane)
+        assert levels is not None
+        kinds.append(kind_of(levels))
+        strengths.append(_strength(kinds[-1], levels))
+    dark, bright = (sum(each[part] for each in held) / len(held) if held else 0.0 for part in (1, 2))
+    return Found(tuple(kinds), tuple(strengths), stabilisers, dark, bright)
+
+
+def _strength(kind: Kind, levels: Levels) -> float:
+    return levels.middle if kind == "smoothed" else levels.top
+
+
+def _stabilised(planes: Tensor, stabilisers: Sequence[Stabiliser | None]) -> Tensor:
+    if not any(stabilisers):
+        return planes
+    return torch.stack(
+        [plane if each is None else each(plane) for plane, each in zip(planes, stabilisers, strict=True)]
+    )
+
+
+def _returned(planes: Tensor, stabilisers: Sequence[Stabiliser | None]) -> Tensor:
+    if not any(stabilisers):
+        return planes
+    return torch.stack(
+        [plane if each is None else each.inverse(plane) for plane, each in zip(planes, stabilisers, strict=True)]
+    )
+
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]  # of (count, height, width) and (count,) levels of 255
+
+
+def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Tensor:
+    """A picture without the noise that was found in it.
+
+    White noise goes at its level. Of noise that was smoothed, what is coarse goes first, at half the size; what is
+    left at its middle level after that.
+
+    Args:
+        network: for white noise of given levels.
+        margin: pixels that its results depend on, in each direction.
+        planes: (1 or 3, height, width).
+        found: noise in them.
+    """
+    count = planes.shape[0]
+    smoothed = [k for k, kind in enumerate(found.kinds) if kind == "smoothed"]
+    active = [k for k, kind in enumerate(found.kinds) if kind != "none"]
+    levels = torch.tensor(found.levels)
+    corrections: list[Tensor] = []
+    if smoothed:
+        changed = opponent(_stabilised(planes, found.stabilisers))
+        for k in smoothed:
+            corrections.append(_coarse(network, margin, changed[k]))
+            rest = noise_levels(changed[k] + corrections[-1])
+            levels[k] = levels[k] if rest is None else rest.middle
+
+    def run(piece: Tensor) -> Tensor:
+        # Colours are changed tile by tile: of a large picture nothing is held twice.
+        values = opponent(_stabilised(piece[:count], found.stabilisers))
+        if smoothed:
+            values[smoothed] += piece[count:]
+        result = values.clone()
+        result[active] = network(values[active], levels[active])
+        return _returned(from_opponent(result), found.stabilisers)
+
+    stack = torch.cat([planes, torch.stack(corrections)]) if corrections else planes
+    height, width = planes.shape[-2:]
+    # Filters see a mirrored border, which needs some pixels.
+    wide = functional.pad(stack, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
+    return pixels.in_tiles(run, wide, margin=margin)[:, :height, :width]
+
+
+def _coarse(network: Denoiser, margin: int, plane: Tensor) -> Tensor:
+    """What is to be added to a plane (height, width) to take the noise out of its picture of half the size."""
+    height, width = plane.shape
+    padded = functional.pad(plane[None, None], (0, width % 2, 0, height % 2), mode="replicate")
+    small = functional.avg_pool2d(padded, 2)[0]
+    levels = noise_levels(small[0])
+    if levels is None or levels.high <= 0:
+        return torch.zeros_like(plane)
+    clean = pixels.in_tiles(lambda piece: network(piece, torch.tensor([levels.high])), small, margin=margin)
+    added = functional.interpolate((clean - small)[None], padded.shape[-2:], mode="bicubic", align_corners=False)
+    return added[0, 0, :height, :width]
+
+
+def _checked(sigma: float) -> float:
+    if not 0 < sigma < 255:
+        raise ValueError(f"--sigma is {sigma:g}; the noise has a standard deviation between 0 and 255")
+    return sigma
+
+
+class Content(NamedTuple):
+    """A picture and its noise."""
+
+    picture: pixels.Picture
+    found: Found | None
+
+
+def _read(path: Path, options: Mapping[str, Any]) -> Content:
+    if options.get("sigma") is not None:
+        _checked(options["sigma"])
+    picture = read(path, options)
+    return Content(picture, find_noise(picture.pixels))
+
+
+def _nearest_sigma(system: System, task: str, content: Content, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    sigma = options.get("sigma")
+    if sigma is None:
+        sigma = 1.0 if content.found is None else max(1.0, content.found.level)
+    return {"sigma": min(shipped_values(system, task, "sigma"), key=lambda value: abs(log(value) - log(sigma)))}
+
+
+def _denoise(
+    network: Unrolled, task: Any, content: Content, outputs: Sequence[Path], sigma: float | None = None
+) -> Mapping[str, Any]:
+    picture, found = content
+    told: dict[str, Any] = {**facts(picture), "trained_for": task.sigma}
+    if sigma is not None:
+        told |= _given(sigma, found, outputs[0])
+        count = picture.pixels.shape[0]
+        found = Found(("white",) * count, (sigma,) * count, (None,) * count, 0.0, 0.0)
+    elif found is None:
+        told["unchanged"] = (
+            f"{told['height']} x {told['width']} pixels are too few to tell the noise; say how strong it is, --sigma"
+        )
+    else:
+        told |= _estimated(found)
+
+    def clean(planes: Tensor, levels: Tensor) -> Tensor:
+        # Between strengths that were trained for, the image is scaled to the strength of its noise.
+        ratio = (task.sigma / levels).reshape(-1, 1, 1)
+        return network(planes * ratio) / ratio
+
+    if "unchanged" in told or found is None:
+        pixels.write(outputs[0], picture)
+    else:
+        pixels.write(outputs[0], picture.replaced(denoise(clean, reach(network), picture.pixels, found)))
+    return told
+
+
+def _given(sigma: float, found: Found | None, output: Path) -> dict[str, Any]:
+    """What is told where the level was given."""
+    conditions = [Condition("noise", sigma, "given", "of 255", effect=EFFECT)]
+    if found is not None:
+        level = found.level if found.kind != "none" else 0.0
+        conditions.append(Condition("by the picture itself", round(found.level, 2), "estimated"))
+        if max(level, sigma) > APART * min(level, sigma) and abs(level - sigma) > SLACK:
+            less = "detail goes with it" if level < sigma else "some of it stays"
+            at_most = "at most " if found.kind == "none" else ""
+            warnings.warn(
+                f"{output.name}: noise of {sigma:g} of 255 was given (--sigma), and {at_most}{found.level:.2g} is "
+                f"estimated: {less}; without --sigma the estimate counts",
+                stacklevel=2,
+            )
+    return {"conditions": conditions, "sigma": sigma, "sigma_is": "given"}
+
+
+def _estimated(found: Found) -> dict[str, Any]:
+    """What is told where the level was estimated."""
+    level = round(found.level, 2)
+    told: dict[str, Any] = {"sigma": level, "sigma_is": "estimated", "noise": found.kind}
+    if found.kind == "none":
+        told["unchanged"] = "no noise was found that could be told from texture"
+        told["conditions"] = [Condition("noise at most", level, "estimated", "of 255")]
+        return told
+    told["conditions"] = [Condition("noise", level, "estimated", "of 255", effect=EFFECT)]
+    told["conditions"].append(
+        Condition(
+            "its kind",
+            found.kind,
+            "estimated",
+            trained=("white",),
+            effect="it was smoothed by the camera or by JPEG; the coarse part is taken away at half the size, and less "
+            "of it than of white noise",
+        )
+    )
+    if found.dark:
+        told["dark"], told["bright"] = round(found.dark, 2), round(found.bright, 2)
+        told["conditions"] += [
+            Condition("in the dark", told["dark"], "estimated"),
+            Condition("in the bright", told["bright"], "estimated", "made equal before and undone after"),
+        ]
+    return told
+
+
+def denoising() -> Application:
+    """Of pictures, grey and colour, with noise of a given or an estimated strength."""
+    return Application(
+        pixels.READS,
+        ("the picture without noise",),
+        _read,
+        _denoise,
+        suffixes=pixels.SUFFIXES,
+        default_suffixes=("-denoised.png",),
+        kept=pixels.WRITTEN,
+        options=(SIGMA,),
+        settings=_nearest_sigma,
+        check=pixels.check_output,
+    )

@@ -1,0 +1,158 @@
+"""What noise a picture holds, told from the picture alone: how strong it is, whether it is white, and how it depends on
+brightness.
+
+Levels are standard deviations in grey levels of 255 that white noise of that power in a band of frequencies would have.
+They come from the cosine coefficients of the flattest blocks of 8 x 8 pixels (after Ponomarenko et al. 2007): half of
+the coefficients choose the blocks, the other half are measured there, so that the choice does not bias what is
+measured. Of white noise all levels are equal; noise that passed through an interpolation or through JPEG has lower
+ones at higher frequencies; of texture they fall everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unrolling.operators.dct import dct2
+
+SIDE = 8
+MOST, LEAST = 40_000, 64  # blocks that are looked at, and that are needed to tell the levels
+FLATTEST = 0.05  # part of the blocks that is measured
+SATURATED = 0.05  # part of a block's pixels up to which these may be black or white
+BINS, IN_BIN, SHARE = 8, 320, 0.15  # of brightness; blocks in each that are needed; part that is measured there
+QUIET = 1.5  # level from which on noise is taken away
+# Noise counts as white from this ratio of the two highest bands on, up to this one of the middle one and the highest.
+WHITE, LEVEL = 0.72, 1.9
+# Noise that an interpolation or JPEG has smoothed: the ratios of the two highest bands and of the two lowest at most,
+# of the middle ones at least, and the middle level from which on it is taken away.
+SMOOTHED, STEEPEST, FALLING, COARSE = 0.68, 3.0, 1.35, 4.0
+VARYING = 1.4  # ratio of the levels in the dark and in the bright from which on they are made equal
+FAINT = 1.0  # level below which its dependence on brightness is not told
+
+
+class Levels(NamedTuple):
+    """Of noise by the sum of the two indices of the cosine coefficients: 1 to 3, 4 to 7, 8 to 10, 11 to 14."""
+
+    low: float
+    middle: float
+    high: float
+    top: float
+
+
+Kind = Literal["none", "white", "smoothed"]
+
+
+def _indices() -> Tensor:
+    index = torch.arange(SIDE)
+    return index.unsqueeze(1) + index
+
+
+def _blocks(plane: Float[Tensor, "height width"]) -> tuple[Tensor, Tensor]:
+    """Squared cosine coefficients (count, 8, 8) in grey levels, and mean brightness in [0, 1], of blocks all over the
+    picture in which few pixels are black or white; where that is true of few blocks, of those with the fewest.
+    """
+    stride = max(1, int((plane.shape[0] * plane.shape[1] / MOST) ** 0.5))
+    blocks = plane.unfold(0, SIDE, stride).unfold(1, SIDE, stride).reshape(-1, SIDE, SIDE)
+    clipped = ((blocks <= 0.5 / 255) | (blocks >= 254.5 / 255)).flatten(1).float().mean(1)
+    ranked = clipped.sort().values
+    limit = max(SATURATED, float(ranked[min(len(blocks) - 1, max(4 * LEAST, len(blocks) // 8))]))
+    blocks = blocks[clipped <= limit]
+    coefficients = 255 * dct2(blocks)
+    return coefficients.square(), blocks.mean((1, 2))
+
+
+def _spectrum(energies: Tensor, share: float) -> Tensor:
+    """The power of the noise (8, 8), from the flattest part of blocks."""
+    indices = _indices()
+    parity = indices % 2
+    count = min(len(energies), max(LEAST, int(share * len(energies))))
+    found = torch.zeros(SIDE, SIDE)
+    for half in (0, 1):
+        choosing = ((parity == half) & (indices >= 1)).float()
+        flattest = (energies * choosing).sum((1, 2)).argsort()[:count]
+        found += (parity != half) * energies[flattest].mean(0)
+    return found
+
+
+def _levels(energies: Tensor, share: float = FLATTEST) -> Levels:
+    power, indices = _spectrum(energies, share), _indices()
+    bands = ((1, 3), (4, 7), (8, 10), (11, 14))
+    return Levels(*(float(power[(indices >= low) & (indices <= high)].mean()) ** 0.5 for low, high in bands))
+
+
+def noise_levels(plane: Float[Tensor, "height width"]) -> Levels | None:
+    """The levels of the noise in an image in [0, 1]; None for one too small to tell (fewer than 64 blocks)."""
+    if min(plane.shape) < SIDE or (plane.shape[0] - SIDE + 1) * (plane.shape[1] - SIDE + 1) < LEAST:
+        return None
+    return _levels(_blocks(plane)[0])
+
+
+def kind_of(levels: Levels) -> Kind:
+    """Whether noise is there that can be told from texture, and whether it is white."""
+    if levels.top >= max(QUIET, WHITE * levels.high) and levels.middle <= LEVEL * levels.top:
+        return "white"
+    smoothed = levels.high < 1e-3 or (levels.top <= SMOOTHED * levels.high and levels.middle >= FALLING * levels.high)
+    if smoothed and levels.middle >= COARSE and levels.low <= STEEPEST * levels.middle:
+        return "smoothed"
+    return "none"
+
+
+class Stabiliser:
+    """A map of brightness after which noise is equally strong in the dark and in the bright: the integral of one over
+    its level (Anscombe's idea for any dependence), scaled to keep the mean level.
+
+    Args:
+        brightness: rising values in [0, 1] at which the level is known.
+        levels: of the noise there, positive; interpolated between, constant beyond.
+    """
+
+    def __init__(self, brightness: np.ndarray, levels: np.ndarray) -> None:
+        self.nodes = np.linspace(-0.25, 1.25, 601)
+        level = np.interp(self.nodes, brightness, levels)
+        steps = np.diff(self.nodes) * 0.5 * (1 / level[1:] + 1 / level[:-1])
+        mean = float(np.exp(np.log(levels).mean()))
+        self.values = mean * (
+            np.concatenate([[0.0], np.cumsum(steps)]) - np.interp(0.0, self.nodes[1:], np.cumsum(steps))
+        )
+        # A mean of stabilised values is the stabilised mean less a quarter of the variance's slope (second order).
+        self.bias = np.gradient((level / 255) ** 2, self.nodes) / 4
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Stabilised values."""
+        return torch.as_tensor(np.interp(x.numpy(), self.nodes, self.values), dtype=torch.float32)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """The brightness of the mean of stabilised values."""
+        x = np.interp(z.numpy(), self.values, self.nodes)
+        return torch.as_tensor(x + np.interp(x, self.nodes, self.bias), dtype=torch.float32)
+
+
+def stabiliser_of(plane: Float[Tensor, "height width"]) -> tuple[Stabiliser, float, float] | None:
+    """For an image in [0, 1] whose noise depends on brightness, with its levels in the dark and in the bright; None
+    where it does not, where it is faint, and where it cannot be told.
+    """
+    if min(plane.shape) < SIDE:
+        return None
+    energies, means = _blocks(plane)
+    bins = min(BINS, len(energies) // IN_BIN)
+    if bins < 3:
+        return None
+    order = means.argsort()
+    brightness, levels = [], []
+    for part in order.chunk(bins):
+        brightness.append(float(means[part].mean()))
+        levels.append(_levels(energies[part], SHARE).top)
+    held, x = np.array(levels), np.array(brightness)
+    keep = np.concatenate([[True], np.diff(x) > 0.02])
+    held, x = held[keep], x[keep]
+    if len(x) < 3 or float(np.median(held)) < FAINT:
+        return None
+    line = np.polyfit(x, held**2, 1, w=1 / np.maximum(held**2, 1e-2))
+    fitted = np.sqrt(np.maximum(np.polyval(line, x), 0.05 * float(np.median(held)) ** 2))
+    if max(fitted) < VARYING * min(fitted):
+        return None
+    return Stabiliser(x, fitted), float(fitted[0]), float(fitted[-1])
