@@ -261,9 +261,12 @@ def test_a_deep_copy_and_a_pickle_are_networks_of_their_own():
     scaled(other, seed=5)
     assert not torch.equal(other(Y), wanted)
     assert torch.equal(net(Y), wanted)
-    # torch's own rule; state_dict and safetensors are the ways to save
-    with pytest.raises(RuntimeError, match="parametrized"):
-        pickle.dumps(net)
+    read = pickle.loads(pickle.dumps(net))
+    assert torch.equal(read(Y), wanted)
+    assert read.layers[0].dictionary is read.layers[2].dictionary
+    scaled(read, seed=5)
+    assert not torch.equal(read(Y), wanted)
+    assert torch.equal(net(Y), wanted)
 
 
 def test_state_dict_holds_a_trained_network_to_the_bit():

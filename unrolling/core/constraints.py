@@ -8,6 +8,10 @@ itself is moved and then put back: ``project(v)`` is the nearest point of the se
 The values of all layers of a network are worked out together (``core/constrained_layers.py``) where a constraint's
 class says ``elementwise = True``: its ``forward`` works on each number for itself, and so on a stack. (Norms and means
 may be added up in another order there, and would not give back the initial value to the bit.)
+
+torch gives a parametrized module a class of its own, which no other process knows, and refuses to pickle it. Here it is
+pickled as its class from before, the names of the parametrized parameters and its contents; whoever reads it makes the
+class again.
 """
 
 from __future__ import annotations
@@ -31,9 +35,14 @@ def constrain(module: nn.Module, name: str, constraint: nn.Module) -> None:
         ValueError: the present value lies outside the set.
     """
     register_parametrization(module, name, constraint)
-    # torch's property goes through several Python calls before the constraint's own operations, which shows on single
-    # samples; this one makes one.
-    cls = type(module)
+    read_quickly(type(module), name)
+    allow_pickling(module)
+
+
+def read_quickly(cls: type, name: str) -> None:
+    """Puts another property into the place of torch's, which goes through several Python calls before the constraint's
+    own operations; that shows on single samples. This one makes one.
+    """
     setattr(cls, name, property(_reader(name), cls.__dict__[name].fset))
 
 
@@ -65,6 +74,39 @@ def _reader(name: str) -> Callable[[nn.Module], Tensor]:
 
     read.looks_at_active = True  # pyright: ignore[reportFunctionMemberAccess]
     return read
+
+
+def allow_pickling(module: nn.Module) -> None:
+    """Makes every parametrized part of a module one that can be pickled."""
+    for part in module.modules():
+        if parametrize.is_parametrized(part):
+            cls: Any = type(part)
+            cls.__reduce_ex__ = _reduce
+
+
+def _reduce(module: nn.Module, protocol: int) -> tuple[Callable[..., nn.Module], tuple[Any, ...], dict[str, Any]]:
+    cls = type(module)
+    if "__getstate__" not in vars(cls):  # a subclass of the class that torch made
+        raise TypeError(f"{cls.__name__} is a subclass of a parametrized class, which cannot be pickled")
+    names: Any = module.parametrizations
+    read = [(name, hasattr(vars(cls)[name].fget, "looks_at_active")) for name in names]
+    original = cls.__bases__[0]
+    state: Any = original.__getstate__(module) if hasattr(original, "__getstate__") else vars(module)
+    return _remake, (original, tuple(read)), dict(state)
+
+
+def _remake(original: type[nn.Module], names: tuple[tuple[str, bool], ...]) -> nn.Module:
+    """An empty module of the class that torch makes for parametrized parameters; pickle fills it."""
+    module = original.__new__(original)
+    nn.Module.__init__(module)
+    parametrize._inject_new_class(module)
+    for name, quick in names:
+        parametrize._inject_property(module, name)
+        if quick:
+            read_quickly(type(module), name)
+    cls: Any = type(module)
+    cls.__reduce_ex__ = _reduce
+    return module
 
 
 class Positive(nn.Module):

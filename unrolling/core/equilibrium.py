@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolling.core.execution import transformed
 from unrolling.core.gradients import GradientRule, Implicit
 from unrolling.core.iteration import Iteration
 from unrolling.core.naming import resolve
@@ -56,7 +57,17 @@ class Equilibrium(nn.Module):
         return solve(self.layer, data, tolerance=self.tolerance, max_iterations=self.max_iterations)
 
     def forward(self, data: Any) -> Tensor:
-        """The estimate at the fixed point."""
+        """The estimate at the fixed point.
+
+        Raises:
+            RuntimeError: under a transform of ``torch.func`` or forward-mode differentiation.
+        """
+        if transformed():
+            raise RuntimeError(
+                "a fixed point is found by looking at numbers, and its gradient worked out backwards, so that "
+                "torch.func and forward-mode differentiation cannot go through; unroll the iteration, "
+                "unroll(iteration, depth)"
+            )
         solution = self.solve(data)
         if not bool(solution.converged.all()):
             missed = int((~solution.converged).sum())

@@ -28,6 +28,13 @@ def is_plain() -> bool:
     )
 
 
+def transformed() -> bool:
+    """Whether a transform of ``torch.func`` (vmap, jvp, grad, ...) or forward-mode differentiation is at work:
+    gradients written by hand then give way to the operators of torch that they stand for, which all transforms know.
+    """
+    return peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
 def calls_of(modules: Sequence[nn.Module]) -> Sequence[Callable[..., Any]]:
     """What to call for each module: its ``forward`` where ``Module.__call__`` would do nothing else, which saves the
     time of a small product; the module itself where it has hooks, or a call of its own.

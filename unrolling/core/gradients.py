@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unrolling.core import tree
 from unrolling.core.constrained_layers import active_entries, run_with
-from unrolling.core.execution import calls_of
+from unrolling.core.execution import calls_of, transformed
 from unrolling.core.iteration import Iteration
 from unrolling.core.linear_solvers import LinearSolver, gmres
 
@@ -173,7 +173,7 @@ class Implicit(GradientRule):
             )
 
     def run(self, layers: Sequence[Iteration], problems: Sequence[Any], state: Any) -> Any:
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or transformed():  # through the steps, whose derivative tends to the same
             return _steps(layers, problems, state)
         with torch.no_grad():
             state = _steps(layers, problems, state)

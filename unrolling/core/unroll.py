@@ -14,12 +14,12 @@ from torch.nn.utils import parametrize
 from unrolling.core.arguments import Guard
 from unrolling.core.batch import in_pieces
 from unrolling.core.constrained_layers import ConstrainedLayers, Entries, run_with
+from unrolling.core.copies import Copied
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 from unrolling.core.learned import Learned, check_value, evaluating, row_of, some, statistics_of
 from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
 from unrolling.core.sharing import (
-    detached_memo,
     layer_memo,
     learnable_copy,
     other_buffers,
@@ -31,7 +31,7 @@ from unrolling.core.sharing import (
 L = TypeVar("L", bound=Iteration, covariant=True)
 
 
-class Unrolled(nn.Module, Generic[L]):
+class Unrolled(Copied, Generic[L]):
     """A fixed number of steps of an iteration, with learned parameters. Made by ``unroll``; a plain ``nn.Module``.
 
     Attributes:
@@ -116,21 +116,6 @@ class Unrolled(nn.Module, Generic[L]):
         state = self.gradient.run(chosen, problems, state)
         refuse_written(self._shared_buffers, before)
         return state
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Unrolled:
-        made = memo[id(self)] = type(self).__new__(type(self))
-        memo.update(detached_memo(self) | detached_memo(self.parent))
-        made.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What is compiled, or put in the place of `forward`, belongs to this network: neither a copy nor a file takes
-        # it along.
-        return {
-            name: value
-            for name, value in self.__dict__.items()
-            if name not in ("_compiled", "_constrained", "_guard", "forward")
-        }
 
     def run(self, data: Any, *, state: Any = None, layers: slice | range | None = None) -> Any:
         """The state after some of the layers.

@@ -91,8 +91,7 @@ class _ByNumPy(torch.autograd.Function):
     """A x or A^H y of an operator that knows vectors of NumPy; the backward pass is the other of the two."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, operator: Any, adjoint: bool, shape: tuple[int, ...]) -> Tensor:
-        ctx.operator, ctx.adjoint, ctx.shape, ctx.dtype = operator, adjoint, tuple(x.shape[1:]), x.dtype
+    def forward(x: Tensor, operator: Any, adjoint: bool, shape: tuple[int, ...]) -> Tensor:
         rows = x.detach().cpu().resolve_conj().resolve_neg().reshape(x.shape[0], -1).numpy()
         act = operator.rmatvec if adjoint else operator.matvec
         found = [np.asarray(act(row)) for row in rows]
@@ -103,7 +102,24 @@ class _ByNumPy(torch.autograd.Function):
         return result.to(x.device, dtype).reshape(x.shape[0], *shape)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Any, bool, tuple[int, ...]], output: Tensor) -> None:
+        x, ctx.operator, ctx.adjoint, ctx.to = inputs
+        ctx.shape, ctx.dtype = tuple(x.shape[1:]), x.dtype
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
         back = _ByNumPy.apply(grad, ctx.operator, not ctx.adjoint, ctx.shape)
         same: Any = back if ctx.dtype.is_complex or not back.is_complex() else back.real  # pyright: ignore
         return same, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _ByNumPy.apply(tangent, ctx.operator, ctx.adjoint, ctx.to)  # pyright: ignore[reportReturnType]
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: tuple[int | None, ...], x: Tensor, operator: Any, adjoint: bool, shape: tuple[int, ...]
+    ) -> tuple[Tensor, int]:
+        rows = x.movedim(dims[0] or 0, 0)
+        image: Any = _ByNumPy.apply(rows.flatten(0, 1), operator, adjoint, shape)
+        return image.unflatten(0, rows.shape[:2]), 0

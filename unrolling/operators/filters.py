@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import keep
+from unrolling.core.execution import transformed
 from unrolling.operators import transforms
 from unrolling.operators.borders import Boundary, Margins, check_boundary, extend, fold
 from unrolling.operators.dct import dct_matrix
@@ -25,7 +26,8 @@ def correlate(
     if x.is_complex():
         parts = correlate(torch.stack([x.real, x.imag], 1).flatten(0, 1), filters, boundary)
         return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1))
-    return _Analysis.apply(extend(x, margins(filters), boundary), filters)  # pyright: ignore[reportReturnType]
+    analyse = _analyse if transformed() else _Analysis.apply
+    return analyse(extend(x, margins(filters), boundary), filters)  # pyright: ignore[reportReturnType]
 
 
 def correlate_adjoint(
@@ -37,6 +39,8 @@ def correlate_adjoint(
     if y.is_complex():
         parts = correlate_adjoint(torch.stack([y.real, y.imag], 1).flatten(0, 1), filters, boundary)
         return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1))
+    if transformed():
+        return fold(nn.functional.conv_transpose2d(y, filters.unsqueeze(1)).squeeze(1), margins(filters), boundary)
     return fold(_Synthesis.apply(y, filters), margins(filters), boundary)  # pyright: ignore[reportArgumentType]
 
 

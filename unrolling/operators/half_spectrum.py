@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from unrolling.core.execution import transformed
 from unrolling.operators import transforms
 
 Size = tuple[int, int]
@@ -62,11 +63,11 @@ class _Inverse(torch.autograd.Function):
 
 
 def needs_gradient(*tensors: Tensor) -> bool:
-    """Whether a gradient written by hand is of use: one is asked for, and what runs is no trace, which knows torch's
-    own operations best.
+    """Whether a gradient written by hand is of use: one is asked for, and what runs is no trace or transform,
+    which know torch's own operations best.
     """
     compiling = torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not compiling
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors) and not (compiling or transformed())
 
 
 def rfft2(x: Float[Tensor, "*batch height width"]) -> Complex[Tensor, "*batch height half"]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core.execution import transformed
 from unrolling.core.scale import divide, unit
 from unrolling.operators.linear import LinearOperator
 
@@ -32,11 +33,13 @@ def conjugate_gradients(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max
     x, residual, direction = torch.zeros_like(b), b, b
     square = _inner(residual, residual)
     goal = tolerance**2 * square
+    rounding = (torch.finfo(square.dtype).eps / 16) ** 2 * square.detach()
     for _ in range(max_iterations):
         if tolerance > 0 and bool((square <= goal).all()):
             break
         image = apply(direction)
-        # A sample that is solved, its residual zero, stays where it is.
+        # A sample that is solved, its residual zero or all rounding, stays where it is.
+        square = torch.where(square <= rounding, 0, square)
         step = divide(square, _inner(direction, image))
         x = x + step * direction
         residual = residual - step * image
@@ -50,8 +53,8 @@ def solve_positive(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max_iter
     """``conjugate_gradients``, differentiable in b and in all that ``apply`` holds: the backward pass solves one more
     such equation.
 
-    With M x = b, dx = M^-1 (db - dM x). Exact up to ``tolerance``, and of constant memory. Under ``torch.compile`` and
-    ``torch.export`` the iterations are traced, as many as ``max_iterations``.
+    With M x = b, dx = M^-1 (db - dM x). Exact up to ``tolerance``, and of constant memory. Under ``torch.compile``,
+    ``torch.export`` and ``torch.func`` the iterations are traced, as many as ``max_iterations``.
 
     Args:
         apply: x -> M x, Hermitian and positive definite, each sample by itself.
@@ -59,7 +62,7 @@ def solve_positive(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max_iter
         tolerance: relative residual, of the solution and in the backward pass.
         max_iterations: products with M at most, likewise.
     """
-    if torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
+    if torch.compiler.is_compiling() or transformed():  # pyright: ignore[reportPrivateImportUsage]
         return conjugate_gradients(apply, b, tolerance=0.0, max_iterations=max_iterations)
 
     def solve(right: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import keep
+from unrolling.core.execution import transformed
 from unrolling.operators.linear import LinearOperator
 
 
@@ -62,11 +63,13 @@ class PatchDictionary(LinearOperator):
                 f"an image has {self.overlap} x {self.overlap} patches at least; PatchDictionary got a code of shape "
                 f"{tuple(x.shape)}"
             )
-        return _from_cells(_OverlapAdd.apply(x @ self.matrix, self.overlap), self.stride)
+        add = _overlap_add if transformed() else _OverlapAdd.apply
+        return _from_cells(add(x @ self.matrix, self.overlap), self.stride)
 
     def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns atoms"]:
         """The inner product of every atom with every patch."""
-        return _Extract.apply(_to_cells(y, self.stride), self.overlap) @ self.matrix.mH
+        extract = _extract if transformed() else _Extract.apply
+        return extract(_to_cells(y, self.stride), self.overlap) @ self.matrix.mH
 
 
 class _OverlapAdd(torch.autograd.Function):

@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from unrolling.core.arguments import check_numbers, keep
+from unrolling.core.execution import transformed
 from unrolling.core.scale import power_of_two
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
@@ -129,7 +130,7 @@ class STFT(LinearOperator):
         frames = self.frames(x.shape[1])
         before = self.size - self.hop
         padded = torch.nn.functional.pad(x, (before, (frames - 1) * self.hop + self.size - before - x.shape[1]))
-        return _Cut.apply(padded, self.overlap, self.hop)  # pyright: ignore[reportReturnType]
+        return (_cut if transformed() else _Cut.apply)(padded, self.overlap, self.hop)  # pyright: ignore
 
     def _add(self, frames: Tensor, length: int | None) -> Tensor:
         """(batch, frames, N) -> (batch, samples), overlapping parts added: the adjoint of ``_cut``."""
@@ -143,7 +144,8 @@ class STFT(LinearOperator):
                 f"{length} were asked for"
             )
         before = self.size - self.hop
-        return _Add.apply(frames, self.overlap, self.hop)[:, before : before + length]  # pyright: ignore
+        add = _add if transformed() else _Add.apply
+        return add(frames, self.overlap, self.hop)[:, before : before + length]  # pyright: ignore
 
     def extra_repr(self) -> str:
         return f"size={self.size}, hop={self.hop}, length={self.length}"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core.execution import transformed
 from unrolling.prox.thresholds import hard_threshold
 
 
@@ -33,6 +34,10 @@ def surrogate_hard_threshold(z: Tensor, threshold: Tensor | float, width: float)
         raise TypeError("surrogate_hard_threshold is for real numbers; hard_threshold takes complex ones")
     if not isinstance(threshold, Tensor) or not torch.is_grad_enabled():
         return hard_threshold(z, threshold)
+    if transformed():
+        size = z.abs()
+        ramp = z * torch.clamp((size - threshold) / (width * threshold) + 0.5, 0, 1)
+        return hard_threshold(z, threshold).detach() + (ramp - ramp.detach())
     return _Ramped.apply(z, threshold, width)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import native
+from unrolling.core.execution import transformed
 from unrolling.prox.thresholds import soft_threshold
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
@@ -42,7 +43,8 @@ def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) ->
     Source: Chen, Liu, Wang, Yin 2018, "Theoretical linear convergence of unfolded ISTA and its practical weights and
     thresholds", arXiv:1808.10038.
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(z) not in _ORDINARY  # pyright: ignore
+    tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    traced = tracing or transformed() or type(z) not in _ORDINARY
     _check(z, threshold, count, traced)
     if not traced and ((isinstance(count, int) and count == 0) or z.numel() == 0):
         return soft_threshold(z, threshold)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unrolling.core import native
+from unrolling.core.execution import transformed
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
 
@@ -50,7 +51,7 @@ def piecewise_polynomial(
     if not spacing > 0:
         raise ValueError(f"spacing is {spacing}; a cell has a length above 0")
     tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    traced = tracing or type(z) not in _ORDINARY or type(table) not in _ORDINARY
+    traced = tracing or transformed() or type(z) not in _ORDINARY or type(table) not in _ORDINARY
     if traced or not (z.is_cpu and table.is_cpu and z.dtype is table.dtype and z.dtype in _kernels()):
         return _plain(z, table, first, spacing)
     return (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
-from unrolling.core.execution import is_plain
+from unrolling.core.execution import is_plain, transformed
 
 
 def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
@@ -25,7 +25,11 @@ def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
         return softshrink(z, threshold) if threshold == threshold else z + threshold  # else it is NaN
     if not torch.is_grad_enabled():
         return _shrink(z, threshold)
-    return (_apply if is_plain() else _SoftThreshold.apply)(z, threshold)
+    if is_plain():
+        return _apply(z, threshold)
+    if transformed():
+        return z - torch.clamp(z, -threshold, threshold)
+    return _SoftThreshold.apply(z, threshold)  # pyright: ignore[reportReturnType]
 
 
 def _shrink(z: Tensor, threshold: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from unrolling.algorithms.sound.nmf import FLOOR, NMFActivations, level_of, scaled_sparsity, update_activations
 from unrolling.algorithms.sound.nmf_separation import NMFSeparation
 from unrolling.core import Iteration
+from unrolling.core.execution import transformed
 from unrolling.core.gradients import GradientRule
 from unrolling.core.scale import divide
 
@@ -84,6 +85,10 @@ class SplitGradient(GradientRule):
                     f"beta <= 2; got {type(layer).__name__}"
                 )
         magnitudes = [problem if isinstance(problem, Tensor) else problem.magnitude for problem in problems]
+        if transformed():  # whose gradient is the ordinary one: no optimizer is there to take the parts
+            for layer, problem in zip(layers, problems, strict=True):
+                state = layer(state, problem)
+            return state
         start = state
         tensors = [tensor for layer in layers for tensor in (layer.dictionary, layer.sparsity)]
         activations = _Run.apply(layers, magnitudes, start, *tensors)

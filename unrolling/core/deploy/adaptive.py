@@ -49,6 +49,9 @@ class Adaptive:
         self._spent: dict[Any, float] = {}
         self._given_up: set[Any] = set()  # kinds of data
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Adaptive, (self._plain.network, self.after, self.backend)
+
     @property
     def seconds(self) -> float:
         """What compiling has cost so far."""

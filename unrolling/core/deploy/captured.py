@@ -97,5 +97,8 @@ class Captured:
             result = run(*inputs, return_state=return_state)
         return _Recording(graph, tree.tensors(inputs), result, run)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Captured, (self._plain.network, self.most)
+
     def __repr__(self) -> str:
         return f"Captured({self.graphs} graphs)"

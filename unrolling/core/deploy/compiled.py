@@ -6,6 +6,7 @@ import contextlib
 import time
 import types
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,6 +101,9 @@ class Compiled:
             self.graphs += 1
             self.seconds += time.perf_counter() - begin
         return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Compiled, live=self.live), (self.network, self.backend)
 
     def __repr__(self) -> str:
         return f"Compiled({self.backend}, {self.graphs} graphs in {self.seconds:.1f} s)"

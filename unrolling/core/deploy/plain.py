@@ -49,6 +49,9 @@ class Plain:
                 return (estimate, last) if return_state else estimate
         return self.network(data, **options_of(self.network, state, return_state))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plain, (self.network,)
+
     def __repr__(self) -> str:
         return f"Plain({class_name(self.network)}, {'as written' if self._fused is None else 'all layers at once'})"
 
