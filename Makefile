@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/photographs
 
-.PHONY: run test nightly lint written bench clean
+.PHONY: run test nightly sanitize lint written bench clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT) --overwrite
@@ -17,6 +17,10 @@ test: $(READY)
 # Every system in every format and compiled, which make test asks of one system per family of operators.
 nightly: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m nightly
+
+# The tests of the C++ kernels with the address and undefined-behaviour sanitizers.
+sanitize: $(READY)
+	$(BIN)/python -m tools.sanitize
 
 lint: $(READY)
 	$(BIN)/ruff check .

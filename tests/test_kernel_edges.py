@@ -1,0 +1,113 @@
+"""The C++ kernels at the edges: nothing, one, sizes around a vector register's, slices that lie anywhere in memory, and
+values that are not finite. ``make sanitize`` runs these with the sanitizers.
+"""
+
+import pytest
+import torch
+from support_selection import needs_kernel, reference
+
+from unrolling.algorithms.detection.sphere import sphere_decode
+from unrolling.algorithms.kernels import packed_steps, thin_step
+from unrolling.prox import tables
+from unrolling.prox.support import support_select
+from unrolling.algorithms.detection import Received
+
+SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65]
+DTYPES = [torch.float32, torch.float64]
+pytestmark = needs_kernel
+
+
+def drawn(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+def test_support_selection_at_every_width(n, dtype):
+    for rows in (0, 1, 3):
+        z = drawn(rows, n, dtype=dtype)
+        for count in sorted({0, 1, n // 2, n, n + 5}):
+            assert torch.equal(support_select(z, 0.3, count), reference(z, 0.3, count))
+    # Counts of each row, some beyond the width, and rows that lie apart.
+    z = drawn(4, n + 3, dtype=dtype)[::2, 1 : n + 1]
+    counts = torch.tensor([n + 9, n // 3])
+    assert torch.equal(support_select(z, 0.3, counts), reference(z.contiguous(), 0.3, counts))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, 1e-42])
+def test_support_selection_of_values_that_are_all_the_same(value):
+    z = torch.full((2, 19), value)
+    torch.testing.assert_close(support_select(z, 0.3, 5), reference(z, 0.3, 5), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("cells", "terms"), [(1, 1), (1, 4), (7, 2), (63, 4)])
+def test_tables_at_every_size_and_far_outside(size, cells, terms, dtype):
+    table, z = drawn(2, cells, terms, dtype=dtype), drawn(3, 2, size, dtype=dtype, seed=1)
+    if z.numel():
+        z.view(-1)[0] = 1e30
+        z.view(-1)[-1] = -1e30
+    z.requires_grad_(True)
+    table.requires_grad_(True)
+    value = tables._Piecewise.apply(z, table, -1.0, 2.0 / cells)
+    with torch.no_grad():
+        inside = z.abs() < 1e10
+        torch.testing.assert_close(
+            value[inside], tables._plain(z, table, -1.0, 2.0 / cells)[inside], rtol=1e-3, atol=1e-3
+        )
+    value.sum().backward()
+    assert z.grad is not None
+    assert table.grad is not None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38])
+def test_tables_of_values_that_have_no_cell(value):
+    z = torch.full((1, 1, 9), value, requires_grad=True)
+    table = torch.ones(1, 5, 3, requires_grad=True)
+    tables._Piecewise.apply(z, table, -1.0, 0.4).sum().backward()
+
+
+@pytest.mark.skipif(not thin_step._kernels(), reason="no C++ compiler")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, 3, 8, 17])
+@pytest.mark.parametrize("n", [1, 7, 16, 33])
+@pytest.mark.parametrize("density", [0.0, 1.0])
+def test_thin_steps_at_every_width(m, n, density, dtype):
+    encoder, dictionary = drawn(n, m, dtype=dtype), drawn(m, n, dtype=dtype, seed=1)
+    y = drawn(1, m, dtype=dtype, seed=2)
+    # Where all is shrunk to nothing no column is read, and where nothing is, all are.
+    threshold = torch.full((n,), 1e3 if density == 0 else 0.0, dtype=dtype)
+    steps = [thin_step.thin_step(encoder, dictionary, threshold, 0.7)] * 2
+    x = y.new_zeros(1, n)
+    for _ in range(2):
+        moved = x + 0.7 * (y - x @ dictionary.T) @ encoder.T
+        x = moved.sign() * (moved.abs() - threshold).clamp_min(0)
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-9}
+    torch.testing.assert_close(thin_step.run_thin_steps(steps)(x.new_zeros(1, n), y), x, **tolerance)
+
+
+@pytest.mark.skipif(packed_steps._products() is None, reason="no oneMKL, or no C++ compiler")
+@pytest.mark.parametrize("batch", [1, 2, 63, 64, 65, 257])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (3, 17), (16, 16), (33, 7)])
+def test_packed_steps_at_every_batch(batch, m, n):
+    encoder, dictionary, y = drawn(n, m), drawn(m, n, seed=1), drawn(batch, m, seed=2)
+    threshold = torch.full((n,), 0.1)
+    run = packed_steps.run_packed_steps([thin_step.thin_step(encoder, dictionary, threshold, 0.1)])
+    moved = 0.1 * y @ encoder.T
+    torch.testing.assert_close(run(y), moved.sign() * (moved.abs() - 0.1).clamp_min(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (3, 1), (2, 3), (8, 8), (17, 9)])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize("levels", [[0.0, 1.0], [-3.0, -1.0, 1.0, 3.0]])
+def test_sphere_decoding_at_every_size(n, k, batch, levels):
+    points = torch.tensor(levels)
+    x = points[torch.randint(len(levels), (batch, k), generator=torch.Generator().manual_seed(0))]
+    channel = drawn(batch, n, k, seed=1)
+    y = torch.einsum("bnk,bk->bn", channel, x)
+    found = sphere_decode(Received(y, channel, None), points, max_nodes=10_000)
+    assert found.x.shape == (batch, k)
+    assert bool(((found.index >= 0) & (found.index < len(levels))).all())
+    if n >= k:
+        assert torch.equal(found.x, x)
