@@ -6,11 +6,11 @@ import pytest
 import torch
 from support_selection import needs_kernel, reference
 
+from unrolling.algorithms.detection import Received
 from unrolling.algorithms.detection.sphere import sphere_decode
 from unrolling.algorithms.kernels import packed_steps, thin_step
 from unrolling.prox import tables
 from unrolling.prox.support import support_select
-from unrolling.algorithms.detection import Received
 
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65]
 DTYPES = [torch.float32, torch.float64]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
     from unrolling.evaluation.compare import compare_network
     from unrolling.evaluation.comparison import Comparison, plain
-    from unrolling.evaluation.contenders import NAN, Measured, training
+    from unrolling.evaluation.contenders import NAN, Measured, short, training
     from unrolling.evaluation.cost import cost_of
     from unrolling.evaluation.deadline import TookTooLongError
     from unrolling.evaluation.gradient_modes import GradientRow, compare_gradients, saved_bytes, standard_rules
@@ -51,7 +51,7 @@ __getattr__, __dir__ = lazy(
         ".classical": ("Trace run_classical steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
-        ".contenders": ("Measured NAN training"),
+        ".contenders": ("Measured NAN short training"),
         ".cost": ("cost_of"),
         ".deadline": ("TookTooLongError"),
         ".gradient_modes": ("GradientRow compare_gradients saved_bytes standard_rules"),
@@ -73,8 +73,8 @@ __all__ = [
     "ShiftCurve", "ShiftReport", "SizeCurve", "TookTooLongError", "Trace", "affine_estimate", "atoms",
     "best", "bounds", "compare_gradients", "compare_network", "cost_of", "environment", "examine_layers",
     "few", "headline", "interval", "linear_mmse", "paired", "parameters", "plain", "resamples",
-    "run_classical", "run_method", "saved_bytes", "size_sweep", "standard_rules", "steps_of", "sweep",
-    "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
+    "run_classical", "run_method", "saved_bytes", "short", "size_sweep", "standard_rules", "steps_of",
+    "sweep", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
 ]
 # fmt: on
 # End of what is written.

@@ -8,7 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
     from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
-    from unrolling.tasks.catalogue import find_task, loaded, modules, unknown, warn
+    from unrolling.tasks.catalogue import find_task, first_words, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
     from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
     from unrolling.tasks.images import *
@@ -41,7 +41,7 @@ __getattr__, __dir__ = lazy(
     {
         ".base": ("Shift Task estimates_of evaluate pieces_of"),
         ".baselines": ("Baseline Generic Iterative Method algorithm parent_among"),
-        ".catalogue": ("find_task loaded modules unknown warn"),
+        ".catalogue": ("find_task first_words loaded modules unknown warn"),
         ".communications.baselines": ("detectors sequence_detectors"),
         ".communications.channels": (
             "as_real exponential_correlation fixed_channel iid_channels kronecker_channels noise_variance "
@@ -110,17 +110,17 @@ __all__ = [
     "conditioned_dictionary", "converged_codes", "cosines", "count", "coupling", "deblockers", "deblurrers",
     "denoisers", "detectors", "dncnn_on", "draw_noise", "draw_voice", "drawn", "drawn_dictionary",
     "enlargers", "estimates_of", "evaluate", "examine", "exponential_correlation", "few_drawn",
-    "find_folders", "find_task", "first", "fixed_channel", "folder", "free_mean", "gaussian_dictionary",
-    "generated", "hard_thresholding", "head", "iid_channels", "improvement_pieces", "kernel_error",
-    "kronecker_channels", "labels", "lasso", "layers", "learn_dictionary", "least_squares", "limits",
-    "linear_convergence", "linear_motion", "loaded", "luma", "measured", "message_passing", "modules",
-    "morphologies", "moved", "nmse_pieces", "no_false_positives", "noise_variance", "orthonormal_rows",
-    "parent_among", "patch_frame", "pesq", "photograph", "picture_pieces", "pieces_of", "predicted",
-    "pursuit_counts", "radial_mask", "read", "read_channels", "read_dictionary", "read_mask", "read_noises",
-    "read_signal", "read_slices", "read_speakers", "read_taps", "running_median", "scikit_learn", "sdr",
-    "select", "sequence_detectors", "shake", "shift_errors", "si_sdr", "similarity", "smooth", "sounds",
-    "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch", "timing_crops", "toeplitz_channel",
-    "unet_on", "unit_level", "unknown", "vanishing_thresholds", "warn", "with_phase",
+    "find_folders", "find_task", "first", "first_words", "fixed_channel", "folder", "free_mean",
+    "gaussian_dictionary", "generated", "hard_thresholding", "head", "iid_channels", "improvement_pieces",
+    "kernel_error", "kronecker_channels", "labels", "lasso", "layers", "learn_dictionary", "least_squares",
+    "limits", "linear_convergence", "linear_motion", "loaded", "luma", "measured", "message_passing",
+    "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives", "noise_variance",
+    "orthonormal_rows", "parent_among", "patch_frame", "pesq", "photograph", "picture_pieces", "pieces_of",
+    "predicted", "pursuit_counts", "radial_mask", "read", "read_channels", "read_dictionary", "read_mask",
+    "read_noises", "read_signal", "read_slices", "read_speakers", "read_taps", "running_median",
+    "scikit_learn", "sdr", "select", "sequence_detectors", "shake", "shift_errors", "si_sdr", "similarity",
+    "smooth", "sounds", "speak", "speaker_of", "split", "split_speakers", "stoi", "stretch", "timing_crops",
+    "toeplitz_channel", "unet_on", "unit_level", "unknown", "vanishing_thresholds", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.
