@@ -106,14 +106,38 @@ def test_blocks_give_what_the_whole_gives(tmp_path, rate, channels):
     assert not [path for path in tmp_path.iterdir() if "tmp" in path.name]
 
 
-def test_at_the_models_rate_the_sources_add_up_to_the_recording(tmp_path):
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 44_100, 96_000])
+def test_the_sources_add_up_to_the_recording_at_any_rate(tmp_path, rate):
+    """Above the model's band too, of which it knows nothing."""
     samples = sounds(2, 9000)
-    audio.write(tmp_path / "in.wav", samples, 8000, "FLOAT")
+    audio.write(tmp_path / "in.wav", samples, rate, "FLOAT")
     audio.apply(
         audio.Processor(halves, 8000, 64, 3), tmp_path / "in.wav", [tmp_path / "a.wav", tmp_path / "b.wav"], block=0.25
     )
     total = audio.read(tmp_path / "a.wav").samples + audio.read(tmp_path / "b.wav").samples
     torch.testing.assert_close(total, samples, rtol=0, atol=1e-6)
+
+
+def test_above_the_models_band_a_sound_goes_where_the_top_of_the_band_goes(tmp_path):
+    """A burst at 3.5 and 6 kHz, then one at 1 and 6 kHz over noise at 3.5 kHz that the model takes for the second
+    source: the first at 6 kHz stays with the first source, the second one does not.
+    """
+    rate, count = 16_000, 16_000
+    early = (torch.arange(count) < count // 2).float()
+    samples = early * (tone(count, rate, 3500) + tone(count, rate, 6000))
+    samples = samples + (1 - early) * (tone(count, rate, 1000) + tone(count, rate, 3500) + tone(count, rate, 6000))
+    audio.write(tmp_path / "in.wav", 0.1 * samples.unsqueeze(0), rate, "FLOAT")
+
+    def model(x):
+        first = torch.where(torch.arange(x.shape[1]) < 4000, x, torch.zeros_like(x))
+        return torch.stack([first, x - first], 1)
+
+    audio.apply(audio.Processor(model, 8000, 64, 0), tmp_path / "in.wav", [tmp_path / "a.wav", tmp_path / "b.wav"])
+    found = audio.read(tmp_path / "a.wav").samples[0]
+    high = 20 * found * tone(count, rate, 6000)
+    level = [float(high[500:7000].mean()), float(high[9000:15500].mean())]
+    assert level[0] == pytest.approx(1, abs=0.02)
+    assert level[1] == pytest.approx(0, abs=0.02)
 
 
 def test_what_a_model_sees_has_unit_level_and_its_answer_the_recordings(tmp_path):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, whitened, write_symbols
     from unrolling.files.records import Expected, listed, mapping, one_of, record, text, verify
     from unrolling.files.sound import Applied, Processor, Recording, apply, reach, resample
+    from unrolling.files.sound_bands import interpolated, shares
     from unrolling.files.sound_input import Reader, Sound, SoundFormat, finite, inspect, reading, short
     from unrolling.files.sound_length import check_whole
     from unrolling.files.sound_output import Output, match_channels, soundfile
@@ -34,6 +35,7 @@ __getattr__, __dir__ = lazy(
         ".received": ("Vectors numbers read_sequences read_vectors whitened write_symbols"),
         ".records": ("Expected listed mapping one_of record text verify"),
         ".sound": ("Applied Processor Recording apply reach resample"),
+        ".sound_bands": ("interpolated shares"),
         ".sound_input": ("Reader Sound SoundFormat finite inspect reading short"),
         ".sound_length": ("check_whole"),
         ".sound_output": ("Output match_channels soundfile"),
@@ -45,10 +47,10 @@ __all__ = [
     "Applied", "Arrays", "Expected", "Header", "InUseError", "Output", "Picture", "Processor", "Reader",
     "Recording", "Sound", "SoundFormat", "T", "Vectors", "apply", "check_place", "check_replaceable",
     "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "in_tiles",
-    "inspect", "is_centred", "keeping_others", "listed", "locked", "mapping", "match_channels", "numbers",
-    "one_of", "pillow", "probe_folder", "reach", "read_kspace", "read_sequences", "read_vectors", "reading",
-    "record", "resample", "short", "soundfile", "text", "turned", "verify", "whitened", "write_bytes",
-    "write_image", "write_symbols", "writing",
+    "inspect", "interpolated", "is_centred", "keeping_others", "listed", "locked", "mapping",
+    "match_channels", "numbers", "one_of", "pillow", "probe_folder", "reach", "read_kspace",
+    "read_sequences", "read_vectors", "reading", "record", "resample", "shares", "short", "soundfile",
+    "text", "turned", "verify", "whitened", "write_bytes", "write_image", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unrolling._extras import extra
 from unrolling.files.decoding import check_size
+from unrolling.files.sound_bands import REACH, interpolated, shares
 from unrolling.files.sound_input import ENDLESS, Sound, finite, inspect, opened, reading
 from unrolling.files.sound_input import SoundFormat as SoundFormat
 from unrolling.files.sound_output import Output, match_channels
@@ -129,6 +130,7 @@ class Applied(NamedTuple):
     blocks: int
     clipped: float  # part of the input's samples at full scale
     overshoot: float  # part of the output's samples beyond full scale
+    levels: tuple[float, ...]  # root mean square of each source, of all channels together; full scale is 1
 
 
 @torch.no_grad()
@@ -136,7 +138,8 @@ def apply(
     processor: Processor, source: Sound | str | Path, outputs: Sequence[str | Path], *, block: float = 30.0
 ) -> Applied:
     """Process a sound file of any length, rate and number of channels into one file per source, of the same rate,
-    channels and sample format.
+    channels and sample format. What lies above the processor's own band is shared out among the sources
+    (``sound_bands.shares``).
 
     The file goes through in blocks with as much context as an output depends on, so that memory does not grow with its
     length and the result is that of the whole file at once, up to rounding. Channels are processed on their own. All
@@ -161,11 +164,12 @@ def apply(
     # Input samples that are a whole number of model samples, and of its hops.
     unit = form.rate // step * (lcm(processor.hop, processor.rate // step) // (processor.rate // step))
     inner_context = processor.context + reach(processor.rate, form.rate)
+    inner_context += REACH if form.rate > processor.rate else 0
     margin = ceil(inner_context * form.rate / processor.rate) + reach(form.rate, processor.rate)
     longest = min(block * form.rate, PIECE / form.channels)
     margin, size = ceil(margin / unit) * unit, max(1, round(longest / unit)) * unit
     match: list[np.ndarray] = []
-    over = 0
+    over, energies = 0, 0.0
     with ExitStack() as stack:
         files = [Output(Path(path), form.rate, form.channels, form.subtype, stack) for path in outputs]
         reader = stack.enter_context(reading(sound.path, form))
@@ -173,10 +177,9 @@ def apply(
         for start in starts:
             stop, first = min(start + size, form.samples), max(0, start - margin)
             piece = reader.piece(first, min(stop + margin, form.samples))
-            inner = resample(piece * gain, form.rate, processor.rate)
-            found = resample(processor.run(inner), processor.rate, form.rate)[
-                ..., start - first : stop - first
-            ] / gain.unsqueeze(1)
+            found = _whole_band(processor, piece * gain, form.rate)[..., start - first : stop - first]
+            found = found / gain.unsqueeze(1)
+            energies = energies + found.double().square().sum((0, 2))
             if processor.interchangeable and form.channels > 1:
                 match.append(_products(found))
             for number, file in enumerate(files):
@@ -188,8 +191,25 @@ def apply(
             file.finish()
     count = form.samples * form.channels
     return Applied(
-        form.samples / form.rate, form.rate, form.channels, len(starts), clipped, over / (count * len(files))
+        form.samples / form.rate,
+        form.rate,
+        form.channels,
+        len(starts),
+        clipped,
+        over / (count * len(files)),
+        tuple((torch.as_tensor(energies) / count).sqrt().tolist()),
     )
+
+
+def _whole_band(processor: Processor, piece: Tensor, rate: int) -> Tensor:
+    """(channels, samples) -> (channels, sources, samples), both at a file's rate."""
+    inner = resample(piece, rate, processor.rate)
+    separated = processor.run(inner)
+    found = resample(separated, processor.rate, rate)[..., : piece.shape[1]]
+    if rate <= processor.rate:
+        return found
+    above = piece - resample(inner, processor.rate, rate)[:, : piece.shape[1]]
+    return found + interpolated(shares(separated), processor.rate / rate, piece.shape[1]) * above.unsqueeze(1)
 
 
 def _check_outputs(source: Path, outputs: Sequence[Path]) -> None:

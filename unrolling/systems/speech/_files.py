@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import log10
 from pathlib import Path
 from typing import Any
 
 from unrolling.core import Unrolled
 from unrolling.files import sound as audio
 from unrolling.systems.base import Application
+from unrolling.systems.conditions import Condition
 from unrolling.tasks.speech.mixtures import Mixtures
 
 READS = "a sound file (wav of 8 to 32 bits or float, flac, ogg, aiff) of any sampling rate, with one or more channels"
@@ -19,6 +21,7 @@ def application(
     context: Callable[[Unrolled, Mixtures], int],
     default_suffixes: tuple[str, ...],
     *,
+    found: Callable[[audio.Applied], Sequence[Condition]] = lambda applied: (),
     least: int = 1,
     interchangeable: bool = False,
 ) -> Application:
@@ -28,6 +31,7 @@ def application(
         writes: the sources.
         context: samples to either side that an output of a network depends on.
         default_suffixes: of the files that hold the sources where none are named.
+        found: what became of a file -> what that says of the recording, besides its sampling rate.
         least: how many files must be named.
         interchangeable: whether the sources have no order.
     """
@@ -35,7 +39,9 @@ def application(
     def run(network: Unrolled, task: Mixtures, source: audio.Sound, outputs: Sequence[Path]) -> Mapping[str, Any]:
         assert task.rate is not None
         processor = audio.Processor(network, task.rate, task.stft.hop, context(network, task), interchangeable)
-        return audio.apply(processor, source, outputs)._asdict()
+        applied = audio.apply(processor, source, outputs)
+        rate = Condition("sampling rate", applied.rate, "read", "Hz", (task.rate,), _band(applied.rate, task.rate))
+        return {**applied._asdict(), "conditions": [*found(applied), rate]}
 
     return Application(
         READS,
@@ -48,6 +54,21 @@ def application(
         kept=audio.SUFFIXES if least == 1 else (),
         check=audio.check_output,
     )
+
+
+def _band(rate: int, own: int) -> str:
+    """What becomes of a recording of another sampling rate."""
+    if rate <= own:
+        return f"nothing lies above {rate / 2000:g} kHz"
+    return f"what lies above {own / 2000:g} kHz is shared out as the top of the band below it"
+
+
+def ratio(name: str, applied: audio.Applied, effect: str) -> list[Condition]:
+    """The ratio of the first two sources in dB, as they were found; nothing of silence."""
+    first, second = applied.levels
+    if not first > 0 or not second > 0:
+        return []
+    return [Condition(name, round(20 * log10(first / second), 1), "estimated", "dB", effect=effect)]
 
 
 def _read(path: Path, options: Mapping[str, Any]) -> audio.Sound:
