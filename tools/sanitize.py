@@ -81,7 +81,7 @@ def main() -> None:
     files = [str(folder / f"test_{name}.py") for name in TESTS]
     with tempfile.TemporaryDirectory() as cache:
         finds_faults(Path(cache))
-        options = ["-q", "-p", "no:cacheprovider", "-m", "not bench and not nightly", *sys.argv[1:]]
+        options = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not bench and not nightly", *sys.argv[1:]]
         command = [sys.executable, "-m", "pytest", *options, *files]
         sys.exit(subprocess.run(command, env=environment(Path(cache)), check=False).returncode)
 

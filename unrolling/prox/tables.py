@@ -39,13 +39,15 @@ def piecewise_polynomial(
         spacing: the length of a cell.
 
     Raises:
-        ValueError: channels that differ, other than 2 or 4 terms, a spacing that is not positive.
+        ValueError: channels that differ, no cell, other than 2 or 4 terms, a spacing that is not positive.
     """
     if z.ndim < 2 or table.ndim != 3 or z.shape[1] != table.shape[0]:
         raise ValueError(
             "z (batch, channels, ...) and table (channels, cells, terms) have other shapes: "
             f"{tuple(z.shape)} and {tuple(table.shape)}"
         )
+    if table.shape[1] < 1:
+        raise ValueError(f"a table has at least one cell per channel; got {tuple(table.shape)}")
     if table.shape[2] not in (2, 4):
         raise ValueError(f"a table has 2 terms (linear) or 4 (cubic) per cell; got {table.shape[2]}")
     if not spacing > 0:

@@ -10,8 +10,41 @@ from typing import Any
 
 from unrolling.evaluation.comparison import SCHEMA, Comparison
 from unrolling.evaluation.records import ROLES, Curve, Interval, Row, Seconds
+from unrolling.files import records
 from unrolling.report import figures, table
 from unrolling.tasks.metrics import Metric
+
+LARGEST = 100_000_000  # bytes of a comparison
+_TEXTS = records.listed(records.text())
+_NUMBER = records.number.or_none()
+_ROW = records.record(
+    {
+        "name": records.text(1000),
+        "role": records.text(100),
+        "quality": records.mapping(_NUMBER),
+        "iterations": records.whole().or_none(),
+        "parameters": records.whole().or_none(),
+        "seconds": records.mapping().or_none(),
+    },
+    {"note": records.text()},
+)
+_CURVE = records.record(
+    {
+        "name": records.text(1000),
+        "role": records.text(100),
+        "iterations": records.listed(records.whole()),
+        "quality": records.listed(_NUMBER),
+        "seconds": _NUMBER,
+    }
+)
+_FIELDS = {"system": records.text(1000), "metric": records.mapping(), "rows": records.listed(_ROW, 10_000)}
+_OPTIONAL = {
+    **dict.fromkeys(("title", "task", "summary", "command", "headline"), records.text()),
+    "curves": records.listed(_CURVE, 10_000),
+    "environment": records.mapping(),
+    "notes": _TEXTS,
+    "bibliography": _TEXTS,
+}
 
 
 def read_comparison(path: str | Path) -> Comparison:
@@ -25,8 +58,10 @@ def read_comparison(path: str | Path) -> Comparison:
     if not file.is_file():
         raise ValueError(f"{path} holds no comparison.json: name folders that `unroll compare` wrote")
     try:
-        content = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"{file} is larger than a comparison can be")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
     if not isinstance(content, dict) or "schema" not in content or "rows" not in content:
         raise ValueError(f"{file} is not a comparison that `unroll compare` wrote")
@@ -35,9 +70,10 @@ def read_comparison(path: str | Path) -> Comparison:
             f"{file} has schema {content['schema']}, and this version of unrolling reads up to {SCHEMA}: "
             "update unrolling"
         )
+    records.verify(file, content, _FIELDS, _OPTIONAL, "the comparison")
     try:
         return _comparison(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{file} lacks something that a comparison has: {error}") from error
 
 
