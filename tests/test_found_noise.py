@@ -9,7 +9,7 @@ from PIL import Image
 
 from unrolling.systems.catalogue import find
 from unrolling.systems.imaging._denoising import find_noise
-from unrolling.tasks.images.noise import Stabiliser, kind_of, noise_levels, stabiliser_of
+from unrolling.tasks.images.noise import Stabiliser, noise_kind, noise_levels, stabiliser_of
 from unrolling.tasks.images.sources import luma, photograph
 
 TNRD = "imaging/tnrd"
@@ -68,7 +68,7 @@ def test_the_level_of_white_noise_is_told_to_a_tenth(name, level):
 @pytest.mark.parametrize("level", [10, 25])
 def test_noise_that_was_smoothed_is_told_from_white_noise(level):
     levels = noise_levels(noisy(part("coffee"), "smoothed", level))
-    assert kind_of(levels) == "smoothed"
+    assert noise_kind(levels) == "smoothed"
     assert levels.middle == pytest.approx(level, rel=0.15)
     assert levels.top < 0.5 * level
 
@@ -158,7 +158,7 @@ def test_constant_pictures_come_back(applied, level):
 
 def test_grain_of_a_texture_is_no_noise():
     levels = noise_levels(luma(np.asarray(photograph("grass")))[:256, :256])
-    assert kind_of(levels) != "white"
+    assert noise_kind(levels) != "white"
 
 
 def test_what_the_weights_are_for_is_said(applied):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
-from unrolling.systems.base import Application
-from unrolling.systems.imaging._files import facts, read
+from unrolling.systems.base import Application, System
+from unrolling.systems.conditions import Condition
+from unrolling.systems.imaging._files import facts, read, shipped_values
+from unrolling.systems.imaging._first import without_noise
 from unrolling.systems.options import Option
 from unrolling.tasks.images.deblurring import Deblurring
+from unrolling.tasks.images.noise import noise_levels
 
 LARGEST = 640  # pixels along a side up to which a picture is deblurred as a whole
 MARGIN = 96  # pixels around a tile, twice what the kernel and its inverse reach
@@ -22,10 +25,68 @@ ENLARGED = 8  # times, in the picture of a kernel
 SHOW_KERNEL = Option("show_kernel", bool, "also write the blur kernel, as a picture beside the output")
 
 
+LEVEL = 0.01  # of the noise that the weights were trained with, for pictures in [0, 1]
+CLEANED = 1.3  # times that level: from there on the noise is taken away first
+MISSING = 0.3  # part of that level that may be missing
+SHARP = 1.0  # pixels: a kernel that is spread by no more (standard deviation along its longer axis) is no motion
+STRAIGHT = 1.5  # pixels: one that is spread by no more along its shorter axis is a straight motion
+LEAST = 45  # pixels along a side of the kernel
+_FOR_ALL: dict[str, Unrolled] = {}  # weights for all motions by system, read once for all files of a command
+SEED = 0  # of the noise that is added
+EFFECTS = {
+    "strong": "it is taken away before, by the weights of imaging/tnrd",
+    "weak": "what is missing is added where the kernel is found",
+    "weak, trembling": "trembling motions are found as well without it",
+}
+
+
+class Content(NamedTuple):
+    """A picture as it is deblurred."""
+
+    picture: pixels.Picture
+    planes: Tensor  # of the picture, without noise that is too strong
+    noise: float  # of 255, as found
+
+
+def _read(path: Path, options: Mapping[str, Any]) -> Content:
+    picture = read(path, options)
+    planes, noise = without_noise(picture.pixels, 255 * CLEANED * LEVEL)
+    if noise == 0:
+        levels = noise_levels(picture.pixels.mean(0))
+        noise = 0.0 if levels is None else levels.top
+    return Content(picture, planes, noise)
+
+
+def spreads(kernel: Tensor) -> tuple[float, float]:
+    """The standard deviations of a kernel (height, width) along its shorter and its longer axis, in pixels."""
+    weights = kernel.clamp_min(0).double()
+    weights = weights / weights.sum()
+    rows, columns = (torch.arange(side, dtype=torch.float64) for side in weights.shape)
+    y = (rows - (weights.sum(1) * rows).sum()).unsqueeze(1)
+    x = columns - (weights.sum(0) * columns).sum()
+    mixed = (weights * x * y).sum()
+    covariance = torch.stack([(weights * y * y).sum(), mixed, mixed, (weights * x * x).sum()]).reshape(2, 2)
+    shorter, longer = torch.linalg.eigvalsh(covariance).clamp_min(0).sqrt().tolist()
+    return shorter, longer
+
+
+def _kind(system: System, task: str, content: Content, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights for straight motions where those for all motions find one, and those themselves elsewhere."""
+    shipped = shipped_values(system, task, "kind")
+    height, width = content.planes.shape[-2:]
+    if not {"linear", "both"} <= set(shipped) or min(height, width) < LEAST:
+        return {"kind": shipped[0]} if len(shipped) == 1 else {}
+    if system.name not in _FOR_ALL:
+        _FOR_ALL[system.name] = system.pretrained(task, kind="both")
+    kernel = _kernels(_FOR_ALL[system.name], _middle(content.planes.mean(0)).unsqueeze(0))[-1][0]
+    shorter, longer = spreads(kernel)
+    return {"kind": "linear" if shorter <= STRAIGHT and longer > SHARP else "both"}
+
+
 def _deblur(
-    network: Unrolled, task: Deblurring, picture: pixels.Picture, outputs: Sequence[Path], show_kernel: bool = False
+    network: Unrolled, task: Deblurring, content: Content, outputs: Sequence[Path], show_kernel: bool = False
 ) -> Mapping[str, Any]:
-    planes = picture.pixels
+    picture, planes, noise = content
     together = bool(task.colour)
     layer: Any = network.layers[0]
     size = layer.kernel_size
@@ -35,7 +96,10 @@ def _deblur(
     if together and planes.shape[0] == 1:
         planes = planes.repeat(3, 1, 1)
     luma = planes if together else planes.mean(0)
-    kernels = _kernels(network, _middle(luma).unsqueeze(0))
+    straight = task.kind == "linear"
+    added = _missing(noise) if straight else 0.0
+    kernels = _kernels(network, _noisier(_middle(luma), added).unsqueeze(0))
+    shorter, longer = spreads(kernels[-1][0])
     whole = max(height, width) <= LARGEST
 
     def run(piece: Tensor) -> Tensor:
@@ -49,18 +113,52 @@ def _deblur(
         )
         return found[..., margin:-margin, margin:-margin]
 
-    with torch.no_grad():
-        sharp = run(planes) if whole else pixels.in_tiles(run, planes, margin=MARGIN, tile=LARGEST - 2 * MARGIN)
-    sharp = sharp[: picture.pixels.shape[0]]
-    pixels.write(outputs[0], picture.replaced(sharp))
-    found: dict[str, Any] = {**facts(picture), "kernel_pixels": int((kernels[-1] > 0.01 * kernels[-1].max()).sum())}
+    told: dict[str, Any] = {
+        **facts(picture),
+        "kernel_pixels": int((kernels[-1] > 0.01 * kernels[-1].max()).sum()),
+        "kernel_spreads": [round(shorter, 2), round(longer, 2)],
+        "noise": round(noise, 2),
+        "noise_added": round(255 * added, 2),
+        "conditions": _conditions(noise, added, straight, longer),
+    }
+    if longer <= SHARP:
+        told["unchanged"] = (
+            f"it is sharp: the blur that was found is spread by {longer:.2g} pixels, no more than of sharp pictures"
+        )
+        pixels.write(outputs[0], picture)
+    else:
+        with torch.no_grad():
+            sharp = run(planes) if whole else pixels.in_tiles(run, planes, margin=MARGIN, tile=LARGEST - 2 * MARGIN)
+        pixels.write(outputs[0], picture.replaced(sharp[: picture.pixels.shape[0]]))
     if show_kernel:
         path = outputs[0].with_name(f"{outputs[0].stem}-kernel.png")
         pixels.check_output(path)
         enlarged = (kernels[-1] / kernels[-1].max()).repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
         pixels.write(path, pixels.Picture(enlarged))
-        found["more"] = {str(path): f"the blur kernel, {ENLARGED} times its size"}
-    return found
+        told["more"] = {str(path): f"the blur kernel, {ENLARGED} times its size"}
+    return told
+
+
+def _missing(noise: float) -> float:
+    """Standard deviation of the noise that a picture lacks, for pictures in [0, 1]."""
+    missing = max(0.0, LEVEL**2 - (noise / 255) ** 2) ** 0.5
+    return missing if missing > MISSING * LEVEL and noise < 255 * LEVEL else 0.0
+
+
+def _noisier(image: Tensor, added: float) -> Tensor:
+    if added == 0:
+        return image
+    return image + added * torch.randn(image.shape, generator=torch.Generator().manual_seed(SEED))
+
+
+def _conditions(noise: float, added: float, straight: bool, longer: float) -> list[Condition]:
+    strong = noise > 255 * CLEANED * LEVEL
+    effect = EFFECTS["strong" if strong else "weak" if added or straight else "weak, trembling"]
+    return [
+        Condition("noise", round(noise, 2), "estimated", "of 255", effect=effect),
+        Condition("motion", "straight" if straight else "of all kinds", "estimated"),
+        Condition("spread of the blur", round(longer, 2), "estimated", "pixels"),
+    ]
 
 
 def _middle(luma: Tensor) -> Tensor:
@@ -93,12 +191,13 @@ def application() -> Application:
     return Application(
         pixels.READS,
         ("the sharp picture",),
-        read,
+        _read,
         _deblur,
         suffixes=pixels.SUFFIXES,
         default_suffixes=("-sharp.png",),
         further_suffixes=("-sharp-kernel.png",),
         kept=pixels.WRITTEN,
         options=(SHOW_KERNEL,),
+        settings=_kind,
         check=pixels.check_output,
     )

@@ -18,7 +18,7 @@ from unrolling.systems.base import Application, System
 from unrolling.systems.conditions import Condition
 from unrolling.systems.imaging._files import facts, reach, read, shipped_values
 from unrolling.systems.options import Option
-from unrolling.tasks.images.noise import Kind, Levels, Stabiliser, kind_of, noise_levels, stabiliser_of
+from unrolling.tasks.images.noise import NoiseKind, NoiseLevels, Stabiliser, noise_kind, noise_levels, stabiliser_of
 
 # Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
@@ -31,7 +31,7 @@ EFFECT = "the picture is scaled to the noise of the weights"
 class Found(NamedTuple):
     """The noise in the planes of a picture: grey, or its opponent colours."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[NoiseKind, ...]
     levels: tuple[float, ...]  # of 255, white noise of which is nearest to what is there
     stabilisers: tuple[Stabiliser | None, ...]  # of grey, or of red, green and blue
     dark: float  # level in the dark where it depends on brightness, else 0
@@ -43,7 +43,7 @@ class Found(NamedTuple):
         return (sum(level**2 for level in self.levels) / len(self.levels)) ** 0.5
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> NoiseKind:
         """The worst of the planes."""
         return max(self.kinds, key=("none", "white", "smoothed").index)
 
@@ -65,18 +65,18 @@ def find_noise(planes: Tensor) -> Found | None:
     stable = [stabiliser_of(plane) for plane in planes]
     held = [each for each in stable if each is not None]
     stabilisers = tuple(None if each is None else each[0] for each in stable)
-    kinds: list[Kind] = []
+    kinds: list[NoiseKind] = []
     strengths: list[float] = []
     for plane in opponent(_stabilised(planes, stabilisers)):
         levels = noise_levels(plane)
         assert levels is not None
-        kinds.append(kind_of(levels))
+        kinds.append(noise_kind(levels))
         strengths.append(_strength(kinds[-1], levels))
     dark, bright = (sum(each[part] for each in held) / len(held) if held else 0.0 for part in (1, 2))
     return Found(tuple(kinds), tuple(strengths), stabilisers, dark, bright)
 
 
-def _strength(kind: Kind, levels: Levels) -> float:
+def _strength(kind: NoiseKind, levels: NoiseLevels) -> float:
     return levels.middle if kind == "smoothed" else levels.top
 
 

@@ -9,6 +9,7 @@ from unrolling.algorithms.images.blind_deblurring import BlindDeblurring
 from unrolling.algorithms.images.dublid import DUBLID
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._blind import application
 from unrolling.tasks.images.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -16,6 +17,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
 EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
 DEPTH = 10
+RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
 SIZE = 7  # of the filters in the survey's form
 NOT_EXPORTED = {
     "deblurring": {
@@ -64,6 +66,7 @@ SYSTEM = System(
             tying=Tying(tied=ONCE, untied=EACH),
             depth=DEPTH,
             schedule=lambda depth: trained(4000, 2e-3, dict.fromkeys((*ONCE[1:], *EACH), 2e-2)),
+            range=RANGE,
         )
     },
     apply={"deblurring": application()},
@@ -89,6 +92,7 @@ SYSTEM = System(
                     tying=Tying(tied=("retrieval",), untied=("filters", "weight", "coupling")),
                     depth=DEPTH,
                     schedule=lambda depth: trained(2000, 1e-3, {"weight": 1e-2, "coupling": 1e-2, "retrieval": 1e-2}),
+                    range=RANGE,
                 )
             },
             apply={"deblurring": application()},

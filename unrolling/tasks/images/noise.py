@@ -34,7 +34,7 @@ VARYING = 1.4  # ratio of the levels in the dark and in the bright from which on
 FAINT = 1.0  # level below which its dependence on brightness is not told
 
 
-class Levels(NamedTuple):
+class NoiseLevels(NamedTuple):
     """Of noise by the sum of the two indices of the cosine coefficients: 1 to 3, 4 to 7, 8 to 10, 11 to 14."""
 
     low: float
@@ -43,7 +43,7 @@ class Levels(NamedTuple):
     top: float
 
 
-Kind = Literal["none", "white", "smoothed"]
+NoiseKind = Literal["none", "white", "smoothed"]
 
 
 def _indices() -> Tensor:
@@ -78,20 +78,20 @@ def _spectrum(energies: Tensor, share: float) -> Tensor:
     return found
 
 
-def _levels(energies: Tensor, share: float = FLATTEST) -> Levels:
+def _levels(energies: Tensor, share: float = FLATTEST) -> NoiseLevels:
     power, indices = _spectrum(energies, share), _indices()
     bands = ((1, 3), (4, 7), (8, 10), (11, 14))
-    return Levels(*(float(power[(indices >= low) & (indices <= high)].mean()) ** 0.5 for low, high in bands))
+    return NoiseLevels(*(float(power[(indices >= low) & (indices <= high)].mean()) ** 0.5 for low, high in bands))
 
 
-def noise_levels(plane: Float[Tensor, "height width"]) -> Levels | None:
+def noise_levels(plane: Float[Tensor, "height width"]) -> NoiseLevels | None:
     """The levels of the noise in an image in [0, 1]; None for one too small to tell (fewer than 64 blocks)."""
     if min(plane.shape) < SIDE or (plane.shape[0] - SIDE + 1) * (plane.shape[1] - SIDE + 1) < LEAST:
         return None
     return _levels(_blocks(plane)[0])
 
 
-def kind_of(levels: Levels) -> Kind:
+def noise_kind(levels: NoiseLevels) -> NoiseKind:
     """Whether noise is there that can be told from texture, and whether it is white."""
     if levels.top >= max(QUIET, WHITE * levels.high) and levels.middle <= LEVEL * levels.top:
         return "white"
