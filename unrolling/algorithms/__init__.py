@@ -21,8 +21,8 @@ __getattr__, __dir__ = lazy(
         ".detection.linear_detection": ("lmmse matched_filter zero_forcing"),
         ".detection.mimo": (
             "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply at_unit_gain "
-            "check_levels check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior "
-            "real_form wrong_bits"
+            "check_levels check_received check_rising check_symmetric complex_symbols decide find_modulation gram "
+            "level_posterior mean_gain noise_of pam posterior real_form wrong_bits"
         ),
         ".detection.mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
         ".detection.received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
@@ -68,8 +68,8 @@ __getattr__, __dir__ = lazy(
         ".sparse.coordinate_descent": ("CoDState CoordinateDescent"),
         ".sparse.coupled": ("CoupledISTA SelectedState Selection SelectiveGramISTA check_selection"),
         ".sparse.dictionary": (
-            "as_operator check_dictionary check_step_size check_weight check_width lipschitz scalar_parameter "
-            "step_advice"
+            "as_operator check_dictionary check_step_size check_weight check_width each_weight lipschitz "
+            "scalar_parameter step_advice"
         ),
         ".sparse.fista": ("Continuation FISTA FISTAState nesterov"),
         ".sparse.gated": ("GatedISTA"),
@@ -110,19 +110,19 @@ __all__ = [
     "VaryingISTA", "Viterbi", "adjoint", "analytic_weights", "apply", "as_operator", "at_unit_gain",
     "beta_divergence", "check_damping", "check_dictionary", "check_image", "check_kernel_size",
     "check_kspace", "check_levels", "check_nonnegative", "check_observed", "check_real", "check_received",
-    "check_selection", "check_step_size", "check_trellis", "check_weight", "check_width", "clamp_variance",
-    "complex_symbols", "correlations", "crop_kernel", "cut", "damp", "decide", "denoise", "deviation_of",
-    "differences", "divergence_of", "equal_activations", "exponent", "find_modulation", "fit_kernel",
-    "fit_noise", "fit_to_taps", "fixed_oamp", "floor_of", "gram", "inside", "is_soft", "judge_alphabet",
-    "judge_noise", "kernel_spectrum", "learn_dictionary", "least_squares_taps", "level_of",
-    "linear_estimate", "lipschitz", "lmmse", "matched_filter", "mean_gain", "mean_square_error",
-    "measurement_noise", "minimal_coherence_weights", "move_kernel", "mutual_coherence", "nesterov",
-    "noise_of", "normalise_kernel", "oracle_least_squares", "oracle_nmse", "own_copy", "pack", "pam",
-    "penalty_of", "posterior", "projected_gradient_weights", "real_form", "retrieve", "rows_of",
-    "run_packed_steps", "run_thin_steps", "scalar_parameter", "scaled_sparsity", "semidefinite_relaxation",
-    "set_sparsity", "sharpen", "sphere_decode", "split_step", "stack_frames", "state_evolution_limit",
-    "step_advice", "suits", "tight_frame", "unit_columns", "update_activations", "update_dictionary",
-    "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
+    "check_rising", "check_selection", "check_step_size", "check_symmetric", "check_trellis", "check_weight",
+    "check_width", "clamp_variance", "complex_symbols", "correlations", "crop_kernel", "cut", "damp",
+    "decide", "denoise", "deviation_of", "differences", "divergence_of", "each_weight", "equal_activations",
+    "exponent", "find_modulation", "fit_kernel", "fit_noise", "fit_to_taps", "fixed_oamp", "floor_of",
+    "gram", "inside", "is_soft", "judge_alphabet", "judge_noise", "kernel_spectrum", "learn_dictionary",
+    "least_squares_taps", "level_of", "level_posterior", "linear_estimate", "lipschitz", "lmmse",
+    "matched_filter", "mean_gain", "mean_square_error", "measurement_noise", "minimal_coherence_weights",
+    "move_kernel", "mutual_coherence", "nesterov", "noise_of", "normalise_kernel", "oracle_least_squares",
+    "oracle_nmse", "own_copy", "pack", "pam", "penalty_of", "posterior", "projected_gradient_weights",
+    "real_form", "retrieve", "rows_of", "run_packed_steps", "run_thin_steps", "scalar_parameter",
+    "scaled_sparsity", "semidefinite_relaxation", "set_sparsity", "sharpen", "sphere_decode", "split_step",
+    "stack_frames", "state_evolution_limit", "step_advice", "suits", "tight_frame", "unit_columns",
+    "update_activations", "update_dictionary", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

@@ -7,6 +7,7 @@ attributes; no value is looked at.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
+from unrolling.core.execution import is_plain
 from unrolling.core.naming import class_name
 
 Shape = tuple[Any, ...]  # whole numbers, and None where any size will do
@@ -69,6 +71,38 @@ def check_numbers(value: Any, name: str, owner: str, *, real: bool = False) -> N
         raise TypeError(f"{name} is {value.dtype}; {owner} works on floating-point tensors: use {name}.float()")
     if real and value.is_complex():
         raise TypeError(f"{name} is {value.dtype}; {owner} works on real tensors: give {name}.real or {name}.abs()")
+
+
+def check_range(
+    value: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> None:
+    """Refuses a number outside low <= value <= high, or with ``above`` and ``below`` the bounds themselves too. Of
+    tensors single numbers on the processor are looked at, where nobody traces.
+
+    Raises:
+        ValueError: it lies outside, or is NaN.
+    """
+    if isinstance(value, Tensor):
+        if value.ndim or not value.is_cpu or not is_plain():
+            return
+        value = value.item()
+    if (value > low if above else value >= low) and (value < high if below else value <= high):
+        return
+    left = "" if low == -math.inf else f"{'above' if above else 'at least'} {low:g}"
+    right = "" if high == math.inf else f"{'below' if below else 'at most'} {high:g}"
+    raise ValueError(f"{name} is {value}; it must be {' and '.join(part for part in (left, right) if part)}")
+
+
+def check_count(value: Any, name: str, least: int = 1) -> None:
+    """Refuses what is no whole number, or one below the least.
+
+    Raises:
+        TypeError, ValueError: by name.
+    """
+    if isinstance(value, (bool, float)) or not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{name} is {value!r}; it is a whole number")
+    if value < least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
 def check_shape(value: Tensor, shape: Shape, owner: str, side: str, *, leading: bool = False) -> None:
@@ -218,13 +252,15 @@ def guarded(method: Method, sides: tuple[str, ...]) -> Method:
         two.guards = True  # pyright: ignore[reportAttributeAccessIssue]
         return two  # pyright: ignore[reportReturnType]
 
-    side = sides[0]
+    side, solves = sides[0], method.__name__ == "solve_normal"
     shape = f"{side}_shape"
 
     @functools.wraps(method)
     def one(self: Any, x: Tensor, *others: Any, **options: Any) -> Any:
         if not isinstance(x, Tensor) or x.shape[1:] != getattr(self, shape) or self.batch_size is not None:
             check_argument(self, x, side, "x" if side == "input" else "y")
+        if solves and (others or "rho" in options):
+            check_range(others[0] if others else options["rho"], "rho", 0.0)
         try:
             return method(self, x, *others, **options)
         except RuntimeError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_count
+
 
 class DnCNN(nn.Module):
     """x = y - R(y), R convolutions of 3 x 3 with ReLU between them: (batch, height, width) or (batch, colours, height,
@@ -24,6 +26,8 @@ class DnCNN(nn.Module):
         super().__init__()
         if layers < 2:
             raise ValueError(f"layers is {layers}; a DnCNN has at least 2")
+        check_count(channels, "channels")
+        check_count(colours, "colours")
         self.colours = colours
         parts: list[nn.Module] = [nn.Conv2d(colours, channels, 3, padding=1), nn.ReLU(inplace=True)]
         for _ in range(layers - 2):

@@ -7,6 +7,8 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_count
+
 
 class MLP(nn.Sequential):
     """Fully connected layers with ReLU between them (survey eq. 1), (batch, inputs) -> (batch, outputs).
@@ -19,6 +21,8 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int, layers: int = 2) -> None:
+        for name, value in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs), ("layers", layers)):
+            check_count(value, name)
         widths = [inputs, *[hidden] * layers]
         parts: list[nn.Module] = []
         for before, after in pairwise(widths):

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_count
+
 
 class ChannelNorm(nn.Module):
     """Zero mean and unit variance over the channels of each instant, then a gain and an offset per channel; no
@@ -14,6 +16,7 @@ class ChannelNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        check_count(channels, "channels")
         self.gain = nn.Parameter(torch.ones(channels, 1))
         self.offset = nn.Parameter(torch.zeros(channels, 1))
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         RowMatrix,
         Scaled,
         Sum,
+        joined,
         learnable,
     )
     from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
@@ -78,7 +79,7 @@ __getattr__, __dir__ = lazy(
             "normalise_maps to_corner"
         ),
         ".half_spectrum": ("needs_gradient"),
-        ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum learnable"),
+        ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum joined learnable"),
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
         ".norms": ("spectral_norm"),
         ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
@@ -99,9 +100,9 @@ __all__ = [
     "convolve", "convolve_valid", "correlate", "correlate_adjoint", "cubic", "cut_blocks", "dct2",
     "dct_atoms", "dct_matrix", "divide", "extend", "fast_size", "fft2", "fold", "from_corner",
     "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
-    "join_blocks", "learnable", "margins", "masked", "needs_gradient", "normalise_maps", "per_image",
-    "projections", "rfft", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner",
-    "transfer", "with_phase", "wrap", "zero_mean_atoms",
+    "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
+    "per_image", "projections", "rfft", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann",
+    "to_corner", "transfer", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unrolling.core.arguments import keep
+from unrolling.core.arguments import check_range, keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.patches import _from_cells, _to_cells
@@ -52,6 +52,7 @@ class PerBlockSensing(LinearOperator):
         """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0, an m x m equation per
         block.
         """
+        check_range(rho, "rho", 0.0, above=True)
         m = self.matrices.shape[2]
         inner = self.matrices @ self.matrices.mH + rho * torch.eye(
             m, dtype=self.matrices.dtype, device=self.matrices.device
@@ -66,6 +67,7 @@ class Isometry(LinearOperator):
 
     def solve_normal(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """(A^H A + rho I)^-1 b = (b - A^H A b / (1 + rho)) / rho, rho > 0."""
+        check_range(rho, "rho", 0.0, above=True)
         return (b - self.adjoint(self(b)) / (1 + rho)) / rho
 
 
@@ -113,6 +115,8 @@ class ScrambledHadamard(Isometry):
 def hadamard(x: Float[Tensor, "batch n"]) -> Float[Tensor, "batch n"]:
     """The orthonormal Walsh-Hadamard transform along the last dimension, n a power of two, in n log n additions."""
     size = x.shape[-1]
+    if size < 1 or size & (size - 1):
+        raise ValueError(f"a Hadamard transform takes a power of two; the last dimension of x has {size}")
     half = 1
     while half < size:
         pairs = x.unflatten(-1, (size // (2 * half), 2, half))

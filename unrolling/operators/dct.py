@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.core.arguments import check_count
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 
@@ -17,6 +18,7 @@ def dct_matrix(size: int, dtype: torch.dtype = torch.float64) -> Float[Tensor, "
 
     Ahmed, Natarajan and Rao 1974, doi:10.1109/T-C.1974.223784.
     """
+    check_count(size, "size")
     k, i = torch.arange(size, dtype=torch.float64).unsqueeze(1), torch.arange(size, dtype=torch.float64)
     matrix = torch.cos(torch.pi * k * (2 * i + 1) / (2 * size)) * (2 / size) ** 0.5
     matrix[0] /= 2**0.5

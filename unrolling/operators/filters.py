@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import keep
+from unrolling.core.arguments import check_count, keep
 from unrolling.core.execution import transformed
 from unrolling.operators import transforms
 from unrolling.operators.borders import Boundary, Margins, check_boundary, extend, fold
@@ -168,6 +168,7 @@ def zero_mean_atoms(size: int, dtype: torch.dtype = torch.float32) -> Float[Tens
     """The two-dimensional DCT-II basis of a square patch without its constant atom, (size^2 - 1, size, size), row by
     row in frequency.
     """
+    check_count(size, "size", 2)
     matrix = dct_matrix(size)
     return torch.einsum("ai,bj->abij", matrix, matrix).reshape(-1, size, size)[1:].to(dtype)
 

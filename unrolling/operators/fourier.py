@@ -11,7 +11,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from unrolling.core import scale
-from unrolling.core.arguments import check_tensor, keep
+from unrolling.core.arguments import check_range, check_tensor, keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_regularised
@@ -175,6 +175,7 @@ def normalise_maps(
     """Coil maps scaled to sum_c |S_c|^2 = 1 wherever any coil sees anything, relative to ``floor`` times the largest
     sensitivity.
     """
+    check_range(floor, "floor", 0.0)
     size = scale.norm(maps, -3, keepdim=True)
     seen = ~(size <= floor * size.amax((-3, -2, -1), keepdim=True))  # NaN is not what no coil sees
     return torch.where(seen, maps / torch.where(seen, size, 1), 0)

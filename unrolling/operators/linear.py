@@ -10,7 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from unrolling.core.arguments import Shape, check_argument, check_numbers, guarded, keep
+from unrolling.core.arguments import Shape, check_argument, check_count, check_numbers, check_range, guarded, keep
 from unrolling.operators.norms import spectral_norm
 
 _SIDES = {
@@ -147,6 +147,8 @@ class LinearOperator(nn.Module):
             (t for t in [*self.parameters(), *self.buffers()] if t.is_floating_point() or t.is_complex()),
             torch.zeros(()),
         )
+        check_range(tolerance, "tolerance", 0.0)
+        check_count(max_iterations, "max_iterations")
         shape = self.input_shape if shape is None else shape
         if any(size is None for size in shape):
             raise ValueError(f"{type(self).__name__} takes inputs of any size; say which, norm(shape=...)")
@@ -266,14 +268,14 @@ class Composition(LinearOperator):
     """
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        if _joined(outer.input_shape, inner.output_shape) is None:
+        if joined(outer.input_shape, inner.output_shape) is None:
             raise ValueError(f"A @ B needs A's input {outer.input_shape} to be B's output {inner.output_shape}")
         first, last = inner.input_shape, outer.output_shape
         # What one of them leaves open the other may settle.
         if None in first and None not in outer.input_shape:
-            first = _joined(first, _image(inner.adjoint, outer.input_shape)) or first
+            first = joined(first, _image(inner.adjoint, outer.input_shape)) or first
         if None in last and None not in inner.output_shape:
-            last = _joined(last, _image(outer, inner.output_shape)) or last
+            last = joined(last, _image(outer, inner.output_shape)) or last
         super().__init__(first, last)
         self.outer, self.inner = outer, inner
         self.batch_size = _common_batch(outer, inner)
@@ -293,8 +295,8 @@ class Sum(LinearOperator):
     """
 
     def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
-        first = _joined(left.input_shape, right.input_shape)
-        last = _joined(left.output_shape, right.output_shape)
+        first = joined(left.input_shape, right.input_shape)
+        last = joined(left.output_shape, right.output_shape)
         if first is None or last is None:
             raise ValueError(
                 f"A + B needs equal shapes; got {left.input_shape} -> {left.output_shape} and "
@@ -368,7 +370,7 @@ class _Stacked:
         return self.operator.adjoint(y.squeeze(0)).unsqueeze(0)
 
 
-def _joined(left: Shape, right: Shape) -> Shape | None:
+def joined(left: Shape, right: Shape) -> Shape | None:
     """The sizes that two shapes agree on, where one may leave open what the other knows; None if they do not agree."""
     if len(left) != len(right):
         return None

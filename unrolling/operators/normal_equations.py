@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core.arguments import check_count, check_range
 from unrolling.core.execution import transformed
 from unrolling.core.scale import divide, unit
 from unrolling.operators.linear import LinearOperator
@@ -27,6 +28,8 @@ def conjugate_gradients(apply: Apply, b: Tensor, *, tolerance: float = 1e-6, max
             value, so that it can be traced.
         max_iterations: products with M at most.
     """
+    check_range(tolerance, "tolerance", 0.0)
+    check_count(max_iterations, "max_iterations")
     # The equation is linear: solved on the scale of each sample's b, no square leaves the precision.
     scale = unit(b, tuple(range(1, b.ndim)))
     b = b / scale

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import keep
+from unrolling.core.arguments import check_count, check_range, keep
 from unrolling.core.execution import transformed
 from unrolling.operators.linear import LinearOperator
 
@@ -125,7 +125,8 @@ def _extract(cells: Tensor, n: int) -> Tensor:
 
 
 def projections(m: int, pixels: int, seed: int) -> Tensor:
-    """Phi (m, pixels) with orthonormal rows, from Gaussian ones."""
+    """Phi (m, pixels) with orthonormal rows, from Gaussian ones; m at most pixels."""
+    check_range(m, "m", 1, pixels)
     gaussian = torch.randn(pixels, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return torch.linalg.qr(gaussian)[0].T.float().contiguous()
 
@@ -167,6 +168,7 @@ class BlockSensing(LinearOperator):
         """(Phi^H Phi + rho I)^-1 b = (b - Phi^H (Phi Phi^H + rho I)^-1 Phi b) / rho, rho > 0: an m x m equation, the
         same for every block.
         """
+        check_range(rho, "rho", 0.0, above=True)
         m = self.matrix.shape[0]
         inner = self.matrix @ self.matrix.mH + rho * torch.eye(m, dtype=self.matrix.dtype, device=self.matrix.device)
         measured = self(b)
@@ -201,6 +203,7 @@ def dct_atoms(size: int, count: int | None = None) -> Float[Tensor, "count size 
         size: pixels along a side.
         count: how many; all size^2 by default.
     """
+    check_count(size, "size")
     k, i = torch.arange(size, dtype=torch.float64).unsqueeze(1), torch.arange(size, dtype=torch.float64)
     basis = torch.cos(torch.pi * k * (2 * i + 1) / (2 * size)) * (2 / size) ** 0.5
     basis[0] /= 2**0.5

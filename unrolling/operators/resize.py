@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import keep
+from unrolling.core.arguments import check_count, check_range, keep
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.spectral import convolve, transfer
@@ -59,6 +59,7 @@ class Decimation(LinearOperator):
         self, b: Float[Tensor, "batch height width"], rho: Tensor | float
     ) -> Float[Tensor, "batch height width"]:
         """(A^H A + rho I)^-1 b = (b - A^H (rho I + A A^H)^-1 A b) / rho, rho > 0."""
+        check_range(rho, "rho", 0.0, above=True)
         small = self(b)
         square = transfer(self.kernel, *b.shape[-2:]).abs().square()
         height, width = small.shape[-2:]
@@ -73,6 +74,7 @@ def check_multiple(x: Tensor, factor: int) -> None:
     Raises:
         ValueError: they are not.
     """
+    check_count(factor, "factor")
     height, width = x.shape[-2:]
     if height % factor or width % factor:
         raise ValueError(
@@ -98,6 +100,8 @@ def bicubic_matrix(size: int, to: int) -> Float[Tensor, "to size"]:
     shrinks, the kernel is stretched by size / to, which keeps aliases away. With both steps rounded to 8 bits, rows
     first, this gives the low-resolution images of Set5 as they are distributed.
     """
+    check_count(size, "size")
+    check_count(to, "to")
     ratio = size / to
     stretch = max(ratio, 1.0)
     centres = (torch.arange(to, dtype=torch.float64) + 0.5) * ratio - 0.5

@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.core.arguments import check_count
 from unrolling.operators import transforms
 from unrolling.operators.linear import LinearOperator, Shape
 
 
 def fast_size(size: int) -> int:
     """The smallest 2^a 3^b 5^c that is at least ``size``: a length whose FFT is quick."""
+    check_count(size, "size")
     while True:
         rest = size
         for factor in (2, 3, 5):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from unrolling.core.arguments import check_numbers, keep
+from unrolling.core.arguments import check_count, check_numbers, check_range, keep
 from unrolling.core.execution import transformed
 from unrolling.core.scale import power_of_two
 from unrolling.operators import transforms
@@ -20,6 +20,7 @@ def sqrt_hann(size: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, " 
     """sin(pi n / N), the square root of the periodic Hann window: its squares, shifted by N/2, N/4, ..., add up to a
     constant.
     """
+    check_count(size, "size")
     return torch.sin(pi * torch.arange(size, dtype=torch.float64) / size).to(dtype)
 
 
@@ -221,6 +222,7 @@ def with_phase(magnitude: Tensor, spectrum: Tensor, floor: Tensor | float) -> Te
         spectrum: S, complex, of the shape of A or one that broadcasts to it.
         floor: smallest modulus that is divided by; positive, relative to the level of the signal.
     """
+    check_range(floor, "floor", 0.0, above=True)
     # Pairs of real numbers: complex products would turn A into a complex tensor first, and the derivative of abs at 0
     # is not there.
     # In units of the floor, as far as a power of two comes near it, so that no square leaves the precision.

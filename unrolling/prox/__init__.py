@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
-    from unrolling.prox.thresholds import hard_threshold, k_sparse, nonnegative, soft_threshold
+    from unrolling.prox.thresholds import check_threshold, hard_threshold, k_sparse, nonnegative, soft_threshold
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -39,16 +39,16 @@ __getattr__, __dir__ = lazy(
         ".isotropic": ("IsotropicShrink Ridge"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
-        ".thresholds": ("hard_threshold k_sparse nonnegative soft_threshold"),
+        ".thresholds": ("check_threshold hard_threshold k_sparse nonnegative soft_threshold"),
     },
 )
 # fmt: off
 __all__ = [
     "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "ExponentialDenoiser",
     "IsotropicShrink", "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline",
-    "Transform", "TunedBernoulliGaussian", "check_variance", "clamp_coefficients", "fit_radial_basis",
-    "hard_threshold", "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold",
-    "support_select", "surrogate_hard_threshold",
+    "Transform", "TunedBernoulliGaussian", "check_threshold", "check_variance", "clamp_coefficients",
+    "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "parameter", "piecewise_polynomial",
+    "soft_threshold", "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

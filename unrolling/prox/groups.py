@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import scale
+from unrolling.prox.thresholds import check_threshold
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class BlockSoftThreshold:
             if z.is_complex():
                 raise TypeError("a non-negative threshold needs real numbers; complex ones have no order")
             z = torch.relu(z)
+        check_threshold(threshold)
         groups = self._groups(z)
         level = self._levels(threshold)
         norm = scale.lengths(groups, -1)

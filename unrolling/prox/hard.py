@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core.execution import transformed
-from unrolling.prox.thresholds import hard_threshold
+from unrolling.prox.thresholds import check_threshold, hard_threshold
 
 
 def surrogate_hard_threshold(z: Tensor, threshold: Tensor | float, width: float) -> Tensor:
@@ -32,6 +32,7 @@ def surrogate_hard_threshold(z: Tensor, threshold: Tensor | float, width: float)
         raise ValueError(f"width must lie in (0, 2], so that the ramp begins at zero or above; got {width}")
     if z.is_complex():
         raise TypeError("surrogate_hard_threshold is for real numbers; hard_threshold takes complex ones")
+    check_threshold(threshold)
     if not isinstance(threshold, Tensor) or not torch.is_grad_enabled():
         return hard_threshold(z, threshold)
     if transformed():

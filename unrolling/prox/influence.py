@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_count, check_range
 from unrolling.prox.tables import piecewise_polynomial
 
 REFINEMENT = 16  # cells of the cubic table per distance between two Gaussians: its error is below 2e-7 of the weights
@@ -145,6 +146,8 @@ def fit_radial_basis(
         first: the first centre.
         last: the last one.
     """
+    check_count(centres, "centres", 2)
+    check_range(last, "last", first, above=True)
     mu = torch.linspace(first, last, centres, dtype=torch.float64)
     matrix = torch.exp(-0.5 * ((points.double().unsqueeze(1) - mu) / (mu[1] - mu[0])).square())
     return torch.linalg.lstsq(matrix, values.double().unsqueeze(1)).solution.squeeze(1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import scale
+from unrolling.prox.thresholds import check_threshold
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class IsotropicShrink:
             z: real or complex.
             threshold: t >= 0, a number or a real tensor that broadcasts to ``z`` with a size of 1 in ``dim``.
         """
+        check_threshold(threshold)
         norm = scale.lengths(z, self.dim)
         gone = norm <= threshold  # not its opposite, which takes NaN for something small
         return z * torch.where(gone, 0, 1 - threshold / torch.where(gone, 1, norm))
@@ -48,6 +50,7 @@ class Ridge:
 
     def __call__(self, z: Tensor, threshold: Tensor | float) -> Tensor:
         """The scaled tensor; ``threshold`` as for ``IsotropicShrink``."""
+        check_threshold(threshold)
         return z / (1 + threshold)
 
     def penalty(self, x: Tensor, threshold: Tensor | float) -> Tensor:

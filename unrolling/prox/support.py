@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolling.core import native
 from unrolling.core.execution import transformed
-from unrolling.prox.thresholds import soft_threshold
+from unrolling.prox.thresholds import check_threshold, soft_threshold
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
 
@@ -63,6 +63,7 @@ def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) ->
 def _check(z: Tensor, threshold: Tensor | float, count: int | Tensor, traced: bool) -> None:
     if z.dim() == 0:
         raise ValueError("z has no dimensions; support_select ranks the entries of the last one")
+    check_threshold(threshold)
     if isinstance(threshold, Tensor) and threshold.dim() > 0 and not _broadcasts(threshold, z.shape):
         raise ValueError(
             f"threshold has the shape {tuple(threshold.shape)}, which does not broadcast to that of z, {tuple(z.shape)}"

@@ -11,6 +11,21 @@ from torch.nn.functional import softshrink
 from unrolling.core.execution import is_plain, transformed
 
 
+def check_threshold(threshold: Tensor | float) -> None:
+    """Refuses a negative threshold that is one number; NaN goes through. One for each entry is not looked at, which
+    would take as long as the shrinkage: iterations keep theirs positive by ``Positive``.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if isinstance(threshold, Tensor):
+        if threshold.ndim or not threshold.is_cpu or not is_plain():
+            return
+        threshold = threshold.item()
+    if threshold < 0:
+        raise ValueError(f"threshold is {threshold:.4g}; it must be at least 0")
+
+
 def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     """S_t(z) = sign(z) max(|z| - t, 0): the prox of t |.|_1 (survey eq. 4), on complex numbers by magnitude.
 
@@ -19,8 +34,10 @@ def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
         threshold: t >= 0, a number or a real tensor that broadcasts to ``z``.
     """
     if z.is_complex():
+        check_threshold(threshold)
         return _shrink_magnitude(z, threshold)
     if not isinstance(threshold, Tensor):
+        check_threshold(threshold)
         # softshrink refuses NaN, which here stays what it is.
         return softshrink(z, threshold) if threshold == threshold else z + threshold  # else it is NaN
     if not torch.is_grad_enabled():
@@ -39,6 +56,7 @@ def _shrink(z: Tensor, threshold: Tensor) -> Tensor:
         level = threshold.item()
         if level >= 0:
             return softshrink(z, level)
+        check_threshold(level)
     inside = torch.clamp(z, -threshold, threshold)
     # into memory that is in the cache already
     return torch.sub(z, inside, out=inside) if plain and inside.dtype == z.dtype else z - inside
@@ -89,6 +107,7 @@ def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
         z: any shape, real or complex.
         threshold: t >= 0, a number or a real tensor that broadcasts to ``z``.
     """
+    check_threshold(threshold)
     # Where it is below the threshold, not where it is above: NaN in z stays, and NaN in the threshold gives NaN.
     kept = torch.where(z.abs() <= threshold, 0, z)
     if isinstance(threshold, Tensor):
@@ -128,4 +147,5 @@ def nonnegative(z: Tensor, threshold: Tensor | float = 0.0) -> Tensor:
     """
     if z.is_complex():
         raise TypeError("nonnegative needs real numbers; complex ones have no order")
+    check_threshold(threshold)
     return torch.relu(z - threshold)

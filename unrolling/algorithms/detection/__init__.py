@@ -20,10 +20,13 @@ if TYPE_CHECKING:
         at_unit_gain,
         check_levels,
         check_received,
+        check_rising,
+        check_symmetric,
         complex_symbols,
         decide,
         find_modulation,
         gram,
+        level_posterior,
         mean_gain,
         noise_of,
         pam,
@@ -65,8 +68,8 @@ __getattr__, __dir__ = lazy(
         ".linear_detection": ("lmmse matched_filter zero_forcing"),
         ".mimo": (
             "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply at_unit_gain "
-            "check_levels check_received complex_symbols decide find_modulation gram mean_gain noise_of pam posterior "
-            "real_form wrong_bits"
+            "check_levels check_received check_rising check_symmetric complex_symbols decide find_modulation gram "
+            "level_posterior mean_gain noise_of pam posterior real_form wrong_bits"
         ),
         ".mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
         ".received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
@@ -84,11 +87,11 @@ __all__ = [
     "Detector", "FreeMatrix", "GaussianLikelihood", "MMNetLayer", "MatchedFilter", "MatchedFiltering",
     "Messages", "Modulation", "NoiseEstimate", "Observed", "Posterior", "Received", "Relaxed", "Safeguard",
     "SafeguardedDetector", "ScaledAdjoint", "TapsFit", "Trellis", "Viterbi", "adjoint", "apply",
-    "at_unit_gain", "check_levels", "check_observed", "check_received", "check_trellis", "complex_symbols",
-    "decide", "find_modulation", "fit_to_taps", "fixed_oamp", "gram", "judge_alphabet", "judge_noise",
-    "least_squares_taps", "linear_estimate", "lmmse", "matched_filter", "mean_gain", "noise_of", "pam",
-    "posterior", "real_form", "semidefinite_relaxation", "sphere_decode", "viterbi_data", "viterbi_path",
-    "wrong_bits", "zero_forcing",
+    "at_unit_gain", "check_levels", "check_observed", "check_received", "check_rising", "check_symmetric",
+    "check_trellis", "complex_symbols", "decide", "find_modulation", "fit_to_taps", "fixed_oamp", "gram",
+    "judge_alphabet", "judge_noise", "least_squares_taps", "level_posterior", "linear_estimate", "lmmse",
+    "matched_filter", "mean_gain", "noise_of", "pam", "posterior", "real_form", "semidefinite_relaxation",
+    "sphere_decode", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.detection.mimo import Detector, MatchedFilter, MatchedFiltering, Received, adjoint
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Positive, constrain, tree
+from unrolling.core.arguments import check_count
 
 INPUTS = ("concat", "gradient")
 HEADS = ("soft_sign", "one_hot")
@@ -94,6 +95,8 @@ class DetNetLayer(Detector):
             raise ValueError(f"damping must lie in [0, 1), 0 for none; got {damping}")
         if head == "soft_sign" and len(levels) != 2:
             raise ValueError(f"the soft sign has two levels, and the alphabet {len(levels)}: use head='one_hot'")
+        if streams is not None:
+            check_count(streams, "streams")
         self.streams, self.head, self.input, self.damping = streams, head, input, damping
         width = streams or 1  # of what stands for one number per stream
         scores = width * (len(levels) if head == "one_hot" else 1)

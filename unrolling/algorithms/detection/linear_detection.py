@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.detection.mimo import Received, adjoint, at_unit_gain, check_received, gram, noise_of
+from unrolling.core.execution import is_plain
 
 
 def matched_filter(data: Received) -> Tensor:
@@ -72,6 +73,9 @@ def lmmse(data: Received, *, unbiased: bool = False) -> Tensor:
     """
     check_received(data, needs_noise=True)
     data = at_unit_gain(data)
+    noise = noise_of(data)
+    if is_plain() and bool((noise < 0).any()):
+        raise ValueError(f"noise_variance is at least 0; the smallest is {float(noise.min()):.4g}")
     products = gram(data.channel)
     identity = torch.eye(products.shape[-1], dtype=products.dtype, device=products.device)
     factor, failed = torch.linalg.cholesky_ex(products + noise_of(data).unsqueeze(-1) * identity)

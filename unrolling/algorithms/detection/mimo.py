@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from unrolling.core import Iteration, scale
 from unrolling.core.arguments import check_tensor
+from unrolling.core.execution import is_plain
 
 
 class Received(NamedTuple):
@@ -87,7 +88,11 @@ def decide(x: Tensor, levels: Tensor) -> Tensor:
     Args:
         x: soft symbols, any shape.
         levels: (M,), rising.
+
+    Raises:
+        TypeError, ValueError: as for ``check_rising``.
     """
+    check_rising(levels)
     middles = (levels[1:] + levels[:-1]).to(x) / 2
     index = (x > middles).long() if len(middles) == 1 else torch.bucketize(x.contiguous(), middles)
     return torch.where(x.isnan(), -1, index)
@@ -97,6 +102,8 @@ def wrong_bits(order: int) -> Tensor:
     """(M, M) int64: in how many bits the labels of two levels differ, neighbours in one (the reflected code of Gray, US
     patent 2632058).
     """
+    if order < 2 or order & (order - 1):
+        raise ValueError(f"order is {order}; it is the number of levels, a power of two: 2, 4, 8")
     label = [index ^ (index >> 1) for index in range(order)]
     return torch.tensor([[(a ^ b).bit_count() for b in label] for a in label])
 
@@ -118,7 +125,16 @@ def posterior(z: Tensor, variance: Tensor, levels: Tensor) -> Posterior:
         z: any shape.
         variance: tau^2 > 0, broadcasts to z.
         levels: (M,), rising and symmetric about zero.
+
+    Raises:
+        TypeError, ValueError: levels that are not.
     """
+    check_symmetric(levels)
+    return level_posterior(z, variance, levels)
+
+
+def level_posterior(z: Tensor, variance: Tensor, levels: Tensor) -> Posterior:
+    """``posterior`` for levels that were checked already, when a detector was made of them."""
     levels = levels.to(z)
     if len(levels) == 2:
         top = levels[1]
@@ -209,12 +225,42 @@ class Detector(Iteration):
         check_received(data, needs_noise=self.needs_noise)
 
 
+def check_rising(levels: Tensor) -> None:
+    """Refuses levels that are no alphabet; under a compiler their values are not looked at.
+
+    Raises:
+        TypeError: no tensor of real numbers.
+        ValueError: none, or not one after the other, finite and each above the one before.
+    """
+    check_tensor(levels, "levels", "a detector")
+    if levels.is_complex() or levels.dtype is torch.bool:
+        raise TypeError(f"levels are {levels.dtype}; those of a real dimension are real numbers")
+    if levels.ndim != 1 or len(levels) < 1:
+        raise ValueError(f"levels is a vector of at least one; got shape {tuple(levels.shape)}")
+    if is_plain() and not bool((levels.diff() > 0).all() & torch.isfinite(levels).all()):
+        raise ValueError(f"levels must rise; got {levels.tolist()}")
+
+
+def check_symmetric(levels: Tensor) -> None:
+    """Refuses levels that do not rise, or are not symmetric about zero; at least two.
+
+    Raises:
+        TypeError, ValueError: by name.
+    """
+    check_rising(levels)
+    if len(levels) < 2:
+        raise ValueError(f"levels is a vector of at least two; got shape {tuple(levels.shape)}")
+    if is_plain() and not torch.allclose(levels, -levels.flip(0), atol=1e-5):
+        raise ValueError(f"levels must rise and be symmetric about zero; got {levels.tolist()}")
+
+
 def check_levels(levels: Tensor) -> Tensor:
     """A usable alphabet.
 
     Raises:
         ValueError: fewer than two levels, not rising, not symmetric about zero, or a mean square that is not one.
     """
+    check_tensor(levels, "levels", "a detector")
     if levels.ndim != 1 or len(levels) < 2:
         raise ValueError(f"levels is a vector of at least two; got shape {tuple(levels.shape)}")
     if not bool((levels.diff() > 0).all()) or not torch.allclose(levels, -levels.flip(0), atol=1e-5):

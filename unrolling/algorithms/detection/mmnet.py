@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, apply, gram, noise_of, posterior
+from unrolling.algorithms.detection.mimo import Detector, Received, apply, gram, level_posterior, noise_of
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Positive, constrain, scale
+from unrolling.core.arguments import check_count, check_numbers, check_range
 
 _LEAST = 1e-9  # of a variance relative to the symbols'
 
@@ -51,6 +52,9 @@ class FreeMatrix(nn.Module):
 
     def __init__(self, matrix: Float[Tensor, "K N"], *, complex: bool = False) -> None:
         super().__init__()
+        check_numbers(matrix, "matrix", "FreeMatrix", real=True)
+        if matrix.ndim != 2 or (complex and (matrix.shape[0] % 2 or matrix.shape[1] % 2)):
+            raise ValueError(f"matrix is (K, N), of a real form (2 K, 2 N); got shape {tuple(matrix.shape)}")
         self.complex = complex
         if complex:
             upper, lower = matrix.chunk(2, dim=0)
@@ -109,6 +113,7 @@ class MMNetLayer(Detector):
 
     def __init__(self, levels: Float[Tensor, " M"], linear: nn.Module, streams: int) -> None:
         super().__init__(levels, needs_noise=True)
+        check_count(streams, "streams")
         self.prepare = _Known()
         self.linear = linear
         self.precision = nn.Parameter(torch.ones(streams, dtype=levels.dtype))
@@ -133,7 +138,7 @@ class MMNetLayer(Detector):
         remaining = (identity - product).square().sum((1, 2)).unsqueeze(1)
         amplified = (gain.unsqueeze(-1) * matrix).square().sum((1, 2)).unsqueeze(1)
         variance = ((error * remaining + noise * amplified) / matrix.shape[1]).clamp_min(_LEAST)
-        return posterior(linear, variance / self.precision, self.levels).mean
+        return level_posterior(linear, variance / self.precision, self.levels).mean
 
     def check(self, data: Received) -> None:
         super().check(data)
@@ -152,6 +157,9 @@ def fixed_oamp(channel: Float[Tensor, "N K"], noise_variance: float) -> Float[Te
         channel: H.
         noise_variance: sigma^2 > 0.
     """
+    if channel.ndim != 2:
+        raise ValueError(f"channel is one (N, K); got shape {tuple(channel.shape)}")
+    check_range(noise_variance, "noise_variance", 0.0, above=True)
     exact = channel.double()
     inverse = torch.linalg.solve(gram(exact) + noise_variance * torch.eye(exact.shape[1], dtype=exact.dtype), exact.mT)
     return (exact.shape[1] / (inverse @ exact).diagonal().sum() * inverse).to(channel)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.detection.mimo import Received, check_received
+from unrolling.algorithms.detection.mimo import Received, check_received, check_rising
 from unrolling.core import native
 from unrolling.core.iteration import check_finite
 
@@ -51,13 +51,18 @@ def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = Non
         max_nodes: where to end the search of a sample; None never does.
 
     Raises:
-        TypeError, ValueError: as for ``check_received``; NaN or infinity; max_nodes below K; no compiler for a problem
-            that large.
+        TypeError, ValueError: as for ``check_received`` and ``check_rising``; NaN or infinity; no antenna or no stream;
+            max_nodes below K; no compiler for a problem that large.
     """
     check_received(data)
+    check_rising(levels)
     check_finite(data)
     y, channel, _ = data
     batch, (n, k) = y.shape[0], channel.shape[1:]
+    if n < 1 or k < 1:
+        raise ValueError(f"the channel is {n} x {k}; there is at least one antenna and one stream")
+    if max_nodes is not None and (isinstance(max_nodes, bool) or not isinstance(max_nodes, int)):
+        raise TypeError(f"max_nodes is {max_nodes!r}; it is a whole number, or None")
     if max_nodes is not None and max_nodes < k:
         raise ValueError(f"max_nodes is {max_nodes}; the first point alone takes {k}, one for each stream")
     if y.dtype not in (torch.float32, torch.float64):
@@ -65,7 +70,7 @@ def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = Non
     kernels = _kernels()
     if not kernels:
         return _enumerate(data, levels)
-    y, channel = (x.detach().cpu().contiguous() for x in (y, channel))
+    y, channel = (x.detach().cpu().resolve_neg().contiguous() for x in (y, channel))
     alphabet = levels.detach().cpu().double().contiguous()
     index = torch.empty(batch, k, dtype=torch.int64)
     nodes = torch.empty(batch, dtype=torch.int64)
@@ -79,7 +84,7 @@ def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = Non
         k,
         len(alphabet),
         stride,
-        _ENDLESS if max_nodes is None else max_nodes,
+        _ENDLESS if max_nodes is None else min(max_nodes, _ENDLESS),
         threads,
         native.openmp(),
     )

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unrolling.algorithms.detection.mimo import check_rising
 from unrolling.core import tree
-from unrolling.core.arguments import check_numbers
+from unrolling.core.arguments import check_numbers, keep
 
 
 class Observed(NamedTuple):
@@ -91,8 +92,9 @@ class GaussianLikelihood(nn.Module):
 
     def __init__(self, levels: Float[Tensor, " M"], memory: int, *, estimated: bool = False) -> None:
         super().__init__()
+        check_rising(levels)
         self.trellis = check_trellis(len(levels), memory)
-        self.register_buffer("symbols", levels[self.trellis.symbols()])
+        keep(self, "symbols", levels[self.trellis.symbols()], levels)
         self.estimated = estimated
 
     def forward(self, data: Observed) -> Float[Tensor, "batch T states"]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.trellis import Observed, Trellis, check_observed
+from unrolling.algorithms.detection.trellis import Observed, Trellis, check_observed, check_trellis
 from unrolling.core import Iteration
 
 
@@ -32,7 +32,7 @@ class _Passing(Iteration):
 
     def __init__(self, likelihood: nn.Module, levels: int, memory: int) -> None:
         super().__init__()
-        self.trellis = Trellis(levels, memory)
+        self.trellis = check_trellis(levels, memory)
         self.likelihood = self.prepare = likelihood
 
     def start(self, problem: Float[Tensor, "batch T states"]) -> Messages:
@@ -130,6 +130,8 @@ def viterbi_path(likelihood: Float[Tensor, "batch T states"], trellis: Trellis) 
         likelihood: log p(y_t | s), up to a number for each t.
         trellis: of the channel; all states are equally likely at the beginning.
     """
+    if likelihood.ndim != 3 or likelihood.shape[1] < 1 or likelihood.shape[2] != trellis.states:
+        raise ValueError(f"likelihood is (batch, T, {trellis.states}); got shape {tuple(likelihood.shape)}")
     levels, rest = trellis.levels, trellis.states // trellis.levels
     best = likelihood[:, 0]
     choices = []

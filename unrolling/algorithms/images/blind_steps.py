@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from unrolling.core.arguments import check_range
 from unrolling.operators.half_spectrum import Size, irfft2, needs_gradient, rfft2
 from unrolling.operators.spectral import wrap
 
@@ -147,6 +148,7 @@ def normalise_kernel(kernel: Float[Tensor, "batch kh kw"], least: float = 1e-8) 
         kernel: any numbers.
         least: added to the middle, so that there is always a sum to divide by.
     """
+    check_range(least, "least", 0.0, above=True)
     rows, columns = kernel.shape[-2:]
     middle = torch.zeros_like(kernel[:1])
     middle[:, rows // 2, columns // 2] = least

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
-from unrolling.core.arguments import check_numbers, check_tensor, kind_of
+from unrolling.core.arguments import check_numbers, check_range, check_tensor, kind_of
 from unrolling.core.naming import class_name
 from unrolling.operators.dct import cut_blocks, dct2, idct2, join_blocks
 from unrolling.operators.differences import FiniteDifferences
@@ -118,10 +118,11 @@ class PeronaMalik(Diffusion):
         weight: lambda >= 0.
 
     Raises:
-        ValueError: a contrast or a step size that is not positive, a negative weight.
+        ValueError: a contrast that is not positive, a step size outside (0, 1/4], a negative weight.
     """
 
     def __init__(self, data_term: DataTerm, contrast: float, *, step_size: float = 0.2, weight: float = 0.0) -> None:
+        check_range(step_size, "step_size", 0.0, 0.25, above=True)
         super().__init__(data_term, FiniteDifferences(), EdgeStopping(contrast, step_size), weight)
 
     def objective(self, state: Tensor, problem: Problem) -> Tensor:
@@ -188,6 +189,7 @@ class QuantisedBlocks(DataTerm):
 
     def __init__(self, offset: float = 128 / 255) -> None:
         super().__init__()
+        check_range(offset, "offset")
         self.offset = offset
 
     def forward(self, data: Compressed) -> Problem:

@@ -14,12 +14,13 @@ from unrolling.algorithms.detection.mimo import (
     adjoint,
     at_unit_gain,
     gram,
+    level_posterior,
     mean_gain,
     noise_of,
-    posterior,
 )
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Bounded, constrain, tree
+from unrolling.core.arguments import check_range
 
 # Of a variance, relative to the symbols': a symbol that is certain would have an infinite precision.
 _LEAST_VARIANCE, _LEAST_CAVITY = 1e-6, 1e-9
@@ -82,6 +83,7 @@ class ExpectationPropagation(Detector):
 
     def __init__(self, levels: Float[Tensor, " M"], *, damping: float = 0.7) -> None:
         super().__init__(levels, needs_noise=True)
+        check_range(damping, "damping", 0.0, 1.0, below=True)
         self.prepare = _Exponent()
         self.damping = scalar_parameter(damping, levels)
         constrain(self, "damping", Bounded(0.0, 1.0))
@@ -110,7 +112,7 @@ class ExpectationPropagation(Detector):
         cavity = (spread / (1 - spread * precision).clamp_min(torch.finfo(spread.dtype).eps)).clamp_min(_LEAST_CAVITY)
         # t without the quotient mu / S, which both may be small: h (mu - S gamma) / S.
         message = mean + cavity * (precision * mean - shift)
-        x, variance = posterior(message, cavity, self.levels)
+        x, variance = level_posterior(message, cavity, self.levels)
         return EPState(x, variance.clamp_min(_LEAST_VARIANCE), message, cavity, precision, shift)
 
     def residual(self, new: EPState, old: EPState, problem: Quadratic) -> Tensor:

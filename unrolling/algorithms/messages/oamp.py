@@ -15,8 +15,8 @@ from unrolling.algorithms.detection.mimo import (
     apply,
     at_unit_gain,
     gram,
+    level_posterior,
     noise_of,
-    posterior,
 )
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 
@@ -106,4 +106,4 @@ class OAMP(Detector):
         remaining = 1 - self.variance_scale * scale * values * inverse  # eigenvalues of I - theta W H
         amplified = (self.variance_scale * scale * inverse).square() * values  # of theta^2 W W^T
         variance = (error * remaining.square() + noise * amplified).mean(1, keepdim=True).clamp_min(_LEAST)
-        return self.gain * (posterior(linear, variance, self.levels).mean - self.divergence * linear)
+        return self.gain * (level_posterior(linear, variance, self.levels).mean - self.divergence * linear)

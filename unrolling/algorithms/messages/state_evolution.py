@@ -151,6 +151,8 @@ def oracle_least_squares(
         raise ValueError(f"y must have shape (batch, {m}), the dictionary being {m, n}; got {tuple(y.shape)}")
     if support.ndim != 2 or support.shape[1] != n or support.shape[0] not in (1, y.shape[0]):
         raise ValueError(f"support must have shape ({y.shape[0]}, {n}); got {tuple(support.shape)}")
+    if support.dtype is not torch.bool:
+        raise TypeError(f"support is {support.dtype}; it is Boolean: x != 0")
     wide = dictionary.double().cpu()  # where the solver copes with any rank
     estimate = torch.zeros(y.shape[0], n, dtype=torch.float64)
     for sample, (measured, where) in enumerate(

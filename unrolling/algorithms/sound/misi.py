@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core import Iteration, scale
+from unrolling.core.arguments import check_count
 from unrolling.operators.stft import STFT, with_phase
 
 FLOOR = 1e-6  # of a modulus that is divided by, relative to the root mean square of the mixture's spectrum
@@ -114,6 +115,7 @@ class EqualShares(nn.Module):
 
     def __init__(self, stft: STFT, sources: int) -> None:
         super().__init__()
+        check_count(sources, "sources")
         self.stft, self.sources = stft, sources
 
     def forward(self, mixture: Float[Tensor, "batch samples"]) -> Magnitudes:
@@ -134,6 +136,8 @@ class GriffinLim(Iteration):
 
     def __init__(self, stft: STFT, *, length: int | None = None) -> None:
         super().__init__()
+        if length is not None:
+            check_count(length, "length")
         self.stft, self.length = stft, length
 
     def start(self, problem: Float[Tensor, "batch bins frames"]) -> Float[Tensor, "batch samples"]:

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core import Iteration, Positive, constrain, scale
-from unrolling.core.arguments import check_numbers
+from unrolling.core.arguments import check_count, check_numbers, check_range
+from unrolling.core.execution import is_plain
 
 FLOOR = 1e-8  # of W H where it is divided by, relative to the level of the sample's magnitudes
 
@@ -28,6 +29,8 @@ def beta_divergence(
         y: positive for beta < 2, where it is divided by.
         beta: any real number.
     """
+    if is_plain() and bool((x < 0).any() | (y < 0).any()):
+        raise ValueError("x and y are at least 0; a divergence of negative numbers is none")
     if beta == 1:
         # Not xlogy, whose derivative at 0 is 0/0.
         each = x * torch.log(torch.where(x == 0, 1, x / y)) - x + y
@@ -44,6 +47,7 @@ def exponent(beta: float) -> float:
     """The power of the ratio that makes a multiplicative update a majorisation-minimisation step: 1/(2 - beta), 1,
     1/(beta - 1) for beta < 1, <= 2, > 2.
     """
+    check_range(beta, "beta")
     return 1 / (2 - beta) if beta < 1 else 1.0 if beta <= 2 else 1 / (beta - 1)
 
 
@@ -235,6 +239,7 @@ class NMFActivations(Iteration):
         constrained: bool = True,
     ) -> None:
         super().__init__()
+        check_range(beta, "beta")
         self.beta = float(beta)
         self.dictionary = nn.Parameter(unit_columns(dictionary))
         set_sparsity(self, sparsity, self.dictionary)
@@ -284,6 +289,7 @@ def learn_dictionary(
     """W of ``NMF`` after so many iterations, unit columns: the dictionary of a kind of sounds from examples (survey
     (23)-(26)).
     """
+    check_count(iterations, "iterations")
     nmf = NMF(magnitude.shape[0], rank, beta=beta, sparsity=sparsity, seed=seed).to(magnitude.dtype)
     data = magnitude.unsqueeze(0)
     nmf.check(data)

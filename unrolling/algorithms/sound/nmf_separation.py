@@ -135,6 +135,8 @@ class NMFSeparation(Iteration):
 
 def stack_frames(magnitude: Float[Tensor, "batch frames bins"], context: int) -> Float[Tensor, "batch frames rows"]:
     """Each frame with its neighbours, the earliest first, zero beyond the ends: (batch, frames, bins context)."""
+    if context < 1 or context % 2 == 0:
+        raise ValueError(f"context is {context}; it is an odd number of frames: the frame and its neighbours")
     if context == 1:
         return magnitude.contiguous()
     side, frames = context // 2, magnitude.shape[1]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         check_step_size,
         check_weight,
         check_width,
+        each_weight,
         lipschitz,
         scalar_parameter,
         step_advice,
@@ -51,8 +52,8 @@ __getattr__, __dir__ = lazy(
         ".coordinate_descent": ("CoDState CoordinateDescent"),
         ".coupled": ("CoupledISTA SelectedState Selection SelectiveGramISTA check_selection"),
         ".dictionary": (
-            "as_operator check_dictionary check_step_size check_weight check_width lipschitz scalar_parameter "
-            "step_advice"
+            "as_operator check_dictionary check_step_size check_weight check_width each_weight lipschitz "
+            "scalar_parameter step_advice"
         ),
         ".fista": ("Continuation FISTA FISTAState nesterov"),
         ".gated": ("GatedISTA"),
@@ -73,8 +74,8 @@ __all__ = [
     "Mixed", "Mixing", "Normalised", "Normalising", "SelectedState", "Selection", "SelectiveGramISTA",
     "Sensed", "SynthesisISTA", "SynthesisState", "ThinISTA", "VaryingISTA", "analytic_weights",
     "as_operator", "check_dictionary", "check_selection", "check_step_size", "check_weight", "check_width",
-    "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov", "penalty_of",
-    "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
+    "each_weight", "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov",
+    "penalty_of", "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
 ]
 # fmt: on
 # End of what is written.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolling._extras import extra
 from unrolling.algorithms.sparse.dictionary import check_dictionary
+from unrolling.core.arguments import check_count, check_range
 
 
 def analytic_weights(dictionary: Float[Tensor, "m n"]) -> Float[Tensor, "n m"]:
@@ -42,6 +43,8 @@ def projected_gradient_weights(
         step_size: relative to 1 / |A A^T|.
         iterations: how many steps.
     """
+    check_range(step_size, "step_size", 0.0, above=True)
+    check_count(iterations, "iterations", 0)
     a = check_dictionary(dictionary.detach()).double()
     gram = a @ a.T
     rate = step_size / float(torch.linalg.matrix_norm(gram, 2))
@@ -69,6 +72,9 @@ def minimal_coherence_weights(
         ImportError: scipy is missing.
         ArithmeticError: a program without a solution.
     """
+    chosen = range(dictionary.shape[1]) if columns is None else list(columns)
+    if any(not 0 <= column < dictionary.shape[1] for column in chosen):
+        raise ValueError(f"columns names {list(chosen)}, and the dictionary has {dictionary.shape[1]}, counted from 0")
     import numpy as np
 
     with extra("the linear program of these weights"):
@@ -77,7 +83,7 @@ def minimal_coherence_weights(
     a = check_dictionary(dictionary.detach()).double().numpy()
     m, n = a.shape
     rows = []
-    for i in range(n) if columns is None else columns:
+    for i in chosen:
         others = np.delete(a, i, axis=1).T
         ones = np.ones((n - 1, 1))
         bound = np.block([[others, -ones], [-others, -ones]])  # |w a_j| <= t
@@ -111,6 +117,8 @@ def mutual_coherence(dictionary: Float[Tensor, "m n"], weights: Float[Tensor, "n
         a = a / torch.linalg.vector_norm(a, dim=0)
         products = a.T @ a
     else:
+        if weights.shape != a.T.shape:
+            raise ValueError(f"weights are {tuple(a.T.shape)}, one row per atom; got shape {tuple(weights.shape)}")
         products = weights.detach().double() @ a
         products = products / products.diagonal().unsqueeze(1)
     return float((products - torch.diag(products.diagonal())).abs().max())

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unrolling.algorithms.sparse.dictionary import check_dictionary, check_weight, check_width, scalar_parameter
+from unrolling.algorithms.sparse.dictionary import check_dictionary, check_width, each_weight, scalar_parameter
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators.linear import RowMatrix
 from unrolling.prox import soft_threshold
@@ -49,7 +49,7 @@ class CoordinateDescent(Iteration):
         self.inhibition = nn.Parameter(
             torch.eye(atoms, dtype=dictionary.dtype, device=dictionary.device) - dictionary.T @ dictionary
         )
-        self.threshold = scalar_parameter(torch.as_tensor(check_weight(weight)).expand(atoms), dictionary)
+        self.threshold = scalar_parameter(each_weight(weight, atoms), dictionary)
         constrain(self, "threshold", Positive())
 
     def start(self, problem: Float[Tensor, "batch ... n"]) -> CoDState:

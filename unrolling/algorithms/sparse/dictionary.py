@@ -96,6 +96,18 @@ def check_weight(weight: float | Tensor) -> Tensor:
     return weight if isinstance(weight, Tensor) else torch.tensor(weight, dtype=torch.float64)
 
 
+def each_weight(weight: float | Tensor, atoms: int) -> Tensor:
+    """The weight of a penalty for each of so many atoms, (n,).
+
+    Raises:
+        ValueError: as for ``check_weight``; more than one number, and not one for each.
+    """
+    checked = check_weight(weight)
+    if checked.shape not in ((), (1,), (atoms,)):
+        raise ValueError(f"weight is a number or ({atoms},), one for each atom; got shape {tuple(checked.shape)}")
+    return checked.expand(atoms)
+
+
 def check_step_size(step_size: float | None, dictionary: Tensor | LinearOperator) -> float:
     """The step size, by default the safe 1 / L.
 

@@ -17,6 +17,7 @@ from unrolling.algorithms.sparse.dictionary import (
     check_step_size,
     check_weight,
     check_width,
+    each_weight,
     scalar_parameter,
     step_advice,
 )
@@ -68,7 +69,13 @@ class ISTA(Iteration):
         step_size = check_step_size(step_size, self.dictionary)
         like = next(iter([*self.dictionary.parameters(), *self.dictionary.buffers()]), torch.zeros(()))
         self.step_size = scalar_parameter(step_size, like)
-        self.threshold = scalar_parameter(check_weight(weight) * self.step_size.detach(), like)
+        checked, shape = check_weight(weight), self.dictionary.input_shape
+        if checked.ndim > len(shape) + 1 or any(
+            size not in (1, want) and want is not None
+            for size, want in zip(checked.shape[::-1], shape[::-1], strict=False)
+        ):
+            raise ValueError(f"weight broadcasts to x, {shape} for a sample; got shape {tuple(checked.shape)}")
+        self.threshold = scalar_parameter(checked * self.step_size.detach(), like)
         constrain(self, "step_size", Positive())
         constrain(self, "threshold", Positive())
         self.prox = prox
@@ -117,7 +124,7 @@ class _MatrixISTA(Iteration):
         self.register_buffer("dictionary", check_dictionary(dictionary.detach()))
         self.step_size = check_step_size(step_size, dictionary)
         self.encoder = RowMatrix(nn.Parameter((self.step_size * self.dictionary.mH).contiguous()))
-        self.threshold = scalar_parameter(check_weight(weight).expand(dictionary.shape[1]) * self.step_size, dictionary)
+        self.threshold = scalar_parameter(each_weight(weight, dictionary.shape[1]) * self.step_size, dictionary)
         constrain(self, "threshold", Positive())
         self.prox = prox
 

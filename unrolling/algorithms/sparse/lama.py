@@ -13,9 +13,9 @@ from unrolling.algorithms.detection.mimo import (
     adjoint,
     at_unit_gain,
     gram,
+    level_posterior,
     mean_gain,
     noise_of,
-    posterior,
 )
 from unrolling.algorithms.messages.amp import check_damping, damp
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
@@ -93,7 +93,7 @@ class LAMA(Detector):
         """One step."""
         matched, products, noise, load = problem
         tau = (self.noise_scale * noise + load * state.variance).clamp_min(_LEAST)
-        mean, spread = posterior(state.x + state.residual, tau, self.levels)
+        mean, spread = level_posterior(state.x + state.residual, tau, self.levels)
         variance = spread.mean(1, keepdim=True)
         x = damp(mean, state.x, self.damping)
         residual = matched - adjoint(products, x) + (load * variance / tau) * state.residual

@@ -14,7 +14,7 @@ from unrolling.algorithms.sparse.dictionary import check_weight, scalar_paramete
 from unrolling.algorithms.sparse.ista import Prox
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators import LinearOperator
-from unrolling.operators.linear import learnable
+from unrolling.operators.linear import joined, learnable
 from unrolling.prox import soft_threshold
 
 
@@ -63,6 +63,10 @@ class SynthesisISTA(Iteration):
         super().__init__()
         if not step_size > 0:
             raise ValueError(f"step_size must be positive; got {step_size}")
+        if joined(sensing.input_shape, dictionary.output_shape) is None:
+            raise ValueError(
+                f"sensing takes {sensing.input_shape}, and the dictionary gives {dictionary.output_shape}; they must agree"
+            )
         self.sensing = sensing
         self.dictionary = learnable(dictionary)
         self.encoder = learnable(dictionary, scale=step_size)

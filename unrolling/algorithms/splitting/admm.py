@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.sparse.dictionary import check_weight
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_count, check_range
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_positive
@@ -143,6 +144,8 @@ class ADMM(Iteration):
             raise ValueError(f"dual_update is {dual_update!r}; it is 'survey' or 'damped'")
         if start not in ("zero", "data") or (start == "data" and separate_start):
             raise ValueError(f"start is 'zero' or 'data', and a separate start is one at zero; got {start!r}")
+        check_range(inner[0], "inner's tolerance", 0.0)
+        check_count(inner[1], "inner's iterations")
         self.data_term = data_term
         self.prepare = data_term
         self.splittings = nn.ModuleList(splittings)

@@ -11,6 +11,7 @@ from torch import Tensor
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.core.arguments import check_count, check_range
 from unrolling.operators.normal_equations import solve_positive
 from unrolling.operators.spectral import Circulant, Identity, has_spectrum
 
@@ -63,6 +64,8 @@ class HalfQuadraticSplitting(Iteration):
         inner: tuple[float, int] = (1e-6, 50),
     ) -> None:
         super().__init__()
+        check_range(inner[0], "inner's tolerance", 0.0)
+        check_count(inner[1], "inner's iterations")
         if not (penalty > 0 and growth >= 1 and largest >= 1):
             raise ValueError(
                 f"penalty must be positive, growth and largest at least 1; got {penalty}, {growth} and {largest}"

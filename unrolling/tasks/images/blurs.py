@@ -8,7 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.core.arguments import check_count, check_range
+
 FINE = 8  # samples of a path per pixel
+
+
+def _check_size(size: int) -> None:
+    check_count(size, "size")
+    if size % 2 == 0:
+        raise ValueError(f"size is {size}; the side of a kernel is odd, so that it has a middle")
 
 
 def linear_motion(length: float, angle: float, size: int) -> Float[Tensor, "size size"]:
@@ -23,6 +31,7 @@ def linear_motion(length: float, angle: float, size: int) -> Float[Tensor, "size
     Raises:
         ValueError: a length that does not fit.
     """
+    _check_size(size)
     if length > size:
         raise ValueError(f"a motion of {length:g} pixels does not fit into a kernel of {size}")
     steps = max(2, math.ceil(FINE * length))
@@ -43,6 +52,8 @@ def shake(size: int, generator: torch.Generator, *, smoothness: float = 0.3) -> 
         generator: of the path.
         smoothness: the length scale, in times of exposure.
     """
+    _check_size(size)
+    check_range(smoothness, "smoothness", 0.0, above=True)
     steps = 4 * size
     t = torch.linspace(0, 1, steps, dtype=torch.float64)
     distance = math.sqrt(3) * (t.unsqueeze(1) - t).abs() / smoothness

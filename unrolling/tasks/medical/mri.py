@@ -17,6 +17,7 @@ from unrolling.algorithms.splitting.admm import ADMM, Splitting
 from unrolling.algorithms.splitting.data_terms import SampledFourier
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.core import scale
+from unrolling.core.arguments import check_count
 from unrolling.files.decoding import Arrays
 from unrolling.operators import FiniteDifferences
 from unrolling.operators.fourier import KSpace, fft, ifft
@@ -126,6 +127,7 @@ class MRI(Task):
         if not noise >= 0:
             raise ValueError(f"noise is {noise}; a standard deviation is at least 0")
         sampling.check_rate(rate)
+        check_count(size, "size", 8)
         self.mask_name, self.sampled, self.real, self.noise, self.seed, self.size = (
             mask,
             rate,

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary
+from unrolling.core.arguments import check_count, check_range
 from unrolling.files.decoding import Arrays
 
 
 def gaussian_dictionary(m: int, n: int, seed: int) -> Tensor:
     """A (m, n) with independent N(0, 1/m) entries, columns then normalised."""
+    check_count(m, "m")
+    check_count(n, "n")
     matrix = torch.randn(m, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / m**0.5
     return (matrix / torch.linalg.vector_norm(matrix, dim=0)).float()
 
@@ -32,6 +35,7 @@ def conditioned_dictionary(m: int, n: int, condition: float, seed: int) -> Tenso
         condition: at least 1; 1 gives orthogonal rows before the columns are normalised.
         seed: as for ``gaussian_dictionary``.
     """
+    check_range(condition, "condition", 1.0)
     left, _, right = torch.linalg.svd(gaussian_dictionary(m, n, seed).double(), full_matrices=False)
     values = torch.logspace(0, -math.log10(condition), min(m, n), dtype=torch.float64)
     matrix = left * values @ right
@@ -52,6 +56,9 @@ def coherent_dictionary(m: int, n: int, block: int, coherence: float, seed: int)
         coherence: c, in [0, 1).
         seed: of the directions.
     """
+    check_range(coherence, "coherence", 0.0, 1.0, below=True)
+    if block < 1 or n % block or m <= block:
+        raise ValueError(f"block is {block}; the columns of a block divide n = {n}, and are fewer than m = {m}")
     generator = torch.Generator().manual_seed(seed)
     directions = torch.linalg.qr(torch.randn(n // block, m, block + 1, generator=generator, dtype=torch.float64))[0]
     columns = coherence**0.5 * directions[:, :, :1] + (1 - coherence) ** 0.5 * directions[:, :, 1:]
