@@ -81,7 +81,9 @@ __getattr__, __dir__ = lazy(
         ".sparse.synthesis": ("Decoded SynthesisISTA SynthesisState"),
         ".sparse.varying": ("Mixed Mixing Sensed VaryingISTA"),
         ".splitting.admm": ("ADMM ADMMState Splitting"),
-        ".splitting.data_terms": ("Blurred DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
+        ".splitting.data_terms": (
+            "Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"
+        ),
         ".splitting.half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".splitting.primal_dual": ("ChambollePock PrimalDualState"),
         ".splitting.projected_gradient": ("ProjectedGradient"),
@@ -92,7 +94,7 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "ADMM", "ADMMState", "AMP", "AMPState", "AlphabetFit", "AugmentedISTA", "AugmentedProblem",
     "AugmentedState", "BCJR", "BlindDeblurring", "BlindProblem", "BlindState", "Blurred", "Cascade",
-    "ChambollePock", "Channel", "ChannelEstimate", "CoDState", "Compressed", "Continuation",
+    "ChambollePock", "Channel", "ChannelEstimate", "CoDState", "CoilSampling", "Compressed", "Continuation",
     "ConvolutionalISTA", "CoordinateDescent", "CoupledISTA", "DUBLID", "DataTerm", "Decisions", "Decoded",
     "DetNetLayer", "DetNetState", "Detector", "Diffusion", "EPState", "EdgeStopping", "EqualShares",
     "Evolution", "ExpectationPropagation", "FISTA", "FISTAState", "FreeMatrix", "GatedISTA",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unrolling.files.decoding import Arrays, check_size
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import T, checked
-    from unrolling.files.kspace import is_centred, read_kspace, write_image
+    from unrolling.files.kspace import image_origin, is_centred, read_kspace, write_image
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
     from unrolling.files.png16 import Header, chunks, header
@@ -28,7 +28,7 @@ __getattr__, __dir__ = lazy(
         ".decoding": ("Arrays check_size"),
         ".ending": ("ends_in_order"),
         ".gate": ("T checked"),
-        ".kspace": ("is_centred read_kspace write_image"),
+        ".kspace": ("image_origin is_centred read_kspace write_image"),
         ".lock": ("InUseError locked"),
         ".pictures": ("Picture in_tiles pillow turned"),
         ".png16": ("Header chunks header"),
@@ -46,8 +46,8 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Applied", "Arrays", "Expected", "Header", "InUseError", "Output", "Picture", "Processor", "Reader",
     "Recording", "Sound", "SoundFormat", "T", "Vectors", "apply", "check_place", "check_replaceable",
-    "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "in_tiles",
-    "inspect", "interpolated", "is_centred", "keeping_others", "listed", "locked", "mapping",
+    "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "image_origin",
+    "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others", "listed", "locked", "mapping",
     "match_channels", "numbers", "one_of", "pillow", "probe_folder", "reach", "read_kspace",
     "read_sequences", "read_vectors", "reading", "record", "resample", "shares", "short", "soundfile",
     "text", "turned", "verify", "whitened", "write_bytes", "write_image", "write_symbols", "writing",

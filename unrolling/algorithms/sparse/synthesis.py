@@ -65,7 +65,7 @@ class SynthesisISTA(Iteration):
             raise ValueError(f"step_size must be positive; got {step_size}")
         if joined(sensing.input_shape, dictionary.output_shape) is None:
             raise ValueError(
-                f"sensing takes {sensing.input_shape}, and the dictionary gives {dictionary.output_shape}; they must agree"
+                f"sensing takes {sensing.input_shape}, and the dictionary gives {dictionary.output_shape}: no fit"
             )
         self.sensing = sensing
         self.dictionary = learnable(dictionary)

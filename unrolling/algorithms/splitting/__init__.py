@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
     from unrolling.algorithms.splitting.data_terms import (
         Blurred,
+        CoilSampling,
         DataTerm,
         KnownBlur,
         LeastSquares,
@@ -25,7 +26,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".admm": ("ADMM ADMMState Splitting"),
-        ".data_terms": ("Blurred DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
+        ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".projected_gradient": ("ProjectedGradient"),
@@ -34,9 +35,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ADMM", "ADMMState", "Blurred", "ChambollePock", "DataTerm", "HQSState", "HalfQuadraticSplitting",
-    "KnownBlur", "LeastSquares", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
-    "SampledFourier", "Splitting", "check_kspace",
+    "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "DataTerm", "HQSState",
+    "HalfQuadraticSplitting", "KnownBlur", "LeastSquares", "PrimalDualState", "Problem", "ProjectedGradient",
+    "ProximalGradient", "SampledFourier", "Splitting", "check_kspace",
 ]
 # fmt: on
 # End of what is written.

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from unrolling.core.arguments import check_numbers, check_tensor, kind_of
 from unrolling.operators import transforms
-from unrolling.operators.fourier import KSpace, fft, ifft
+from unrolling.operators.fourier import CoilData, KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
+from unrolling.operators.normal_equations import solve_positive
 from unrolling.operators.resize import BicubicReduction
 from unrolling.operators.spectral import convolve, divide, has_spectrum, transfer
 
@@ -150,7 +151,7 @@ class SampledFourier(DataTerm):
 
     def forward(self, data: KSpace) -> Problem:
         """The zero-filled image and the squared mask."""
-        square = data.mask.square()
+        square = data.mask.square().expand(-1, *data.samples.shape[-2:])
         if self.real:
             square = 0.5 * (square + square.flip((-2, -1)).roll((1, 1), (-2, -1)))
         return Problem(self.adjoint(data.samples, data), square, data)
@@ -182,11 +183,67 @@ def check_kspace(data: Any) -> None:
         raise TypeError(f"a mask holds real numbers; got {mask.dtype}")
     if not samples.is_complex():
         raise TypeError(f"k-space samples are complex; got {samples.dtype}")
-    if mask.ndim != 3 or samples.ndim != 3 or mask.shape[-2:] != samples.shape[-2:]:
+    if samples.ndim != 3 or not _covers(mask, samples):
         raise ValueError(
             "samples are (batch, height, width) and the mask (batch or 1, height, width), of one size; got "
             f"{tuple(samples.shape)} and {tuple(mask.shape)}"
         )
+
+
+def _covers(mask: Tensor, samples: Tensor) -> bool:
+    """Whether a mask (batch or 1, height, width), or of whole lines, is one of samples (batch, ..., height, width)."""
+    sizes = (samples.shape[0], *samples.shape[-2:])
+    return mask.ndim == 3 and all(side in (1, size) for side, size in zip(mask.shape, sizes, strict=True))
+
+
+class CoilSampling(DataTerm):
+    """y_c = m . F (S_c . x) + noise for the coils c; data are ``CoilData``, so that every image brings its own mask and
+    maps. ``MultiCoilFourier`` is the operator where all share them.
+
+    Pruessmann, Weiger, Scheidegger and Boesiger 1999 (SENSE),
+    doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S. With maps of ``normalise_maps`` |E| <= 1. The
+    equations that algorithms solve are solved to rounding, by conjugate gradients.
+    """
+
+    real = False
+
+    def forward(self, data: CoilData) -> Problem:
+        """sum_c conj(S_c) . F^H (m . y_c)."""
+        return Problem(self.adjoint(data.samples, data), None, data)
+
+    def image(self, x: Tensor, data: CoilData) -> Tensor:
+        return data.mask.unsqueeze(1) * fft(data.maps * x.unsqueeze(1))
+
+    def adjoint(self, y: Tensor, data: CoilData) -> Tensor:
+        return (data.maps.conj() * ifft(data.mask.unsqueeze(1) * y)).sum(1)
+
+    def solve(self, b: Tensor, rho: Tensor | float, problem: Problem) -> Tensor:
+        def apply(x: Tensor) -> Tensor:
+            return self.adjoint(self.image(x, problem.data), problem.data) + rho * x
+
+        return solve_positive(apply, b, tolerance=20 * torch.finfo(b.dtype).eps, max_iterations=300)
+
+    def check(self, data: CoilData) -> None:
+        if not isinstance(data, CoilData):
+            raise TypeError(f"data are CoilData(samples, mask, maps); got {kind_of(data)}")
+        for name, value in zip(CoilData._fields, data, strict=True):
+            check_tensor(value, name, "CoilSampling")
+        samples, mask, maps = data
+        for name, value in (("samples", samples), ("maps", maps)):
+            if not value.is_complex():
+                raise TypeError(f"{name} are complex; got {value.dtype}")
+        if mask.is_complex():
+            raise TypeError(f"a mask holds real numbers; got {mask.dtype}")
+        if (
+            samples.ndim != 4
+            or not _covers(mask, samples)
+            or maps.shape[1:] != samples.shape[1:]
+            or maps.shape[0] not in (1, samples.shape[0])
+        ):
+            raise ValueError(
+                "samples are (batch, coils, height, width), the mask (batch or 1, height, width), the maps (batch or "
+                f"1, coils, height, width); got {tuple(samples.shape)}, {tuple(mask.shape)} and {tuple(maps.shape)}"
+            )
 
 
 class Blurred(NamedTuple):

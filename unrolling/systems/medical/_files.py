@@ -11,14 +11,25 @@ from torch import Tensor
 
 from unrolling.core import Unrolled
 from unrolling.files.kspace import READS, check_output, is_centred, read_kspace, write_image
-from unrolling.operators.fourier import KSpace, ifft
+from unrolling.files.kspace import image_origin as find_origin
+from unrolling.operators.fourier import KSpace, check_origins, from_corner, ifft
 from unrolling.systems.base import Application
+from unrolling.systems.conditions import Condition
 from unrolling.systems.options import Option
 from unrolling.tasks.medical.mri import MRI, read_mask
 
 MASK = Option("mask", Path, "a .npy file with what was measured of k-space, zero frequency in its middle")
+ORIGIN = Option(
+    "image_origin",
+    str,
+    "corner or centre, the pixel that the transform counts from: centre in fftshift(fft2(ifftshift(image)))",
+    default="what the borders of the image say",
+)
 # part of the energy of the zero-filled image in its imaginary part from which on an image is taken to be complex
 COMPLEX = 0.02
+
+
+KNOWN: dict[str, Any] = {"given": "given", "found": "estimated", "assumed": "estimated"}
 
 
 def _read(path: Path, options: Mapping[str, Any]) -> Tensor:
@@ -26,8 +37,15 @@ def _read(path: Path, options: Mapping[str, Any]) -> Tensor:
 
 
 def _reconstruct(
-    network: Unrolled, task: MRI, samples: Tensor, outputs: Sequence[Path], mask: Path | None = None
+    network: Unrolled,
+    task: MRI,
+    samples: Tensor,
+    outputs: Sequence[Path],
+    mask: Path | None = None,
+    image_origin: str | None = None,
 ) -> Mapping[str, Any]:
+    if image_origin is not None:
+        check_origins(image_origin=image_origin)
     shape = (int(samples.shape[1]), int(samples.shape[2]))
     centred = is_centred(samples)
     if centred:
@@ -43,6 +61,12 @@ def _reconstruct(
         sampled = shifted if float((energy * shifted).sum()) >= float((energy * drawn).sum()) else drawn
     samples = sampled * samples
     zero_filled = ifft(samples)
+    origin, how = image_origin, "given"
+    if origin is None:
+        origin, how = find_origin(zero_filled), "found"
+    if origin is None:
+        # Who puts the zero frequency into the middle mostly puts the image's origin there too.
+        origin, how = "centre" if centred else "corner", "assumed"
     peak = float(zero_filled.abs().max())
     if peak == 0:
         raise ValueError(f"the mask {mask} leaves nothing of the k-space")
@@ -56,7 +80,8 @@ def _reconstruct(
         data, state = KSpace(samples / peak, sampled.unsqueeze(0)), None
         for layer, problem, state in network.walk(data):  # noqa: B007
             pass
-        images = layer.estimate(state, problem) * peak
+        # The filters are the same everywhere and the image is periodic: it may be rolled into its place afterwards.
+        images = from_corner(layer.estimate(state, problem) * peak, origin)
     combined = images[0] if len(images) == 1 else torch.linalg.vector_norm(images, dim=0)
     write_image(outputs[0], combined)
     return {
@@ -66,6 +91,10 @@ def _reconstruct(
         "measured": round(float(sampled.mean()), 4),
         "zero_frequency": "in the middle" if centred else "at (0, 0)",
         "image": "real" if real else "complex",
+        "image_origin": ("in the middle" if origin == "centre" else "at (0, 0)") + f", {how}",
+        "conditions": [
+            Condition("image origin", "in the middle" if origin == "centre" else "at (0, 0)", KNOWN[how]),
+        ],
     }
 
 
@@ -78,6 +107,6 @@ def application() -> Application:
         _reconstruct,
         suffixes=(".npy", ".npz"),
         default_suffixes=("-image.png",),
-        options=(MASK,),
+        options=(MASK, ORIGIN),
         check=check_output,
     )

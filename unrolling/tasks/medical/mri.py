@@ -342,7 +342,8 @@ class MRI(Task):
 
 
 def read_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Tensor:
-    """A mask (height, width) of zeros and ones from a ``.npy`` file, zero frequency where the file has it.
+    """A mask (height, width) of zeros and ones from a ``.npy`` file, zero frequency where the file has it; of whole
+    lines (1, width) or (height, 1) will do, and is repeated where a shape is asked for.
 
     Raises:
         ValueError: no such file, not a mask, or one of another shape than asked for.
@@ -360,12 +361,13 @@ def read_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Tensor:
         raise ValueError(f"{path} is no mask: it holds other values than 0 and 1")
     if not values.any():
         raise ValueError(f"{path} is zero everywhere: nothing is measured")
-    if shape is not None and values.shape != tuple(shape):
+    if shape is not None and any(side not in (1, size) for side, size in zip(values.shape, shape, strict=True)):
         raise ValueError(
             f"the mask {path} has {values.shape[0]} x {values.shape[1]} frequencies, and the data "
             f"{shape[0]} x {shape[1]}; they must agree"
         )
-    return torch.from_numpy(values.astype(np.float32))
+    mask = torch.from_numpy(values.astype(np.float32))
+    return mask if shape is None else mask.expand(*shape).contiguous()
 
 
 def _folder(path: Path) -> list[Tensor]:
