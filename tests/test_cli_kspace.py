@@ -10,7 +10,7 @@ from test_cli_images import apply as apply
 from test_cli_images import held as held
 
 from unrolling.files import pictures as pixels
-from unrolling.files.kspace import is_centred, read_kspace
+from unrolling.files.kspace import image_origin, is_centred, read_kspace
 from unrolling.operators.fourier import KSpace, fft
 from unrolling.tasks.medical import phantoms, sampling
 
@@ -109,3 +109,43 @@ def test_a_mask_of_another_shape_or_of_nothing_is_refused(apply, tmp_path):
         status, _, said = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.png", "--mask", tmp_path / "mask.npy")
         assert status != 0
         assert words in said
+
+
+def scanned(image, origin):
+    """The centred k-space of an image by the convention of scanners, or with pixel (0, 0) as its origin."""
+    return torch.fft.fftshift(fft(torch.fft.ifftshift(image) if origin == "centre" else image))
+
+
+@pytest.mark.parametrize("rate", [None, 0.25])
+@pytest.mark.parametrize("origin", ["centre", "corner"])
+@pytest.mark.parametrize("what", ["bar", "head"])
+def test_an_image_comes_out_upright_whatever_its_origin(apply, tmp_path, what, origin, rate):
+    image = torch.zeros(32, 32)
+    image[5:20, 8:14] = 1
+    if what == "head":
+        image = phantoms.head(32, torch.Generator().manual_seed(1))
+    samples = scanned(image, origin) * (1 if rate is None else sampling.radial_mask(32, rate))
+    np.save(tmp_path / "k.npy", samples.numpy())
+    status, out, _ = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.npy", "--json")
+    assert status == 0
+    assert json.loads(out)["image_origin"] == ("in the middle" if origin == "centre" else "at (0, 0)") + ", found"
+    found = torch.from_numpy(np.abs(np.load(tmp_path / "x.npy"))).flatten()
+    turned = image.roll((16, 16), (0, 1)).flatten()
+    assert found @ image.flatten() > 4 * (found @ turned)
+
+
+def test_an_origin_that_the_image_does_not_show_is_that_of_scanners_and_can_be_told(apply, tmp_path):
+    image = torch.zeros(64, 64)
+    image[5:20, 8:14] = 1  # dark borders and a dark middle
+    np.save(tmp_path / "k.npy", scanned(image, "centre").numpy())
+    assert image_origin(torch.fft.ifft2(scanned(image, "centre")).unsqueeze(0)) is None
+    for words, wanted, place in (
+        ([], "in the middle, assumed", image),
+        (["--image-origin", "corner"], "at (0, 0), given", image.roll((32, 32), (0, 1))),
+    ):
+        status, out, _ = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "x.npy", "--json", "--overwrite", *words)
+        assert (status, json.loads(out)["image_origin"]) == (0, wanted)
+        assert (np.abs(np.load(tmp_path / "x.npy")) > 0.5)[place.numpy() == 1].all()
+    status, _, said = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "y.npy", "--image-origin", "middle")
+    assert status != 0
+    assert "image_origin is 'middle'" in said
