@@ -341,7 +341,7 @@ def test_the_order_of_the_detectors():
         (lambda: ProjectedGradient(BPSK, step_size=0.0), "step_size must be positive and finite; got 0.0"),
         (lambda: ProjectedGradient(BPSK, damping=1.0), r"damping must lie in \[0, 1\)"),
         (lambda: LAMA(BPSK, damping=1.0), r"damping must lie in \[0, 1\)"),
-        (lambda: ExpectationPropagation(BPSK, damping=1.5), "Bounded needs values between 0.0 and 1.0"),
+        (lambda: ExpectationPropagation(BPSK, damping=1.5), "damping is 1.5; it must be at least 0 and at most 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, message):

@@ -128,7 +128,7 @@ REFUSED = {
     "free matrix": (lambda: detection.FreeMatrix(torch.ones(3, 5), complex=True), "matrix is"),
     "fixed": (lambda: detection.fixed_oamp(torch.ones(5, 3), -1.0), "noise_variance is -1.0"),
     "streams": (lambda: detection.DetNetLayer(UP, 0, hidden=8, auxiliary=2), "streams is 0"),
-    "damping": (lambda: messages.ExpectationPropagation(UP, damping=1.0), "damping is 1.0"),
+    "damping": (lambda: messages.ExpectationPropagation(UP, damping=1.5), "damping is 1.5"),
     "support kind": (lambda: messages.oracle_least_squares(Y, A, torch.ones(4, 8)), "support is torch.float32"),
     # sparse coding
     "weights": (lambda: sparse.GramISTA(A, torch.ones(7)), r"weight is a number or \(8,\)"),

@@ -83,7 +83,7 @@ class ExpectationPropagation(Detector):
 
     def __init__(self, levels: Float[Tensor, " M"], *, damping: float = 0.7) -> None:
         super().__init__(levels, needs_noise=True)
-        check_range(damping, "damping", 0.0, 1.0, below=True)
+        check_range(damping, "damping", 0.0, 1.0)
         self.prepare = _Exponent()
         self.damping = scalar_parameter(damping, levels)
         constrain(self, "damping", Bounded(0.0, 1.0))
