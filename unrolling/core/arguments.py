@@ -171,6 +171,8 @@ class Guard:
             TypeError: a list or an array where a tensor belongs, or tensors of another precision.
         """
         held = self._holder
+        if isinstance(data, Tensor) and (held is None or data.dtype is held[self._name].dtype):
+            return
         wanted = None if held is None else precision_of(held[self._name].dtype)
         if isinstance(data, Tensor):
             if wanted is not None and data.dtype is not wanted:
