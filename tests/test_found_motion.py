@@ -35,7 +35,9 @@ def applied(unroll, tmp_path):
     def run(picture, *arguments):
         Image.fromarray((255 * picture).round().to(torch.uint8).numpy()).save(tmp_path / "a.png")
         output = tmp_path / "b.png"
-        status, out, said = unroll("apply", BLIND, tmp_path / "a.png", "-o", output, "--overwrite", "--json", *arguments)
+        status, out, said = unroll(
+            "apply", BLIND, tmp_path / "a.png", "-o", output, "--overwrite", "--json", *arguments
+        )
         assert status == 0, said
         return torch.from_numpy(np.asarray(Image.open(output), dtype=np.float32) / 255), json.loads(out)
 

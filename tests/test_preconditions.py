@@ -63,7 +63,6 @@ PRIOR = messages.SparsePrior(0.1)
 REFUSED = {
     # proxes
     "soft": (lambda: soft_threshold(Z, -1.0), "threshold is -1; it must be at least 0"),
-    "soft tensor": (lambda: soft_threshold(Z, torch.tensor(-1.0)), "threshold is -1"),
     "hard": (lambda: hard_threshold(Z, -1.0), "threshold is -1"),
     "nonnegative": (lambda: nonnegative(Z, -1.0), "threshold is -1"),
     "support": (lambda: support_select(Z, -1.0, 2), "threshold is -1"),

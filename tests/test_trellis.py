@@ -249,7 +249,11 @@ def test_the_likelihood_runs_once_whatever_the_depth():
         (torch.zeros(2, 5), TypeError, "a sequence detector takes an Observed"),
         (Observed(torch.zeros(5)), ValueError, r"y is \(batch, T\)"),
         (Observed(torch.zeros(2, 0)), ValueError, r"at least one symbol long; got \(2, 0\)"),
-        (Observed(torch.zeros(2, 5, dtype=torch.complex64)), TypeError, "y is torch.complex64; a sequence detector works on real tensors"),
+        (
+            Observed(torch.zeros(2, 5, dtype=torch.complex64)),
+            TypeError,
+            "y is torch.complex64; a sequence detector works on real tensors",
+        ),
         (
             Observed(torch.zeros(2, 5), torch.zeros(2, 4)),
             ValueError,

@@ -153,8 +153,6 @@ class LinearOperator(nn.Module):
         if any(size is None for size in shape):
             raise ValueError(f"{type(self).__name__} takes inputs of any size; say which, norm(shape=...)")
         like = like.new_empty((), dtype=dtype or like.dtype)
-        if self.batch_size is not None:
-            return spectral_norm(_Stacked(self), (self.batch_size, *shape), like, tolerance, max_iterations)
         return spectral_norm(self, shape, like, tolerance, max_iterations)
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
@@ -365,19 +363,6 @@ class Scaled(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         factor = self._factor()
         return (factor.conj() if isinstance(factor, Tensor) else factor.conjugate()) * self.operator.adjoint(y)
-
-
-class _Stacked:
-    """An operator with parameters for each sample as one on all of them: (1, samples, ...)."""
-
-    def __init__(self, operator: LinearOperator) -> None:
-        self.operator = operator
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.operator(x.squeeze(0)).unsqueeze(0)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        return self.operator.adjoint(y.squeeze(0)).unsqueeze(0)
 
 
 def joined(left: Shape, right: Shape) -> Shape | None:

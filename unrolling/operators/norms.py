@@ -41,6 +41,9 @@ def spectral_norm(
     Raises:
         ArithmeticError: the bound is not reached; the message holds the last estimate.
     """
+    count = getattr(operator, "batch_size", None)
+    if count is not None:
+        operator, shape = _Stacked(operator), (count, *shape)
     vector = _start(shape, like)
     image = operator(vector.to(like.dtype))
     back = operator.adjoint(image)
@@ -118,3 +121,16 @@ def _bounded(diagonal: list[float], beside: list[float], point: float, least: fl
         if value * least >= 1:
             return True
     return False
+
+
+class _Stacked:
+    """An operator with parameters for each sample as one on all of them: (1, samples, ...)."""
+
+    def __init__(self, operator: Any) -> None:
+        self.operator = operator
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.operator(x.squeeze(0)).unsqueeze(0)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.operator.adjoint(y.squeeze(0)).unsqueeze(0)

@@ -12,17 +12,13 @@ from unrolling.core.execution import is_plain, transformed
 
 
 def check_threshold(threshold: Tensor | float) -> None:
-    """Refuses a negative threshold that is one number; NaN goes through. One for each entry is not looked at, which
-    would take as long as the shrinkage: iterations keep theirs positive by ``Positive``.
+    """Refuses a negative number; NaN goes through. Tensors are not looked at: what training does to a learned threshold
+    is its own affair, and ``Positive`` keeps it where it belongs.
 
     Raises:
         ValueError: it is negative.
     """
-    if isinstance(threshold, Tensor):
-        if threshold.ndim or not threshold.is_cpu or not is_plain():
-            return
-        threshold = threshold.item()
-    if threshold < 0:
+    if not isinstance(threshold, Tensor) and threshold < 0:
         raise ValueError(f"threshold is {threshold:.4g}; it must be at least 0")
 
 
@@ -56,7 +52,6 @@ def _shrink(z: Tensor, threshold: Tensor) -> Tensor:
         level = threshold.item()
         if level >= 0:
             return softshrink(z, level)
-        check_threshold(level)
     inside = torch.clamp(z, -threshold, threshold)
     # into memory that is in the cache already
     return torch.sub(z, inside, out=inside) if plain and inside.dtype == z.dtype else z - inside
