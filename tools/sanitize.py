@@ -39,14 +39,18 @@ def compiler() -> str:
 
 def environment(folder: Path) -> dict[str, str]:
     """What a process must be started with."""
-    library = subprocess.run(
-        [compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    if not Path(library).is_file():
+    # The C++ library too, whose exceptions the sanitizer passes on: Python itself does not load it.
+    libraries = [
+        subprocess.run(
+            [compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libstdc++.so.6")
+    ]
+    if not all(Path(library).is_file() for library in libraries):
         sys.exit("make sanitize needs the compiler's sanitizers (libasan)")
     return {
         **os.environ,
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0,abort_on_error=0",  # Python's own memory lives to the end
         "UBSAN_OPTIONS": "print_stacktrace=1,halt_on_error=1",
         "UNROLLING_SANITIZE": SANITIZERS,
