@@ -86,6 +86,10 @@ class Task:
         """
         raise TypeError(f"{type(self).__name__} has no training data")
 
+    def example(self, count: int) -> Any:
+        """The same few inputs each time: the first of those that times are measured on, without their targets."""
+        return first(self.timing, count).data
+
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Mean squared error; a scalar. A subclass's may take more, as any loss (``training.losses``).
 

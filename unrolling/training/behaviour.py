@@ -1,0 +1,145 @@
+"""What a network does with fixed inputs, so that an algorithm that has changed since its weights were made is found out;
+and which learned numbers its estimate does not depend on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolling.core import tree
+from unrolling.tasks.base import Task
+from unrolling.training.learnables import Learnable, learnables
+
+SAMPLES = 4
+TOLERANCE = 0.02  # relative: what two machines may differ by, in networks that decide
+MOVED = 0.01  # by how much a learned number is moved to see whether anything follows, relative and absolute
+
+
+def example(task: Task) -> Any:
+    """Fixed inputs of a task: the first of those that times are measured on."""
+    return task.example(SAMPLES)
+
+
+def behaviour(network: nn.Module, data: Any) -> dict[str, Any]:
+    """Norms of the estimate of fixed inputs, and of the gradient in each learned tensor of a fixed random projection of
+    it, in double precision where the network knows it.
+
+    Args:
+        network: it is not changed.
+        data: ``example``.
+    """
+    estimate, slopes, _ = _run(network, data)
+    return {
+        "estimate": [_short(value.norm()) for value in tree.tensors(estimate) if tree.is_number(value)],
+        "gradients": {key: _short(value) for key, value in slopes.items()},
+    }
+
+
+def differences(network: nn.Module, data: Any, record: Mapping[str, Any]) -> list[str]:
+    """In words, where a network no longer behaves as ``record`` says; nothing where it does."""
+    now = behaviour(network, data)
+    found = []
+    if len(now["estimate"]) != len(record["estimate"]) or not all(map(_near, now["estimate"], record["estimate"])):
+        found.append(f"its estimate had norm {record['estimate']} and has {now['estimate']}")
+    gradients = record["gradients"]
+    if now["gradients"].keys() != gradients.keys():
+        found.append(f"it learned {', '.join(gradients)} and learns {', '.join(now['gradients'])}")
+        return found
+    largest = max(gradients.values(), default=0.0)
+    found += [
+        f"the gradient in {key} had norm {gradients[key]:.4g} and has {value:.4g}"
+        for key, value in now["gradients"].items()
+        if not _near(value, gradients[key], 1e-6 * largest) or (value == 0) != (gradients[key] == 0)
+    ]
+    return found
+
+
+def without_influence(network: nn.Module, data: Any) -> list[str]:
+    """The learned tensors that the estimate does not depend on: without gradient, and moved without any change.
+
+    A number that only decides, such as how many entries are kept, has no gradient and may still count.
+
+    Args:
+        network: it is not changed.
+        data: ``example``.
+    """
+    estimate, slopes, twin = _run(network, data)
+    found = []
+    for item in learnables(twin):
+        if slopes[item.key] == 0 and not _counts(twin, item, estimate, data):
+            found.append(item.key)
+    return found
+
+
+def _counts(network: nn.Module, item: Learnable, estimate: Any, data: Any) -> bool:
+    """Whether the estimate changes where a learned tensor is moved, either way."""
+    held = item.tensor.detach().clone()
+    with torch.no_grad():
+        for sign in (1.0, -1.0, 30.0, -30.0):
+            item.tensor.copy_(held + sign * MOVED * (1 + held.abs()))
+            changed = any(
+                not torch.equal(a, b) for a, b in zip(tree.tensors(network(data)), tree.tensors(estimate), strict=True)
+            )
+            item.tensor.copy_(held)
+            if changed:
+                return True
+    return False
+
+
+def _run(network: nn.Module, data: Any) -> tuple[Any, dict[str, float], nn.Module]:
+    """The estimate, norms of gradients by learned tensor, and the network that made them."""
+    for number in (_double, _same):
+        twin = copy.deepcopy(network).eval()
+        twin._apply(number)
+        twin.zero_grad(set_to_none=True)
+        inputs = tree.apply(number, data)
+        try:
+            estimate = twin(inputs)
+            generator = torch.Generator().manual_seed(0)
+            total = sum(
+                (
+                    (value.real * _random(value, generator)).sum()
+                    + ((value.imag * _random(value, generator)).sum() if value.is_complex() else 0)
+                )
+                for value in tree.tensors(estimate)
+                if tree.is_number(value)
+            )
+            assert isinstance(total, Tensor)
+            if total.requires_grad:
+                total.backward()
+        except (TypeError, ValueError, RuntimeError):
+            if number is _same:
+                raise
+            continue
+        slopes = {
+            item.key: 0.0 if item.tensor.grad is None else float(item.tensor.grad.norm()) for item in learnables(twin)
+        }
+        return tree.apply(Tensor.detach, estimate), slopes, twin
+    raise AssertionError("one of the two returns or raises")
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float64)) if tree.is_number(tensor) else tensor
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _random(value: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.real)
+
+
+def _near(now: float, then: float, least: float = 0.0) -> bool:
+    return abs(now - then) <= TOLERANCE * max(abs(now), abs(then)) + least
+
+
+def _short(value: Any) -> float:
+    return float(f"{float(value):.6g}")
+
+
