@@ -1,5 +1,6 @@
 """Writes weights files in today's format: ``python -m tools.convert_weights FILE...``, without a name those that ship.
 
+A card that does not say what its network does with fixed inputs (``training.behaviour``) is told so by today's code.
 What the task draws from its seed, and what the network's parent makes, become fingerprints. Every learned number stays
 as it is to the bit, and so does the card; the lists of SHA-256 beside the files are brought up to date. Of the files
 that ship, what several have in common goes into a file beside them.
@@ -10,12 +11,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from unrolling.core import Unrolled
 from unrolling.systems.base import SUMS
 from unrolling.systems.catalogue import find
 from unrolling.training import files
+from unrolling.training.behaviour import behaviour
 from unrolling.training.fingerprints import fingerprint
 from unrolling.training.weights import FORMAT, LARGE, load_weights, read_weights, remade, save_weights
 
@@ -47,6 +51,28 @@ def convert(path: Path) -> bool:
     assert all(torch.equal(now[name], value) for name, value in learned.items()), path
     added = {"format", "fingerprints"}
     assert {**new, **dict.fromkeys(added)} == {**card, **dict.fromkeys(added)}, path
+    return True
+
+
+def rebuilt(path: Path) -> tuple[Unrolled, Any]:
+    """The network of a file with its weights, and its task."""
+    _, fixed, card = read_weights(path)
+    system, name = find(card["system"]), card["task"]["name"]
+    usual = system.options(name)
+    options = {key: type(value)(card["task"][key]) for key, value in usual.items() if key in card["task"]}
+    task = system.task(name, seed=card.get("seed", 0), fixed=fixed, **options)
+    network = system.network(system.recipes[name], task, card["depth"])
+    load_weights(network, path, system=system.name)
+    return network.eval(), task
+
+
+def describe(path: Path) -> bool:
+    """Whether the card lacked what its network does with fixed inputs, which it now has."""
+    tensors, card = files.read(path)
+    if "behaviour" in card:
+        return False
+    network, task = rebuilt(path)
+    files.write(path, tensors, {**card, "behaviour": behaviour(network, task.example())})
     return True
 
 
@@ -85,7 +111,8 @@ def main() -> None:
     chosen = parser.parse_args().files or sorted(SYSTEMS.glob("*/weights/*.safetensors"))
     for path in chosen:
         before = path.stat().st_size
-        if convert(path):
+        converted = convert(path)
+        if describe(path) or converted:
             print(f"{path.name}: {before:,} bytes, {path.stat().st_size:,} now")
     for folder in sorted({path.parent for path in chosen}):
         if (folder / SUMS).is_file():

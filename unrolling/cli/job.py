@@ -70,6 +70,7 @@ def _train(
     from unrolling.systems.conditions import range_to_card
     from unrolling.tasks.base import evaluate
     from unrolling.training.batches import like_network
+    from unrolling.training.behaviour import behaviour, without_influence
     from unrolling.training.checkpoints import Checkpoints
     from unrolling.training.fit import fit
     from unrolling.training.machine import is_main
@@ -111,6 +112,8 @@ def _train(
     pieces = evaluate(lambda data: job.network(like_network(data, job.network)), job.task, job.task.validation)
     quality = interval(job.task.metric, pieces, seed)
     metric = job.task.metric
+    fixed = job.task.example()
+    idle = without_influence(job.network, fixed)
     card = {
         **run,
         "steps": history.steps,
@@ -123,13 +126,16 @@ def _train(
             "low": quality.low,
             "high": quality.high,
         },
-        "health": history.health.sentences(),
+        "health": [*history.health.sentences(), *_idle(idle)],
         "version": __version__,
         "environment": environment(seed, machine.device),
         "licence": "BSD-3-Clause",
         **({"range": range_to_card(ranges)} if (ranges := job.recipe.ranges(job.task)) else {}),
         "command": prepare.command(),
+        "behaviour": behaviour(job.network, fixed),
     }
+    if idle:
+        print(f"unroll: {_idle(idle)[0]}", file=sys.stderr)
     made = remade(job.network, job.task)
     if done is not None and not overwrite:
         print(f"the weights that were there are now {runs.set_aside(path)}", file=sys.stderr)
@@ -138,3 +144,8 @@ def _train(
     # folder.
     checkpoints.remove()
     return card
+
+
+def _idle(names: Sequence[str]) -> list[str]:
+    """A sentence on learned tensors without influence; none where all have some."""
+    return [f"the estimate does not depend on {', '.join(names)}: fix what nothing follows from"] if names else []

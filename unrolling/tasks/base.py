@@ -86,9 +86,11 @@ class Task:
         """
         raise TypeError(f"{type(self).__name__} has no training data")
 
-    def example(self, count: int) -> Any:
-        """The same few inputs each time: the first of those that times are measured on, without their targets."""
-        return first(self.timing, count).data
+    def example(self) -> Any:
+        """The same few inputs each time, soon made: what a network does with them is its fingerprint. By default the
+        first of those that times are measured on.
+        """
+        return first(self.timing, 64).data
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Mean squared error; a scalar. A subclass's may take more, as any loss (``training.losses``).

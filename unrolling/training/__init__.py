@@ -8,6 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.training.annealing import Annealing, Constant, Cosine, Exponential, Patience, Ramp
     from unrolling.training.batches import Share, check_draw, generator, like_network, to_device
+    from unrolling.training.behaviour import differences, without_influence
     from unrolling.training.checkpoints import (
         AnotherRunError,
         Checkpoints,
@@ -86,6 +87,7 @@ __getattr__, __dir__ = lazy(
     {
         ".annealing": ("Annealing Constant Cosine Exponential Patience Ramp"),
         ".batches": ("Share check_draw generator like_network to_device"),
+        ".behaviour": ("differences without_influence"),
         ".checkpoints": (
             "AnotherRunError Checkpoints Position copied fits load network_part put set_generators unique"
         ),
@@ -127,13 +129,14 @@ __all__ = [
     "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage",
     "StagePlan", "Supervised", "Supervision", "Turn", "Validations", "Weighted", "WeightedSum",
     "activations", "alike", "asked", "assign", "by_name", "check_draw", "check_schedule", "compute",
-    "copied", "deep_supervision", "deepen", "describe", "detnet", "end_to_end", "energy", "estimate_seconds",
-    "examine", "find_fault", "find_scheme", "fingerprint", "fits", "generator", "gradient_norms", "greedy",
-    "greedy_then_joint", "groups", "grow", "grow_then_refine", "is_main", "joint_fine_tuning",
-    "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part",
-    "of_network", "of_task", "of_turn", "pack", "place", "put", "read", "read_weights", "remade", "retie",
-    "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
-    "trained_by", "trajectory", "unique", "unpack", "with_curriculum", "write",
+    "copied", "deep_supervision", "deepen", "describe", "detnet", "differences", "end_to_end", "energy",
+    "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint", "fits", "generator",
+    "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine", "is_main",
+    "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
+    "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place", "put", "read",
+    "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
+    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "with_curriculum",
+    "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

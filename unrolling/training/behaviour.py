@@ -1,5 +1,5 @@
-"""What a network does with fixed inputs, so that an algorithm that has changed since its weights were made is found out;
-and which learned numbers its estimate does not depend on.
+"""What a network does with fixed inputs, which tells whether its algorithm has changed since its weights were made, and
+which learned numbers its estimate does not depend on.
 """
 
 from __future__ import annotations
@@ -12,17 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
-from unrolling.tasks.base import Task
 from unrolling.training.learnables import Learnable, learnables
 
-SAMPLES = 4
 TOLERANCE = 0.02  # relative: what two machines may differ by, in networks that decide
 MOVED = 0.01  # by how much a learned number is moved to see whether anything follows, relative and absolute
-
-
-def example(task: Task) -> Any:
-    """Fixed inputs of a task: the first of those that times are measured on."""
-    return task.example(SAMPLES)
 
 
 def behaviour(network: nn.Module, data: Any) -> dict[str, Any]:
@@ -31,9 +24,9 @@ def behaviour(network: nn.Module, data: Any) -> dict[str, Any]:
 
     Args:
         network: it is not changed.
-        data: ``example``.
+        data: fixed inputs, a task's ``example``.
     """
-    estimate, slopes, _ = _run(network, data)
+    estimate, slopes, _, _ = _run(network, data)
     return {
         "estimate": [_short(value.norm()) for value in tree.tensors(estimate) if tree.is_number(value)],
         "gradients": {key: _short(value) for key, value in slopes.items()},
@@ -66,14 +59,12 @@ def without_influence(network: nn.Module, data: Any) -> list[str]:
 
     Args:
         network: it is not changed.
-        data: ``example``.
+        data: fixed inputs, a task's ``example``.
     """
-    estimate, slopes, twin = _run(network, data)
-    found = []
-    for item in learnables(twin):
-        if slopes[item.key] == 0 and not _counts(twin, item, estimate, data):
-            found.append(item.key)
-    return found
+    estimate, slopes, twin, inputs = _run(network, data)
+    return [
+        item.key for item in learnables(twin) if slopes[item.key] == 0 and not _counts(twin, item, estimate, inputs)
+    ]
 
 
 def _counts(network: nn.Module, item: Learnable, estimate: Any, data: Any) -> bool:
@@ -91,8 +82,8 @@ def _counts(network: nn.Module, item: Learnable, estimate: Any, data: Any) -> bo
     return False
 
 
-def _run(network: nn.Module, data: Any) -> tuple[Any, dict[str, float], nn.Module]:
-    """The estimate, norms of gradients by learned tensor, and the network that made them."""
+def _run(network: nn.Module, data: Any) -> tuple[Any, dict[str, float], nn.Module, Any]:
+    """The estimate, norms of gradients by learned tensor, the network that made them, and its inputs."""
     for number in (_double, _same):
         twin = copy.deepcopy(network).eval()
         twin._apply(number)
@@ -119,7 +110,7 @@ def _run(network: nn.Module, data: Any) -> tuple[Any, dict[str, float], nn.Modul
         slopes = {
             item.key: 0.0 if item.tensor.grad is None else float(item.tensor.grad.norm()) for item in learnables(twin)
         }
-        return tree.apply(Tensor.detach, estimate), slopes, twin
+        return tree.apply(Tensor.detach, estimate), slopes, twin, inputs
     raise AssertionError("one of the two returns or raises")
 
 
@@ -141,5 +132,3 @@ def _near(now: float, then: float, least: float = 0.0) -> bool:
 
 def _short(value: Any) -> float:
     return float(f"{float(value):.6g}")
-
-

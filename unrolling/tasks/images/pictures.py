@@ -122,6 +122,11 @@ class Pictures(Task):
             torch.Generator().manual_seed(3_000_003 + self.seed),
         )
 
+    def example(self) -> Any:
+        """One small crop."""
+        crop = timing_crops(list(self.photographs["test"].values()), 1, 96, self.multiple)
+        return self.spoil(crop, torch.Generator().manual_seed(3_000_003 + self.seed)).data
+
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         return self.spoil(self.crops(batch, generator), generator)
 

@@ -24,7 +24,7 @@ from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.prox.analysis import AnalysisProx
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks import exhibits
-from unrolling.tasks.base import PSNR, Samples, Shift, Task
+from unrolling.tasks.base import PSNR, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
@@ -221,6 +221,10 @@ class MRI(Task):
     @cached_property
     def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.measure(torch.stack(self.slices["test"][:2]), torch.Generator().manual_seed(3_000_003))
+
+    def example(self) -> Any:
+        """One slice."""
+        return first(self.timing, 1).data
 
     @classmethod
     def small(cls) -> MRI:

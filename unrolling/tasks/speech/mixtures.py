@@ -125,6 +125,12 @@ class Mixtures(Task):
         held = self.test[0]
         return Samples(held.data[:4], held.target[:4])
 
+    def example(self) -> Any:
+        """Noise that comes and goes, since recordings take long to prepare."""
+        time = torch.linspace(0, 1, 8192)
+        noise = torch.randn(1, 8192, generator=torch.Generator().manual_seed(3_000_003))
+        return noise * torch.sin(20 * time).square()
+
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         return self._draw("train", batch, generator)
 

@@ -1,0 +1,87 @@
+"""Weights are as old as their algorithms: a network does what its card says, and all that it learned counts."""
+
+from functools import cache
+
+import pytest
+import torch
+from tiny import moved, network, recovery
+
+from tools.convert_weights import SYSTEMS, describe, rebuilt
+from unrolling import unroll
+from unrolling.algorithms import ExpectationPropagation, pam
+from unrolling.tasks import Detection
+from unrolling.training import files
+from unrolling.training.behaviour import behaviour, differences, without_influence
+from unrolling.training.weights import read_weights, save_weights
+
+WEIGHTS = sorted(SYSTEMS.glob("*/weights/*.safetensors"))
+# The first inhibition multiplies a start of zero, as published. The first kernel step comes before an image is known.
+# What HyperLISTA keeps of its support is all there is on these signals.
+KNOWN = {
+    "lista": {"layers.0.inhibition", "layers.0.inner.inhibition"},
+    "dublid": {"layers.0.kernel_threshold", "layers.0.kernel_step"},
+    "hyperlista": {"support_scale"},
+}
+
+
+@cache
+def held(path):
+    """The network of a file and its fixed inputs."""
+    net, task = rebuilt(path)
+    return net, task.example()
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_shipped_weights_do_what_their_card_says(path):
+    _, _, card = read_weights(path)
+    if "behaviour" not in card:
+        pytest.skip("`python -m tools.convert_weights` writes it into the card")
+    assert differences(*held(path), card["behaviour"]) == []
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_all_that_is_learned_counts(path):
+    idle = set(without_influence(*held(path)))
+    assert idle <= KNOWN.get(path.stem.split("-")[0], set())
+
+
+def test_the_last_damping_of_ep_net_is_learned():
+    net, _ = held(next(path for path in WEIGHTS if path.stem.startswith("ep_net")))
+    damping = net.layers[4].damping
+    assert abs(float(damping.detach()) - 0.5) > 0.1
+
+
+class Stuck(ExpectationPropagation):
+    """Answers with the mean at its start."""
+
+    def forward(self, state, problem):
+        return super().forward(state, problem)._replace(x=state.x)
+
+
+def test_an_algorithm_that_changed_and_a_number_that_does_not_count_are_found():
+    data = Detection(streams=4, antennas=6, held_out=20).test[0].data
+    then = unroll(ExpectationPropagation(pam(2).float(), damping=0.5), 3, untied=("damping",))
+    record = behaviour(then, data)
+    assert differences(then, data, record) == []
+    assert without_influence(then, data) == []
+    now = unroll(Stuck(pam(2).float(), damping=0.5), 3, untied=("damping",))
+    words = differences(now, data, record)
+    assert any("the gradient in layers.2.damping had norm" in each for each in words)
+    assert without_influence(now, data) == [f"layers.{k}.damping" for k in range(3)]
+    other = unroll(ExpectationPropagation(pam(2).float(), damping=0.5), 3, tied=("damping",))
+    assert "it learned layers.0.damping" in differences(other, data, record)[-1]
+
+
+def test_a_file_without_it_gets_it_and_nothing_else_changes(tmp_path):
+    task = recovery()
+    net = moved(network(task))
+    card = {"system": "sparse_coding/lista", "task": task.identity(), "seed": 0}
+    save_weights(net, tmp_path / "w.safetensors", card, task.fixed_tensors(), {})
+    tensors, before = files.read(tmp_path / "w.safetensors")
+    data = task.example()
+    assert without_influence(net, data) == ["layers.0.inhibition"]
+    files.write(tmp_path / "w.safetensors", tensors, {**before, "behaviour": behaviour(net, data)})
+    assert not describe(tmp_path / "w.safetensors")
+    again, after = files.read(tmp_path / "w.safetensors")
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+    assert after["behaviour"]["gradients"]["layers.0.inhibition"] == 0
