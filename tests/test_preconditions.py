@@ -11,6 +11,8 @@ import unrolling.algorithms.sound as sound
 import unrolling.algorithms.sparse as sparse
 import unrolling.algorithms.splitting as splitting
 from unrolling import Matrix
+from unrolling.algorithms.kernels.packed_steps import run_packed_steps
+from unrolling.algorithms.kernels.thin_step import run_thin_steps, thin_step
 from unrolling.networks import MLP, ChannelNorm, DnCNN
 from unrolling.operators import (
     DCT,
@@ -40,6 +42,7 @@ from unrolling.prox import (
     fit_radial_basis,
     hard_threshold,
     nonnegative,
+    piecewise_polynomial,
     soft_threshold,
     support_select,
     surrogate_hard_threshold,
@@ -183,3 +186,33 @@ def test_levels_that_are_right_are_taken_in_any_kind_of_memory():
 def test_a_posterior_for_a_multiplier_of_zero_is_none():
     with pytest.raises(ValueError, match="multiplier"):
         SoftDenoiser(-1.0)
+
+
+def test_kernels_are_given_nothing_that_they_would_read_beyond():
+    with pytest.raises(ValueError, match="encoder is"):
+        thin_step(torch.ones(8, 5), torch.ones(5, 7), torch.ones(1))
+    with pytest.raises(ValueError, match="encoder is"):
+        thin_step(torch.ones(0, 5), torch.ones(5, 0), torch.ones(1))
+    with pytest.raises(ValueError, match="at least one cell"):
+        piecewise_polynomial(torch.ones(1, 2, 3), torch.ones(2, 0, 4), 0.0, 1.0)
+    steps = [thin_step(A.T.contiguous(), A, torch.tensor([0.1])), thin_step(A[:, :4].T, A[:, :4], torch.tensor([0.1]))]
+    if None in steps:
+        pytest.skip("there is no compiler here")
+    with pytest.raises(ValueError, match="all of one size"):
+        run_thin_steps(steps)
+    with pytest.raises(ValueError, match="at least one"):
+        run_thin_steps([])
+    run = run_thin_steps(steps[:1])
+    for x, y in (
+        (torch.zeros(1, 8), torch.zeros(1, 4)),
+        (torch.zeros(1, 7), torch.zeros(1, 5)),
+        (torch.zeros(1, 8).double(), torch.zeros(1, 5)),
+        (torch.zeros(2, 8)[:, ::2], torch.zeros(1, 5)),
+    ):
+        with pytest.raises(ValueError, match=r"x is \(1, 8\) and y \(1, 5\)"):
+            run(x, y)
+    packed = run_packed_steps(steps[:1])
+    if packed is not None:
+        for y in (torch.zeros(70, 4), torch.zeros(0, 5), torch.zeros(5), torch.zeros(70, 5).double()):
+            with pytest.raises(ValueError, match=r"y is \(batch, 5\)"):
+                packed(y)

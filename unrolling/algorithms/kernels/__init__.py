@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
     from unrolling.algorithms.kernels.residual_form import ResidualForm, ResidualStep
     from unrolling.algorithms.kernels.shrinkage import Scratch, Shrinkage, own_copy, suits
-    from unrolling.algorithms.kernels.thin_step import ThinStep, run_thin_steps
+    from unrolling.algorithms.kernels.thin_step import ThinStep, check_steps, run_thin_steps
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -19,13 +19,13 @@ __getattr__, __dir__ = lazy(
         ".product_form": ("ProductForm ProductStep"),
         ".residual_form": ("ResidualForm ResidualStep"),
         ".shrinkage": ("Scratch Shrinkage own_copy suits"),
-        ".thin_step": ("ThinStep run_thin_steps"),
+        ".thin_step": ("ThinStep check_steps run_thin_steps"),
     },
 )
 # fmt: off
 __all__ = [
     "ProductForm", "ProductStep", "Products", "ResidualForm", "ResidualStep", "Scratch", "Shrinkage",
-    "ThinStep", "own_copy", "pack", "rows_of", "run_packed_steps", "run_thin_steps", "suits",
+    "ThinStep", "check_steps", "own_copy", "pack", "rows_of", "run_packed_steps", "run_thin_steps", "suits",
 ]
 # fmt: on
 # End of what is written.

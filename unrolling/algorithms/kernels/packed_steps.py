@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.kernels.thin_step import ThinStep
+from unrolling.algorithms.kernels.thin_step import ThinStep, check_steps
 from unrolling.core import native
 
 # samples in a batch for which packing pays; rows that a thread takes at once, whose state fits a core's second cache
@@ -60,7 +60,11 @@ def run_packed_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor] | 
 
     Args:
         steps: what ``thin_step`` gave, at least one, of one m and n.
+
+    Raises:
+        ValueError: as for ``run_thin_steps``.
     """
+    check_steps(steps)
     first = steps[0].encoder
     if first.dtype != torch.float32 or (products := _products()) is None:
         return None
@@ -68,11 +72,15 @@ def run_packed_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor] | 
     kept: list[_Packed] = []
 
     def run(y: Tensor) -> Tensor:
+        if y.ndim != 2 or y.shape[0] < 1 or y.shape[1] != m or y.dtype is not torch.float32 or not y.is_cpu:
+            raise ValueError(
+                f"y is (batch, {m}), float32 on the processor; got {tuple(y.shape)}, {y.dtype}, {y.device}"
+            )
         batch, threads = y.shape[0], torch.get_num_threads() if parallel else 1
         rows = rows_of(batch, threads)
         if not kept or kept[0].rows != rows:
             kept[:] = [_pack(products, steps, rows)]
-        y, out = y.contiguous(), y.new_empty(batch, n)
+        y, out = y.resolve_neg().contiguous(), y.new_empty(batch, n)
         threads = min(threads, -(-batch // rows))
         scratch = y.new_empty(threads * rows * (m + n))
         given = (y.data_ptr(), out.data_ptr(), scratch.data_ptr(), ctypes.addressof(kept[0].layers))

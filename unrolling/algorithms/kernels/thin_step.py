@@ -47,7 +47,15 @@ def thin_step(encoder: Tensor, dictionary: Tensor, threshold: Tensor, scale: flo
         dictionary: A (m, n).
         threshold: theta >= 0, a number or (n,).
         scale: s.
+
+    Raises:
+        ValueError: shapes that do not belong together, which the kernel would read beyond.
     """
+    if encoder.ndim != 2 or dictionary.shape != encoder.T.shape or 0 in encoder.shape:
+        raise ValueError(
+            f"encoder is (n, m) and dictionary (m, n), neither empty; got {tuple(encoder.shape)} and "
+            f"{tuple(dictionary.shape)}"
+        )
     n = encoder.shape[0]
     if encoder.dtype not in _kernels() or any(
         not t.is_cpu or t.dtype != encoder.dtype for t in (encoder, dictionary, threshold)
@@ -69,6 +77,17 @@ def thin_step(encoder: Tensor, dictionary: Tensor, threshold: Tensor, scale: flo
     return ThinStep(columns, rows, threshold.detach().reshape(-1).contiguous(), scale)
 
 
+def check_steps(steps: Sequence[ThinStep]) -> None:
+    """Refuses steps that a kernel would read beyond.
+
+    Raises:
+        ValueError: none, or of several sizes or dtypes.
+    """
+    kinds = {(tuple(step.encoder.shape), step.encoder.dtype) for step in steps}
+    if len(kinds) != 1:
+        raise ValueError(f"steps are at least one, all of one size and dtype; got {sorted(map(str, kinds)) or 'none'}")
+
+
 def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tensor]:
     """Steps after one another, as a function that changes x (1, n) in place, given y (1, m), and returns it.
 
@@ -78,8 +97,13 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
 
     Args:
         steps: what ``thin_step`` gave, at least one, of one m and n.
+
+    Raises:
+        ValueError: no steps, or of several sizes or dtypes; when called, x or y of another shape, dtype or place.
     """
+    check_steps(steps)
     n, m = steps[0].encoder.shape
+    dtype, x_shape, y_shape = steps[0].encoder.dtype, (1, n), (1, m)
     layers = (_Layer * len(steps))(
         *(
             _Layer(
@@ -98,7 +122,14 @@ def run_thin_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor, Tensor], Tens
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         assert memory
-        y = y.contiguous()
+        if x.shape != x_shape or y.shape != y_shape or x.dtype is not dtype or y.dtype is not dtype:
+            raise ValueError(
+                f"x is {x_shape} and y {y_shape}, both {dtype}; got {tuple(x.shape)}, {tuple(y.shape)}, {x.dtype}, "
+                f"{y.dtype}"
+            )
+        if not (x.is_cpu and y.is_cpu and x.is_contiguous()):
+            raise ValueError("x and y are on the processor, and x, which is written into, is contiguous")
+        y = y.resolve_neg().contiguous()
         kernel(x.data_ptr(), y.data_ptr(), where, depth, gap.data_ptr(), nonzero.data_ptr(), m, n)
         return x
 
