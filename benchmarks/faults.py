@@ -121,6 +121,13 @@ def _flipped(place: float) -> Callable[[Path], None]:
     return damage
 
 
+def _replaced(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
+
+
 def _folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -145,14 +152,14 @@ def _swapped(path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
-    "cut off": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]) and None,
-    "empty": lambda path: path.write_bytes(b"") and None,
+    "cut off": _replaced(lambda content: content[: len(content) // 2]),
+    "empty": _replaced(lambda content: b""),
     "a bit of the header's length": _flipped(0.0),
     "a bit of the header": _flipped(0.001),
     "a bit of a tensor": _flipped(0.7),
     "the last bit": _flipped(1.0),
-    "garbage": lambda path: path.write_bytes(random.Random(0).randbytes(5000)) and None,
-    "another format": lambda path: path.write_bytes(b"PK\x03\x04" + path.read_bytes()) and None,
+    "garbage": _replaced(lambda content: random.Random(0).randbytes(5000)),
+    "another format": _replaced(lambda content: b"PK\x03\x04" + content),
     "another dtype": _in_half,
     "a folder of its name": _folder,
     "the two newest, each under the other's name": _swapped,

@@ -63,7 +63,6 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="an option of the task; may be repeated")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="folder for what is written")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace files that are there already")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on the standard output")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace files that exist; without it, they stay as they are")
