@@ -8,7 +8,7 @@ from iterations import gaussian, unit_dictionary
 from torch.func import vmap
 
 from unrolling import algorithms as alg
-from unrolling import solve, unroll
+from unrolling import pretrained, solve, unroll
 from unrolling.core import anderson, gmres, scale
 from unrolling.operators import (
     STFT,
@@ -318,3 +318,19 @@ def test_norms_quotients_and_their_gradients(c):
     zero = torch.zeros(2, requires_grad=True)
     for value in (scale.norm(zero), scale.lengths(zero, 0).sum(), scale.divide(zero, zero).sum()):
         assert torch.autograd.grad(value, zero)[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("system", ["oamp_net", "ep_net", "detnet"])
+def test_shipped_detectors_decide_alike_at_every_gain(system):
+    """The file's task has BPSK; real channels of 20 streams at 30 antennas, as many errors at each gain."""
+    network = pretrained(f"communications/{system}").eval()
+    symbols = torch.randint(2, (200, 20), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    channel = gaussian(200, 30, 20, seed=1, dtype=torch.float32)
+    y = (channel @ symbols.unsqueeze(-1)).squeeze(-1) + gaussian(200, 30, seed=2, dtype=torch.float32)
+    with torch.no_grad():
+        wanted = network(alg.Received(y, channel, torch.ones(1, 1)))
+        assert float((wanted.sign() != symbols).float().mean()) < 0.03
+        for c in GAINS:
+            found = network(alg.Received(c * y, c * channel, torch.full((1, 1), c * c)))
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-2)
+            assert float((found.sign() != wanted.sign()).float().mean()) < 1e-3

@@ -73,10 +73,11 @@ def lengths(x: Tensor, dim: int) -> Tensor:
 
 def divide(numerator: Tensor, denominator: Tensor, otherwise: float = 0.0) -> Tensor:
     """numerator / denominator, and ``otherwise`` where the denominator is zero, with a gradient of zero there; NaN
-    where the numerator is.
+    where the numerator is none, or infinite over zero.
     """
-    zero = (denominator == 0) & ~numerator.isnan()
-    return torch.where(zero, otherwise, numerator / torch.where(denominator == 0, 1, denominator))
+    zero = denominator == 0
+    quotient = numerator / torch.where(zero, torch.inf, denominator)
+    return torch.where(zero & (quotient == 0), otherwise, quotient) if otherwise else quotient
 
 
 def energy_ratio(above: Tensor, below: Tensor, dim: Dim = -1) -> Tensor:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         SoftDenoiser,
         Spline,
         check_variance,
+        deviation_from,
         parameter,
     )
     from unrolling.prox.groups import BlockSoftThreshold
@@ -32,7 +33,9 @@ __getattr__, __dir__ = lazy(
         ".analysis": ("AnalysisProx Transform"),
         ".bernoulli_gaussian": ("BernoulliGaussian TunedBernoulliGaussian"),
         ".box": ("clamp_coefficients"),
-        ".denoisers": ("Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance parameter"),
+        ".denoisers": (
+            "Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance deviation_from parameter"
+        ),
         ".groups": ("BlockSoftThreshold"),
         ".hard": ("surrogate_hard_threshold"),
         ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
@@ -47,8 +50,8 @@ __all__ = [
     "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "ExponentialDenoiser",
     "IsotropicShrink", "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline",
     "Transform", "TunedBernoulliGaussian", "check_threshold", "check_variance", "clamp_coefficients",
-    "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "parameter", "piecewise_polynomial",
-    "soft_threshold", "support_select", "surrogate_hard_threshold",
+    "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "parameter",
+    "piecewise_polynomial", "soft_threshold", "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

@@ -72,6 +72,10 @@ class AnalysisProx(nn.Module):
         if self.dim is not None:
             return q - IsotropicShrink(self.dim)(q, threshold)
         if not q.is_complex():
-            return q.clamp(-threshold, threshold)
+            return (
+                torch.minimum(torch.maximum(q, -threshold), threshold)
+                if isinstance(threshold, Tensor)
+                else (q.clamp(-threshold, threshold))
+            )
         # Where the size is at most t, not where it exceeds it: NaN, in either, then is what comes out.
         return torch.where(q.abs() <= threshold, q, torch.sgn(q) * threshold)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import Bounded, Positive, constrain
-from unrolling.prox.denoisers import Denoised, check_variance, parameter
+from unrolling.prox.denoisers import Denoised, check_variance, deviation_from, parameter
 
 # Probabilities stay this far from 0 and 1, where their log-odds would be infinite; also in single precision.
 _EDGE = 1e-6
@@ -16,9 +16,9 @@ _EDGE = 1e-6
 _FARTHEST = 1e15
 
 
-def _square(r: Tensor, variance: Tensor) -> Tensor:
+def _square(r: Tensor, deviation: Tensor) -> Tensor:
     """q^2, q = r / tau."""
-    return torch.clamp(r / variance.sqrt(), -_FARTHEST, _FARTHEST).square()
+    return torch.clamp(r / deviation, -_FARTHEST, _FARTHEST).square()
 
 
 def _log_odds(square: Tensor, probability: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,7 +68,7 @@ class BernoulliGaussian(nn.Module):
     def forward(self, r: Tensor, variance: Tensor) -> Denoised:
         """r (batch, ..., n), variance tau^2 (batch, ..., 1)."""
         check_variance(r, variance)
-        return _denoise(r, _square(r, variance), self.probability, self.signal_variance / variance)
+        return _denoise(r, _square(r, variance.sqrt()), self.probability, self.signal_variance / variance)
 
 
 class TunedBernoulliGaussian(nn.Module):
@@ -111,7 +111,7 @@ class TunedBernoulliGaussian(nn.Module):
             r: (batch, ..., n).
             variance: tau^2 (batch, ..., 1).
         """
-        probability, ratio = self._fit(_square(r, variance))
+        probability, ratio = self._fit(_square(r, variance.sqrt()))
         return probability, ratio * variance
 
     def _fit(self, square: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,10 +128,9 @@ class TunedBernoulliGaussian(nn.Module):
             probability = torch.clamp(count, _EDGE, 1 - _EDGE)
         return probability, ratio
 
-    def forward(self, r: Tensor, variance: Tensor) -> Denoised:
-        """r (batch, ..., n), variance tau^2 (batch, ..., 1)."""
-        check_variance(r, variance)
-        square = _square(r, variance)
+    def forward(self, r: Tensor, variance: Tensor | None = None, *, deviation: Tensor | None = None) -> Denoised:
+        """r (batch, ..., n), variance tau^2 or deviation tau (batch, ..., 1)."""
+        square = _square(r, deviation_from(r, variance, deviation))
         return _denoise(r, square, *self._fit(square))
 
     def extra_repr(self) -> str:

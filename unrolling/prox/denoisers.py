@@ -3,7 +3,7 @@ Onsager terms need.
 
 A denoiser is a module ``denoiser(r, variance) -> Denoised(estimate, derivative)``; those with a prior are in
 ``bernoulli_gaussian``. One that knows no scale but the noise's, eta(c r, c^2 tau^2) = c eta(r, tau^2), says so by
-``scale_free = True`` and is then run on numbers near one.
+``scale_free = True`` and takes tau itself as well, ``denoiser(r, deviation=tau)``: its square may leave the precision.
 """
 
 from __future__ import annotations
@@ -51,6 +51,20 @@ def check_variance(r: Tensor, variance: Tensor) -> None:
         )
 
 
+def deviation_from(r: Tensor, variance: Tensor | None, deviation: Tensor | None) -> Tensor:
+    """tau (batch, ..., 1), of which one of the two tells.
+
+    Raises:
+        ValueError: as ``check_variance``; both, or neither.
+    """
+    if (variance is None) == (deviation is None):
+        raise ValueError("a denoiser takes the variance of the noise, or its deviation")
+    given = variance if deviation is None else deviation
+    assert given is not None
+    check_variance(r, given)
+    return given.sqrt() if deviation is None else given
+
+
 class SoftDenoiser(nn.Module):
     """eta(r) = beta S_{alpha tau}(r), average derivative beta |eta|_0 / n, whose backward pass takes the count for a
     constant.
@@ -78,10 +92,9 @@ class SoftDenoiser(nn.Module):
             raise ValueError(f"multiplier must be at least 0; got {multiplier}")
         constrain(self, "multiplier", Positive())
 
-    def forward(self, r: Tensor, variance: Tensor) -> Denoised:
-        """r (batch, ..., n), variance tau^2 (batch, ..., 1)."""
-        check_variance(r, variance)
-        shrunk = soft_threshold(r, self.multiplier * variance.sqrt())
+    def forward(self, r: Tensor, variance: Tensor | None = None, *, deviation: Tensor | None = None) -> Denoised:
+        """r (batch, ..., n), variance tau^2 or deviation tau (batch, ..., 1)."""
+        shrunk = soft_threshold(r, self.multiplier * deviation_from(r, variance, deviation))
         return Denoised(self.gain * shrunk, (self.gain * (shrunk != 0).to(r.dtype)).mean(-1, keepdim=True))
 
 
@@ -116,10 +129,9 @@ class PiecewiseLinear(nn.Module):
         self.slopes = parameter(slopes, "slopes")
         constrain(self, "knots", Positive())
 
-    def forward(self, r: Tensor, variance: Tensor) -> Denoised:
-        """r (batch, ..., n), variance tau^2 (batch, ..., 1)."""
-        check_variance(r, variance)
-        deviation, knots = variance.sqrt(), self.knots
+    def forward(self, r: Tensor, variance: Tensor | None = None, *, deviation: Tensor | None = None) -> Denoised:
+        """r (batch, ..., n), variance tau^2 or deviation tau (batch, ..., 1)."""
+        deviation, knots = deviation_from(r, variance, deviation), self.knots
         first, second, beyond = self.slopes.unbind()
         estimate, derivative = beyond * r, beyond
         for knot, change in ((knots[1], second - beyond), (knots[0], first - second)):
@@ -148,10 +160,10 @@ class _Bump(nn.Module):
         """k(u) and u k'(u)."""
         raise NotImplementedError
 
-    def forward(self, r: Tensor, variance: Tensor) -> Denoised:
-        """r (batch, ..., n), variance tau^2 (batch, ..., 1)."""
-        check_variance(r, variance)
-        value, change = self.kernel(torch.clamp(r / (self.width * variance.sqrt()), -self.reach, self.reach))
+    def forward(self, r: Tensor, variance: Tensor | None = None, *, deviation: Tensor | None = None) -> Denoised:
+        """r (batch, ..., n), variance tau^2 or deviation tau (batch, ..., 1)."""
+        deviation = deviation_from(r, variance, deviation)
+        value, change = self.kernel(torch.clamp(r / (self.width * deviation), -self.reach, self.reach))
         derivative = self.gain + self.depth * (value + change)
         return Denoised(r * (self.gain + self.depth * value), derivative.mean(-1, keepdim=True))
 

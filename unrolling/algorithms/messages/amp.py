@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_dictionary, check_width
 from unrolling.core import Iteration, tree
-from unrolling.core.scale import power_of_two
 from unrolling.operators.linear import RowMatrix
 from unrolling.prox.denoisers import Denoised
+
+_LEAST = 1e-14  # of a deviation, relative to that of the measurements
 
 
 class AMPState(NamedTuple):
@@ -76,8 +77,11 @@ class AMP(Iteration):
         m, n = self.dictionary.shape
         residual = problem - state.x @ self.dictionary.T + (n / m) * state.derivative * state.residual
         residual = damp(residual, state.residual, self.damping)
-        deviation = deviation_of(residual)
-        x, derivative = denoise(self.denoiser, state.x + self.encoder(residual), deviation)
+        seen = state.x + self.encoder(residual)
+        if getattr(self.denoiser, "scale_free", False):
+            x, derivative = self.denoiser(seen, deviation=deviation_of(residual, problem))
+        else:
+            x, derivative = self.denoiser(seen, clamp_variance(residual.square().mean(-1, keepdim=True)))
         return AMPState(damp(x, state.x, self.damping), residual, derivative)
 
     def residual(self, new: AMPState, old: AMPState, problem: Tensor) -> Tensor:
@@ -124,26 +128,29 @@ def damp(new: Tensor, old: Tensor, damping: float) -> Tensor:
     return torch.lerp(new, old, damping) if damping else new
 
 
-def deviation_of(x: Tensor) -> Tensor:
-    """The root mean square of the last dimension, which stays with size 1, of numbers of any size."""
+def deviation_of(x: Tensor, beside: Tensor | None = None) -> Tensor:
+    """The root mean square of the last dimension, which stays with size 1, of numbers of any size; positive, and at
+    least 10^-14 times that of ``beside``, so that quotients by it, and their derivatives, are numbers.
+    """
     wide = x.dtype if x.device.type == "mps" else torch.promote_types(x.dtype, torch.float64)
-    return (torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide) * x.shape[-1] ** -0.5).to(x.dtype)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+    if beside is not None:
+        length = torch.maximum(length, _LEAST * torch.linalg.vector_norm(beside, dim=-1, keepdim=True, dtype=wide))
+    return (length * x.shape[-1] ** -0.5).to(x.dtype).clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def denoise(denoiser: nn.Module, r: Tensor, deviation: Tensor) -> Denoised:
-    """denoiser(r, tau^2); one without a scale of its own (``scale_free``) works on r / u and tau / u, u a power of two
-    near tau, so that no square leaves the precision.
+    """denoiser(r, tau^2); one without a scale of its own (``scale_free``) is given tau, whose square may leave the
+    precision.
 
     Args:
         denoiser: eta.
         r: (batch, ..., n).
         deviation: tau (batch, ..., 1).
     """
-    if not getattr(denoiser, "scale_free", False):
-        return denoiser(r, clamp_variance(deviation.square()))
-    level = power_of_two(deviation)
-    x, derivative = denoiser(r / level, clamp_variance((deviation / level).square()))
-    return Denoised(level * x, derivative)
+    if getattr(denoiser, "scale_free", False):
+        return denoiser(r, deviation=deviation)
+    return denoiser(r, clamp_variance(deviation.square()))
 
 
 def clamp_variance(variance: Tensor) -> Tensor:

@@ -63,23 +63,25 @@ def update_activations(
     + mu |H|_1 for W fixed.
 
     gamma is ``exponent(beta)``; the survey prints the case 1 <= beta <= 2, where it is one. Frames come first here, so
-    that all of them are one product. M, W H and mu are divided by powers of the sample's level, which changes nothing
-    but that no power of them leaves the precision; M is floored as W H is where beta <= 0, since D_beta(0 | .) is
-    infinite there.
+    that all of them are one product. Other powers than these are taken of M and W H divided by the sample's level,
+    which changes nothing but that none of them leaves the precision; M is floored as W H is where beta <= 0, since
+    D_beta(0 | .) is infinite there.
     """
-    level = level_of(magnitude)
-    magnitude = magnitude / level
-    model = _floored(activations @ dictionary.mT / level, beta, floor)
-    if beta <= 0:
-        magnitude = _floored(magnitude, beta, floor)
-    if beta == 2:
-        numerator, denominator = magnitude @ dictionary, model @ dictionary
-    elif beta == 1:
+    if beta == 1:
+        model = torch.maximum(activations @ dictionary.mT, floor * level_of(magnitude))
         numerator, denominator = (magnitude / model) @ dictionary, dictionary.sum(-2).unsqueeze(-2)
     else:
-        numerator, denominator = (magnitude * model ** (beta - 2)) @ dictionary, model ** (beta - 1) @ dictionary
+        level = level_of(magnitude)
+        magnitude, model = magnitude / level, _floored((activations / level) @ dictionary.mT, beta, floor)
+        if beta <= 0:
+            magnitude = _floored(magnitude, beta, floor)
+        if beta == 2:
+            numerator, denominator = magnitude @ dictionary, model @ dictionary
+        else:
+            numerator, denominator = (magnitude * model ** (beta - 2)) @ dictionary, model ** (beta - 1) @ dictionary
+        sparsity = scaled_sparsity(sparsity, level, beta)
     # A frame of zeros has the ratio zero, where a power below one has no derivative.
-    ratio = scale.divide(numerator, denominator + scaled_sparsity(sparsity, level, beta))
+    ratio = scale.divide(numerator, denominator + sparsity)
     gamma = exponent(beta)
     if gamma == 1:
         return activations * ratio
@@ -343,8 +345,8 @@ def check_nonnegative(magnitude: Tensor) -> Tensor:
 
 
 def level_of(magnitude: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch 1 1"]:
-    """The power of two at or below the largest magnitude of each sample; one in silence."""
-    return scale.unit(magnitude, (-2, -1))
+    """The power of two at or below the largest magnitude of each sample, none of them negative; one in silence."""
+    return scale.power_of_two(magnitude.detach().amax((-2, -1), keepdim=True))
 
 
 def divergence_of(
