@@ -90,9 +90,8 @@ def _reduce(module: nn.Module, protocol: int) -> tuple[Callable[..., nn.Module],
         raise TypeError(f"{cls.__name__} is a subclass of a parametrized class, which cannot be pickled")
     names: Any = module.parametrizations
     read = [(name, hasattr(vars(cls)[name].fget, "looks_at_active")) for name in names]
-    original = cls.__bases__[0]
-    state: Any = original.__getstate__(module) if hasattr(original, "__getstate__") else vars(module)
-    return _remake, (original, tuple(read)), dict(state)
+    original: Any = cls.__bases__[0]
+    return _remake, (original, tuple(read)), dict(original.__getstate__(module))
 
 
 def _remake(original: type[nn.Module], names: tuple[tuple[str, bool], ...]) -> nn.Module:
