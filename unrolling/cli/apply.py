@@ -234,7 +234,8 @@ def _each(networks: _Networks, what: Plan, as_json: bool) -> None:
                     result.tell(networks.application)
             progress.advance(bar)
     if as_json:
-        prepare.print_json({"system": networks.system.name, "task": networks.name, "files": results})
+        known = {"system": networks.system.name, "task": networks.name}
+        prepare.print_json({**known, "files": results, "notes": what.notes})
     if failed:
         print(f"unroll: {failed} of {len(what.works)} files failed", file=sys.stderr)
         raise typer.Exit(1)

@@ -134,12 +134,12 @@ def _array(path: Path, name: str, file: BinaryIO, size: int, held: int) -> np.nd
         raise ValueError(f"{path} is truncated: its header speaks of {need} bytes of {name}, and {there} are there")
     check_size(path, need, held, f"{name} of shape {shape}")
     values = np.empty(count, dtype)
-    place, into = 0, memoryview(values.view(np.uint8).reshape(-1)) if need else memoryview(b"")
+    place, into = 0, values.reshape(-1).view(np.uint8)
     while place < need:
         content = file.read(min(PIECE, need - place))
         if not content:
             raise ValueError(f"{path} is truncated: its header speaks of {need} bytes of {name}, and {place} are there")
-        into[place : place + len(content)] = content
+        into[place : place + len(content)] = np.frombuffer(content, np.uint8)
         place += len(content)
     if there == need:
         file.read(1)  # the end of a member, where its checksum is compared

@@ -56,7 +56,7 @@ class _Disk:
     """A file for libsndfile, which does not say that a disk is full: errors are kept until they can be raised."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("r+b", buffering=1 << 16)
+        self.file: Any = path.open("r+b", buffering=1 << 16)
         self.error: OSError | None = None
 
     def write(self, content: bytes) -> int:

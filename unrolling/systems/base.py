@@ -240,7 +240,7 @@ class System:
         task_held = self.task(name, seed=card.get("seed", 0), fixed=fixed, **options)
         network = self.network(recipe, task_held, card["depth"])
         load_weights(network, path, system=self.name)
-        network.trained_for = recipe.ranges(task_held, card)  # pyright: ignore[reportAttributeAccessIssue]
+        network.trained_for = recipe.ranges(task_held, card)  # pyright: ignore
         return network.eval()
 
 

@@ -26,6 +26,7 @@ from unrolling.systems.options import Option
 from unrolling.tasks.communications.channels import read_channels
 from unrolling.tasks.communications.detection import GIVEN, Detection
 
+FOREIGN = 100.0  # times the energy of y that decided symbols leave where y and channel do not belong together
 BLOCK = 4096  # vectors at a time
 # of a column's energy: what the other columns leave of it where they determine it, in a channel of single precision
 DEPENDENT = 1e-10
@@ -155,6 +156,7 @@ def _detect(
             stacklevel=2,
         )
     levels = task.levels
+    _check_scale(data, levels[decide(estimate, levels)], path)
     for out, x in zip(outputs, (levels[decide(estimate, levels)], estimate), strict=False):
         x = complex_symbols(x) if task.modulation.complex else x
         write_symbols(out, x[0] if single else x)
@@ -176,6 +178,23 @@ def _detect(
         "network_distrusted": distrusted,
         "conditions": conditions,
     }
+
+
+def _check_scale(data: Received, symbols: Tensor, path: Path) -> None:
+    """Refuses symbols that explain y much worse than none would: y and the channel are on different scales."""
+    left = kept = 0.0
+    first = 0
+    for part in _blocks(data):
+        count = part.y.shape[0]
+        rest = part.y - torch.einsum("bnk,bk->bn", part.channel.expand(count, -1, -1), symbols[first : first + count])
+        left, kept = left + float(rest.double().square().sum()), kept + float(part.y.double().square().sum())
+        first += count
+    if left > FOREIGN * kept:
+        raise ValueError(
+            f"{path}: y is not what the channel makes of symbols: what they leave of it has "
+            f"{left / max(kept, 1e-300):.2g} times its energy; y and channel may be on different scales, or symbols of "
+            "another size were sent"
+        )
 
 
 def received(content: Content, network: Unrolled, task: Detection, *, other: bool = False) -> tuple[Received, bool]:
