@@ -178,11 +178,13 @@ def test_w_stays_at_the_analytic_weights_until_the_scalars_are_learned_and_moves
     )
 
 
-def test_hyperlista_is_trained_by_one_search_within_the_range_that_its_rate_says():
-    (stage,) = hyperlista.schedule(16)
+def test_hyperlista_is_trained_by_a_wide_and_a_narrow_search_within_the_range_that_its_rate_says():
+    stage, narrow = hyperlista.schedule(16)
     assert not stage.optimizer.needs_gradients
+    assert narrow.rate < stage.rate
+    assert narrow.batch > stage.batch
     parent = hyperlista.SYSTEM.recipes["recovery"].parent(recovery(m=20, n=40))
     values = [value.item() for value in (parent.threshold_scale, parent.momentum_scale, parent.support_scale)]
     assert values == pytest.approx(hyperlista.CENTRE)
     assert isinstance(parent, nn.Module)
-    assert math.exp(stage.rate) == pytest.approx(5.5, abs=0.1)
+    assert math.exp(stage.rate) == pytest.approx(4.5, abs=0.1)

@@ -96,6 +96,7 @@ class Comparison:
                     "training_seconds": row.training_seconds,
                     "more": plain(row.more),
                     "seeds": plain(row.seeds),
+                    "spread": plain(row.spread),
                     "note": row.note,
                 }
                 for row in self.rows

@@ -24,14 +24,15 @@ from unrolling.evaluation.baselines import (
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.cost import cost_of
 from unrolling.evaluation.deadline import deadline
-from unrolling.evaluation.measure import Contender, interval, time_all
-from unrolling.evaluation.records import Curve, Interval, Row
+from unrolling.evaluation.measure import Contender, interval, spread, time_all
+from unrolling.evaluation.records import Curve, Interval, Row, Spread
 from unrolling.evaluation.significance import paired
 from unrolling.tasks.base import Task, count, estimates_of, first, pieces_of
 from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
 from unrolling.training.stages import Schedule
 
 NAN = Interval(float("nan"), float("nan"), float("nan"))
+MANY_SECONDS = 4.0  # that a method may take for as many samples as rare failures ask for
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
 Found = tuple[list[Contender], list[Curve]]
 
@@ -68,6 +69,7 @@ class Measured:
         self.limit, self.quiet, self.say = limit, quiet, say
         self.interrupted = False  # Ctrl-C: no further baselines
         self.learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        self.many = task.many()
 
     def networks(self, before: Unrolled, note: str, training_seconds: float | None) -> Found:
         """The network, and itself before training."""
@@ -262,10 +264,24 @@ class Measured:
                 else None
             )
             row.paired = None if contender is contenders[0] or limited else paired(task.metric, pieces, ours, seed)
+            row.spread = self._spread(contender, pieces, times[id(contender)].batch)
             row.training_seconds = contender.training_seconds
             row.more = task.more(found, task.test) if not limited else {}
             rows.append(row)
         return rows, estimates
+
+    def _spread(self, contender: Contender, pieces: Tensor, seconds: float) -> Spread | None:
+        """Over all the samples that the task draws for this, where the method is fast; else over the test set.
+
+        Args:
+            contender: the method.
+            pieces: on the test set.
+            seconds: of a sample in a batch.
+        """
+        task = self.task
+        if contender.limit is None and (many := self.many) and seconds * sum(map(count, many)) <= MANY_SECONDS:
+            pieces = pieces_of(task, many, estimates_of(contender.run, many))
+        return spread(task.metric, pieces, task.failure)
 
 
 def _role(baseline: Baseline) -> str:

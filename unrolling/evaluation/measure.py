@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
-from unrolling.evaluation.records import Interval, Seconds
+from unrolling.evaluation.records import Interval, Seconds, Spread
 from unrolling.evaluation.significance import bounds, few, resamples
 from unrolling.tasks.base import Metric, Samples, count, first
 
@@ -47,6 +47,28 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
     own = pieces.detach().double().cpu()
     values = [metric.values(own[index]) for index in resamples(len(own), seed)]
     return Interval(metric.value(own), *bounds(values), few(metric, len(own)))
+
+
+def spread(metric: Metric, pieces: Tensor, limit: float | None = None) -> Spread | None:
+    """The metric of each unit by itself: its median, what 99 % are better than, the worst, and how many are worse than
+    a limit. NaN is the worst value. None where units have no values of their own, as under an area under a curve.
+
+    Args:
+        metric: of the pieces.
+        pieces: (units, width).
+        limit: in the metric's unit.
+    """
+    own = metric.singles(pieces)
+    if bool(own.isnan().all()):
+        return None
+    ranks = (own.cpu() if metric.better == "lower" else -own.cpu()).nan_to_num(
+        float("inf"), float("inf"), -float("inf")
+    )
+    ranks = ranks.sort().values
+    sign = 1 if metric.better == "lower" else -1
+    middle, late = (sign * float(ranks[min(len(ranks) - 1, int(part * len(ranks)))]) for part in (0.5, 0.99))
+    failures = None if limit is None else int((ranks > sign * limit).sum())
+    return Spread(metric.value(pieces), middle, late, sign * float(ranks[-1]), len(ranks), limit, failures)
 
 
 @torch.no_grad()

@@ -21,6 +21,19 @@ class Interval:
 
 
 @dataclass
+class Spread:
+    """How far single units (signals, pictures, frames) are from the mean."""
+
+    mean: float  # the metric of all of them together
+    median: float
+    percentile: float  # 99 % are better
+    worst: float
+    count: int  # units
+    limit: float | None = None  # what is worse counts as failed; None where the task names no limit
+    failures: int | None = None  # units that failed; an estimate that is not finite does
+
+
+@dataclass
 class Seconds:
     """Median time per sample, with quartiles."""
 
@@ -72,6 +85,7 @@ class Row:
     training_seconds: float | None = None  # None where nothing is trained
     more: dict[str, float] = field(default_factory=dict)  # further metrics by name
     seeds: list[float] = field(default_factory=list)  # the metric of networks trained with other seeds
+    spread: Spread | None = None  # of many more samples than the test set's, where those are cheap
 
 
 @dataclass

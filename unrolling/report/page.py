@@ -54,6 +54,8 @@ def render(comparison: Comparison) -> str:
             codes=codes.code_groups(comparison.codes),
             sounds=sounds.groups(comparison.sounds),
             costs=table.cost_rows(comparison),
+            singles=table.spread_rows(comparison),
+            single_heads=table.spread_heads(comparison),
             level=LEVEL,
             spread=study.spread_words(comparison),
             criteria=study.criteria_rows(comparison),

@@ -99,6 +99,10 @@ def markdown(comparison: Comparison) -> str:
         comparison.summary,
         markdown_table(comparison),
     ]
+    if spreads := spread_rows(comparison):
+        heads = [_cell(head) for head in spread_heads(comparison)]
+        lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+        parts.append("\n".join([*lines, *(f"| {' | '.join(map(_cell, cells))} |" for cells in spreads)]))
     if comparison.criteria:
         lines = [f"| criterion | measured by | {' | '.join(HEADS.values())} |", "|---|---|---:|---:|---:|"]
         for row in criteria_rows(comparison):
@@ -116,6 +120,29 @@ def markdown(comparison: Comparison) -> str:
     if comparison.command:
         parts.append(f"```\n{comparison.command}\n```")
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def spread_rows(comparison: Comparison) -> list[list[str]]:
+    """Per row whose units have values of their own: name, mean, median, what 99 % are better than, the worst, the rate
+    of failures, units.
+    """
+    rows = []
+    for row in comparison.rows:
+        own = row.spread
+        if own is None:
+            continue
+        values = (quality_text(v, comparison.metric) for v in (own.mean, own.median, own.percentile, own.worst))
+        failed = ABSENT if own.failures is None else f"{own.failures:,} ({100 * own.failures / own.count:.2g} %)"
+        rows.append([row.name, *values, failed, count_text(own.count)])
+    return rows
+
+
+def spread_heads(comparison: Comparison) -> list[str]:
+    """Of the columns of ``spread_rows``."""
+    metric = comparison.metric
+    limit = next((row.spread.limit for row in comparison.rows if row.spread and row.spread.limit is not None), None)
+    failed = "failed" if limit is None else f"worse than {quality_text(limit, metric)}"
+    return ["method", f"{metric.name}, all", "median", "99 % better than", "worst", failed, f"{metric.resampled}s"]
 
 
 def paired_text(row: Row, metric: Metric) -> str:
@@ -194,6 +221,10 @@ def print_table(comparison: Comparison, console: Console | None = None) -> None:
             style="dim",
         )
     )
+    if network is not None and network.spread is not None:
+        heads, (_, *cells) = spread_heads(comparison), next(iter(spread_rows(comparison)))
+        words = ", ".join(f"{head} {cell}" for head, cell in zip(heads[1:], cells, strict=True))
+        console.print(Text(f"Of single {metric.resampled}s, the network: {words.replace('−', '-')}.", style="dim"))
 
 
 def _cell(text: str) -> str:

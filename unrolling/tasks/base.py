@@ -63,6 +63,7 @@ class Task:
         vectors: whether a linear estimate and an MLP can take the data (``rows``), so that they belong in a comparison.
         affine: of these, whether the linear estimate does; not where data multiply one another, as a signal and its
             channel do.
+        failure: the metric of one unit beyond which its estimate counts as failed; None where no such limit is usual.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Task:
     threads: int | None = None
     vectors: bool = True
     affine: bool = True
+    failure: float | None = None
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """A random training batch; the same generator state gives the same batch. Further keyword arguments, numbers,
@@ -113,6 +115,10 @@ class Task:
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """Further metrics of estimates, by name with the unit; none by default."""
         return {}
+
+    def many(self) -> Sequence[Samples]:
+        """So many further test samples that rare failures are among them; none where to draw them costs much."""
+        return ()
 
     def shifts(self) -> Sequence[Shift]:
         """Ways in which data may differ from those that were trained on; none by default."""

@@ -53,6 +53,10 @@ class Metric:
         """The metric of one set of units."""
         return float(self.values(pieces.detach().double()))
 
+    def singles(self, pieces: Tensor) -> Tensor:
+        """The metric of each unit by itself, of as many as have one: (units,) or fewer."""
+        return self.values(pieces.detach().double().unsqueeze(1))
+
     def rank(self, value: float) -> float:
         """A key for ``min`` and ``sorted``: the smaller the better, NaN the worst."""
         if isnan(value):
@@ -96,6 +100,10 @@ class Ratio(Metric):
 
     def values(self, pieces: Tensor) -> Tensor:
         return self._scaled(pieces.sum(-2))
+
+    def singles(self, pieces: Tensor) -> Tensor:
+        """As ``Metric.singles``; a unit of no energy has no ratio."""
+        return super().singles(pieces[pieces[:, 1] != 0])
 
     def _scaled(self, sums: Tensor) -> Tensor:
         above, below = sums.unbind(-1)

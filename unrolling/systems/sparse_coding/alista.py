@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.sparse_coding._common import analytic_parent, grown
+from unrolling.systems.sparse_coding._common import DENSER, analytic_parent, grown
 
 SYSTEM = System(
     name="sparse_coding/alista",
@@ -21,7 +21,7 @@ SYSTEM = System(
             parent=analytic_parent,
             tying=Tying(untied=("step_size", "threshold")),
             depth=16,
-            schedule=grown(2000, 2e-2, {"threshold": 2e-2}),
+            schedule=grown(2000, 2e-2, {"threshold": 2e-2}, denser=DENSER),
         )
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.sparse_coding._common import analytic_parent, freed
+from unrolling.systems.sparse_coding._common import DENSER, analytic_parent, freed
 
 SYSTEM = System(
     name="sparse_coding/tilista",
@@ -20,7 +20,7 @@ SYSTEM = System(
             parent=analytic_parent,
             tying=Tying(tied=("encoder",), untied=("step_size", "threshold")),
             depth=16,
-            schedule=freed(2000, 400, 2e-2, 3e-4),
+            schedule=freed(2000, 400, 2e-2, 3e-4, denser=DENSER),
         )
     },
 )

@@ -124,14 +124,24 @@ class Recovery(SparseTask):
         )
 
     def draw(
-        self, batch: int, generator: torch.Generator, *, snr: float | None = None, probability: float | None = None
+        self,
+        batch: int,
+        generator: torch.Generator,
+        *,
+        snr: float | None = None,
+        probability: float | None = None,
+        denser: float = 1.0,
     ) -> Samples:
-        """Signals of this task, or with another noise or density for a while (a curriculum)."""
+        """Signals of this task, or with another noise or density for a while (a curriculum); ``denser`` multiplies the
+        density of every signal by a factor of its own, drawn evenly between 1 and this.
+        """
         snr, n = self.snr if snr is None else snr, self.dictionary.shape[1]
         x = torch.randn(batch, n, generator=generator)
         density: float | Tensor = self.probability if probability is None else probability
         if self.densest and probability is None:
             density = density + (self.densest - density) * torch.rand(batch, 1, generator=generator)
+        if denser != 1:
+            density = density * (1 + (denser - 1) * torch.rand(batch, 1, generator=generator))
         present = torch.rand(batch, n // self.group, generator=generator) < density
         x = x * (present if self.group == 1 else present.repeat_interleave(self.group, dim=1))
         if self.nonnegative:
@@ -149,6 +159,16 @@ class Recovery(SparseTask):
         told.
         """
         return self.group == 1 and not self.nonnegative and not self.densest
+
+    def many(self) -> Sequence[Samples]:
+        """20,000 signals: the densest have half as many non-zeros again as the mean."""
+        generator = torch.Generator().manual_seed(4_000_037 + self.seed)
+        return [self.draw(1000, generator) for _ in range(20)]
+
+    @property
+    def failure(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """-40 dB, and no nearer than 10 dB to what the noise allows."""
+        return max(-40.0, 10.0 - self.snr)
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """F1 of the support, the harmonic mean of precision and recall over all entries of all samples: 1 when exactly
