@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from unrolling.evaluation.gradient_modes import GradientRow, compare_gradients, saved_bytes, standard_rules
     from unrolling.evaluation.illustrate import atoms, headline, parameters
     from unrolling.evaluation.layers import examine_layers
-    from unrolling.evaluation.measure import Contender, environment, interval, time_all
+    from unrolling.evaluation.measure import Contender, environment, interval, spread, time_all
     from unrolling.evaluation.records import (
         Cost,
         Criterion,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ShiftCurve,
         ShiftReport,
         SizeCurve,
+        Spread,
     )
     from unrolling.evaluation.shifts import FewSamples, size_sweep, sweep
     from unrolling.evaluation.significance import bounds, few, paired, resamples
@@ -57,10 +58,10 @@ __getattr__, __dir__ = lazy(
         ".gradient_modes": ("GradientRow compare_gradients saved_bytes standard_rules"),
         ".illustrate": ("atoms headline parameters"),
         ".layers": ("examine_layers"),
-        ".measure": ("Contender environment interval time_all"),
+        ".measure": ("Contender environment interval spread time_all"),
         ".records": (
             "Cost Criterion Curve Interval LayerReport Paired Parameter Row SafeguardReport Seconds ShiftCurve "
-            "ShiftReport SizeCurve"
+            "ShiftReport SizeCurve Spread"
         ),
         ".shifts": ("FewSamples size_sweep sweep"),
         ".significance": ("bounds few paired resamples"),
@@ -70,11 +71,12 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Affine", "Comparison", "Contender", "Cost", "Criterion", "Curve", "FewSamples", "GradientRow",
     "Interval", "LayerReport", "Measured", "NAN", "Paired", "Parameter", "Row", "SafeguardReport", "Seconds",
-    "ShiftCurve", "ShiftReport", "SizeCurve", "TookTooLongError", "Trace", "affine_estimate", "atoms",
-    "best", "bounds", "compare_gradients", "compare_network", "cost_of", "environment", "examine_layers",
-    "few", "headline", "interval", "linear_mmse", "paired", "parameters", "plain", "resamples",
-    "run_classical", "run_method", "saved_bytes", "short", "size_sweep", "standard_rules", "steps_of",
-    "sweep", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
+    "ShiftCurve", "ShiftReport", "SizeCurve", "Spread", "TookTooLongError", "Trace", "affine_estimate",
+    "atoms", "best", "bounds", "compare_gradients", "compare_network", "cost_of", "environment",
+    "examine_layers", "few", "headline", "interval", "linear_mmse", "paired", "parameters", "plain",
+    "resamples", "run_classical", "run_method", "saved_bytes", "short", "size_sweep", "spread",
+    "standard_rules", "steps_of", "sweep", "time_all", "trace", "train_generic", "train_mlp",
+    "train_working_mlp", "training",
 ]
 # fmt: on
 # End of what is written.

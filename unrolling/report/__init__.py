@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         paired_text,
         print_table,
         ratio,
+        spread_heads,
+        spread_rows,
     )
     from unrolling.report.text import (
         bytes_text,
@@ -73,7 +75,10 @@ __getattr__, __dir__ = lazy(
         ".pictures": ("Gallery Image Slider atom_images galleries sliders"),
         ".sounds": ("groups spectrogram wav_uri"),
         ".study": ("criteria_rows layer_figures safeguard_words shift_figures size_figure spread_words"),
-        ".table": ("batch_sizes best cost_rows markdown markdown_table network_row paired_text print_table ratio"),
+        ".table": (
+            "batch_sizes best cost_rows markdown markdown_table network_row paired_text print_table ratio spread_heads "
+            "spread_rows"
+        ),
         ".text": (
             "bytes_text count_text decimals digits interval_text quality_text rate_text ratio_text seconds_text "
             "seconds_tick shape_text value_text work_text"
@@ -90,8 +95,8 @@ __all__ = [
     "network_row", "paired_text", "parameter_figures", "parameter_rows", "png", "png_within", "print_table",
     "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison", "render",
     "safeguard_words", "seconds_text", "seconds_tick", "shape_text", "shift_figures", "size_figure",
-    "sliders", "spectrogram", "spread_words", "stems", "table_rows", "tick_text", "value_text", "wav_uri",
-    "work_text", "wrap", "write_collection", "write_page", "y_range",
+    "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_words", "stems", "table_rows",
+    "tick_text", "value_text", "wav_uri", "work_text", "wrap", "write_collection", "write_page", "y_range",
 ]
 # fmt: on
 # End of what is written.
