@@ -21,6 +21,8 @@ KNOWN = {
     "lista": {"layers.0.inhibition", "layers.0.inner.inhibition"},
     "dublid": {"layers.0.kernel_threshold", "layers.0.kernel_step"},
     "hyperlista": {"support_scale"},
+    # A hard threshold, and no entry of these signals is near the last one.
+    "alista": {"layers.15.threshold"},
 }
 
 
