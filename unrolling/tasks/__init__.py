@@ -68,7 +68,7 @@ __getattr__, __dir__ = lazy(
         ".medical.compressive": ("Compressive"),
         ".medical.mri": ("MRI read_mask read_slices"),
         ".medical.phantoms": ("head smooth with_phase"),
-        ".medical.sampling": ("cartesian_mask check_rate radial_mask"),
+        ".medical.sampling": ("cartesian_mask check_rate mask_kind radial_mask"),
         ".metrics": (
             "ACCURACY AMI AUC BER Mean MeanIoU MeanRatio Metric NLL NMSE PSNR Ratio SER labels nmse_pieces "
             "picture_pieces"
@@ -114,13 +114,13 @@ __all__ = [
     "few_drawn", "find_folders", "find_task", "first", "first_words", "fixed_channel", "folder", "free_mean",
     "gaussian_dictionary", "generated", "hard_thresholding", "head", "iid_channels", "improvement_pieces",
     "kernel_error", "kronecker_channels", "labels", "lasso", "layers", "learn_dictionary", "least_squares",
-    "limits", "linear_convergence", "linear_motion", "loaded", "luma", "measured", "message_passing",
-    "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives", "noise_kind", "noise_levels",
-    "noise_variance", "orthonormal_rows", "parent_among", "patch_frame", "pesq", "photograph",
-    "picture_pieces", "pieces_of", "predicted", "pursuit_counts", "radial_mask", "read", "read_channels",
-    "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices", "read_speakers",
-    "read_taps", "running_median", "scikit_learn", "sdr", "select", "sequence_detectors", "shake",
-    "shift_errors", "si_sdr", "similarity", "smooth", "sounds", "speak", "speaker_of", "split",
+    "limits", "linear_convergence", "linear_motion", "loaded", "luma", "mask_kind", "measured",
+    "message_passing", "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives", "noise_kind",
+    "noise_levels", "noise_variance", "orthonormal_rows", "parent_among", "patch_frame", "pesq",
+    "photograph", "picture_pieces", "pieces_of", "predicted", "pursuit_counts", "radial_mask", "read",
+    "read_channels", "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices",
+    "read_speakers", "read_taps", "running_median", "scikit_learn", "sdr", "select", "sequence_detectors",
+    "shake", "shift_errors", "si_sdr", "similarity", "smooth", "sounds", "speak", "speaker_of", "split",
     "split_speakers", "stabiliser_of", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on",
     "unit_level", "unknown", "vanishing_thresholds", "warn", "with_phase",
 ]

@@ -29,7 +29,9 @@ LEVEL = 0.01  # of the noise that the weights were trained with, for pictures in
 CLEANED = 1.3  # times that level: from there on the noise is taken away first
 MISSING = 0.3  # part of that level that may be missing
 SHARP = 1.0  # pixels: a kernel that is spread by no more (standard deviation along its longer axis) is no motion
-STRAIGHT = 1.5  # pixels: one that is spread by no more along its shorter axis is a straight motion
+# One that is spread along its shorter axis by no more than so many pixels, or this part of its longer axis, is a
+# straight motion: those for straight motions had up to 0.25, trembling ones 0.33 and more.
+STRAIGHT, SLENDER = 1.5, 0.28
 LEAST = 45  # pixels along a side of the kernel
 _FOR_ALL: dict[str, Unrolled] = {}  # weights for all motions by system, read once for all files of a command
 SEED = 0  # of the noise that is added
@@ -80,7 +82,7 @@ def _kind(system: System, task: str, content: Content, options: Mapping[str, Any
         _FOR_ALL[system.name] = system.pretrained(task, kind="both")
     kernel = _kernels(_FOR_ALL[system.name], _middle(content.planes.mean(0)).unsqueeze(0))[-1][0]
     shorter, longer = spreads(kernel)
-    return {"kind": "linear" if shorter <= STRAIGHT and longer > SHARP else "both"}
+    return {"kind": "linear" if shorter <= max(STRAIGHT, SLENDER * longer) and longer > SHARP else "both"}
 
 
 def _deblur(

@@ -16,7 +16,7 @@ from unrolling.operators.filters import BasisFilters, zero_mean_atoms
 from unrolling.prox import soft_threshold
 from unrolling.prox.influence import LinearSpline
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.medical._files import application
+from unrolling.systems.medical._files import RANGE, application
 from unrolling.tasks.medical.compressive import Compressive
 from unrolling.tasks.medical.mri import MRI
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -96,6 +96,7 @@ SYSTEM = System(
             tying=Tying(tied=("first",), untied=("splittings",)),
             depth=14,
             schedule=mri_schedule,
+            range=RANGE,
         ),
         "compressive": Recipe(
             parent=compressive_parent,

@@ -81,3 +81,39 @@ def cartesian_mask(
     if count > inner:
         columns[torch.multinomial(weight, count - inner, generator=torch.Generator().manual_seed(seed))] = 1
     return columns.expand(height, width).clone()
+
+
+ALONG = 0.3  # part of what is not sampled across a line that has to be sampled along it, to be a line
+
+
+def mask_kind(mask: Float[Tensor, "height width"]) -> str:
+    """What a mask, zero frequency in its middle, is made of: ``all``, ``lines`` (whole rows or columns), ``radial
+    lines``, ``rings`` (also spirals), or ``points``.
+
+    Lines through the middle are told by the neighbours of what is sampled: away from the middle they are sampled too,
+    around it not more often than elsewhere.
+    """
+    sampled = mask != 0
+    if bool(sampled.all()):
+        return "all"
+    if bool((sampled == sampled[:1]).all()) or bool((sampled == sampled[:, :1]).all()):
+        return "lines"
+    height, width = sampled.shape
+    y = torch.arange(height).unsqueeze(1) - height // 2
+    x = torch.arange(width) - width // 2
+    radius = (y * y + x * x).double().sqrt()
+    side = min(height, width)
+    rows, columns = torch.nonzero(sampled & (radius > side / 8) & (radius < side / 2 - 2), as_tuple=True)
+    if len(rows) == 0:
+        return "points"
+    away = torch.stack([rows - height // 2, columns - width // 2]) / radius[rows, columns]
+    around = torch.stack([-away[1], away[0]])
+
+    def also(direction: Tensor) -> float:
+        near = (torch.stack([rows, columns]) + 2 * direction).round().long()
+        return float(sampled[near[0].clamp(0, height - 1), near[1].clamp(0, width - 1)].float().mean())
+
+    along, across = also(away), also(around)
+    if along - across > ALONG * (1 - across):
+        return "radial lines"
+    return "rings" if across - along > ALONG * (1 - along) else "points"
