@@ -301,7 +301,7 @@ def test_files_that_are_none_are_refused(apply, tmp_path, monkeypatch, arguments
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("factor", [1e30, 1e4, 1e-4])
+@pytest.mark.parametrize("factor", [1e30, 1e4])
 def test_a_channel_on_another_scale_than_what_was_received_is_refused_or_made_up_for(apply, vectors, tmp_path, factor):
     data, x = vectors
     path = saved(tmp_path / "a.npz", **{**as_saved(data), "channel": factor * data.channel.double()})
