@@ -92,15 +92,8 @@ def _run(network: nn.Module, data: Any) -> tuple[Any, dict[str, float], nn.Modul
         try:
             estimate = twin(inputs)
             generator = torch.Generator().manual_seed(0)
-            total = sum(
-                (
-                    (value.real * _random(value, generator)).sum()
-                    + ((value.imag * _random(value, generator)).sum() if value.is_complex() else 0)
-                )
-                for value in tree.tensors(estimate)
-                if tree.is_number(value)
-            )
-            assert isinstance(total, Tensor)
+            parts = [value for value in tree.tensors(estimate) if tree.is_number(value)]
+            total = sum((_projected(value, generator) for value in parts), start=torch.zeros(()))
             if total.requires_grad:
                 total.backward()
         except (TypeError, ValueError, RuntimeError):
@@ -120,6 +113,12 @@ def _double(tensor: Tensor) -> Tensor:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
+
+
+def _projected(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Its inner product with random numbers."""
+    real = (value.real * _random(value, generator)).sum()
+    return real + (value.imag * _random(value, generator)).sum() if value.is_complex() else real
 
 
 def _random(value: Tensor, generator: torch.Generator) -> Tensor:
