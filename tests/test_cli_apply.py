@@ -53,7 +53,8 @@ def test_a_recording_becomes_another_of_the_same_kind(unroll, weights, noisy, tm
     status, output, errors = unroll(
         "apply", DEEP_NMF, noisy, "-o", tmp_path / "clean.wav", "--weights", weights[DEEP_NMF]
     )
-    assert (status, errors) == (0, "")
+    assert status == 0
+    assert "sampling rate 44100 Hz is not 8000 that the weights were trained for" in errors
     assert re.fullmatch(rf"{re.escape(str(tmp_path / 'clean.wav'))}: the speech \(.*[0-9] s\)\n", output)
     assert audio.inspect(tmp_path / "clean.wav") == audio.SoundFormat(44_100, 2, 30_000, "PCM_24")
 

@@ -77,7 +77,8 @@ def test_the_card_is_believed_before_the_recipe():
 
 def test_a_network_with_shipped_weights_knows_their_range():
     network = pretrained("communications/detnet")
-    assert trained_for(network) == find("communications/detnet").recipes["detection"].ranges(None)
+    system = find("communications/detnet")
+    assert trained_for(network) == system.recipes["detection"].ranges(system.task("detection"))
     network.trained_for = {"noise": Range(0, 1)}
     (own, other) = with_ranges([Condition("noise", 2, "given"), Condition("x", 2, "given", trained=(1,))], network)
     assert (own.trained, other.trained) == (Range(0, 1), (1,))
