@@ -60,9 +60,12 @@ def from_opponent(planes: Tensor) -> Tensor:
 
 def find_noise(planes: Tensor) -> Found | None:
     """The noise in a picture (1 or 3, height, width) in [0, 1]; None where it is too small to tell."""
-    if noise_levels(planes[0]) is None:
+    first = noise_levels(opponent(planes)[0])
+    if first is None:
         return None
-    stable = [stabiliser_of(plane) for plane in planes]
+    # What brightness does to noise that was smoothed is lost among textures.
+    white = noise_kind(first) == "white"
+    stable = [stabiliser_of(plane) if white else None for plane in planes]
     held = [each for each in stable if each is not None]
     stabilisers = tuple(None if each is None else each[0] for each in stable)
     kinds: list[NoiseKind] = []
@@ -77,7 +80,10 @@ def find_noise(planes: Tensor) -> Found | None:
 
 
 def _strength(kind: NoiseKind, levels: NoiseLevels) -> float:
-    return levels.middle if kind == "smoothed" else levels.top
+    if kind == "smoothed":
+        return levels.middle
+    # Where more is left in the middle than noise would leave, texture is in the level too.
+    return levels.top * min(1.0, 1.25 * levels.top / max(levels.middle, 1e-6))
 
 
 def _stabilised(planes: Tensor, stabilisers: Sequence[Stabiliser | None]) -> Tensor:

@@ -31,7 +31,7 @@ WHITE, LEVEL = 0.72, 1.9
 # of the middle ones at least, and the middle level from which on it is taken away.
 SMOOTHED, STEEPEST, FALLING, COARSE = 0.68, 3.0, 1.35, 4.0
 VARYING = 1.4  # ratio of the levels in the dark and in the bright from which on they are made equal
-FAINT = 1.0  # level below which its dependence on brightness is not told
+FAINT = 3.0  # level below which its dependence on brightness is not told
 
 
 class NoiseLevels(NamedTuple):
