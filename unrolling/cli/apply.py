@@ -149,6 +149,8 @@ class _Networks:
             adaptive = job.network.forward
             before = adaptive.seconds
             facts = dict(self.application.run(job.network, job.task, content, work.outputs, **self.options))
+            if facts.get("unchanged"):
+                _give_back(work)
             if adaptive.seconds > before:
                 facts["compiled"] = (
                     f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later "
@@ -193,6 +195,17 @@ class _Networks:
             job.network.forward = deploy(job.network, after=self.after)
             self.built[key] = job
         return self.built[key]
+
+
+def _give_back(work: Work) -> None:
+    """The input itself, to the byte, where its format is that of the output: writing again what was decoded could lose
+    something.
+    """
+    from unrolling.files.whole import write_bytes
+
+    source, (output, *_) = work.source, work.outputs
+    if source.suffix.lower() == output.suffix.lower():
+        write_bytes(output, source.read_bytes())
 
 
 def _each(networks: _Networks, what: Plan, as_json: bool) -> None:

@@ -105,7 +105,7 @@ def check_count(value: Any, name: str, least: int = 1) -> None:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
-def check_shape(value: Tensor, shape: Shape, owner: str, side: str, *, leading: bool = False) -> None:
+def check_shape(value: Tensor, shape: Shape, owner: str, side: str, name: str, *, leading: bool = False) -> None:
     """Refuses a tensor that is not (batch, *shape), or with ``leading`` (batch, ..., *shape).
 
     Raises:
@@ -116,7 +116,7 @@ def check_shape(value: Tensor, shape: Shape, owner: str, side: str, *, leading: 
         want is not None and want != size for want, size in zip(shape, sizes[len(sizes) - count :], strict=True)
     ):
         wanted = ("..., " if leading else "") + ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{owner} needs an {side} of shape (batch, {wanted}), and got {tuple(sizes)}")
+        raise ValueError(f"{name}: {owner} needs an {side} of shape (batch, {wanted}), and got {tuple(sizes)}")
 
 
 def precision_of(dtype: torch.dtype) -> torch.dtype:
@@ -283,11 +283,11 @@ def check_argument(operator: Any, value: Any, side: str, name: str) -> None:
     owner = type(operator).__name__
     check_tensor(value, name, owner)
     shape = operator.input_shape if side == "input" else operator.output_shape
-    check_shape(value, shape, owner, side, leading=operator.leading)
+    check_shape(value, shape, owner, side, name, leading=operator.leading)
     count = operator.batch_size
     if count is not None and value.shape[0] != count:
         raise ValueError(
-            f"{owner} has parameters of their own for each of {count} samples, and got an {side} of "
+            f"{name}: {owner} has parameters of their own for each of {count} samples, and got an {side} of "
             f"{value.shape[0]}: shape {tuple(value.shape)}"
         )
 
