@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from unrolling.files import sound as audio
-from unrolling.tasks.speech import voices
+from unrolling.tasks.speech import noises, voices
 
 
 def write_recordings(root, rate=8000):
@@ -21,6 +21,6 @@ def write_recordings(root, rate=8000):
             )
     (root / "noise").mkdir()
     audio.write(
-        root / "noise" / "machine.wav", 0.1 * torch.from_numpy(voices.draw_noise(12.0, rng, rate)).unsqueeze(0), rate
+        root / "noise" / "machine.wav", 0.1 * torch.from_numpy(noises.draw_noise(12.0, rng, rate)).unsqueeze(0), rate
     )
     return root

@@ -9,7 +9,7 @@ from iterations import gaussian
 from spoken import write_recordings
 
 from unrolling.files import sound as audio
-from unrolling.tasks.speech import recordings, voices
+from unrolling.tasks.speech import noises, recordings, voices
 from unrolling.tasks.speech.enhancement import Enhancement
 from unrolling.tasks.speech.mixtures import RATE
 from unrolling.tasks.speech.separation import Separation
@@ -95,10 +95,10 @@ def test_no_generated_voice_is_in_two_parts():
 
 def test_noise_has_unit_level_and_no_two_are_alike():
     rng = np.random.default_rng(0)
-    noises = [voices.draw_noise(2.0, rng) for _ in range(4)]
-    for noise in noises:
+    drawn = [noises.draw_noise(2.0, rng) for _ in range(4)]
+    for noise in drawn:
         assert np.sqrt(np.mean(noise.astype(float) ** 2)) == pytest.approx(1, rel=1e-5)
-    envelopes = [spectrum(noise).mean(0) for noise in noises]
+    envelopes = [spectrum(noise).mean(0) for noise in drawn]
     assert all(np.corrcoef(a, b)[0, 1] < 0.99 for k, a in enumerate(envelopes) for b in envelopes[:k])
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         update_activations,
         update_dictionary,
     )
+    from unrolling.algorithms.sound.nmf_enhancement import NMFEnhancement
     from unrolling.algorithms.sound.nmf_separation import Mixture, NMFSeparation, stack_frames
     from unrolling.algorithms.sound.nmf_split import Split, SplitGradient, split_step
     from unrolling.algorithms.sound.relaxed_misi import RelaxedMISI
@@ -38,6 +39,7 @@ __getattr__, __dir__ = lazy(
             "equal_activations exponent learn_dictionary level_of scaled_sparsity set_sparsity unit_columns "
             "update_activations update_dictionary"
         ),
+        ".nmf_enhancement": ("NMFEnhancement"),
         ".nmf_separation": ("Mixture NMFSeparation stack_frames"),
         ".nmf_split": ("Split SplitGradient split_step"),
         ".relaxed_misi": ("RelaxedMISI"),
@@ -46,10 +48,10 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "EqualShares", "GriffinLim", "MISI", "MISIState", "Magnitudes", "Mixture", "NMF", "NMFActivations",
-    "NMFSeparation", "NMFState", "PositiveUnitNorm", "RelaxedMISI", "Split", "SplitGradient",
-    "beta_divergence", "check_nonnegative", "divergence_of", "equal_activations", "exponent", "floor_of",
-    "learn_dictionary", "level_of", "scaled_sparsity", "set_sparsity", "split_step", "stack_frames",
-    "unit_columns", "update_activations", "update_dictionary",
+    "NMFEnhancement", "NMFSeparation", "NMFState", "PositiveUnitNorm", "RelaxedMISI", "Split",
+    "SplitGradient", "beta_divergence", "check_nonnegative", "divergence_of", "equal_activations",
+    "exponent", "floor_of", "learn_dictionary", "level_of", "scaled_sparsity", "set_sparsity", "split_step",
+    "stack_frames", "unit_columns", "update_activations", "update_dictionary",
 ]
 # fmt: on
 # End of what is written.

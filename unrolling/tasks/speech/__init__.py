@@ -8,6 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.speech.enhancement import Enhancement
     from unrolling.tasks.speech.mixtures import Mixtures
+    from unrolling.tasks.speech.noises import draw_noise
     from unrolling.tasks.speech.recordings import (
         Corpus,
         find_folders,
@@ -29,27 +30,30 @@ if TYPE_CHECKING:
         si_sdr,
         stoi,
     )
-    from unrolling.tasks.speech.voices import Voice, draw_noise, draw_voice, speak
+    from unrolling.tasks.speech.voices import Voice, draw_voice, speak
+    from unrolling.tasks.speech.wiener import DecisionDirected
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         ".enhancement": ("Enhancement"),
         ".mixtures": ("Mixtures"),
+        ".noises": ("draw_noise"),
         ".recordings": (
             "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
         ),
         ".separation": ("Separation"),
         ".speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
-        ".voices": ("Voice draw_noise draw_voice speak"),
+        ".voices": ("Voice draw_voice speak"),
+        ".wiener": ("DecisionDirected"),
     },
 )
 # fmt: off
 __all__ = [
-    "Corpus", "Enhancement", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation", "Voice", "best_order",
-    "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces", "pesq", "read_noises",
-    "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi", "stretch",
-    "unit_level",
+    "Corpus", "DecisionDirected", "Enhancement", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation", "Voice",
+    "best_order", "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces", "pesq",
+    "read_noises", "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi",
+    "stretch", "unit_level",
 ]
 # fmt: on
 # End of what is written.

@@ -7,24 +7,30 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.algorithms.sound.nmf import learn_dictionary
 from unrolling.algorithms.sound.nmf_separation import NMFSeparation, stack_frames
 from unrolling.tasks.base import Samples, Shift
-from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.speech.mixtures import OPTIONS, RATE, TOGETHER, Mixtures
 from unrolling.tasks.speech.recordings import stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import (
     improvement_pieces,
     si_sdr,
 )
+from unrolling.tasks.speech.wiener import DecisionDirected
+
+CLEAN, CLEAN_SNR = 0.1, 50.0  # part of the training mixtures that are all but clean, and their ratio in dB
+MICROPHONE = 4.0  # standard deviation of its gain in dB, in an octave
+CEILING = 35.0  # dB of SI-SDR that training asks for
 
 
 class Enhancement(Mixtures):
     """Speech out of noise; targets are (speech, noise), scores count the speech.
 
-    The signal-to-noise ratio, of whole mixtures, is uniform between its limits.
+    The signal-to-noise ratio, of whole mixtures, is uniform between its limits; a tenth of the training mixtures are
+    clean. Generated speech and noise pass through microphones drawn for each mixture.
 
     Args:
         low: smallest signal-to-noise ratio in dB.
@@ -39,7 +45,7 @@ class Enhancement(Mixtures):
     name = "enhancement"
     options: Mapping[str, Any] = {
         "low": -6.0,
-        "high": 9.0,
+        "high": 30.0,
         "atoms": 50,
         "context": 1,
         "sparsity": 0.1,
@@ -52,11 +58,12 @@ class Enhancement(Mixtures):
         "loss.",
     )
     sources = ("speech", "noise")
+    parts: Mapping[str, tuple[int, int, int]] = {"train": (48, 6, 96), "validation": (8, 4, 24), "test": (16, 6, 48)}
 
     def __init__(
         self,
         low: float = -6.0,
-        high: float = 9.0,
+        high: float = 30.0,
         atoms: int = 50,
         context: int = 1,
         sparsity: float = 0.1,
@@ -81,9 +88,22 @@ class Enhancement(Mixtures):
         noise = unit_level(
             stretch([noises[int(torch.randint(len(noises), (), generator=generator))]], self.count, RATE, generator)
         )
+        if self._data is None:  # generated voices and noises come through one microphone each
+            speech = _coloured(self._hoarse(speech, generator), generator)
+            speech, noise = _in_a_room(speech, generator), _coloured(noise, generator)
         drawn = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
+        if part == "train" and float(torch.rand((), generator=generator)) < CLEAN:
+            drawn = max(self.high, CLEAN_SNR)
         snr = drawn if snr is None else snr
         return torch.stack([speech, noise * 10 ** (-snr / 20)])
+
+    def _hoarse(self, speech: Tensor, generator: torch.Generator) -> Tensor:
+        """With a whispered copy of itself, -20 to 6 dB: its spectra with random phases."""
+        spectrum = self.stft(speech.unsqueeze(0)).abs()
+        phases = torch.rand(spectrum.shape, generator=generator) * (2 * torch.pi)
+        whispered = unit_level(self.stft.inverse(torch.polar(spectrum, phases), self.count)[0])
+        level = -20 + 26 * float(torch.rand((), generator=generator))
+        return unit_level(speech + 10 ** (level / 20) * whispered)
 
     @cached_property
     def dictionaries(self) -> tuple[Tensor, Tensor]:
@@ -104,7 +124,9 @@ class Enhancement(Mixtures):
         return dictionary / torch.linalg.vector_norm(dictionary, dim=0)
 
     def baselines(self, size: int) -> Sequence[Baseline]:
-        """Sparse NMF with the sparsity chosen on validation data, for the two divergences in use."""
+        """The decision-directed Wiener filter, and sparse NMF for the two divergences in use, their settings chosen on
+        validation data.
+        """
         weights = (0.03, 0.1, 0.3, 1.0, 3.0)
 
         def factorisation(beta: float) -> Callable[[float], NMFSeparation]:
@@ -115,11 +137,20 @@ class Enhancement(Mixtures):
         return [
             Iterative("sparse NMF, beta 1", factorisation(1.0), weights, 200),
             Iterative("sparse NMF, beta 2", factorisation(2.0), (*weights, 10.0), 200),
+            Method(
+                "decision-directed Wiener filter",
+                lambda setting: DecisionDirected(self.stft, RATE, *setting),
+                tuple((bias, least) for bias in (1.0, 1.5, 2.5, 4.0) for least in (-10.0, -20.0)),
+                note="noise {setting[0]:g} times the least power around it, least gain {setting[1]:g} dB",
+            ),
         ]
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """-SI-SDR of the speech, in dB."""
-        return -si_sdr(estimate[:, 0], target[:, 0]).mean()
+        """-SI-SDR of the speech, in dB, as if there were an error of -``CEILING`` dB besides: what is clean already can
+        be spoiled, and hardly improved on.
+        """
+        ratio = 10 ** (si_sdr(estimate[:, 0], target[:, 0]) / 10)
+        return (10 * torch.log10(1 / ratio.clamp_min(1e-12) + 10 ** (-CEILING / 10))).mean()
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         target = samples.target
@@ -135,7 +166,7 @@ class Enhancement(Mixtures):
         return [
             Shift(
                 "signal-to-noise ratio in dB",
-                (15.0, 9.0, 4.5, 0.0, -6.0, -12.0),
+                (40.0, 30.0, 20.0, 10.0, 0.0, -6.0, -12.0),
                 make,
                 None,
                 "Noise that is weaker, or stronger, than in training.",
@@ -154,3 +185,26 @@ class Enhancement(Mixtures):
             "context": self.context,
             "sparsity": self.sparsity,
         }
+
+
+def _coloured(samples: Tensor, generator: torch.Generator) -> Tensor:
+    """Through a microphone, of unit level: a gain of a few dB that changes slowly with the logarithm of frequency."""
+    spectrum = torch.fft.rfft(samples)
+    knots = torch.randn(6, generator=generator) * MICROPHONE
+    octaves = torch.log2(torch.linspace(0, RATE / 2, spectrum.shape[-1]).clamp_min(125) / 125)
+    gain = nn.functional.interpolate(knots.reshape(1, 1, -1), 501, mode="linear", align_corners=True).flatten()
+    gain = gain[(octaves * 100).long()]
+    return unit_level(torch.fft.irfft(spectrum * 10 ** (gain / 20), n=len(samples)))
+
+
+def _in_a_room(samples: Tensor, generator: torch.Generator) -> Tensor:
+    """With the tail of a room: noise that decays within 0.1 to 0.6 s, -25 to 0 dB below the sound itself."""
+    seconds, level = (
+        0.1 + 0.5 * float(torch.rand((), generator=generator)),
+        -25 * float(torch.rand((), generator=generator)),
+    )
+    time = torch.arange(round(seconds * RATE)) / RATE
+    tail = torch.randn(len(time), generator=generator) * torch.exp(-6.9 * time / seconds)
+    size = len(samples) + len(tail)
+    heard = torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(tail, size), size)[: len(samples)]
+    return unit_level(samples + 10 ** (level / 20) * unit_level(heard))

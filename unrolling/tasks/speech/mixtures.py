@@ -61,7 +61,7 @@ class Mixtures(Task):
     rate = RATE
     threads = 1
     sources: tuple[str, ...]
-    parts = PARTS  # what is generated
+    parts: Mapping[str, tuple[int, int, int]] = PARTS  # what is generated
     tagged: tuple[str, ...]  # options that a weights file is named by where they are not the usual
 
     def __init__(

@@ -16,6 +16,7 @@ from torch import Tensor
 from unrolling.core.scale import divide, norm
 from unrolling.files import sound as audio
 from unrolling.tasks.speech import voices
+from unrolling.tasks.speech.noises import draw_noise
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")
 DIGITS = re.compile(r"\d_(\w+)_\d+")  # the names of the Free Spoken Digit Dataset
@@ -58,9 +59,7 @@ def generated(
         name: [torch.from_numpy(voices.speak(voice, seconds, rng, rate)) for _ in range(utterances)]
         for name, voice in people.items()
     }
-    return Corpus(
-        {part: spoken}, {part: [torch.from_numpy(voices.draw_noise(2 * seconds, rng, rate)) for _ in range(noises)]}
-    )
+    return Corpus({part: spoken}, {part: [torch.from_numpy(draw_noise(2 * seconds, rng, rate)) for _ in range(noises)]})
 
 
 def find_folders(data: str | Path) -> tuple[Path, Path | None]:

@@ -1,4 +1,4 @@
-"""Generated speech-like signals and noises: a glottal source through moving formants, words and pauses, voices that
+"""Generated speech-like signals: a glottal source through moving formants, words and pauses, voices that
 differ; no recording is needed.
 
 Not intelligible and no substitute for recordings where a number is to be compared with a published one; as sounds to
@@ -232,60 +232,3 @@ def _smooth(values: np.ndarray, size: int) -> np.ndarray:
     window /= window.sum()
     padded = np.pad(values, ((size // 2, size // 2), (0, 0)), mode="edge")
     return np.stack([np.convolve(padded[:, k], window, mode="valid") for k in range(values.shape[1])], axis=1)
-
-
-def draw_noise(seconds: float, rng: np.random.Generator, rate: int = 8000) -> Signal:
-    """A recording of noise, of root mean square 1: coloured noise that comes and goes, a machine, or things knocking
-    together; one of the three leads.
-    """
-    count = round(seconds * rate)
-    levels = 0.25 * rng.random(3) ** 2
-    levels[rng.integers(3)] = 1.0
-    parts = [make(count, rng, rate) for make in (_coloured, _machine, _knocks)]
-    signal = sum(level * part / max(np.sqrt(np.mean(part**2)), 1e-9) for level, part in zip(levels, parts, strict=True))
-    return (signal / np.sqrt(np.mean(signal**2))).astype(np.float32)
-
-
-def _coloured(count: int, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """1/f^a noise with broad humps, its level moving by a few dB within seconds."""
-    frequency = np.fft.rfftfreq(count, 1 / rate)
-    shape = np.maximum(frequency, 40.0) ** -rng.uniform(0.2, 1.2)
-    for _ in range(rng.integers(1, 4)):
-        shape = shape * (
-            1 + rng.uniform(0, 6) * np.exp(-0.5 * ((frequency - rng.uniform(200, 3500)) / rng.uniform(80, 500)) ** 2)
-        )
-    noise = np.fft.irfft(np.fft.rfft(rng.normal(0, 1, count)) * shape, n=count)
-    knots = rng.normal(0, rng.uniform(0.1, 0.5), int(4 * count / rate) + 3)
-    return noise * np.exp(np.interp(np.arange(count) / rate * 4, np.arange(len(knots)), knots))
-
-
-def _machine(count: int, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Harmonics of a slowly changing speed under the hiss of a fan, both pulsating."""
-    knots = rng.uniform(30, 110) * 2 ** np.cumsum(rng.normal(0, 0.02, int(2 * count / rate) + 3))
-    time = np.arange(count) / rate
-    phase = 2 * np.pi * np.cumsum(np.interp(2 * time, np.arange(len(knots)), knots)) / rate
-    total = np.zeros(count)
-    for k in range(1, int(0.45 * rate / knots.max())):
-        total += np.cos(k * phase + rng.uniform(0, 2 * np.pi)) * k ** -rng.uniform(0.5, 1.4)
-    swing = 1 + 0.5 * rng.random() * np.cos(2 * np.pi * rng.uniform(0.5, 4) * time)
-    return swing * (total / total.std() + rng.uniform(0.3, 1.5) * _whitened(_coloured(count, rng, rate)))
-
-
-def _knocks(count: int, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Dishes: impacts at random, each a few decaying modes of one of several objects, over a little hiss."""
-    objects = [
-        [(rng.uniform(300, 3800), rng.uniform(0.005, 0.12), rng.uniform(0.3, 1)) for _ in range(rng.integers(3, 9))]
-        for _ in range(5)
-    ]
-    total = 0.05 * _whitened(_coloured(count, rng, rate))
-    length = min(count, round(0.4 * rate))
-    time = np.arange(length) / rate
-    for start in rng.integers(0, max(1, count - length), max(1, round(rng.uniform(3, 9) * count / rate))):
-        modes = objects[rng.integers(len(objects))]
-        hit = sum(a * np.exp(-time / decay) * np.sin(2 * np.pi * f * time + rng.uniform(0, 6)) for f, decay, a in modes)
-        total[start : start + length] += rng.lognormal(0, 0.8) * hit
-    return total
-
-
-def _whitened(noise: np.ndarray) -> np.ndarray:
-    return noise / max(noise.std(), 1e-9)
