@@ -114,6 +114,8 @@ def test_denser_draws_have_up_to_so_many_times_the_density_and_none_below():
     # Uniform on [0.1, 0.15], and the scatter of 1,000 entries.
     assert float(share.var()) == pytest.approx(0.05**2 / 12 + 0.125 * 0.875 / 1000, rel=0.1)
     usual = task.draw(8, torch.Generator().manual_seed(1))
+    noisy = recovery(snr=30.0)
+    assert torch.equal(*(noisy.draw(8, torch.Generator().manual_seed(1), denser=d).target for d in (1.0, 1.5)))
     assert torch.equal(usual.target, task.draw(8, torch.Generator().manual_seed(1), denser=1.0).target)
 
 

@@ -32,7 +32,9 @@ from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algo
 from unrolling.training.stages import Schedule
 
 NAN = Interval(float("nan"), float("nan"), float("nan"))
-MANY_SECONDS = 4.0  # that a method may take for as many samples as rare failures ask for
+# Multiply-adds that a method may take for as many samples as rare failures ask for: some seconds. No time is looked at,
+# so that the same run has the same figures.
+MANY_WORK = 2e11
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
 Found = tuple[list[Contender], list[Curve]]
 
@@ -264,22 +266,22 @@ class Measured:
                 else None
             )
             row.paired = None if contender is contenders[0] or limited else paired(task.metric, pieces, ours, seed)
-            row.spread = self._spread(contender, pieces, times[id(contender)].batch)
+            row.spread = self._spread(contender, pieces, row.cost.multiply_adds if row.cost else None)
             row.training_seconds = contender.training_seconds
             row.more = task.more(found, task.test) if not limited else {}
             rows.append(row)
         return rows, estimates
 
-    def _spread(self, contender: Contender, pieces: Tensor, seconds: float) -> Spread | None:
-        """Over all the samples that the task draws for this, where the method is fast; else over the test set.
+    def _spread(self, contender: Contender, pieces: Tensor, work: int | None) -> Spread | None:
+        """Over all the samples that the task draws for this, where the method is cheap; else over the test set.
 
         Args:
             contender: the method.
             pieces: on the test set.
-            seconds: of a sample in a batch.
+            work: multiply-adds for a sample, where they are known.
         """
         task = self.task
-        if contender.limit is None and (many := self.many) and seconds * sum(map(count, many)) <= MANY_SECONDS:
+        if contender.limit is None and (many := self.many) and work and work * sum(map(count, many)) <= MANY_WORK:
             pieces = pieces_of(task, many, estimates_of(contender.run, many))
         return spread(task.metric, pieces, task.failure)
 

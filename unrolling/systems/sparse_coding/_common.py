@@ -17,7 +17,7 @@ from unrolling.prox.bernoulli_gaussian import BernoulliGaussian
 from unrolling.systems.base import Recipe, Tying
 from unrolling.tasks.images.blocks import free_mean
 from unrolling.tasks.images.photographs import Photographs
-from unrolling.tasks.sparse.recovery import Recovery
+from unrolling.tasks.sparse.recovery import QUIET, Recovery
 from unrolling.training.losses import LogNMSE
 from unrolling.training.schedules import SCHEMES
 from unrolling.training.stages import Cosine, Last, Power, Schedule, Stage, Supervision
@@ -45,7 +45,7 @@ def selection(task: Recovery) -> Selection:
     """Percentages of support selection, which grow with the density of the signals."""
     if task.group > 1 or task.nonnegative:
         return Selection()  # the surest entries would have to be found by group, or sign
-    base = SELECTION if task.snr >= 40 else NOISY_SELECTION
+    base = SELECTION if task.snr >= QUIET else NOISY_SELECTION
     factor = max(task.density, 0.01) / 0.1
     return Selection(base.growth * factor, min(100.0, base.most * factor))
 

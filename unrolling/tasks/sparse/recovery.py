@@ -20,6 +20,7 @@ from unrolling.tasks.sparse import baselines, theory
 from unrolling.tasks.sparse.dictionaries import drawn_dictionary
 from unrolling.tasks.sparse.signals import SparseTask, measured
 
+QUIET = 40.0  # dB of SNR from which on the densest signals decide the mean error
 FEW = 10_000  # entries of a dictionary under which a product is not worth a second thread
 NOTES = (
     "Coordinate descent changes one coordinate in a step, at O(n), where a step of ISTA costs O(m n) or O(n^2): "
@@ -133,14 +134,15 @@ class Recovery(SparseTask):
         denser: float = 1.0,
     ) -> Samples:
         """Signals of this task, or with another noise or density for a while (a curriculum); ``denser`` multiplies the
-        density of every signal by a factor of its own, drawn evenly between 1 and this.
+        density of every signal by a factor of its own, drawn evenly between 1 and this. Up to an SNR of 40 dB, where
+        noise decides the error of all signals and not the number of non-zeros that of a few, it changes nothing.
         """
         snr, n = self.snr if snr is None else snr, self.dictionary.shape[1]
         x = torch.randn(batch, n, generator=generator)
         density: float | Tensor = self.probability if probability is None else probability
         if self.densest and probability is None:
             density = density + (self.densest - density) * torch.rand(batch, 1, generator=generator)
-        if denser != 1:
+        if denser != 1 and snr > QUIET:
             density = density * (1 + (denser - 1) * torch.rand(batch, 1, generator=generator))
         present = torch.rand(batch, n // self.group, generator=generator) < density
         x = x * (present if self.group == 1 else present.repeat_interleave(self.group, dim=1))
