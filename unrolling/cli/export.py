@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +58,7 @@ def export(
     from unrolling.export.precision import check_precision
     from unrolling.files.whole import check_replaceable, keeping_others
     from unrolling.systems import catalogue
+    from unrolling.systems.exports import example_of, real_samples
     from unrolling.training.weights import load_weights
 
     check_precision(precision)
@@ -93,11 +97,15 @@ def export(
             f"train {found.name}), or give --untrained"
         )
     quality = None if precision == "float32" else _quality(job, precision)
-    with keeping_others(not overwrite):
+    phases = _Phases()
+    phases("drawing samples to compare on")
+    example = example_of(job.task, size, fixed_sizes)
+    draw = real_samples(job.task, example, fixed_sizes)
+    with keeping_others(not overwrite), contextlib.closing(phases):
         exported = export(
             job.network,
             path,
-            _example(job.task, size),
+            example,
             stream=stream,
             format=form,
             card={
@@ -117,6 +125,8 @@ def export(
             batch=size,
             free_sizes=not fixed_sizes,
             precision=precision,
+            draw=draw,
+            progress=phases,
         )
     if as_json:
         prepare.print_json({**exported._asdict(), "path": str(path)})
@@ -152,15 +162,23 @@ def _size(batch: str) -> int | None:
     return int(batch)
 
 
-def _example(task: Any, batch: int | None) -> Any:
-    """Samples like the task's: those that it is timed on, over again where they are too few."""
-    import torch
+class _Phases:
+    """What an export is at, on the standard error, where a phase takes longer than a few seconds."""
 
-    from unrolling.core import tree
+    PATIENCE = 5.0
 
-    data, have = task.timing.data, len(task.timing.target)
-    want = batch or min(max(have, 2), 64)
-    return data if want == have else tree.select(data, torch.arange(want) % have, have, "data")
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, phase: str) -> None:
+        self.close()
+        self._timer = threading.Timer(self.PATIENCE, lambda: print(f"unroll: {phase} ...", file=sys.stderr, flush=True))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _print(exported: Any, chosen: Any) -> None:
@@ -187,9 +205,16 @@ def _print(exported: Any, chosen: Any) -> None:
         start = "as the network starts it" if port["start"] is None else f"with {port['start']:g}"
         print(f"{port['input']} begins {start}; {port['output']} is the one for the next data")
     for name, (low, high) in exported.sizes.items():
-        print(f"{name}: any size from {low}{'' if high is None else f' to {high}'}")
-    batches = ", ".join("x".join(map(str, next(iter(shapes.values())))) for shapes in exported.compared)
+        run = exported.sizes_compared.get(name, [])
+        told = f"; compared at {', '.join(map(str, run))}" if run else ""
+        print(f"{name}: any size from {low}{'' if high is None else f' to {high}'}{told}")
+    batches = ", ".join(dict.fromkeys("x".join(map(str, next(iter(shapes.values())))) for shapes in exported.compared))
     print(
-        f"compared with the network on {batches}: largest error {exported.max_error:.2g}, "
-        f"{exported.max_relative_error:.2g} of the largest value"
+        f"compared with the network on {batches}, and on silence, gaps, constants and impulses: largest error "
+        f"{exported.max_error:.2g}, {exported.max_relative_error:.2g} of the largest value"
     )
+    if exported.own_rounding:
+        print(
+            "the network magnifies rounding: where the error is above 1e-4, it is itself up to "
+            f"{exported.own_rounding:.2g} from its value in double precision"
+        )

@@ -9,7 +9,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.export.admitted import check_program
-    from unrolling.export.agreement import Compared, Example, answer, compare
+    from unrolling.export.agreement import Compared, answer, compare
     from unrolling.export.aoti_package import AotiPackage
     from unrolling.export.card import describe, to_json
     from unrolling.export.checks import check_network, untrained
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unrolling.export.formulas import check_condition, check_expression
     from unrolling.export.loading import Loaded, find_format, formats, load
     from unrolling.export.onnx_model import OnnxModel, check_model
+    from unrolling.export.plan import Example, Plan, batches_of, smallest
     from unrolling.export.ports import KeywordForward, constants, keywords, named, pairs, to_pair
     from unrolling.export.precision import ReducedWeights, check_precision, summary
     from unrolling.export.real_pairs import RealPairs, is_complex
@@ -43,7 +44,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".admitted": ("check_program"),
-        ".agreement": ("Compared Example answer compare"),
+        ".agreement": ("Compared answer compare"),
         ".aoti_package": ("AotiPackage"),
         ".card": ("describe to_json"),
         ".checks": ("check_network untrained"),
@@ -53,6 +54,7 @@ __getattr__, __dir__ = lazy(
         ".formulas": ("check_condition check_expression"),
         ".loading": ("Loaded find_format formats load"),
         ".onnx_model": ("OnnxModel check_model"),
+        ".plan": ("Example Plan batches_of smallest"),
         ".ports": ("KeywordForward constants keywords named pairs to_pair"),
         ".precision": ("ReducedWeights check_precision summary"),
         ".real_pairs": ("RealPairs is_complex"),
@@ -67,13 +69,13 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "AotiPackage", "Compared", "Example", "ExportError", "Exported", "Format", "KeywordForward", "Loaded",
-    "OnnxModel", "Pair", "RealPairs", "ReducedWeights", "TorchProgram", "Traced", "answer",
-    "check_condition", "check_expression", "check_model", "check_network", "check_next", "check_path",
-    "check_precision", "check_program", "compare", "constants", "describe", "discover", "each", "export",
-    "find_format", "first_line", "first_state", "formats", "is_complex", "is_plain", "join", "keywords",
-    "last_state", "leaves", "like", "listed", "load", "named", "numbers_of", "pairs", "quiet", "run",
-    "select", "settle", "split", "starts", "state_ports", "summary", "to_json", "to_pair", "untrained",
-    "with_numbers_as_tensors",
+    "OnnxModel", "Pair", "Plan", "RealPairs", "ReducedWeights", "TorchProgram", "Traced", "answer",
+    "batches_of", "check_condition", "check_expression", "check_model", "check_network", "check_next",
+    "check_path", "check_precision", "check_program", "compare", "constants", "describe", "discover", "each",
+    "export", "find_format", "first_line", "first_state", "formats", "is_complex", "is_plain", "join",
+    "keywords", "last_state", "leaves", "like", "listed", "load", "named", "numbers_of", "pairs", "quiet",
+    "run", "select", "settle", "smallest", "split", "starts", "state_ports", "summary", "to_json", "to_pair",
+    "untrained", "with_numbers_as_tensors",
 ]
 # fmt: on
 # End of what is written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -11,12 +12,12 @@ from torch import Tensor, nn
 from unrolling.core import tree
 from unrolling.export import states
 from unrolling.export.loading import Loaded
-from unrolling.export.ports import ESTIMATE, named
-from unrolling.export.trace import BATCH, ExportError, Traced
+from unrolling.export.plan import FEW, KINDS, Example, Plan, batches_of
+from unrolling.export.ports import ESTIMATE
+from unrolling.export.trace import BATCH, ExportError, Traced, first_line
 
 BATCHES = (1, 2, 5)
-# Of a sample: silence, a silent half, loud, quiet, and as it is.
-SCALES: tuple[float | None, ...] = (0.0, None, 100.0, 0.01, 1.0)
+NEAR, FARTHEST = 10, 1e-2  # times the network's own rounding that a file may be off, and how far at most
 SMALL = 1e-3  # of the largest value of the example's answer: below, errors are not relative to the sample's own
 
 
@@ -25,40 +26,9 @@ class Compared(NamedTuple):
 
     absolute: float
     relative: float
-    shapes: dict[str, list[int]]  # of the inputs
-
-
-class Example(NamedTuple):
-    """What a network is exported with."""
-
-    data: Any
-    state: Any  # None without one
-    samples: int
-    batched: bool  # whether the state has samples
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """The tensors by name: of the data, then of the state.
-
-        Raises:
-            ValueError: one of each that would have the same name.
-        """
-        data, state = named(self.data), {} if self.state is None else states.state_ports(self.state)
-        both = data.keys() & state.keys()
-        if both:
-            raise ValueError(
-                f"{', '.join(both)} would be of the data and of the state; give the data's field another name"
-            )
-        return data | state
-
-    def again(self, count: int, generator: torch.Generator) -> Example:
-        """Samples of it, drawn with replacement."""
-        index = torch.randint(self.samples, (count,), generator=generator).to(tree.tensors(self.data)[0].device)
-        return self._replace(
-            data=tree.select(self.data, index, self.samples, "the example"),
-            state=states.select(self.state, index, self.samples, self.batched),
-            samples=count,
-        )
+    shapes: dict[str, list[int]]  # of the inputs; of a batch as it is
+    what: str = ""  # the inputs, in words
+    own: float = 0.0  # how far the network is from itself in double precision, relative; where that was asked for
 
 
 @torch.no_grad()
@@ -91,26 +61,79 @@ def compare(
     loaded: Loaded,
     example: Example,
     traced: Traced,
+    sizes: Plan,
     draw: Callable[[int], Any] | None = None,
+    tolerance: float = 0.0,
 ) -> list[Compared]:
-    """Batches of 1, 2 and 5 samples, data whose free sizes are doubled, the state that the network starts from, and
-    samples that are silent, half silent, loud and quiet.
+    """Batches of 1, 2 and 5 samples, the state that the network starts from, the sizes of the plan, and samples of all
+    kinds.
+
+    A network may magnify rounding: two orders of the same sums then give results that differ by more than a tolerance,
+    and neither is the right one. Where an answer is off by more, both are compared with the network in double
+    precision.
 
     Args:
         draw: number of samples -> data; by default samples of the example.
+        tolerance: relative error above which the network's own rounding is looked at.
 
     Raises:
-        ExportError: an answer of another shape or dtype, or one that is not finite where the network's is.
+        ExportError: an answer of another shape or dtype, one that is not finite where the network's is, or none.
     """
-    found = []
-    for each in _checks(reference, example, traced, draw):
-        wanted = answer(reference, each.data, each.state)
-        found.append(_errors(wanted, _given(loaded, each), _shapes(each)))
-    return [*found, *_extremes(reference, loaded, example, traced)]
+    found, double = [], _Double(reference, tolerance)
+    for each in _checks(reference, example, traced, sizes, draw):
+        wanted, got = answer(reference, each.data, each.state), _given(loaded, each)
+        found.append(double.looked_at(_errors(wanted, got, _shapes(each)), each, wanted, got, {}))
+    return [*found, *_extremes(reference, loaded, example, traced, sizes, double)]
+
+
+class _Double:
+    """The network in double precision, made when it is asked for."""
+
+    def __init__(self, reference: nn.Module, tolerance: float) -> None:
+        self.reference, self.tolerance, self._network = reference, tolerance, None
+
+    def looked_at(
+        self,
+        found: Compared,
+        given: Example,
+        wanted: Mapping[str, Tensor],
+        got: Mapping[str, Tensor],
+        floor: Mapping[str, float],
+        pick: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> Compared:
+        """The same with ``own``, where the error is above the tolerance and the file is about as near to the network in
+        double precision as the network is.
+        """
+        if found.relative <= self.tolerance or found.relative > FARTHEST:
+            return found
+        try:
+            exact = {name: pick(tensor) for name, tensor in self._answer(given).items()}
+            network, file = (
+                _errors(exact, {name: part[name].to(t.dtype) for name, t in exact.items()}, {}, floor).relative
+                for part in (wanted, got)
+            )
+        except Exception:  # of many kinds: it cannot be run in double precision
+            return found
+        return found._replace(own=network) if file <= NEAR * network else found
+
+    @torch.no_grad()
+    def _answer(self, given: Example) -> dict[str, Tensor]:
+        if self._network is None:
+            self._network = copy.deepcopy(self.reference).double()
+            for buffer in self._network.buffers():
+                buffer.data = _doubled(buffer.data)
+        data, state = tree.apply(_doubled, given.data), tree.apply(_doubled, given.state)
+        return answer(self._network, data, state)
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _checks(
-    reference: nn.Module, example: Example, traced: Traced, draw: Callable[[int], Any] | None
+    reference: nn.Module, example: Example, traced: Traced, sizes: Plan, draw: Callable[[int], Any] | None
 ) -> Iterator[Example]:
     generator = torch.Generator().manual_seed(0)
     dynamic = BATCH in traced.sizes
@@ -120,95 +143,64 @@ def _checks(
     first = None if example.state is None else states.first_state(reference, example.data)
     if first is not None:
         yield example._replace(state=first)
-    if traced.sizes.keys() - {BATCH} and _twice_is_allowed(example, traced):
-        doubled = _doubled(example.again(2 if dynamic else example.samples, generator), traced)
+    if sizes.doubled:
+        doubled = example.again(2 if dynamic else example.samples, generator).resized(traced.shapes, sizes.doubled)
         try:
             answer(reference, doubled.data, doubled.state)
         except Exception as error:
             raise ExportError(
-                f"the sizes {', '.join(traced.sizes.keys() - {BATCH})} seem free, and yet the network refuses data of "
+                f"the sizes {', '.join(sizes.doubled)} seem free, and yet the network refuses data of "
                 f"twice these ({error}); export with free_sizes=False"
             ) from error
         yield doubled
 
 
-def _twice_is_allowed(example: Example, traced: Traced) -> bool:
-    """Whether no free size becomes larger than the file takes when it is doubled."""
-    pairs = [
-        pair for name, tensor in example.inputs.items() for pair in zip(traced.shapes[name], tensor.shape, strict=False)
-    ]
-    limits = [
-        (traced.sizes[name][1], size)
-        for name, size in pairs
-        if isinstance(name, str) and name != BATCH and name in traced.sizes
-    ]
-    return all(high is None or 2 * size <= high for high, size in limits)
-
-
-def _doubled(example: Example, traced: Traced) -> Example:
-    """Data repeated once along each free size but the batch."""
-    shapes = iter(traced.shapes[name] for name in example.inputs)
-
-    def repeat(tensor: Tensor) -> Tensor:
-        shape = next(shapes)[: tensor.ndim]
-        return (
-            tensor.repeat([2 if isinstance(size, str) and size != BATCH else 1 for size in shape])
-            if tensor.ndim
-            else tensor
-        )
-
-    data = tree.apply(repeat, example.data)
-    if example.state is None:
-        return example._replace(data=data)
-    values = [repeat(tensor) for tensor in states.state_ports(example.state).values()]
-    return example._replace(data=data, state=states.like(example.state, iter(values)))
-
-
-def _extremes(reference: nn.Module, loaded: Loaded, example: Example, traced: Traced) -> Iterator[Compared]:
-    """Samples whose measurement, the first tensor of the data with samples, is silent, half silent, loud or quiet.
+def _extremes(
+    reference: nn.Module, loaded: Loaded, example: Example, traced: Traced, sizes: Plan, double: _Double
+) -> Iterator[Compared]:
+    """Samples of every kind, and some of the kinds at every size of the plan.
 
     What the network itself has no finite answer to is left out. Errors are relative to the sample's own largest value.
     """
-    generator = torch.Generator().manual_seed(1)
-    count = len(SCALES) if BATCH in traced.sizes else example.samples
-    largest = {name: _largest(tensor) for name, tensor in answer(reference, example.data, example.state).items()}
-    for begin in range(0, len(SCALES), count):
-        drawn = example.again(count, generator)
-        drawn = drawn._replace(data=_scaled(drawn.data, count, begin))
+    generator, dynamic = torch.Generator().manual_seed(1), BATCH in traced.sizes
+    usual = {name: SMALL * _largest(tensor) for name, tensor in answer(reference, example.data, example.state).items()}
+    for given, kinds in batches_of(example, list(KINDS), dynamic, generator):
+        yield from _row_errors(reference, loaded, given, kinds, usual, double)
+    for run in sizes.runs:
+        # Twice the size is large, and samples as they are were compared there already.
+        chosen = FEW[:2] if run == sizes.doubled else FEW
+        for given, kinds in batches_of(example.resized(traced.shapes, run), chosen, dynamic, generator):
+            yield from _row_errors(reference, loaded, given, kinds, usual, double)
+
+
+def _row_errors(
+    reference: nn.Module,
+    loaded: Loaded,
+    given: Example,
+    kinds: list[str],
+    usual: Mapping[str, float],
+    double: _Double,
+) -> Iterator[Compared]:
+    count = given.samples
+    try:
+        with torch.no_grad():
+            estimate, after = states.run(reference, given.data, given.state)
+    except Exception:  # the network refuses such data, and so may the file
+        return
+    wanted = {ESTIMATE: estimate}
+    if after is not None:
+        wanted |= {states.NEXT + name: tensor for name, tensor in states.state_ports(after).items()}
+    got = _given(loaded, given)
+    rows = torch.stack([_finite_rows(tensor, count) for tensor in wanted.values()]).all(0)
+    for row in rows.nonzero().flatten().tolist():
+        one = [{name: _row(tensor, row, count) for name, tensor in part.items()} for part in (wanted, got)]
+        told = f"{kinds[row]}, inputs of shapes {_shapes(given)}"
         try:
-            with torch.no_grad():
-                estimate, after = states.run(reference, drawn.data, drawn.state)
-        except Exception:  # the network refuses such data, and so may the file
-            continue
-        wanted = {ESTIMATE: estimate}
-        if after is not None:
-            wanted |= {states.NEXT + name: tensor for name, tensor in states.state_ports(after).items()}
-        got = _given(loaded, drawn)
-        rows = torch.stack([_finite_rows(tensor, count) for tensor in wanted.values()]).all(0)
-        for row in rows.nonzero().flatten().tolist():
-            one = [{name: _row(tensor, row, count) for name, tensor in part.items()} for part in (wanted, got)]
-            floor = {name: SMALL * size for name, size in largest.items()}
-            yield _errors(one[0], one[1], _shapes(drawn), floor)._replace(shapes={})
-
-
-def _scaled(data: Any, count: int, begin: int) -> Any:
-    done = False
-
-    def scale(tensor: Tensor) -> Tensor:
-        nonlocal done
-        if done or tensor.ndim == 0 or tensor.shape[0] != count or not tree.is_number(tensor):
-            return tensor
-        done = True
-        rows = []
-        for k, row in enumerate(tensor):
-            factor = SCALES[(begin + k) % len(SCALES)]
-            if factor is None:
-                row = row.clone()
-                row[..., : row.shape[-1] // 2 if row.ndim else 0] = 0
-            rows.append(row if factor is None else factor * row)
-        return torch.stack(rows)
-
-    return tree.apply(scale, data)
+            found = _errors(one[0], one[1], _shapes(given), usual)
+        except ExportError as error:
+            raise ExportError(f"{error} ({told})") from error
+        found = double.looked_at(found, given, *one, usual, lambda tensor, row=row: _row(tensor, row, count))
+        yield found._replace(shapes={}, what=told)
 
 
 def _finite_rows(tensor: Tensor, count: int) -> Tensor:
@@ -223,9 +215,16 @@ def _row(tensor: Tensor, row: int, count: int) -> Tensor:
 
 
 def _given(loaded: Loaded, example: Example) -> dict[str, Tensor]:
+    try:
+        found = loaded(example.data, example.state)
+    except Exception as error:  # of many kinds: the runtime's own
+        raise ExportError(
+            f"the file refuses what the network takes, inputs of shapes {_shapes(example)} ({first_line(error)}); it "
+            "was removed"
+        ) from error
     if example.state is None:
-        return {ESTIMATE: loaded(example.data)}
-    estimate, after = loaded(example.data, example.state)
+        return {ESTIMATE: found}
+    estimate, after = found
     return {ESTIMATE: estimate} | {states.NEXT + name: t for name, t in states.state_ports(after).items()}
 
 
@@ -251,7 +250,7 @@ def _errors(
         difference = got.to(torch.float64) - want.to(torch.float64) if not want.is_complex() else got - want
         error, size = _largest(difference), max(_largest(want), (floor or {}).get(name, 0.0))
         absolute, relative = max(absolute, error), max(relative, error / size if size > 0 else error)
-    return Compared(absolute, relative, shapes)
+    return Compared(absolute, relative, shapes, f"samples as they are, inputs of shapes {shapes}")
 
 
 def _largest(tensor: Tensor) -> float:

@@ -29,6 +29,7 @@ def describe(
     units: Mapping[str, str],
     own: Mapping[str, Any],
     more: Mapping[str, Any] | None = None,
+    compared: Mapping[str, list[int]] | None = None,
 ) -> dict[str, Any]:
     """The card.
 
@@ -43,6 +44,7 @@ def describe(
         own: what the caller has to say: system, task, weights, licence; it comes first, and may not take the names of
             what is found here.
         more: what the exporter found out besides.
+        compared: the sizes that are run before the file is believed, by the names of free ones.
     """
     from unrolling._version import __version__
 
@@ -52,7 +54,10 @@ def describe(
         "opset": form.opset,
         "inputs": [_port(name, tensor, traced, form, units) for name, tensor in inputs.items()],
         "outputs": [_port(name, tensor, traced, form, units) for name, tensor in outputs.items()],
-        "sizes": {name: {"smallest": low, "largest": high} for name, (low, high) in traced.sizes.items()},
+        "sizes": {
+            name: {"smallest": low, "largest": high, "compared": (compared or {}).get(name, [])}
+            for name, (low, high) in traced.sizes.items()
+        },
         "constants": constants(example),
         **_network(network),
         **(more or {}),

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 from unrolling.core import Unrolled, frozen, tree
 from unrolling.export import states
-from unrolling.export.agreement import Example, answer, compare
+from unrolling.export.agreement import BATCHES, answer, compare
 from unrolling.export.card import describe, to_json
 from unrolling.export.checks import check_network
 from unrolling.export.format import Format
 from unrolling.export.loading import find_format, load
+from unrolling.export.plan import Example, plan, smallest
 from unrolling.export.ports import KeywordForward, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex
-from unrolling.export.trace import ExportError, Shape, Traced, discover, settle
+from unrolling.export.trace import BATCH, ExportError, Shape, Traced, discover, settle
 from unrolling.files.ending import ends_in_order
 from unrolling.files.whole import write_bytes
 
@@ -37,8 +38,10 @@ class Exported(NamedTuple):
     opset: int | None  # of ONNX
     shapes: dict[str, Shape]  # of inputs and outputs: sizes, and the names of those that are free
     sizes: dict[str, tuple[int, int | None]]  # free sizes: smallest and largest, None for any
+    sizes_compared: dict[str, list[int]]  # those of them that were run, by name
     max_error: float  # largest |file - network| over all that was compared
     max_relative_error: float  # the same over the largest |network| of the batch
+    own_rounding: float  # the largest |network - network in double precision|, likewise, where the error is above 1e-4
     compared: list[dict[str, list[int]]]  # the shapes of the inputs, batch by batch
     seconds: float
     card: dict[str, Any]
@@ -59,6 +62,7 @@ def export(
     precision: str = "float32",
     draw: Callable[[int], Any] | None = None,
     tolerance: float = TOLERANCE,
+    progress: Callable[[str], None] = lambda phase: None,
 ) -> Exported:
     """Write a network as a file that runs without this library, run the file, and compare it with the network.
 
@@ -66,8 +70,10 @@ def export(
     output is ``estimate``, and it carries a card: what ``card`` says, and format, opset, inputs and outputs with
     shapes, dtypes and units, depth, learned numbers and versions. The batch may be of any size, and so may other sizes
     that the network does not fix, such as those of an image; constraints are worked out. The file is read back and
-    compared on batches of 1, 2 and 5 samples, on data whose free sizes are doubled, and on samples that are silent,
-    half silent, a hundred times larger and smaller. Until then nothing is at ``path``, or what was there before.
+    compared on batches of 1, 2 and 5 samples, at the smallest sizes, at odd ones and at twice the example's, and on
+    samples that are silent, silent in part, constant, impulses, a hundred times larger and smaller: a range of sizes
+    that is stated was run at its ends, and what has no upper end was run up to twice the example's. Until then nothing
+    is at ``path``, or what was there before.
 
     A stream: with a ``state`` the file maps (data, state) to (estimate, next state). The state's tensors are inputs
     ``state`` or ``state_x``, what comes out is ``next_state`` or ``next_state_x``, of the same shapes and dtypes; its
@@ -89,7 +95,9 @@ def export(
             bits (``ReducedWeights``), and the file is compared with the network of these rounded weights. Whether its
             quality holds is for the caller to measure.
         draw: number of samples -> data to compare on; by default samples of the example, drawn with replacement.
-        tolerance: largest relative error that is accepted.
+        tolerance: largest relative error that is accepted; a larger one, up to a hundredth, where the network magnifies
+            rounding so much that it is itself about as far from its value in double precision.
+        progress: is told what begins: "tracing the network".
 
     Raises:
         ValueError: an unknown format or precision, a path that cannot be written, a network that is not finite, data
@@ -120,24 +128,33 @@ def export(
         state = states.last_state(network, example)
     given = Example(example, state, samples, _has_samples(network))
     outputs = answer(reference, example, state)
+    progress("tracing the network")
     traced = _trace(reference, given, list(outputs), dynamic=batch is None, free=free_sizes, form=form)
+    progress("looking for the smallest sizes")
+    chosen = plan(reference, given, traced, form.has_guards)
+    traced = traced._replace(sizes=chosen.sizes)
+    compared_sizes = chosen.compared | ({BATCH: list(BATCHES)} if BATCH in traced.sizes else {})
     more: dict[str, Any] = {"precision": {"weights": "float32"} if reduced is None else summary(reduced)}
     if state is not None:
         more["state"] = _state(network, given)
-    own = describe(network, example, outputs, given.inputs, traced, form, units or {}, card or {}, more)
+    own = describe(network, example, outputs, given.inputs, traced, form, units or {}, card or {}, more, compared_sizes)
     text = to_json(own)
     # In a folder of the system's for what is temporary, which goes whatever happens; what was at the path stays until
     # the file is whole and right.
     with ends_in_order(), tempfile.TemporaryDirectory(prefix="unrolling-") as folder:
         written = Path(folder) / path.name
+        progress(f"writing the {form.title}")
         form.write(traced, written, text)
+        progress("reading it back, and comparing it with the network")
         loaded = load(written, form.name)
-        errors = compare(reference, loaded, given, traced, draw)
+        errors = compare(reference, loaded, given, traced, chosen, draw, tolerance)
         absolute, relative = max(e.absolute for e in errors), max(e.relative for e in errors)
-        if not relative <= tolerance:
+        own_rounding = max(e.own for e in errors)
+        worst = max((e for e in errors if not e.own), key=lambda e: e.relative, default=errors[0])
+        if not (worst.own or worst.relative <= tolerance):
             raise ExportError(
-                f"the {form.title} differs from the network by {relative:.2g} of its largest value, more than "
-                f"{tolerance:.1g}; it was removed. "
+                f"the {form.title} differs from the network by {worst.relative:.2g} of its largest value, more than "
+                f"{tolerance:.1g}, on {worst.what}; it was removed. "
                 "A network that chooses (the largest entry, a sign) may choose otherwise where two candidates are "
                 "equal up to rounding"
             )
@@ -151,8 +168,10 @@ def export(
         form.opset,
         traced.shapes,
         traced.sizes,
+        compared_sizes,
         absolute,
         relative,
+        own_rounding,
         compared,
         time.perf_counter() - begin,
         own,
@@ -226,6 +245,7 @@ def _trace(
             "file takes it as an input: a network may compute with it, and not choose by it (if, range, min); "
             "torch.where and torch.clamp can"
         ) from error
+    least = smallest(network, given, found)
     if form.has_complex or not is_complex(found.program):
-        return settle(module, inputs, found)
-    return settle(RealPairs(found.program, inputs, len(outputs)), pairs(inputs), found)
+        return settle(module, inputs, found, least)
+    return settle(RealPairs(found.program, inputs, len(outputs)), pairs(inputs), found, least, other=True)

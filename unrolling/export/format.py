@@ -26,6 +26,7 @@ class Format:
         suffix: of its files.
         packages: that it needs beside torch, for writing and for reading back.
         has_complex: whether complex numbers stay; otherwise they become pairs of real ones.
+        has_guards: whether a file itself refuses sizes that its program was not traced for.
         opset: of ONNX.
     """
 
@@ -34,6 +35,7 @@ class Format:
     suffix: str
     packages: tuple[str, ...] = ()
     has_complex: bool = False
+    has_guards: bool = False
     opset: int | None = None
 
     def check(self) -> None:

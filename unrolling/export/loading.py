@@ -47,7 +47,11 @@ _STATE = records.record(
 _CARD = {
     "inputs": records.listed(_PORT, 1000),
     "outputs": records.listed(_PORT, 1000),
-    "sizes": records.mapping(records.record({"smallest": _SIZE, "largest": _SIZE.or_none()})),
+    "sizes": records.mapping(
+        records.record(
+            {"smallest": _SIZE, "largest": _SIZE.or_none()}, optional={"compared": records.listed(_SIZE, 1000)}
+        )
+    ),
     "constants": records.mapping(),
 }
 

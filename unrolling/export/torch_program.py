@@ -26,6 +26,7 @@ class TorchProgram(Format):
     title = "torch.export program"
     suffix = ".pt2"
     has_complex = True
+    has_guards = True
 
     def write(self, traced: Traced, path: Path, card: str) -> None:
         # torch would store the example, which may be private.

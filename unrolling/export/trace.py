@@ -4,8 +4,9 @@ of any size.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -72,26 +73,39 @@ def discover(
     return found
 
 
-def settle(module: nn.Module, inputs: Mapping[str, Tensor], found: Traced) -> Traced:
-    """The program to be written: free sizes from one on, and without the tensors that the first program does not use.
+def settle(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    found: Traced,
+    least: Mapping[str, int] | None = None,
+    *,
+    other: bool = False,
+) -> Traced:
+    """The program to be written: free sizes from the smallest on, and without the tensors that the first program does
+    not use.
 
     Args:
         module: what ``discover`` traced, or the same written otherwise.
         inputs: for it.
         found: what ``discover`` found.
+        least: the smallest sizes by name; by default one.
+        other: whether the module is another one than ``discover`` traced.
 
     Raises:
         ExportError: the module cannot be traced.
     """
-    _shrink_unused(module, found.program)
-    dims = {name: Dim(name, min=1 if low <= 2 else low, max=high) for name, (low, high) in found.sizes.items()}
+    shrunk = _shrink_unused(module, found.program)
+    smallest = {name: 1 if low <= 2 else low for name, (low, _) in found.sizes.items()} | dict(least or {})
+    dims = {name: Dim(name, min=smallest[name], max=high) for name, (_, high) in found.sizes.items()}
     shapes = {name: (*found.shapes[name], *tensor.shape[len(found.shapes[name]) :]) for name, tensor in inputs.items()}
     named = {
         name: {axis: dims.get(str(size), Dim.STATIC) for axis, size in enumerate(shape)}
         for name, shape in shapes.items()
     }
     try:
-        program = _export(module, inputs, named)
+        # The first program takes what is two and more: where nothing is smaller, it is the one.
+        enough = not (shrunk or other) and all(low > 1 for name, low in smallest.items() if name != BATCH)
+        program = found.program if enough else _export(module, inputs, named)
     except ExportError:  # sizes that obey more than a range, such as being even: torch then finds out again by itself
         plain = {
             name: {
@@ -127,7 +141,7 @@ def _dimensions(tensor: Tensor, batch: int, dynamic: bool, free: bool) -> dict[i
 
 def _export(module: nn.Module, inputs: Mapping[str, Tensor], spec: Mapping[str, Any]) -> ExportedProgram:
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _without_lines():
             warnings.simplefilter("ignore")
             program = torch.export.export(module, (), dict(inputs), dynamic_shapes=dict(spec), strict=False)
     except Exception as error:  # of many kinds, with pages of advice on torch
@@ -140,6 +154,19 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], spec: Mapping[str, 
             "follow; write the gradient out"
         )
     return program
+
+
+@contextlib.contextmanager
+def _without_lines() -> Iterator[None]:
+    """torch does not look up the lines of code that every operator comes from, which takes long and is not written."""
+    from torch.fx import config
+
+    before = getattr(config, "do_not_emit_stack_traces", False)
+    config.do_not_emit_stack_traces = True
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
 
 
 def first_line(error: BaseException) -> str:
@@ -184,9 +211,9 @@ def _ranges(program: ExportedProgram, names: Mapping[str, str]) -> dict[str, tup
     return found
 
 
-def _shrink_unused(module: nn.Module, program: ExportedProgram) -> None:
+def _shrink_unused(module: nn.Module, program: ExportedProgram) -> bool:
     """Give tensors that the program does not use one element, which stands for all of them, so that no file holds the
-    rest.
+    rest; whether there were any.
     """
     held = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
     places = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
@@ -197,7 +224,7 @@ def _shrink_unused(module: nn.Module, program: ExportedProgram) -> None:
     }
     used = {id(held[path]) for path in paths if path in held}
     if not used:  # the module is another one than the program's
-        return
+        return False
     unused = {path: tensor for path, tensor in held.items() if id(tensor) not in used and tensor.numel() > 1}
     for path, tensor in unused.items():
         owner, leaf = module.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
@@ -206,3 +233,4 @@ def _shrink_unused(module: nn.Module, program: ExportedProgram) -> None:
             owner._parameters[leaf] = nn.Parameter(small, requires_grad=False)
         else:
             owner._buffers[leaf] = small
+    return bool(unused)

@@ -87,6 +87,10 @@ def _analyse(x: Tensor, filters: Tensor) -> Tensor:
 
 
 def _synthesise(y: Tensor, filters: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():  # a shifted sum for each tap would be dozens of operators in a file
+        before, beside = filters.shape[1] - 1, filters.shape[2] - 1
+        padded = nn.functional.pad(y, (beside, beside, before, before))
+        return nn.functional.conv2d(padded, filters.flip((1, 2)).unsqueeze(0)).squeeze(1)
     # torch's transposed convolution with one output channel takes seven times as long on a processor as a product and
     # shifted sums.
     count, rows, columns = filters.shape

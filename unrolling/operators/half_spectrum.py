@@ -77,7 +77,6 @@ def rfft2(x: Float[Tensor, "*batch height width"]) -> Complex[Tensor, "*batch he
 
 def irfft2(spectrum: Complex[Tensor, "*batch height half"], size: Size) -> Float[Tensor, "*batch height width"]:
     """The real images (height, width) with a half spectrum; ``torch.fft.irfft2``."""
-    size = (int(size[0]), int(size[1]))
     if needs_gradient(spectrum):
         return _Inverse.apply(spectrum, size)  # pyright: ignore[reportReturnType]
     return transforms.irfft2(spectrum, s=size)

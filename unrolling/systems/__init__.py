@@ -20,6 +20,16 @@ if TYPE_CHECKING:
         with_ranges,
     )
     from unrolling.systems.data_sources import Source, named_data, sources, sources_of
+    from unrolling.systems.exports import (
+        Pair,
+        example_of,
+        fingerprint,
+        held,
+        pairs,
+        real_samples,
+        recorded,
+        weights_path,
+    )
     from unrolling.systems.index import build_index, foreign_systems, read_index, stored_index, system_names
     from unrolling.systems.options import Option, separate
     from unrolling.systems.papers import Reference, cited
@@ -31,6 +41,7 @@ __getattr__, __dir__ = lazy(
         ".catalogue": ("find pretrained"),
         ".conditions": ("Condition Range listed outside range_from_card range_to_card summary trained_for with_ranges"),
         ".data_sources": ("Source named_data sources sources_of"),
+        ".exports": ("Pair example_of fingerprint held pairs real_samples recorded weights_path"),
         ".index": ("build_index foreign_systems read_index stored_index system_names"),
         ".options": ("Option separate"),
         ".papers": ("Reference cited"),
@@ -38,10 +49,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Application", "Condition", "Option", "Range", "Recipe", "Reference", "Source", "System", "Tying",
-    "build_index", "check_hash", "cited", "find", "foreign_systems", "listed", "named_data", "outside",
-    "pretrained", "range_from_card", "range_to_card", "read_index", "separate", "sources", "sources_of",
-    "stored_index", "summary", "system_names", "trained_for", "with_ranges",
+    "Application", "Condition", "Option", "Pair", "Range", "Recipe", "Reference", "Source", "System",
+    "Tying", "build_index", "check_hash", "cited", "example_of", "find", "fingerprint", "foreign_systems",
+    "held", "listed", "named_data", "outside", "pairs", "pretrained", "range_from_card", "range_to_card",
+    "read_index", "real_samples", "recorded", "separate", "sources", "sources_of", "stored_index", "summary",
+    "system_names", "trained_for", "weights_path", "with_ranges",
 ]
 # fmt: on
 # End of what is written.

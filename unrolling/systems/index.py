@@ -18,8 +18,8 @@ FORMATS = ("torch", "onnx", "aoti")  # of `unroll export`
 
 def read_index() -> list[dict[str, Any]]:
     """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``variant_of`` (a system or None),
-    ``tasks``, and by task ``weights`` (names of shipped files), ``applied`` (to what files; only where it can be) and
-    ``exported`` (formats).
+    ``tasks``, and by task ``weights`` (names of shipped files), ``applied`` (to what files; only where it can be),
+    ``exported`` (formats) and ``held`` (those of them in which all its weights were exported and agreed).
     """
     entries = stored_index()
     known = {entry["name"] for entry in entries}
@@ -60,6 +60,8 @@ def build_index() -> list[dict[str, Any]]:
 
 
 def _entry(system: Any, parent: str | None) -> dict[str, Any]:
+    from unrolling.systems.exports import held
+
     recipes = system.recipes
     return {
         "name": system.name,
@@ -73,6 +75,7 @@ def _entry(system: Any, parent: str | None) -> dict[str, Any]:
         "exported": {
             task: [form for form in FORMATS if form not in system.not_exported.get(task, {})] for task in recipes
         },
+        "held": {task: held(system, task) for task in recipes},
     }
 
 

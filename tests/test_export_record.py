@@ -1,0 +1,42 @@
+"""The record of which systems hold as files: ``python -m tools.export_catalogue`` makes it."""
+
+import pytest
+
+from unrolling.systems import exports
+from unrolling.systems.catalogue import find
+from unrolling.systems.index import build_index
+
+PAIRS = list(exports.pairs())
+
+
+def test_what_was_recorded_is_of_the_weights_as_they_are():
+    stale = [pair for pair, row in exports.recorded().items() if row["of"] != exports.fingerprint(pair)]
+    assert stale == [], "run `python -m tools.export_catalogue`"
+
+
+def test_every_pair_of_network_and_format_holds_or_is_ruled_out_with_a_reason():
+    silent = []
+    for pair, row in exports.recorded().items():
+        reason = find(pair.system).not_exported.get(pair.task, {}).get(pair.form, "")
+        if row["holds"] == bool(reason) or (reason and len(reason.split()) < 4):
+            silent.append((*pair, row.get("reason")))
+    assert silent == []
+
+
+@pytest.mark.nightly
+def test_every_pair_was_recorded():
+    assert [pair for pair in PAIRS if pair not in exports.recorded()] == []
+
+
+def test_what_holds_is_near_and_was_soon_written():
+    for pair, row in exports.recorded().items():
+        if row["holds"]:
+            assert row["error"] <= 1e-4 or row["own_rounding"] > row["error"] / 10, pair
+            assert row["seconds"] < 120, pair
+
+
+def test_the_index_tells_which_formats_hold():
+    for entry in build_index():
+        for task, forms in entry["exported"].items():
+            assert entry["held"][task] == exports.held(find(entry["name"]), task)
+            assert set(entry["held"][task]) <= set(forms)
