@@ -1,14 +1,18 @@
 """What a file is compared on before it is believed: the ends of the sizes that it states, and samples of every kind."""
 
+import copy
+
 import pytest
 import torch
 from exported import file
 from torch import nn
 
 from unrolling import Iteration, unroll
+from unrolling.algorithms.images.blind_deblurring import BlindDeblurring
 from unrolling.algorithms.images.dublid import DUBLID
 from unrolling.export import ExportError, export, load
 from unrolling.export.loading import Loaded
+from unrolling.operators import BlockSensing
 from unrolling.operators.filters import correlate_adjoint
 
 
@@ -143,3 +147,31 @@ def test_a_bank_of_filters_is_one_convolution_in_a_file(tmp_path):
     assert sum("conv2d" in name for name in names) == 1
     assert len(names) < 60
     torch.testing.assert_close(program.module()(y), net(y), rtol=1e-4, atol=1e-5)
+
+
+def test_a_search_for_a_fast_size_fixes_the_sizes_of_a_file(tmp_path):
+    """There is no formula for the next product of 2, 3 and 5: files that stated any size were wrong at most of them."""
+    net = unroll(BlindDeblurring(torch.randn(2, 1, 3, 3), kernel_size=3), 1)
+    done = export(net, file(tmp_path, "torch"), torch.rand(2, 14, 15), draw=lambda count: torch.rand(count, 30, 31))
+    assert done.sizes == {"batch": (1, None)}
+    assert [shapes["data"] for shapes in done.compared] == [[1, 14, 15], [2, 14, 15], [5, 14, 15]]
+
+
+def test_equations_of_fixed_blocks_are_factored_before_a_file_is_written():
+    sensing, b = BlockSensing(torch.randn(5, 16)), torch.randn(2, 8, 12)
+    factored = copy.deepcopy(sensing)
+    factored.diagonalise()
+    torch.testing.assert_close(factored.solve_normal(b, 0.3), sensing.solve_normal(b, 0.3), rtol=1e-4, atol=1e-5)
+    program = torch.export.export(Solved(factored), (b,), strict=False)
+    assert not [node for node in program.graph.nodes if "cholesky" in str(node.target)]
+
+
+class Solved(nn.Module):
+    """(Phi^H Phi + 0.3)^-1 b."""
+
+    def __init__(self, sensing):
+        super().__init__()
+        self.sensing = sensing
+
+    def forward(self, b):
+        return self.sensing.solve_normal(b, 0.3)

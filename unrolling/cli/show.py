@@ -76,6 +76,7 @@ def show(
 ) -> None:
     """What a system computes, where it was published, and every learned quantity with its classical value."""
     from unrolling.systems.catalogue import find
+    from unrolling.systems.exports import held
     from unrolling.training.weights import read_weights
 
     found = find(system)
@@ -101,6 +102,7 @@ def show(
                 "learned_numbers": learned,
                 "options": {key: prepare.plain(value) for key, value in options.items()},
                 "apply": _application(found.apply.get(name)),
+                "exports": {"held": held(found, name), "ruled_out": dict(found.not_exported.get(name, {}))},
                 "parameters": [
                     {
                         "name": row.name,
@@ -127,6 +129,10 @@ def show(
         print(f"unroll apply: from {application.reads} to {', '.join(application.writes)}")
         for option in application.options:
             print(f"  {option.flag}: {option.words}")
+    if forms := held(found, name):
+        print(f"unroll export: {', '.join(forms)}")
+    for form, reason in found.not_exported.get(name, {}).items():
+        print(f"  not as {form}: {reason}")
     rows = Table("parameter", "layer", "shape", "classical value: mean", "norm")
     seen = set()
     for row in table:

@@ -25,6 +25,7 @@ from unrolling.export.real_pairs import RealPairs, is_complex
 from unrolling.export.trace import BATCH, ExportError, Shape, Traced, discover, settle
 from unrolling.files.ending import ends_in_order
 from unrolling.files.whole import write_bytes
+from unrolling.operators import BlockSensing
 
 TOLERANCE = 1e-4
 
@@ -220,6 +221,9 @@ def _trace(
     network: nn.Module, given: Example, outputs: list[str], *, dynamic: bool, free: bool, form: Format
 ) -> Traced:
     inner = frozen(network)
+    for module in inner.modules():
+        if isinstance(module, BlockSensing):  # its equations are factored here, once
+            module.diagonalise()
 
     def call(tensors: dict[str, Tensor]) -> Any:
         values = iter(tensors.values())

@@ -54,7 +54,7 @@ class Example(NamedTuple):
         )
 
     def resized(self, shapes: Mapping[str, tuple[int | str, ...]], sizes: Mapping[str, int]) -> Example:
-        """Cut off or repeated along free sizes, but never along the batch.
+        """Cut off or repeated along free sizes and to those that are fixed, but never along the batch.
 
         Args:
             shapes: of the inputs by name, with the names of free sizes.
@@ -64,8 +64,9 @@ class Example(NamedTuple):
 
         def fit(tensor: Tensor) -> Tensor:
             for axis, size in enumerate(next(given)[: tensor.ndim]):
-                if isinstance(size, str) and size in sizes and size != BATCH:
-                    index = torch.arange(sizes[size], device=tensor.device) % tensor.shape[axis]
+                wanted = sizes.get(size, tensor.shape[axis]) if isinstance(size, str) else size
+                if axis > 0 and wanted != tensor.shape[axis]:
+                    index = torch.arange(wanted, device=tensor.device) % tensor.shape[axis]
                     tensor = tensor.index_select(axis, index)
             return tensor
 

@@ -144,6 +144,8 @@ class BlockSensing(LinearOperator):
     """
 
     matrix: Tensor
+    eigenvalues: Tensor | None
+    eigenvectors: Tensor | None
     multiplies = True
 
     def __init__(self, matrix: Float[Tensor, "m pixels"]) -> None:
@@ -153,6 +155,8 @@ class BlockSensing(LinearOperator):
         super().__init__((None, None), (None, None, matrix.shape[0]))
         self.block = block
         keep(self, "matrix", matrix)
+        for name in ("eigenvalues", "eigenvectors"):  # of Phi Phi^H, once they were worked out
+            self.register_buffer(name, None, persistent=False)
 
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns m"]:
         """The measurements of all blocks."""
@@ -162,6 +166,14 @@ class BlockSensing(LinearOperator):
         """Phi^H of each block's measurements, put in its place."""
         return _from_cells(y @ self.matrix.conj(), self.block)
 
+    def diagonalise(self) -> None:
+        """Phi Phi^H = U diag(s) U^H, worked out once for a matrix that does not change any more: ``solve_normal`` then
+        needs no factorisation, which not every runtime has.
+        """
+        matrix = self.matrix.detach().to(torch.promote_types(self.matrix.dtype, torch.float64))
+        values, vectors = torch.linalg.eigh(matrix @ matrix.mH)
+        self.eigenvalues, self.eigenvectors = values.to(self.matrix.real.dtype), vectors.to(self.matrix.dtype)
+
     def solve_normal(
         self, b: Float[Tensor, "batch height width"], rho: Tensor | float
     ) -> Float[Tensor, "batch height width"]:
@@ -169,6 +181,9 @@ class BlockSensing(LinearOperator):
         same for every block.
         """
         check_range(rho, "rho", 0.0, above=True)
+        if self.eigenvectors is not None:
+            turned = self(b) @ self.eigenvectors.conj()
+            return (b - self.adjoint((turned / (self.eigenvalues + rho)) @ self.eigenvectors.mT)) / rho
         m = self.matrix.shape[0]
         inner = self.matrix @ self.matrix.mH + rho * torch.eye(m, dtype=self.matrix.dtype, device=self.matrix.device)
         measured = self(b)

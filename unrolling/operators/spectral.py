@@ -14,7 +14,11 @@ from unrolling.operators.linear import LinearOperator, Shape
 
 
 def fast_size(size: int) -> int:
-    """The smallest 2^a 3^b 5^c that is at least ``size``: a length whose FFT is quick."""
+    """The smallest 2^a 3^b 5^c that is at least ``size``: a length whose FFT is quick.
+
+    It is searched for, and no formula of the size: a program that is traced through it is one for this size.
+    """
+    size = int(size) if isinstance(size, torch.SymInt) else size
     check_count(size, "size")
     while True:
         rest = size
