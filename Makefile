@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/photographs
 
-.PHONY: run test nightly sanitize lint written bench clean
+.PHONY: run test nightly sanitize lint written exports bench clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT) --overwrite
@@ -34,6 +34,9 @@ written: $(READY)
 	$(BIN)/python -m tools.public_names
 	$(BIN)/python -m unrolling.systems.index
 	$(BIN)/python -m tools.system_tables
+
+exports: $(READY)
+	$(BIN)/python -m tools.export_catalogue
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)

@@ -2,11 +2,24 @@
 
 import pytest
 
+from tools import export_catalogue
 from unrolling.systems import exports
 from unrolling.systems.catalogue import find
 from unrolling.systems.index import build_index
 
 PAIRS = list(exports.pairs())
+QUICK = {("sparse_coding/ada_lista", "torch"), ("sparse_coding/ada_lista", "onnx"), ("communications/mmnet", "torch")}
+
+
+def remeasured(pair):
+    """A pair for a test that exports it again: in `make test` the quick ones."""
+    return pytest.param(pair, marks=() if (pair.system, pair.form) in QUICK else pytest.mark.nightly, id="-".join(pair))
+
+
+@pytest.mark.parametrize("pair", map(remeasured, PAIRS))
+def test_what_the_record_says_is_so(pair):
+    row = export_catalogue.measure(pair, 600)
+    assert row["holds"] == exports.recorded()[pair]["holds"], row.get("reason")
 
 
 def test_what_was_recorded_is_of_the_weights_as_they_are():

@@ -2,8 +2,9 @@
 
 Each file is compared with its network at the ends of the sizes that it states, on silence, gaps, constants, impulses
 and samples of its task. What the record has for the weights as they are is not done again; ``--again`` does it all,
-``--only NAME`` some. The record is written after every file, so that the command may be stopped. The formats are
-``torch`` and ``onnx``.
+``--only NAME`` some. The record is written after every file, so that the command may be stopped; the index of the
+systems (``python -m unrolling.systems.index``), which tells what holds, at the end. The formats are ``torch`` and
+``onnx``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,7 @@ import torch
 from tools.convert_weights import rebuilt
 from unrolling.export import export, formats
 from unrolling.files.whole import write_bytes
-from unrolling.systems import exports
+from unrolling.systems import exports, index
 from unrolling.systems.catalogue import find
 from unrolling.systems.exports import Pair, example_of, real_samples
 
@@ -49,8 +51,9 @@ def measure(pair: Pair, limit: int) -> dict[str, Any]:
     example = example_of(task)
     draw = real_samples(task, example)
     begin = time.process_time()
-    signal.signal(signal.SIGPROF, _out_of_time)
-    signal.setitimer(signal.ITIMER_PROF, limit)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGPROF, _out_of_time)
+        signal.setitimer(signal.ITIMER_PROF, limit)
     try:
         with tempfile.TemporaryDirectory(prefix="unrolling-") as folder:
             path = Path(folder) / f"network{formats[pair.form].suffix}"
@@ -102,6 +105,7 @@ def main() -> None:
         row = measure(pair, given.limit)
         add(pair, row)
         print(line(pair, row), flush=True)
+    index.main()
     every, rows = list(exports.pairs()), exports.recorded()
     print(f"{sum(pair in rows and rows[pair]['holds'] for pair in every)} of {len(every)} hold, {len(rows)} are known")
 

@@ -107,6 +107,8 @@ def real_samples(task: Any, example: Any, fixed: bool = False) -> Callable[[int]
     def draw(count: int) -> Any:
         return task.draw(count, generator).data
 
-    drawn, given = ([t.shape[1:] for t in tree.tensors(data)] for data in (draw(2), example))
-    fits = drawn == given if fixed else [len(shape) for shape in drawn] == [len(shape) for shape in given]
+    drawn, given = map(tree.tensors, (draw(2), example))
+    fits = [(len(t) == 1, t.shape[1:] if fixed else t.ndim) for t in drawn] == [
+        (len(t) == 1, t.shape[1:] if fixed else t.ndim) for t in given
+    ]
     return draw if fits else None
