@@ -24,25 +24,29 @@ import torch
 from torch import Tensor
 
 from benchmarks.image_methods import Row, psnr
-from unrolling.operators.fourier import fft, ifft
+from unrolling.evaluation.classical import steps_of
+from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.resize import resize
 from unrolling.systems.catalogue import find
+from unrolling.tasks.baselines import Iterative
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.alignment import aligned
 from unrolling.tasks.images.blurs import linear_motion, shake
 from unrolling.tasks.images.deblurring import convolve_valid
+from unrolling.tasks.medical.mri import MRI
 from unrolling.tasks.medical.sampling import radial_mask
 
 INTERPOLATED = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])
 BOX = torch.ones(3, 3)
 NOISES = {
     "none": (0,),
-    "white": (2, 5, 10, 15, 25, 50, 75),
-    "bilinear": (5, 10, 25, 50),
-    "box": (5, 10, 25),
-    "counts": (5, 10, 25, 50),
-    "jpeg 90": (5, 10, 25),
-    "demosaicked": (5, 10, 25),
+    "white": (1, 2, 3, 5, 10, 15, 25, 50, 75),
+    "bilinear": (2, 5, 10, 25, 50),
+    "box": (2, 5, 10, 25),
+    "counts": (2, 5, 10, 25, 50),
+    "jpeg 80": (5, 10, 25),
+    "jpeg 95": (5, 10, 25),
+    "demosaicked": (2, 5, 10, 25),
 }
 
 
@@ -241,12 +245,20 @@ def enlarged(root: Path, every: int) -> Iterator[Row]:
 
 
 def kspace(root: Path, every: int) -> Iterator[Row]:
-    """Rates and kinds of masks that the weights were not trained for, beside the zero-filled image."""
+    """Rates and kinds of masks that the weights were not trained for, on chests and on piecewise constant heads, beside
+    the zero-filled image; and total variation by ADMM, its weight for each setting chosen on other slices.
+    """
     applied = Applied("medical/admm_csnet")
+    others: dict[str, tuple[Tensor, Tensor]] = {}  # slices for the weight of total variation, and those of the scores
+    heads = torch.stack([constant_head(256, torch.Generator().manual_seed(number)) for number in range(3)])
+    others["heads"] = heads[:1], heads[1:]
     for name in present(root, "mri_chest"):
         with np.load(root / name / "chest_100.npz") as file:
-            pictures = torch.from_numpy(np.asarray(file[file.files[0]], dtype=np.float32))[90:]
-        pictures = pictures[:: min(every, 5)] / pictures.amax((-2, -1), keepdim=True)[:: min(every, 5)]
+            slices = torch.from_numpy(np.asarray(file[file.files[0]], dtype=np.float32))
+        slices = slices / slices.amax((-2, -1), keepdim=True)
+        others[name] = slices[84:85], slices[90 :: min(every, 5)]
+    variation = next(m for m in MRI().baselines(1) if isinstance(m, Iterative) and "ADMM" in m.name)
+    for name, (held_out, pictures) in others.items():
         side = pictures.shape[-1]
         generator = torch.Generator().manual_seed(4)
         for rate in (0.1, 0.2, 0.3, 0.5):
@@ -258,16 +270,44 @@ def kspace(root: Path, every: int) -> Iterator[Row]:
                 "points": (torch.rand(side, side, generator=generator) < rate).float(),
             }
             for kind, mask in masks.items():
-                before, after = [], []
+                sampled = torch.fft.ifftshift(mask)
+
+                def by_variation(x: Tensor, weight: float, steps: int, sampled: Tensor = sampled) -> float:
+                    data = KSpace(sampled * fft(x[None]), sampled[None])
+                    return psnr(scaled(steps_of(variation.make(weight), steps)(data)[0], x), x)
+
+                weight = max(WEIGHTS, key=lambda w: by_variation(held_out[0], w, 100))
+                before, after, classical = [], [], []
                 for x in pictures:
-                    samples = torch.fft.ifftshift(mask) * fft(x[None])[0]
+                    samples = sampled * fft(x[None])[0]
                     held = io.BytesIO()
                     np.save(held, samples.numpy())
                     found, _ = applied(held.getvalue(), ".npy")
                     zero = ifft(samples[None])[0].abs()
                     before.append(psnr(scaled(zero, x), x))
                     after.append(psnr(scaled(found, x), x))
+                    classical.append(by_variation(x, weight, variation.iterations))
                 yield row("kspace", name, f"{kind}, {rate:.0%}", before, after)
+                yield row("kspace", name, f"{kind}, {rate:.0%}, TV {weight:g}", before, classical)
+
+
+WEIGHTS = (0.0002, 0.0005, 0.001, 0.002, 0.004)  # of total variation
+
+
+def constant_head(size: int, generator: torch.Generator) -> Tensor:
+    """A random head in the manner of Shepp and Logan: constant inside ellipses, in [0, 1]."""
+    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    draw = torch.rand(12, 6, generator=generator)
+    draw[:2, 1:3] = 0.5  # skull and brain about the middle
+    image = torch.zeros(size, size)
+    for number, (value, cy, cx, ry, rx, turn) in enumerate(draw.tolist()):
+        angle = 0.3 * (turn - 0.5) if number < 2 else math.pi * turn
+        v, u = y - (cy - 0.5), x - (cx - 0.5)
+        v, u = v * math.cos(angle) + u * math.sin(angle), u * math.cos(angle) - v * math.sin(angle)
+        axes = ((0.92, 0.69), (0.87, 0.66))[number] if number < 2 else (0.05 + 0.2 * ry, 0.03 + 0.15 * rx)
+        image[(v / axes[0]) ** 2 + (u / axes[1]) ** 2 <= 1] = (1.0, 0.3)[number] if number < 2 else 0.1 + 0.6 * value
+    return image
 
 
 def scaled(found: Tensor, x: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def test_a_straight_motion_is_undone_whatever_the_noise(applied, noise, gain):
     y, x = blurred(linear_motion(15, math.pi / 5, 31), noise)
     found, facts = applied(y)
     assert scored(found, x) - scored(y, x) > gain
-    assert facts["noise"] == pytest.approx(255 * noise, abs=0.6)
+    assert facts["noise"] == pytest.approx(255 * noise, abs=0.8)  # texture is taken off
     assert bool(facts["conditions"][0]["outside"]) == (noise != 0.01)
 
 

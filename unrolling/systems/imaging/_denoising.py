@@ -18,7 +18,16 @@ from unrolling.systems.base import Application, System
 from unrolling.systems.conditions import Condition
 from unrolling.systems.imaging._files import facts, reach, read, shipped_values
 from unrolling.systems.options import Option
-from unrolling.tasks.images.noise import NoiseKind, NoiseLevels, Stabiliser, noise_kind, noise_levels, stabiliser_of
+from unrolling.tasks.images.noise import (
+    EVEN,
+    FAINT,
+    Noise,
+    NoiseKind,
+    Stabiliser,
+    noise_levels,
+    noise_of,
+    stabiliser_of,
+)
 
 # Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
@@ -36,6 +45,7 @@ class Found(NamedTuple):
     stabilisers: tuple[Stabiliser | None, ...]  # of grey, or of red, green and blue
     dark: float  # level in the dark where it depends on brightness, else 0
     bright: float
+    parts: tuple[float, ...] = (1.0, 1.0, 1.0)  # of the change that is made
 
     @property
     def level(self) -> float:
@@ -60,30 +70,28 @@ def from_opponent(planes: Tensor) -> Tensor:
 
 def find_noise(planes: Tensor) -> Found | None:
     """The noise in a picture (1 or 3, height, width) in [0, 1]; None where it is too small to tell."""
-    first = noise_levels(opponent(planes)[0])
-    if first is None:
+    found = _noises(planes)
+    if found is None:
         return None
-    # What brightness does to noise that was smoothed is lost among textures.
-    white = noise_kind(first) == "white"
-    stable = [stabiliser_of(plane) if white else None for plane in planes]
-    held = [each for each in stable if each is not None]
-    stabilisers = tuple(None if each is None else each[0] for each in stable)
-    kinds: list[NoiseKind] = []
-    strengths: list[float] = []
-    for plane in opponent(_stabilised(planes, stabilisers)):
-        levels = noise_levels(plane)
-        assert levels is not None
-        kinds.append(noise_kind(levels))
-        strengths.append(_strength(kinds[-1], levels))
-    dark, bright = (sum(each[part] for each in held) / len(held) if held else 0.0 for part in (1, 2))
-    return Found(tuple(kinds), tuple(strengths), stabilisers, dark, bright)
+    stabilisers: tuple[Stabiliser | None, ...] = (None,) * len(planes)
+    dark = bright = 0.0
+    # What brightness does to noise that was smoothed is lost among textures, and textures depend on it too.
+    if found[0].kind != "smoothed":
+        stable = [stabiliser_of(plane) for plane in planes]
+        held = [each for each in stable if each is not None]
+        if held:
+            tried = tuple(None if each is None else each[0] for each in stable)
+            equal = _noises(_stabilised(planes, tried))
+            if equal is not None and equal[0].kind == "white" and equal[0].level >= FAINT and equal[0].clear >= EVEN:
+                found, stabilisers = equal, tried
+                dark, bright = (sum(each[part] for each in held) / len(held) for part in (1, 2))
+    kinds, levels, parts = (tuple(getattr(each, name) for each in found) for name in ("kind", "level", "part"))
+    return Found(kinds, levels, stabilisers, dark, bright, parts)
 
 
-def _strength(kind: NoiseKind, levels: NoiseLevels) -> float:
-    if kind == "smoothed":
-        return levels.middle
-    # Where more is left in the middle than noise would leave, texture is in the level too.
-    return levels.top * min(1.0, 1.25 * levels.top / max(levels.middle, 1e-6))
+def _noises(planes: Tensor) -> list[Noise] | None:
+    found = [each for each in map(noise_of, opponent(planes)) if each is not None]
+    return found if len(found) == len(planes) else None
 
 
 def _stabilised(planes: Tensor, stabilisers: Sequence[Stabiliser | None]) -> Tensor:
@@ -121,6 +129,7 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
     smoothed = [k for k, kind in enumerate(found.kinds) if kind == "smoothed"]
     active = [k for k, kind in enumerate(found.kinds) if kind != "none"]
     levels = torch.tensor(found.levels)
+    parts = torch.tensor([found.parts[k] for k in active]).reshape(-1, 1, 1)
     corrections: list[Tensor] = []
     if smoothed:
         changed = opponent(_stabilised(planes, found.stabilisers))
@@ -132,10 +141,11 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
     def run(piece: Tensor) -> Tensor:
         # Colours are changed tile by tile: of a large picture nothing is held twice.
         values = opponent(_stabilised(piece[:count], found.stabilisers))
+        coarse = values.clone()
         if smoothed:
-            values[smoothed] += piece[count:]
+            coarse[smoothed] += piece[count:]
         result = values.clone()
-        result[active] = network(values[active], levels[active])
+        result[active] = torch.lerp(values[active], network(coarse[active], levels[active]), parts)
         return _returned(from_opponent(result), found.stabilisers)
 
     stack = torch.cat([planes, torch.stack(corrections)]) if corrections else planes

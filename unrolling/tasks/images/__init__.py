@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
     from unrolling.tasks.images.denoising import Denoising
-    from unrolling.tasks.images.noise import NoiseLevels, Stabiliser, noise_kind, noise_levels, stabiliser_of
+    from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
     from unrolling.tasks.images.sources import (
@@ -47,7 +47,7 @@ __getattr__, __dir__ = lazy(
         ".deblocking": ("Deblocking coefficients_of compress"),
         ".deblurring": ("Deblurring Sharp kernel_error"),
         ".denoising": ("Denoising"),
-        ".noise": ("NoiseLevels Stabiliser noise_kind noise_levels stabiliser_of"),
+        ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
         ".sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
@@ -56,11 +56,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Deblocking", "Deblurring", "Denoising", "NoiseLevels", "Photographs", "Pictures", "Sharp", "Stabiliser",
-    "SuperResolution", "aligned", "attribution", "best_shift", "block_decode", "block_decoder",
+    "Deblocking", "Deblurring", "Denoising", "Noise", "NoiseLevels", "Photographs", "Pictures", "Sharp",
+    "Stabiliser", "SuperResolution", "aligned", "attribution", "best_shift", "block_decode", "block_decoder",
     "block_dictionary", "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers",
     "dncnn_on", "drawn", "enlargers", "few_drawn", "folder", "free_mean", "kernel_error", "least_squares",
-    "linear_motion", "luma", "noise_kind", "noise_levels", "orthonormal_rows", "patch_frame", "photograph",
+    "linear_motion", "luma", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph",
     "read", "shake", "shift_errors", "similarity", "split", "stabiliser_of", "timing_crops", "unet_on",
 ]
 # fmt: on
