@@ -29,9 +29,9 @@ from unrolling import Unrolled, solve
 from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
 from unrolling.core import Iteration
-from unrolling.evaluation.baselines import train_generic
 from unrolling.evaluation.classical import steps_of
 from unrolling.evaluation.contenders import training
+from unrolling.evaluation.generic import train_generic
 from unrolling.operators import FiniteDifferences, KSpace
 from unrolling.operators.fourier import fft
 from unrolling.prox.isotropic import IsotropicShrink

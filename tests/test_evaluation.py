@@ -12,10 +12,11 @@ from tiny import moved, recovery, system
 
 from unrolling import solve
 from unrolling.algorithms import FISTA, CoordinateDescent, GramISTA
-from unrolling.evaluation.baselines import affine_estimate, linear_mmse, run_method, train_mlp
+from unrolling.evaluation.baselines import affine_estimate, linear_mmse, run_method
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
-from unrolling.evaluation.illustrate import headline
+from unrolling.evaluation.generic import train_mlp
+from unrolling.evaluation.headlines import headline
 from unrolling.evaluation.measure import interval
 from unrolling.evaluation.records import ROLES
 from unrolling.networks.mlp import MLP, hidden_width

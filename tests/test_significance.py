@@ -1,6 +1,7 @@
 """Paired differences, costs, deadlines: measurements that a reader must be able to believe."""
 
 import time
+from dataclasses import fields
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from unrolling.algorithms import CoordinateDescent, GramISTA
 from unrolling.evaluation.cost import cost_of
 from unrolling.evaluation.deadline import TookTooLongError, deadline
 from unrolling.evaluation.records import LEVEL
-from unrolling.evaluation.significance import paired
+from unrolling.evaluation.significance import PERMUTATIONS, holm, paired, paired_rows
 from unrolling.networks.mlp import MLP
 from unrolling.tasks.base import NMSE, PSNR
+from unrolling.tasks.metrics import Mean
 
 
 def pieces(error):
@@ -74,6 +76,65 @@ def test_other_samples_cannot_be_paired():
     assert LEVEL == 0.01
 
 
+def test_p_has_as_many_digits_as_there_are_permutations_and_ties_count_against():
+    common = exponential(200, 3)
+    certain = paired(NMSE, pieces(2 * common), pieces(common))
+    assert certain.p == 1 / (1 + PERMUTATIONS) == 1e-4
+    # One unit differs: half of all swaps give the same difference, the others the opposite one.
+    one = common.clone()
+    one[7] *= 1.5
+    assert paired(NMSE, pieces(one), pieces(common)).p == 1
+    # Three of three agree: 2 of 8 swaps are as large.
+    few = paired(NMSE, pieces(2 * common[:3]), pieces(common[:3]))
+    assert few.p == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_differences_of_any_size_are_tested_alike(size):
+    """An absolute tolerance would take all differences of small rates for ties."""
+    metric = Mean("rate", "", "lower", each=lambda estimate, samples: estimate)
+    common = size * exponential(60, 5)
+    found = paired(metric, (1.2 * common).unsqueeze(1), common.unsqueeze(1))
+    assert found.p == 1e-4
+
+
+def test_sums_and_values_give_one_interval_and_one_p():
+    """A metric whose values are its own has no sums: the same units are drawn and swapped, one by one."""
+
+    class Own(type(PSNR)):
+        def values(self, pieces):
+            return super().values(pieces)
+
+    theirs, ours = pieces(exponential(40, 1)), pieces(exponential(40, 2))
+    own = Own(**{f.name: getattr(PSNR, f.name) for f in fields(PSNR)})
+    assert own.shares(theirs) is None
+    assert PSNR.shares(theirs) is not None
+    quick, slow = paired(PSNR, theirs, ours, 3), paired(own, theirs, ours, 3)
+    assert quick.p == slow.p
+    for name in ("difference", "low", "high"):
+        assert getattr(quick, name) == pytest.approx(getattr(slow, name), rel=1e-9)
+
+
+def test_rows_together_are_as_each_alone():
+    ours, several = pieces(exponential(50, 0)), [pieces(exponential(50, seed)) for seed in (1, 2, 3)]
+    assert paired_rows(NMSE, several, ours, 4) == [paired(NMSE, each, ours, 4) for each in several]
+
+
+def test_holm_by_hand_and_the_chance_of_any_false_call():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    called = corrected = 0
+    for seed in range(40):
+        common = exponential(40, seed)
+        ours = pieces(common * (0.5 + exponential(40, 99 * seed + 7)))
+        several = [pieces(common * (0.5 + exponential(40, 1000 * k + seed))) for k in range(1, 16)]
+        ps = [found.p for found in paired_rows(NMSE, several, ours, seed)]
+        called += min(ps) < 0.05
+        corrected += min(holm(ps)) < 0.05
+    assert corrected <= 6 < called
+
+
 # Cost
 
 
@@ -103,7 +164,8 @@ def test_multiply_adds_are_those_of_the_matrix_products():
     assert found.multiply_adds == m * n + 5 * n * n
     assert found.stored_bytes == 5 * n * 4
     descent = unroll(CoordinateDescent(task.dictionary, 0.1), 5)
-    assert cost_of(descent, y).multiply_adds == m * n
+    # In each step a column of the Gram matrix, and numbers at the coordinate, are looked up.
+    assert m * n + 5 * n <= cost_of(descent, y).multiply_adds <= m * n + 5 * (n + 4)
     mlp = MLP(m, 11, n, layers=2)
     assert cost_of(mlp, y, mlp).multiply_adds == m * 11 + 11 * 11 + 11 * n
 

@@ -302,7 +302,7 @@ def test_costs_and_differences_are_in_words(comparison):
     rows = {row[0]: row for row in cost_rows(comparison)}
     assert rows["LISTA, 4 layers"][1] == "–"
     assert rows["linear MMSE"][1].startswith("+")
-    assert "p < 0.002" in rows["linear MMSE"][1]
+    assert "p ≤ 0.00" in rows["linear MMSE"][1]
     assert rows["LISTA, 4 layers"][4] == "10.2 kB"
 
 

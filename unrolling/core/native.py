@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _FLAGS = ("-O3", "-std=c++17", "-fno-trapping-math", "-fPIC", "-shared")
 # By what torch found on this processor, so that a cache which unlike machines share holds a kernel for each.
 _VECTORS = {"AVX2": ("-mavx2", "-mfma"), "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")}
 _PATIENCE = 60.0  # seconds for the compiler
+_listening: list[list[int]] = []
 
 
 def kernels(source: Path, name: str, arguments: Sequence[Any], without: str) -> dict[torch.dtype, Callable[..., None]]:
@@ -66,6 +68,23 @@ def load(source: Path) -> ctypes.CDLL:
         subprocess.TimeoutExpired: the compiler takes more than a minute.
     """
     return ctypes.CDLL(str(build(source)))
+
+
+@contextmanager
+def counting() -> Iterator[list[int]]:
+    """The multiply-adds that compiled kernels report while this is open: torch does not see them."""
+    seen: list[int] = []
+    _listening.append(seen)
+    try:
+        yield seen
+    finally:
+        _listening.pop()
+
+
+def counted(multiply_adds: int) -> None:
+    """Called by every kernel with what it did, or with an upper bound."""
+    for seen in _listening:
+        seen.append(multiply_adds)
 
 
 @functools.cache

@@ -6,26 +6,20 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.evaluation.baselines import (
-        Affine,
-        affine_estimate,
-        best,
-        linear_mmse,
-        run_method,
-        train_generic,
-        train_mlp,
-        train_working_mlp,
-    )
+    from unrolling.evaluation.baselines import Affine, affine_estimate, best, linear_mmse, run_method
+    from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of
     from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
     from unrolling.evaluation.compare import compare_network
     from unrolling.evaluation.comparison import Comparison, plain
     from unrolling.evaluation.contenders import NAN, Measured, short, training
-    from unrolling.evaluation.cost import cost_of
+    from unrolling.evaluation.cost import cost_of, cost_of_long
     from unrolling.evaluation.deadline import TookTooLongError
+    from unrolling.evaluation.generic import train_generic, train_mlp, train_working_mlp
     from unrolling.evaluation.gradient_modes import GradientRow, compare_gradients, saved_bytes, standard_rules
-    from unrolling.evaluation.illustrate import atoms, headline, parameters
+    from unrolling.evaluation.headlines import headline, is_classical, standing, stands, strongest
+    from unrolling.evaluation.illustrate import atoms, parameters
     from unrolling.evaluation.layers import examine_layers
-    from unrolling.evaluation.measure import Contender, environment, interval, spread, time_all
+    from unrolling.evaluation.measure import Contender, environment, interval, scored_batches, spread, time_all
     from unrolling.evaluation.records import (
         Cost,
         Criterion,
@@ -43,40 +37,44 @@ if TYPE_CHECKING:
         Spread,
     )
     from unrolling.evaluation.shifts import FewSamples, size_sweep, sweep
-    from unrolling.evaluation.significance import bounds, few, paired, resamples
+    from unrolling.evaluation.significance import bounds, few, holm, paired, paired_rows, resampled_values, resamples
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".baselines": ("Affine affine_estimate best linear_mmse run_method train_generic train_mlp train_working_mlp"),
+        ".baselines": ("Affine affine_estimate best linear_mmse run_method"),
+        ".budget": ("Allowance Part foreseen left_out part_of"),
         ".classical": ("Trace run_classical steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
         ".contenders": ("Measured NAN short training"),
-        ".cost": ("cost_of"),
+        ".cost": ("cost_of cost_of_long"),
         ".deadline": ("TookTooLongError"),
+        ".generic": ("train_generic train_mlp train_working_mlp"),
         ".gradient_modes": ("GradientRow compare_gradients saved_bytes standard_rules"),
-        ".illustrate": ("atoms headline parameters"),
+        ".headlines": ("headline is_classical standing stands strongest"),
+        ".illustrate": ("atoms parameters"),
         ".layers": ("examine_layers"),
-        ".measure": ("Contender environment interval spread time_all"),
+        ".measure": ("Contender environment interval scored_batches spread time_all"),
         ".records": (
             "Cost Criterion Curve Interval LayerReport Paired Parameter Row SafeguardReport Seconds ShiftCurve "
             "ShiftReport SizeCurve Spread"
         ),
         ".shifts": ("FewSamples size_sweep sweep"),
-        ".significance": ("bounds few paired resamples"),
+        ".significance": ("bounds few holm paired paired_rows resampled_values resamples"),
     },
 )
 # fmt: off
 __all__ = [
-    "Affine", "Comparison", "Contender", "Cost", "Criterion", "Curve", "FewSamples", "GradientRow",
-    "Interval", "LayerReport", "Measured", "NAN", "Paired", "Parameter", "Row", "SafeguardReport", "Seconds",
-    "ShiftCurve", "ShiftReport", "SizeCurve", "Spread", "TookTooLongError", "Trace", "affine_estimate",
-    "atoms", "best", "bounds", "compare_gradients", "compare_network", "cost_of", "environment",
-    "examine_layers", "few", "headline", "interval", "linear_mmse", "paired", "parameters", "plain",
-    "resamples", "run_classical", "run_method", "saved_bytes", "short", "size_sweep", "spread",
-    "standard_rules", "steps_of", "sweep", "time_all", "trace", "train_generic", "train_mlp",
-    "train_working_mlp", "training",
+    "Affine", "Allowance", "Comparison", "Contender", "Cost", "Criterion", "Curve", "FewSamples",
+    "GradientRow", "Interval", "LayerReport", "Measured", "NAN", "Paired", "Parameter", "Part", "Row",
+    "SafeguardReport", "Seconds", "ShiftCurve", "ShiftReport", "SizeCurve", "Spread", "TookTooLongError",
+    "Trace", "affine_estimate", "atoms", "best", "bounds", "compare_gradients", "compare_network", "cost_of",
+    "cost_of_long", "environment", "examine_layers", "few", "foreseen", "headline", "holm", "interval",
+    "is_classical", "left_out", "linear_mmse", "paired", "paired_rows", "parameters", "part_of", "plain",
+    "resampled_values", "resamples", "run_classical", "run_method", "saved_bytes", "scored_batches", "short",
+    "size_sweep", "spread", "standard_rules", "standing", "stands", "steps_of", "strongest", "sweep",
+    "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
 ]
 # fmt: on
 # End of what is written.

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Iteration
+from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of
 from unrolling.evaluation.measure import Contender
 from unrolling.evaluation.records import Curve
-from unrolling.tasks.base import Metric, Samples, Task, pieces_of
+from unrolling.tasks.base import Metric, Samples, Task, count, pieces_of
 from unrolling.tasks.baselines import Iterative
 
 # A run has settled when this much of it has moved the metric by at most so many dB, or this part of a metric that is
@@ -86,25 +87,34 @@ def _settled(metric: Metric, steps: list[int], values: list[float]) -> bool:
     return max(since) - min(since) <= SETTLED_DB * scale
 
 
+LEAST_ITERATIONS = 20  # of a run, whatever it may cost
 TIMED = 50  # iterations of a long run that are timed; the rest take as long
 
 
 def _contender(
-    name: str, role: str, iteration: Iteration, count: int, note: str, estimates: list[Tensor] | None = None
+    name: str,
+    role: str,
+    iteration: Iteration,
+    steps: int,
+    note: str,
+    part: Part,
+    estimates: list[Tensor] | None = None,
 ) -> Contender:
-    scale = count / TIMED if count > TIMED else 1.0
-    return Contender(
+    scale = steps / TIMED if steps > TIMED else 1.0
+    found = Contender(
         name,
         role,
-        steps_of(iteration, count),
-        count,
+        steps_of(iteration, steps),
+        steps,
         0,
         note,
         estimates=estimates,
-        prepare=_begun(iteration) if count > TIMED else None,
-        part=_advanced(iteration, TIMED) if count > TIMED else None,
+        prepare=_begun(iteration) if steps > TIMED else None,
+        part=_advanced(iteration, TIMED) if steps > TIMED else None,
         scale=scale,
     )
+    found.scored = part
+    return found
 
 
 def _begun(iteration: Iteration) -> Callable[[Any], Any]:
@@ -145,10 +155,15 @@ def steps_of(iteration: Iteration, count: int) -> Callable[[Any], Tensor]:
 
 
 def run_classical(
-    method: Iterative, task: Task, goal: float, validation_goal: float, depth: int | None
+    method: Iterative,
+    task: Task,
+    goal: float,
+    validation_goal: float,
+    depth: int | None,
+    allowance: Allowance | None = None,
 ) -> tuple[list[Contender], list[Curve]]:
-    """Rows and curves of a method: run until it matches the network, or at convergence when it never does; the parent
-    also after ``depth`` iterations, and at convergence in any case.
+    """Rows and curves of a method: run until it matches the network, and at its end whether it does or not, which may
+    be better; the parent also after ``depth`` iterations.
 
     Args:
         method: with the weights to choose from; one weight is chosen for the best result at convergence, one to match
@@ -157,29 +172,34 @@ def run_classical(
         goal: the network's metric on the test set.
         validation_goal: the network's metric on the validation set.
         depth: the network's number of layers for its parent, None for other methods.
+        allowance: what it may cost; parts of the validation and the test set, then fewer iterations, keep to it.
     """
     metric = task.metric
     role = "classical" if depth is None else "parent"
-    best_final, best_match = _choose(method, task, validation_goal)
-    tuned = " chosen on validation data" if len(method.settings) > 1 else ""
+    best_final, best_match, tuned = _choose(method, task, validation_goal, allowance)
     iteration = method.make(best_final)
-    run = trace(iteration, task, task.test, method.iterations)
+    part, iterations = part_of(task.test, 1), method.iterations
+    if allowance is not None:
+        part, iterations = allowance.plan(task.test, _step(iteration, task.test), iterations)
+        iterations = min(method.iterations, max(iterations, 2 * (depth or 0), LEAST_ITERATIONS))
+        goal = goal if part.all else allowance.goal(task, part)
+    cut = f"; ended after {iterations} iterations, all that its share of the budget allows"
+    run = trace(iteration, task, part.batches, iterations)
     rows: list[Contender] = []
     curves = [Curve(method.name, role, run.steps, run.values, None)]
+    note = f"{_label(method, best_final)}{tuned}"
     if depth is not None:
         rows.append(
-            _contender(
-                f"{method.name}, as many iterations", role, iteration, depth, f"{_label(method, best_final)}{tuned}"
-            )
+            _contender(f"{method.name}, as many iterations", role, iteration, depth, note, part_of(task.test, 1))
         )
     reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
-    note = f"{_label(method, best_final)}{tuned}"
+    matched = note
     if best_match != best_final:
         other = method.make(best_match)
-        faster = trace(other, task, task.test, method.iterations, lambda value: metric.at_least_as_good(value, goal))
+        faster = trace(other, task, part.batches, iterations, lambda value: metric.at_least_as_good(value, goal))
         sooner = faster.first(lambda value: metric.at_least_as_good(value, goal))
         if sooner is not None and (reached is None or sooner < reached):
-            reached, matching, note = (
+            reached, matching, matched = (
                 sooner,
                 other,
                 (f"{_label(method, best_match)}, which gets there soonest on validation data"),
@@ -188,13 +208,23 @@ def run_classical(
                 Curve(f"{method.name}, {_label(method, best_match)}", role, faster.steps, faster.values, None)
             )
     if reached is not None:
-        rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, note))
-    if reached is None or depth is not None:
-        end = "at convergence" if run.settled else f"{run.steps[-1]} iterations"
+        rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, matched, part))
+    last = run.steps[-1]
+    if reached != last or matching is not iteration:
+        end = "at convergence" if run.settled else f"{last} iterations"
         never = "; never reaches the network's error" if reached is None else ""
-        note = f"{_label(method, best_final)}{tuned}{never}".removeprefix("; ")
-        rows.append(_contender(f"{method.name}, {end}", role, iteration, run.steps[-1], note, run.estimates))
+        short = cut if last == iterations < method.iterations and not run.settled else ""
+        words = f"{note}{never}{short}".removeprefix("; ")
+        rows.append(_contender(f"{method.name}, {end}", role, iteration, last, words, part, run.estimates))
     return rows, curves
+
+
+def _step(iteration: Iteration, batches: Sequence[Samples]) -> float:
+    """Foreseen seconds of one iteration on all batches."""
+    data = batches[0].data
+    problem = iteration.prepare(data)
+    state = iteration.start(problem)
+    return foreseen(lambda: iteration(state, problem)) * sum(map(count, batches)) / count(batches[0])
 
 
 def _label(method: Iterative, weight: Any) -> str:
@@ -206,19 +236,25 @@ def _label(method: Iterative, weight: Any) -> str:
     return f"{method.setting} {weight:.3g}"
 
 
-def _choose(method: Iterative, task: Task, goal: float) -> tuple[Any, Any]:
-    """The weight with the best end on validation data, and the one that reaches the goal there in the fewest
-    iterations.
+def _choose(method: Iterative, task: Task, goal: float, allowance: Allowance | None) -> tuple[Any, Any, str]:
+    """The weight with the best end on validation data, the one that reaches the goal there in the fewest iterations,
+    and what the table says of that.
     """
     if len(method.settings) == 1:
-        return method.settings[0], method.settings[0]
-    runs = {
-        weight: trace(method.make(weight), task, task.validation, method.tuning or method.iterations)
-        for weight in method.settings
-    }
+        return method.settings[0], method.settings[0], ""
+    part, most = part_of(task.validation, 1), method.tuning or method.iterations
+    iterations = most
+    if allowance is not None:
+        step = _step(method.make(method.settings[0]), task.validation)
+        part, iterations = allowance.plan(task.validation, step, most, len(method.settings))
+        iterations = min(most, max(iterations, LEAST_ITERATIONS))
+        goal = goal if part.all else allowance.goal(task, part)
+    runs = {weight: trace(method.make(weight), task, part.batches, iterations) for weight in method.settings}
     best_final = min(runs, key=lambda weight: task.metric.rank(runs[weight].values[-1]))
     reached = {
         weight: run.first(lambda value: task.metric.at_least_as_good(value, goal)) for weight, run in runs.items()
     }
     soonest = [weight for weight in runs if reached[weight] is not None]
-    return best_final, min(soonest, key=lambda weight: reached[weight] or 0) if soonest else best_final
+    less = left_out(part, iterations, most)
+    words = f" chosen on validation data{f' ({less})' if less else ''}"
+    return best_final, min(soonest, key=lambda weight: reached[weight] or 0) if soonest else best_final, words

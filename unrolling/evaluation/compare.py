@@ -10,10 +10,11 @@ from torch import Tensor
 
 from unrolling.core import Safeguarded, Unrolled
 from unrolling.evaluation import illustrate
-from unrolling.evaluation.baselines import train_mlp
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.contenders import Measured, short, training
 from unrolling.evaluation.criteria import criteria
+from unrolling.evaluation.generic import train_mlp
+from unrolling.evaluation.headlines import headline, standing
 from unrolling.evaluation.layers import examine_layers
 from unrolling.evaluation.measure import Contender, environment
 from unrolling.evaluation.records import Curve, Row, SafeguardReport
@@ -29,6 +30,12 @@ Depth = Literal["quick", "usual", "thorough"]
 SIZES = (10, 100, 1000, 10_000)
 # Of a generic network, however fast and from however few samples a step the network itself learns.
 LEAST_STEPS, LEAST_BATCH = 4000, 16
+BUDGETS = {"quick": 40.0, "usual": 150.0, "thorough": None}
+BUDGET_WORDS = (
+    "Algorithms and generic networks share a budget of {:g} foreseen seconds of one thread. Where a share does not go "
+    "as far, settings are chosen on fewer samples, the score is taken of the first samples, and then there are fewer "
+    "iterations or steps: each row says so."
+)
 
 
 def compare(
@@ -49,6 +56,7 @@ def compare(
     compile_after: float = float("inf"),
     baselines: Sequence[Baseline] | None = None,
     generic: tuple[int, int] | None = None,
+    budget: float | Literal["effort"] | None = "effort",
 ) -> Comparison:
     """Measure a trained network against everything its task names, all times alternating in one run.
 
@@ -72,16 +80,19 @@ def compare(
         baselines: what to compare with instead of what task and system name.
         generic: optimizer steps and samples per step of generic networks; by default those of the recipe's schedule,
             and 4000 steps at least.
-
+        budget: foreseen seconds of one thread that choosing settings, running algorithms and training generic networks
+            may take together, shared by the rows (``evaluation.budget``); None for any. By default 40 where the effort
+            is ``quick``, 150 usually, any where it is ``thorough``.
     """
     if baselines is None:
         own = system.baselines[task_name](system, task) if task_name in system.baselines else ()
         size = sum(p.numel() for p in network.parameters() if p.requires_grad)
         baselines = [*own, *task.baselines(size)]
-    budget = training(recipe.schedule(len(network)), LEAST_STEPS, LEAST_BATCH) if generic is None else generic
+    steps = training(recipe.schedule(len(network)), LEAST_STEPS, LEAST_BATCH) if generic is None else generic
+    allowed = BUDGETS[effort] if budget == "effort" else budget
     measured = Measured(task, network, system.title, seed, limit, quiet, say)
     contenders, curves = measured.networks(system.network(recipe, task, len(network)), note, training_seconds)
-    others, lines = measured.baselines(baselines, recipe.parent(task), curves[0].quality[-1], budget, effort)
+    others, lines = measured.baselines(baselines, recipe.parent(task), curves[0].quality[-1], steps, effort, allowed)
     contenders, curves = [*contenders, *others], [*curves, *lines]
     contenders += measured.compiled(contenders[0], compile_after)
     guarded = _guard(system, network)
@@ -96,9 +107,13 @@ def compare(
         task.metric,
         rows,
         environment(seed),
-        headline=illustrate.headline(system.title, task, rows),
+        headline=headline(system.title, task, rows),
         curves=curves,
-        notes=[*task.notes, *([f"Intervals are {rows[0].quality.note}."] if rows[0].quality.note else [])],
+        notes=[
+            *task.notes,
+            *([f"Intervals are {rows[0].quality.note}."] if rows[0].quality.note else []),
+            *([BUDGET_WORDS.format(allowed)] if allowed is not None else []),
+        ],
         parameters=illustrate.parameters(network),
         atoms=illustrate.atoms(task, network),
         bibliography=[paper.bibtex() for paper in (*system.papers, *cited(task.references))],
@@ -126,7 +141,7 @@ def compare(
     def examples() -> None:
         found = task.exhibits(
             [
-                Shown(contender.name, contender.role, -task.metric.rank(row.quality.mean), found)
+                Shown(contender.name, contender.role, -task.metric.rank(standing(row, rows[0])), found)
                 for contender, found, row in zip(contenders, estimates, rows, strict=False)
                 if found  # not of those that failed
             ]
@@ -143,12 +158,12 @@ def compare(
 
     def shifts() -> None:
         say("away from the training data")
-        comparison.shifts = sweep(task, task.shifts(), _few(contenders, rows))
+        comparison.shifts = sweep(task, task.shifts(), _few(contenders, rows), None if allowed is None else allowed / 5)
 
     def sizes() -> None:
         say("training on fewer samples")
         vectors = task.vectors and task.timing.target is not None
-        comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, budget, vectors), SIZES)
+        comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, steps, vectors), SIZES)
 
     part("Other seeds", seeds)
     part("The layers", layers)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields, is_dataclass
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +20,14 @@ from unrolling.evaluation.records import (
     ShiftReport,
     SizeCurve,
 )
+from unrolling.files.whole import write_bytes
 from unrolling.tasks.base import Metric
 from unrolling.tasks.exhibits import Claim, Panels, Sound
 
 SCHEMA = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """A finished comparison: ``to_json`` is what programs read, the page is what people read."""
 
@@ -53,6 +57,39 @@ class Comparison:
     theory: list[Claim] = field(default_factory=list)
     bibliography: list[str] = field(default_factory=list)  # BibTeX entries
     interrupted: bool = False  # by Ctrl-C: what was not measured then says so
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{row.name!r}: {self.metric.text(row.quality.mean)}" for row in self.rows[:3])
+        more = f", and {len(self.rows) - 3} more" if len(self.rows) > 3 else ""
+        return f"Comparison({self.system!r}, {self.task!r}, {{{rows}{more}}})"
+
+    def _repr_html_(self) -> str:
+        """The headline and the rows, for notebooks."""
+        head = f"<tr><th>method</th><th>{escape(self.metric.name)}</th><th>iterations</th></tr>"
+        body = "".join(
+            f"<tr><td>{escape(row.name)}</td><td>{escape(self.metric.text(row.quality.mean))}</td>"
+            f"<td>{'' if row.iterations is None else row.iterations}</td></tr>"
+            for row in self.rows
+        )
+        return f"<p>{escape(self.headline)}</p><table>{head}{body}</table>"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``comparison.json``, which ``unroll report`` and ``report.read_comparison`` read (``report.write_page``
+        writes the page).
+
+        Args:
+            folder: made when it does not exist.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OSError: the folder cannot be written; a file that was there is as it was.
+        """
+        path = Path(folder) / "comparison.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, (json.dumps(self.to_json(), indent=1) + "\n").encode())
+        return path
 
     def row(self, role: str) -> Row:
         """The first row of a role.
@@ -97,6 +134,8 @@ class Comparison:
                     "more": plain(row.more),
                     "seeds": plain(row.seeds),
                     "spread": plain(row.spread),
+                    "samples": row.samples,
+                    "linear": row.linear,
                     "note": row.note,
                 }
                 for row in self.rows

@@ -11,30 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.core import Unrolled, deploy
-from unrolling.evaluation.baselines import (
-    Affine,
-    affine_estimate,
-    linear_mmse,
-    run_method,
-    train_generic,
-    train_mlp,
-    train_working_mlp,
-)
+from unrolling.core import Unrolled, deploy, tree
+from unrolling.evaluation.baselines import Affine, affine_estimate, linear_mmse, run_method
+from unrolling.evaluation.budget import MULTIPLY_ADDS, Allowance
 from unrolling.evaluation.classical import run_classical
-from unrolling.evaluation.cost import cost_of
+from unrolling.evaluation.cost import cost_of, cost_of_long
 from unrolling.evaluation.deadline import deadline
-from unrolling.evaluation.measure import Contender, interval, spread, time_all
-from unrolling.evaluation.records import Curve, Interval, Row, Spread
-from unrolling.evaluation.significance import paired
+from unrolling.evaluation.generic import train_generic, train_mlp, train_working_mlp
+from unrolling.evaluation.measure import Contender, interval, scored_batches, spread, time_all
+from unrolling.evaluation.records import Cost, Curve, Interval, Row, Spread
+from unrolling.evaluation.significance import holm, paired, paired_rows
 from unrolling.tasks.base import Task, count, estimates_of, first, pieces_of
-from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
+from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, is_algorithm, parent_among
 from unrolling.training.stages import Schedule
 
 NAN = Interval(float("nan"), float("nan"), float("nan"))
 # Multiply-adds that a method may take for as many samples as rare failures ask for: some seconds. No time is looked at,
 # so that the same run has the same figures.
 MANY_WORK = 2e11
+TRAINING_SHARES = 3  # of the budget that a generic network takes, where an algorithm takes one
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
 Found = tuple[list[Contender], list[Curve]]
 
@@ -69,6 +64,7 @@ class Measured:
     ) -> None:
         self.task, self.network, self.title, self.seed = task, network, title, seed
         self.limit, self.quiet, self.say = limit, quiet, say
+        self.share: float | None = None  # of the budget, in foreseen seconds, for a row that is run step by step
         self.interrupted = False  # Ctrl-C: no further baselines
         self.learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
         self.many = task.many()
@@ -87,7 +83,13 @@ class Measured:
         return [trained, initial], [_layer_curve(self.title, self.network, self.task)]
 
     def baselines(
-        self, baselines: Sequence[Baseline], parent: Any, goal: float, training: tuple[int, int], effort: str
+        self,
+        baselines: Sequence[Baseline],
+        parent: Any,
+        goal: float,
+        training: tuple[int, int],
+        effort: str,
+        budget: float | None = None,
     ) -> Found:
         """What the network is compared with: its parent among classical methods, other libraries, generic networks.
 
@@ -97,6 +99,7 @@ class Measured:
             goal: the network's metric on the test set.
             training: steps and samples per step of generic networks.
             effort: ``quick`` leaves out the generic network of equal work.
+            budget: foreseen seconds of all of them; None for any.
         """
         task = self.task
         estimates = estimates_of(self.network, task.validation)
@@ -105,16 +108,21 @@ class Measured:
         if own is None:
             own = Iterative(algorithm(parent), lambda _: parent, (None,), PARENT_STEPS, setting="")
             baselines = [own, *baselines]
+        # Trainings take several shares; the rest is for what steps do not tell.
+        vectors = self._vectors(training, effort)
+        trained = sum(isinstance(b, Generic) for b in baselines) + len([name for name, *_ in vectors if "MLP" in name])
+        iterative = sum(isinstance(b, Iterative) for b in baselines)
+        self.share = None if budget is None else budget / max(1, iterative + TRAINING_SHARES * trained)
         contenders: list[Contender] = []
         curves: list[Curve] = []
         for makers in (
             [
-                (b.name, "parent" if b is own else "classical", self._iterative(b, own, goal, validation_goal))
+                (b.name, "parent" if b is own else "classical", self._iterative(b, parent, goal, validation_goal))
                 for b in baselines
                 if isinstance(b, Iterative)
             ],
             [(b.name, _role(b), self._other(b, training)) for b in baselines if _role(b) == "classical"],
-            self._vectors(training, effort),
+            vectors,
             [(b.name, _role(b), self._other(b, training)) for b in baselines if _role(b) == "generic"],
             [(b.name, _role(b), self._other(b, training)) for b in baselines if _role(b) == "library"],
         ):
@@ -128,15 +136,22 @@ class Measured:
                 curves += lines
         return contenders, curves
 
-    def _iterative(
-        self, method: Iterative, parent: Iterative, goal: float, validation_goal: float
-    ) -> Callable[[], Found]:
-        depth = len(self.network) if method is parent else None
-        return lambda: run_classical(method, self.task, goal, validation_goal, depth)
+    def _iterative(self, method: Iterative, parent: Any, goal: float, validation_goal: float) -> Callable[[], Found]:
+        def run() -> Found:
+            depth = len(self.network) if is_algorithm(method, parent) else None
+            allowance = None if self.share is None else Allowance(self.share, self.network)
+            return run_classical(method, self.task, goal, validation_goal, depth, allowance)
+
+        return run
+
+    @property
+    def _training_share(self) -> float | None:
+        return None if self.share is None else TRAINING_SHARES * self.share
 
     def _other(self, baseline: Baseline, training: tuple[int, int]) -> Callable[[], Found]:
         if isinstance(baseline, Generic):
-            return lambda: ([train_generic(self.task, baseline, *training, seed=self.seed, quiet=self.quiet)], [])
+            options = {"seed": self.seed, "quiet": self.quiet, "allowed": self._training_share}
+            return lambda: ([train_generic(self.task, baseline, *training, **options)], [])
         method = (
             baseline if isinstance(baseline, Method) else Method(baseline.name, baseline.make, tuple(baseline.settings))
         )
@@ -153,11 +168,12 @@ class Measured:
             return affine_estimate(task, seed=self.seed) if task.affine else None
 
         def small() -> Found:
-            return [train_mlp(task, learned, *training, affine=affine(), **options)], []
+            return [train_mlp(task, learned, *training, affine=affine(), allowed=self._training_share, **options)], []
 
         def working() -> Found:
             work = cost_of(self.network, first(task.timing, 1).data).multiply_adds or 1
-            return [train_working_mlp(task, work, learned, *training, affine=affine(), **options)], []
+            allowed = self._training_share
+            return [train_working_mlp(task, work, learned, *training, affine=affine(), allowed=allowed, **options)], []
 
         makers: list[tuple[str, str, Callable[[], Found]]] = []
         if task.affine:
@@ -215,7 +231,8 @@ class Measured:
                 try:
                     # The network is what the page is about: it takes as long as it takes.
                     with deadline(None if contender.role == "network" else self.limit):
-                        found = contender.estimates or estimates_of(contender.run, task.test, contender.limit)
+                        batches = scored_batches(contender, task.test)
+                        found = contender.estimates or estimates_of(contender.run, batches)
                 except KeyboardInterrupt:
                     self.interrupted, contender.error = True, "not measured: interrupted"
                 except Exception as error:
@@ -230,46 +247,35 @@ class Measured:
             self.say(f"times could not be measured: {short(error)}")
             times = {}
         single = first(task.timing, 1).data
-        ours = pieces_of(task, task.test, estimates[0])
-        rows = []
+        rows, pieces = [], []
         for contender, found in zip(contenders, estimates, strict=True):
             if contender.error:
                 note = f"failed: {contender.error}"
-                rows.append(
-                    Row(
-                        contender.name,
-                        contender.role,
-                        replace(NAN),
-                        contender.iterations,
-                        contender.parameters,
-                        None,
-                        note,
-                    )
-                )
+                own = contender.iterations, contender.parameters, None, note
+                rows.append(Row(contender.name, contender.role, replace(NAN), *own))
+                pieces.append(None)
                 continue
-            pieces = pieces_of(task, task.test, found)
-            quality = interval(task.metric, pieces, seed)
-            limited = contender.limit is not None and sum(map(len, found)) < sum(count(batch) for batch in task.test)
-            text = f"first {contender.limit} samples; {contender.note}" if limited else contender.note
+            batches = scored_batches(contender, task.test)
+            pieces.append(pieces_of(task, batches, found))
+            given, whole = sum(map(count, batches)), sum(map(count, task.test))
+            text = contender.note if given == whole else f"on the first {given} samples; {contender.note}"
             row = Row(
                 contender.name,
                 contender.role,
-                quality,
+                interval(task.metric, pieces[-1], seed),
                 contender.iterations,
                 contender.parameters,
                 times.get(id(contender)),
-                text,
+                text.removesuffix("; "),
+                samples=None if given == whole else given,
+                linear=contender.linear,
             )
-            row.cost = (
-                cost_of(contender.run, single, contender.network)
-                if contender.role != "library" and (contender.iterations or 0) <= 2000
-                else None
-            )
-            row.paired = None if contender is contenders[0] or limited else paired(task.metric, pieces, ours, seed)
-            row.spread = self._spread(contender, pieces, row.cost.multiply_adds if row.cost else None)
+            row.cost = _cost(contender, single)
+            row.spread = self._spread(contender, pieces[-1], row.cost.multiply_adds if row.cost else None)
             row.training_seconds = contender.training_seconds
-            row.more = task.more(found, task.test) if not limited else {}
+            row.more = task.more(found, batches)
             rows.append(row)
+        self._pair(contenders, rows, pieces, estimates[0])
         return rows, estimates
 
     def _spread(self, contender: Contender, pieces: Tensor, work: int | None) -> Spread | None:
@@ -280,10 +286,51 @@ class Measured:
             pieces: on the test set.
             work: multiply-adds for a sample, where they are known.
         """
-        task = self.task
-        if contender.limit is None and (many := self.many) and work and work * sum(map(count, many)) <= MANY_WORK:
+        task, most = self.task, MANY_WORK
+        if self.share is not None and contender.role != "network":
+            most = min(most, 0.5 * self.share * MULTIPLY_ADDS)
+        if contender.limit is None and (many := self.many) and work and work * sum(map(count, many)) <= most:
             pieces = pieces_of(task, many, estimates_of(contender.run, many))
         return spread(task.metric, pieces, task.failure)
+
+    def _pair(self, contenders: list[Contender], rows: list[Row], pieces: list[Tensor | None], ours: list[Any]) -> None:
+        """The rows' differences from the network on the samples that both were given; p by Holm's method over all."""
+        task, others = self.task, [i for i, each in enumerate(pieces) if each is not None and i > 0]
+        whole = pieces[0]
+        if whole is None:
+            return
+        same = [i for i in others if rows[i].samples is None and _of(pieces, i).shape == whole.shape]
+        found = paired_rows(task.metric, [_of(pieces, i) for i in same], whole, self.seed)
+        for i, difference in zip(same, found, strict=True):
+            rows[i].paired = difference
+        for i in set(others) - set(same):
+            batches = scored_batches(contenders[i], task.test)
+            part = [
+                tree.select(estimate, torch.arange(count(batch)), count(all_of), "estimate")
+                for estimate, batch, all_of in zip(ours, batches, task.test, strict=False)
+            ]
+            rows[i].paired = paired(task.metric, _of(pieces, i), pieces_of(task, batches, part), self.seed)
+        tested = [row.paired for row in rows if row.paired is not None]
+        for difference, p in zip(tested, holm([each.p for each in tested]), strict=True):
+            difference.adjusted = p
+
+
+def _of(pieces: list[Tensor | None], index: int) -> Tensor:
+    found = pieces[index]
+    assert found is not None
+    return found
+
+
+def _cost(contender: Contender, single: Any) -> Cost | None:
+    """Of one sample; not of other libraries, whose work torch does not see, nor of what cannot take a single one."""
+    if contender.role == "library":
+        return None
+    try:
+        if contender.prepare is not None and contender.part is not None:
+            return cost_of_long(contender.prepare, contender.part, contender.scale, single, contender.network)
+        return cost_of(contender.run, single, contender.network)
+    except Exception:  # the row stands without it
+        return None
 
 
 def _role(baseline: Baseline) -> str:

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
+from unrolling.core import native
 from unrolling.evaluation.records import Cost
 
 
@@ -28,10 +29,70 @@ def _real(input_shape: Any, dim: Any, *rest: Any, out_shape: Any = None, **named
     return _complex(shape, dim) // 2
 
 
-_FOURIER = {
-    torch.ops.aten._fft_c2c: _complex,
-    torch.ops.aten._fft_r2c: _real,
-    torch.ops.aten._fft_c2r: _real,
+def _fetched(*shapes: Any, out_shape: Any = None, **named: Any) -> int:
+    """A look-up: a multiply-add for every number that it fetches."""
+    return 2 * prod(out_shape)
+
+
+def _product(left: Any, right: Any, **named: Any) -> int:
+    """Of a matrix, or a vector, with a vector."""
+    return 2 * prod(left)
+
+
+def _added_product(added: Any, left: Any, right: Any, **named: Any) -> int:
+    return 2 * prod(left)
+
+
+def _cubic(factor: float) -> Callable[..., int]:
+    """``factor`` times the cube of the smaller side times the ratio of the sides: factorisations, as LAPACK counts."""
+
+    def count(shape: Any, *rest: Any, **named: Any) -> int:
+        short, long = sorted(shape[-2:])
+        return round(factor * prod(shape[:-2]) * short * short * long)
+
+    return count
+
+
+def _solve(left: Any, right: Any, *rest: Any, **named: Any) -> int:
+    """A factorisation, 2/3 n^3, and two triangular solutions for each right-hand side."""
+    n = left[-1]
+    return round(2 / 3 * prod(left) * n + 2 * prod(right) * n)
+
+
+def _triangular(left: Any, right: Any, *rest: Any, **named: Any) -> int:
+    """Half a product of the triangle and each right-hand side, whichever of the two comes first."""
+    return max(left[-1], left[-2]) * prod(right) if left[-1] == left[-2] else max(right[-2:]) * prod(left)
+
+
+def _interpolated(points: int) -> Callable[..., int]:
+    def count(*shapes: Any, out_shape: Any = None, **named: Any) -> int:
+        return 2 * points * prod(out_shape)
+
+    return count
+
+
+_aten = torch.ops.aten
+# Numbers of operations, two for a multiply-add, besides those that torch knows (products and convolutions).
+COUNTS = {
+    _aten._fft_c2c: _complex,
+    _aten._fft_r2c: _real,
+    _aten._fft_c2r: _real,
+    **dict.fromkeys((_aten.index, _aten.gather, _aten.index_select, _aten.embedding, _aten.take), _fetched),
+    **dict.fromkeys((_aten.mv, _aten.dot, _aten.vdot), _product),
+    **dict.fromkeys((_aten.addmv, _aten.addbmm, _aten.addr), _added_product),
+    **dict.fromkeys((_aten.linalg_cholesky_ex, _aten.cholesky), _cubic(1 / 3)),
+    **dict.fromkeys((_aten.linalg_lu_factor_ex, _aten.linalg_ldl_factor_ex), _cubic(2 / 3)),
+    **dict.fromkeys((_aten.linalg_inv_ex, _aten.linalg_qr, _aten.linalg_lstsq), _cubic(2)),
+    _aten._linalg_eigh: _cubic(9),
+    _aten._linalg_svd: _cubic(22),
+    _aten._linalg_solve_ex: _solve,
+    _aten.linalg_solve_triangular: _triangular,
+    _aten.triangular_solve: _triangular,
+    _aten.cholesky_solve: _triangular,
+    _aten.linalg_lu_solve: _triangular,
+    _aten.upsample_bicubic2d: _interpolated(16),
+    _aten.upsample_bilinear2d: _interpolated(4),
+    _aten.grid_sampler_2d: _interpolated(4),
 }
 
 
@@ -63,20 +124,54 @@ class _Peak(TorchDispatchMode):
         self.now -= size
 
 
+class _Foreign(TorchDispatchMode):
+    """Whether operators were called that are not torch's own, or results made outside of torch came in: what they cost
+    is not known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen = self.seen or func.namespace not in ("aten", "prim", "prims", "profiler")
+        return func(*args, **(kwargs or {}))
+
+
+def cost_of_long(
+    prepare: Callable[[Any], Any], part: Callable[[Any], Any], scale: float, data: Any, network: nn.Module | None = None
+) -> Cost:
+    """As ``cost_of`` a run of many equal steps: what is done once, and a part of the steps times their number.
+
+    Args:
+        prepare: data -> x, done once.
+        part: a function of x.
+        scale: how many such parts there are.
+        data: one sample, with its batch dimension.
+        network: whose learned numbers are counted.
+    """
+    once, rest = cost_of(prepare, data, network), cost_of(part, prepare(data))
+    known = [cost.multiply_adds for cost in (once, rest)]
+    work = None if all(k is None for k in known) else round((known[0] or 0) + scale * (known[1] or 0))
+    return Cost(work, max(once.peak_bytes or 0, rest.peak_bytes or 0), once.stored_bytes)
+
+
 @torch.no_grad()
 def cost_of(run: Callable[[Any], Any], data: Any, network: nn.Module | None = None) -> Cost:
-    """Count what a method does on one sample.
+    """Count what a method does on one sample. Multiply-adds are those of products, convolutions, Fourier transforms,
+    factorisations, look-ups and compiled kernels, not of what is done entry by entry; None where none of these occurs
+    or where something else was called whose work nobody knows.
 
     Args:
         run: data -> estimates.
         data: one sample, with its batch dimension.
         network: whose learned numbers are counted.
     """
-    flops: int | None = None
-    counter = FlopCounterMode(display=False, custom_mapping=_FOURIER)
-    with counter:
+    counter, foreign = FlopCounterMode(display=False, custom_mapping=COUNTS), _Foreign()
+    with native.counting() as kernels, foreign, counter:
         run(data)
-    flops = counter.get_total_flops() // 2 or None
+    found = counter.get_total_flops() // 2 + sum(kernels)
+    flops = None if foreign.seen else found or None
     peak = _Peak()
     with peak:
         run(data)

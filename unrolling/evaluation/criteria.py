@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.headlines import stands
 from unrolling.evaluation.records import Criterion, Row
 
 KINDS = ("parent", "generic", "network")
@@ -15,8 +16,8 @@ KINDS = ("parent", "generic", "network")
 
 def criteria(comparison: Comparison) -> list[Criterion]:
     """One line per criterion, from the measurements of a comparison. A kind of method that was not measured says
-    "unknown" and one that gave no number "fails"; neither is ever the best. A line with fewer than two numbers is left
-    out.
+    "unknown", one that gave no number or diverged "fails", in every line; neither is ever the best. No generic network
+    below the best linear estimate stands for its kind. A line with fewer than two numbers is left out.
     """
     metric = comparison.metric
     rows = {
@@ -27,15 +28,23 @@ def criteria(comparison: Comparison) -> list[Criterion]:
                 r
                 for r in comparison.rows
                 # A network, which training took time: not the best linear estimate.
-                if r.role == "generic" and r.training_seconds is not None
+                if r.role == "generic" and r.training_seconds is not None and stands(r, comparison.rows, metric)
             ],
         ),
         "network": comparison.rows[0],
     }
+    diverged = {
+        kind
+        for kind in KINDS
+        if (own := [r for r in comparison.rows if r.role == kind]) and not any(isfinite(r.quality.mean) for r in own)
+    }
     lines = []
 
-    def add(name: str, measured: str, values: dict[str, float | None], better: str, write: str) -> None:
+    def add(
+        name: str, measured: str, values: dict[str, float | None], better: str, write: str, missing: str = "unknown"
+    ) -> None:
         known = {kind: value for kind, value in values.items() if value is not None}
+        known |= dict.fromkeys(diverged, float("nan"))  # cheap and quick for having given nothing
         finite = {kind: value for kind, value in known.items() if isfinite(value)}
         if len(finite) < 2:
             return
@@ -43,7 +52,7 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         top = pick(finite.values())
         best = tuple(kind for kind, value in finite.items() if value == top)
         text = {
-            kind: write.format(finite[kind]) if kind in finite else "fails" if kind in known else "unknown"
+            kind: write.format(finite[kind]) if kind in finite else "fails" if kind in known else missing
             for kind in KINDS
         }
         lines.append(Criterion(name, measured, text["parent"], text["generic"], text["network"], best))
@@ -57,7 +66,7 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         kind: row.cost.multiply_adds / 1e6 if row and row.cost and row.cost.multiply_adds is not None else None
         for kind, row in rows.items()
     }
-    add("efficiency", "multiply-adds per sample, millions", work, "lower", "{:.3g}")
+    add("efficiency", "multiply-adds per sample, millions", work, "lower", "{:.3g}", "not counted")
     add(
         "parameters",
         "learned numbers",

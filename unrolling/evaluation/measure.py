@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
+from unrolling.evaluation.budget import Part
 from unrolling.evaluation.records import Interval, Seconds, Spread
-from unrolling.evaluation.significance import bounds, few, resamples
+from unrolling.evaluation.significance import bounds, few, resampled_values
 from unrolling.tasks.base import Metric, Samples, count, first
 
 
@@ -37,7 +38,15 @@ class Contender:
     estimates: list[Tensor] | None = None  # on the test set, when they are known already
     network: nn.Module | None = None  # whose learned numbers are counted and stored
     training_seconds: float | None = None
+    scored: Part | None = None  # of the test set, what its score is taken of; None for all
+    linear: bool = False  # a linear estimate, or the data themselves
     error: str = ""  # why it could not be measured; its row says so and the rest stands
+
+
+def scored_batches(contender: Contender, test: Sequence[Samples]) -> list[Samples]:
+    """The samples of the test set that a method is given."""
+    batches = list(test) if contender.scored is None else contender.scored.batches
+    return batches if contender.limit is None else [first(batch, contender.limit) for batch in batches]
 
 
 def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
@@ -45,8 +54,7 @@ def interval(metric: Metric, pieces: Tensor, seed: int = 0) -> Interval:
     replacement (Efron and Tibshirani 1993, chapter 13). The interval says so where they are few.
     """
     own = pieces.detach().double().cpu()
-    values = [metric.values(own[index]) for index in resamples(len(own), seed)]
-    return Interval(metric.value(own), *bounds(values), few(metric, len(own)))
+    return Interval(metric.value(own), *bounds([resampled_values(metric, own, seed)]), few(metric, len(own)))
 
 
 def spread(metric: Metric, pieces: Tensor, limit: float | None = None) -> Spread | None:

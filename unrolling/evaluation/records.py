@@ -48,7 +48,7 @@ class Seconds:
 class Cost:
     """Per sample, measured on one."""
 
-    # of matrix products, convolutions and Fourier transforms; None where there is none of these, or torch sees none
+    # of matrix products, convolutions, Fourier transforms, factorisations, look-ups and C++ kernels; None: not counted
     multiply_adds: int | None
     peak_bytes: int | None  # most that was held at once beyond the data and the parameters
     stored_bytes: int | None  # of the learned numbers in a weights file; None where nothing is learned
@@ -62,11 +62,17 @@ class Paired:
     low: float  # 95 % bootstrap interval
     high: float
     p: float  # of a permutation test
+    adjusted: float | None = None  # p by Holm's method, over all rows of a table; None of a pair by itself
 
     @property
     def significant(self) -> bool:
-        """Whether chance is an unlikely explanation."""
-        return self.p < LEVEL
+        """Whether chance is an unlikely explanation, of this difference or of any in the table."""
+        return (self.p if self.adjusted is None else self.adjusted) < LEVEL
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval of the difference leaves out 0; a difference that is not finite does not tell."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass
@@ -86,6 +92,8 @@ class Row:
     more: dict[str, float] = field(default_factory=dict)  # further metrics by name
     seeds: list[float] = field(default_factory=list)  # the metric of networks trained with other seeds
     spread: Spread | None = None  # of many more samples than the test set's, where those are cheap
+    samples: int | None = None  # of each batch, where the method was given no more
+    linear: bool = False  # a linear estimate, or the data themselves: generic networks below it stand for nothing
 
 
 @dataclass

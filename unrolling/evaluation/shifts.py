@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.evaluation.budget import foreseen, part_of
 from unrolling.evaluation.measure import Contender, interval
 from unrolling.evaluation.records import ShiftCurve, ShiftReport, SizeCurve
 from unrolling.tasks.base import Metric, Samples, Shift, Task, evaluate
-from unrolling.tasks.samples import select
+from unrolling.tasks.samples import count, first, select
 
 
-def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) -> list[ShiftReport]:
+def sweep(
+    task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender], budget: float | None = None
+) -> list[ShiftReport]:
     """The metric of each method at every value of every shift.
 
     Args:
@@ -24,10 +27,15 @@ def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) 
         shifts: of the task.
         contenders: the network first; a parent among them gives the crossing. Parameters stay as they were tuned on
             unshifted validation data.
+        budget: foreseen seconds of all of it, kept to by fewer samples, the same for all methods; None for any.
     """
     reports = []
     for shift in shifts:
         samples = [shift.make(value) for value in shift.values]
+        if budget is not None:
+            each = sum(_seconds(contender, samples[0]) for contender in contenders) * len(samples)
+            share = budget / len(shifts) / max(each, 1e-12)
+            samples = [batch for whole in samples for batch in part_of([whole], share).batches]
         curves = []
         for contender in contenders:
             found = [interval(task.metric, evaluate(contender.run, task, [batch])) for batch in samples]
@@ -55,6 +63,16 @@ def sweep(task: Task, shifts: Sequence[Shift], contenders: Sequence[Contender]) 
             )
         )
     return reports
+
+
+def _seconds(contender: Contender, samples: Samples) -> float:
+    """Foreseen, of a method on a batch, by what it does with the first samples."""
+    part = first(samples, 8)
+    scale = count(samples) / count(part)
+    if contender.prepare is None or contender.part is None:
+        return scale * foreseen(lambda: contender.run(part.data))
+    begun, advance = contender.prepare(part.data), contender.part
+    return scale * contender.scale * foreseen(lambda: advance(begun))
 
 
 def _crossing(metric: Metric, shift: Shift, network: Sequence[float], parent: Sequence[float]) -> float | None:
@@ -133,8 +151,8 @@ def size_sweep(
         sizes: numbers of samples; all of them come last.
     """
     curves = [SizeCurve(name, role, [*sizes, None], []) for name, role, _ in trainers]
-    for count in [*sizes, None]:
-        own = task if count is None else FewSamples(task, count)
+    for size in [*sizes, None]:
+        own = task if size is None else FewSamples(task, size)
         for curve, (_, _, train) in zip(curves, trainers, strict=True):
             curve.quality.append(task.metric.value(evaluate(train(own), task, task.test)))
     return curves

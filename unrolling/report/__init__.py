@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from unrolling.report.table import (
         batch_sizes,
         best,
+        contending,
         cost_rows,
         markdown,
         markdown_table,
@@ -76,8 +77,8 @@ __getattr__, __dir__ = lazy(
         ".sounds": ("groups spectrogram wav_uri"),
         ".study": ("criteria_rows layer_figures safeguard_words shift_figures size_figure spread_words"),
         ".table": (
-            "batch_sizes best cost_rows markdown markdown_table network_row paired_text print_table ratio spread_heads "
-            "spread_rows"
+            "batch_sizes best contending cost_rows markdown markdown_table network_row paired_text print_table ratio "
+            "spread_heads spread_rows"
         ),
         ".text": (
             "bytes_text count_text decimals digits interval_text quality_text rate_text ratio_text seconds_text "
@@ -88,15 +89,16 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "atom_images",
-    "batch_sizes", "best", "busiest_window", "bytes_text", "code_groups", "cost_rows", "count_text",
-    "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment", "error_by_iteration",
-    "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures", "line_chart",
-    "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_table", "marker", "mosaic", "moved",
-    "network_row", "paired_text", "parameter_figures", "parameter_rows", "png", "png_within", "print_table",
-    "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison", "render",
-    "safeguard_words", "seconds_text", "seconds_tick", "shape_text", "shift_figures", "size_figure",
-    "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_words", "stems", "table_rows",
-    "tick_text", "value_text", "wav_uri", "work_text", "wrap", "write_collection", "write_page", "y_range",
+    "batch_sizes", "best", "busiest_window", "bytes_text", "code_groups", "contending", "cost_rows",
+    "count_text", "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment",
+    "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures",
+    "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_table", "marker",
+    "mosaic", "moved", "network_row", "paired_text", "parameter_figures", "parameter_rows", "png",
+    "png_within", "print_table", "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text",
+    "read_comparison", "render", "safeguard_words", "seconds_text", "seconds_tick", "shape_text",
+    "shift_figures", "size_figure", "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_words",
+    "stems", "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap", "write_collection",
+    "write_page", "y_range",
 ]
 # fmt: on
 # End of what is written.

@@ -56,7 +56,7 @@ class Axes:
         integers: whether ticks of a linear x axis are whole numbers.
         level: a y value with a dotted line across the chart.
         y_limits: what the y axis must hold.
-        y_span: no more than this of y is drawn, counted from ``y_best``.
+        y_span: no more than this of y is drawn, counted from ``y_best``, but always all of the network.
         y_best: the end of y that is always in sight, "low" or "high".
     """
 
@@ -92,7 +92,9 @@ def line_chart(
     wide = width >= WIDE[0]
     x_low, x_high = _limits([x for x, _ in drawn], axes.log)
     edges = [v for s in series if s.band for edge in s.band for v in edge if math.isfinite(v)]
-    y_low, y_high = y_range([y for _, y in drawn] + edges + list(axes.y_limits), axes.y_span, axes.y_best)
+    own = [y for s, each in zip(series, points, strict=True) if s.role == "network" for _, y in each]
+    own += [] if axes.level is None or not math.isfinite(axes.level) else [axes.level]
+    y_low, y_high = y_range([y for _, y in drawn] + edges + list(axes.y_limits), axes.y_span, axes.y_best, own)
     y_ticks = linear_ticks(y_low, y_high, 6 if height > 300 else 4)
     left = 12 + max(len(axes.y_text(t)) for t in y_ticks) * CHARACTER
     right, top, bottom = (165 if wide else 14), 34, height - 44
@@ -167,14 +169,17 @@ def line_chart(
     return "".join(parts) + "</svg>"
 
 
-def y_range(values: Sequence[float], span: float = math.inf, best: str = "low") -> tuple[float, float]:
+def y_range(
+    values: Sequence[float], span: float = math.inf, best: str = "low", inside: Sequence[float] = ()
+) -> tuple[float, float]:
     """Limits with a margin around finite values; at most ``span`` from the best one, so that a method that diverged
-    does not flatten the rest.
+    does not flatten the rest. What the chart is about is ``inside`` whatever the span.
     """
     finite = [v for v in values if math.isfinite(v)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     if high - low > span:
         low, high = (low, low + span) if best == "low" else (high - span, high)
+        low, high = min([low, *inside]), max([high, *inside])
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
 

@@ -26,7 +26,7 @@ _ROW = records.record(
         "parameters": records.whole().or_none(),
         "seconds": records.mapping().or_none(),
     },
-    {"note": records.text()},
+    {"note": records.text(), "training_seconds": _NUMBER},
 )
 _CURVE = records.record(
     {
@@ -121,9 +121,11 @@ def _row(row: dict[str, Any]) -> Row:
     seconds = row["seconds"] and Seconds(
         row["seconds"]["batch"], row["seconds"]["batch_size"], row["seconds"]["single"]
     )
-    return Row(
+    own = Row(
         row["name"], row["role"], quality, row["iterations"], row["parameters"], seconds or None, row.get("note", "")
     )
+    own.training_seconds, own.linear = row.get("training_seconds"), bool(row.get("linear", False))
+    return own
 
 
 def write_collection(comparisons: Sequence[Comparison], directory: str | Path) -> Path:

@@ -88,8 +88,8 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
     rows = comparison.rows
     network = table.network_row(comparison)
     quality = table.best([row.quality.mean for row in rows], comparison.metric.better)
-    batch = table.best([row.seconds and row.seconds.batch for row in rows])
-    single = table.best([row.seconds and row.seconds.single for row in rows])
+    batch = table.best(table.contending(comparison, [row.seconds and row.seconds.batch for row in rows]))
+    single = table.best(table.contending(comparison, [row.seconds and row.seconds.single for row in rows]))
     limits = _forest_limits(comparison)
 
     def percent(value: float) -> float | None:
@@ -136,8 +136,10 @@ def _forest_limits(comparison: Comparison) -> tuple[float, float] | None:
         for v in figures.drawn(comparison.metric, (row.quality.mean, row.quality.low, row.quality.high))
     ]
     values = [v for v in ends if math.isfinite(v)]
+    own = [row.quality for row in comparison.rows if row.role == "network"]
+    inside = [v for q in own for v in figures.drawn(comparison.metric, (q.mean, q.low, q.high)) if math.isfinite(v)]
     return (
-        y_range(values, figures.SPAN, "low" if comparison.metric.better == "lower" else "high")
+        y_range(values, figures.SPAN, "low" if comparison.metric.better == "lower" else "high", inside)
         if len(values) > 1
         else None
     )

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from unrolling.evaluation.comparison import Comparison
+from unrolling.evaluation.headlines import stands
 from unrolling.evaluation.records import Row
+from unrolling.evaluation.significance import PERMUTATIONS
 from unrolling.report.study import HEADS, criteria_rows, safeguard_words
 from unrolling.report.text import (
     ABSENT,
@@ -24,6 +26,9 @@ from unrolling.tasks.metrics import Metric
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+NOT_COUNTED = "not counted"
+LEAST_P = 1 / (1 + PERMUTATIONS) * (1 + 1e-9)  # of so many permutations
 
 ROLE_WORDS = {
     "network": "unrolled network",
@@ -45,6 +50,14 @@ def ratio(row: Row, network: Row | None) -> float | None:
 def network_row(comparison: Comparison) -> Row | None:
     """The row that the others are measured against."""
     return next((row for row in comparison.rows if row.role == "network"), None)
+
+
+def contending(comparison: Comparison, values: Iterable[float | None]) -> list[float | None]:
+    """Values of the rows that may be called the best of something; None of those that diverged, and of generic networks
+    below the best linear estimate.
+    """
+    rows = comparison.rows
+    return [value if stands(row, rows, comparison.metric) else None for row, value in zip(rows, values, strict=True)]
 
 
 def best(values: Iterable[float | None], better: str = "lower") -> int | None:
@@ -150,9 +163,10 @@ def paired_text(row: Row, metric: Metric) -> str:
     if row.paired is None:
         return ""
     sign = "+" if row.paired.difference > 0 else ""
-    p = "p < 0.002" if row.paired.p < 0.002 else f"p = {row.paired.p:.2g}"
+    p = row.paired.p if row.paired.adjusted is None else row.paired.adjusted
+    chance = f"p = {p:.2g}" if row.paired.p > LEAST_P else f"p ≤ {p:.2g}"  # no swap was as large: a bound
     low, high = quality_text(row.paired.low, metric), quality_text(row.paired.high, metric)
-    return f"{sign}{quality_text(row.paired.difference, metric)} {metric.unit} [{low}, {high}], {p}"
+    return f"{sign}{quality_text(row.paired.difference, metric)} {metric.unit} [{low}, {high}], {chance}"
 
 
 def cost_rows(comparison: Comparison) -> list[list[str]]:
@@ -168,7 +182,7 @@ def cost_rows(comparison: Comparison) -> list[list[str]]:
             [
                 row.name,
                 paired_text(row, comparison.metric) or ABSENT,
-                work_text(cost.multiply_adds) if cost else ABSENT,
+                NOT_COUNTED if cost is None or cost.multiply_adds is None else work_text(cost.multiply_adds),
                 bytes_text(cost.peak_bytes) if cost else ABSENT,
                 bytes_text(cost.stored_bytes) if cost else ABSENT,
                 seconds_text(row.training_seconds),

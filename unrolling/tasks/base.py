@@ -182,17 +182,58 @@ class Task:
         """
         return ()
 
+    def linear(self, data: Any) -> Any | None:
+        """The best linear estimate where it depends on more than a matrix for all samples, such as a channel that comes
+        with each: what generic networks start from, and none below it stands for its kind. None: there is none, or one
+        is fitted to training data.
+        """
+        return None
+
     def rows(self, data: Any) -> Tensor:
-        """Data as (rows, m) vectors, for methods that know vectors only: one row per sample, or per block of one."""
-        return data
+        """Data as (rows, m) real vectors, for methods that know vectors only: one row per sample, or per block of one.
+        By default all numbers of a sample in one row, whatever the structure of the data; what all samples share is
+        left out.
+        """
+        return _as_rows(data, self.test[0].data)
 
-    def target_rows(self, target: Tensor) -> Tensor:
-        """Targets as (rows, k) vectors, in the order of ``rows``."""
-        return target
+    def target_rows(self, target: Any) -> Tensor:
+        """Targets as (rows, k) real vectors, in the order of ``rows``."""
+        return _as_rows(target, self.test[0].target)
 
-    def assemble(self, rows: Tensor, data: Any) -> Tensor:
-        """Estimates from (rows, k) vectors, the inverse of ``target_rows``."""
-        return rows
+    def assemble(self, rows: Tensor, data: Any) -> Any:
+        """Estimates from (rows, k) vectors, the inverse of ``target_rows``: by default in the structure of the targets
+        of the test set.
+        """
+        example, taken = self.test[0].target, 0
+        size = tree.batch_size(example, "target")
+
+        def cut(tensor: Tensor) -> Tensor:
+            nonlocal taken
+            if not _is_batched(tensor, size):
+                return tensor
+            width = tensor[:1].numel() * (2 if tensor.is_complex() else 1)
+            part, taken = rows[:, taken : taken + width], taken + width
+            if tensor.is_complex():
+                part = torch.view_as_complex(part.reshape(len(rows), -1, 2).contiguous())
+            return part.reshape(len(rows), *tensor.shape[1:])
+
+        return tree.apply(cut, example)
+
+
+def _as_rows(given: Any, example: Any) -> Tensor:
+    """All numbers of a sample side by side; the example tells which tensors are batch first, also to a batch of one."""
+    if isinstance(given, Tensor) and given.ndim == 2 and not given.is_complex():
+        return given
+    size = tree.batch_size(example, "data")
+    pairs = zip(tree.tensors(given), tree.tensors(example), strict=True)
+    parts = [tensor for tensor, other in pairs if _is_batched(other, size)]
+    real = [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in parts]
+    kind = next((t.dtype for t in real if t.is_floating_point()), torch.get_default_dtype())
+    return torch.cat([t.reshape(len(t), -1).to(kind) for t in real], dim=1)
+
+
+def _is_batched(tensor: Tensor, size: int) -> bool:
+    return tensor.ndim > 0 and len(tensor) == size
 
 
 @torch.no_grad()

@@ -63,6 +63,8 @@ class Method:
         note: what a reader should know; ``{setting}`` in it becomes the setting that was chosen.
         limit: largest number of samples of a batch it is given, for methods that take long.
         kind: ``library`` for another library's.
+        linear: whether it is the best linear estimate, or the data themselves: no generic network below it stands for
+            its kind.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Method:
     note: str = ""
     limit: int | None = None
     kind: Literal["classical", "library"] = "classical"
+    linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,13 +115,17 @@ def parent_among(baselines: Sequence[Baseline], parent: Iteration) -> Iterative 
     """The first baseline that is run step by step and is the parent's algorithm; one that cannot be made is nobody's
     parent.
     """
-    wanted = algorithm(parent)
     for baseline in baselines:
         if isinstance(baseline, Iterative):
             try:
-                found = algorithm(baseline.make(baseline.settings[0]))
+                found = is_algorithm(baseline, parent)
             except Exception:  # its row will say why
                 continue
-            if found == wanted:
+            if found:
                 return baseline
     return None
+
+
+def is_algorithm(baseline: Iterative, parent: Iteration) -> bool:
+    """Whether a baseline is the parent's algorithm, from whatever start."""
+    return algorithm(baseline.make(baseline.settings[0])) == algorithm(parent)

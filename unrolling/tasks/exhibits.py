@@ -83,7 +83,8 @@ def pictures(
     caption: Callable[[Tensor, Tensor], str],
     most: int = 2,
 ) -> Exhibits:
-    """The first test pictures as the best classical method, the generic ones and the network recover them.
+    """The first test pictures as the best method without training, the generic ones, the network before training and
+    the network recover them.
 
     Args:
         names: of the pictures.
@@ -92,10 +93,10 @@ def pictures(
         caption: (estimate, target) -> how good it is.
         most: pictures.
     """
-    usable = [m for m in methods if len(m.estimates)]
-    classical = [m for m in usable if m.role in ("parent", "classical")]
+    usable = [m for m in methods if len(m.estimates) >= min(most, len(targets))]
+    classical = [m for m in usable if m.role in ("parent", "classical", "library")]
     shown = [max(classical, key=lambda m: m.level)] if classical else []
-    shown += [m for role in ("generic", "network") for m in usable if m.role == role]
+    shown += [m for role in ("generic", "initial", "network") for m in usable if m.role == role]
     found = []
     for number, target in enumerate(targets[:most]):
         panels = [("original", target[0].cpu().numpy())]

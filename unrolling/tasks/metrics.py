@@ -57,6 +57,16 @@ class Metric:
         """The metric of each unit by itself, of as many as have one: (units,) or fewer."""
         return self.values(pieces.detach().double().unsqueeze(1))
 
+    def shares(self, pieces: Tensor) -> Tensor | None:
+        """(units, k), each unit's share of the sums that the metric is a function of (``of_sums``), which makes many
+        sets of units cheap; None of a metric that is no such function.
+        """
+        return None
+
+    def of_sums(self, sums: Tensor, units: int) -> Tensor:
+        """(..., k) sums of ``shares`` over so many units -> (...)."""
+        raise TypeError(f"{type(self).__name__} is no function of sums over units")
+
     def rank(self, value: float) -> float:
         """A key for ``min`` and ``sorted``: the smaller the better, NaN the worst."""
         if isnan(value):
@@ -84,6 +94,11 @@ class Metric:
         return (f"{value:.3g} {self.unit}" if self.logarithmic else f"{value:.{self.places}f} {self.unit}").rstrip()
 
 
+def _as_written(metric: Metric, kind: type[Metric]) -> bool:
+    """Whether a metric's ``values`` are those of its kind: a subclass with values of its own has no sums."""
+    return type(metric).values is kind.values
+
+
 @dataclass(frozen=True)
 class Ratio(Metric):
     """A ratio of two sums over all units: +10 log10(error / energy) in decibels, or the ratio itself where ``unit`` is
@@ -105,6 +120,12 @@ class Ratio(Metric):
         """As ``Metric.singles``; a unit of no energy has no ratio."""
         return super().singles(pieces[pieces[:, 1] != 0])
 
+    def shares(self, pieces: Tensor) -> Tensor | None:
+        return pieces if _as_written(self, Ratio) else None
+
+    def of_sums(self, sums: Tensor, units: int) -> Tensor:
+        return self._scaled(sums)
+
     def _scaled(self, sums: Tensor) -> Tensor:
         above, below = sums.unbind(-1)
         if self.unit != "dB":
@@ -122,6 +143,12 @@ class MeanRatio(Ratio):
     def values(self, pieces: Tensor) -> Tensor:
         return self._scaled(pieces).mean(-1)
 
+    def shares(self, pieces: Tensor) -> Tensor | None:
+        return self._scaled(pieces).unsqueeze(1) if _as_written(self, MeanRatio) else None
+
+    def of_sums(self, sums: Tensor, units: int) -> Tensor:
+        return sums[..., 0] / units
+
 
 @dataclass(frozen=True)
 class Mean(Metric):
@@ -138,6 +165,12 @@ class Mean(Metric):
 
     def values(self, pieces: Tensor) -> Tensor:
         return pieces[..., 0].mean(-1)
+
+    def shares(self, pieces: Tensor) -> Tensor | None:
+        return pieces[:, :1] if _as_written(self, Mean) else None
+
+    def of_sums(self, sums: Tensor, units: int) -> Tensor:
+        return sums[..., 0] / units
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = Non
         threads,
         native.openmp(),
     )
+    # The triangular form of each channel, and at each node of the search the interference of the symbols above it.
+    native.counted(batch * n * k * k + int(nodes.abs().sum()) * (k + 1) // 2)
     index = index.to(data.y.device)
     return Decisions(levels.to(data.y)[index], index, nodes.abs().to(data.y.device), (nodes > 0).to(data.y.device))
 

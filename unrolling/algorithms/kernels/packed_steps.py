@@ -85,6 +85,7 @@ def run_packed_steps(steps: Sequence[ThinStep]) -> Callable[[Tensor], Tensor] | 
         scratch = y.new_empty(threads * rows * (m + n))
         given = (y.data_ptr(), out.data_ptr(), scratch.data_ptr(), ctypes.addressof(kept[0].layers))
         products.layers(*given, len(steps), batch, rows, m, n, threads, parallel, products.compute)
+        native.counted(2 * len(steps) * batch * m * n)
         return out
 
     return run

@@ -55,7 +55,7 @@ def detectors(levels: Tensor, streams: int, bits: int) -> list[Baseline]:
             setting="damping",
         ),
         Method("zero forcing", lambda _: zero_forcing),
-        Method("LMMSE", lambda _: lambda data: lmmse(data, unbiased=True), note="told the noise variance"),
+        Method("LMMSE", lambda _: lambda data: lmmse(data, unbiased=True), note="told the noise variance", linear=True),
     ]
     if len(levels) == 2:
         methods.append(

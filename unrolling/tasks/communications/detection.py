@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from unrolling.algorithms.detection.linear_detection import lmmse
 from unrolling.algorithms.detection.mimo import (
     Received,
     apply,
@@ -177,6 +178,10 @@ class Detection(Task):
         """Sizes, alphabet and channel; the SNR is the test's, and the same weights serve for all."""
         channel = options["channel"] + ("" if options["channel"] == "iid" else f"{options['correlation']:g}")
         return f"{options['streams']}x{options['antennas']}-{options['modulation']}-{channel}"
+
+    def linear(self, data: Received) -> Tensor:
+        """LMMSE, told the channel and the noise variance of every sample."""
+        return lmmse(data, unbiased=True)
 
     def baselines(self, size: int) -> Sequence[Baseline]:
         """Detectors that go step by step and that do not; the exact one where it can be afforded."""

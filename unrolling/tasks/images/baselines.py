@@ -106,7 +106,7 @@ def deblockers() -> list[Baseline]:
             tuning=30,
             setting="contrast",
         ),
-        Method("the decoded image", lambda _: lambda data: data.image),
+        Method("the decoded image", lambda _: lambda data: data.image, linear=True),
     ]
 
 
@@ -129,7 +129,7 @@ def enlargers(operator: BicubicReduction, factor: int) -> list[Baseline]:
             setting="contrast",
         ),
         Iterative("total variation, FISTA", variation, (0.0003, 0.001, 0.003), 100, tuning=40),
-        Method("bicubic interpolation", lambda _: operator.enlarge),
+        Method("bicubic interpolation", lambda _: operator.enlarge, linear=True),
     ]
 
 
@@ -146,7 +146,7 @@ def deblurrers(colour: bool) -> list[Baseline]:
     settings = tuple((weight, coupling) for weight in (0.0003, 0.001, 0.003) for coupling in (0.5, 2.0, 10.0))
     return [
         Iterative("total variation, half-quadratic", variation, settings, 300, tuning=60),
-        Method("the blurred image", lambda _: lambda data: data),
+        Method("the blurred image", lambda _: lambda data: data, linear=True),
     ]
 
 

@@ -56,9 +56,9 @@ class Photographs(Pictures):
     options: Mapping[str, Any] = {"ratio": 0.25}
     units: Mapping[str, str] = {"data": "1, products with luma", "estimate": "1, luma from 0 (black) to 1 (white)"}
     notes = (
-        "ISTA and FISTA start at zero; networks over overlapping patches start at the code of the linear estimate, "
-        "which their first row before training shows. All end by adding what the measurements say about the error that "
-        "remains.",
+        "ISTA and FISTA start at zero unless a row says that it starts at the linear estimate; networks over "
+        "overlapping patches start at its code, so that before training they equal ISTA from there. All end by adding "
+        "what the measurements say about the error that remains.",
         "Convergence means that the last third of the iterations, two hundred at least, has moved the PSNR by less "
         "than 0.05 dB. ISTA and FISTA pass through better pictures on their way to the minimiser of their objective "
         "than the minimiser is.",
@@ -104,12 +104,16 @@ class Photographs(Pictures):
         def patches(weight: float) -> SynthesisISTA:
             return SynthesisISTA(self.sensing, patch_frame(), free_mean(weight, PATCH))
 
+        def begun(weight: float) -> SynthesisISTA:
+            return SynthesisISTA(self.sensing, patch_frame(), free_mean(weight, PATCH), initial=self.linear_estimate())
+
         def continued(weight: float) -> FISTA:
             return FISTA(patches(weight), continuation=(max(FIRST_WEIGHT / weight, 1.0), RATE))
 
         dictionary, decoder = block_dictionary(self.sensing), block_decoder(self.sensing)
         return [
             Iterative("ISTA", patches, (0.01,), 200),
+            Iterative("ISTA from the linear estimate", begun, (0.003, 0.01, 0.03), 200, tuning=60),
             Iterative("FISTA", lambda w: FISTA(patches(w)), (0.003, 0.01), 1200, tuning=100),
             Iterative("FISTA with continuation", continued, (0.01,), 600),
             Iterative(

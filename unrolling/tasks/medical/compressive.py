@@ -105,7 +105,7 @@ class Compressive(Pictures):
 
         return [
             Iterative("total variation, ADMM", variation, (0.003, 0.01, 0.03), 200, tuning=60),
-            Method("linear estimate", lambda _: self.linear),
+            Method("linear estimate", lambda _: self.linear, linear=True),
             unet_on(self.linear, size, levels=3),
         ]
 

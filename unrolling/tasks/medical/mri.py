@@ -255,7 +255,7 @@ class MRI(Task):
         return [
             Iterative("total variation, ADMM", variation, weights, 300, tuning=100),
             Iterative("total variation, FISTA", accelerated, weights, 100, tuning=50),
-            Method("zero-filled", lambda _: self.zero_filled),
+            Method("zero-filled", lambda _: self.zero_filled, linear=True),
             unet_on(self.zero_filled, size, levels=3, channels=1 if self.real else 2),
         ]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         message_passing,
         pursuit_counts,
         scikit_learn,
+        spams,
     )
     from unrolling.tasks.sparse.codes import Codes, converged_codes, learn_dictionary
     from unrolling.tasks.sparse.dictionaries import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".baselines": ("components hard_thresholding lasso message_passing pursuit_counts scikit_learn"),
+        ".baselines": ("components hard_thresholding lasso message_passing pursuit_counts scikit_learn spams"),
         ".codes": ("Codes converged_codes learn_dictionary"),
         ".dictionaries": (
             "coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary read_dictionary"
@@ -61,7 +62,7 @@ __all__ = [
     "drawn_dictionary", "examine", "gaussian_dictionary", "hard_thresholding", "lasso", "learn_dictionary",
     "limits", "linear_convergence", "measured", "message_passing", "morphologies", "no_false_positives",
     "predicted", "pursuit_counts", "read_dictionary", "read_signal", "running_median", "scikit_learn",
-    "vanishing_thresholds",
+    "spams", "vanishing_thresholds",
 ]
 # fmt: on
 # End of what is written.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -161,6 +164,44 @@ def scikit_learn(
 
     note = f"{setting} {{setting:g}}; double precision, one core"
     return Method(f"scikit-learn {label}", make, settings, note, limit, "library")
+
+
+def spams(
+    task: Task, dictionary: Tensor, weights: tuple[float, ...], counts: tuple[int, ...], *, limit: int
+) -> list[Baseline]:
+    """The lasso by homotopy and orthogonal matching pursuit of SPAMS, in double precision; none where it is not
+    installed.
+
+    Args:
+        task: how data become rows.
+        dictionary: A (m, n) with one atom per column.
+        weights: candidates of the lasso.
+        counts: candidates of the most non-zeros of the pursuit, which ends before where nothing remains.
+        limit: largest number of samples to run it on.
+    """
+    found = find_spec("spams")
+    if found is None or found.origin is None:  # a folder of that name is no package
+        return []
+
+    def encoder(name: str, options: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Callable[[Any], Tensor]]:
+        def make(value: Any) -> Callable[[Any], Tensor]:
+            def run(data: Any) -> Tensor:
+                package = importlib.import_module("spams")
+                atoms = np.asfortranarray(dictionary.double().numpy())
+                rows = np.asfortranarray(task.rows(data).double().numpy().T)
+                codes = getattr(package, name)(rows, D=atoms, numThreads=torch.get_num_threads(), **options(value))
+                return task.assemble(torch.from_numpy(codes.toarray().T.copy()).float(), data)
+
+            return run
+
+        return make
+
+    lasso, pursuit = encoder("lasso", lambda w: {"lambda1": w, "mode": 2}), encoder("omp", lambda k: {"L": k})
+    words = f"{{setting:g}}; double precision, threads: {torch.get_num_threads()}"
+    return [
+        Method("SPAMS lasso, homotopy", lasso, weights, f"weight {words}", limit, "library"),
+        Method("SPAMS orthogonal matching pursuit", pursuit, counts, f"non-zeros {words}", limit, "library"),
+    ]
 
 
 def pursuit_counts(expected: float, n: int) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ from unrolling.tasks.sparse.signals import SparseTask, measured
 
 QUIET = 40.0  # dB of SNR from which on the densest signals decide the mean error
 FEW = 10_000  # entries of a dictionary under which a product is not worth a second thread
+# For the lasso of other libraries: wide enough that the best one on validation data lies between two others.
+LASSO_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 NOTES = (
     "Coordinate descent changes one coordinate in a step, at O(n), where a step of ISTA costs O(m n) or O(n^2): "
     "compare times, not iterations.",
@@ -275,7 +277,7 @@ class Recovery(SparseTask):
             baselines.hard_thresholding(self.dictionary, expected),
             *baselines.message_passing(self.dictionary, told),
             baselines.scikit_learn(
-                self, self.dictionary, "lasso_cd", "lasso, coordinate descent", "alpha", (0.001, 0.003, 0.01), limit=50
+                self, self.dictionary, "lasso_cd", "lasso, coordinate descent", "alpha", LASSO_WEIGHTS, limit=50
             ),
             baselines.scikit_learn(
                 self,
@@ -286,6 +288,7 @@ class Recovery(SparseTask):
                 baselines.pursuit_counts(expected, n),
                 limit=50,
             ),
+            *baselines.spams(self, self.dictionary, LASSO_WEIGHTS, baselines.pursuit_counts(expected, n), limit=200),
         ]
 
     def theory(self, network: Unrolled, quality: Sequence[float]) -> Sequence[Claim]:

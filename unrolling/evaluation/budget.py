@@ -1,0 +1,126 @@
+"""What a row of a comparison may cost. Work is foreseen from what one step does and never read from a clock, so that
+the same comparison gives the same figures on any machine, however busy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import FlopCounterMode
+
+from unrolling.core import native
+from unrolling.evaluation.cost import COUNTS
+from unrolling.tasks.base import Samples, Task, count, estimates_of, first, pieces_of
+
+# Of one thread of a usual processor: what seconds are foreseen with.
+MULTIPLY_ADDS, ENTRIES, CALL = 2e10, 1e9, 4e-6  # a second; a second; seconds
+LEAST_PART, LEAST_SAMPLES = 1 / 20, 2  # of the samples, and of their number, that settings are chosen on
+
+
+class _Entries(TorchDispatchMode):
+    """Counts the calls of operators and the entries that they write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.entries = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.calls += 1
+        self.entries += sum(t.numel() for t in tree_flatten(out)[0] if isinstance(t, Tensor))
+        return out
+
+
+@torch.no_grad()
+def foreseen(run: Callable[[], Any]) -> float:
+    """Seconds that a call takes on one thread, by its multiply-adds, the entries that it writes and its operators."""
+    entries, counter = _Entries(), FlopCounterMode(display=False, custom_mapping=COUNTS)
+    with native.counting() as kernels, entries, counter:
+        run()
+    work = counter.get_total_flops() / 2 + sum(kernels)
+    return work / MULTIPLY_ADDS + entries.entries / ENTRIES + CALL * entries.calls
+
+
+@dataclass
+class Part:
+    """Some of the samples of held-out batches.
+
+    Attributes:
+        batches: the first so many batches, each with its first samples.
+        limit: samples of a batch; None for all.
+        whole: how many batches there are in all.
+    """
+
+    batches: list[Samples]
+    limit: int | None
+    whole: int
+
+    @property
+    def all(self) -> bool:
+        """Whether nothing is left out."""
+        return self.limit is None and len(self.batches) == self.whole
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return sum(map(count, self.batches))
+
+
+def part_of(batches: Sequence[Samples], share: float) -> Part:
+    """About this share of the samples: of every batch the first, or of many small batches the first batches."""
+    batches = list(batches)
+    if share >= 1:
+        return Part(batches, None, len(batches))
+    total = sum(map(count, batches))
+    wanted = min(total, max(LEAST_SAMPLES, math.ceil(total * max(share, LEAST_PART))))
+    kept = batches[:wanted]
+    limit = math.ceil(wanted / len(kept))
+    if limit >= max(map(count, kept)):
+        return Part(kept, None, len(batches))
+    return Part([first(batch, limit) for batch in kept], limit, len(batches))
+
+
+@dataclass
+class Allowance:
+    """What a row may cost, in foreseen seconds: half for choosing its settings, half for the test set.
+
+    Attributes:
+        seconds: of both.
+        network: what is compared with, whose metric on a part is the goal there.
+    """
+
+    seconds: float
+    network: Callable[[Any], Tensor]
+
+    def plan(self, batches: Sequence[Samples], step: float, iterations: int, runs: int = 1) -> tuple[Part, int]:
+        """The samples and the iterations for so many runs: fewer samples first, then fewer iterations.
+
+        Args:
+            batches: held out.
+            step: foreseen seconds of one iteration on all of them.
+            iterations: of a run, at most.
+            runs: how many there are.
+        """
+        share = 0.5 * self.seconds / max(step * iterations * runs, 1e-12)
+        part = part_of(batches, share)
+        if share >= LEAST_PART:
+            return part, iterations
+        return part, max(1, math.floor(iterations * share / LEAST_PART))
+
+    def goal(self, task: Task, part: Part) -> float:
+        """The network's metric on a part."""
+        return task.metric.value(pieces_of(task, part.batches, estimates_of(self.network, part.batches)))
+
+
+def left_out(part: Part, iterations: int, most: int) -> str:
+    """What a plan leaves out, in words; nothing where it leaves nothing out."""
+    words = [] if part.all else [f"{part.samples} samples"]
+    words += [f"{iterations} of {most} iterations"] if iterations < most else []
+    return " and ".join(words)
