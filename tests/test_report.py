@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -151,6 +152,25 @@ def test_nothing_is_fetched(full):
                 assert attributes[name].startswith(("data:", "#"))
     assert "@import" not in page.text("style")
     assert "url(" not in page.text("style")
+
+
+@pytest.mark.parametrize(("best", "network"), [("low", -50.0), ("high", 12.0), ("low", 40.0)])
+def test_what_a_chart_is_about_lies_inside_it_and_is_labelled(best, network):
+    """However far away the best method is: here 100 dB better than the network."""
+    x = [1.0, 2.0, 3.0, 4.0]
+    sign = 1 if best == "low" else -1
+    end = network - sign * 100
+    own = chart.Series("NET", x, [network + sign * k for k in (9, 5, 2, 0)], "network", every_point=True)
+    other = chart.Series("AMP", x, [network + sign * 9, network, end + sign * 20, end])
+    lost = chart.Series("lost", x, [network, network + sign * 300, network + sign * 900, network + sign * 5000])
+    axes = chart.Axes("x", "y", str, str, y_span=60.0, y_best=best)
+    drawing = chart.line_chart([other, own, lost], axes, chart.WIDE, "")
+    places = [float(v) for v in re.findall(r'class="mark network circle" d="M[-0-9.]+ ([-0-9.]+)a', drawing)]
+    assert len(places) == 4
+    assert all(34 <= place <= chart.WIDE[1] - 44 for place in places)
+    assert ">NET</tspan>" in drawing
+    # And those that diverged do not flatten it.
+    assert max(places) - min(places) > 10
 
 
 def test_accessible(full):
