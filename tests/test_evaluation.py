@@ -16,7 +16,7 @@ from unrolling.evaluation.baselines import affine_estimate, linear_mmse, run_met
 from unrolling.evaluation.classical import run_classical, steps_of, trace
 from unrolling.evaluation.compare import compare
 from unrolling.evaluation.generic import train_mlp
-from unrolling.evaluation.headlines import headline
+from unrolling.evaluation.headlines import headline, standing
 from unrolling.evaluation.measure import interval
 from unrolling.evaluation.records import ROLES
 from unrolling.networks.mlp import MLP, hidden_width
@@ -363,13 +363,16 @@ def test_the_headline_speaks_of_the_best_classical_method(comparison):
     assert comparison.headline.startswith(
         f"LISTA reaches {comparison.row('network').quality.mean:.2f} dB NMSE in 3 layers"
     )
-    assert "linear estimate" in comparison.headline
+    classical = [row for row in comparison.rows if row.role in ("parent", "classical", "library") or row.linear]
+    strongest = min(classical, key=lambda row: standing(row, comparison.rows[0]))
+    assert f"The strongest classical row is {strongest.name}, {strongest.quality.mean:.2f} dB" in comparison.headline
+    assert "Before training it is at" in comparison.headline
 
 
 def test_a_method_that_failed_is_not_in_the_headline(comparison):
     rows = [replace(row, quality=replace(row.quality, mean=math.nan)) for row in comparison.rows[1:]]
     text = headline("LISTA", SimpleNamespace(metric=comparison.metric), [comparison.rows[0], *rows])
-    assert text == comparison.headline.split(";")[0] + "."
+    assert text == comparison.headline.split(". ")[0] + "."
 
 
 def test_a_role_that_no_row_has_is_named(comparison):

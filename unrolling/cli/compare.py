@@ -47,7 +47,8 @@ def compare(
         Path | None, typer.Option("--weights", help="use the weights of this file instead of training")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="leave out the generic network of equal work and the shifts")
+        bool,
+        typer.Option("--quick", help="spend less on each row, no shifts, no generic network of equal work"),
     ] = False,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="also train on fewer samples, which takes several trainings")

@@ -290,7 +290,11 @@ class Measured:
         if self.share is not None and contender.role != "network":
             most = min(most, 0.5 * self.share * MULTIPLY_ADDS)
         if contender.limit is None and (many := self.many) and work and work * sum(map(count, many)) <= most:
-            pieces = pieces_of(task, many, estimates_of(contender.run, many))
+            try:
+                with deadline(None if contender.role == "network" else self.limit):
+                    pieces = pieces_of(task, many, estimates_of(contender.run, many))
+            except Exception as error:  # what was measured on the test set stands
+                self.say(f"{contender.name}, single {task.metric.resampled}s: {short(error)}")
         return spread(task.metric, pieces, task.failure)
 
     def _pair(self, contenders: list[Contender], rows: list[Row], pieces: list[Tensor | None], ours: list[Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.headlines import stands
+from unrolling.evaluation.headlines import standing, stands
 from unrolling.evaluation.records import Criterion, Row
 
 KINDS = ("parent", "generic", "network")
@@ -58,7 +58,8 @@ def criteria(comparison: Comparison) -> list[Criterion]:
         lines.append(Criterion(name, measured, text["parent"], text["generic"], text["network"], best))
 
     write = "{:.2e}" if metric.logarithmic else f"{{:.{metric.places}f}}"
-    quality = {kind: row.quality.mean if row else None for kind, row in rows.items()}
+    own = comparison.rows[0]
+    quality = {kind: standing(row, own) if row else None for kind, row in rows.items()}
     add("performance", f"{metric.name} on the test set, {metric.unit}", quality, metric.better, write)
     seconds = {kind: row.seconds.batch * 1e3 if row and row.seconds else None for kind, row in rows.items()}
     add("efficiency", "time per sample in a batch, ms", seconds, "lower", "{:.3g}")
@@ -104,7 +105,7 @@ def _best(comparison: Comparison, rows: Sequence[Row]) -> Row | None:
     usable = [row for row in rows if isfinite(row.quality.mean)]
     if not usable:
         return None
-    return min(usable, key=lambda row: comparison.metric.rank(row.quality.mean))
+    return min(usable, key=lambda row: comparison.metric.rank(standing(row, comparison.rows[0])))
 
 
 def _progress(comparison: Comparison) -> dict[str, float | None]:

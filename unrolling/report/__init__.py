@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from unrolling.report.table import (
         batch_sizes,
         best,
+        best_quality,
         contending,
         cost_rows,
         markdown,
@@ -77,8 +78,8 @@ __getattr__, __dir__ = lazy(
         ".sounds": ("groups spectrogram wav_uri"),
         ".study": ("criteria_rows layer_figures safeguard_words shift_figures size_figure spread_words"),
         ".table": (
-            "batch_sizes best contending cost_rows markdown markdown_table network_row paired_text print_table ratio "
-            "spread_heads spread_rows"
+            "batch_sizes best best_quality contending cost_rows markdown markdown_table network_row paired_text "
+            "print_table ratio spread_heads spread_rows"
         ),
         ".text": (
             "bytes_text count_text decimals digits interval_text quality_text rate_text ratio_text seconds_text "
@@ -89,8 +90,8 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "atom_images",
-    "batch_sizes", "best", "busiest_window", "bytes_text", "code_groups", "contending", "cost_rows",
-    "count_text", "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment",
+    "batch_sizes", "best", "best_quality", "busiest_window", "bytes_text", "code_groups", "contending",
+    "cost_rows", "count_text", "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment",
     "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures",
     "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_table", "marker",
     "mosaic", "moved", "network_row", "paired_text", "parameter_figures", "parameter_rows", "png",

@@ -87,7 +87,7 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """The table's rows as text, with the positions of their intervals in percent of the column."""
     rows = comparison.rows
     network = table.network_row(comparison)
-    quality = table.best([row.quality.mean for row in rows], comparison.metric.better)
+    quality = table.best_quality(comparison)
     batch = table.best(table.contending(comparison, [row.seconds and row.seconds.batch for row in rows]))
     single = table.best(table.contending(comparison, [row.seconds and row.seconds.single for row in rows]))
     limits = _forest_limits(comparison)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.headlines import stands
+from unrolling.evaluation.headlines import standing, stands
 from unrolling.evaluation.records import Row
 from unrolling.evaluation.significance import PERMUTATIONS
 from unrolling.report.study import HEADS, criteria_rows, safeguard_words
@@ -68,6 +68,15 @@ def best(values: Iterable[float | None], better: str = "lower") -> int | None:
     return min(finite)[1] if better == "lower" else max(finite, key=lambda pair: pair[0])[1]
 
 
+def best_quality(comparison: Comparison) -> int | None:
+    """The index of the row with the best metric; one on a part of the samples stands where its difference from the
+    network on those puts it.
+    """
+    network = network_row(comparison)
+    values = [row.quality.mean if network is None else standing(row, network) for row in comparison.rows]
+    return best(values, comparison.metric.better)
+
+
 def batch_sizes(comparison: Comparison) -> set[int]:
     """The batch sizes that times were measured with."""
     return {row.seconds.batch_size for row in comparison.rows if row.seconds is not None}
@@ -83,7 +92,7 @@ def markdown_table(comparison: Comparison) -> str:
         f"learned parameters | time per sample in {batch} | alone | time / network's |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    winner = best([row.quality.mean for row in comparison.rows], metric.better)
+    winner = best_quality(comparison)
     for index, row in enumerate(comparison.rows):
         quality = quality_text(row.quality.mean, metric)
         quality = f"**{quality}**" if index == winner else quality
@@ -223,7 +232,7 @@ def print_table(comparison: Comparison, console: Console | None = None) -> None:
     table.add_column("method", overflow="fold")
     for header, _ in columns:
         table.add_column(Text(header), justify="right", no_wrap=True)
-    winner = best([row.quality.mean for row in comparison.rows], metric.better)
+    winner = best_quality(comparison)
     for index, row in enumerate(comparison.rows):
         cells = [row.name, *(write(index, row).replace("−", "-") for _, write in columns)]
         table.add_row(*map(Text, cells), style="bold" if row is network else "")
