@@ -7,7 +7,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
-    from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, parent_among
+    from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, is_algorithm, parent_among
     from unrolling.tasks.catalogue import find_task, first_words, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
     from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
@@ -40,7 +40,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".base": ("Shift Task estimates_of evaluate pieces_of"),
-        ".baselines": ("Baseline Generic Iterative Method algorithm parent_among"),
+        ".baselines": ("Baseline Generic Iterative Method algorithm is_algorithm parent_among"),
         ".catalogue": ("find_task first_words loaded modules unknown warn"),
         ".communications.baselines": ("detectors sequence_detectors"),
         ".communications.channels": (
@@ -75,7 +75,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".pairs": ("Pairs"),
         ".samples": ("Samples concatenate count first moved select"),
-        ".sparse.baselines": ("components hard_thresholding lasso message_passing pursuit_counts scikit_learn"),
+        ".sparse.baselines": ("components hard_thresholding lasso message_passing pursuit_counts scikit_learn spams"),
         ".sparse.codes": ("Codes converged_codes learn_dictionary"),
         ".sparse.dictionaries": (
             "coherent_dictionary conditioned_dictionary drawn_dictionary gaussian_dictionary read_dictionary"
@@ -115,17 +115,17 @@ __all__ = [
     "dncnn_on", "draw_noise", "draw_voice", "drawn", "drawn_dictionary", "enlargers", "estimates_of",
     "evaluate", "examine", "exponential_correlation", "few_drawn", "find_folders", "find_task", "first",
     "first_words", "fixed_channel", "folder", "free_mean", "gaussian_dictionary", "generated",
-    "hard_thresholding", "head", "iid_channels", "improvement_pieces", "kernel_error", "kronecker_channels",
-    "labels", "lasso", "layers", "learn_dictionary", "least_squares", "limits", "linear_convergence",
-    "linear_motion", "loaded", "luma", "mask_kind", "measured", "message_passing", "modules", "morphologies",
-    "moved", "nmse_pieces", "no_false_positives", "noise_levels", "noise_of", "noise_variance",
-    "orthonormal_rows", "parent_among", "patch_frame", "pesq", "photograph", "picture_pieces", "pieces_of",
-    "predicted", "pursuit_counts", "radial_mask", "read", "read_channels", "read_dictionary", "read_mask",
-    "read_noises", "read_signal", "read_slices", "read_speakers", "read_taps", "running_median",
-    "scikit_learn", "sdr", "select", "sequence_detectors", "shake", "shift_errors", "si_sdr", "similarity",
-    "smooth", "sounds", "speak", "speaker_of", "split", "split_speakers", "stabiliser_of", "stoi", "stretch",
-    "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "unknown", "vanishing_thresholds", "warn",
-    "with_phase",
+    "hard_thresholding", "head", "iid_channels", "improvement_pieces", "is_algorithm", "kernel_error",
+    "kronecker_channels", "labels", "lasso", "layers", "learn_dictionary", "least_squares", "limits",
+    "linear_convergence", "linear_motion", "loaded", "luma", "mask_kind", "measured", "message_passing",
+    "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives", "noise_levels", "noise_of",
+    "noise_variance", "orthonormal_rows", "parent_among", "patch_frame", "pesq", "photograph",
+    "picture_pieces", "pieces_of", "predicted", "pursuit_counts", "radial_mask", "read", "read_channels",
+    "read_dictionary", "read_mask", "read_noises", "read_signal", "read_slices", "read_speakers",
+    "read_taps", "running_median", "scikit_learn", "sdr", "select", "sequence_detectors", "shake",
+    "shift_errors", "si_sdr", "similarity", "smooth", "sounds", "spams", "speak", "speaker_of", "split",
+    "split_speakers", "stabiliser_of", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on",
+    "unit_level", "unknown", "vanishing_thresholds", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.
