@@ -5,14 +5,17 @@ training added; and which rows may be called the best of anything.
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.criteria import criteria
 from unrolling.evaluation.headlines import headline, stands
 from unrolling.evaluation.records import Cost, Interval, Paired, Row, Seconds
+from unrolling.report.collection import read_comparison
 from unrolling.report.page import table_rows
-from unrolling.report.table import cost_rows
+from unrolling.report.table import best_quality, cost_rows
 from unrolling.tasks.base import BER, NMSE
+from unrolling.tasks.exhibits import Shown, pictures
 
 NAN = float("nan")
 
@@ -124,3 +127,31 @@ def test_a_bound_is_written_as_a_bound_and_work_that_nobody_counted_as_such():
     assert cells[1][1].endswith("p ≤ 0.0002")
     assert cells[2][1].endswith("p = 0.02")
     assert cells[2][2] == "not counted"
+
+
+def test_a_comparison_is_short_in_words_a_table_in_notebooks_and_a_file(tmp_path):
+    found = Comparison(
+        "a/b", "B <i>", "task", "", NMSE, [NETWORK, *(row(f"m{k}", "classical", -1.0) for k in range(40))], {}
+    )
+    assert len(repr(found)) < 300
+    assert "and 38 more" in repr(found)
+    found.headline = "B < C"
+    assert "<p>B &lt; C</p>" in found._repr_html_()
+    assert found._repr_html_().count("<tr>") == 42
+    assert read_comparison(found.save(tmp_path / "new")).rows[0].name == NETWORK.name
+
+
+def test_the_best_of_a_table_is_not_who_had_the_easier_samples():
+    part = row("library", "library", -25.0, 1.0, samples=50)
+    found = Comparison("a/b", "B", "task", "", NMSE, [NETWORK, part], {})
+    assert best_quality(found) == 0
+
+
+def test_pictures_show_the_network_before_training_and_the_best_of_what_was_not_trained():
+    target = [torch.rand(1, 8, 8), torch.rand(1, 8, 8)]
+    names = ("ISTA", "parent", 8.0), ("BM3D", "library", 26.0), ("NET before training", "initial", 28.0)
+    methods = [Shown(name, role, level, target) for name, role, level in (*names, ("NET", "network", 29.0))]
+    methods.append(Shown("one picture", "classical", 99.0, target[:1]))
+    found = pictures(["a", "b"], target, methods, lambda estimate, true: "")
+    captions = [caption.split(":")[0] for caption, _ in found.pictures[0].panels]
+    assert captions == ["original", "BM3D", "NET before training", "NET"]
