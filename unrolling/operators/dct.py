@@ -20,9 +20,14 @@ def dct_matrix(size: int, dtype: torch.dtype = torch.float64) -> Float[Tensor, "
     """
     check_count(size, "size")
     k, i = torch.arange(size, dtype=torch.float64).unsqueeze(1), torch.arange(size, dtype=torch.float64)
-    matrix = torch.cos(torch.pi * k * (2 * i + 1) / (2 * size)) * (2 / size) ** 0.5
+    matrix = torch.cos(torch.pi * k * (2 * i + 1) / (2 * size)) * _root(2 / size)
     matrix[0] /= 2**0.5
     return matrix.to(dtype)
+
+
+def _root(number: float) -> Tensor:
+    """Of a tensor: files of exported programs hold no roots of sizes."""
+    return torch.full((), number, dtype=torch.float64).sqrt()
 
 
 def dct(x: Tensor, dim: int = -1) -> Tensor:
@@ -65,7 +70,7 @@ def _twiddles(size: int, like: Tensor) -> Tensor:
 
 
 def _scales(size: int, like: Tensor) -> Tensor:
-    scales = torch.full((size,), (2 / size) ** 0.5, dtype=like.dtype, device=like.device)
+    scales = _root(2 / size).to(like).expand(size)
     return torch.cat([scales[:1] / 2**0.5, scales[1:]])
 
 
