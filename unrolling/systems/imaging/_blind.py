@@ -30,8 +30,9 @@ CLEANED = 1.3  # times that level: from there on the noise is taken away first
 MISSING = 0.3  # part of that level that may be missing
 SHARP = 1.0  # pixels: a kernel that is spread by no more (standard deviation along its longer axis) is no motion
 # One that is spread along its shorter axis by no more than so many pixels, or this part of its longer axis, is a
-# straight motion: those for straight motions had up to 0.25, trembling ones 0.33 and more.
-STRAIGHT, SLENDER = 1.5, 0.28
+# straight motion: trembling ones were spread by 1.3 and 0.27 at least. Weights for straight motions lose more on those
+# than they win on straight ones.
+STRAIGHT, SLENDER = 1.0, 0.23
 LEAST = 45  # pixels along a side of the kernel
 _FOR_ALL: dict[str, Unrolled] = {}  # weights for all motions by system, read once for all files of a command
 SEED = 0  # of the noise that is added

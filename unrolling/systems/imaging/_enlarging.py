@@ -22,8 +22,8 @@ from unrolling.tasks.images.noise import noise_levels
 NOISE = 2.5  # level of 255 up to which noise is enlarged with the picture and the network still helps
 # Blocks of JPEG: the step across borders of blocks over that elsewhere, and the part of what the network adds to the
 # bicubic enlargement that is taken. Chosen on training photographs at qualities 20 to 95.
-PARTS = ((1.1, 1.0), (1.2, 0.75), (1.4, 0.5), (1.65, 0.0))
-BLOCKY = PARTS[0][0]
+PARTS = ((1.03, 1.0), (1.1, 0.75), (1.2, 0.4), (1.3, 0.25), (1.42, 0.0))
+BLOCKY = 1.1  # pictures that were not compressed have up to that
 TRAINED = {"noise": Range(0, NOISE), "steps at blocks": Range(0, BLOCKY)}
 
 
