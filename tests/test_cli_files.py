@@ -8,17 +8,17 @@ import signal
 import subprocess
 import sys
 
-import mutants
 import numpy as np
 import pytest
 import torch
 
+from tools.fuzz import mutations, seeds
 from unrolling.cli.main import main
 from unrolling.files import pictures, sound, whole
 from unrolling.systems.base import System
 from unrolling.systems.catalogue import catalogue, find
 
-PICTURES, SOUNDS, ARRAYS = mutants.pictures(), mutants.sounds(), mutants.arrays()
+PICTURES, SOUNDS, ARRAYS = seeds.pictures(), seeds.sounds(), seeds.arrays()
 TNRD, DETNET, VITERBINET, NMF = "imaging/tnrd", "communications/detnet", "communications/viterbinet", "speech/deep_nmf"
 
 
@@ -188,7 +188,7 @@ def test_a_probe_deletes_nobodys_file(unroll, tmp_path):
 
 
 def test_one_that_fails_leaves_the_others_to_be_done(unroll, tmp_path):
-    bad = mutants.mutated(PICTURES["packed16.tif"], 1)
+    bad = mutations.mutated(PICTURES["packed16.tif"], 1)
     put(tmp_path, {"a.png": PICTURES["rgb.png"], "b.tif": bad[: len(bad) // 2], "c.jpg": PICTURES["rgb.jpg"]})
     status, output, errors = unroll("apply", TNRD, tmp_path, "--json")
     assert status == 1

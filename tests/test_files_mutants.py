@@ -7,16 +7,16 @@ import warnings
 import zlib
 from math import ceil
 
-import mutants
 import numpy as np
 import pytest
 import torch
 
+from tools.fuzz import mutations, seeds
 from unrolling.files import pictures, png16, sound
 from unrolling.files.decoding import Arrays, decoding
 from unrolling.systems.imaging._files import _open_jpeg
 
-CORPUS = {**mutants.pictures(), **mutants.sounds(), **mutants.arrays()}
+CORPUS = {**seeds.pictures(), **seeds.sounds(), **seeds.arrays()}
 # Formats whose pixels are whole without their last bytes: trailers, and what fills up a row.
 TRAILERS = {"palette.gif": 3, "fax.tif": 8, "rgb.bmp": 3, "grey.bmp": 3}
 
@@ -53,7 +53,7 @@ def test_what_is_damaged_is_read_or_refused_by_its_name(tmp_path, name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for seed in range(15):
-            path.write_bytes(mutants.mutated(CORPUS[name], seed))
+            path.write_bytes(mutations.mutated(CORPUS[name], seed))
             found, said = read_or_refused(path)
             assert found is not None or (str(path) in said and "\n" not in said), (seed, said)
             if found is not None and path.suffix not in (".npz", ".npy"):

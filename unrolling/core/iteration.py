@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
+from unrolling.core.refusals import explain
 
 
 class Iteration(nn.Module):
@@ -52,6 +53,10 @@ class Iteration(nn.Module):
     algorithm: str = ""
     prepare: Callable[[Any], Any]
     start: Callable[[Any], Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        explain(cls)
 
     def __init__(self) -> None:
         super().__init__()

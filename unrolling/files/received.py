@@ -129,7 +129,7 @@ def read_sequences(arrays: Arrays) -> tuple[Tensor, bool]:
     held a single one, (T,).
 
     Raises:
-        ValueError: no y in it, of another shape, or no finite real numbers.
+        ValueError: no y in it, of another shape, or no real numbers that are finite in single precision.
     """
     path = arrays.path
     if "y" not in arrays:
@@ -139,6 +139,8 @@ def read_sequences(arrays: Arrays) -> tuple[Tensor, bool]:
     y = (y.unsqueeze(0) if single else y).float()
     if y.ndim != 2 or 0 in y.shape:
         raise ValueError(f"{path}: y is (batch, T), or (T,) for one sequence; got {tuple(y.shape)}")
+    if not bool(torch.isfinite(y).all()):
+        raise ValueError(f"{path}: y holds values that are too large for single precision (3.4e38)")
     return y, single
 
 

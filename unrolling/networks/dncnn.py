@@ -6,8 +6,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count
+from unrolling.core.refusals import explain
 
 
+@explain
 class DnCNN(nn.Module):
     """x = y - R(y), R convolutions of 3 x 3 with ReLU between them: (batch, height, width) or (batch, colours, height,
     width) to the same.

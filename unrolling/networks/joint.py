@@ -6,7 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from unrolling.core.refusals import explain
 
+
+@explain
 class Joint(nn.Module):
     """Each network works on the estimate of the one before it; data -> estimates by name.
 

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count
+from unrolling.core.refusals import explain
 
 
+@explain
 class ChannelNorm(nn.Module):
     """Zero mean and unit variance over the channels of each instant, then a gain and an offset per channel; no
     statistics reach along time.
@@ -38,6 +40,7 @@ class _Block(nn.Module):
         return x + self.point(torch.relu(self.dilated(self.norm(x))))
 
 
+@explain
 class TemporalConvolutions(nn.Module):
     """Residual blocks of convolutions with dilations 1, 2, 4, ..., repeated: (batch, inputs, time) -> (batch, outputs,
     time).

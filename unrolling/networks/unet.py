@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.refusals import explain
 
+
+@explain
 class UNet(nn.Module):
     """x = y + U(y), U a U-Net (Ronneberger, Fischer and Brox 2015, doi:10.1007/978-3-319-24574-4_28) with a residual
     connection around it.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count, keep
 from unrolling.core.execution import transformed
+from unrolling.core.refusals import explain
 from unrolling.operators import transforms
 from unrolling.operators.borders import Boundary, Margins, check_boundary, extend, fold
 from unrolling.operators.dct import dct_matrix
@@ -119,6 +120,7 @@ def margins(filters: Tensor) -> Margins:
     return rows // 2, rows - 1 - rows // 2, columns // 2, columns - 1 - columns // 2
 
 
+@explain
 class BasisFilters(nn.Module):
     """k_i = sum_j c_ij B_j, or that divided by |c_i|: filters within the span of some atoms, of unit norm where these
     are orthonormal.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core.arguments import Shape, check_argument, check_count, check_numbers, check_range, guarded, keep
+from unrolling.core.refusals import explain
 from unrolling.operators.norms import spectral_norm
 
 _SIDES = {
@@ -54,6 +55,7 @@ class LinearOperator(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        explain(cls)
         for name, sides in _SIDES.items():
             if name in cls.__dict__:
                 if name == "gradient_step":

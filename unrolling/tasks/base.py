@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled, tree
+from unrolling.core.refusals import explain
 from unrolling.tasks import exhibits
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown
@@ -81,6 +82,10 @@ class Task:
     vectors: bool = True
     affine: bool = True
     failure: float | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        explain(cls)
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """A random training batch; the same generator state gives the same batch. Further keyword arguments, numbers,

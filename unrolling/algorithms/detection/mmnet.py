@@ -14,6 +14,7 @@ from unrolling.algorithms.detection.mimo import Detector, Received, apply, gram,
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Positive, constrain, scale
 from unrolling.core.arguments import check_count, check_numbers, check_range
+from unrolling.core.refusals import explain
 
 _LEAST = 1e-9  # of a variance relative to the symbols'
 
@@ -39,6 +40,7 @@ class _Known(nn.Module):
         return Channel(data.y, data.channel, gain, torch.where(energy == 0, 1, energy), noise_of(data) / gain / gain)
 
 
+@explain
 class FreeMatrix(nn.Module):
     """A matrix that is learned, for one channel. For real forms of complex channels it keeps that form, [[A, -B], [B,
     A]], of half as many numbers.
@@ -70,6 +72,7 @@ class FreeMatrix(nn.Module):
         return torch.cat([upper, lower], dim=0).unsqueeze(0)
 
 
+@explain
 class ScaledAdjoint(nn.Module):
     """theta H^T, for any channel.
 

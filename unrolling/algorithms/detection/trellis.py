@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.detection.mimo import check_rising
 from unrolling.core import tree
 from unrolling.core.arguments import check_numbers, keep
+from unrolling.core.refusals import explain
 
 
 class Observed(NamedTuple):
@@ -78,6 +79,7 @@ def check_trellis(levels: int, memory: int) -> Trellis:
     return Trellis(levels, memory)
 
 
+@explain
 class GaussianLikelihood(nn.Module):
     """log p(y_t | s) = -(y_t - h . a(s))^2 / (2 sigma^2), up to what does not depend on s, (batch, T, states): full or
     imperfect knowledge of the channel.

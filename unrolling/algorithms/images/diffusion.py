@@ -12,6 +12,7 @@ from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_numbers, check_range, check_tensor, kind_of
 from unrolling.core.naming import class_name
+from unrolling.core.refusals import explain
 from unrolling.operators.dct import cut_blocks, dct2, idct2, join_blocks
 from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.linear import LinearOperator
@@ -133,6 +134,7 @@ class PeronaMalik(Diffusion):
         )
 
 
+@explain
 class EdgeStopping(nn.Module):
     """phi(z) = step_size z / (1 + (z / kappa)^2).
 
@@ -176,6 +178,7 @@ class Compressed(NamedTuple):
     known: Tensor  # (batch or 1, height, width): 1 where a block is whole, so that its coefficients are known, else 0
 
 
+@explain
 class QuantisedBlocks(DataTerm):
     """What a JPEG file says of the image: every DCT coefficient of a block lies within half a quantisation step of the
     stored one; data are ``Compressed``.

@@ -18,6 +18,7 @@ from unrolling.algorithms.images.blind_steps import (
     sharpen,
 )
 from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.refusals import explain
 from unrolling.operators.half_spectrum import Size, irfft2, rfft2
 from unrolling.operators.spectral import wrap
 from unrolling.prox import soft_threshold
@@ -34,6 +35,7 @@ class BlindProblem(NamedTuple):
     features: tuple[Tensor, ...]  # after each filter of the cascade, (batch, channels, height, width)
 
 
+@explain
 class Cascade(nn.Module):
     """Filters in a row, without nonlinearities between them: the features of an image after each of them.
 

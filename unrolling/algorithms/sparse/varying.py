@@ -12,6 +12,7 @@ from unrolling.algorithms.sparse.dictionary import check_weight, scalar_paramete
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_numbers
 from unrolling.core.naming import class_name
+from unrolling.core.refusals import explain
 from unrolling.prox import soft_threshold
 
 
@@ -29,6 +30,7 @@ class Mixed(NamedTuple):
     mixed: Tensor  # W_1 A (batch, m, n) or (1, m, n)
 
 
+@explain
 class Mixing(nn.Module):
     """Sensed -> Mixed; ``inner`` W_1 and ``outer`` W_2, (m, m), identities at the start."""
 

@@ -13,6 +13,7 @@ from unrolling.algorithms.sparse.dictionary import check_weight
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_count, check_range
+from unrolling.core.refusals import explain
 from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_positive
@@ -29,6 +30,7 @@ class ADMMState(NamedTuple):
     dual: tuple[Tensor, ...]  # the scaled multipliers alpha
 
 
+@explain
 class Splitting(nn.Module):
     """lambda g(D x), with z = D x split off.
 

@@ -87,5 +87,8 @@ def read_dictionary(path: str | Path) -> Tensor:
         matrix = torch.from_numpy(np.asarray(content, dtype=np.float32))
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a .npy file of real numbers: {error}") from error
-    check_dictionary(matrix)
+    try:
+        check_dictionary(matrix)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return matrix / torch.linalg.vector_norm(matrix, dim=0)

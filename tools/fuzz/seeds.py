@@ -1,9 +1,14 @@
-"""Files of every format that is read, made here, and what becomes of them on bad disks and in bad hands."""
+"""Files of every format that is read, made here."""
+
+from __future__ import annotations
 
 import io
-import random
+import json
 import struct
+import tempfile
 import warnings
+import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +21,7 @@ def _values():
     return np.clip(smooth + 0.1 * draw.standard_normal(smooth.shape), 0, 1)
 
 
-def pictures():
+def pictures() -> dict[str, bytes]:
     """Name -> content."""
     import tifffile
     from PIL import Image
@@ -40,11 +45,9 @@ def pictures():
         return content.getvalue()
 
     def deep_png():
-        import tempfile
-
-        with tempfile.NamedTemporaryFile(suffix=".png") as file:
-            png16.write(file.name, deep)
-            return file.read()
+        with tempfile.TemporaryDirectory() as folder:
+            png16.write(Path(folder) / "a.png", deep)
+            return (Path(folder) / "a.png").read_bytes()
 
     return {
         "rgb.png": saved(image, "PNG", exif=exif),
@@ -70,11 +73,17 @@ def pictures():
         "rgb16.tif": deep_tiff(deep),
         "packed16.tif": deep_tiff(deep, compression="zlib"),
         "float.tif": deep_tiff(values.astype(np.float32)),
+        "tiled.tif": deep_tiff(deep, tile=(16, 16)),
+        "pages.tif": deep_tiff(np.stack([deep[..., 0]] * 2), photometric="minisblack"),
+        "alpha.png": saved(image.convert("RGBA"), "PNG"),
+        "one.png": saved(image.convert("1"), "PNG"),
+        "interlaced.png": interlaced(eight[..., 0]),
+        "grey.jpg": saved(image.convert("L"), "JPEG"),
         "alpha16.tif": deep_tiff(deep[..., :2], photometric="minisblack", extrasamples=["unassalpha"]),
     }
 
 
-def sounds():
+def sounds() -> dict[str, bytes]:
     """Name -> content."""
     import soundfile
 
@@ -107,7 +116,7 @@ def sounds():
     return made
 
 
-def arrays():
+def arrays() -> dict[str, bytes]:
     """Name -> content."""
     draw = np.random.default_rng(2)
     y, channel = draw.standard_normal((5, 6)), draw.standard_normal((5, 6, 3))
@@ -126,37 +135,94 @@ def arrays():
     }
 
 
-def mutated(content, seed):
-    """The content with bits, bytes, numbers or pieces changed, lost or doubled."""
-    draw = random.Random(seed)
-    changed = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 8))):
-        if not changed:
-            break
-        # Headers matter most.
-        place = draw.randrange(min(len(changed), 128) if draw.random() < 0.5 else len(changed))
-        kind = draw.randrange(7)
-        if kind == 0:
-            changed[place] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            changed[place] = draw.choice((0, 1, 127, 128, 255))
-        elif kind == 2:
-            number = draw.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 65536))
-            changed[place : place + 4] = struct.pack(draw.choice("<>") + "I", number)
-        elif kind == 3:
-            del changed[place : place + draw.randrange(1, 64)]
-        elif kind == 4:
-            changed[place:place] = changed[place : place + draw.randrange(1, 64)]
-        elif kind == 5:
-            del changed[place:]
-        else:
-            changed[place : place + 16] = draw.randbytes(16)
-    return bytes(changed)
+def interlaced(values: np.ndarray) -> bytes:
+    """A grey PNG in the seven passes of Adam7."""
+    rows = b""
+    for top, left, down, right in (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ):
+        for row in values[top::down, left::right]:
+            rows += b"\0" + row.tobytes()
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 8, 0, 0, 0, 1),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, body in parts.items():
+        content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return content
 
 
-def quiet():
-    """A context without the warnings of decoders."""
-    context = warnings.catch_warnings()
-    context.__enter__()
-    warnings.simplefilter("ignore")
-    return context
+def others() -> dict[str, bytes]:
+    """Masks, channels, taps, pilots, weights, programs and comparisons by name; the part of a name before the first dot
+    says what it is.
+    """
+    draw = np.random.default_rng(3)
+
+    def saved(values: np.ndarray) -> bytes:
+        content = io.BytesIO()
+        np.save(content, values)
+        return content.getvalue()
+
+    pilots = io.BytesIO()
+    np.savez(pilots, y=draw.standard_normal((1, 300)), symbols=draw.choice([-1.0, 1.0], (1, 300)))
+    return {
+        "mask.npy": saved((draw.random((8, 8)) < 0.5).astype(float)),
+        "channels.npy": saved(draw.standard_normal((2, 5, 3))),
+        "taps.npy": saved(np.array([1.0, 0.6, 0.36, 0.2])),
+        "dictionary.npy": saved(draw.standard_normal((5, 8))),
+        "pilots.npz": pilots.getvalue(),
+        "weights.safetensors": _weights(),
+        "comparison.json": _comparison(),
+    }
+
+
+def programs() -> dict[str, bytes]:
+    """Exported networks, which take seconds to make."""
+    import torch
+
+    from unrolling.algorithms import ISTA
+    from unrolling.core import unroll
+    from unrolling.export import export
+
+    made = {}
+    generator = torch.Generator().manual_seed(0)
+    network = unroll(ISTA(torch.randn(5, 8, generator=generator), 0.1), 2)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for suffix in ("pt2", "onnx"):
+            path = Path(folder) / f"program.{suffix}"
+            export(network, path, torch.randn(3, 5, generator=generator), format={"pt2": "torch"}.get(suffix, suffix))
+            made[path.name] = path.read_bytes()
+    return made
+
+
+def _weights() -> bytes:
+    from unrolling.systems.catalogue import find
+
+    return find("communications/ep_net").weights_files()[0].read_bytes()
+
+
+def _comparison() -> bytes:
+    from unrolling.evaluation.comparison import Comparison
+    from unrolling.evaluation.records import Curve, Interval, Row
+    from unrolling.tasks.metrics import NMSE
+
+    rows = [
+        Row(name, role, Interval(mean, mean - 1, mean + 1), iterations, parameters, None)
+        for name, role, mean, iterations, parameters in (
+            ("LISTA", "network", -20.0, 16, 1000),
+            ("ISTA", "parent", -10.0, 100, None),
+        )
+    ]
+    curves = [Curve("ISTA", "parent", [1, 2, 3], [-1.0, -2.0, -3.0], [0.1, 0.2, 0.3])]
+    return json.dumps(
+        Comparison("a/b", "B", "task", "summary", NMSE, rows, {"torch": "2"}, curves=curves).to_json()
+    ).encode()

@@ -1,0 +1,148 @@
+"""What torch and Python say of arguments that nothing works with, as errors that name the argument.
+
+Nothing is looked at before: what is right costs nothing, and what fails is explained afterwards from the annotations.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import opcode
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from unrolling.core.arguments import kind_of
+
+Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
+HOME = str(Path(__file__).parent.parent)
+LIBRARIES = ("torch", "numpy", "opt_einsum")
+LONGEST = 120  # characters of a value in a message
+# What is no mistake in an argument: a missing package, a file, no memory, and what never happens by accident.
+OTHERS = (ImportError, OSError, MemoryError, EOFError, StopIteration)
+
+
+def explained(function: Function, owner: str = "") -> Function:
+    """A function whose arguments are named where it fails for them.
+
+    Args:
+        function: to be called.
+        owner: what its arguments are of, for messages; its name by default, the class's for methods of classes.
+
+    Raises:
+        TypeError, ValueError: from the function, in place of what torch and Python raise; the first for arguments of
+            another kind than their annotation says.
+    """
+    if getattr(function, "explains", False):
+        return function
+
+    @functools.wraps(function)
+    def explaining(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except Exception as error:
+            if _is_told(error):
+                raise
+            raise _refusal(function, owner, given, named, error) from error
+
+    explaining.explains = True  # pyright: ignore[reportAttributeAccessIssue]
+    return explaining  # pyright: ignore[reportReturnType]
+
+
+def explain(cls: Class) -> Class:
+    """A class whose ``__init__`` names the argument that it fails for; classes of other packages are left alone."""
+    if "__init__" in vars(cls) and cls.__module__.partition(".")[0] == "unrolling":
+        cls.__init__ = explained(cls.__init__, cls.__name__)
+    return cls
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether an error says what it has to: raised on purpose in this library, or anywhere in the caller's own code."""
+    if isinstance(error, OTHERS) or "allocate memory" in str(error) or "not enough memory" in str(error):
+        return True
+    trace = error.__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    name = trace.tb_frame.f_code.co_filename
+    if name.startswith(HOME):
+        return _is_raised(trace)
+    module = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+    return module not in LIBRARIES and module not in sys.stdlib_module_names
+
+
+def _is_raised(trace: TracebackType) -> bool:
+    """Whether an error comes from a ``raise`` and not from what was called or worked out, or from a call that the
+    signature does not allow.
+    """
+    if opcode.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE"):
+        return True
+    return trace.tb_frame.f_code.co_name == "explaining"
+
+
+def _refusal(
+    function: Callable[..., Any], owner: str, given: tuple[Any, ...], named: dict[str, Any], error: Exception
+) -> Exception:
+    """The error that names the argument."""
+    signature = inspect.signature(function)
+    bound = signature.bind(*given, **named).arguments
+    arguments = {name: value for name, value in bound.items() if name != "self"}
+    owner = owner or function.__name__
+    for name, value in arguments.items():
+        wanted = str(signature.parameters[name].annotation)
+        if not _fits(value, wanted):
+            return TypeError(f"{name} is {_short(value)}; {owner} takes {_kind(wanted)}")
+    held = ", ".join(f"{name} {_short(value)}" for name, value in arguments.items()) or "nothing"
+    text = " ".join(str(error).split())[: 2 * LONGEST]
+    kind = TypeError if isinstance(error, (TypeError, AttributeError)) or "dtype" in text else ValueError
+    return kind(f"{owner} does not work with {held}: {text or type(error).__name__}")
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    """Whether a value is of a kind that an annotation names; of kinds that are not known here it is."""
+    if isinstance(value, Tensor):
+        return "Tensor" in wanted or "Any" in wanted or not _is_plain(wanted)
+    if value is None:
+        return "None" in wanted or "Any" in wanted
+    if isinstance(value, bool):
+        return "bool" in wanted or "Any" in wanted or not _is_plain(wanted)
+    if isinstance(value, int):
+        return any(kind in wanted for kind in ("int", "float", "complex", "Any")) or not _is_plain(wanted)
+    if isinstance(value, float):
+        return "float" in wanted or "complex" in wanted or "Any" in wanted
+    if isinstance(value, str):
+        return any(kind in wanted for kind in ("str", "Literal", "Any", "Boundary", "Origin", "Path"))
+    if isinstance(value, nn.Module):
+        return not _is_plain(wanted)
+    if isinstance(value, (list, tuple)):
+        return any(kind in wanted for kind in ("tuple", "list", "Sequence", "Shape", "Iterable", "Any")) or (
+            hasattr(value, "_fields") and not _is_plain(wanted)
+        )
+    if isinstance(value, dict):
+        return "Mapping" in wanted or "dict" in wanted or "Any" in wanted
+    if type(value).__module__ == "numpy":
+        return "np." in wanted or "Any" in wanted
+    return not _is_plain(wanted)
+
+
+def _is_plain(wanted: str) -> bool:
+    """Whether an annotation names nothing but tensors, numbers, words and None."""
+    left = wanted.partition("[")[0] if wanted.startswith(("Float", "Complex", "Int", "Bool")) else wanted
+    parts = {part.strip() for part in left.split("|")}
+    plain = {"Tensor", "int", "float", "complex", "bool", "str", "None", "Float", "Complex", "Int", "Bool"}
+    return all(part in plain or part.startswith(("Float[", "Complex[", "Int[", "Bool[")) for part in parts)
+
+
+def _kind(wanted: str) -> str:
+    return wanted.replace("'", "").replace('"', "") if "[" in wanted or "|" in wanted else wanted
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (bool, int, float, complex, str)):
+        return repr(value)[:LONGEST]
+    return kind_of(value)
