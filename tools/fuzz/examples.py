@@ -19,7 +19,7 @@ def _rand(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 @cache
 def examples() -> dict[type, list[Call]]:
-    """Arguments by class, the catalogue's among them. Data are what an iteration is run on, or an operator applied to."""
+    """Arguments by class, the catalogue's among them, with data to run an iteration on or apply an operator to."""
     found = {kind: list(calls) for kind, calls in recorded().items()}
     for made in (_operators(), _proxes(), _images(), _detection(), _sparse(), _sound(), _networks()):
         for kind, (arguments, data) in made.items():
@@ -204,7 +204,7 @@ def _networks() -> dict[type, tuple[dict[str, Any], Any]]:
 
     return {
         networks.DnCNN: ({"layers": 3, "channels": 4, "colours": 1}, (_rand(*IMAGES),)),
-        networks.UNet: ({"width": 4, "levels": 2, "inputs": 1}, (_rand(2, 1, 16, 16),)),
+        networks.UNet: ({"width": 4, "levels": 2, "inputs": 1}, (_rand(2, 16, 16),)),
         networks.MLP: ({"inputs": 8, "hidden": 6, "outputs": 4, "layers": 2}, (_rand(3, 8),)),
         networks.Joint: ({"first": nn.Identity(), "second": nn.Identity()}, (_rand(3, 8),)),
         networks.ChannelNorm: ({"channels": 3}, (_rand(2, 3, 10),)),

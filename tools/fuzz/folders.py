@@ -93,9 +93,8 @@ def judged(results: list[dict], status: int, whole: list[Path], errors: str, siz
     for each in results:
         if "error" in each and each["input"] not in each["error"]:
             found.append(f"the error does not name {Path(each['input']).name}: {each['error'][:200]}")
-        for output in each.get("outputs", ()):
-            if not Path(output).is_file():
-                found.append(f"{output} was not written")
+        missing = [output for output in each.get("outputs", ()) if not Path(output).is_file()]
+        found += [f"{output} was not written" for output in missing]
     return found
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 BATCH, M, N, SIDE = 3, 5, 8, 16
 # Sizes of dimensions by the names that annotations give them; 4 for others.
 SIZES = {
-    "batch": BATCH, "m": M, "n": N, "height": SIDE, "width": SIDE, "kh": 3, "kw": 3, "fh": 3, "fw": 3, "p": 4, "size": 4,
-    "M": 2, "rows": 4, "columns": 4, "samples": 200, "points": 20, "colours": 1, "sources": 2, "coils": 2, "channels": 3,
-    "T": 40, "points ": 20,
+    "batch": BATCH, "m": M, "n": N, "height": SIDE, "width": SIDE, "kh": 3, "kw": 3, "fh": 3, "fw": 3, "p": 4,
+    "size": 4, "M": 2, "rows": 4, "columns": 4, "samples": 200, "points": 20, "colours": 1, "sources": 2, "coils": 2,
+    "channels": 3, "T": 40,
 }  # fmt: skip
 SHAPES = {
     "dictionary": (M, N), "matrix": (M, N), "kernel": (3, 3), "mask": (SIDE, SIDE), "levels": (2,), "taps": (1, 3),
@@ -68,7 +68,7 @@ def ordinary(name: str, annotation: Any, rng: Random) -> Any:
         if "float" in text and rng.random() < 0.5:
             return ordinary(name, float, rng)
         shape = SHAPES.get(name) or rng.choice([(BATCH, N), (BATCH, SIDE, SIDE), (N,), (BATCH, M), (M, N)])
-        return tensor(name, SHAPES[name] if name in SHAPES else shape, rng)
+        return tensor(name, shape, rng)
     if annotation is bool or text == "bool":
         return rng.random() < 0.5
     if annotation is int or text.startswith("int"):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unrolling.core import tree
 from unrolling.core.execution import is_plain
 from unrolling.core.naming import class_name
+from unrolling.core.refusals import is_told, kind_of, refusal
 
 Shape = tuple[Any, ...]  # whole numbers, and None where any size will do
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -37,16 +38,6 @@ def keep(module: nn.Module, name: str, value: Tensor, given: Any = None) -> None
         module.register_parameter(name, nn.Parameter(value.detach(), requires_grad=given.requires_grad))
     else:
         module.register_buffer(name, value)
-
-
-def kind_of(value: Any) -> str:
-    """What a value is, for messages: ``a list``, ``a NumPy array of float64``, ``torch.float32 of shape (3, 4)``."""
-    if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    kind = type(value)
-    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
-        return f"a NumPy array of {value.dtype}"
-    return "None" if value is None else f"{'an' if kind.__name__[0] in 'aeiou' else 'a'} {kind.__name__}"
 
 
 def check_tensor(value: Any, name: str, owner: str) -> Tensor:
@@ -80,12 +71,15 @@ def check_range(
     tensors single numbers on the processor are looked at, where nobody traces.
 
     Raises:
+        TypeError: it is no number.
         ValueError: it lies outside, or is NaN.
     """
     if isinstance(value, Tensor):
         if value.ndim or not value.is_cpu or not is_plain():
             return
         value = value.item()
+    if isinstance(value, bool) or not hasattr(value, "__float__") or hasattr(value, "__len__"):
+        raise TypeError(f"{name} is {kind_of(value)}; it is a number")
     if (value > low if above else value >= low) and (value < high if below else value <= high):
         return
     left = "" if low == -math.inf else f"{'above' if above else 'at least'} {low:g}"
@@ -247,9 +241,11 @@ def guarded(method: Method, sides: tuple[str, ...]) -> Method:
                 check_argument(self, y, "output", "y")
             try:
                 return method(self, x, y, *others, **options)
-            except RuntimeError as error:
+            except Exception as error:
                 _explain(self, {"x": x, "y": y}, error)
-                raise
+                if is_told(error):
+                    raise
+                raise refusal(method, type(self).__name__, (self, x, y, *others), options, error) from error
 
         two.guards = True  # pyright: ignore[reportAttributeAccessIssue]
         return two  # pyright: ignore[reportReturnType]
@@ -265,9 +261,11 @@ def guarded(method: Method, sides: tuple[str, ...]) -> Method:
             check_range(others[0] if others else options["rho"], "rho", 0.0)
         try:
             return method(self, x, *others, **options)
-        except RuntimeError as error:
+        except Exception as error:
             _explain(self, {"x" if side == "input" else "y": x}, error)
-            raise
+            if is_told(error):
+                raise
+            raise refusal(method, type(self).__name__, (self, x, *others), options, error) from error
 
     one.guards = True  # pyright: ignore[reportAttributeAccessIssue]
     return one  # pyright: ignore[reportReturnType]
@@ -292,8 +290,10 @@ def check_argument(operator: Any, value: Any, side: str, name: str) -> None:
         )
 
 
-def _explain(operator: Any, arguments: dict[str, Tensor], error: RuntimeError) -> None:
+def _explain(operator: Any, arguments: dict[str, Tensor], error: Exception) -> None:
     """Names the argument whose dtype torch has no operation for; other errors are left as they are."""
+    if not isinstance(error, RuntimeError):
+        return
     owner = type(operator).__name__
     numbers = [t for t in [*operator.parameters(), *operator.buffers()] if tree.is_number(t)]
     for name, value in arguments.items():

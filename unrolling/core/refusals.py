@@ -16,22 +16,39 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from unrolling.core.arguments import kind_of
-
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 HOME = str(Path(__file__).parent.parent)
 LIBRARIES = ("torch", "numpy", "opt_einsum")
 LONGEST = 120  # characters of a value in a message
+# fmt: off
+OBJECTS = {
+    "BlockSensing", "Callable", "Circulant", "DataTerm", "Denoiser", "GramISTA", "ISTA", "Iteration",
+    "LinearOperator", "PatchDictionary", "Prox", "ProximalGradient", "STFT", "SynthesisISTA", "Transform",
+    "VaryingISTA", "nn.Module",
+}
+# fmt: on
 # What is no mistake in an argument: a missing package, a file, no memory, and what never happens by accident.
 OTHERS = (ImportError, OSError, MemoryError, EOFError, StopIteration)
 
 
-def explained(function: Function, owner: str = "") -> Function:
+def kind_of(value: Any) -> str:
+    """What a value is, for messages: ``a list``, ``a NumPy array of float64``, ``torch.float32 of shape (3, 4)``."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    kind = type(value)
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        return f"a NumPy array of {value.dtype}"
+    return "None" if value is None else f"{'an' if kind.__name__[0] in 'aeiou' else 'a'} {kind.__name__}"
+
+
+def explained(function: Function, owner: str = "", *, objects: bool = False) -> Function:
     """A function whose arguments are named where it fails for them.
 
     Args:
         function: to be called.
+        objects: whether what is no whole number, and numbers and words in the place of operators, networks and
+            functions, is refused at once, which would otherwise be found out long after.
         owner: what its arguments are of, for messages; its name by default, the class's for methods of classes.
 
     Raises:
@@ -40,28 +57,78 @@ def explained(function: Function, owner: str = "") -> Function:
     """
     if getattr(function, "explains", False):
         return function
+    wanted = _objects(function) if objects else {}
 
     @functools.wraps(function)
     def explaining(*given: Any, **named: Any) -> Any:
         try:
+            if wanted:
+                _check_objects(function, owner, wanted, given, named)
             return function(*given, **named)
         except Exception as error:
-            if _is_told(error):
+            if is_told(error):
                 raise
-            raise _refusal(function, owner, given, named, error) from error
+            raise refusal(function, owner, given, named, error) from error
 
     explaining.explains = True  # pyright: ignore[reportAttributeAccessIssue]
     return explaining  # pyright: ignore[reportReturnType]
 
 
-def explain(cls: Class) -> Class:
-    """A class whose ``__init__`` names the argument that it fails for; classes of other packages are left alone."""
-    if "__init__" in vars(cls) and cls.__module__.partition(".")[0] == "unrolling":
-        cls.__init__ = explained(cls.__init__, cls.__name__)
+def explain(cls: Class, *methods: str) -> Class:
+    """A class whose ``__init__``, and further methods, name the argument that they fail for; classes of other packages
+    are left alone.
+    """
+    if cls.__module__.partition(".")[0] == "unrolling":
+        for name in ("__init__", *methods):
+            if name in vars(cls):
+                setattr(cls, name, explained(vars(cls)[name], cls.__name__, objects=name == "__init__"))
     return cls
 
 
-def _is_told(error: Exception) -> bool:
+def explain_call(cls: Class) -> Class:
+    """``explain`` with what an object does when it is called."""
+    return explain(cls, "forward", "__call__")
+
+
+def _objects(function: Callable[..., Any]) -> dict[str, str]:
+    """The arguments that are whole numbers, operators, networks or functions alone, with their annotations."""
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        kinds = {part.strip().partition("[")[0] for part in str(parameter.annotation).split(" | ")} - {"None"}
+        if kinds and (kinds <= OBJECTS or kinds == {"int"}):
+            found[name] = str(parameter.annotation)
+    return found
+
+
+def _check_objects(
+    function: Callable[..., Any], owner: str, wanted: dict[str, str], given: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    bound = inspect.signature(function).bind(*given, **named).arguments
+    for name, kind in wanted.items():
+        if name not in bound:
+            continue
+        value = bound[name]
+        if kind.startswith("int"):
+            _check_whole(value, name, kind)
+            continue
+        if isinstance(value, (nn.Module, type)) or (callable(value) and not hasattr(value, "shape")):
+            continue
+        if value is None and "None" in kind:
+            continue
+        raise TypeError(f"{name} is {_short(value)}; {owner} takes {_kind(kind)}")
+
+
+def _check_whole(value: Any, name: str, kind: str) -> None:
+    # True and False count, but not where they are seeds, which torch refuses.
+    if (value is None and "None" in kind) or (hasattr(value, "__index__") and not hasattr(value, "shape")):
+        if not (isinstance(value, bool) and name == "seed"):
+            return
+    elif hasattr(value, "shape") and value.shape == () and type(value).__module__ == "numpy":
+        return
+    raise TypeError(f"{name} is {_short(value)}; it is a whole number")
+
+
+def is_told(error: Exception) -> bool:
     """Whether an error says what it has to: raised on purpose in this library, or anywhere in the caller's own code."""
     if isinstance(error, OTHERS) or "allocate memory" in str(error) or "not enough memory" in str(error):
         return True
@@ -85,14 +152,14 @@ def _is_raised(trace: TracebackType) -> bool:
     return trace.tb_frame.f_code.co_name == "explaining"
 
 
-def _refusal(
+def refusal(
     function: Callable[..., Any], owner: str, given: tuple[Any, ...], named: dict[str, Any], error: Exception
 ) -> Exception:
     """The error that names the argument."""
     signature = inspect.signature(function)
     bound = signature.bind(*given, **named).arguments
     arguments = {name: value for name, value in bound.items() if name != "self"}
-    owner = owner or function.__name__
+    owner = owner or (type(bound["self"]).__name__ if "self" in bound else function.__name__)
     for name, value in arguments.items():
         wanted = str(signature.parameters[name].annotation)
         if not _fits(value, wanted):

@@ -15,6 +15,7 @@ from unrolling.core.arguments import admit
 from unrolling.core.batch import Batch, Joined
 from unrolling.core.iteration import Iteration, check_finite
 from unrolling.core.naming import class_name
+from unrolling.core.refusals import explained
 
 
 class Status(IntEnum):
@@ -59,6 +60,7 @@ _COMPACT = 0.125
 
 
 @torch.no_grad()
+@explained
 def solve(
     iteration: Iteration,
     data: Any,

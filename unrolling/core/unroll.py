@@ -19,6 +19,7 @@ from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 from unrolling.core.learned import Learned, check_value, evaluating, row_of, some, statistics_of
 from unrolling.core.naming import class_name, names_by_alias, owner_of, parameter_names, plain_name, resolve, value_of
+from unrolling.core.refusals import explained
 from unrolling.core.sharing import (
     layer_memo,
     learnable_copy,
@@ -68,6 +69,7 @@ class Unrolled(Copied, Generic[L]):
     def __len__(self) -> int:
         return len(self.layers)
 
+    @explained
     def forward(
         self,
         data: Any,

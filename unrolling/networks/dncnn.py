@@ -6,10 +6,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
+from unrolling.networks.mlp import LARGEST
 
 
-@explain
+@explain_call
 class DnCNN(nn.Module):
     """x = y - R(y), R convolutions of 3 x 3 with ReLU between them: (batch, height, width) or (batch, colours, height,
     width) to the same.
@@ -49,6 +50,11 @@ def dncnn_channels(parameters: int, layers: int) -> int:
     """The number of channels that brings a grey ``DnCNN`` without normalisation closest to a number of parameters, at
     least 1.
     """
+
+    check_count(parameters, "parameters")
+    check_count(layers, "layers", 2)
+    if parameters > LARGEST:
+        raise ValueError(f"parameters is {parameters}; no network here has more than {LARGEST}")
 
     def count(channels: int) -> int:
         return 10 * channels + (layers - 2) * (9 * channels**2 + channels) + 9 * channels + 1

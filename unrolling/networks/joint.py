@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 
 
-@explain
+@explain_call
 class Joint(nn.Module):
     """Each network works on the estimate of the one before it; data -> estimates by name.
 

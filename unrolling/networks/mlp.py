@@ -8,8 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count
+from unrolling.core.refusals import explain_call
+
+LARGEST = 10**8  # parameters
 
 
+@explain_call
 class MLP(nn.Sequential):
     """Fully connected layers with ReLU between them (survey eq. 1), (batch, inputs) -> (batch, outputs).
 
@@ -38,6 +42,12 @@ def hidden_width(parameters: int, inputs: int, outputs: int, layers: int = 2) ->
 
     Weights and biases: (inputs + 1) w + (layers - 1)(w + 1) w + (w + 1) outputs.
     """
+
+    check_count(parameters, "parameters")
+    for value, name in ((inputs, "inputs"), (outputs, "outputs"), (layers, "layers")):
+        check_count(value, name)
+    if parameters > LARGEST:
+        raise ValueError(f"parameters is {parameters}; no network here has more than {LARGEST}")
 
     def count(width: int) -> int:
         return (inputs + 1) * width + (layers - 1) * (width + 1) * width + (width + 1) * outputs

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.prox.influence import LinearSpline
 
 
-@explain
+@explain_call
 class ConvolutionalShrinkage(nn.Module):
     """z = u - conv2(S(conv1(u))), S piecewise linear, one function per channel; of complex u, the same on real and
     imaginary part.

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 
 
-@explain
+@explain_call
 class ChannelNorm(nn.Module):
     """Zero mean and unit variance over the channels of each instant, then a gain and an offset per channel; no
     statistics reach along time.
@@ -40,7 +40,7 @@ class _Block(nn.Module):
         return x + self.point(torch.relu(self.dilated(self.norm(x))))
 
 
-@explain
+@explain_call
 class TemporalConvolutions(nn.Module):
     """Residual blocks of convolutions with dilations 1, 2, 4, ..., repeated: (batch, inputs, time) -> (batch, outputs,
     time).

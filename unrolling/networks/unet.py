@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.refusals import explain
+from unrolling.core.arguments import check_count
+from unrolling.core.refusals import explain_call
+from unrolling.networks.mlp import LARGEST
 
 
-@explain
+@explain_call
 class UNet(nn.Module):
     """x = y + U(y), U a U-Net (Ronneberger, Fischer and Brox 2015, doi:10.1007/978-3-319-24574-4_28) with a residual
     connection around it.
@@ -65,6 +67,10 @@ def _double(inputs: int, outputs: int) -> nn.Sequential:
 
 def unet_width(parameters: int, levels: int = 2, inputs: int = 1) -> int:
     """The width that brings a ``UNet`` closest to a number of parameters, at least 1."""
+
+    check_count(parameters, "parameters")
+    if parameters > LARGEST:
+        raise ValueError(f"parameters is {parameters}; no network here has more than {LARGEST}")
 
     def count(width: int) -> int:
         with torch.device("meta"):

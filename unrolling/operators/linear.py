@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core.arguments import Shape, check_argument, check_count, check_numbers, check_range, guarded, keep
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain, explained
 from unrolling.operators.norms import spectral_norm
 
 _SIDES = {
@@ -125,6 +125,7 @@ class LinearOperator(nn.Module):
     def __truediv__(self, divisor: complex | Tensor) -> LinearOperator:
         return Scaled(divisor, self, inverse=True) if isinstance(divisor, (Number, Tensor)) else NotImplemented
 
+    @explained
     def norm(
         self,
         tolerance: float = 1e-6,
@@ -352,6 +353,8 @@ class Scaled(LinearOperator):
                 )
             keep(self, "factor", factor)
         else:
+            if inverse and factor == 0:
+                raise ZeroDivisionError("factor is 0: no operator can be divided by it")
             self.number: Any = 1 / factor if inverse else factor
 
     def _factor(self) -> Tensor | complex:

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 from unrolling.prox.isotropic import IsotropicShrink
 
 
@@ -19,7 +19,7 @@ class Transform(Protocol):
     def adjoint(self, y: Tensor) -> Tensor: ...
 
 
-@explain
+@explain_call
 class AnalysisProx(nn.Module):
     """prox of t sum_p |(D x)_p|: argmin_x 0.5 |x - z|^2 + t sum_p |(D x)_p|, D the gradient for isotropic total
     variation.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import Bounded, Positive, constrain
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 from unrolling.prox.denoisers import Denoised, check_variance, deviation_from, parameter
 
 # Probabilities stay this far from 0 and 1, where their log-odds would be infinite; also in single precision.
@@ -39,7 +39,7 @@ def _denoise(r: Tensor, square: Tensor, probability: Tensor, ratio: Tensor) -> D
     return Denoised(weight * r, (weight * (1 + torch.sigmoid(-odds) * energy)).mean(-1, keepdim=True))
 
 
-@explain
+@explain_call
 class BernoulliGaussian(nn.Module):
     """E[x | r] for x ~ p N(0, s^2) + (1 - p) delta_0 and r = x + tau z: g pi(r) r, g = s^2 / (s^2 + tau^2), pi the
     posterior probability of a non-zero.
@@ -73,7 +73,7 @@ class BernoulliGaussian(nn.Module):
         return _denoise(r, _square(r, variance.sqrt()), self.probability, self.signal_variance / variance)
 
 
-@explain
+@explain_call
 class TunedBernoulliGaussian(nn.Module):
     """The posterior mean under the Bernoulli-Gaussian prior that fits each sample's own r best: told neither p nor s^2,
     and free of any scale.

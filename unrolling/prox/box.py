@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from unrolling.core.execution import is_plain
+from unrolling.core.refusals import explained
 
 
+@explained
 def clamp_coefficients(z: Tensor, centre: Tensor, half: Tensor) -> Tensor:
     """min(max(z, centre - half), centre + half): the projection onto what is known of quantised numbers.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import Positive, constrain
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 from unrolling.prox.thresholds import soft_threshold
 
 
@@ -66,7 +66,7 @@ def deviation_from(r: Tensor, variance: Tensor | None, deviation: Tensor | None)
     return given.sqrt() if deviation is None else given
 
 
-@explain
+@explain_call
 class SoftDenoiser(nn.Module):
     """eta(r) = beta S_{alpha tau}(r), average derivative beta |eta|_0 / n, whose backward pass takes the count for a
     constant.
@@ -100,7 +100,7 @@ class SoftDenoiser(nn.Module):
         return Denoised(self.gain * shrunk, (self.gain * (shrunk != 0).to(r.dtype)).mean(-1, keepdim=True))
 
 
-@explain
+@explain_call
 class PiecewiseLinear(nn.Module):
     """The odd continuous function with eta(0) = 0 whose slope is s_1 up to |r| = k_1 tau, s_2 from there to k_2 tau,
     and s_3 beyond.
@@ -144,7 +144,7 @@ class PiecewiseLinear(nn.Module):
         return Denoised(estimate, derivative)
 
 
-@explain
+@explain_call
 class _Bump(nn.Module):
     """eta(r) = r (g + d k(u)), u = r / (w tau), with an even kernel k that falls from k(0) to 0; eta' = g + d (k(u) + u
     k'(u)).

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from unrolling.core import scale
+from unrolling.core.refusals import explain_call
 from unrolling.prox.thresholds import check_threshold
 
 
+@explain_call
 @dataclass(frozen=True)
 class BlockSoftThreshold:
     """B_t(z)_g = z_g max(1 - t_g / |z_g|, 0) for every group g of ``size`` neighbours: the prox of sum_g t_g |x_g|, |.|

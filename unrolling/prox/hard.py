@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from unrolling.core.execution import transformed
+from unrolling.core.refusals import explained
 from unrolling.prox.thresholds import check_threshold, hard_threshold
 
 
+@explained
 def surrogate_hard_threshold(z: Tensor, threshold: Tensor | float, width: float) -> Tensor:
     """H_t(z) = z where |z| > t, else 0, to the bit; its backward pass is that of the ramp z r(z), r = min(max((|z| - t)
     / (w t) + 1/2, 0), 1).

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count, check_range
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call, explained
 from unrolling.prox.tables import piecewise_polynomial
 
 REFINEMENT = 16  # cells of the cubic table per distance between two Gaussians: its error is below 2e-7 of the weights
 REACH = 7  # beyond so many standard deviations a Gaussian, below 3e-11, counts as zero
 
 
-@explain
+@explain_call
 class LinearSpline(nn.Module):
     """S(u; p, q): the continuous function with the value q_j at the knot p_j, linear between knots and beyond them; of
     complex u, of its two parts.
@@ -65,7 +65,7 @@ class LinearSpline(nn.Module):
         return piecewise_polynomial(u, table, self.first, (self.last - self.first) / (self.values.shape[1] - 1))
 
 
-@explain
+@explain_call
 class RadialBasis(nn.Module):
     """phi_i(z) = sum_j w_ij exp(-(z - mu_j)^2 / (2 gamma^2)), gamma the distance of the evenly spaced centres mu_j.
 
@@ -137,6 +137,7 @@ def _hermite() -> Float[Tensor, "coefficients 1 taps"]:
     return cubics.permute(1, 2, 0).reshape(4 * REFINEMENT, 1, 2 * REACH)
 
 
+@explained
 def fit_radial_basis(
     values: Float[Tensor, " points"], points: Float[Tensor, " points"], centres: int, first: float, last: float
 ) -> Float[Tensor, " centres"]:

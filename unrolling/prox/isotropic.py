@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from unrolling.core import scale
+from unrolling.core.refusals import explain_call
 from unrolling.prox.thresholds import check_threshold
 
 
+@explain_call
 @dataclass(frozen=True)
 class IsotropicShrink:
     """z_p max(1 - t / |z_p|, 0) for the vector z_p of every pixel: the prox of t sum_p |z_p|, |.| the Euclidean norm.
@@ -45,6 +47,7 @@ class IsotropicShrink:
         return (threshold * torch.linalg.vector_norm(x, dim=self.dim, keepdim=True)).flatten(1).sum(1)
 
 
+@explain_call
 class Ridge:
     """z / (1 + t): the prox of (t / 2) |.|^2."""
 

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from unrolling.core import native
 from unrolling.core.execution import transformed
+from unrolling.core.refusals import explained
 from unrolling.prox.thresholds import check_threshold, soft_threshold
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
 
 
+@explained
 def support_select(z: Tensor, threshold: Tensor | float, count: int | Tensor) -> Tensor:
     """In each row (last dimension): z_i where |z_i| > t and z_i is among the ``count`` largest magnitudes; the soft
     threshold S_t(z_i) elsewhere.

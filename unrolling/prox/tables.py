@@ -16,10 +16,12 @@ from torch import Tensor
 
 from unrolling.core import native
 from unrolling.core.execution import transformed
+from unrolling.core.refusals import explained
 
 _ORDINARY = (Tensor, torch.nn.Parameter)  # types whose data may be looked at; not a fake, traced or distributed tensor
 
 
+@explained
 def piecewise_polynomial(
     z: Float[Tensor, "batch channels ..."], table: Float[Tensor, "channels cells terms"], first: float, spacing: float
 ) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softshrink
 
 from unrolling.core.execution import is_plain, transformed
+from unrolling.core.refusals import explained
 
 
 def check_threshold(threshold: Tensor | float) -> None:
@@ -22,6 +23,7 @@ def check_threshold(threshold: Tensor | float) -> None:
         raise ValueError(f"threshold is {threshold:.4g}; it must be at least 0")
 
 
+@explained
 def soft_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     """S_t(z) = sign(z) max(|z| - t, 0): the prox of t |.|_1 (survey eq. 4), on complex numbers by magnitude.
 
@@ -94,6 +96,7 @@ class _SoftThreshold(torch.autograd.Function):
 _apply: Any = super(torch.autograd.Function, _SoftThreshold).apply  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@explained
 def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     """H_t(z) = z where |z| > t, else 0: the prox of (t^2 / 2) |.|_0. Its gradient to the threshold is zero almost
     everywhere.
@@ -110,6 +113,7 @@ def hard_threshold(z: Tensor, threshold: Tensor | float) -> Tensor:
     return kept if threshold == threshold else kept + threshold  # NaN differs from itself
 
 
+@explained
 def k_sparse(z: Tensor, k: int) -> Tensor:
     """H_k(z): the k entries of largest magnitude of the last dimension, the others 0 (survey eq. 32); of equal ones the
     first. Projection onto |x|_0 <= k.
@@ -130,6 +134,7 @@ def k_sparse(z: Tensor, k: int) -> Tensor:
     return torch.where(keep | z.isnan(), z, 0)  # NaN has no rank
 
 
+@explained
 def nonnegative(z: Tensor, threshold: Tensor | float = 0.0) -> Tensor:
     """max(z - t, 0): the prox of t |.|_1 on the non-negative orthant; with t = 0 the projection onto it.
 

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from unrolling.algorithms.detection.mimo import Received, adjoint, at_unit_gain, check_received, gram, noise_of
 from unrolling.core.execution import is_plain
+from unrolling.core.refusals import explained
 
 
+@explained
 def matched_filter(data: Received) -> Tensor:
     """h_k^T y / |h_k|^2 of each column of H, (batch, K): the best one stream can do that knows of no other.
 
@@ -27,6 +29,7 @@ def matched_filter(data: Received) -> Tensor:
     return adjoint(channel, y) / torch.where(energy == 0, 1, energy)
 
 
+@explained
 def zero_forcing(data: Received) -> Tensor:
     """(H^T H)^-1 H^T y, (batch, K): the decorrelator, which removes what streams do to each other and lets the noise
     grow.
@@ -58,6 +61,7 @@ def zero_forcing(data: Received) -> Tensor:
     return torch.linalg.solve_triangular(triangular, adjoint(orthogonal, data.y).unsqueeze(-1), upper=True).squeeze(-1)
 
 
+@explained
 def lmmse(data: Received, *, unbiased: bool = False) -> Tensor:
     """(H^T H + sigma^2 I)^-1 H^T y, (batch, K): the linear estimate of least mean square error, for symbols of mean
     square one.

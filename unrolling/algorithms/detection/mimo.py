@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unrolling.core import Iteration, scale
 from unrolling.core.arguments import check_tensor
 from unrolling.core.execution import is_plain
+from unrolling.core.refusals import explain_call, explained
 
 
 class Received(NamedTuple):
@@ -82,6 +83,7 @@ def pam(order: int) -> Float[Tensor, " M"]:
     return (2 * index - (order - 1)) / ((order**2 - 1) / 3) ** 0.5
 
 
+@explained
 def decide(x: Tensor, levels: Tensor) -> Tensor:
     """The index of the level nearest to each entry of x, int64, shaped like x; -1 for NaN, which is near none.
 
@@ -115,6 +117,7 @@ class Posterior(NamedTuple):
     variance: Tensor  # like z
 
 
+@explained
 def posterior(z: Tensor, variance: Tensor, levels: Tensor) -> Posterior:
     """Mean and variance of s given z = s + tau w, w ~ N(0, 1), s uniform on the levels: sum_s s p(s | z), p(s | z) =
     softmax_s(-(z - s)^2 / (2 tau^2)).
@@ -133,6 +136,7 @@ def posterior(z: Tensor, variance: Tensor, levels: Tensor) -> Posterior:
     return level_posterior(z, variance, levels)
 
 
+@explained
 def level_posterior(z: Tensor, variance: Tensor, levels: Tensor) -> Posterior:
     """``posterior`` for levels that were checked already, when a detector was made of them."""
     levels = levels.to(z)
@@ -185,6 +189,7 @@ class MatchedFilter(NamedTuple):
     gram: Tensor  # H^T H / g (batch, K, K) or (1, K, K), its diagonal of mean one
 
 
+@explain_call
 class MatchedFiltering(nn.Module):
     """Received -> MatchedFilter, g = tr(H^T H) / K: neither the gain of a channel nor the number of antennas changes
     the scale of what follows.

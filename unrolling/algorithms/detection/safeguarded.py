@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import Received, apply, check_received, decide
 from unrolling.algorithms.detection.received_noise import NoiseEstimate, judge_noise, linear_estimate
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 
 GROUPS, LARGE = 4, 400  # vectors are tried in so many groups, where there are that many
 
@@ -29,7 +29,7 @@ class Safeguard(NamedTuple):
         return float(self.linear.double().mean())
 
 
-@explain
+@explain_call
 class SafeguardedDetector(nn.Module):
     """The decision of a network or of LMMSE, whichever leaves less of y, per vector: the smaller of |y - H x|^2, which
     in white Gaussian noise is the likelier one.

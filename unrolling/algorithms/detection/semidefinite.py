@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.detection.mimo import Received, adjoint, at_unit_gain, check_received, gram, mean_gain
+from unrolling.core.refusals import explained
 
 _STEP = 0.95  # of the way to the boundary of the cone
 _SHRINK = 0.8  # of a step that leaves it
@@ -25,6 +26,7 @@ class Relaxed(NamedTuple):
     iterations: Tensor  # (batch,) int64
 
 
+@explained
 def semidefinite_relaxation(
     data: Received,
     *,

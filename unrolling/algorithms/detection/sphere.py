@@ -14,6 +14,7 @@ from torch import Tensor
 from unrolling.algorithms.detection.mimo import Received, check_received, check_rising
 from unrolling.core import native
 from unrolling.core.iteration import check_finite
+from unrolling.core.refusals import explained
 
 # Vectors that are tried in turn where there is no compiled search: about a minute for a thousand samples.
 _TRIED = 2**20
@@ -30,6 +31,7 @@ class Decisions(NamedTuple):
     exact: Tensor  # (batch,) bool: whether the search ended; otherwise x is the best point that it has seen
 
 
+@explained
 def sphere_decode(data: Received, levels: Tensor, *, max_nodes: int | None = None) -> Decisions:
     """argmin of |y - H x|^2 over x with entries among the levels: what a maximum-likelihood receiver decides.
 

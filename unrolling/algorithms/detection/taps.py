@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.detection.trellis import Observed, check_trellis
+from unrolling.core.refusals import explained
 
 WINDOW, MOST = 100, 6000  # symbols of a window, and of all that are looked at
 STEP, LOWEST, HIGHEST = 1.0, -6.0, 24.0  # dB, of the noise variances that are tried
@@ -36,6 +37,7 @@ class TapsFit(NamedTuple):
         return self.distance <= self.limit
 
 
+@explained
 def least_squares_taps(y: Tensor, symbols: Tensor, memory: int) -> ChannelEstimate:
     """h = argmin sum_t (y_t - sum_j h_j a_(t - j))^2 over the times whose L symbols are all known, and the mean square
     that it leaves, over its degrees of freedom.
@@ -61,6 +63,7 @@ def least_squares_taps(y: Tensor, symbols: Tensor, memory: int) -> ChannelEstima
     return ChannelEstimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
 
 
+@explained
 def fit_to_taps(y: Tensor, taps: Tensor, levels: Tensor) -> TapsFit:
     """Whether received sequences came out of a channel, for symbols that are drawn alike.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.detection.mimo import check_rising
 from unrolling.core import tree
 from unrolling.core.arguments import check_numbers, keep
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 
 
 class Observed(NamedTuple):
@@ -72,14 +72,13 @@ def check_trellis(levels: int, memory: int) -> Trellis:
         raise ValueError(
             f"a trellis has at least 2 levels and a memory of at least 1 symbol; got {levels} and {memory}"
         )
-    if levels**memory > 4096:
-        raise ValueError(
-            f"{levels} levels and a memory of {memory} make {levels**memory:,} states; at most 4,096 can be searched"
-        )
+    if memory > 12 or levels**memory > 4096:  # the power of a large memory would take forever
+        count = f"{levels**memory:,}" if memory < 100 else f"{levels}^{memory}"
+        raise ValueError(f"{levels} levels and a memory of {memory} make {count} states; at most 4,096 can be searched")
     return Trellis(levels, memory)
 
 
-@explain
+@explain_call
 class GaussianLikelihood(nn.Module):
     """log p(y_t | s) = -(y_t - h . a(s))^2 / (2 sigma^2), up to what does not depend on s, (batch, T, states): full or
     imperfect knowledge of the channel.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.trellis import Observed, Trellis, check_observed, check_trellis
 from unrolling.core import Iteration
+from unrolling.core.refusals import explained
 
 
 class Messages(NamedTuple):
@@ -122,6 +123,7 @@ class BCJR(_Passing):
         return total.unsqueeze(3).expand(-1, -1, -1, states // levels).reshape(batch, length, states)
 
 
+@explained
 def viterbi_path(likelihood: Float[Tensor, "batch T states"], trellis: Trellis) -> Int[Tensor, "batch T"]:
     """The states of the best path, by the sweep and the traceback of the textbook: one time after the other, each
     costing O(M^(L + 1)).

@@ -19,6 +19,7 @@ from unrolling.algorithms.detection.mimo import (
     noise_of,
 )
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
+from unrolling.core.refusals import explain_call
 
 # Of the variance of the error, relative to the symbols': below it nothing is left to estimate, and the quotients that
 # follow stay finite.
@@ -38,6 +39,7 @@ class Spectrum(NamedTuple):
     antennas: int  # N
 
 
+@explain_call
 class Spectral(nn.Module):
     """Received -> Spectrum."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unrolling.core import Iteration, scale
 from unrolling.core.arguments import check_count
-from unrolling.core.refusals import explain
+from unrolling.core.refusals import explain_call
 from unrolling.operators.stft import STFT, with_phase
 
 FLOOR = 1e-6  # of a modulus that is divided by, relative to the root mean square of the mixture's spectrum
@@ -106,7 +106,7 @@ class MISI(Iteration):
             )
 
 
-@explain
+@explain_call
 class EqualShares(nn.Module):
     """|X| / C for each of C sources: what is known without a network.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_numbers, check_tensor, kind_of
+from unrolling.core.refusals import explain_call
 from unrolling.operators import transforms
 from unrolling.operators.fourier import CoilData, KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
@@ -96,6 +97,7 @@ class DataTerm(nn.Module):
         return transforms.ifft2(transforms.fft2(x) * spectrum)
 
 
+@explain_call
 class LeastSquares(DataTerm):
     """y = A x + noise, A a linear operator that all samples share; data are y.
 
@@ -136,6 +138,7 @@ class LeastSquares(DataTerm):
         self.operator.check_output(data, "data")
 
 
+@explain_call
 class SampledFourier(DataTerm):
     """y = m . F x + noise, F the unitary Fourier transform; data are ``KSpace``, so that every image may have its own
     mask.
@@ -196,6 +199,7 @@ def _covers(mask: Tensor, samples: Tensor) -> bool:
     return mask.ndim == 3 and all(side in (1, size) for side, size in zip(mask.shape, sizes, strict=True))
 
 
+@explain_call
 class CoilSampling(DataTerm):
     """y_c = m . F (S_c . x) + noise for the coils c; data are ``CoilData``, so that every image brings its own mask and
     maps. ``MultiCoilFourier`` is the operator where all share them.
@@ -253,6 +257,7 @@ class Blurred(NamedTuple):
     kernel: Tensor  # (batch, kh, kw), or (1, kh, kw) shared; its centre at (kh // 2, kw // 2)
 
 
+@explain_call
 class KnownBlur(DataTerm):
     """y = k * x + noise, periodic; data are ``Blurred``, so that every image may have its own kernel."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.core.arguments import check_count
 from unrolling.operators.resize import resize
 from unrolling.tasks import exhibits
 from unrolling.tasks.base import PSNR, Samples, Task
@@ -55,6 +56,7 @@ class Pictures(Task):
     def __init__(
         self, seed: int, data: str | Path | images.Drawn | None, crop: int, training: tuple[str, ...] = images.TRAINING
     ) -> None:
+        check_count(seed, "seed", 0)
         self.seed, self.crop = seed, crop
         self._data, self._training = data, training
         if data is not None:
