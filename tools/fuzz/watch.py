@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import linecache
 import resource
 import signal
 import traceback
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 import unrolling
+from unrolling.core.refusals import is_raised
 
 SECONDS = 10
 MEMORY = 300 << 20  # bytes, and TIMES what was decoded
@@ -128,21 +128,9 @@ def is_named(error: BaseException) -> bool:
     """Whether an error was raised on purpose by this library, as ValueError or TypeError, or by Python for a call that
     does not fit the signature.
     """
-    if not isinstance(error, (ValueError, TypeError)):
-        return False
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
-    if Path(last.filename).is_relative_to(HOME):
-        line = linecache.getline(last.filename, last.lineno or 0).strip()
-        return line.startswith("raise") or " raise " in line or _is_a_call(error)
-    return _is_a_call(error)
-
-
-def _is_a_call(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, TypeError) and any(
-        words in text for words in ("unexpected keyword argument", "required positional", "required keyword-only")
-    )
+    words = ("unexpected keyword argument", "required positional", "required keyword-only")
+    misfit = isinstance(error, TypeError) and any(each in str(error) for each in words)
+    return isinstance(error, (ValueError, TypeError)) and (misfit or is_raised(error))
 
 
 def place(error: BaseException) -> str:

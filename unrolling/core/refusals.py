@@ -10,10 +10,12 @@ import inspect
 import opcode
 import sys
 from collections.abc import Callable
+from ctypes import ArgumentError
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 Class = TypeVar("Class", bound=type)
@@ -28,8 +30,29 @@ OBJECTS = {
     "VaryingISTA", "nn.Module",
 }
 # fmt: on
-# What is no mistake in an argument: a missing package, a file, no memory, and what never happens by accident.
-OTHERS = (ImportError, OSError, MemoryError, EOFError, StopIteration)
+# fmt: off
+PLAIN = {
+    "Tensor", "Float", "Complex", "Int", "Bool", "int", "float", "complex", "bool", "str", "Literal", "tuple",
+    "list", "Sequence", "Iterable", "Shape", "None",
+}
+# fmt: on
+# What torch and Python raise for arguments of another kind; of these types themselves, as subclasses steer torch: they
+# end a recomputation, a trace, or say that a device is full.
+ACCIDENTS = (
+    RuntimeError,
+    NotImplementedError,
+    torch.linalg.LinAlgError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    AssertionError,
+    ZeroDivisionError,
+    OverflowError,
+    UnboundLocalError,
+    ArgumentError,
+)  # fmt: skip
 
 
 def kind_of(value: Any) -> str:
@@ -94,6 +117,8 @@ def _objects(function: Callable[..., Any]) -> dict[str, str]:
     """The arguments that are whole numbers, operators, networks or functions alone, with their annotations."""
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
         kinds = {part.strip().partition("[")[0] for part in str(parameter.annotation).split(" | ")} - {"None"}
         if kinds and (kinds <= OBJECTS or kinds == {"int"}):
             found[name] = str(parameter.annotation)
@@ -130,26 +155,32 @@ def _check_whole(value: Any, name: str, kind: str) -> None:
 
 def is_told(error: Exception) -> bool:
     """Whether an error says what it has to: raised on purpose in this library, or anywhere in the caller's own code."""
-    if isinstance(error, OTHERS) or "allocate memory" in str(error) or "not enough memory" in str(error):
+    if type(error) not in ACCIDENTS or "allocate memory" in str(error) or "not enough memory" in str(error):
         return True
-    trace = error.__traceback__
-    assert trace is not None
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    name = trace.tb_frame.f_code.co_filename
-    if name.startswith(HOME):
-        return _is_raised(trace)
+    trace = _last(error)
+    if trace.tb_frame.f_code.co_filename.startswith(HOME):
+        return is_raised(error)
     module = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
     return module not in LIBRARIES and module not in sys.stdlib_module_names
 
 
-def _is_raised(trace: TracebackType) -> bool:
-    """Whether an error comes from a ``raise`` and not from what was called or worked out, or from a call that the
-    signature does not allow.
+def is_raised(error: BaseException) -> bool:
+    """Whether an error comes from a ``raise`` in this library and not from what was called or worked out, or from a
+    call that the signature does not allow.
     """
-    if opcode.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE"):
-        return True
-    return trace.tb_frame.f_code.co_name == "explaining"
+    trace = _last(error)
+    code = trace.tb_frame.f_code
+    if not code.co_filename.startswith(HOME):
+        return False
+    return opcode.opname[code.co_code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE") or code.co_name == "explaining"
+
+
+def _last(error: BaseException) -> TracebackType:
+    trace = error.__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
 
 
 def refusal(
@@ -161,7 +192,10 @@ def refusal(
     arguments = {name: value for name, value in bound.items() if name != "self"}
     owner = owner or (type(bound["self"]).__name__ if "self" in bound else function.__name__)
     for name, value in arguments.items():
-        wanted = str(signature.parameters[name].annotation)
+        parameter = signature.parameters[name]
+        wanted = str(parameter.annotation)
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
         if not _fits(value, wanted):
             return TypeError(f"{name} is {_short(value)}; {owner} takes {_kind(wanted)}")
     held = ", ".join(f"{name} {_short(value)}" for name, value in arguments.items()) or "nothing"
@@ -172,37 +206,32 @@ def refusal(
 
 def _fits(value: Any, wanted: str) -> bool:
     """Whether a value is of a kind that an annotation names; of kinds that are not known here it is."""
-    if isinstance(value, Tensor):
-        return "Tensor" in wanted or "Any" in wanted or not _is_plain(wanted)
     if value is None:
         return "None" in wanted or "Any" in wanted
+    if not _is_plain(wanted):
+        return True
+    if isinstance(value, Tensor):
+        return "Tensor" in wanted
+    if isinstance(value, nn.Module) or callable(value):
+        return any(part.strip().partition("[")[0] in OBJECTS for part in wanted.split(" | "))
     if isinstance(value, bool):
-        return "bool" in wanted or "Any" in wanted or not _is_plain(wanted)
+        return "bool" in wanted
     if isinstance(value, int):
-        return any(kind in wanted for kind in ("int", "float", "complex", "Any")) or not _is_plain(wanted)
+        return any(kind in wanted for kind in ("int", "float", "complex"))
     if isinstance(value, float):
-        return "float" in wanted or "complex" in wanted or "Any" in wanted
+        return "float" in wanted or "complex" in wanted
+    if isinstance(value, complex):
+        return "complex" in wanted
     if isinstance(value, str):
-        return any(kind in wanted for kind in ("str", "Literal", "Any", "Boundary", "Origin", "Path"))
-    if isinstance(value, nn.Module):
-        return not _is_plain(wanted)
+        return "str" in wanted or "Literal" in wanted
     if isinstance(value, (list, tuple)):
-        return any(kind in wanted for kind in ("tuple", "list", "Sequence", "Shape", "Iterable", "Any")) or (
-            hasattr(value, "_fields") and not _is_plain(wanted)
-        )
-    if isinstance(value, dict):
-        return "Mapping" in wanted or "dict" in wanted or "Any" in wanted
-    if type(value).__module__ == "numpy":
-        return "np." in wanted or "Any" in wanted
-    return not _is_plain(wanted)
+        return any(kind in wanted for kind in ("tuple", "list", "Sequence", "Shape", "Iterable"))
+    return False
 
 
 def _is_plain(wanted: str) -> bool:
-    """Whether an annotation names nothing but tensors, numbers, words and None."""
-    left = wanted.partition("[")[0] if wanted.startswith(("Float", "Complex", "Int", "Bool")) else wanted
-    parts = {part.strip() for part in left.split("|")}
-    plain = {"Tensor", "int", "float", "complex", "bool", "str", "None", "Float", "Complex", "Int", "Bool"}
-    return all(part in plain or part.startswith(("Float[", "Complex[", "Int[", "Bool[")) for part in parts)
+    """Whether an annotation names nothing but tensors, numbers, words, operators, functions and None."""
+    return all(part.strip().partition("[")[0] in PLAIN | OBJECTS for part in wanted.split(" | "))
 
 
 def _kind(wanted: str) -> str:

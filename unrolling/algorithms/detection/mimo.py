@@ -106,6 +106,8 @@ def wrong_bits(order: int) -> Tensor:
     """
     if order < 2 or order & (order - 1):
         raise ValueError(f"order is {order}; it is the number of levels, a power of two: 2, 4, 8")
+    if order > 4096:
+        raise ValueError(f"order is {order}; labels are compared of at most 4,096 levels")
     label = [index ^ (index >> 1) for index in range(order)]
     return torch.tensor([[(a ^ b).bit_count() for b in label] for a in label])
 
