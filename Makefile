@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/photographs
 
-.PHONY: run test nightly sanitize lint written exports bench clean
+.PHONY: run test nightly sanitize fuzz lint written exports bench clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT) --overwrite
@@ -21,6 +21,10 @@ nightly: $(READY)
 # The tests of the C++ kernels with the address and undefined-behaviour sanitizers.
 sanitize: $(READY)
 	$(BIN)/python -m tools.sanitize
+
+# Damaged files of every format that is read, folders of them, and calls of what is public with arguments that are wrong.
+fuzz: $(READY)
+	$(BIN)/python -m tools.fuzz $(FUZZ)
 
 lint: $(READY)
 	$(BIN)/ruff check .

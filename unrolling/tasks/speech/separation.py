@@ -43,8 +43,8 @@ class Separation(Mixtures):
         fixed: Mapping[str, Tensor] | None = None,
         **mixtures: Any,
     ) -> None:
-        if not levels >= 0:
-            raise ValueError(f"levels is {levels}; the largest difference of levels is at least 0 dB")
+        if not 0 <= levels <= 200:
+            raise ValueError(f"levels is {levels}; the largest difference of levels is 0 to 200 dB")
         super().__init__(**mixtures)
         self.levels = levels
         self.summary = (
