@@ -123,7 +123,7 @@ def judge(name: str, rng: random.Random, peak: Peak) -> tuple[str, Find | None, 
 @contextlib.contextmanager
 def _unspoken() -> Iterator[None]:
     """Noise in the place of generated voices, which take seconds."""
-    from unrolling.tasks.speech import voices
+    from unrolling.tasks.speech import recordings, voices
 
     def hiss(voice: Any, seconds: float, rng: np.random.Generator, rate: int = 8000) -> np.ndarray:
         return rng.standard_normal(int(seconds * rate)).astype(np.float32)
@@ -131,7 +131,7 @@ def _unspoken() -> Iterator[None]:
     def rush(seconds: float, rng: np.random.Generator, rate: int = 8000) -> np.ndarray:
         return hiss(None, seconds, rng, rate)
 
-    with mock.patch.object(voices, "speak", hiss), mock.patch.object(voices, "draw_noise", rush):
+    with mock.patch.object(voices, "speak", hiss), mock.patch.object(recordings, "draw_noise", rush):
         yield
 
 

@@ -23,7 +23,7 @@ SYSTEMS: Mapping[str, Callable[[str], bool]] = {
     "imaging/tnrd_jpeg": lambda name: name.endswith(".jpg") and "cmyk" not in name,
     "imaging/tnrd_sr": lambda name: name.endswith((".png", ".jpg", ".tif")),
     "medical/admm_csnet": lambda name: name == "kspace.npy",
-    "communications/ep_net": lambda name: name in ("received.npz", "packed.npz"),
+    "communications/ep_net": lambda name: name == "received.npz",
     "communications/viterbinet": lambda name: name in ("sequences.npy", "fortran.npy"),
     "speech/deep_nmf": lambda name: name.endswith((".wav", ".flac", ".ogg", ".aiff")),
 }

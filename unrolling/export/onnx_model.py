@@ -78,7 +78,11 @@ class OnnxModel(Format):
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a class of its own for each mishap
             raise ValueError(f"{path} cannot be read as an ONNX model: {first_line(error)}") from error
-        return lambda inputs: _run(session, inputs), session.get_modelmeta().custom_metadata_map.get(CARD)
+        try:
+            card = session.get_modelmeta().custom_metadata_map.get(CARD)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} cannot be read as an ONNX model: its card is no text ({error})") from error
+        return lambda inputs: _run(session, inputs), card
 
 
 def check_model(content: bytes) -> None:
