@@ -95,6 +95,20 @@ def test_the_smallest_size_stated_is_one_that_the_network_takes(tmp_path):
         load(done.path)(torch.randn(2, 4))
 
 
+class Blocks(AtLeastFive):
+    """Signals of whole blocks of eight, two at least."""
+
+    def check(self, data):
+        if data.shape[-1] % 8 or data.shape[-1] < 16:
+            raise ValueError("two blocks of eight at least")
+
+
+def test_the_smallest_size_is_found_where_blocks_must_be_whole(tmp_path):
+    done = export(unroll(Blocks(), 1), file(tmp_path, "torch"), torch.randn(3, 160))
+    assert done.sizes["data_1"] == (16, None)
+    assert done.sizes_compared["data_1"][0] == 16
+
+
 class Magnifying(nn.Module):
     """sin(1e4 y / max |y|): the rounding of the product is magnified."""
 

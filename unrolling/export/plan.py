@@ -155,14 +155,20 @@ def _candidates(size: int, low: int, high: int | None) -> list[int]:
 
 
 def _lowest(takes: Callable[[int], bool], low: int, size: int) -> int:
-    """The smallest size that is taken: one of the first four, as even ones may be wanted, or by bisection."""
+    """The smallest size that is taken: one of the first few, or by bisection in steps of the next smaller one that is
+    taken, as whole blocks may be wanted.
+    """
     for least in range(low, min(low + 4, size)):
         if takes(least):
             return least
-    while size - low > 1:
-        middle = (low + size) // 2
-        low, size = (low, middle) if takes(middle) else (middle, size)
-    return size
+    step = next((less for less in range(1, min(BLOCK, size - low) + 1) if takes(size - less)), 0)
+    if not step:
+        return size
+    taken, refused = 1, (size - low) // step + 1  # steps below the example's size
+    while refused - taken > 1:
+        middle = (taken + refused) // 2
+        taken, refused = (middle, refused) if takes(size - middle * step) else (taken, middle)
+    return size - taken * step
 
 
 def _affordable(example: Example, traced: Traced, sizes: Mapping[str, int]) -> bool:
