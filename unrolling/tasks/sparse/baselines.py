@@ -196,7 +196,10 @@ def spams(
 
         return make
 
-    lasso, pursuit = encoder("lasso", lambda w: {"lambda1": w, "mode": 2}), encoder("omp", lambda k: {"L": k})
+    lasso, pursuit = (
+        encoder("lasso", lambda w: {"lambda1": w, "mode": 2}),
+        encoder("omp", lambda k: {"L": k, "eps": 1e-12}),
+    )
     words = f"{{setting:g}}; double precision, threads: {torch.get_num_threads()}"
     return [
         Method("SPAMS lasso, homotopy", lasso, weights, f"weight {words}", limit, "library"),
