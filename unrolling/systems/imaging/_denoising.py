@@ -84,7 +84,7 @@ def find_noise(planes: Tensor) -> Found | None:
             equal = _noises(_stabilised(planes, tried))
             if equal is not None and equal[0].kind == "white" and equal[0].level >= FAINT and equal[0].clear >= EVEN:
                 found, stabilisers = equal, tried
-                dark, bright = (sum(each[part] for each in held) / len(held) for part in (1, 2))
+                dark, bright = (sum(ends) / len(held) for ends in zip(*(each[1:] for each in held), strict=True))
     kinds, levels, parts = (tuple(getattr(each, name) for each in found) for name in ("kind", "level", "part"))
     return Found(kinds, levels, stabilisers, dark, bright, parts)
 

@@ -41,7 +41,7 @@ def blockiness(plane: Tensor) -> float:
 
 
 def _part(blocks: float) -> float:
-    return float(np.interp(blocks, *zip(*PARTS, strict=True)))
+    return float(np.interp(blocks, [x for x, _ in PARTS], [part for _, part in PARTS]))
 
 
 def _enlarge(network: Unrolled, task: Any, picture: pixels.Picture, outputs: Sequence[Path]) -> Mapping[str, Any]:

@@ -120,7 +120,7 @@ def part_of(quality: float) -> float:
     """The part of the network's change that is taken at a quality; 0 above 80."""
     if quality > HELPED.high:
         return 0.0
-    return float(np.interp(quality, *zip(*PARTS, strict=True)))
+    return float(np.interp(quality, [x for x, _ in PARTS], [part for _, part in PARTS]))
 
 
 def _check_lossless(path: Path) -> None:

@@ -68,7 +68,8 @@ def _reconstruct(
         sampled = shifted if float((energy * shifted).sum()) >= float((energy * drawn).sum()) else drawn
     samples = sampled * samples
     zero_filled = ifft(samples)
-    origin, how = image_origin, "given"
+    origin: Any = image_origin
+    how = "given"
     if origin is None:
         origin, how = find_origin(zero_filled), "found"
     if origin is None:

@@ -14,6 +14,7 @@ middle ones; that part is taken off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -115,10 +116,14 @@ def noise_of(plane: Float[Tensor, "height width"]) -> Noise | None:
     return _told(*_levels(_blocks(plane)[0], FEW, FLATTEST, MANY)) if _large(plane) else None
 
 
+def _between(x: float, points: Sequence[tuple[float, float]]) -> float:
+    return float(np.interp(x, [point[0] for point in points], [point[1] for point in points]))
+
+
 def _told(few: NoiseLevels, some: NoiseLevels, many: NoiseLevels) -> Noise:
     rise = many.middle**2 - few.middle**2
     ratio = (many.top**2 - few.top**2) / rise if rise > 0.02 * few.middle**2 else 0.0
-    ratio = min(max(ratio, float(np.interp(few.top, *zip(*TEXTURE, strict=True)))), STEEP)
+    ratio = min(max(ratio, _between(few.top, TEXTURE)), STEEP)
     level = (max(0.0, few.top**2 - ratio * few.middle**2) / (1 - ratio)) ** 0.5
     clear = level / few.top if few.top > 1e-3 else 0.0
     if level >= QUIET and clear >= CLEAR:
@@ -126,7 +131,7 @@ def _told(few: NoiseLevels, some: NoiseLevels, many: NoiseLevels) -> Noise:
     falling = few.low <= STEEPEST * few.middle and some.middle >= FALLING * some.top
     if falling and few.middle >= COARSE:
         uneven = many.middle / min(few.middle, some.middle)
-        unlike = float(np.interp(few.middle, *zip(*UNLIKE, strict=True)))
+        unlike = _between(few.middle, UNLIKE)
         part = min(1.0, (unlike - uneven) / (unlike - SAME))
         if part > 0:
             return Noise("smoothed", some.middle, part, clear)
