@@ -16,7 +16,7 @@ from unrolling.export.plan import FEW, KINDS, Example, Plan, batches_of
 from unrolling.export.ports import ESTIMATE
 from unrolling.export.trace import BATCH, ExportError, Traced, first_line
 
-BATCHES = (1, 2, 5)
+BATCHES: tuple[int, ...] = (1, 2, 5)
 NEAR, FARTHEST = 10, 1e-2  # times the network's own rounding that a file may be off, and how far at most
 SMALL = 1e-3  # of the largest value of the example's answer: below, errors are not relative to the sample's own
 
@@ -199,7 +199,7 @@ def _row_errors(
             found = _errors(one[0], one[1], _shapes(given), usual)
         except ExportError as error:
             raise ExportError(f"{error} ({told})") from error
-        found = double.looked_at(found, given, *one, usual, lambda tensor, row=row: _row(tensor, row, count))
+        found = double.looked_at(found, given, one[0], one[1], usual, lambda tensor, row=row: _row(tensor, row, count))
         yield found._replace(shapes={}, what=told)
 
 

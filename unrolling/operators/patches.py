@@ -181,7 +181,7 @@ class BlockSensing(LinearOperator):
         same for every block.
         """
         check_range(rho, "rho", 0.0, above=True)
-        if self.eigenvectors is not None:
+        if self.eigenvalues is not None and self.eigenvectors is not None:
             turned = self(b) @ self.eigenvectors.conj()
             return (b - self.adjoint((turned / (self.eigenvalues + rho)) @ self.eigenvectors.mT)) / rho
         m = self.matrix.shape[0]
