@@ -157,7 +157,8 @@ def export(
                 f"the {form.title} differs from the network by {worst.relative:.2g} of its largest value, more than "
                 f"{tolerance:.1g}, on {worst.what}; it was removed. "
                 "A network that chooses (the largest entry, a sign) may choose otherwise where two candidates are "
-                "equal up to rounding"
+                "equal up to rounding. Where it holds at the example's sizes alone, export with free_sizes=False "
+                "(--fixed-sizes)"
             )
         content = written.read_bytes()
         write_bytes(path, content)
