@@ -57,7 +57,7 @@ def test_calls_of_what_is_public():
 # What it would find
 
 
-def test_what_a_reader_must_not_do_is_found(tmp_path):
+def test_what_a_reader_must_not_do_is_found(tmp_path, monkeypatch):
     path = tmp_path / "a.npy"
     path.write_bytes(seeds.arrays()["sequences.npy"])
 
@@ -76,7 +76,9 @@ def test_what_a_reader_must_not_do_is_found(tmp_path):
     assert judged(forgets) == "exception"
     assert judged(lambda path: {}["y"]) == "exception"
     assert judged(lambda path: (np.ones(3), np.array([np.nan]))) == "values"
-    assert judged(lambda path: bytes(700 << 20)[:1] and bytearray(b"x" * (700 << 20))[:1]) == "memory"
+    monkeypatch.setattr(files, "MEMORY", 20 << 20)
+    assert judged(lambda path: (b"x" * (100 << 20))[:1]) == "memory"
+    assert judged(lambda path: np.ones(5 << 20)) is None  # 40 MiB, which are what was decoded
 
 
 def test_what_hangs_is_ended():
