@@ -20,7 +20,7 @@ from unrolling.files.decoding import Arrays
 from unrolling.files.received import read_sequences
 from unrolling.networks import dncnn_channels, hidden_width, unet_width
 from unrolling.operators import DCT, Adjoint, CircularFilterBank, FiniteDifferences, Identity, Matrix
-from unrolling.prox import k_sparse, nonnegative, soft_threshold, support_select
+from unrolling.prox import TunedBernoulliGaussian, k_sparse, nonnegative, soft_threshold, support_select
 from unrolling.tasks.images import Denoising
 from unrolling.tasks.sparse import read_dictionary
 
@@ -186,6 +186,7 @@ FOUND = {
         TypeError,
         "weight is torch.float32 of shape .* takes float",
     ),
+    "steps without end": (lambda: TunedBernoulliGaussian(steps=1 << 40), ValueError, "it must be at most 10,000"),
     "a budget of channels": (lambda: dncnn_channels(1 << 40, 5), ValueError, "parameters is 1099511627776"),
     "a budget of one kind": (lambda: hidden_width(float("inf"), 3, 3), TypeError, "parameters is inf"),
     "a budget of a U-net": (lambda: unet_width(1 << 40), ValueError, "parameters is 1099511627776"),

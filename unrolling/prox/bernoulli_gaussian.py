@@ -104,6 +104,8 @@ class TunedBernoulliGaussian(nn.Module):
             raise ValueError(f"probability must lie between {_EDGE:g} and 1 - {_EDGE:g}; got {probability}")
         if steps < 1:
             raise ValueError(f"steps must be at least 1; got {steps}")
+        if steps > 10_000:
+            raise ValueError(f"steps is {steps}; it must be at most 10,000: the fit has long converged")
         constrain(self, "probability", Bounded(_EDGE, 1 - _EDGE))
         self.steps = steps
 
