@@ -90,7 +90,9 @@ def find_noise(planes: Tensor) -> Found | None:
 
 
 def _noises(planes: Tensor) -> list[Noise] | None:
-    found = [each for each in map(noise_of, opponent(planes)) if each is not None]
+    # The sum of three colours, over the root of three, has that times the contrast of their mean.
+    contrast = 3**0.5 if len(planes) == 3 else 1.0
+    found = [each for plane in opponent(planes) if (each := noise_of(plane, contrast)) is not None]
     return found if len(found) == len(planes) else None
 
 

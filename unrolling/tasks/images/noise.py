@@ -111,19 +111,21 @@ def noise_levels(plane: Float[Tensor, "height width"]) -> NoiseLevels | None:
     return _levels(_blocks(plane)[0], FLATTEST)[0] if _large(plane) else None
 
 
-def noise_of(plane: Float[Tensor, "height width"]) -> Noise | None:
-    """The noise in an image in [0, 1] that can be told from texture; None for one too small to tell."""
-    return _told(*_levels(_blocks(plane)[0], FEW, FLATTEST, MANY)) if _large(plane) else None
+def noise_of(plane: Float[Tensor, "height width"], contrast: float = 1.0) -> Noise | None:
+    """The noise in an image in [0, 1] that can be told from texture; None for one too small to tell. Texture has the
+    contrast of grey pictures, times a factor.
+    """
+    return _told(*_levels(_blocks(plane)[0], FEW, FLATTEST, MANY), contrast) if _large(plane) else None
 
 
 def _between(x: float, points: Sequence[tuple[float, float]]) -> float:
     return float(np.interp(x, [point[0] for point in points], [point[1] for point in points]))
 
 
-def _told(few: NoiseLevels, some: NoiseLevels, many: NoiseLevels) -> Noise:
+def _told(few: NoiseLevels, some: NoiseLevels, many: NoiseLevels, contrast: float) -> Noise:
     rise = many.middle**2 - few.middle**2
     ratio = (many.top**2 - few.top**2) / rise if rise > 0.02 * few.middle**2 else 0.0
-    ratio = min(max(ratio, _between(few.top, TEXTURE)), STEEP)
+    ratio = min(max(ratio, _between(few.top / contrast, TEXTURE)), STEEP)
     level = (max(0.0, few.top**2 - ratio * few.middle**2) / (1 - ratio)) ** 0.5
     clear = level / few.top if few.top > 1e-3 else 0.0
     if level >= QUIET and clear >= CLEAR:
@@ -131,7 +133,7 @@ def _told(few: NoiseLevels, some: NoiseLevels, many: NoiseLevels) -> Noise:
     falling = few.low <= STEEPEST * few.middle and some.middle >= FALLING * some.top
     if falling and few.middle >= COARSE:
         uneven = many.middle / min(few.middle, some.middle)
-        unlike = _between(few.middle, UNLIKE)
+        unlike = _between(few.middle / contrast, UNLIKE)
         part = min(1.0, (unlike - uneven) / (unlike - SAME))
         if part > 0:
             return Noise("smoothed", some.middle, part, clear)
