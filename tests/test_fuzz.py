@@ -19,7 +19,15 @@ from unrolling.core.refusals import explained
 from unrolling.files.decoding import Arrays
 from unrolling.files.received import read_sequences
 from unrolling.networks import dncnn_channels, hidden_width, unet_width
-from unrolling.operators import DCT, Adjoint, CircularFilterBank, FiniteDifferences, Identity, Matrix
+from unrolling.operators import (
+    DCT,
+    Adjoint,
+    CircularConvolution,
+    CircularFilterBank,
+    FiniteDifferences,
+    Identity,
+    Matrix,
+)
 from unrolling.prox import TunedBernoulliGaussian, k_sparse, nonnegative, soft_threshold, support_select
 from unrolling.tasks.images import Denoising
 from unrolling.tasks.sparse import read_dictionary
@@ -185,6 +193,11 @@ FOUND = {
         lambda: solve(PeronaMalik(LeastSquares(Identity()), 0.1, weight=torch.ones(3)), IMAGE),
         TypeError,
         "weight is torch.float32 of shape .* takes float",
+    ),
+    "sizes that are tensors": (
+        lambda: CircularConvolution(torch.ones(3, 3), torch.ones(2, 3)),
+        TypeError,
+        "shape has torch.float32 of shape",
     ),
     "steps without end": (lambda: TunedBernoulliGaussian(steps=1 << 40), ValueError, "it must be at most 10,000"),
     "a budget of channels": (lambda: dncnn_channels(1 << 40, 5), ValueError, "parameters is 1099511627776"),

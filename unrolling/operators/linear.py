@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core.arguments import Shape, check_argument, check_count, check_numbers, check_range, guarded, keep
-from unrolling.core.refusals import explain, explained
+from unrolling.core.refusals import explain, explained, kind_of
 from unrolling.operators.norms import spectral_norm
 
 _SIDES = {
@@ -65,6 +65,9 @@ class LinearOperator(nn.Module):
     def __init__(self, input_shape: Shape, output_shape: Shape) -> None:
         super().__init__()
         self.input_shape, self.output_shape = tuple(input_shape), tuple(output_shape)
+        for size in (*self.input_shape, *self.output_shape):
+            if isinstance(size, (Tensor, float, str)):
+                raise TypeError(f"shape has {kind_of(size)} in it; sizes are whole numbers, or None for any")
         for method in ("forward", "adjoint"):
             if getattr(type(self), method) in (nn.Module.forward, LinearOperator.adjoint):
                 raise TypeError(f"{type(self).__name__} is a LinearOperator without `{method}`")
