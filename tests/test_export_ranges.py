@@ -45,10 +45,6 @@ def is_gap(y):
         pytest.param(is_gap, id="a gap"),
         pytest.param(lambda y: (y == y[:, :1]).all(-1, keepdim=True) & (y[:, :1] != 0), id="a constant"),
         pytest.param(lambda y: ((y != 0).sum(-1, keepdim=True) == 1) & (y[:, :1] != 0), id="an impulse"),
-        pytest.param(lambda y: y.shape[-1] % 64 == 1, id="one more than whole blocks"),
-        pytest.param(lambda y: y.shape[-1] == 63, id="one less"),
-        pytest.param(lambda y: y.shape[-1] == 1, id="the smallest size"),
-        pytest.param(lambda y: y.shape[-1] % 2 == 1, id="odd sizes"),
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), 0.5])
@@ -59,15 +55,37 @@ def test_a_file_that_is_wrong_somewhere_is_refused(where, value, monkeypatch, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_refuses_a_size_that_the_network_takes_is_refused(monkeypatch, tmp_path):
+def check_fixed(done, words):
+    """The file takes the example's sizes and no others, and its card says why."""
+    assert set(done.sizes) == {"batch"}
+    assert words in done.card["sizes_fixed"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param(lambda y: y.shape[-1] % 64 == 1, id="one more than whole blocks"),
+        pytest.param(lambda y: y.shape[-1] == 63, id="one less"),
+        pytest.param(lambda y: y.shape[-1] == 1, id="the smallest size"),
+        pytest.param(lambda y: y.shape[-1] % 2 == 1, id="odd sizes"),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), 0.5])
+def test_sizes_at_which_a_file_is_wrong_are_not_offered(where, value, monkeypatch, tmp_path):
+    changed(monkeypatch, lambda y, found: torch.where(torch.as_tensor(where(y)), torch.full_like(found, value), found))
+    check_fixed(export(Twice(), file(tmp_path, "torch"), torch.rand(3, 20) + 1), "differs from the network")
+
+
+def test_sizes_that_a_file_refuses_and_the_network_takes_are_not_offered(monkeypatch, tmp_path):
     def fault(y, found):
         if y.shape[-1] > 64:
             raise RuntimeError("the grid was traced")
         return found
 
     changed(monkeypatch, fault)
-    with pytest.raises(ExportError, match=r"refuses what the network takes.*the grid was traced"):
-        export(Twice(), file(tmp_path, "torch"), torch.randn(3, 40))
+    done = export(Twice(), file(tmp_path, "torch"), torch.randn(3, 40))
+    check_fixed(done, "refuses what the network takes")
+    assert "the grid was traced" in done.card["sizes_fixed"]
 
 
 class AtLeastFive(Iteration):

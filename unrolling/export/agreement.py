@@ -14,10 +14,10 @@ from unrolling.export import states
 from unrolling.export.loading import Loaded
 from unrolling.export.plan import FEW, KINDS, Example, Plan, batches_of
 from unrolling.export.ports import ESTIMATE
-from unrolling.export.trace import BATCH, ExportError, Traced, first_line
+from unrolling.export.trace import BATCH, ExportError, SizesError, Traced, first_line
 
 BATCHES: tuple[int, ...] = (1, 2, 5)
-NEAR, FARTHEST = 10, 1e-2  # times the network's own rounding that a file may be off, and how far at most
+NEAR, FARTHEST = 3, 1e-2  # times the network's own rounding that a file may be off, and how far at most
 SMALL = 1e-3  # of the largest value of the example's answer: below, errors are not relative to the sample's own
 
 
@@ -77,12 +77,18 @@ def compare(
         tolerance: relative error above which the network's own rounding is looked at.
 
     Raises:
+        SizesError: at another size than the example's, by more than the tolerance.
         ExportError: an answer of another shape or dtype, one that is not finite where the network's is, or none.
     """
     found, double = [], _Double(reference, tolerance)
     for each in _checks(reference, example, traced, sizes, draw):
-        wanted, got = answer(reference, each.data, each.state), _given(loaded, each)
-        found.append(double.looked_at(_errors(wanted, got, _shapes(each)), each, wanted, got, {}))
+        wanted = answer(reference, each.data, each.state)
+        try:
+            got = _given(loaded, each)
+            found.append(double.looked_at(_errors(wanted, got, _shapes(each)), each, wanted, got, {}))
+        except ExportError as error:
+            raise (SizesError(str(error)) if _resized(each, example) else error) from error
+        _check_resized(found[-1], _resized(each, example), tolerance)
     return [*found, *_extremes(reference, loaded, example, traced, sizes, double)]
 
 
@@ -170,7 +176,13 @@ def _extremes(
         # Twice the size is large, and samples as they are were compared there already.
         chosen = FEW[:2] if run == sizes.doubled else FEW
         for given, kinds in batches_of(example.resized(traced.shapes, run), chosen, dynamic, generator):
-            yield from _row_errors(reference, loaded, given, kinds, usual, double)
+            try:
+                rows = list(_row_errors(reference, loaded, given, kinds, usual, double))
+            except ExportError as error:
+                raise SizesError(str(error)) from error
+            for row in rows:
+                _check_resized(row, True, double.tolerance)
+            yield from rows
 
 
 def _row_errors(
@@ -201,6 +213,17 @@ def _row_errors(
             raise ExportError(f"{error} ({told})") from error
         found = double.looked_at(found, given, one[0], one[1], usual, lambda tensor, row=row: _row(tensor, row, count))
         yield found._replace(shapes={}, what=told)
+
+
+def _resized(given: Example, example: Example) -> bool:
+    """Whether other sizes than those of the samples differ."""
+    pairs = zip(given.inputs.values(), example.inputs.values(), strict=True)
+    return any(one.shape[1:] != other.shape[1:] for one, other in pairs)
+
+
+def _check_resized(found: Compared, resized: bool, tolerance: float) -> None:
+    if resized and not (found.own or found.relative <= tolerance):
+        raise SizesError(f"the file differs from the network by {found.relative:.2g} on {found.what}")
 
 
 def _finite_rows(tensor: Tensor, count: int) -> Tensor:

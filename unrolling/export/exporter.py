@@ -22,7 +22,7 @@ from unrolling.export.plan import Example, plan, smallest
 from unrolling.export.ports import KeywordForward, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
 from unrolling.export.real_pairs import RealPairs, is_complex
-from unrolling.export.trace import BATCH, ExportError, Shape, Traced, discover, settle
+from unrolling.export.trace import BATCH, ExportError, Shape, SizesError, Traced, discover, settle
 from unrolling.files.ending import ends_in_order
 from unrolling.files.whole import write_bytes
 from unrolling.operators import BlockSensing
@@ -91,7 +91,8 @@ def export(
         card: system, task, weights, licence and whatever else a reader should know; plain values.
         units: of the inputs and of ``estimate``, by name.
         batch: the only size of a batch, for a runtime that wants to know it; any by default.
-        free_sizes: whether sizes besides the batch may vary where they can.
+        free_sizes: whether sizes besides the batch may vary where they can. Where the file differs from the network at
+            other sizes than the example's, they are fixed all the same, and the card says why (``sizes_fixed``).
         precision: ``float32`` keeps the network's own, whatever it is; ``bf16`` or ``int8`` hold its matrices in fewer
             bits (``ReducedWeights``), and the file is compared with the network of these rounded weights. Whether its
             quality holds is for the caller to measure.
@@ -148,7 +149,28 @@ def export(
         form.write(traced, written, text)
         progress("reading it back, and comparing it with the network")
         loaded = load(written, form.name)
-        errors = compare(reference, loaded, given, traced, chosen, draw, tolerance)
+        refused, errors = "", []
+        try:
+            errors = compare(reference, loaded, given, traced, chosen, draw, tolerance)
+        except SizesError as error:
+            refused = str(error)
+        if refused:
+            progress("fixing the sizes, at others of which the file differs")
+            return export(
+                network,
+                path,
+                example,
+                state=state,
+                format=format,
+                card={**(card or {}), "sizes_fixed": refused},
+                units=units,
+                batch=batch,
+                free_sizes=False,
+                precision=precision,
+                draw=draw,
+                tolerance=tolerance,
+                progress=progress,
+            )
         absolute, relative = max(e.absolute for e in errors), max(e.relative for e in errors)
         own_rounding = max(e.own for e in errors)
         worst = max((e for e in errors if not e.own), key=lambda e: e.relative, default=errors[0])
@@ -157,8 +179,7 @@ def export(
                 f"the {form.title} differs from the network by {worst.relative:.2g} of its largest value, more than "
                 f"{tolerance:.1g}, on {worst.what}; it was removed. "
                 "A network that chooses (the largest entry, a sign) may choose otherwise where two candidates are "
-                "equal up to rounding. Where it holds at the example's sizes alone, export with free_sizes=False "
-                "(--fixed-sizes)"
+                "equal up to rounding"
             )
         content = written.read_bytes()
         write_bytes(path, content)

@@ -21,6 +21,10 @@ class ExportError(RuntimeError):
     """A network that cannot be exported, or whose exported form gives other results."""
 
 
+class SizesError(ExportError):
+    """A file gives what the network gives at the example's sizes, and something else at others."""
+
+
 class Traced(NamedTuple):
     """A program, and what may vary in its inputs."""
 
