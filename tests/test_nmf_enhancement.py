@@ -37,7 +37,7 @@ def weighted():
 
 
 def test_it_is_an_iteration():
-    check_iteration(separation().double(), gaussian(2, 400).double())
+    check_iteration(separation().double(), gaussian(3, 400).double())
 
 
 def test_before_training_it_is_the_factorisation_of_one_frame_at_a_time():

@@ -207,3 +207,20 @@ def test_folders_without_recordings_are_refused_early(tmp_path):
         r"10 s",
     ):
         Enhancement(data=tmp_path)
+
+
+def test_what_is_tested_on_takes_no_voices_of_training(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Separation, "parts", {"train": (2, 1, 1), "validation": (2, 1, 1), "test": (2, 1, 1)})
+    generated = recordings.generated
+
+    def noted(rate, seed, part, **counts):
+        asked.append(part)
+        return generated(rate, seed, part, **counts)
+
+    monkeypatch.setattr(recordings, "generated", noted)
+    task = Separation(seconds=0.2, held_out=2)
+    assert len(task.test[0].data) == 2
+    assert len(task.test[0].data) == 2
+    assert asked == ["test"]
+    assert set(task.corpus.noises) == {"train", "validation", "test"}

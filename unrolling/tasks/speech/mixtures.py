@@ -18,7 +18,7 @@ from unrolling.tasks import exhibits
 from unrolling.tasks.base import Samples, Task
 from unrolling.tasks.exhibits import Exhibits, Shown
 from unrolling.tasks.speech import recordings
-from unrolling.tasks.speech.recordings import Corpus, stretch, unit_level
+from unrolling.tasks.speech.recordings import Corpus, Lazily, Speakers, stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import (
     SI_SDR_IMPROVEMENT,
     pesq,
@@ -80,6 +80,7 @@ class Mixtures(Task):
         self.count = round(seconds * RATE)
         self.stft = STFT(SIZE, HOP)
         self._data = data
+        self._parts: dict[str, Corpus] = {}  # generated so far
         if data is not None:
             _ = self.corpus  # what cannot be used is found before any long work
 
@@ -87,15 +88,7 @@ class Mixtures(Task):
     def corpus(self) -> Corpus:
         """Speech and noise by part."""
         if self._data is None:
-            made = {
-                part: recordings.generated(
-                    RATE, self.seed, part, speakers=speakers, utterances=utterances, noises=noises
-                )
-                for part, (speakers, utterances, noises) in self.parts.items()
-            }
-            return Corpus(
-                {part: c.speakers[part] for part, c in made.items()}, {part: c.noises[part] for part, c in made.items()}
-            )
+            return Corpus(Lazily(self.parts, self._voices), Lazily(self.parts, self._noises))
         speech, noise = recordings.find_folders(self._data)
         speakers = recordings.split_speakers(recordings.read_speakers(speech, RATE), self.unseen)
         if noise is not None:
@@ -105,6 +98,21 @@ class Mixtures(Task):
             for part, (_, _, noises) in self.parts.items()
         }
         return Corpus(speakers, {part: c.noises[part] for part, c in made.items()})
+
+    def _made(self, part: str) -> Corpus:
+        """Generated voices and noises of one part: those of training take long, and are not needed to be tested."""
+        if part not in self._parts:
+            speakers, utterances, noises = self.parts[part]
+            self._parts[part] = recordings.generated(
+                RATE, self.seed, part, speakers=speakers, utterances=utterances, noises=noises
+            )
+        return self._parts[part]
+
+    def _voices(self, part: str) -> Speakers:
+        return self._made(part).speakers[part]
+
+    def _noises(self, part: str) -> Sequence[Tensor]:
+        return self._made(part).noises[part]
 
     @cached_property
     def validation(self) -> list[Samples]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -5,9 +5,9 @@ is on both sides.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ SPEEDS = ((4, 5), (6, 7), (10, 11), (11, 10), (7, 6), (5, 4))  # of training voi
 PAUSE = (0.04, 0.25)  # seconds between two recordings in a row
 
 Speakers = Mapping[str, Sequence[Tensor]]
+Value = TypeVar("Value")
 
 
 class Corpus(NamedTuple):
@@ -37,6 +38,29 @@ class Corpus(NamedTuple):
 
     speakers: Mapping[str, Speakers]
     noises: Mapping[str, Sequence[Tensor]]
+
+
+class Lazily(Mapping[str, Value]):
+    """Values that are made each time they are asked for.
+
+    Args:
+        keys: theirs.
+        make: key -> value.
+    """
+
+    def __init__(self, keys: Iterable[str], make: Callable[[str], Value]) -> None:
+        self._keys, self._make = tuple(keys), make
+
+    def __getitem__(self, key: str) -> Value:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._make(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def generated(
