@@ -10,7 +10,7 @@ from unrolling.core.scale import unit
 from unrolling.files.sound_bands import interpolated
 
 # Fitted by `python -m benchmarks.speech_caution --data DIR`, on digits and noises that are set aside for training and
-# on generated voices that were not trained on.
+# on generated voices that were not trained on; it prints -5.09, 4.38, 0.63, 2.62.
 CONSTANT, RATIO, FOLLOWING, ABOVE = -5.0, 4.4, 0.6, 2.6
 HOP, FRAME = 64, 256  # samples
 LONG, SMOOTH, PAUSE = 251, 9, 201  # frames: means are over 2 s at 8 kHz, floors the least of 1.6 s
