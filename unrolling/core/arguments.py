@@ -20,6 +20,7 @@ from unrolling.core.naming import class_name
 from unrolling.core.refusals import is_told, kind_of, refusal
 
 Shape = tuple[Any, ...]  # whole numbers, and None where any size will do
+MOST = 2**31 - 1  # that a loop could count to within a day
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -88,7 +89,7 @@ def check_range(
 
 
 def check_count(value: Any, name: str, least: int = 1) -> None:
-    """Refuses what is no whole number, or one below the least.
+    """Refuses what is no whole number, one below the least, or one that nothing could be counted to.
 
     Raises:
         TypeError, ValueError: by name.
@@ -97,6 +98,8 @@ def check_count(value: Any, name: str, least: int = 1) -> None:
         raise TypeError(f"{name} is {value!r}; it is a whole number")
     if value < least:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
+    if isinstance(value, int) and value > MOST:
+        raise ValueError(f"{name} is {value}; it must be at most {MOST}")
 
 
 def check_shape(value: Tensor, shape: Shape, owner: str, side: str, name: str, *, leading: bool = False) -> None:

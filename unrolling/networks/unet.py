@@ -69,6 +69,7 @@ def unet_width(parameters: int, levels: int = 2, inputs: int = 1) -> int:
     """The width that brings a ``UNet`` closest to a number of parameters, at least 1."""
 
     check_count(parameters, "parameters")
+    check_count(levels, "levels")
     if parameters > LARGEST:
         raise ValueError(f"parameters is {parameters}; no network here has more than {LARGEST}")
 

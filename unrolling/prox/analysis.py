@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_count
 from unrolling.core.refusals import explain_call
 from unrolling.prox.isotropic import IsotropicShrink
 
@@ -40,8 +41,7 @@ class AnalysisProx(nn.Module):
 
     def __init__(self, transform: Transform, norm_square: float, *, iterations: int = 20, dim: int | None = 1) -> None:
         super().__init__()
-        if iterations < 1:
-            raise ValueError(f"iterations is {iterations}; the dual takes at least one")
+        check_count(iterations, "iterations")
         if not norm_square > 0:
             raise ValueError(f"norm_square is {norm_square}; it is |D|^2, which is positive")
         self.transform, self.norm_square, self.iterations, self.dim = transform, norm_square, iterations, dim

@@ -69,8 +69,8 @@ class Codes(Task):
         data: str | Path | images.Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive; got {alpha}")
+        if not 0 < alpha < float("inf"):
+            raise ValueError(f"alpha must be positive and finite; got {alpha}")
         if atoms < SIDE**2:
             raise ValueError(f"atoms is {atoms}; a dictionary of 10 x 10 patches has at least {SIDE**2}")
         self.alpha, self.whiten, self.seed, self.train_patches = alpha, bool(whiten), seed, train_patches
