@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         with_numbers_as_tensors,
     )
     from unrolling.export.torch_program import TorchProgram
-    from unrolling.export.trace import ExportError, Traced, discover, first_line, settle
+    from unrolling.export.trace import ExportError, SizesError, Traced, discover, first_line, settle
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -63,19 +63,19 @@ __getattr__, __dir__ = lazy(
             "with_numbers_as_tensors"
         ),
         ".torch_program": ("TorchProgram"),
-        ".trace": ("ExportError Traced discover first_line settle"),
+        ".trace": ("ExportError SizesError Traced discover first_line settle"),
     },
 )
 # fmt: off
 __all__ = [
     "AotiPackage", "Compared", "Example", "ExportError", "Exported", "Format", "KeywordForward", "Loaded",
-    "OnnxModel", "Pair", "Plan", "RealPairs", "ReducedWeights", "TorchProgram", "Traced", "answer",
-    "batches_of", "check_condition", "check_expression", "check_model", "check_network", "check_next",
-    "check_path", "check_precision", "check_program", "compare", "constants", "describe", "discover", "each",
-    "export", "find_format", "first_line", "first_state", "formats", "is_complex", "is_plain", "join",
-    "keywords", "last_state", "leaves", "like", "listed", "load", "named", "numbers_of", "pairs", "quiet",
-    "run", "select", "settle", "smallest", "split", "starts", "state_ports", "summary", "to_json", "to_pair",
-    "untrained", "with_numbers_as_tensors",
+    "OnnxModel", "Pair", "Plan", "RealPairs", "ReducedWeights", "SizesError", "TorchProgram", "Traced",
+    "answer", "batches_of", "check_condition", "check_expression", "check_model", "check_network",
+    "check_next", "check_path", "check_precision", "check_program", "compare", "constants", "describe",
+    "discover", "each", "export", "find_format", "first_line", "first_state", "formats", "is_complex",
+    "is_plain", "join", "keywords", "last_state", "leaves", "like", "listed", "load", "named", "numbers_of",
+    "pairs", "quiet", "run", "select", "settle", "smallest", "split", "starts", "state_ports", "summary",
+    "to_json", "to_pair", "untrained", "with_numbers_as_tensors",
 ]
 # fmt: on
 # End of what is written.

@@ -91,7 +91,8 @@ __getattr__, __dir__ = lazy(
         ".speech.mixtures": ("Mixtures"),
         ".speech.noises": ("draw_noise"),
         ".speech.recordings": (
-            "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
+            "Corpus Lazily find_folders generated read_noises read_speakers speaker_of split_speakers stretch "
+            "unit_level"
         ),
         ".speech.separation": ("Separation"),
         ".speech.speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
@@ -103,8 +104,8 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Codes", "Compressive", "Corpus", "Deblocking",
     "Deblurring", "DecisionDirected", "Denoising", "Detection", "Enhancement", "Exhibits", "Generic",
-    "Iterative", "MRI", "Mean", "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL", "NMSE",
-    "Noise", "NoiseLevels", "PSNR", "Pairs", "Panels", "Photographs", "Pictures", "Published2017",
+    "Iterative", "Lazily", "MRI", "Mean", "MeanIoU", "MeanRatio", "Method", "Metric", "Mixtures", "NLL",
+    "NMSE", "Noise", "NoiseLevels", "PSNR", "Pairs", "Panels", "Photographs", "Pictures", "Published2017",
     "Published2019", "Ratio", "Recovery", "SER", "SI_SDR_IMPROVEMENT", "Samples", "Separation",
     "SequenceDetection", "Sharp", "Shift", "Shown", "Sound", "SparseTask", "Spikes", "Stabiliser",
     "SuperResolution", "Task", "VaryingDictionary", "Voice", "algorithm", "aligned", "as_real",

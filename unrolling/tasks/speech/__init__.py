@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.speech.noises import draw_noise
     from unrolling.tasks.speech.recordings import (
         Corpus,
+        Lazily,
         find_folders,
         generated,
         read_noises,
@@ -40,7 +41,8 @@ __getattr__, __dir__ = lazy(
         ".mixtures": ("Mixtures"),
         ".noises": ("draw_noise"),
         ".recordings": (
-            "Corpus find_folders generated read_noises read_speakers speaker_of split_speakers stretch unit_level"
+            "Corpus Lazily find_folders generated read_noises read_speakers speaker_of split_speakers stretch "
+            "unit_level"
         ),
         ".separation": ("Separation"),
         ".speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
@@ -50,9 +52,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Corpus", "DecisionDirected", "Enhancement", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation", "Voice",
-    "best_order", "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces", "pesq",
-    "read_noises", "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi",
+    "Corpus", "DecisionDirected", "Enhancement", "Lazily", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation",
+    "Voice", "best_order", "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces",
+    "pesq", "read_noises", "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi",
     "stretch", "unit_level",
 ]
 # fmt: on
