@@ -375,9 +375,7 @@ class Scaled(LinearOperator):
 
 def joined(left: Shape, right: Shape) -> Shape | None:
     """The sizes that two shapes agree on, where one may leave open what the other knows; None if they do not agree."""
-    if len(left) != len(right):
-        return None
-    if any(a != b and a is not None and b is not None for a, b in zip(left, right, strict=True)):
+    if len(left) != len(right) or any(None not in (a, b) and a != b for a, b in zip(left, right, strict=True)):
         return None
     return tuple(b if a is None else a for a, b in zip(left, right, strict=True))
 
@@ -397,7 +395,5 @@ def _image(method: Any, shape: Shape) -> Shape:
 def _common_batch(one: LinearOperator, other: LinearOperator) -> int | None:
     if one.batch_size is None or other.batch_size is None or one.batch_size == other.batch_size:
         return other.batch_size if one.batch_size is None else one.batch_size
-    raise ValueError(
-        f"{type(one).__name__} has parameters for {one.batch_size} samples, and {type(other).__name__} for "
-        f"{other.batch_size}"
-    )
+    names, counts = (type(one).__name__, type(other).__name__), (one.batch_size, other.batch_size)
+    raise ValueError(f"{names[0]} has parameters for {counts[0]} samples, and {names[1]} for {counts[1]}")
