@@ -41,7 +41,7 @@ PLAIN = {
 ACCIDENTS = (
     RuntimeError,
     NotImplementedError,
-    torch.linalg.LinAlgError,
+    torch.linalg.LinAlgError,  # pyright: ignore[reportPrivateImportUsage]
     TypeError,
     ValueError,
     AttributeError,
@@ -148,7 +148,7 @@ def _check_whole(value: Any, name: str, kind: str) -> None:
     if (value is None and "None" in kind) or (hasattr(value, "__index__") and not hasattr(value, "shape")):
         if not (isinstance(value, bool) and name == "seed"):
             return
-    elif hasattr(value, "shape") and value.shape == () and type(value).__module__ == "numpy":
+    elif getattr(value, "shape", None) == () and type(value).__module__ == "numpy":
         return
     raise TypeError(f"{name} is {_short(value)}; it is a whole number")
 

@@ -22,6 +22,13 @@ class Expected(NamedTuple):
         """The same, or null."""
         return Expected(f"{self.words}, or null", lambda value: value is None or self.holds(value))
 
+    def or_text(self, longest: int = 1000) -> Expected:
+        """The same, or a text."""
+        return Expected(
+            f"{self.words}, or a text",
+            lambda value: len(value) <= longest if isinstance(value, str) else self.holds(value),
+        )
+
 
 def whole(low: int = 0, high: int = 2**53) -> Expected:
     """A whole number of a range."""

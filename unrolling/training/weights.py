@@ -122,7 +122,7 @@ _CARD = {
     "iteration": records.text(200),
     "tied": records.listed(records.text(200), 1000),
     "untied": records.listed(records.text(200), 1000),
-    "task": records.mapping().or_none(),
+    "task": records.mapping().or_text().or_none(),
     "fingerprints": records.mapping(_PRINT).or_none(),
 }
 

@@ -115,7 +115,10 @@ def noise_of(plane: Float[Tensor, "height width"], contrast: float = 1.0) -> Noi
     """The noise in an image in [0, 1] that can be told from texture; None for one too small to tell. Texture has the
     contrast of grey pictures, times a factor.
     """
-    return _told(*_levels(_blocks(plane)[0], FEW, FLATTEST, MANY), contrast) if _large(plane) else None
+    if not _large(plane):
+        return None
+    few, some, many = _levels(_blocks(plane)[0], FEW, FLATTEST, MANY)
+    return _told(few, some, many, contrast)
 
 
 def _between(x: float, points: Sequence[tuple[float, float]]) -> float:
