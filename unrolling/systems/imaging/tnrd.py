@@ -30,7 +30,7 @@ def recipe(size: int, steps: int) -> Recipe:
         depth=5,
         schedule=schedule(steps, batch=4),
         # Scaling the picture to the weights' noise is exact; where it was measured to help:
-        # python -m benchmarks.found_noise
+        # python -m benchmarks.found_conditions
         range=lambda task: {"noise": Range(task.sigma / 12.5, 3 * task.sigma)},
     )
 
