@@ -306,7 +306,7 @@ def test_the_interior_of_a_diffusion_does_not_see_beyond_its_reach():
             lambda: Diffusion(LeastSquares(Identity()), FiniteDifferences(), EdgeStopping(1.0, 0.1), 0.1, scale=0.0),
             "scale must be positive",
         ),
-        (lambda: AnalysisProx(FiniteDifferences(), 8.0, iterations=0), "at least one"),
+        (lambda: AnalysisProx(FiniteDifferences(), 8.0, iterations=0), "at least 1"),
         (lambda: RadialBasis(torch.zeros(3, 1)), "2 centres or more"),
         (lambda: SampledFourier().check(KSpace(images(), mask())), "complex"),
         (lambda: SampledFourier().check(KSpace(fft(images()), mask()[:, :4])), "of one size"),

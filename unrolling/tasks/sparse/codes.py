@@ -70,7 +70,7 @@ class Codes(Task):
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
         if not 0 < alpha < float("inf"):
-            raise ValueError(f"alpha must be positive and finite; got {alpha}")
+            raise ValueError(f"alpha must be positive; got {alpha}")
         if atoms < SIDE**2:
             raise ValueError(f"atoms is {atoms}; a dictionary of 10 x 10 patches has at least {SIDE**2}")
         self.alpha, self.whiten, self.seed, self.train_patches = alpha, bool(whiten), seed, train_patches
