@@ -31,6 +31,7 @@ def reproduce(
     """Train shipped weights again with the command that their card records, and say how far the new ones are from
     them. What they were trained on is named, where it has to be fetched first.
     """
+    from unrolling.core.scale import divide, norm
     from unrolling.systems.catalogue import find
     from unrolling.training.weights import read_weights
 
@@ -50,7 +51,7 @@ def reproduce(
     recorded([*words, "--out", str(folder), *(["--json"] if as_json else [])], standalone_mode=False)
     again, _, new = read_weights(folder / "weights.safetensors")
     both = shipped.keys() & again.keys()  # a tensor that still is its classical value is not in a file
-    gaps = [float((again[key] - shipped[key]).norm() / shipped[key].norm().clamp_min(1e-30)) for key in both]
+    gaps = [float(divide(norm((again[key] - shipped[key]).flatten()), norm(shipped[key].flatten()))) for key in both]
     same = shipped.keys() == again.keys() and all(again[key].equal(shipped[key]) for key in both)
     unit = card["metric"]["unit"]
     print(

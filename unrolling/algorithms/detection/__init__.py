@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ChannelEstimate,
         TapsFit,
         fit_to_taps,
+        fitted,
         least_squares_taps,
         viterbi_data,
     )
@@ -76,7 +77,7 @@ __getattr__, __dir__ = lazy(
         ".safeguarded": ("Safeguard SafeguardedDetector"),
         ".semidefinite": ("Relaxed semidefinite_relaxation"),
         ".sphere": ("Decisions sphere_decode"),
-        ".taps": ("ChannelEstimate TapsFit fit_to_taps least_squares_taps viterbi_data"),
+        ".taps": ("ChannelEstimate TapsFit fit_to_taps fitted least_squares_taps viterbi_data"),
         ".trellis": ("GaussianLikelihood Observed Trellis check_observed check_trellis"),
         ".viterbi": ("BCJR Messages Viterbi viterbi_path"),
     },
@@ -88,10 +89,10 @@ __all__ = [
     "Messages", "Modulation", "NoiseEstimate", "Observed", "Posterior", "Received", "Relaxed", "Safeguard",
     "SafeguardedDetector", "ScaledAdjoint", "TapsFit", "Trellis", "Viterbi", "adjoint", "apply",
     "at_unit_gain", "check_levels", "check_observed", "check_received", "check_rising", "check_symmetric",
-    "check_trellis", "complex_symbols", "decide", "find_modulation", "fit_to_taps", "fixed_oamp", "gram",
-    "judge_alphabet", "judge_noise", "least_squares_taps", "level_posterior", "linear_estimate", "lmmse",
-    "matched_filter", "mean_gain", "noise_of", "pam", "posterior", "real_form", "semidefinite_relaxation",
-    "sphere_decode", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
+    "check_trellis", "complex_symbols", "decide", "find_modulation", "fit_to_taps", "fitted", "fixed_oamp",
+    "gram", "judge_alphabet", "judge_noise", "least_squares_taps", "level_posterior", "linear_estimate",
+    "lmmse", "matched_filter", "mean_gain", "noise_of", "pam", "posterior", "real_form",
+    "semidefinite_relaxation", "sphere_decode", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

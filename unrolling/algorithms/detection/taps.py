@@ -58,9 +58,17 @@ def least_squares_taps(y: Tensor, symbols: Tensor, memory: int) -> ChannelEstima
         raise ValueError(f"{len(rows)} times whose {memory} symbols are all known do not determine {memory} taps")
     if int(torch.linalg.matrix_rank(rows)) < memory:
         raise ValueError(f"the symbols do not determine {memory} taps: some combination of {memory} in a row is zero")
+    return fitted(rows, right)
+
+
+def fitted(rows: Tensor, right: Tensor) -> ChannelEstimate:
+    """h = argmin |right - rows h|^2 in double precision, (T, L) and (T,); a noise variance below 1e-12 of the energy is
+    rounding.
+    """
     taps = torch.linalg.lstsq(rows, right.unsqueeze(1)).solution.squeeze(1)
-    left = (right - rows @ taps).square().sum() / (len(rows) - memory)
-    return ChannelEstimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
+    left = (right - rows @ taps).square().sum() / max(1, len(rows) - rows.shape[1])
+    least = (1e-12 * right.square().mean()).clamp_min(torch.finfo(torch.float32).tiny)
+    return ChannelEstimate(taps.float().unsqueeze(0), torch.maximum(left, least).float().reshape(1, 1))
 
 
 @explained

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from unrolling.algorithms.detection.taps import ChannelEstimate, least_squares_taps, viterbi_data
+from unrolling.algorithms.detection.taps import ChannelEstimate, fitted, least_squares_taps, viterbi_data
 from unrolling.algorithms.detection.trellis import GaussianLikelihood, Observed, Trellis
 
 STEPS, RATE, DECAY = 400, 1e-2, 1e-3
@@ -72,7 +72,7 @@ def learn(likelihood: nn.Module, y: Tensor, symbols: Tensor, levels: Tensor, mem
     with torch.no_grad():
         network = cross_entropy(likelihood(Observed(known[kept])).squeeze(1), states[kept], reduction="none")
     values = levels.double()[trellis.symbols()[states]]  # (pilots, L), newest first
-    part = _least_squares(known[seen].double(), values[seen])
+    part = fitted(values[seen], known[seen, 0].double())
     scores = GaussianLikelihood(levels, memory)(viterbi_data(known[kept], part)).squeeze(1)
     gaussian = cross_entropy(scores, states[kept], reduction="none")
     error = float((network - gaussian).std()) / len(kept) ** 0.5 if len(kept) > 1 else float("inf")
@@ -97,12 +97,6 @@ def indices(symbols: Tensor, levels: Tensor) -> Tensor:
             f"the pilots' symbols are among {[round(v, 4) for v in levels.tolist()]}; got {float(first):g}"
         )
     return nearest.indices
-
-
-def _least_squares(y: Tensor, values: Tensor) -> ChannelEstimate:
-    taps = torch.linalg.lstsq(values, y).solution.squeeze(1)
-    left = (y.squeeze(1) - values @ taps).square().sum() / max(1, len(y) - values.shape[1])
-    return ChannelEstimate(taps.float().unsqueeze(0), left.clamp_min(1e-12).float().reshape(1, 1))
 
 
 def _train(likelihood: nn.Module, y: Tensor, states: Tensor) -> None:

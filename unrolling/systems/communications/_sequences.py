@@ -15,6 +15,7 @@ from unrolling.algorithms.detection.taps import ChannelEstimate, TapsFit, fit_to
 from unrolling.algorithms.detection.trellis import GaussianLikelihood, Observed, Trellis, check_trellis
 from unrolling.algorithms.detection.viterbi import viterbi_path
 from unrolling.core import Unrolled
+from unrolling.core.scale import unit
 from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
 from unrolling.files.received import check_output, numbers, read_sequences, write_symbols
@@ -105,13 +106,14 @@ def _decode(
     plain: bool = False,
     **_: Any,
 ) -> Mapping[str, Any]:
-    levels, y = task.levels, content.y
+    levels, (content, scale) = task.levels, _scaled(content)
+    y = content.y
     facts: dict[str, Any] = {"sequences": y.shape[0], "length": y.shape[1]}
     conditions: list[Condition] = []
     trellis = task.trellis
     if content.taps is not None:
         trellis = check_trellis(len(levels), content.taps.shape[1])
-        channel, snr = _told(content, levels)
+        channel, snr = _told(content, levels, scale)
         symbols = _gaussian(y, channel, levels, trellis)
         facts["used"] = "the Viterbi algorithm with the taps that were told"
         conditions.append(Condition("SNR", snr, "given" if content.noise_variance else "estimated", "dB"))
@@ -119,7 +121,7 @@ def _decode(
         trellis = check_trellis(len(levels), memory or task.trellis.memory)
         likelihood = fresh(trellis.states)
         learned = learn(likelihood, *content.pilots, levels, trellis.memory, seed=seed)
-        facts |= _about(learned)
+        facts |= _about(learned, scale)
         if plain or learned.network_is_better:
             facts["used"] = "the network, its likelihood learned from the pilots"
             symbols = _search(lambda part: likelihood(Observed(part)), y, trellis)
@@ -168,29 +170,47 @@ def _check(fit: TapsFit, content: Content, task: SequenceDetection, plain: bool)
     return Condition("SNR for the weights' taps", fit.snr, "estimated", "dB", effect="symbols may be wrong")
 
 
-def _told(content: Content, levels: Tensor) -> tuple[ChannelEstimate, float]:
-    """The channel that was told, and its SNR in dB."""
+def _scaled(content: Content) -> tuple[Content, float]:
+    """A channel that is told or learned has any scale, which decides nothing: what is received is divided by the power
+    of two below the largest tap, or below the largest pilot. The taps of the weights have theirs.
+    """
+    scaled = content.taps if content.taps is not None else content.pilots[0] if content.pilots else None
+    if scaled is None:
+        return content, 1.0
+    scale = float(unit(scaled.double().flatten()))
+    y, taps, noise, pilots = content.y, content.taps, content.noise_variance, content.pilots
+    return content._replace(
+        y=y / scale,
+        taps=None if taps is None else taps / scale,
+        noise_variance=None if noise is None else noise / scale / scale,
+        pilots=None if pilots is None else (pilots[0] / scale, pilots[1]),
+    ), scale
+
+
+def _told(content: Content, levels: Tensor, scale: float) -> tuple[ChannelEstimate, float]:
+    """The channel that was told, divided by a scale, and 1 / sigma^2 as the file has it, in dB."""
     assert content.taps is not None
     noise = content.noise_variance
-    fit = fit_to_taps(content.y, content.taps, levels)
+    fit, shift = fit_to_taps(content.y, content.taps, levels), 20 * log10(scale)
     if noise is None:
-        return ChannelEstimate(content.taps, torch.full((1, 1), 10 ** (-fit.snr / 10))), fit.snr
-    told = 10 * log10(1 / noise)
+        return ChannelEstimate(content.taps, torch.full((1, 1), 10 ** (-fit.snr / 10))), round(fit.snr - shift, 2)
+    told = -10 * log10(noise)
     if abs(told - fit.snr) > 3 and content.y.numel() >= FEWEST:
         warnings.warn(
-            f"{content.path}: with these taps y is likeliest at a SNR of {fit.snr:g} dB, and {told:.3g} dB was told: "
+            f"{content.path}: with these taps y is likeliest at a SNR of {fit.snr - shift:.3g} dB, and "
+            f"{told - shift:.3g} dB was told: "
             "the taps or the noise variance may be others",
             stacklevel=2,
         )
-    return ChannelEstimate(content.taps, torch.full((1, 1), noise)), round(told, 2)
+    return ChannelEstimate(content.taps, torch.full((1, 1), noise)), round(told - shift, 2)
 
 
-def _about(learned: Learned) -> dict[str, Any]:
+def _about(learned: Learned, scale: float) -> dict[str, Any]:
     return {
         "pilots": learned.count,
         "cross_entropy_of_kept_pilots": {"network": learned.network, "least_squares_taps": learned.gaussian},
-        "taps_by_least_squares": learned.channel.taps[0].tolist(),
-        "noise_variance_by_least_squares": float(learned.channel.noise_variance),
+        "taps_by_least_squares": (scale * learned.channel.taps[0].double()).tolist(),
+        "noise_variance_by_least_squares": scale * scale * float(learned.channel.noise_variance),
     }
 
 

@@ -16,7 +16,7 @@ from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.received_noise import AlphabetFit, NoiseEstimate, judge_alphabet, judge_noise
 from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector
 from unrolling.core import Unrolled
-from unrolling.core.scale import power_of_two
+from unrolling.core.scale import divide, power_of_two
 from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
 from unrolling.files.received import check_output, read_vectors, whitened, write_symbols
@@ -324,7 +324,8 @@ def _spreads(channel: Tensor) -> Tensor:
     """Condition numbers, of at most 500 channels."""
     step = max(1, len(channel) // COUNTED)
     values = torch.linalg.svdvals(channel[::step].double())
-    return values[:, 0] / values[:, -1].clamp_min(1e-30)
+    largest = values[:, 0]
+    return divide(largest, torch.maximum(values[:, -1], torch.finfo(torch.float64).eps * largest))
 
 
 def _same(channel: Tensor, own: Tensor) -> float | None:
