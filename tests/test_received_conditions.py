@@ -214,6 +214,21 @@ def test_sequences_over_other_taps_are_refused_and_decided_by_pilots_or_taps(app
         assert np.mean(symbols != a[500:]) > 2 * best + 0.01
 
 
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**-7, 2.0**40])
+def test_the_scale_of_a_channel_decides_nothing(applied, tmp_path, scale):
+    taps = OTHERS["random"]
+    y, a = over(taps, 3000, 8.0, 5)
+    found = []
+    for factor in (1.0, scale):
+        np.savez(tmp_path / f"pilots-{factor}.npz", y=factor * y[:500], symbols=a[:500])
+        learned = applied(VITERBINET, "--pilots", tmp_path / f"pilots-{factor}.npz", y=factor * y[500:])
+        told = applied(VITERBINET, y=factor * y[500:], taps=factor * taps, noise_variance=factor**2 * 10**-0.8)
+        assert (learned[0], told[0]) == (0, 0)
+        np.testing.assert_allclose(learned[2]["taps_by_least_squares"], factor * taps, atol=0.1 * factor)
+        found.append((learned[1], told[1]))
+    assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
+
+
 def test_sequences_of_its_own_channel_pass_at_any_length_and_with_less_noise(applied):
     task = SequenceDetection(held_out=1000)
     y = task.test[0].data.y.numpy()
