@@ -13,6 +13,7 @@ import unrolling.algorithms.splitting as splitting
 from unrolling import Matrix
 from unrolling.algorithms.kernels.packed_steps import run_packed_steps
 from unrolling.algorithms.kernels.thin_step import run_thin_steps, thin_step
+from unrolling.core.arguments import check_count
 from unrolling.networks import MLP, ChannelNorm, DnCNN
 from unrolling.operators import (
     DCT,
@@ -216,3 +217,10 @@ def test_kernels_are_given_nothing_that_they_would_read_beyond():
         for y in (torch.zeros(70, 4), torch.zeros(0, 5), torch.zeros(5), torch.zeros(70, 5).double()):
             with pytest.raises(ValueError, match=r"y is \(batch, 5\)"):
                 packed(y)
+
+
+def test_counts_end_where_nothing_counts_to_and_seeds_do_not():
+    check_count(2**31 - 1, "iterations")
+    check_count(2**40, "seed", 0, 2**63 - 1)
+    with pytest.raises(ValueError, match=r"iterations is 1099511627776; it must be at most 2147483647"):
+        check_count(2**40, "iterations")

@@ -88,7 +88,7 @@ def check_range(
     raise ValueError(f"{name} is {value}; it must be {' and '.join(part for part in (left, right) if part)}")
 
 
-def check_count(value: Any, name: str, least: int = 1) -> None:
+def check_count(value: Any, name: str, least: int = 1, most: int = MOST) -> None:
     """Refuses what is no whole number, one below the least, or one that nothing could be counted to.
 
     Raises:
@@ -98,8 +98,8 @@ def check_count(value: Any, name: str, least: int = 1) -> None:
         raise TypeError(f"{name} is {value!r}; it is a whole number")
     if value < least:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
-    if isinstance(value, int) and value > MOST:
-        raise ValueError(f"{name} is {value}; it must be at most {MOST}")
+    if isinstance(value, int) and value > most:
+        raise ValueError(f"{name} is {value}; it must be at most {most}")
 
 
 def check_shape(value: Tensor, shape: Shape, owner: str, side: str, name: str, *, leading: bool = False) -> None:

@@ -56,7 +56,7 @@ class Pictures(Task):
     def __init__(
         self, seed: int, data: str | Path | images.Drawn | None, crop: int, training: tuple[str, ...] = images.TRAINING
     ) -> None:
-        check_count(seed, "seed", 0)
+        check_count(seed, "seed", 0, 2**63 - 1)
         self.seed, self.crop = seed, crop
         self._data, self._training = data, training
         if data is not None:
