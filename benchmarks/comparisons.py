@@ -2,7 +2,7 @@
 thread, each in a process of its own.
 
 Bars: at most 90 CPU-seconds with ``--quick`` (the default here), 300 without (``--usual``). ``--resume DIR`` keeps what
-was measured, so that the same command goes on.
+was measured, so that the same command goes on; ``--pages DIR`` keeps each ``comparison.json``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,9 @@ def shipped() -> list[tuple[str, str, int, tuple[str, ...]]]:
     return found
 
 
-def measure(system: str, task: str, depth: int, settings: tuple[str, ...], effort: str, data: str) -> dict[str, Any]:
+def measure(
+    system: str, task: str, depth: int, settings: tuple[str, ...], effort: str, data: str, pages: Path | None = None
+) -> dict[str, Any]:
     """One comparison, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         given = [word for setting in settings for word in ("--set", setting)]
@@ -59,6 +62,10 @@ def measure(system: str, task: str, depth: int, settings: tuple[str, ...], effor
         page = Path(folder) / "comparison.json"
         if done.returncode or not page.is_file():
             return {"seconds": seconds, "failed": (done.stderr.strip().splitlines() or ["no page"])[-1][:300]}
+        if pages is not None:
+            pages.mkdir(parents=True, exist_ok=True)
+            stem = "-".join((*system.split("/"), task, str(depth), *(s.replace("=", "") for s in settings)))
+            shutil.copyfile(page, pages / f"{stem}.json")
         headline = json.loads(page.read_text(encoding="utf-8"))["headline"]
         return {"seconds": seconds, "headline": headline}
 
@@ -68,6 +75,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="systems, by names or parts of them")
     parser.add_argument("--usual", action="store_true", help="without --quick")
     parser.add_argument("--resume", type=Path, help="folder that keeps what was measured")
+    parser.add_argument("--pages", type=Path, help="folder that keeps each comparison.json")
     parser.add_argument("--data", default="", help="folder with data, for tasks that have none of their own")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -79,7 +87,7 @@ def main() -> None:
         row = kept(
             options.resume,
             key,
-            lambda s=system, t=task, d=depth, g=settings: measure(s, t, d, g, effort, options.data),
+            lambda s=system, t=task, d=depth, g=settings: measure(s, t, d, g, effort, options.data, options.pages),
         )
         rows.append({"system": system, "task": task, "depth": depth, "settings": list(settings), **row})
         if not options.json:
