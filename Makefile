@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs
+SITE := out/site
 OUT ?= out/photographs
 
-.PHONY: run test nightly sanitize fuzz lint written exports bench clean
+.PHONY: run test nightly sanitize fuzz lint written docs linkcheck screenshots exports bench clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT) --overwrite
@@ -39,6 +41,21 @@ written: $(READY)
 	$(BIN)/python -m unrolling.systems.index
 	$(BIN)/python -m tools.system_tables
 
+# The site, in out/site: warnings are errors, examples run, then every link and anchor is looked up. SPHINX="-D plot_gallery=0" runs none.
+docs: $(DOCS_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -j 2 -b html $(SPHINX) docs $(SITE)
+	$(BIN)/python -m tools.site.links $(SITE)
+	$(BIN)/python -m tools.site.accessibility $(SITE)
+
+# The main pages in Chromium (CHROMIUM, or the one of the system), narrow and wide, light and dark, in out/screenshots.
+screenshots: $(DOCS_READY)
+	$(BIN)/pip install -q -c constraints.txt --group screenshots
+	$(BIN)/python -m tools.site.screenshots $(SITE) out/screenshots
+
+# Addresses outside, which need a network.
+linkcheck: $(DOCS_READY)
+	$(BIN)/python -m sphinx -b linkcheck -D plot_gallery=0 docs out/linkcheck
+
 exports: $(READY)
 	$(BIN)/python -m tools.export_catalogue
 
@@ -50,6 +67,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install -q --upgrade 'pip>=25.1'
 	$(BIN)/pip install -q -c constraints.txt torch
 	$(BIN)/pip install -q -c constraints.txt -e '.[data,audio,export]' --group test --group lint
+	touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install -q -c constraints.txt --group docs
 	touch $@
 
 clean:

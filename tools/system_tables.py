@@ -12,10 +12,10 @@ from unrolling.systems.index import read_index
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = {
-    "docs/communications.md": ("communications",),
-    "docs/images.md": ("imaging", "medical"),
-    "docs/sparse_coding.md": ("sparse_coding",),
-    "docs/speech.md": ("speech",),
+    "docs/guides/communications.md": ("communications",),
+    "docs/guides/images.md": ("imaging", "medical"),
+    "docs/guides/sparse_coding.md": ("sparse_coding",),
+    "docs/guides/speech.md": ("speech",),
 }
 BEGIN, END = "<!-- written by `make written` -->\n", "<!-- end -->"
 
