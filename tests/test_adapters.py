@@ -8,7 +8,10 @@ import pytest
 import torch
 from iterations import gaussian
 
-from unrolling.operators.adapters import from_deepinv, from_pylops
+from unrolling import Matrix, unroll
+from unrolling.algorithms import ISTA
+from unrolling.operators import CircularConvolution
+from unrolling.operators.adapters import from_deepinv, from_pylops, to_deepinv
 from unrolling.testing import check_adjoint, check_operator
 
 
@@ -56,8 +59,51 @@ def test_a_physics_of_deepinv_passes_every_check(monkeypatch):
         from_deepinv(torch.nn.Identity(), (1, 3, 3))
 
 
+class TheirPhysics(torch.nn.Module):
+    def __init__(self, A, A_adjoint, img_size):
+        super().__init__()
+        self.forward_map, self.adjoint_map, self.img_size = A, A_adjoint, img_size
+
+    def A(self, x):  # noqa: N802
+        return self.forward_map(x)
+
+    def A_adjoint(self, y):  # noqa: N802
+        return self.adjoint_map(y, anything=None)
+
+
+def test_an_operator_goes_to_deepinv_and_back_with_its_parameters(monkeypatch):
+    theirs = types.SimpleNamespace(physics=types.SimpleNamespace(LinearPhysics=TheirPhysics))
+    monkeypatch.setitem(sys.modules, "deepinv", theirs)
+    ours = Matrix(torch.nn.Parameter(random(6, 12, dtype=torch.float64)))
+    physics = to_deepinv(ours)
+    assert physics.img_size == (12,)
+    assert [tuple(p.shape) for p in physics.parameters()] == [(6, 12)]
+    again = from_deepinv(physics, (12,), dtype=torch.float64)
+    check_operator(again, dtype=torch.float64)
+    x = random(3, 12, dtype=torch.float64)
+    assert torch.equal(again(x), ours(x))
+    blur = CircularConvolution(random(3, 3, dtype=torch.float64))
+    coloured = from_deepinv(to_deepinv(blur), (2, 5, 6), dtype=torch.float64)
+    check_operator(coloured, dtype=torch.float64)
+    picture = random(3, 2, 5, 6, dtype=torch.float64)
+    assert torch.equal(coloured(picture)[:, 1], blur(picture[:, 1]))
+
+
+def test_a_network_is_a_reconstructor_of_deepinv_that_holds_its_own_forward_model(monkeypatch):
+    theirs = types.SimpleNamespace(models=types.SimpleNamespace(Reconstructor=torch.nn.Module))
+    monkeypatch.setitem(sys.modules, "deepinv", theirs)
+    network = unroll(ISTA(random(4, 8, dtype=torch.float32), 0.1), 3, untied="threshold")
+    model = to_deepinv(network)
+    y = random(5, 4, dtype=torch.float32)
+    assert torch.equal(model(y, object()), network(y))
+    assert sum(p.requires_grad for p in model.parameters()) == 3
+    with pytest.raises(TypeError, match="neither a LinearOperator nor a network"):
+        to_deepinv(lambda y: y)
+
+
 @pytest.mark.parametrize(
-    ("adapter", "package"), [(from_pylops, "pylops"), (lambda x: from_deepinv(x, (1,)), "deepinv")]
+    ("adapter", "package"),
+    [(from_pylops, "pylops"), (lambda x: from_deepinv(x, (1,)), "deepinv"), (to_deepinv, "deepinv")],
 )
 def test_a_missing_library_is_named(monkeypatch, adapter, package):
     monkeypatch.setitem(sys.modules, package, None)

@@ -6,7 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.operators.adapters import from_deepinv, from_pylops
+    from unrolling.operators.adapters import from_deepinv, from_pylops, to_deepinv
     from unrolling.operators.blocks import CodedDiffraction, Isometry, PerBlockSensing, ScrambledHadamard, hadamard
     from unrolling.operators.borders import check_boundary, extend, fold
     from unrolling.operators.convolution import CircularConvolution, ValidConvolution, convolve_valid
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".adapters": ("from_deepinv from_pylops"),
+        ".adapters": ("from_deepinv from_pylops to_deepinv"),
         ".blocks": ("CodedDiffraction Isometry PerBlockSensing ScrambledHadamard hadamard"),
         ".borders": ("check_boundary extend fold"),
         ".convolution": ("CircularConvolution ValidConvolution convolve_valid"),
@@ -102,7 +102,7 @@ __all__ = [
     "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
     "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
     "per_image", "projections", "rfft", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann",
-    "to_corner", "transfer", "with_phase", "wrap", "zero_mean_atoms",
+    "to_corner", "to_deepinv", "transfer", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

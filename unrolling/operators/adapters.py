@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.operators.linear import LinearOperator
 
@@ -32,6 +33,44 @@ def from_deepinv(physics: Any, shape: tuple[int, ...], *, dtype: torch.dtype = t
     return _Deepinv(physics, shape, dtype)
 
 
+def to_deepinv(what: LinearOperator | nn.Module) -> Any:
+    """An operator or a network of this library for deepinv: its solvers, losses and metrics take them.
+
+    Args:
+        what: a linear operator, which becomes a ``deepinv.physics.LinearPhysics`` with ``physics.A`` and
+            ``physics.A_adjoint`` (images with channels, (batch, channels, height, width), go through an operator on
+            (batch, height, width) channel by channel); or a network from data to estimates, which becomes a
+            ``deepinv.models.Reconstructor`` called as ``model(y, physics)``. The network holds its own forward model,
+            so that ``physics`` is not looked at.
+
+    Raises:
+        ImportError: deepinv is missing.
+        TypeError: something else.
+    """
+    deepinv = _library("deepinv", "deepinv")
+    if isinstance(what, LinearOperator):
+        size = None if None in what.input_shape else what.input_shape
+        physics = deepinv.physics.LinearPhysics(
+            A=lambda x, **_: _by_channel(what, x, len(what.input_shape)),
+            A_adjoint=lambda y, **_: _by_channel(what.adjoint, y, len(what.output_shape)),
+            img_size=size,
+        )
+        physics.operator = what  # its parameters and buffers move and are saved with the physics
+        return physics
+    if not isinstance(what, nn.Module):
+        raise TypeError(f"a {type(what).__name__} is neither a LinearOperator nor a network (an nn.Module)")
+
+    class Reconstructor(deepinv.models.Reconstructor):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, y: Any, physics: Any = None, **_: Any) -> Tensor:
+            return self.network(y)
+
+    return Reconstructor(what)
+
+
 def from_pylops(operator: Any) -> LinearOperator:
     """A linear operator of PyLops: (batch, *dims) -> (batch, *dimsd), sample by sample through NumPy, on the CPU.
 
@@ -55,6 +94,11 @@ def _library(module: str, package: str) -> Any:
         return __import__(module)
     except ImportError as error:
         raise ImportError(f"this adapter needs the package {package}: pip install {package}") from error
+
+
+def _by_channel(act: Callable[[Tensor], Tensor], x: Tensor, dimensions: int) -> Tensor:
+    """A linear map of (batch, *shape), also of (batch, channels, *shape)."""
+    return act(x) if x.ndim < dimensions + 2 else act(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class _Deepinv(LinearOperator):
