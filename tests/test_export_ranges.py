@@ -145,6 +145,20 @@ def test_a_network_that_magnifies_rounding_is_compared_in_double_precision(monke
     assert 1e-4 < done.own_rounding < 1e-2
 
 
+class Waves(nn.Module):
+    """sin(1e4 y), y limited to one."""
+
+    def forward(self, y):
+        return torch.sin(1e4 * y.clamp(-1, 1))
+
+
+def test_a_network_that_is_exact_by_luck_is_asked_again_on_data_moved_by_a_last_digit(monkeypatch, tmp_path):
+    """Powers of two are exact, and so is the network on them; a last digit of theirs is up to 1e-3 of it."""
+    changed(monkeypatch, lambda y, found: torch.sin(1e4 * (y.clamp(-1, 1).double() * (1 + 5e-8))).float())
+    done = export(Waves(), file(tmp_path, "torch"), 2.0 ** -torch.arange(8.0).repeat(3, 1))
+    assert 1e-4 < done.max_relative_error < 3 * done.own_rounding < 1e-2
+
+
 def test_what_lies_beyond_the_rounding_of_the_network_is_an_error(monkeypatch, tmp_path):
     changed(monkeypatch, lambda y, found: found + 8e-3)
     with pytest.raises(ExportError, match="differs from the network"):
