@@ -33,7 +33,7 @@ def defined(module: Path) -> list[str]:
             isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name)
         ):
             called = ast.unparse(node.value.func).rsplit(".", 1)[-1]
-            if node.targets[0].id.isupper() and called[:1].isupper():
+            if node.targets[0].id.isupper() and called[:1].isupper() and called != "TypeVar":
                 found.append(node.targets[0].id)
     return [name for name in found if not name.startswith("_") and name != "main"]
 
