@@ -1,5 +1,5 @@
-"""The recipes of CONTRIBUTING.md, followed to the letter: an algorithm, a task and a system, a file each, written into
-a package of their own and run; nothing else is touched.
+"""The recipes of docs/write, followed to the letter: an algorithm, a task and a system, a file each, written into a
+package of their own and run; nothing else is touched.
 """
 
 import json
@@ -16,14 +16,14 @@ from unrolling.systems import catalogue as systems
 from unrolling.tasks import catalogue as tasks
 from unrolling.testing import check_iteration
 
-PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+PAGES = [Path(__file__).parents[1] / "docs" / "write" / f"{name}.md" for name in ("iteration", "task", "system")]
 NAME = "signals/learned_landweber"
 
 
 def files():
-    """The files that the page describes, by name."""
-    found = re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
-    return dict(found)
+    """The files that the pages describe, by name."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", text, flags=re.S))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def package(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_the_page_describes_one_file_each():
+def test_the_pages_describe_one_file_each():
     assert set(files()) == {"landweber.py", "steps.py", "learned_landweber.py", "entry_points.txt"}
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from unrolling.core import tree
 from unrolling.core.batch import in_pieces
 from unrolling.core.deploy.plain import Plain
-from unrolling.core.drawing import Drawn
 
 
 class _Recording(NamedTuple):
@@ -24,7 +23,7 @@ class _Recording(NamedTuple):
     run: Plain  # whose memory the launches use
 
 
-class Captured(Drawn):
+class Captured:
     """The forward pass of a network as CUDA graphs; ``deploy(network, "captured")``.
 
     A graph is recorded when data of a new kind (shapes, dtypes, device, the plain numbers of a state) first arrive, and
