@@ -50,6 +50,10 @@ def program(tmp_path_factory):
     """The parts of a program by name."""
     path = tmp_path_factory.mktemp("exports") / "network.pt2"
     export(Scaled(), path, torch.randn(4, 6))
+    return parts_of(path)
+
+
+def parts_of(path):
     with zipfile.ZipFile(path) as archive:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
@@ -84,6 +88,38 @@ def replaced(key, text):
 
 def in_nodes(key, value):
     return lambda model: [node.update({key: value}) for node in model["graph_module"]["graph"]["nodes"]]
+
+
+class Root(nn.Module):
+    """y over the root of its number of entries."""
+
+    def forward(self, y):
+        return y * y.shape[-1] ** -0.5
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("root") / "network.pt2"
+    export(Root(), path, torch.randn(3, 8), format="torch")
+    return path
+
+
+def test_a_power_of_a_size_is_taken(root):
+    y = torch.randn(2, 11)
+    assert torch.equal(load(root)(y), y * 11**-0.5)
+
+
+@pytest.mark.parametrize("exponent", [{"as_int": 9**9}, {"as_float": -1e9}, {"as_sym_int": {"as_name": "s0"}}])
+def test_a_power_that_may_be_large_is_refused(exponent, root, tmp_path):
+    parts = parts_of(root)
+
+    def enlarged(model):
+        for node in model["graph_module"]["graph"]["nodes"]:
+            if node["target"] == "_operator.pow":
+                node["inputs"][1]["arg"] = exponent
+
+    with pytest.raises(ValueError, match="a power that may be large"):
+        load(written(tmp_path / "a.pt2", changed(parts, MODEL, enlarged)))
 
 
 def test_a_file_that_was_only_packed_again_is_taken(program, tmp_path):
@@ -233,6 +269,7 @@ def test_a_model_that_names_other_files_or_operators_is_refused(way, tmp_path):
 
 
 GOOD = ["Integer(3)", "Add(Mul(Integer(-1), Symbol('s0', positive=True, integer=True)), Integer(1))", "s0*2 + 1"]
+GOOD.append("FloatPow(ToFloat(Symbol('s0', positive=True, integer=True)), Float('-0.5', precision=53))")
 CONDITIONS = ["L['data'].size()[0] != 2", "(2*L['y'].size()[1]) // 64 <= max(1, 3) and not (L['y'].size()[0] == 1)"]
 
 
@@ -257,6 +294,10 @@ def test_arithmetic_passes():
         "Pow(Integer(2), s0)",
         "2**99",
         "2**2**99",
+        "FloatPow(s0, Float('9e9', precision=53))",
+        "FloatPow(s0, Float('1e999', precision=53))",
+        "Float('0.5', precision=99999999)",
+        "FloatPow(s0, s0)",
         f"Integer({10**30})",
         "(" * 300 + "1" + ")" * 300,
         "-" * 500 + "1",

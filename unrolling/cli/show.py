@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from unrolling.cli import prepare
-from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName, TaskName
+from unrolling.cli.options import Data, Depth, Json, Overwrite, Seed, Settings, SystemName, TaskName
+
+SAMPLES = 2  # whose sizes a drawing shows
 
 
 def list_systems(
@@ -72,20 +75,37 @@ def show(
     seed: Seed = 0,
     settings: Settings = None,
     data: Data = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE.svg", help="write a drawing: layers, sizes, what is learned"),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """What a system computes, where it was published, and every learned quantity with its classical value."""
+    from unrolling.files.whole import check_place, keeping_others, write_bytes
     from unrolling.systems.catalogue import find
     from unrolling.systems.exports import held
+    from unrolling.tasks.base import first
     from unrolling.training.weights import read_weights
 
+    if picture is not None:
+        if picture.suffix.lower() != ".svg":
+            raise ValueError(f"{picture} is no .svg file, which is what drawings are written as")
+        with keeping_others(not overwrite):
+            check_place(picture)
     found = find(system)
     name, recipe = found.recipe(task)
     options = found.options(name)
     # Shipped weights bring the fixed tensors (a learned dictionary, say), which takes no time.
     path = found.weights_path(name, depth or recipe.depth, prepare.settings(options, settings))
     fixed = read_weights(path)[1] if path.is_file() and seed == 0 and data is None else None
-    network = found.network(recipe, prepare.build_task(found, name, seed, data, settings, fixed), depth)
+    task_held = prepare.build_task(found, name, seed, data, settings, fixed)
+    network = found.network(recipe, task_held, depth)
+    if picture is not None:
+        drawing = network.draw(first(task_held.test[0], SAMPLES).data, found.title)
+        with keeping_others(not overwrite):
+            write_bytes(picture, drawing.encode())
     table = network.parameter_table()
     learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if as_json:
@@ -119,6 +139,8 @@ def show(
     from rich.console import Console
     from rich.table import Table
 
+    if picture is not None:
+        print(f"The drawing: {picture}\n")
     print(f"{found.title}: {found.summary}\n\n{found.equations}\n")
     for paper in found.papers:
         print(f"  {paper}")

@@ -4,6 +4,8 @@ from unrolling.core import tree
 from unrolling.core.batch import Batch
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
 from unrolling.core.deploy import Adaptive, Captured, Compiled, Deployed, Plain, deploy, frozen
+from unrolling.core.drawing import Drawing, draw
+from unrolling.core.drawing import networks as _networks  # noqa: F401  # what is said of each kind
 from unrolling.core.equilibrium import Equilibrium
 from unrolling.core.gradients import Backprop, Checkpointed, GradientRule, Implicit, ImplicitReport, OneStep, Truncated
 from unrolling.core.iteration import Iteration, check_finite
@@ -23,6 +25,7 @@ __all__ = [
     "Compiled",
     "Deployed",
     "DivergenceError",
+    "Drawing",
     "Equilibrium",
     "GradientRule",
     "Guarded",
@@ -47,6 +50,7 @@ __all__ = [
     "check_finite",
     "constrain",
     "deploy",
+    "draw",
     "frozen",
     "gmres",
     "solve",

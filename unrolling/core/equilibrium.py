@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolling.core.drawing import Drawn
 from unrolling.core.execution import transformed
 from unrolling.core.gradients import GradientRule, Implicit
 from unrolling.core.iteration import Iteration
@@ -17,7 +18,7 @@ from unrolling.core.sharing import learnable_copy
 from unrolling.core.solve import Solution, solve
 
 
-class Equilibrium(nn.Module):
+class Equilibrium(Drawn, nn.Module):
     """The fixed point of an iteration, differentiable in its learned parameters and in the data.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core import tree
+from unrolling.core.drawing import Drawn
 from unrolling.core.unroll import Unrolled
 
 Merit = Callable[[Any, Any], Tensor]
@@ -29,7 +30,7 @@ class Guarded(NamedTuple):
         return float(self.accepted.double().mean())
 
 
-class Safeguarded(nn.Module):
+class Safeguarded(Drawn, nn.Module):
     """Layer k's step s -> c is taken where merit(c) <= merit(p_k), p_k being the parent's own k-th iterate; elsewhere
     the state becomes p_k.
 

@@ -15,6 +15,7 @@ from unrolling.core.arguments import Guard
 from unrolling.core.batch import in_pieces
 from unrolling.core.constrained_layers import ConstrainedLayers, Entries, run_with
 from unrolling.core.copies import Copied
+from unrolling.core.drawing import Drawn
 from unrolling.core.gradients import Backprop, GradientRule
 from unrolling.core.iteration import Iteration
 from unrolling.core.learned import Learned, check_value, evaluating, row_of, some, statistics_of
@@ -32,7 +33,7 @@ from unrolling.core.sharing import (
 L = TypeVar("L", bound=Iteration, covariant=True)
 
 
-class Unrolled(Copied, Generic[L]):
+class Unrolled(Copied, Drawn, Generic[L]):
     """A fixed number of steps of an iteration, with learned parameters. Made by ``unroll``; a plain ``nn.Module``.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from unrolling.export.formulas import check_condition, check_expression
+from unrolling.export.formulas import HIGHEST, check_condition, check_expression
 
 MODEL, CARD = "model", "extra/card.json"
 FILES = {
@@ -40,6 +40,7 @@ ARITHMETIC = frozenset(
         *("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_"),
     )
 ) | {f"torch.{name}" for name in ("sym_max", "sym_min", "sym_int", "sym_float", "sym_not", "sym_sum", "sym_ite")}
+POWER = "_operator.pow"  # of a size, to a low number that stands there
 # Kinds of arguments of operators, and their parts.
 KINDS = frozenset(
     f"as_{name}"
@@ -124,6 +125,8 @@ def _check(value: Any, key: str) -> None:
     if isinstance(value, dict):
         if key in EMPTY and value:
             raise ValueError(f"its {key} is not empty")
+        if value.get("target") == POWER:
+            _check_power(value["inputs"])
         for name, item in value.items():
             if not WORD.fullmatch(name) or (name.startswith("as_") and name not in KINDS):
                 raise ValueError(f"it holds {name[:60]!r}")
@@ -144,10 +147,17 @@ def _check_text(value: str, key: str) -> None:
         _check_structure(json.loads(value)[1]) if value else None
     elif key == "target":
         known = OPERATORS.fullmatch(value) and not NO_OPERATORS.search(value)
-        if not known and value not in ARITHMETIC:
+        if not known and value not in ARITHMETIC and value != POWER:
             raise ValueError(f"it calls {value[:60]!r}")
     elif not WORD.fullmatch(value):
         raise ValueError(f"its {key} is {value[:60]!r}")
+
+
+def _check_power(inputs: Any) -> None:
+    """9**9**9 would never be worked out."""
+    kind, exponent = next(iter(inputs[1]["arg"].items())) if len(inputs) == 2 else ("", None)
+    if kind not in ("as_int", "as_float") or not isinstance(exponent, int | float) or not abs(exponent) <= HIGHEST:
+        raise ValueError("it works out a power that may be large")
 
 
 def _check_structure(spec: Mapping[str, Any]) -> None:

@@ -8,12 +8,13 @@ import re
 LONGEST, DEEPEST = 20_000, 200  # characters, levels of nesting
 LARGEST, HIGHEST = 2**64, 8  # a number, an exponent: 9**9**9 would never be worked out
 SYMBOL = re.compile(r"[a-z]{1,3}\d{1,6}")
+NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?(e[+-]?\d{1,2})?")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,500}")
 # Of SymPy, and of torch's additions to it.
 FUNCTIONS = frozenset(
     (
         *("Add", "Mul", "Pow", "Integer", "Rational", "Float", "Symbol", "Max", "Min", "Abs", "Where", "Identity"),
-        *("FloorDiv", "Mod", "PythonMod", "ModularIndexing", "CleanDiv", "CeilDiv", "PowByNatural"),
+        *("FloorDiv", "Mod", "PythonMod", "ModularIndexing", "CleanDiv", "CeilDiv", "PowByNatural", "FloatPow"),
         *(
             "CeilToInt",
             "FloorToInt",
@@ -28,7 +29,7 @@ FUNCTIONS = frozenset(
         *("Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "IsNonOverlappingAndDenseIndicator"),
     )
 )
-POWERS = frozenset({"Pow", "PowByNatural"})
+POWERS = frozenset({"Pow", "PowByNatural", "FloatPow"})
 ASSUMPTIONS = frozenset({"positive", "integer", "nonnegative", "real", "nonzero", "negative", "finite", "commutative"})
 WORDS = frozenset({"true", "false", "True", "False"})
 # Of the conditions that torch checks before a program runs.
@@ -50,13 +51,15 @@ def check_expression(text: object) -> None:
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if name in FUNCTIONS:
                 if name == "Symbol":
                     _check_symbol(arguments, keywords)
-                elif keywords:
+                elif keywords and not (name == "Float" and _is_double(keywords)):
                     raise _refused(node)
                 if name in POWERS and not (len(arguments) == 2 and _is_low(arguments[1])):
                     raise _refused(node)
             case ast.Name(id=name):
                 if name not in FUNCTIONS and name not in WORDS and not SYMBOL.fullmatch(name):
                     raise _refused(node)
+            case ast.Constant(value=str(value)) if NUMBER.fullmatch(value) and abs(float(value)) <= LARGEST:
+                pass  # SymPy's Float('-0.5')
             case ast.Constant(value=str(value)):
                 if not SYMBOL.fullmatch(value):
                     raise _refused(node)
@@ -128,15 +131,24 @@ def _check_symbol(arguments: list[ast.expr], keywords: list[ast.keyword]) -> Non
 
 
 def _is_low(exponent: ast.expr) -> bool:
-    """Whether it is a small whole number."""
+    """Whether it is a small number."""
     match exponent:
-        case ast.Constant(value=int(value)):
+        case ast.Constant(value=int() | float() as value):
             return abs(value) <= HIGHEST
-        case ast.Call(func=ast.Name(id="Integer"), args=[inner]):
+        case ast.Constant(value=str(value)):
+            return NUMBER.fullmatch(value) is not None and abs(float(value)) <= HIGHEST
+        case ast.Call(func=ast.Name(id="Integer" | "Float"), args=[inner]):
             return _is_low(inner)
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             return _is_low(inner)
     return False
+
+
+def _is_double(keywords: list[ast.keyword]) -> bool:
+    """Whether all they say is the precision of a double; SymPy would take millions of bits too."""
+    return all(
+        each.arg == "precision" and isinstance(each.value, ast.Constant) and each.value.value == 53 for each in keywords
+    )
 
 
 def _nodes(text: object) -> list[ast.AST]:

@@ -8,7 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.files.decoding import Arrays, check_size
     from unrolling.files.ending import ends_in_order
-    from unrolling.files.gate import T, checked
+    from unrolling.files.gate import checked
     from unrolling.files.kspace import image_origin, is_centred, read_kspace, write_image
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
@@ -27,7 +27,7 @@ __getattr__, __dir__ = lazy(
     {
         ".decoding": ("Arrays check_size"),
         ".ending": ("ends_in_order"),
-        ".gate": ("T checked"),
+        ".gate": ("checked"),
         ".kspace": ("image_origin is_centred read_kspace write_image"),
         ".lock": ("InUseError locked"),
         ".pictures": ("Picture in_tiles pillow turned"),
@@ -45,7 +45,7 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Applied", "Arrays", "Expected", "Header", "InUseError", "Output", "Picture", "Processor", "Reader",
-    "Recording", "Sound", "SoundFormat", "T", "Vectors", "apply", "check_place", "check_replaceable",
+    "Recording", "Sound", "SoundFormat", "Vectors", "apply", "check_place", "check_replaceable",
     "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "image_origin",
     "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others", "listed", "locked", "mapping",
     "match_channels", "numbers", "one_of", "pillow", "probe_folder", "reach", "read_kspace",

@@ -12,11 +12,12 @@ from unrolling.core import tree
 from unrolling.core.batch import in_pieces
 from unrolling.core.deploy.compiled import Compiled
 from unrolling.core.deploy.plain import Plain
+from unrolling.core.drawing import Drawn
 
 PATIENCE = 60.0  # seconds: two to four times what compiling a shipped network takes
 
 
-class Adaptive:
+class Adaptive(Drawn):
     """The forward pass of a network, compiled as soon as so much time has been spent on one kind of data that compiling
     would have paid; ``deploy(network)``.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unrolling.core import tree
 from unrolling.core.batch import in_pieces
 from unrolling.core.deploy.plain import Plain
+from unrolling.core.drawing import Drawn
 
 
 class _Recording(NamedTuple):
@@ -23,7 +24,7 @@ class _Recording(NamedTuple):
     run: Plain  # whose memory the launches use
 
 
-class Captured:
+class Captured(Drawn):
     """The forward pass of a network as CUDA graphs; ``deploy(network, "captured")``.
 
     A graph is recorded when data of a new kind (shapes, dtypes, device, the plain numbers of a state) first arrive, and

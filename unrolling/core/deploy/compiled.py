@@ -16,9 +16,10 @@ from unrolling.core import tree
 from unrolling.core.batch import in_pieces
 from unrolling.core.deploy.frozen import frozen
 from unrolling.core.deploy.plain import options_of
+from unrolling.core.drawing import Drawn
 
 
-class Compiled:
+class Compiled(Drawn):
     """The forward pass of a network as one compiled graph; ``deploy(network, "compiled")``.
 
     It compiles when it is first called, and again when it has to: for a batch of one, for another size, such as a

@@ -11,11 +11,12 @@ from torch import nn
 from unrolling.core.batch import in_pieces
 from unrolling.core.deploy.frozen import frozen
 from unrolling.core.deploy.registry import fused_layers
+from unrolling.core.drawing import Drawn
 from unrolling.core.naming import class_name
 from unrolling.core.unroll import Unrolled
 
 
-class Plain:
+class Plain(Drawn):
     """The forward pass of a network with the values of the moment it was made; ``deploy(network, "plain")``.
 
     Constraints are worked out once, gradients are never recorded, and layers that have a faster form (``register``) run
