@@ -34,6 +34,7 @@ extensions = [
     "tools.site.docstrings",
     "tools.site.examples",
     "tools.site.repository",
+    "tools.site.theme",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["comparisons/**", "benchmarks/results/**", "gallery/**/GALLERY_HEADER.rst", "gallery/**/*.py"]
@@ -57,7 +58,7 @@ autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-python_maximum_signature_line_length = 88
+python_maximum_signature_line_length = 110
 python_use_unqualified_type_names = True
 add_module_names = False
 
@@ -73,8 +74,10 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "plot_gallery": "True",  # `make docs SPHINX="-D plot_gallery=0"` leaves the examples out
     "show_memory": False,
+    "show_signature": False,
+    "capture_repr": ("_repr_html_",),
     "image_scrapers": ("matplotlib",),
-    "reset_modules": ("matplotlib", "tools.site.limits.watch"),
+    "reset_modules": ("matplotlib", "tools.site.style.apply", "tools.site.limits.watch"),
     "reset_modules_order": "both",
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("unrolling",),
@@ -93,6 +96,8 @@ html_css_files = ["css/site.css"]
 html_logo = None
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
+html_use_index = False  # the reference lists every name by package, and the search finds them
+html_domain_indices = False
 html_show_sourcelink = False
 html_sidebars = {"index": [], "references": [], "contribute": []}
 html_theme_options = {

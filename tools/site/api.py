@@ -121,8 +121,7 @@ def _package_page(package: str, entries: list[Name]) -> str:
     lines = [f".. currentmodule:: {package}", "", *_title(package, "="), *plain(about.splitlines()), ""]
     for module, held in _modules(entries).items():
         if package != "unrolling":
-            title = {"values": "Values", "names": "From other packages"}.get(module, module)
-            lines += [*_title(title, "-"), *_about(f"{package}.{module}"), ""]
+            lines += [*_title(_heading(module), "-"), *_about(f"{package}.{module}"), ""]
         lines += [".. list-table::", "   :class: api-names", "   :header-rows: 1", "   :widths: 30 70", ""]
         lines += ["   * - name", "     - what it is"]
         for entry in held:
@@ -133,8 +132,7 @@ def _package_page(package: str, entries: list[Name]) -> str:
 
 
 def _module_page(package: str, module: str, entries: list[Name]) -> str:
-    titles = {"names": f"Names of {package}", "values": f"Values of {package}"}
-    lines = [*_title(titles.get(module, f"{package}.{module}"), "="), *_about(f"{package}.{module}"), ""]
+    lines = [f".. currentmodule:: {package}", "", *_title(_heading(module), "="), *_about(f"{package}.{module}"), ""]
     for entry in entries:
         lines += _entry(entry)
     return "\n".join(lines) + "\n"
@@ -160,6 +158,10 @@ def _entry(entry: Name) -> list[str]:
             lines += [f"   :exclude-members: {fields}"] if fields else []
     own = f"{entry.value.__module__}.{entry.name}"
     return [*lines, "", f".. examples-using:: {entry.full} {own}", ""]
+
+
+def _heading(module: str) -> str:
+    return {"values": "Values", "names": "Names from other modules"}.get(module, module)
 
 
 def _title(text: str, line: str) -> list[str]:

@@ -75,6 +75,11 @@ def compare(
     precision; a single answer may lie nearer to that by luck, so that those to data moved by a last digit count too.
 
     Args:
+        reference: the network that was exported.
+        loaded: the file, read back.
+        example: the data, and the state where there is one, that it was traced with.
+        traced: what tracing gave.
+        sizes: which sizes are free, and which are tried.
         draw: number of samples -> data; by default samples of the example.
         tolerance: relative error above which the network's own rounding is looked at.
 

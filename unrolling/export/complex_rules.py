@@ -24,10 +24,12 @@ class Pair:
 
 
 def split(tensor: Tensor) -> Pair:
+    """Real and imaginary parts that lie in the last dimension, (..., 2)."""
     return Pair(*tensor.unbind(-1))  # which also says that there are two
 
 
 def join(z: Pair) -> Tensor:
+    """The two parts in a last dimension, (..., 2): the inverse of ``split``."""
     return torch.stack([z.re, z.im], dim=-1)
 
 
@@ -91,6 +93,7 @@ EACH = {
 
 
 def each(op: Any, *args: Any, **kwargs: Any) -> Any:
+    """An operation that acts on both parts alike: ``op`` of the real parts and of the imaginary ones."""
     kwargs = _real_dtype(kwargs)
     re, im = ([getattr(value, part) if isinstance(value, Pair) else value for value in args] for part in ("re", "im"))
     left, right = op(*re, **kwargs), op(*im, **kwargs)

@@ -57,6 +57,7 @@ def leaves(state: Any) -> Iterator[Any]:
 
 
 def is_plain(leaf: Any) -> bool:
+    """Whether a leaf of a state is a plain number rather than a tensor."""
     return not isinstance(leaf, Tensor)
 
 

@@ -32,8 +32,9 @@ class HyperProblem(NamedTuple):
 
 
 class HyperLISTA(Iteration):
-    """x+ = S_theta,k(x + W (y - A x) + beta (x - x_previous)), with e = |A^+ (y - A x)|_1 of each sample and
+    """x+ = S_theta,k(x + W (y - A x) + beta (x - x_previous)): three numbers for all layers.
 
+    With e = |A^+ (y - A x)|_1 of each sample,
     theta = c_1 e,  beta = c_2 |x|_0,  k = n min(max(c_3 log(|A^+ y|_1 / e), 0), 1) entries that pass unshrunk
     (``support_select``).
 
