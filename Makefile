@@ -59,6 +59,11 @@ linkcheck: $(DOCS_READY)
 exports: $(READY)
 	$(BIN)/python -m tools.export_catalogue
 
+# Comparisons that the pages of systems show: every shipped network beside its rivals, in an hour or two on one core.
+comparisons: $(READY)
+	$(BIN)/python -m benchmarks.comparisons --resume out/comparisons/kept --pages out/comparisons/pages $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m tools.site.comparisons out/comparisons/pages
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)
 

@@ -13,7 +13,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.g
 
 from unrolling import __version__  # noqa: E402
 
-GENERATORS = ("api",)  # modules of tools.site with `write(docs)`: what they write is ignored by git
+GENERATORS = ("api", "systems")  # modules of tools.site with `write(docs)`: what they write is ignored by git
 
 project = "unrolling"
 author = "The unrolling developers"
@@ -92,7 +92,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "unrolling"
 html_static_path = ["_static"]
-html_css_files = ["css/site.css"]
+html_css_files = ["css/site.css", "css/systems.css"]
 html_logo = None
 html_favicon = "_static/favicon.svg"
 html_copy_source = False

@@ -229,6 +229,22 @@ class System:
         Raises:
             ValueError: none are shipped for these; a file that is not the one that was shipped.
         """
+        recipe, held, path = self._shipped_task(task, depth, options)
+        card = read_weights(path)[2]
+        network = self.network(recipe, held, card["depth"])
+        load_weights(network, path, system=self.name)
+        network.trained_for = recipe.ranges(held, card)  # pyright: ignore
+        return network.eval()
+
+    def trained_on(self, task: str | None = None, depth: int | None = None, **options: Any) -> Task:
+        """The task that shipped weights were trained on, with the tensors that they hold (a dictionary, projections):
+        ``trained_on().example()`` is data that ``pretrained()`` takes. Takes and raises what ``pretrained`` does.
+        """
+        return self._shipped_task(task, depth, options)[1]
+
+    def _shipped_task(
+        self, task: str | None, depth: int | None, options: Mapping[str, Any]
+    ) -> tuple[Recipe, Task, Path]:
         name, recipe = self.recipe(task)
         known = self.options(name)
         if unknown := options.keys() - known.keys():
@@ -237,11 +253,7 @@ class System:
             )
         path = self.shipped(name, recipe.depth if depth is None else depth, options)
         _, fixed, card = read_weights(path)
-        task_held = self.task(name, seed=card.get("seed", 0), fixed=fixed, **options)
-        network = self.network(recipe, task_held, card["depth"])
-        load_weights(network, path, system=self.name)
-        network.trained_for = recipe.ranges(task_held, card)  # pyright: ignore
-        return network.eval()
+        return recipe, self.task(name, seed=card.get("seed", 0), fixed=fixed, **options), path
 
 
 def check_hash(path: Path) -> None:

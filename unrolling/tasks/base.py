@@ -48,6 +48,9 @@ class Task:
     Attributes:
         name: as in ``--task``.
         summary: one sentence for the page.
+        given: what somebody with this problem has, in words without a full stop: ``a noisy photograph``; the site finds
+            systems by it.
+        sought: what they want: ``the photograph without noise``.
         metric: what ranks estimates.
         validation: held-out batches on which classical methods are tuned.
         test: batches that only scores are computed on; samples of one batch have one shape.
@@ -69,6 +72,8 @@ class Task:
 
     name: str
     summary: str
+    given: str = ""
+    sought: str = ""
     metric: Metric
     validation: list[Samples]
     test: list[Samples]

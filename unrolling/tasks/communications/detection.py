@@ -74,6 +74,8 @@ class Detection(Task):
     """
 
     name = "detection"
+    given = "what several antennas received, and the channel"
+    sought = "the symbols that were sent"
     metric = BER
     threads = 1
     affine = False

@@ -56,6 +56,8 @@ class SequenceDetection(Task):
     """
 
     name = "sequence"
+    given = "a sequence that was received over a channel with memory"
+    sought = "the symbols that were sent"
     metric = SER
     threads = 1
     vectors = False

@@ -74,6 +74,8 @@ class Deblocking(Pictures):
     """
 
     name = "deblocking"
+    given = "a JPEG file"
+    sought = "the photograph without blocks and ringing"
     options: Mapping[str, Any] = {"quality": 10}
     notes = ("Images are of 8 bits before and after; the PSNR of each photograph counts equally.",)
     multiple = 8

@@ -61,6 +61,8 @@ class Deblurring(Pictures):
     """
 
     name = "deblurring"
+    given = "a blurred photograph"
+    sought = "the sharp photograph, and the motion of the camera"
     options: Mapping[str, Any] = {"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0}
     notes = (
         "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image "

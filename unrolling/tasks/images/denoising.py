@@ -32,6 +32,8 @@ class Denoising(Pictures):
     """
 
     name = "denoising"
+    given = "a noisy photograph"
+    sought = "the photograph without noise"
     options: Mapping[str, Any] = {"sigma": 25.0}
     notes = (
         "The PSNR of each photograph counts equally; noise is neither clipped nor rounded, estimates are clipped to "

@@ -51,6 +51,8 @@ class Photographs(Pictures):
     """
 
     name = "photographs"
+    given = "random projections of the blocks of a photograph"
+    sought = "the photograph"
     multiple = BLOCK
     vectors = True
     options: Mapping[str, Any] = {"ratio": 0.25}

@@ -33,6 +33,8 @@ class SuperResolution(Pictures):
     """
 
     name = "super_resolution"
+    given = "a small photograph"
+    sought = "a larger one"
     options: Mapping[str, Any] = {"factor": 3}
     notes = ("A border as wide as the factor is left out; the small images are rounded to 8 bits.",)
 

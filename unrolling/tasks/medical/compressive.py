@@ -43,6 +43,8 @@ class Compressive(Pictures):
     """
 
     name = "compressive"
+    given = "random projections of the blocks of a photograph"
+    sought = "the photograph"
     options: Mapping[str, Any] = {"ratio": 0.25, "block": 33}
     notes = ("Estimates are clipped to [0, 1]; every photograph counts equally.",)
     units: Mapping[str, str] = {"data": "1, products with luma", "estimate": "1, luma from 0 (black) to 1 (white)"}

@@ -102,6 +102,8 @@ class MRI(Task):
     """
 
     name = "mri"
+    given = "a part of the k-space of a magnetic resonance image"
+    sought = "the image"
     metric = PSNR
     vectors = False
     threads = 1
@@ -128,14 +130,8 @@ class MRI(Task):
             raise ValueError(f"noise is {noise}; a standard deviation is at least 0")
         sampling.check_rate(rate)
         check_count(size, "size", 8)
-        self.mask_name, self.sampled, self.real, self.noise, self.seed, self.size = (
-            mask,
-            rate,
-            bool(real),
-            noise,
-            seed,
-            size,
-        )
+        self.mask_name, self.sampled, self.real = mask, rate, bool(real)
+        self.noise, self.seed, self.size = noise, seed, size
         self._data = data
         if data is not None:
             self.size = int(self.slices["test"][0].shape[-1])

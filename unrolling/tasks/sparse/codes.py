@@ -44,6 +44,8 @@ class Codes(Task):
     """
 
     name = "codes"
+    given = "vectors, and a dictionary for them"
+    sought = "their sparse codes, those of the lasso"
     metric = NMSE
     options: Mapping[str, Any] = {"atoms": 400, "alpha": 0.05, "whiten": 1, "train_patches": 100_000}
     notes = (

@@ -58,6 +58,8 @@ class Recovery(SparseTask):
     """
 
     name = "recovery"
+    given = "few measurements of a sparse vector, and their matrix"
+    sought = "the sparse vector"
     options: Mapping[str, Any] = {
         "m": 250,
         "n": 500,

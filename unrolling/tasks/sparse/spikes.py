@@ -59,6 +59,8 @@ class Spikes(Task):
     """
 
     name = "spikes"
+    given = "a signal with spikes on it"
+    sought = "the spikes"
     metric = NMSE
     options: Mapping[str, Any] = {"density": 0.04}
 

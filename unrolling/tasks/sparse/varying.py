@@ -35,6 +35,8 @@ class VaryingDictionary(SparseTask):
     """
 
     name = "varying_dictionary"
+    given = "few measurements of sparse vectors, with a matrix each"
+    sought = "the sparse vectors"
     vectors = False
     options: Mapping[str, Any] = {
         "m": 250,

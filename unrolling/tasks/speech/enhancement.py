@@ -43,6 +43,8 @@ class Enhancement(Mixtures):
     """
 
     name = "enhancement"
+    given = "a recording of speech in noise"
+    sought = "the speech"
     options: Mapping[str, Any] = {
         "low": -6.0,
         "high": 30.0,

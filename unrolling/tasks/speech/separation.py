@@ -29,6 +29,8 @@ class Separation(Mixtures):
     """
 
     name = "separation"
+    given = "a recording of two people at once"
+    sought = "each of the two"
     options: Mapping[str, Any] = {"levels": 5.0, **OPTIONS}
     tagged = ("levels",)
     notes = (
