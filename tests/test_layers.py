@@ -6,8 +6,10 @@ from tiny import moved, network, recovery
 
 from unrolling import unroll
 from unrolling.algorithms import FISTA, GramISTA, ThinISTA
+from unrolling.evaluation.compare import compare_network
 from unrolling.evaluation.layers import examine_layers
-from unrolling.tasks.base import NMSE
+from unrolling.report.study import layer_figures
+from unrolling.tasks.base import NMSE, first
 
 
 def test_the_layers_of_an_untrained_network_are_its_parents_steps():
@@ -62,3 +64,27 @@ def test_a_tied_network_is_run_beyond_its_depth():
     found = examine_layers(net, task, beyond=(2, 4))
     assert [depth for depth, _ in found.beyond] == [6, 12]
     assert found.beyond[0][1] == NMSE.value(task.pieces(unroll(net.parent, 6)(task.test[0].data), task.test[0]))
+
+
+def test_what_layers_are_worth_keeps_to_a_budget_and_says_of_how_many_samples():
+    task = recovery(held_out=400)
+    net = moved(network(task, 3, ("encoder", "inhibition", "threshold"), ()))
+    whole, few = examine_layers(net, task), examine_layers(net, task, budget=1e-6)
+    assert whole.samples is None
+    assert whole.end == whole.quality[-1]
+    assert few.samples == 20  # a twentieth, at least
+    part = first(task.test[0], 20)
+    assert few.end == NMSE.value(task.pieces(net(part.data), part))
+    assert few.quality == whole.quality
+    assert len(few.dropped) == 3
+    assert examine_layers(net, task, quality=[1.0, 2.0, 3.0], budget=1e6).quality == [1.0, 2.0, 3.0]
+    assert examine_layers(net, task, budget=1e6) == whole
+
+
+def test_the_page_says_of_how_many_samples():
+    task = recovery(held_out=400)
+    net = moved(network(task, 3, ("encoder", "inhibition", "threshold"), ()))
+    found = compare_network(net, task, title="NET", quiet=True, effort="quick", baselines=[], generic_steps=10)
+    found.layers = examine_layers(net, task, budget=1e-6)
+    words = [figure.words for figure in layer_figures(found)]
+    assert sum("On the first 20 samples of the test set." in each for each in words) == 2

@@ -14,6 +14,7 @@ from unrolling.operators.stft import STFT
 from unrolling.tasks.speech.speech_metrics import si_sdr
 from unrolling.tasks.speech.wiener import DecisionDirected
 from unrolling.testing import check_iteration
+from unrolling.testing.iterations import CHECKS
 
 LEARNED = ("exponent", "offset", "models", "signs")
 
@@ -36,8 +37,17 @@ def weighted():
     return iteration
 
 
+SLOW = ("compile", "export")
+SMALL = NMFEnhancement(STFT(4, 2), [positive(3, 1), positive(3, 1, seed=1)], sparsity=0.2).double()
+
+
 def test_it_is_an_iteration():
-    check_iteration(separation().double(), gaussian(3, 400).double())
+    check_iteration(SMALL, gaussian(3, 6).double(), skip=SLOW)
+
+
+@pytest.mark.nightly
+def test_it_is_compiled_and_exported():
+    check_iteration(SMALL, gaussian(3, 6).double(), skip=set(CHECKS) - set(SLOW))
 
 
 def test_before_training_it_is_the_factorisation_of_one_frame_at_a_time():

@@ -42,6 +42,9 @@ class Iteration(nn.Module):
     where it has no dimension, a leading size of 1, or is a parameter or buffer of the iteration (or a view of one).
     Integer tensors are welcome in data: edges, labels, indices.
 
+    A constructor of this library that is given an ``nn.Parameter`` (or another tensor that asks for a gradient) keeps
+    it, so that it is learned, or refuses it.
+
     Attributes:
         batched: whether states have samples. Where the state is the parameters of a network, say, there is one state
             and no batch: write ``batched = False``; ``objective`` and ``residual`` then have no dimension.
@@ -56,7 +59,7 @@ class Iteration(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        explain(cls)
+        explain(cls, kept=True)
 
     def __init__(self) -> None:
         super().__init__()

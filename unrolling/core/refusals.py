@@ -9,7 +9,7 @@ import functools
 import inspect
 import opcode
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import ArgumentError
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from unrolling.core.naming import class_name
 
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -65,11 +67,12 @@ def kind_of(value: Any) -> str:
     return "None" if value is None else f"{'an' if kind.__name__[0] in 'aeiou' else 'a'} {kind.__name__}"
 
 
-def explained(function: Function, owner: str = "", *, objects: bool = False) -> Function:
+def explained(function: Function, owner: str = "", *, objects: bool = False, kept: bool = False) -> Function:
     """A function whose arguments are named where it fails for them.
 
     Args:
         function: to be called.
+        kept: whether it is a constructor that has to keep whatever asks for a gradient (``check_kept``).
         objects: whether what is no whole number, and numbers and words in the place of operators, networks and
             functions, is refused at once, which would otherwise be found out long after.
         owner: what its arguments are of, for messages; its name by default, the class's for methods of classes.
@@ -87,7 +90,11 @@ def explained(function: Function, owner: str = "", *, objects: bool = False) -> 
         try:
             if wanted:
                 _check_objects(function, owner, wanted, given, named)
-            return function(*given, **named)
+            found = function(*given, **named)
+            # Once, when all of the constructors have run.
+            if kept and type(given[0]).__init__ is explaining:
+                check_kept(given[0], inspect.signature(function).bind(*given, **named).arguments)
+            return found
         except Exception as error:
             if is_told(error):
                 raise
@@ -97,15 +104,45 @@ def explained(function: Function, owner: str = "", *, objects: bool = False) -> 
     return explaining  # pyright: ignore[reportReturnType]
 
 
-def explain(cls: Class, *methods: str) -> Class:
+def explain(cls: Class, *methods: str, kept: bool = False) -> Class:
     """A class whose ``__init__``, and further methods, name the argument that they fail for; classes of other packages
     are left alone.
+
+    Args:
+        cls: the class.
+        methods: besides ``__init__``.
+        kept: whether its objects have to keep whatever asks for a gradient (``check_kept``).
     """
     if cls.__module__.partition(".")[0] == "unrolling":
         for name in ("__init__", *methods):
             if name in vars(cls):
-                setattr(cls, name, explained(vars(cls)[name], cls.__name__, objects=name == "__init__"))
+                first = name == "__init__"
+                own = explained(vars(cls)[name], cls.__name__, objects=first, kept=kept and first)
+                setattr(cls, name, own)
     return cls
+
+
+def check_kept(module: nn.Module, arguments: Mapping[str, Any]) -> None:
+    """Refuses a tensor that asks for a gradient, such as an ``nn.Parameter``, where a module has made numbers of its
+    own from its values: whoever trains the tensor given would train nothing.
+
+    Args:
+        module: just made.
+        arguments: of its constructor, by name; lists and tuples are looked into, modules are kept as they are.
+
+    Raises:
+        TypeError: by the argument's name.
+    """
+    held: set[int] | None = None
+    for name, value in arguments.items():
+        for part in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(part, Tensor) and part.requires_grad:
+                held = set(map(id, module.parameters())) if held is None else held
+                if id(part) not in held:
+                    raise TypeError(
+                        f"{name} asks for a gradient, and {class_name(module)} takes its values alone: what it learns "
+                        f"is its own. Give {name}.detach()"
+                    )
 
 
 def explain_call(cls: Class) -> Class:

@@ -99,20 +99,26 @@ class Allowance:
     seconds: float
     network: Callable[[Any], Tensor]
 
-    def plan(self, batches: Sequence[Samples], step: float, iterations: int, runs: int = 1) -> tuple[Part, int]:
+    def plan(
+        self, batches: Sequence[Samples], run: Callable[[int], float], iterations: int, runs: int = 1
+    ) -> tuple[Part, int]:
         """The samples and the iterations for so many runs: fewer samples first, then fewer iterations.
 
         Args:
             batches: held out.
-            step: foreseen seconds of one iteration on all of them.
+            run: foreseen seconds of a run of so many iterations on all of them.
             iterations: of a run, at most.
             runs: how many there are.
         """
-        share = 0.5 * self.seconds / max(step * iterations * runs, 1e-12)
-        part = part_of(batches, share)
-        if share >= LEAST_PART:
+        most = 0.5 * self.seconds / runs
+        part = part_of(batches, most / max(run(iterations), 1e-12))
+        if run(iterations) * LEAST_PART <= most:
             return part, iterations
-        return part, max(1, math.floor(iterations * share / LEAST_PART))
+        least, too_many = 1, iterations
+        while too_many - least > 1:
+            middle = (least + too_many) // 2
+            least, too_many = (middle, too_many) if run(middle) * LEAST_PART <= most else (least, middle)
+        return part, least
 
     def goal(self, task: Task, part: Part) -> float:
         """The network's metric on a part."""

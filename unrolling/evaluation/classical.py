@@ -4,6 +4,7 @@ set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
@@ -21,6 +22,10 @@ from unrolling.tasks.baselines import Iterative
 # A run has settled when this much of it has moved the metric by at most so many dB, or this part of a metric that is
 # no ratio.
 SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.05, 200
+EACH, RARELY = (
+    80,
+    40,
+)  # the metric is taken after each of the first so many iterations, then after every so manieth part
 
 
 class Trace(NamedTuple):
@@ -64,7 +69,7 @@ def trace(
         before, states = states, [iteration(s, p) for s, p in zip(states, problems, strict=True)]
         if step < due and step < iterations:
             continue
-        due = step + max(1, step // 40)
+        due = step + max(1, step // RARELY)
         estimates = [iteration.estimate(state, problem) for state, problem in zip(states, problems, strict=True)]
         steps.append(step)
         values.append(task.metric.value(pieces_of(task, batches, estimates)))
@@ -180,7 +185,7 @@ def run_classical(
     iteration = method.make(best_final)
     part, iterations = part_of(task.test, 1), method.iterations
     if allowance is not None:
-        part, iterations = allowance.plan(task.test, _step(iteration, task.test), iterations)
+        part, iterations = allowance.plan(task.test, _run(iteration, task, task.test), iterations)
         iterations = min(method.iterations, max(iterations, 2 * (depth or 0), LEAST_ITERATIONS))
         goal = goal if part.all else allowance.goal(task, part)
     cut = f"; ended after {iterations} iterations, all that its share of the budget allows"
@@ -219,12 +224,20 @@ def run_classical(
     return rows, curves
 
 
-def _step(iteration: Iteration, batches: Sequence[Samples]) -> float:
-    """Foreseen seconds of one iteration on all batches."""
-    data = batches[0].data
-    problem = iteration.prepare(data)
+def _run(iteration: Iteration, task: Task, batches: Sequence[Samples]) -> Callable[[int], float]:
+    """Foreseen seconds of a ``trace`` of so many iterations on all batches: its steps, and its looks at the metric."""
+    samples = batches[0]
+    problem = iteration.prepare(samples.data)
     state = iteration.start(problem)
-    return foreseen(lambda: iteration(state, problem)) * sum(map(count, batches)) / count(batches[0])
+    times = sum(map(count, batches)) / count(samples)
+    step = times * foreseen(lambda: iteration(state, problem))
+    look = times * foreseen(lambda: task.pieces(iteration.estimate(state, problem), samples))
+    return lambda iterations: step * iterations + look * _looks(iterations)
+
+
+def _looks(iterations: int) -> float:
+    """How often ``trace`` takes the metric: after each of the first eighty iterations, then ever more rarely."""
+    return iterations if iterations <= EACH else EACH + RARELY * math.log(iterations / EACH)
 
 
 def _label(method: Iterative, weight: Any) -> str:
@@ -245,8 +258,8 @@ def _choose(method: Iterative, task: Task, goal: float, allowance: Allowance | N
     part, most = part_of(task.validation, 1), method.tuning or method.iterations
     iterations = most
     if allowance is not None:
-        step = _step(method.make(method.settings[0]), task.validation)
-        part, iterations = allowance.plan(task.validation, step, most, len(method.settings))
+        run = _run(method.make(method.settings[0]), task, task.validation)
+        part, iterations = allowance.plan(task.validation, run, most, len(method.settings))
         iterations = min(most, max(iterations, LEAST_ITERATIONS))
         goal = goal if part.all else allowance.goal(task, part)
     runs = {weight: trace(method.make(weight), task, part.batches, iterations) for weight in method.settings}

@@ -21,7 +21,7 @@ from unrolling.evaluation.records import Curve, Row, SafeguardReport
 from unrolling.evaluation.shifts import size_sweep, sweep
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.papers import Reference, cited
-from unrolling.tasks.base import Task, evaluate
+from unrolling.tasks.base import Task, evaluate, pieces_of
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.exhibits import Shown
 from unrolling.training.fit import fit
@@ -34,7 +34,7 @@ BUDGETS = {"quick": 40.0, "usual": 150.0, "thorough": None}
 BUDGET_WORDS = (
     "Algorithms and generic networks share a budget of {:g} foreseen seconds of one thread. Where a share does not go "
     "as far, settings are chosen on fewer samples, the score is taken of the first samples, and then there are fewer "
-    "iterations or steps: each row says so."
+    "iterations or steps: each row says so. What is shown layer by layer is of fewer samples too where that takes long."
 )
 
 
@@ -75,8 +75,8 @@ def compare(
         limit: seconds that a baseline may take; a row that failed or took longer says so, and the rest stands.
         training_seconds: of the network.
         replicas: the same network trained with other seeds.
-        compile_after: the network is also measured compiled where it takes so many seconds for the test set; its row
-            says what compiling cost.
+        compile_after: the network is also measured compiled where so many seconds are foreseen for the test set; its
+            row says what compiling cost.
         baselines: what to compare with instead of what task and system name.
         generic: optimizer steps and samples per step of generic networks; by default those of the recipe's schedule,
             and 4000 steps at least.
@@ -91,8 +91,10 @@ def compare(
     steps = training(recipe.schedule(len(network)), LEAST_STEPS, LEAST_BATCH) if generic is None else generic
     allowed = BUDGETS[effort] if budget == "effort" else budget
     measured = Measured(task, network, system.title, seed, limit, quiet, say)
-    contenders, curves = measured.networks(system.network(recipe, task, len(network)), note, training_seconds)
-    others, lines = measured.baselines(baselines, recipe.parent(task), curves[0].quality[-1], steps, effort, allowed)
+    looks = None if allowed is None else allowed / 8  # of what is looked at layer by layer
+    contenders, curves = measured.networks(system.network(recipe, task, len(network)), note, training_seconds, looks)
+    goal = task.metric.value(pieces_of(task, task.test, contenders[0].estimates or ()))
+    others, lines = measured.baselines(baselines, recipe.parent(task), goal, steps, effort, allowed)
     contenders, curves = [*contenders, *others], [*curves, *lines]
     contenders += measured.compiled(contenders[0], compile_after)
     guarded = _guard(system, network)
@@ -135,7 +137,7 @@ def compare(
 
     def layers() -> None:
         say("looking at the layers")
-        comparison.layers = examine_layers(network, task)
+        comparison.layers = examine_layers(network, task, quality=curves[0].quality, budget=looks)
         comparison.theory = list(task.theory(network, comparison.layers.quality))
 
     def examples() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -13,11 +12,12 @@ from torch import Tensor
 
 from unrolling.core import Unrolled, deploy, tree
 from unrolling.evaluation.baselines import Affine, affine_estimate, linear_mmse, run_method
-from unrolling.evaluation.budget import MULTIPLY_ADDS, Allowance
+from unrolling.evaluation.budget import MULTIPLY_ADDS, Allowance, foreseen, part_of
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.cost import cost_of, cost_of_long
 from unrolling.evaluation.deadline import deadline
 from unrolling.evaluation.generic import train_generic, train_mlp, train_working_mlp
+from unrolling.evaluation.layers import quality_of_layers
 from unrolling.evaluation.measure import Contender, interval, scored_batches, spread, time_all
 from unrolling.evaluation.records import Cost, Curve, Interval, Row, Spread
 from unrolling.evaluation.significance import holm, paired, paired_rows
@@ -30,6 +30,7 @@ NAN = Interval(float("nan"), float("nan"), float("nan"))
 # so that the same run has the same figures.
 MANY_WORK = 2e11
 TRAINING_SHARES = 3  # of the budget that a generic network takes, where an algorithm takes one
+FORESEEN = 4  # samples that the work of a network is foreseen on
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
 Found = tuple[list[Contender], list[Curve]]
 
@@ -69,18 +70,28 @@ class Measured:
         self.learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
         self.many = task.many()
 
-    def networks(self, before: Unrolled, note: str, training_seconds: float | None) -> Found:
-        """The network, and itself before training."""
+    def networks(
+        self, before: Unrolled, note: str, training_seconds: float | None, budget: float | None = None
+    ) -> Found:
+        """The network, and itself before training; the metric after each layer.
+
+        Args:
+            before: the network before training.
+            note: where its weights come from.
+            training_seconds: that it was trained.
+            budget: foreseen seconds of the metrics after each layer, kept to by fewer samples; None for any.
+        """
         self.say("measuring the network layer by layer")
         depth = len(self.network)
         name = f"{self.title}, {depth} layer{'s' if depth > 1 else ''}"
         trained = Contender(name, "network", self.network, depth, self.learned, note, network=self.network)
         trained.training_seconds = training_seconds
+        trained.estimates = estimates_of(self.network, self.task.test)
         words = "the same network at its classical values"
         initial = Contender(
             f"{self.title} before training", "initial", before, depth, self.learned, words, network=before
         )
-        return [trained, initial], [_layer_curve(self.title, self.network, self.task)]
+        return [trained, initial], [_layer_curve(self.title, self.network, self.task, budget)]
 
     def baselines(
         self,
@@ -183,10 +194,9 @@ class Measured:
 
     @torch.no_grad()
     def compiled(self, plain: Contender, after: float) -> list[Contender]:
-        """The network compiled, where it takes at least ``after`` seconds for the test set."""
-        begin = time.perf_counter()
-        plain.estimates = estimates_of(self.network, self.task.test)
-        taken = time.perf_counter() - begin
+        """The network compiled, where at least ``after`` seconds are foreseen for the test set."""
+        some = first(self.task.test[0], FORESEEN)
+        taken = foreseen(lambda: self.network(some.data)) * sum(map(count, self.task.test)) / count(some)
         if taken < after:
             return []
         self.say("compiling the network")
@@ -354,10 +364,11 @@ def short(error: Exception) -> str:
 
 
 @torch.no_grad()
-def _layer_curve(title: str, network: Unrolled, task: Task) -> Curve:
-    estimates: list[list[Tensor]] = [[] for _ in network.layers]
-    for batch in task.test:
-        for number, estimate in enumerate(network.estimates(batch.data)):
-            estimates[number].append(estimate)
-    values = [task.metric.value(pieces_of(task, task.test, each)) for each in estimates]
+def _layer_curve(title: str, network: Unrolled, task: Task, budget: float | None) -> Curve:
+    batches = part_of(task.test, 1).batches
+    if budget is not None:
+        samples = first(batches[0], FORESEEN)
+        once = foreseen(lambda: list(network.estimates(samples.data))) / count(samples)
+        batches = part_of(batches, budget / max(once * sum(map(count, batches)), 1e-12)).batches
+    values = quality_of_layers(network, task, batches)
     return Curve(title, "network", list(range(1, len(network) + 1)), values, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,49 +10,69 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled, scale, tree
+from unrolling.evaluation.budget import foreseen, part_of
 from unrolling.evaluation.records import LayerReport
-from unrolling.tasks.base import Task, first, pieces_of
+from unrolling.tasks.base import Samples, Task, count, first, pieces_of
 
-PROBES = 32  # samples on which derivatives are looked at
+PROBES, LEAST_PROBES = 32, 4  # samples on which derivatives are looked at
 POWER_STEPS = 12
+PROBED_RUNS = 4 * POWER_STEPS + 8  # of the network, that looking at derivatives is worth
+
+
+def quality_of_layers(network: Unrolled, task: Task, batches: Sequence[Samples]) -> list[float]:
+    """The metric of each layer's estimate."""
+    estimates: list[list[Tensor]] = [[] for _ in network.layers]
+    for batch in batches:
+        for number, estimate in enumerate(network.estimates(batch.data)):
+            estimates[number].append(estimate)
+    return [task.metric.value(pieces_of(task, batches, found)) for found in estimates]
 
 
 @torch.no_grad()
-def examine_layers(network: Unrolled, task: Task, *, beyond: Sequence[int] = (2, 4, 8)) -> LayerReport:
+def examine_layers(
+    network: Unrolled,
+    task: Task,
+    *,
+    beyond: Sequence[int] = (2, 4, 8),
+    quality: Sequence[float] | None = None,
+    budget: float | None = None,
+) -> LayerReport:
     """Look at every layer on the test set.
 
     Args:
         network: trained.
         task: its test set.
         beyond: multiples of the trained depth at which a network without untied parameters is run.
+        quality: the metric of each layer's estimate on the test set, where it is known.
+        budget: foreseen seconds of all that needs runs of its own, kept to by fewer samples, which the report counts;
+            None for any.
     """
-    batches = task.test
-    estimates: list[list[Tensor]] = [[] for _ in network.layers]
-    for batch in batches:
-        for number, estimate in enumerate(network.estimates(batch.data)):
-            estimates[number].append(estimate)
+    depth, further = len(network), () if network.untied else tuple(beyond)
+    part, probe = part_of(task.test, 1), first(task.test[0], PROBES)
+    if budget is not None:
+        once = foreseen(lambda: network(probe.data)) / count(probe)
+        runs = (depth - 1 if depth > 1 else 0) + sum(further)
+        if runs:
+            part = part_of(task.test, 0.5 * budget / max(once * runs * part.samples, 1e-12))
+        wanted = math.ceil(0.5 * budget / max(PROBED_RUNS * once, 1e-12))
+        probe = first(probe, max(LEAST_PROBES, min(PROBES, wanted)))
+    batches = part.batches
 
-    def score(found: Sequence[Tensor]) -> float:
-        return task.metric.value(pieces_of(task, batches, found))
+    def score(run: Callable[[Any], Tensor]) -> float:
+        return task.metric.value(pieces_of(task, batches, [run(batch.data) for batch in batches]))
 
-    probe = first(batches[0], PROBES)
     objective, parent_objective, change, step = _along(network, probe.data)
     return LayerReport(
-        [score(found) for found in estimates],
+        quality_of_layers(network, task, task.test) if quality is None else list(quality),
         objective,
         parent_objective,
         change,
         step,
         _lipschitz(network, probe.data),
-        [score([_without(network, batch.data, number) for batch in batches]) for number in range(len(network))]
-        if len(network) > 1
-        else [],
-        []
-        if network.untied
-        else [
-            (factor * len(network), score([_deeper(network, b.data, factor * len(network)) for b in batches]))
-            for factor in beyond
-        ],
+        [score(lambda data, k=k: _without(network, data, k)) for k in range(depth)] if depth > 1 else [],
+        [(factor * depth, score(lambda data, k=factor: _deeper(network, data, k * depth))) for factor in further],
+        None if part.all else part.samples,
+        None if part.all else score(network),
     )
 
 

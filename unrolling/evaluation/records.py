@@ -157,6 +157,13 @@ class LayerReport:
     dropped: list[float]  # metric of the network without this layer
     # depth and metric beyond the trained depth, for networks without untied parameters
     beyond: list[tuple[int, float]] = field(default_factory=list)
+    samples: int | None = None  # how many ``dropped`` and ``beyond`` are of; None for all of the test set
+    whole: float | None = None  # metric of the network itself on these; None for all of the test set
+
+    @property
+    def end(self) -> float:
+        """What ``dropped`` and ``beyond`` are compared with."""
+        return self.quality[-1] if self.whole is None else self.whole
 
 
 @dataclass

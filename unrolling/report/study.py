@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from unrolling.evaluation.comparison import Comparison
-from unrolling.evaluation.records import ShiftCurve
+from unrolling.evaluation.records import LayerReport, ShiftCurve
 from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
 from unrolling.report.figures import SPAN, Figure, drawn, quality_tick
 from unrolling.report.text import count_text, digits, interval_text, quality_text, value_text
@@ -80,12 +80,12 @@ def layer_figures(comparison: Comparison) -> list[Figure]:
             [str(k + 1), value_text(layers.step[k]), value_text(layers.lipschitz[k])] for k in range(depth)
         ]
     if layers.dropped:
-        whole = layers.quality[-1]
-        losses = [(value - whole) * (1 if metric.better == "lower" else -1) for value in layers.dropped]
+        losses = [(value - layers.end) * (1 if metric.better == "lower" else -1) for value in layers.dropped]
         cheapest = min(range(depth), key=lambda k: losses[k])
         words = (
             f"{metric.name} lost when a layer is left out of the trained network, in {metric.unit}. "
             f"Layer {cheapest + 1} is missed least: {quality_text(losses[cheapest], metric)} {metric.unit}."
+            f"{_samples(layers)}"
         )
         axes = Axes("layer left out", f"loss in {metric.unit}", tick_text, tick_text, integers=True, y_limits=(0.0,))
         figure = _figure(
@@ -100,10 +100,10 @@ def layer_figures(comparison: Comparison) -> list[Figure]:
         )
         figures.append(figure)
     if layers.beyond:
-        points = [(depth, layers.quality[-1]), *layers.beyond]
+        points = [(depth, layers.end), *layers.beyond]
         words = (
             "All layers are the same, so that the network can be run on; it was trained for the depth of the "
-            "first mark."
+            f"first mark.{_samples(layers)}"
         )
         series = [
             Series(
@@ -124,6 +124,10 @@ def layer_figures(comparison: Comparison) -> list[Figure]:
             )
         )
     return [figure for figure in figures if any(figure.drawings)]
+
+
+def _samples(layers: LayerReport) -> str:
+    return "" if layers.samples is None else f" On the first {layers.samples} samples of the test set."
 
 
 def shift_figures(comparison: Comparison) -> list[Figure]:

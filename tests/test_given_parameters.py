@@ -1,0 +1,171 @@
+"""What asks for a gradient and is given to an algorithm is kept and learned, or refused; never copied in silence."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from unrolling import Matrix, algorithms, unroll
+from unrolling.algorithms import (
+    AMP,
+    IHT,
+    ISTA,
+    LAMA,
+    OAMP,
+    VAMP,
+    AugmentedISTA,
+    BlindDeblurring,
+    ChambollePock,
+    ConvolutionalISTA,
+    CoordinateDescent,
+    CoupledISTA,
+    Detector,
+    DetNetLayer,
+    ExpectationPropagation,
+    GatedISTA,
+    GramHardISTA,
+    GramIHT,
+    GramISTA,
+    HalfQuadraticSplitting,
+    HyperLISTA,
+    KnownBlur,
+    LeastSquares,
+    MMNetLayer,
+    NMFActivations,
+    NMFEnhancement,
+    NMFSeparation,
+    ProjectedGradient,
+    ProximalGradient,
+    SelectiveGramISTA,
+    SynthesisISTA,
+    ThinISTA,
+    pam,
+)
+from unrolling.core import Iteration
+from unrolling.operators import STFT, FiniteDifferences
+from unrolling.prox import SoftDenoiser, soft_threshold
+
+
+def rand(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def unit(m, n):
+    value = rand(m, n)
+    return value / value.norm(dim=0)
+
+
+D = unit(6, 9)
+LEVELS = pam(2).float()
+STFT_ = STFT(8, 4)
+BINS = unit(5, 3).abs() / unit(5, 3).norm(dim=0)
+TERM = LeastSquares(Matrix(D))
+# By class and argument: the tensor, and what is made with it.
+CASES = {
+    "ISTA dictionary": (D, lambda p: ISTA(p, 0.1)),
+    "ISTA weight": (torch.tensor(0.1), lambda p: ISTA(D, p)),
+    "IHT dictionary": (D / 3, lambda p: IHT(p, 2)),
+    "GramISTA dictionary": (D, lambda p: GramISTA(p, 0.1)),
+    "GramISTA weight": (torch.full((9,), 0.1), lambda p: GramISTA(D, p)),
+    "ThinISTA dictionary": (D, lambda p: ThinISTA(p, 0.1)),
+    "ThinISTA weight": (torch.full((9,), 0.1), lambda p: ThinISTA(D, p)),
+    "SelectiveGramISTA dictionary": (D, lambda p: SelectiveGramISTA(p, 0.1, selection=(1, 10))),
+    "SelectiveGramISTA weight": (torch.full((9,), 0.1), lambda p: SelectiveGramISTA(D, p, selection=(1, 10))),
+    "GramHardISTA dictionary": (D, lambda p: GramHardISTA(p, 0.1)),
+    "GramHardISTA threshold": (torch.tensor(0.1), lambda p: GramHardISTA(D, p)),
+    "GramIHT dictionary": (D, lambda p: GramIHT(p, 2)),
+    "CoupledISTA dictionary": (D, lambda p: CoupledISTA(p, 0.1)),
+    "CoupledISTA weight": (torch.tensor(0.1), lambda p: CoupledISTA(D, p)),
+    "CoupledISTA encoder": (D.T.clone(), lambda p: CoupledISTA(D, 0.1, encoder=p)),
+    "GatedISTA dictionary": (D, lambda p: GatedISTA(p, 0.1)),
+    "GatedISTA weight": (torch.tensor(0.1), lambda p: GatedISTA(D, p)),
+    "GatedISTA encoder": (D.T.clone(), lambda p: GatedISTA(D, 0.1, encoder=p)),
+    "CoordinateDescent dictionary": (D, lambda p: CoordinateDescent(p, 0.1)),
+    "CoordinateDescent weight": (torch.full((9,), 0.1), lambda p: CoordinateDescent(D, p)),
+    "AugmentedISTA dictionary": (D, lambda p: AugmentedISTA(p)),
+    "HyperLISTA dictionary": (D, lambda p: HyperLISTA(p)),
+    "AMP dictionary": (D, lambda p: AMP(p, SoftDenoiser(1.0))),
+    "VAMP dictionary": (D, lambda p: VAMP(p, SoftDenoiser(1.0))),
+    "SynthesisISTA weight": (torch.tensor(0.1), lambda p: SynthesisISTA(Matrix(D), Matrix(rand(9, 9)), p)),
+    "ConvolutionalISTA weight": (torch.tensor(0.1), lambda p: ConvolutionalISTA(Matrix(D), Matrix(rand(9, 9)), p)),
+    "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
+    "ChambollePock weight": (torch.tensor(0.1), lambda p: ChambollePock(TERM, Matrix(rand(9, 9)), soft_threshold, p)),
+    "HalfQuadraticSplitting weight": (
+        torch.tensor(0.1),
+        lambda p: HalfQuadraticSplitting(KnownBlur(), FiniteDifferences(), soft_threshold, p),
+    ),
+    "ProjectedGradient levels": (LEVELS, lambda p: ProjectedGradient(p)),
+    "ExpectationPropagation levels": (LEVELS, lambda p: ExpectationPropagation(p)),
+    "LAMA levels": (LEVELS, lambda p: LAMA(p)),
+    "OAMP levels": (LEVELS, lambda p: OAMP(p)),
+    "DetNetLayer levels": (LEVELS, lambda p: DetNetLayer(p, 4, hidden=32, auxiliary=4)),
+    "MMNetLayer levels": (LEVELS, lambda p: MMNetLayer(p, nn.Identity(), 4)),
+    "NMFActivations dictionary": (BINS, lambda p: NMFActivations(p)),
+    "NMFSeparation dictionaries": (BINS, lambda p: NMFSeparation(STFT_, [p, BINS])),
+    "NMFEnhancement dictionaries": (BINS, lambda p: NMFEnhancement(STFT_, [p, BINS])),
+    "BlindDeblurring filters": (rand(2, 1, 3, 3), lambda p: BlindDeblurring(p)),
+}
+KEPT = ("ISTA dictionary", "IHT dictionary")
+
+
+def of(name):
+    """A parameter with the values of a case, and what makes an iteration of it."""
+    value, make = CASES[name]
+    return nn.Parameter(value.clone()), make
+
+
+def test_the_cases_are_all_tensors_that_algorithms_are_made_with():
+    found = set()
+    for name in algorithms.__all__:
+        item = getattr(algorithms, name)
+        if inspect.isclass(item) and issubclass(item, Iteration) and item is not Detector:
+            found |= {
+                f"{name} {each.name}"
+                for each in inspect.signature(item).parameters.values()
+                if ("Tensor" in str(each.annotation) or "Float[" in str(each.annotation)) and each.name != "prox"
+            }
+    assert found == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_parameter_is_kept_and_learned_or_refused_by_name(name):
+    given, make = of(name)
+    before = given.detach().clone()
+    if name in KEPT:
+        iteration = make(given)
+        assert any(each is given for each in iteration.parameters())
+        network = unroll(iteration, 2, tied="dictionary")
+        network(rand(4, 6)).square().sum().backward()
+        assert float(next(network.parameters()).grad.abs().max()) > 0
+    else:
+        cls, argument = name.split()
+        with pytest.raises(TypeError, match=f"^{argument} asks for a gradient, and {cls} takes its values"):
+            make(given)
+        make(given.detach())
+    assert torch.equal(given, before)
+
+
+def test_a_dictionary_that_is_kept_has_a_gradient():
+    given = nn.Parameter(D.clone())
+    iteration = ISTA(given, 0.01)
+    state = iteration.start(rand(4, 6))
+    iteration(state, rand(4, 6)).square().sum().backward()
+    assert float(given.grad.abs().max()) > 0
+
+
+def test_what_was_worked_out_from_a_parameter_is_refused_too():
+    with pytest.raises(
+        TypeError, match=r"dictionary asks for a gradient, and ThinISTA takes .* dictionary\.detach\(\)"
+    ):
+        ThinISTA(2 * nn.Parameter(D.clone()), 0.1)
+
+
+def test_a_constructor_of_ones_own_may_do_as_it_likes():
+    class Own(ThinISTA):
+        def __init__(self, dictionary):
+            super().__init__(dictionary, 0.1)
+            self.dictionary_itself = dictionary
+
+    given = nn.Parameter(D.clone())
+    assert any(each is given for each in Own(given).parameters())
