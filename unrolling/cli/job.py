@@ -70,7 +70,7 @@ def _train(
     from unrolling.systems.conditions import range_to_card
     from unrolling.tasks.base import evaluate
     from unrolling.training.batches import like_network
-    from unrolling.training.behaviour import behaviour, without_influence
+    from unrolling.training.behaviour import behaviour, unused_at_start, without_influence
     from unrolling.training.checkpoints import Checkpoints
     from unrolling.training.fit import fit
     from unrolling.training.machine import is_main
@@ -113,7 +113,7 @@ def _train(
     quality = interval(job.task.metric, pieces, seed)
     metric = job.task.metric
     fixed = job.task.example()
-    idle = without_influence(job.network, fixed)
+    idle = _idle(without_influence(job.network, fixed), unused_at_start(job.network))
     card = {
         **run,
         "steps": history.steps,
@@ -126,7 +126,7 @@ def _train(
             "low": quality.low,
             "high": quality.high,
         },
-        "health": [*history.health.sentences(), *_idle(idle)],
+        "health": [*history.health.sentences(), *idle],
         "version": __version__,
         "environment": environment(seed, machine.device),
         "licence": "BSD-3-Clause",
@@ -134,8 +134,8 @@ def _train(
         "command": prepare.command(),
         "behaviour": behaviour(job.network, fixed),
     }
-    if idle:
-        print(f"unroll: {_idle(idle)[0]}", file=sys.stderr)
+    for sentence in idle:
+        print(f"unroll: {sentence}", file=sys.stderr)
     made = remade(job.network, job.task)
     if done is not None and not overwrite:
         print(f"the weights that were there are now {runs.set_aside(path)}", file=sys.stderr)
@@ -146,6 +146,12 @@ def _train(
     return card
 
 
-def _idle(names: Sequence[str]) -> list[str]:
-    """A sentence on learned tensors without influence; none where all have some."""
-    return [f"the estimate does not depend on {', '.join(names)}: fix what nothing follows from"] if names else []
+def _idle(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Sentences on learned tensors without influence, those that the algorithm says so of apart; none where all have
+    some.
+    """
+    others, expected = [name for name in names if name not in known], [name for name in names if name in known]
+    found = [f"the estimate does not depend on {', '.join(others)}: fix what nothing follows from"] if others else []
+    if expected:
+        found.append(f"the first step does not use {', '.join(expected)}, which published networks have all the same")
+    return found

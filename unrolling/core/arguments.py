@@ -139,6 +139,30 @@ def check_precision(value: Tensor, name: str, wanted: torch.dtype, owner: str) -
     )
 
 
+def check_input(module: nn.Module, value: Any, name: str, *shape: Any, real: bool = True) -> None:
+    """Refuses what a module with weights cannot work on, before any work: from kind, shape and precision alone.
+
+    Args:
+        module: whose first parameter has the precision.
+        value: what it is called with, (batch, *shape).
+        name: of the argument.
+        shape: of a sample; None where any size will do, and ``...`` in front where there may be further dimensions.
+        real: whether complex numbers are refused.
+
+    Raises:
+        TypeError: no tensor of floating-point numbers, another precision.
+        ValueError: another number of dimensions, or another size.
+    """
+    owner = class_name(module)
+    check_numbers(value, name, owner, real=real)
+    if shape[0] is ...:
+        # A single row too, as under ``torch.func.vmap``.
+        check_shape(value.unsqueeze(0).unsqueeze(0), shape[1:], owner, "input", name, leading=True)
+    else:
+        check_shape(value, shape, owner, "input", name)
+    check_precision(value, name, precision_of(next(module.parameters()).dtype), owner)
+
+
 class Guard:
     """What a network asks of its data whatever its iteration asks: tensors, of the precision of its weights.
 

@@ -50,10 +50,13 @@ class Iteration(nn.Module):
             and no batch: write ``batched = False``; ``objective`` and ``residual`` then have no dimension.
         algorithm: the classical algorithm that this is a form of, by the name of its class; empty where it is one
             itself. A comparison finds the parent of a network among the task's classical methods by it.
+        unused_at_start: parameters that the first step does not use, as what they multiply is zero there. A network
+            still has them in its first layer, and counts them, as the published ones do; reports name them.
     """
 
     batched: bool = True
     algorithm: str = ""
+    unused_at_start: tuple[str, ...] = ()
     prepare: Callable[[Any], Any]
     start: Callable[[Any], Any]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unrolling.evaluation.gradient_modes import GradientRow, compare_gradients, saved_bytes, standard_rules
     from unrolling.evaluation.headlines import headline, is_classical, standing, stands, strongest
     from unrolling.evaluation.illustrate import atoms, parameters
-    from unrolling.evaluation.layers import examine_layers
+    from unrolling.evaluation.layers import examine_layers, quality_of_layers
     from unrolling.evaluation.measure import Contender, environment, interval, scored_batches, spread, time_all
     from unrolling.evaluation.records import (
         Cost,
@@ -54,7 +54,7 @@ __getattr__, __dir__ = lazy(
         ".gradient_modes": ("GradientRow compare_gradients saved_bytes standard_rules"),
         ".headlines": ("headline is_classical standing stands strongest"),
         ".illustrate": ("atoms parameters"),
-        ".layers": ("examine_layers"),
+        ".layers": ("examine_layers quality_of_layers"),
         ".measure": ("Contender environment interval scored_batches spread time_all"),
         ".records": (
             "Cost Criterion Curve Interval LayerReport Paired Parameter Row SafeguardReport Seconds ShiftCurve "
@@ -72,9 +72,9 @@ __all__ = [
     "Trace", "affine_estimate", "atoms", "best", "bounds", "compare_gradients", "compare_network", "cost_of",
     "cost_of_long", "environment", "examine_layers", "few", "foreseen", "headline", "holm", "interval",
     "is_classical", "left_out", "linear_mmse", "paired", "paired_rows", "parameters", "part_of", "plain",
-    "resampled_values", "resamples", "run_classical", "run_method", "saved_bytes", "scored_batches", "short",
-    "size_sweep", "spread", "standard_rules", "standing", "stands", "steps_of", "strongest", "sweep",
-    "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
+    "quality_of_layers", "resampled_values", "resamples", "run_classical", "run_method", "saved_bytes",
+    "scored_batches", "short", "size_sweep", "spread", "standard_rules", "standing", "stands", "steps_of",
+    "strongest", "sweep", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
 ]
 # fmt: on
 # End of what is written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 from unrolling.networks.mlp import LARGEST
 
@@ -41,6 +41,7 @@ class DnCNN(nn.Module):
 
     def forward(self, y: Float[Tensor, "batch ... height width"]) -> Float[Tensor, "batch ... height width"]:
         """The image less the residual."""
+        check_input(self, y, "y", *(() if self.colours == 1 else (self.colours,)), None, None)
         image = y.unsqueeze(1) if self.colours == 1 else y
         found = image - self.residual(image)
         return found.squeeze(1) if self.colours == 1 else found

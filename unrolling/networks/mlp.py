@@ -7,7 +7,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 
 LARGEST = 10**8  # parameters
@@ -32,8 +32,10 @@ class MLP(nn.Sequential):
         for before, after in pairwise(widths):
             parts += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*parts, nn.Linear(widths[-1], outputs))
+        self.inputs = inputs
 
     def forward(self, input: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        check_input(self, input, "input", ..., self.inputs)
         return super().forward(input)
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.core.arguments import check_input
 from unrolling.core.refusals import explain_call
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.prox.influence import LinearSpline
@@ -78,6 +79,7 @@ class ConvolutionalShrinkage(nn.Module):
 
     def forward(self, u: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The denoised images."""
+        check_input(self, u, "u", None, None, real=False)
         if u.is_complex():
             both = self(torch.cat([u.real, u.imag]))
             return torch.complex(*both.chunk(2))

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 
 
@@ -23,6 +23,7 @@ class ChannelNorm(nn.Module):
         self.offset = nn.Parameter(torch.zeros(channels, 1))
 
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
+        check_input(self, x, "x", len(self.gain), None)
         variance, mean = torch.var_mean(x, dim=1, keepdim=True, unbiased=False)
         return (x - mean) * torch.rsqrt(variance + 1e-5) * self.gain + self.offset
 
@@ -75,4 +76,5 @@ class TemporalConvolutions(nn.Module):
         self.last = nn.Conv1d(width, outputs, 1)
 
     def forward(self, input: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs time"]:
+        check_input(self, input, "input", self.first.in_channels, None)
         return self.last(self.norm(self.blocks(self.first(input))))

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 from unrolling.networks.mlp import LARGEST
 
@@ -44,6 +44,7 @@ class UNet(nn.Module):
 
     def forward(self, y: Float[Tensor, "batch ... height width"]) -> Float[Tensor, "batch ... height width"]:
         """The image and what was found to be missing; of an untrained network the image itself."""
+        check_input(self, y, "y", *(() if self.inputs == 1 else (self.inputs,)), None, None)
         image = y.unsqueeze(1) if self.inputs == 1 else y
         height, width = image.shape[-2:]
         multiple = 2**self.levels

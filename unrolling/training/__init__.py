@@ -8,7 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.training.annealing import Annealing, Constant, Cosine, Exponential, Patience, Ramp
     from unrolling.training.batches import Share, check_draw, generator, like_network, to_device
-    from unrolling.training.behaviour import differences, without_influence
+    from unrolling.training.behaviour import differences, unused_at_start, without_influence
     from unrolling.training.checkpoints import (
         AnotherRunError,
         Checkpoints,
@@ -87,7 +87,7 @@ __getattr__, __dir__ = lazy(
     {
         ".annealing": ("Annealing Constant Cosine Exponential Patience Ramp"),
         ".batches": ("Share check_draw generator like_network to_device"),
-        ".behaviour": ("differences without_influence"),
+        ".behaviour": ("differences unused_at_start without_influence"),
         ".checkpoints": (
             "AnotherRunError Checkpoints Position copied fits load network_part put set_generators unique"
         ),
@@ -135,8 +135,8 @@ __all__ = [
     "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
     "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place", "put", "read",
     "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "with_curriculum",
-    "without_influence", "write",
+    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unused_at_start",
+    "with_curriculum", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

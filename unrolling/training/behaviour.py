@@ -55,7 +55,9 @@ def differences(network: nn.Module, data: Any, record: Mapping[str, Any]) -> lis
 def without_influence(network: nn.Module, data: Any) -> list[str]:
     """The learned tensors that the estimate does not depend on: without gradient, and moved without any change.
 
-    A number that only decides, such as how many entries are kept, has no gradient and may still count.
+    A number that only decides, such as how many entries are kept, has no gradient and may still count. What is found
+    here is named by ``unroll train`` and in the card, and is not refused: the first layers of published networks have
+    such numbers (``unused_at_start``), and what fixed inputs do not need others may.
 
     Args:
         network: it is not changed.
@@ -65,6 +67,21 @@ def without_influence(network: nn.Module, data: Any) -> list[str]:
     return [
         item.key for item in learnables(twin) if slopes[item.key] == 0 and not _counts(twin, item, estimate, inputs)
     ]
+
+
+def unused_at_start(network: nn.Module) -> list[str]:
+    """The learned tensors that the first layer of a network has to itself and cannot use, as its algorithm says
+    (``Iteration.unused_at_start``).
+    """
+    layers = getattr(network, "layers", None)
+    if not layers:
+        return []
+    own = {
+        ".".join(filter(None, ("layers.0", path, name)))
+        for path, part in layers[0].named_modules()
+        for name in getattr(part, "unused_at_start", ())
+    }
+    return [item.key for item in learnables(network) if item.key in own]
 
 
 def _counts(network: nn.Module, item: Learnable, estimate: Any, data: Any) -> bool:

@@ -149,7 +149,8 @@ class GramISTA(_MatrixISTA):
     W_e y is computed once, and a step is one product with an (n, n) matrix: cheaper than ``ISTA`` when n < 2 m.
 
     Parameters: ``encoder`` W_e (n, m), ``inhibition`` W_t (n, n), ``threshold`` theta (n,), positive, one per
-    coefficient.
+    coefficient. The first step starts at x = 0 and does not use W_t: one of its own in the first layer of a network
+    is counted, as published, and learns nothing.
 
     Args:
         dictionary: A (m, n).
@@ -160,6 +161,8 @@ class GramISTA(_MatrixISTA):
     Raises:
         ValueError: a zero column, a negative weight, a step size that is not positive.
     """
+
+    unused_at_start = ("inhibition",)
 
     def __init__(
         self, dictionary: Tensor, weight: float | Tensor, *, step_size: float | None = None, prox: Prox = soft_threshold

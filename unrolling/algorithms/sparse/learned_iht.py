@@ -36,6 +36,7 @@ class GramIHT(Iteration):
     """
 
     algorithm = "IHT"
+    unused_at_start = ("inhibition",)  # x = 0
 
     dictionary: Tensor
 

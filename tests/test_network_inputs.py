@@ -1,0 +1,79 @@
+"""Generic networks refuse data that do not fit, by the argument's name, before any work; one guard for all of them."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from unrolling import networks
+from unrolling.networks import MLP, ChannelNorm, ConvolutionalShrinkage, DnCNN, Joint, TemporalConvolutions, UNet
+
+# The network, its argument, and the shape of its data.
+CASES = {
+    "MLP": (MLP(6, 4, 3), "input", (2, 6)),
+    "DnCNN": (DnCNN(3, 4), "y", (2, 8, 9)),
+    "DnCNN of colours": (DnCNN(3, 4, 3), "y", (2, 3, 8, 9)),
+    "UNet": (UNet(4, 1), "y", (2, 8, 9)),
+    "UNet of channels": (UNet(4, 1, 3), "y", (2, 3, 8, 9)),
+    "ConvolutionalShrinkage": (ConvolutionalShrinkage(4), "u", (2, 8, 9)),
+    "ChannelNorm": (ChannelNorm(3), "x", (2, 3, 9)),
+    "TemporalConvolutions": (TemporalConvolutions(3, 2, width=4, blocks=2), "input", (2, 3, 9)),
+    "Joint": (Joint(first=MLP(6, 4, 6), second=MLP(6, 4, 3)), "input", (2, 6)),
+}
+
+
+def data(name):
+    network, argument, shape = CASES[name]
+    return network.eval(), argument, torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_cases_are_all_networks():
+    found = {getattr(networks, name) for name in networks.__all__}
+    assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
+        type(network) for network, _, _ in CASES.values()
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_fits_is_taken_and_an_empty_batch_too(name):
+    network, _, x = data(name)
+    for given in (x, x[:0]):
+        found = network(given)
+        for estimate in found.values() if isinstance(found, dict) else (found,):
+            assert len(estimate) == len(given)
+            assert bool(estimate.isfinite().all())
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_another_precision_is_refused_with_the_way_out(name, dtype):
+    network, argument, x = data(name)
+    with pytest.raises(
+        TypeError, match=rf"^{argument} is {dtype} and the numbers of .*use {argument}\.to\(torch\.float32"
+    ):
+        network(x.to(dtype))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_no_tensor_of_such_numbers_is_refused(name):
+    network, argument, x = data(name)
+    for wrong in (x.tolist(), x.numpy(), None, 3.0):
+        with pytest.raises(TypeError, match=rf"^{argument} is "):
+            network(wrong)
+    with pytest.raises(TypeError, match=rf"^{argument} is torch.int64; .* use {argument}\.float\(\)"):
+        network(x.long())
+    if name != "ConvolutionalShrinkage":
+        with pytest.raises(TypeError, match=rf"^{argument} is torch.complex64; .* works on real tensors"):
+            network(x.to(torch.complex64))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_another_shape_is_refused_and_nothing_is_broadcast(name):
+    network, argument, x = data(name)
+    wrong = [torch.cat([x, x], 1)] if x.shape[1] in (3, 6) else []
+    wrong += [] if name in ("MLP", "Joint") else [x[0], x.unsqueeze(1), x.unsqueeze(-1)]
+    wrong += [x[..., :1]] if name in ("MLP", "Joint") else []
+    for given in wrong:
+        with pytest.raises(ValueError, match=rf"^{argument}: .* needs an input of shape \(batch, .*\), and got"):
+            network(given)
