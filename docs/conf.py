@@ -36,7 +36,6 @@ extensions = [
     "tools.site.repository",
     "tools.site.theme",
 ]
-templates_path = ["_templates"]
 exclude_patterns = ["comparisons/**", "benchmarks/results/**", "gallery/**/GALLERY_HEADER.rst", "gallery/**/*.py"]
 suppress_warnings = ["toc.empty_glob", "config.cache"]
 root_doc = "index"
