@@ -16,8 +16,6 @@ from skimage.restoration import denoise_nl_means, denoise_wavelet
 from unrolling import pretrained
 from unrolling.tasks import photograph
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
-
 # %%
 # The photograph was not trained on. Its noise has a standard deviation of 25 of 255 grey levels.
 clean = photograph("camera").unsqueeze(0)
@@ -45,7 +43,7 @@ with torch.no_grad():
         curves = layer.influence(z.expand(1, force.shape[1], 1, -1))[0, :, 0]
         strongest = force.square().mean((0, 2, 3)).argsort(descending=True)[:6]
         for column, i in enumerate(strongest.tolist()):
-            axes[k, column].imshow(layer.atoms()[i].numpy(), cmap="gray")
+            axes[k, column].imshow(layer.atoms()[i].numpy())
             axes[k, column].set_axis_off()
             axis = axes[k + 1, column]
             axis.grid(color="0.7")
@@ -74,7 +72,8 @@ pictures = {
 }
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.5), layout="constrained")
 for axis, (name, picture) in zip(axes.flat, pictures.items(), strict=True):
-    axis.imshow(picture[60:260, 140:340], cmap="gray", vmin=0, vmax=1)
+    axis.imshow(picture[60:260, 140:340], vmin=0, vmax=1)
     axis.set_title(f"{name}\n{psnr(picture):.2f} dB")
     axis.set_axis_off()
 print(", ".join(f"{name} {psnr(picture):.2f} dB" for name, picture in pictures.items()))
+plt.show()

@@ -19,7 +19,6 @@ from unrolling.operators.fourier import fft, ifft
 from unrolling.prox import IsotropicShrink
 from unrolling.tasks import luma, radial_mask
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
 size = 256
 network = pretrained("medical/admm_csnet")  # trained on 80 magnetic resonance images of chests
 mask = torch.fft.ifftshift(radial_mask(size, rate=0.2)).unsqueeze(0)  # zero frequency at (0, 0)
@@ -70,11 +69,12 @@ figure, axes = plt.subplots(4, 2, figsize=(6, 12), layout="constrained")
 for row, (title, method) in zip(axes, methods.items(), strict=True):
     for axis, name in zip(row, images, strict=True):
         estimate = method(name)
-        detail, score = images[name][0][shown[name]], psnr(name, estimate)
-        print(f"{name:8}{title:20}{score:6.2f} dB")
-        axis.imshow(estimate[0][shown[name]].numpy(), cmap="gray", vmin=detail.min(), vmax=detail.max())
-        axis.set_title(title if score == torch.inf else f"{title}\n{score:.1f} dB")
+        detail, score = images[name][0][shown[name]], f"{psnr(name, estimate):.1f} dB"
+        print(f"{name:8}{title:20}{score:>8}")
+        axis.imshow(estimate[0][shown[name]].numpy(), vmin=detail.min(), vmax=detail.max())
+        axis.set_title(f"{title}\n{score}" if title in list(methods)[:-1] else title)
         axis.set_axis_off()
 inset = axes[0, 0].inset_axes((0.68, 0.68, 0.3, 0.3))
-inset.imshow(torch.fft.fftshift(mask[0]).numpy(), cmap="gray")
+inset.imshow(torch.fft.fftshift(mask[0]).numpy())
 inset.set(xticks=[], yticks=[])
+plt.show()

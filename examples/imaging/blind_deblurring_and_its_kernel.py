@@ -16,8 +16,6 @@ from unrolling.operators import FiniteDifferences, convolve_valid
 from unrolling.prox import IsotropicShrink
 from unrolling.tasks import aligned, linear_motion, photograph
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
-
 # %%
 # A motion over 15 pixels, and noise of 1 %. The photograph was not trained on.
 wide = photograph("astronaut")[:286, 100:386].unsqueeze(0)
@@ -36,7 +34,7 @@ with torch.no_grad():
 pictures = {f"layer {k}": kernels[k - 1][0, 7:38, 7:38] for k in (1, 5, 7, 8, 10)} | {"true": kernel[0]}
 figure, axes = plt.subplots(2, 3, figsize=(6, 4.3), layout="constrained")
 for axis, (name, picture) in zip(axes.flat, pictures.items(), strict=True):
-    axis.imshow(picture.numpy(), cmap="gray")
+    axis.imshow(picture.numpy())
     axis.set_title(name)
     axis.set_axis_off()
 
@@ -66,10 +64,11 @@ results = {
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.6), layout="constrained")
 for axis, (name, (picture, motion)) in zip(axes.flat, results.items(), strict=True):
     print(f"{name:30}{psnr(picture):.2f} dB")
-    axis.imshow(picture[0, 30:200, 50:220].numpy(), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(picture[0, 30:200, 50:220].numpy(), vmin=0, vmax=1)
     axis.set_title(f"{name}\n{psnr(picture):.2f} dB")
     axis.set_axis_off()
     inset = axis.inset_axes((0.02, 0.68, 0.3, 0.3))
-    inset.imshow(motion[0].numpy(), cmap="gray")
+    inset.imshow(motion[0].numpy())
     inset.set(xticks=[], yticks=[])
+plt.show()
 # sphinx_gallery_thumbnail_number = 2

@@ -15,7 +15,6 @@ from unrolling import pretrained, solve
 from unrolling.algorithms import PeronaMalik, QuantisedBlocks
 from unrolling.tasks import compress, photograph
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
 network = pretrained("imaging/tnrd_jpeg")  # its weights are for files of quality 10
 clean = (photograph("astronaut")[:256, 100:356].unsqueeze(0) * 255).round() / 255
 
@@ -57,7 +56,7 @@ scores = {name: [psnr(method(compress(clean, q))) for q in qualities] for name, 
 for name, score in scores.items():
     print(f"{name:18}", "  ".join(f"{q}: {s:.2f} dB" for q, s in zip(qualities, score, strict=True)))
 figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-for name, style in (("TNRD, 4 steps", "C0o-"), ("total variation", "C1^-"), ("diffusion + boxes", "C3s-")):
+for name, style in (("TNRD, 4 steps", "C0o-"), ("total variation", "C1^-"), ("diffusion + boxes", "C2s-")):
     gain = [score - decoded for score, decoded in zip(scores[name], scores["as decoded"], strict=True)]
     axis.plot(qualities, gain, style, label=name)
 axis.axhline(0, color="0.5", linewidth=1, label="as decoded")
@@ -70,7 +69,8 @@ file = compress(clean, 10)
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.5), layout="constrained")
 for axis, (name, method) in zip(axes.flat, methods.items(), strict=True):
     picture = method(file)
-    axis.imshow(picture[0, 30:150, 60:180].numpy(), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(picture[0, 30:150, 60:180].numpy(), vmin=0, vmax=1)
     axis.set_title(f"{name}\n{psnr(picture):.2f} dB")
     axis.set_axis_off()
+plt.show()
 # sphinx_gallery_thumbnail_number = 2

@@ -16,8 +16,6 @@ from unrolling.operators import BicubicReduction, FiniteDifferences
 from unrolling.prox import AnalysisProx
 from unrolling.tasks import photograph
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
-
 # %%
 # The small picture is rounded to 8 bits. The photograph was not trained on.
 clean = photograph("astronaut")[:255, 100:355].unsqueeze(0)
@@ -54,9 +52,10 @@ figure, axes = plt.subplots(2, 2, figsize=(6, 6.6), layout="constrained")
 for axis, (name, picture) in zip(axes.flat, results.items(), strict=True):
     score, again = psnr(picture, clean), psnr(reduction(picture), small, 1)
     print(f"{name:16}{score:6.2f} dB; made smaller again {again:.2f} dB")
-    axis.imshow(picture[0, 40:140, 75:175].numpy(), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(picture[0, 40:140, 75:175].numpy(), vmin=0, vmax=1)
     axis.set_title(name if picture is clean else f"{name}\n{score:.2f} dB")
     axis.set_axis_off()
 inset = axes[1, 1].inset_axes((0.65, 0.65, 1 / 3, 1 / 3))
-inset.imshow(small[0, 13:47, 25:59].numpy(), cmap="gray", vmin=0, vmax=1)
+inset.imshow(small[0, 13:47, 25:59].numpy(), vmin=0, vmax=1)
 inset.set(xticks=[], yticks=[])
+plt.show()

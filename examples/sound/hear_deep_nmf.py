@@ -19,8 +19,6 @@ from unrolling import pretrained, unroll
 from unrolling.algorithms import NMFSeparation
 from unrolling.tasks import DecisionDirected, draw_noise, draw_voice, si_sdr, speak
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
-
 # %%
 # Voices and noises are generated, as those were that the network was trained on: eight of each, at 8 kHz.
 rng = np.random.default_rng(100)
@@ -64,18 +62,19 @@ class Players:
 Players()
 
 # %%
-# On these voices Deep NMF gains most everywhere. On recordings of people (thin lines: as ``unroll apply`` runs it, which
-# gives back what may be speech; ``python -m benchmarks.speech_levels --data DIR`` prints them, and more is in :doc:`the
-# guide on speech </guides/speech>`), which it was not trained on, the Wiener filter is ahead from 5 to 15 dB.
+# On these voices Deep NMF gains most everywhere. On recordings of people, which it never heard, the Wiener filter is
+# ahead from 5 to 15 dB (thin: as ``unroll apply`` runs the network; ``python -m benchmarks.speech_levels --data DIR``).
 recorded = {"Deep NMF": (6.3, 4.5, 0.8, -0.1, -0.1, 0.0, 0.0), "Wiener filter": (3.2, 3.7, 3.3, 2.2, 0.6, -1.6, -8.3)}
 figure, axes = plt.subplots(3, 1, figsize=(6, 9), layout="constrained", height_ratios=(1, 1, 1.6))
 for axis, name in zip(axes, ("mixture, 0 dB", "Deep NMF"), strict=False):
     axis.specgram(heard[name].numpy(), NFFT=256, Fs=8000, noverlap=192, vmin=-90, vmax=-20, cmap="magma")
+    axis.grid(False)
     axis.set(title=name, xlabel="time, s", ylabel="frequency, Hz")
-for (name, gain), style in zip(gains.items(), ("C0o-", "C1s-", "C3^-"), strict=True):
+for (name, gain), style in zip(gains.items(), ("C0o-", "C1s-", "C2^-"), strict=True):
     axes[2].plot(ratios, gain, style, label=name)
     if name in recorded:
-        axes[2].plot(ratios, recorded[name], style, linewidth=0.8, markersize=3, label=f"{name}, recordings")
+        axes[2].plot(ratios, recorded[name], style, linewidth=1, markersize=3, label=f"{name}, recordings")
 axes[2].axhline(0, color="0.5", linewidth=1)
 axes[2].set(xlabel="signal-to-noise ratio of the mixture, dB", ylabel="gain in SI-SDR, dB", ylim=(-9, 9))
-axes[2].legend(fontsize=9)
+axes[2].legend(fontsize=9.5)
+plt.show()

@@ -16,8 +16,6 @@ from unrolling.algorithms import MISI, Magnitudes
 from unrolling.operators import STFT
 from unrolling.tasks import best_order, draw_voice, si_sdr, speak
 
-plt.style.use(["tableau-colorblind10", {"font.size": 11}])
-
 # %%
 # Eight mixtures of two generated voices, at 8 kHz.
 rng = np.random.default_rng(5)
@@ -66,9 +64,11 @@ figure, axes = plt.subplots(3, 1, figsize=(6, 9), layout="constrained", height_r
 for axis, (name, iteration) in zip(axes, (("the mixture's phases", 0), ("after 9 iterations", 9)), strict=False):
     picture = phase_error(states["true magnitudes"][iteration])
     shown = axis.imshow(picture, origin="lower", aspect="auto", extent=(0, 3, 0, 4), vmin=0, vmax=60, cmap="cividis")
+    axis.grid(False)
     axis.set(title=name, xlabel="time, s", ylabel="frequency, kHz")
 figure.colorbar(shown, ax=axes[1], location="bottom", label="error of the phase, degrees", aspect=40, extend="max")
-for (name, score), style in zip(scores.items(), ("C3^-", "C1s-", "C0o-", "C4D--"), strict=True):
+for (name, score), style in zip(scores.items(), ("C6^-", "C1s-", "C0o-", "C5D--"), strict=True):
     axes[2].plot(range(10), score, style, label=name)
 axes[2].set(xlabel="iterations (0: the mixture's phases)", ylabel="SI-SDR, dB", ylim=(0, 40))
-axes[2].legend(fontsize=9)
+axes[2].legend(fontsize=9.5)
+plt.show()
