@@ -15,7 +15,21 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*/*.py"))
 OTHERS = {"numpy", "scipy", "skimage", "sklearn", "torch", "matplotlib", "onnxruntime", "pywt", "PIL"}
-STANDARD = {"io", "json", "math", "os", "pathlib", "signal", "subprocess", "sys", "tempfile", "time", "typing", "wave"}
+STANDARD = {
+    "base64",
+    "io",
+    "json",
+    "math",
+    "os",
+    "pathlib",
+    "signal",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "time",
+    "typing",
+    "wave",
+}
 LENGTH = 80
 
 

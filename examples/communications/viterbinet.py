@@ -32,8 +32,7 @@ def send(amplifier, snr, count, seed):
 
 
 # %%
-# Three likelihoods: around the true outputs of the states; around those of taps that least squares fit to the pilots;
-# and a network trained on the same pilots.
+# Likelihoods: around the true outputs of the states, or those of taps fitted to the pilots; and learned from these.
 class Likelihood(nn.Module):
     def __init__(self, function):
         super().__init__()
@@ -43,16 +42,15 @@ class Likelihood(nn.Module):
         return self.function(data.y.unsqueeze(2))
 
 
-def gaussian(outputs, variance):
-    return Likelihood(lambda y: -(y - outputs).square() / (2 * variance))
+def gaussian(outputs):  # up to a factor, which moves no maximum
+    return Likelihood(lambda y: -(y - outputs).square())
 
 
 def learn(y, states, steps=400):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(1, 100), nn.Sigmoid(), nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 16))
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(steps):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(y.reshape(-1, 1)), states.flatten()).backward()
         optimizer.step()
@@ -67,14 +65,10 @@ for axis, (kind, amplifier) in zip(axes, amplifiers.items(), strict=True):
     rates = {name: [] for name in styles}
     for snr in snrs:
         y, states, pilots = send(amplifier, snr, 1_000, seed=snr)
-        fit = least_squares_taps(y, pilots, memory)
-        likelihoods = (
-            gaussian(amplifier(symbols @ taps), 10 ** (-snr / 10)),
-            gaussian(symbols @ fit.taps[0], fit.noise_variance),
-            learn(y, states),
-        )
+        true = gaussian(amplifier(symbols @ taps))
+        fitted = gaussian(symbols @ least_squares_taps(y, pilots, memory).taps[0])
         received, sent, _ = send(amplifier, snr, 50_000, seed=100 + snr)
-        for name, likelihood in zip(styles, likelihoods, strict=True):
+        for name, likelihood in zip(styles, (true, fitted, learn(y, states)), strict=True):
             with torch.no_grad():
                 found = unroll(Viterbi(likelihood, 2, memory), depth=20)(Observed(received)).argmax(2)
             rates[name].append(float((trellis.newest(found) != trellis.newest(sent)).float().mean()))
