@@ -26,9 +26,7 @@ from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algo
 from unrolling.training.stages import Schedule
 
 NAN = Interval(float("nan"), float("nan"), float("nan"))
-# Multiply-adds that a method may take for as many samples as rare failures ask for: some seconds. No time is looked at,
-# so that the same run has the same figures.
-MANY_WORK = 2e11
+MANY_SECONDS = 10.0  # foreseen, that a method may take for as many samples as rare failures ask for
 TRAINING_SHARES = 3  # of the budget that a generic network takes, where an algorithm takes one
 FORESEEN = 4  # samples that the work of a network is foreseen on
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
@@ -296,13 +294,16 @@ class Measured:
             pieces: on the test set.
             work: multiply-adds for a sample, where they are known.
         """
-        task, most = self.task, MANY_WORK
+        task, most = self.task, MANY_SECONDS
         if self.share is not None and contender.role != "network":
-            most = min(most, 0.5 * self.share * MULTIPLY_ADDS)
-        if contender.limit is None and (many := self.many) and work and work * sum(map(count, many)) <= most:
+            most = min(most, 0.5 * self.share)
+        many = self.many if contender.limit is None and work else []
+        samples = sum(map(count, many))
+        if many and work and work * samples / MULTIPLY_ADDS <= most:
             try:
                 with deadline(None if contender.role == "network" else self.limit):
-                    pieces = pieces_of(task, many, estimates_of(contender.run, many))
+                    if foreseen(lambda: contender.run(many[0].data)) * samples / count(many[0]) <= most:
+                        pieces = pieces_of(task, many, estimates_of(contender.run, many))
             except Exception as error:  # what was measured on the test set stands
                 self.say(f"{contender.name}, single {task.metric.resampled}s: {short(error)}")
         return spread(task.metric, pieces, task.failure)
