@@ -4,7 +4,6 @@ import json
 import runpy
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from iterations import Channel, Detection, channel_data
 from tiny import moved, network, recovery
 
 from unrolling import unroll
-from unrolling.cli.export import _Phases
 from unrolling.export import export, load, untrained
 from unrolling.systems import catalogue as catalogue_module
 from unrolling.tasks.sparse.recovery import Recovery
@@ -195,13 +193,3 @@ def test_an_untrained_network_is_known_by_its_bits():
 def test_a_channel_keeps_its_fields():
     """The names that the examples and the cards rely on."""
     assert Channel._fields == ("y", "matrix", "scale")
-
-
-def test_what_takes_long_is_said_as_it_begins(monkeypatch, capsys):
-    monkeypatch.setattr(_Phases, "PATIENCE", 0.05)
-    phases = _Phases()
-    phases("writing the file")
-    phases("comparing it")
-    time.sleep(0.3)
-    phases.close()
-    assert capsys.readouterr().err == "unroll: comparing it ...\n"

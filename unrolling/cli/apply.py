@@ -12,10 +12,22 @@ from typing import Annotated, Any
 
 import typer
 
+from unrolling._progress import Bar, duration
 from unrolling.cli import errors, prepare
 from unrolling.cli.apply_options import given
 from unrolling.cli.inputs import Plan, Work, plan
-from unrolling.cli.options import Compile, Depth, Json, Overwrite, Settings, SystemName, TaskName, Threads, patience
+from unrolling.cli.options import (
+    Compile,
+    Depth,
+    Json,
+    Overwrite,
+    Quiet,
+    Settings,
+    SystemName,
+    TaskName,
+    Threads,
+    patience,
+)
 from unrolling.systems.conditions import Condition, listed, outside, summary, with_ranges
 
 
@@ -44,6 +56,7 @@ def apply(
     settings: Settings = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Apply a trained system to files of yours: ``unroll apply imaging/tnrd photo.jpg -o clean.png --sigma 25``.
@@ -64,10 +77,11 @@ def apply(
         for note in what.notes:
             print(f"unroll: {note}", file=sys.stderr)
         if what.several:
-            _each(networks, what, as_json)
+            _each(networks, what, quiet, as_json)
             return
         (work,) = what.works
-        result = networks.run(work)
+        with Bar(work.source.name, quiet=quiet or as_json):
+            result = networks.run(work)
     if as_json:
         prepare.print_json({"system": found.name, "task": name, **result.to_json()})
     else:
@@ -106,7 +120,7 @@ class _Result:
     def tell(self, application: Any) -> None:
         """A line for each file that was written."""
         self.warn()
-        about = "; ".join(part for part in (summary(self.conditions), f"{self.elapsed:.2g} s") if part)
+        about = "; ".join(part for part in (summary(self.conditions), duration(self.elapsed)) if part)
         unchanged = self.facts.get("unchanged")
         for number, (path, what) in enumerate(zip(self.work.outputs, application.writes, strict=False)):
             if unchanged:
@@ -208,22 +222,17 @@ def _give_back(work: Work) -> None:
         write_bytes(output, source.read_bytes())
 
 
-def _each(networks: _Networks, what: Plan, as_json: bool) -> None:
+def _each(networks: _Networks, what: Plan, quiet: bool, as_json: bool) -> None:
     """All files; one that fails is reported, and the others are done.
 
     Raises:
         typer.Exit: of status 1, where one failed.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     results: list[dict[str, Any]] = []
     failed = 0
-    console = Console(stderr=True)
-    with Progress(console=console, disable=as_json or not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("", total=len(what.works))
+    with Bar("", len(what.works), quiet=quiet or as_json) as bar:
         for work in what.works:
-            progress.update(bar, description=work.source.name)
+            bar.update(name=work.source.name, note=f"{len(results)} of {len(what.works)} done")
             result: _Result | None = None
             text = ""
             try:
@@ -245,7 +254,7 @@ def _each(networks: _Networks, what: Plan, as_json: bool) -> None:
                     result.warn()
                 else:
                     result.tell(networks.application)
-            progress.advance(bar)
+            bar.advance()
     if as_json:
         known = {"system": networks.system.name, "task": networks.name}
         prepare.print_json({**known, "files": results, "notes": what.notes})

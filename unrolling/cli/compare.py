@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from unrolling.cli.options import (
     Json,
     Out,
     Overwrite,
+    Quiet,
     ScheduleName,
     Seed,
     Settings,
@@ -60,11 +62,13 @@ def compare(
     overwrite: Overwrite = False,
     settings: Settings = None,
     threads: Threads = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a system (or load it) and measure it beside its parent, classical methods and a generic network; writes a
     page.
     """
+    from unrolling._progress import duration
     from unrolling.evaluation.compare import compare as run_comparison
     from unrolling.files.lock import locked
     from unrolling.files.whole import check_replaceable, keeping_others, write_bytes
@@ -72,6 +76,7 @@ def compare(
     from unrolling.report.table import markdown, print_table
     from unrolling.training.machine import Machine
 
+    begin, silent = time.monotonic(), quiet or as_json
     if quick and thorough:
         raise ValueError("--quick and --thorough exclude each other")
     if seeds < 1 or (seeds > 1 and (pretrained or weights)):
@@ -95,6 +100,7 @@ def compare(
         schedule=schedule,
         pretrained=pretrained,
         weights=weights,
+        quiet=silent,
         name={"quick": quick, "thorough": thorough, "seeds": seeds if seeds > 1 else ""},
     )
     options: dict[str, Any] = {
@@ -110,9 +116,9 @@ def compare(
             card = _take_weights(job, overwrite)
             note = "shipped weights" if pretrained else f"weights from {job.weights.name}"
         else:
-            card = train_job(job, seed, machine, quiet=as_json, overwrite=overwrite)
+            card = train_job(job, seed, machine, quiet=silent, overwrite=overwrite)
             note = f"trained {card['seconds']:.0f} s"
-        options["replicas"] = [_again(job, seed + k, machine, as_json, overwrite) for k in range(1, seeds)]
+        options["replicas"] = [_again(job, seed + k, machine, silent, overwrite) for k in range(1, seeds)]
         comparison = run_comparison(
             job.system,
             job.task_name,
@@ -121,8 +127,8 @@ def compare(
             job.network,
             seed=seed,
             note=note,
-            quiet=as_json,
-            say=lambda text: print(text, file=sys.stderr, flush=True),
+            quiet=silent,
+            say=lambda text: print(f"unroll: {text}", file=sys.stderr, flush=True),
             training_seconds=card.get("seconds"),
             **options,
         )
@@ -138,7 +144,7 @@ def compare(
             write_bytes(job.folder / "comparison.md", markdown(comparison).encode())
             page = write_page(comparison, job.folder)
     if not as_json:
-        print(f"\nThe page: {page}")
+        print(f"\nThe page, after {duration(time.monotonic() - begin)}: {page}")
     if comparison.interrupted:
         raise typer.Exit(130)
 
@@ -163,5 +169,6 @@ def _again(job: prepare.Job, seed: int, machine: Any, quiet: bool, overwrite: bo
     network = job.system.network(job.recipe, job.task, len(job.network))
     folder = job.folder / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
-    train_job(replace(job, network=network, folder=folder), seed, machine, quiet=quiet, overwrite=overwrite)
+    options: dict[str, Any] = {"quiet": quiet, "overwrite": overwrite, "name": f"{job.system.title}, seed {seed}"}
+    train_job(replace(job, network=network, folder=folder), seed, machine, **options)
     return network

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from unrolling._progress import Bar, duration
 from unrolling.cli import prepare
-from unrolling.cli.options import Data, Depth, Json, Overwrite, Seed, Settings, SystemName, TaskName, Threads
+from unrolling.cli.options import Data, Depth, Json, Overwrite, Quiet, Seed, Settings, SystemName, TaskName, Threads
 
 
 def export(
@@ -50,6 +48,7 @@ def export(
     settings: Settings = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write a trained system as a file that runs without this library, and compare the file with the network."""
@@ -89,6 +88,7 @@ def export(
         pretrained=not (weights or untrained),
         weights=weights,
         write=False,
+        quiet=quiet or as_json,
     )
     card = load_weights(job.network, job.weights, system=found.name) if job.weights else None
     if is_untrained(job.network) and not untrained:
@@ -97,11 +97,9 @@ def export(
             f"train {found.name}), or give --untrained"
         )
     quality = None if precision == "float32" else _quality(job, precision)
-    phases = _Phases()
-    phases("drawing samples to compare on")
-    example = example_of(job.task, size, fixed_sizes)
-    draw = real_samples(job.task, example, fixed_sizes)
-    with keeping_others(not overwrite), contextlib.closing(phases):
+    with keeping_others(not overwrite), Bar("drawing samples to compare on", quiet=quiet or as_json) as bar:
+        example = example_of(job.task, size, fixed_sizes)
+        draw = real_samples(job.task, example, fixed_sizes)
         exported = export(
             job.network,
             path,
@@ -126,7 +124,7 @@ def export(
             free_sizes=not fixed_sizes,
             precision=precision,
             draw=draw,
-            progress=phases,
+            progress=lambda phase: bar.update(name=phase),
         )
     if as_json:
         prepare.print_json({**exported._asdict(), "path": str(path)})
@@ -162,32 +160,13 @@ def _size(batch: str) -> int | None:
     return int(batch)
 
 
-class _Phases:
-    """What an export is at, on the standard error, where a phase takes longer than a few seconds."""
-
-    PATIENCE = 5.0
-
-    def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
-
-    def __call__(self, phase: str) -> None:
-        self.close()
-        self._timer = threading.Timer(self.PATIENCE, lambda: print(f"unroll: {phase} ...", file=sys.stderr, flush=True))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 def _print(exported: Any, chosen: Any) -> None:
     """What was written, what goes in and out, how near it is."""
     card = exported.card
     opset = f", opset {exported.opset}" if exported.opset else ""
     print(
         f"{exported.path}: {chosen.title}{opset}, {exported.bytes:,} bytes, {card['learned_numbers']:,} learned "
-        f"numbers, {exported.seconds:.0f} s"
+        f"numbers, {duration(exported.seconds)}"
     )
     rows = [
         (

@@ -23,6 +23,7 @@ def train_job(
     quiet: bool = False,
     again: bool = False,
     overwrite: bool = False,
+    name: str = "",
 ) -> dict[str, Any]:
     """Train, measure on the validation set, write the weights with their card; the card. A run that is finished is not
     trained: the network gets its weights.
@@ -39,6 +40,7 @@ def train_job(
         quiet: no progress bar.
         again: train a finished run anew; the weights that are there get another name.
         overwrite: replace what is there, also of another run.
+        name: beside the progress bar; by default the system's.
 
     Raises:
         ValueError: finished weights of another run are there; another process is at work in the folder.
@@ -48,7 +50,8 @@ def train_job(
 
     options: dict[str, Any] = {"origin": origin, "validations": validations, "best": best, "keep": keep}
     with locked(job.folder) if is_main() else nullcontext():
-        return _train(job, seed, machine, **options, loggers=loggers, quiet=quiet, again=again, overwrite=overwrite)
+        shown: dict[str, Any] = {"quiet": quiet, "name": name or job.system.title}
+        return _train(job, seed, machine, **options, **shown, loggers=loggers, again=again, overwrite=overwrite)
 
 
 def _train(
@@ -62,6 +65,7 @@ def _train(
     keep: int,
     loggers: Sequence[Any],
     quiet: bool,
+    name: str,
     again: bool,
     overwrite: bool,
 ) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def _train(
         "keep": keep,
         "loggers": loggers,
     }
-    history = fit(job.network, job.task, job.schedule, job.folder, quiet=quiet, **options)
+    history = fit(job.network, job.task, job.schedule, job.folder, quiet=quiet, name=name, **options)
     if not is_main():
         return {}
     job.network.cpu()

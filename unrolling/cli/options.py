@@ -64,6 +64,7 @@ Settings = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="folder for what is written")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on the standard output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace files that are there already")]
 Threads = Annotated[
     int | None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unrolling._progress import Bar
 from unrolling.cli import runs
 
 THREADS = 64  # that any machine may be asked for; thousands of them would take its memory for their stacks
@@ -49,6 +50,7 @@ def prepare(
     pretrained: bool = False,
     weights: Path | None = None,
     write: bool = True,
+    quiet: bool = False,
     name: Mapping[str, Any] | None = None,
 ) -> Job:
     """Find the system, build its task and network, choose the schedule and the folder.
@@ -60,6 +62,7 @@ def prepare(
         pretrained: take the shipped weights.
         weights: a file to take weights from, or to start from.
         write: whether the folder is needed.
+        quiet: no progress bar.
         name: what else tells this run from others.
 
     Raises:
@@ -108,10 +111,12 @@ def prepare(
                 f"of {found.name} for {task_name}"
             )
     stages = resolved(recipe.schedule(depth or recipe.depth), depth or recipe.depth, steps, schedule, curriculum)
-    held = build_task(found, task_name, seed, data, given, fixed, trained)
-    torch.set_num_threads(threads or held.threads or torch.get_num_threads())
-    torch.manual_seed(seed)
-    return Job(found, task_name, recipe, held, found.network(recipe, held, depth), stages, folder, path)
+    with Bar(f"preparing {task_name}", quiet=quiet):
+        held = build_task(found, task_name, seed, data, given, fixed, trained)
+        torch.set_num_threads(threads or held.threads or torch.get_num_threads())
+        torch.manual_seed(seed)
+        network = found.network(recipe, held, depth)
+    return Job(found, task_name, recipe, held, network, stages, folder, path)
 
 
 def resolved(

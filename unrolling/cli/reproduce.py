@@ -11,7 +11,7 @@ import typer
 
 from unrolling.cli import prepare
 from unrolling.cli.compare import compare
-from unrolling.cli.options import Data, Depth, Json, Out, Settings, SystemName, TaskName
+from unrolling.cli.options import Data, Depth, Json, Out, Quiet, Settings, SystemName, TaskName
 from unrolling.cli.train import train
 
 recorded = typer.Typer(add_completion=False, pretty_exceptions_enable=False)  # the commands that a card may record
@@ -26,6 +26,7 @@ def reproduce(
     data: Data = None,
     out: Out = None,
     settings: Settings = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train shipped weights again with the command that their card records, and say how far the new ones are from
@@ -48,7 +49,7 @@ def reproduce(
     _give_start(words, found, card)
     print(f"unroll {shlex.join(words)} --out {folder}", file=sys.stderr)
     sys.argv[1:] = [*words, "--out", str(folder)]
-    recorded([*words, "--out", str(folder), *(["--json"] if as_json else [])], standalone_mode=False)
+    recorded([*words, "--out", str(folder), *["--json"] * as_json, *["--quiet"] * quiet], standalone_mode=False)
     again, _, new = read_weights(folder / "weights.safetensors")
     both = shipped.keys() & again.keys()  # a tensor that still is its classical value is not in a file
     gaps = [float(divide(norm((again[key] - shipped[key]).flatten()), norm(shipped[key].flatten()))) for key in both]

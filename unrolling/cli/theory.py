@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from unrolling._progress import Bar
 from unrolling.cli import prepare
-from unrolling.cli.options import Data, Depth, Json, Seed, Settings, SystemName, Threads
+from unrolling.cli.options import Data, Depth, Json, Quiet, Seed, Settings, SystemName, Threads
 
 
 def theory(
@@ -21,6 +22,7 @@ def theory(
     ] = None,
     settings: Settings = None,
     threads: Threads = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """What is proved about unrolled networks, held against a trained one: claim, assumption, whether it holds, what is
@@ -51,16 +53,18 @@ def theory(
         pretrained=weights is None,
         weights=weights,
         write=False,
+        quiet=quiet or as_json,
     )
     assert job.weights is not None
     load_weights(job.network, job.weights, system=job.system.name)
     task, network = job.task, job.network
-    with torch.no_grad():
+    with Bar("measuring the network layer by layer", quiet=quiet or as_json) as bar, torch.no_grad():
         quality = [
             task.metric.value(pieces_of(task, task.test, [estimate]))
             for estimate in network.estimates(task.test[0].data)
         ]
-    claims = task.theory(network, quality)
+        bar.update(name="checking the claims")
+        claims = task.theory(network, quality)
     if as_json:
         prepare.print_json(plain(list(claims)))
         return

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling._extras import extra
+from unrolling._progress import Bar, duration
 from unrolling.cli import prepare
 from unrolling.cli.job import train_job
 from unrolling.cli.options import (
@@ -18,6 +19,7 @@ from unrolling.cli.options import (
     Json,
     Out,
     Overwrite,
+    Quiet,
     ScheduleName,
     Seed,
     Settings,
@@ -76,6 +78,7 @@ def train(
     overwrite: Overwrite = False,
     settings: Settings = None,
     threads: Threads = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a system; the same command goes on after an interruption, and does nothing once the run is finished. Ends
@@ -92,6 +95,7 @@ def train(
         "curriculum": curriculum,
         "weights": start,
         "write": not dry_run,
+        "quiet": quiet or as_json,
         "name": {
             "best": best,
             "validations": "" if validations == 10 else validations,
@@ -101,11 +105,13 @@ def train(
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)
     origin = None if start is None else _origin(start, load_weights(job.network, start, system=job.system.name))
     if dry_run:
-        _print_plan(job, machine, seed, as_json)
+        _print_plan(job, machine, seed, quiet, as_json)
         return
     loggers = _tensorboard(job.folder) if tensorboard else ()
     settled: dict[str, Any] = {"validations": validations, "best": best, "keep": keep, "again": again}
-    card = train_job(job, seed, machine, origin, **settled, overwrite=overwrite, loggers=loggers, quiet=as_json)
+    card = train_job(
+        job, seed, machine, origin, **settled, overwrite=overwrite, loggers=loggers, quiet=quiet or as_json
+    )
     if not is_main():
         return
     if as_json:
@@ -116,7 +122,7 @@ def train(
         metric = job.task.metric
         print(
             f"{metric.name} {metric.text(card['metric']['mean'])} on the validation set; weights in "
-            f"{job.folder / 'weights.safetensors'}"
+            f"{job.folder / 'weights.safetensors'} (trained {duration(card['seconds'])})"
         )
 
 
@@ -128,11 +134,12 @@ def _origin(path: Path, card: dict[str, Any]) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **made}
 
 
-def _print_plan(job: prepare.Job, machine: Any, seed: int, as_json: bool) -> None:
+def _print_plan(job: prepare.Job, machine: Any, seed: int, quiet: bool, as_json: bool) -> None:
     from unrolling.training.plan import estimate_seconds, plan
 
     rows = plan(job.network, job.schedule, job.task)
-    seconds = estimate_seconds(job.network, job.task, job.schedule, machine, seed)
+    with Bar("timing a few steps", quiet=quiet or as_json):
+        seconds = estimate_seconds(job.network, job.task, job.schedule, machine, seed)
     learned = sum(p.numel() for p in job.network.parameters() if p.requires_grad)
     if as_json:
         prepare.print_json({"stages": [row._asdict() for row in rows], "learned_numbers": learned, "seconds": seconds})
@@ -155,7 +162,7 @@ def _print_plan(job: prepare.Job, machine: Any, seed: int, as_json: bool) -> Non
             for r in rows
         ],
     )
-    print(f"\n{sum(row.steps for row in rows):,} steps, about {seconds:.0f} s on this machine")
+    print(f"\n{sum(row.steps for row in rows):,} steps, about {duration(seconds)} on this machine")
 
 
 def _tensorboard(folder: Path) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from unrolling._progress import Bar
 from unrolling.core import Safeguarded, Unrolled
 from unrolling.evaluation import illustrate
 from unrolling.evaluation.comparison import Comparison
@@ -68,8 +69,8 @@ def compare(
         network: trained or loaded.
         seed: of the generic networks and of the intervals.
         note: where the network's weights come from.
-        quiet: no progress bar while generic networks train.
-        say: told what is being done.
+        quiet: no progress bars; there are some on a terminal only.
+        say: told what did not go as it should.
         effort: ``quick`` leaves out the generic network of equal work and the shifts; ``thorough`` adds training on
             fewer samples.
         limit: seconds that a baseline may take; a row that failed or took longer says so, and the rest stands.
@@ -90,101 +91,106 @@ def compare(
         baselines = [*own, *task.baselines(size)]
     steps = training(recipe.schedule(len(network)), LEAST_STEPS, LEAST_BATCH) if generic is None else generic
     allowed = BUDGETS[effort] if budget == "effort" else budget
-    measured = Measured(task, network, system.title, seed, limit, quiet, say)
-    looks = None if allowed is None else allowed / 8  # of what is looked at layer by layer
-    contenders, curves = measured.networks(system.network(recipe, task, len(network)), note, training_seconds, looks)
-    goal = task.metric.value(pieces_of(task, task.test, contenders[0].estimates or ()))
-    others, lines = measured.baselines(baselines, recipe.parent(task), goal, steps, effort, allowed)
-    contenders, curves = [*contenders, *others], [*curves, *lines]
-    contenders += measured.compiled(contenders[0], compile_after)
-    guarded = _guard(system, network)
-    rows, estimates = measured.measure([*contenders, *guarded])
-    guarded_rows, rows = rows[len(contenders) :], rows[: len(contenders)]
-    _set_curve_seconds(curves, rows)
-    comparison = Comparison(
-        system.name,
-        system.title,
-        task_name,
-        task.summary,
-        task.metric,
-        rows,
-        environment(seed),
-        headline=headline(system.title, task, rows),
-        curves=curves,
-        notes=[
-            *task.notes,
-            *([f"Intervals are {rows[0].quality.note}."] if rows[0].quality.note else []),
-            *([BUDGET_WORDS.format(allowed)] if allowed is not None else []),
-        ],
-        parameters=illustrate.parameters(network),
-        atoms=illustrate.atoms(task, network),
-        bibliography=[paper.bibtex() for paper in (*system.papers, *cited(task.references))],
-    )
-
-    def part(name: str, make: Callable[[], None]) -> None:
-        """A part of the page; where it fails the rest stands, and the page says so."""
-        if measured.interrupted:
-            return
-        try:
-            make()
-        except KeyboardInterrupt:
-            measured.interrupted = True
-        except Exception as error:
-            comparison.notes.append(f"{name} could not be shown: {short(error)}")
-
-    def seeds() -> None:
-        rows[0].seeds = [task.metric.value(evaluate(other, task, task.test)) for other in replicas]
-
-    def layers() -> None:
-        say("looking at the layers")
-        comparison.layers = examine_layers(network, task, quality=curves[0].quality, budget=looks)
-        comparison.theory = list(task.theory(network, comparison.layers.quality))
-
-    def examples() -> None:
-        found = task.exhibits(
-            [
-                Shown(contender.name, contender.role, -task.metric.rank(standing(row, rows[0])), found)
-                for contender, found, row in zip(contenders, estimates, rows, strict=False)
-                if found  # not of those that failed
-            ]
+    with Bar(f"comparing {system.title}", quiet=quiet) as bar:
+        measured = Measured(task, network, system.title, seed, limit, quiet, say, bar)
+        looks = None if allowed is None else allowed / 8  # of what is looked at layer by layer
+        contenders, curves = measured.networks(
+            system.network(recipe, task, len(network)), note, training_seconds, looks
         )
-        comparison.pictures, comparison.codes, comparison.sounds = found.pictures, found.codes, found.sounds
+        goal = task.metric.value(pieces_of(task, task.test, contenders[0].estimates or ()))
+        others, lines = measured.baselines(baselines, recipe.parent(task), goal, steps, effort, allowed)
+        contenders, curves = [*contenders, *others], [*curves, *lines]
+        contenders += measured.compiled(contenders[0], compile_after)
+        guarded = _guard(system, network)
+        rows, estimates = measured.measure([*contenders, *guarded])
+        guarded_rows, rows = rows[len(contenders) :], rows[: len(contenders)]
+        _set_curve_seconds(curves, rows)
+        comparison = Comparison(
+            system.name,
+            system.title,
+            task_name,
+            task.summary,
+            task.metric,
+            rows,
+            environment(seed),
+            headline=headline(system.title, task, rows),
+            curves=curves,
+            notes=[
+                *task.notes,
+                *([f"Intervals are {rows[0].quality.note}."] if rows[0].quality.note else []),
+                *([BUDGET_WORDS.format(allowed)] if allowed is not None else []),
+            ],
+            parameters=illustrate.parameters(network),
+            atoms=illustrate.atoms(task, network),
+            bibliography=[paper.bibtex() for paper in (*system.papers, *cited(task.references))],
+        )
 
-    def progress() -> None:
-        with torch.no_grad():
-            comparison.layer_pictures = list(task.progress(list(network.estimates(task.test[0].data))))
+        def part(name: str, make: Callable[[], None]) -> None:
+            """A part of the page; where it fails the rest stands, and the page says so."""
+            if measured.interrupted:
+                return
+            try:
+                make()
+            except KeyboardInterrupt:
+                measured.interrupted = True
+            except Exception as error:
+                comparison.notes.append(f"{name} could not be shown: {short(error)}")
 
-    def guard() -> None:
-        if guarded_rows and not guarded[0].error:
-            comparison.safeguard = _guarded(network, task, guarded_rows[0])
+        def seeds() -> None:
+            rows[0].seeds = [task.metric.value(evaluate(other, task, task.test)) for other in replicas]
 
-    def shifts() -> None:
-        say("away from the training data")
-        comparison.shifts = sweep(task, task.shifts(), _few(contenders, rows), None if allowed is None else allowed / 5)
+        def layers() -> None:
+            bar.update(name="looking at the layers")
+            comparison.layers = examine_layers(network, task, quality=curves[0].quality, budget=looks)
+            comparison.theory = list(task.theory(network, comparison.layers.quality))
 
-    def sizes() -> None:
-        say("training on fewer samples")
-        vectors = task.vectors and task.timing.target is not None
-        comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, steps, vectors), SIZES)
+        def examples() -> None:
+            found = task.exhibits(
+                [
+                    Shown(contender.name, contender.role, -task.metric.rank(standing(row, rows[0])), found)
+                    for contender, found, row in zip(contenders, estimates, rows, strict=False)
+                    if found  # not of those that failed
+                ]
+            )
+            comparison.pictures, comparison.codes, comparison.sounds = found.pictures, found.codes, found.sounds
 
-    part("Other seeds", seeds)
-    part("The layers", layers)
-    part("Examples", examples)
-    part("Estimates after each layer", progress)
-    part("The safeguard", guard)
-    if effort != "quick":
-        part("Shifts", shifts)
-    if effort == "thorough":
-        part("Fewer samples", sizes)
+        def progress() -> None:
+            with torch.no_grad():
+                comparison.layer_pictures = list(task.progress(list(network.estimates(task.test[0].data))))
 
-    def judged() -> None:
-        comparison.criteria = criteria(comparison)
+        def guard() -> None:
+            if guarded_rows and not guarded[0].error:
+                comparison.safeguard = _guarded(network, task, guarded_rows[0])
 
-    part("The criteria", judged)
-    if measured.interrupted:
-        comparison.interrupted = True
-        comparison.notes.append("Interrupted: what is not here was not measured.")
-    return comparison
+        def shifts() -> None:
+            bar.advance(name="away from the training data")
+            comparison.shifts = sweep(
+                task, task.shifts(), _few(contenders, rows), None if allowed is None else allowed / 5
+            )
+
+        def sizes() -> None:
+            bar.update(name="training on fewer samples")
+            vectors = task.vectors and task.timing.target is not None
+            comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, steps, vectors), SIZES)
+
+        part("Other seeds", seeds)
+        part("The layers", layers)
+        part("Examples", examples)
+        part("Estimates after each layer", progress)
+        part("The safeguard", guard)
+        if effort != "quick":
+            part("Shifts", shifts)
+        if effort == "thorough":
+            part("Fewer samples", sizes)
+
+        def judged() -> None:
+            comparison.criteria = criteria(comparison)
+
+        part("The criteria", judged)
+        if measured.interrupted:
+            comparison.interrupted = True
+            comparison.notes.append("Interrupted: what is not here was not measured.")
+        return comparison
 
 
 def compare_network(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling._progress import Bar
 from unrolling.core import Unrolled, deploy, tree
 from unrolling.evaluation.baselines import Affine, affine_estimate, linear_mmse, run_method
 from unrolling.evaluation.budget import MULTIPLY_ADDS, Allowance, foreseen, part_of
@@ -28,6 +29,8 @@ from unrolling.training.stages import Schedule
 NAN = Interval(float("nan"), float("nan"), float("nan"))
 MANY_SECONDS = 10.0  # foreseen, that a method may take for as many samples as rare failures ask for
 TRAINING_SHARES = 3  # of the budget that a generic network takes, where an algorithm takes one
+MEASURING = 0.3  # of such a share for the score and the time of a method, as the bar of a comparison counts it
+LATER = 4  # likewise, for layers, examples and shifts
 FORESEEN = 4  # samples that the work of a network is foreseen on
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
 Found = tuple[list[Contender], list[Curve]]
@@ -47,8 +50,9 @@ class Measured:
         title: its name.
         seed: of generic networks and of intervals.
         limit: seconds that a baseline may take; a row that failed or took longer says so, and the rest stands.
-        quiet: no progress bar while generic networks train.
-        say: told what is being done.
+        quiet: no progress bars.
+        say: told what did not go as it should.
+        bar: of the whole comparison.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class Measured:
         limit: float | None,
         quiet: bool,
         say: Callable[[str], None],
+        bar: Bar | None = None,
     ) -> None:
         self.task, self.network, self.title, self.seed = task, network, title, seed
         self.limit, self.quiet, self.say = limit, quiet, say
+        self.bar = Bar(title, quiet=True) if bar is None else bar
         self.share: float | None = None  # of the budget, in foreseen seconds, for a row that is run step by step
         self.interrupted = False  # Ctrl-C: no further baselines
         self.learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -79,7 +85,7 @@ class Measured:
             training_seconds: that it was trained.
             budget: foreseen seconds of the metrics after each layer, kept to by fewer samples; None for any.
         """
-        self.say("measuring the network layer by layer")
+        self.bar.update(name="measuring the network layer by layer")
         depth = len(self.network)
         name = f"{self.title}, {depth} layer{'s' if depth > 1 else ''}"
         trained = Contender(name, "network", self.network, depth, self.learned, note, network=self.network)
@@ -122,6 +128,7 @@ class Measured:
         trained = sum(isinstance(b, Generic) for b in baselines) + len([name for name, *_ in vectors if "MLP" in name])
         iterative = sum(isinstance(b, Iterative) for b in baselines)
         self.share = None if budget is None else budget / max(1, iterative + TRAINING_SHARES * trained)
+        self.bar.total = (1 + MEASURING) * (len(baselines) + len(vectors)) + (TRAINING_SHARES - 1) * trained + LATER
         contenders: list[Contender] = []
         curves: list[Curve] = []
         for makers in (
@@ -139,8 +146,9 @@ class Measured:
                 if self.interrupted:
                     contenders.append(Contender(name, role, _nothing, error="not measured: interrupted"))
                     continue
-                self.say(name)
+                self.bar.update(name=name)
                 rows, lines = self._attempt(name, role, make)
+                self.bar.advance(TRAINING_SHARES if role == "generic" else 1)
                 contenders += rows
                 curves += lines
         return contenders, curves
@@ -197,7 +205,7 @@ class Measured:
         taken = foreseen(lambda: self.network(some.data)) * sum(map(count, self.task.test)) / count(some)
         if taken < after:
             return []
-        self.say("compiling the network")
+        self.bar.update(name="compiling the network")
 
         def make() -> Found:
             run = deploy(self.network, "compiled")
@@ -231,7 +239,7 @@ class Measured:
     def measure(self, contenders: list[Contender]) -> tuple[list[Row], list[list[Tensor]]]:
         """Quality, cost and time of each."""
         task, seed = self.task, self.seed
-        self.say(f"measuring quality and time of {len(contenders)} methods")
+        self.bar.update(name=f"measuring quality and time of {len(contenders)} methods")
         estimates: list[list[Tensor]] = []
         for contender in contenders:
             found: list[Tensor] = []
@@ -246,6 +254,7 @@ class Measured:
                 except Exception as error:
                     contender.error = short(error)
             estimates.append(found)
+            self.bar.advance(MEASURING)
         usable = [contender for contender in contenders if not contender.error]
         try:
             times = dict(zip(map(id, usable), time_all(usable, task.timing), strict=True))

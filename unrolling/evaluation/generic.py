@@ -255,7 +255,8 @@ def _trained(
         schedule = [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0, stop=stop)]
         kept = choose if patient else "last"
         looks = LOOKS if patient and kept == "best" else 0
-        return network, fit(network, task, schedule, seed=seed, quiet=quiet, validations=looks, choose=kept)
+        shown: dict[str, Any] = {"quiet": quiet, "name": f"{name}, rate {rate:g}"}
+        return network, fit(network, task, schedule, seed=seed, validations=looks, choose=kept, **shown)
 
     rate = best(task, rates, lambda rate: trained(rate, max(1, most // 20), False)[0])
     network, history = trained(rate, most, choose == "best")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unrolling._progress import Bar
 from unrolling.core import Backprop, Checkpointed, GradientRule, Implicit, OneStep, Truncated, Unrolled, tree
 
 
@@ -53,6 +54,7 @@ def compare_gradients(
     rules: Sequence[GradientRule] | None = None,
     *,
     repeats: int = 5,
+    quiet: bool = False,
 ) -> list[GradientRow]:
     """Each rule's gradient of ``loss(network(data))`` in all learned numbers, beside Backprop's.
 
@@ -62,6 +64,7 @@ def compare_gradients(
         loss: estimates -> scalar.
         rules: by default all that the library has; ``Backprop()`` is always measured, first.
         repeats: timed runs of each rule, in turn.
+        quiet: no progress bar; there is one on a terminal only.
 
     Raises:
         ValueError: a loss whose exact gradient is zero or not finite.
@@ -77,7 +80,9 @@ def compare_gradients(
     own = network.gradient
     try:
         usable = [rule for rule in rules if _refusal(rule, network) is None]
-        measured = dict(zip(map(id, usable), _measure(network, data, loss, usable, repeats), strict=True))
+        with Bar("measuring gradients", (1 + repeats) * len(usable), quiet=quiet) as bar:
+            found = _measure(network, data, loss, usable, repeats, bar)
+        measured = dict(zip(map(id, usable), found, strict=True))
     finally:
         network.gradient = own
     exact, kept, seconds = measured[id(rules[0])][:3]
@@ -111,7 +116,12 @@ def _refusal(rule: GradientRule, network: Unrolled) -> str | None:
 
 
 def _measure(
-    network: Unrolled, data: Any, loss: Callable[[Tensor], Tensor], rules: Sequence[GradientRule], repeats: int
+    network: Unrolled,
+    data: Any,
+    loss: Callable[[Tensor], Tensor],
+    rules: Sequence[GradientRule],
+    repeats: int,
+    bar: Bar,
 ) -> list[tuple[Tensor, int, float, str]]:
     """Gradient, bytes kept, median seconds and what the rule warned of; the rules are timed in turn."""
     times: list[list[float]] = [[] for _ in rules]
@@ -122,6 +132,7 @@ def _measure(
             warnings.simplefilter("always")
             gradient = _gradient(network, data, loss)
         found.append((gradient, saved_bytes(network, data), str(caught[0].message).split(";")[0] if caught else ""))
+        bar.advance(name=f"measuring the gradient of {rule!r}")
     for _ in range(repeats):
         for rule, own in zip(rules, times, strict=True):
             network.gradient = rule
@@ -130,6 +141,7 @@ def _measure(
                 begin = time.perf_counter()
                 _gradient(network, data, loss)
                 own.append(time.perf_counter() - begin)
+            bar.advance(name=f"timing {rule!r}")
     return [
         (gradient, kept, statistics.median(own), note) for (gradient, kept, note), own in zip(found, times, strict=True)
     ]

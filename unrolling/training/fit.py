@@ -40,6 +40,7 @@ def fit(
     checkpoint_seconds: float = 20.0,
     loggers: Sequence[Any] = (),
     quiet: bool = False,
+    name: str = "the network",
 ) -> History:
     """Train a network on a task; run again with the same arguments after an interruption, it goes on where it stopped.
 
@@ -62,7 +63,8 @@ def fit(
         keep: how many of the newest checkpoints to keep; the best one is kept besides.
         checkpoint_seconds: time between two checkpoints; one more is written at the end of each stage.
         loggers: of Lightning Fabric, such as ``TensorBoardLogger``, told what the log is told.
-        quiet: no progress bar.
+        quiet: no progress bar; there is one on a terminal only.
+        name: what is trained, beside the progress bar.
 
     Raises:
         ValueError: a stage that does not fit the network or the task; a checkpoint of another run (another schedule,
@@ -113,6 +115,7 @@ def fit(
             choose,
             checkpoint_seconds,
             quiet,
+            name,
         )
         held = locked(directory) if directory is not None and fabric.is_global_zero else nullcontext()
         with held:

@@ -79,6 +79,7 @@ class Loop:
         choose: str,
         checkpoint_seconds: float,
         quiet: bool,
+        name: str,
     ) -> None:
         self.network, self.task, self.schedule, self.checkpoints = network, task, schedule, checkpoints
         self.fabric, self.share, self.seed, self.workers = fabric, share, seed, workers
@@ -97,6 +98,7 @@ class Loop:
             folder / LOG if folder and self.main else None,
             task.metric,
             quiet=quiet or not self.main,
+            name=name,
         )
         self.eager = fabric.device.type == "cpu"  # where looking at a number costs nothing
 

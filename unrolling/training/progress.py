@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from math import isfinite
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
+from unrolling._progress import Bar
 from unrolling.tasks.base import Metric
 
 PARTS = 100  # of a run, after each of which the loss is shown and logged
@@ -20,10 +20,11 @@ LEAST = 50  # steps between two such looks, which cost a forward pass
 
 
 class Reporter:
-    """A progress bar with stage, loss, metric and time left on a terminal, plain lines otherwise, and a JSON line about
-    every hundredth of the run.
+    """A progress bar with stage, loss, metric and time left on a terminal, and a JSON line about every hundredth of the
+    run.
 
-    The loss is read from the device only when something is shown, so that reporting costs nothing on the hot path.
+    The loss is read from the device only when something is shown or logged, so that reporting costs nothing on the hot
+    path.
 
     Args:
         total: optimizer steps of the whole schedule.
@@ -31,10 +32,13 @@ class Reporter:
         log: the JSON lines file; None keeps none.
         metric: of the validation set.
         quiet: show nothing.
+        name: what is trained.
     """
 
-    def __init__(self, total: int, stages: int, log: Path | None, metric: Metric, *, quiet: bool) -> None:
-        self.total, self.stages, self.log, self.metric, self.quiet = total, stages, log, metric, quiet
+    def __init__(
+        self, total: int, stages: int, log: Path | None, metric: Metric, *, quiet: bool, name: str = "the network"
+    ) -> None:
+        self.total, self.stages, self.log, self.metric, self.name = total, stages, log, metric, name
         self.every = max(1, total // PARTS)
         self.health_every = max(LEAST, self.every * max(1, PARTS // HEALTH))
         self.losses: list[float] = []
@@ -43,9 +47,8 @@ class Reporter:
         self._count = 0
         self._value: float | None = None
         self._extra: dict[str, Any] = {}
-        self._bar = None
+        self._bar = Bar(f"training {name}", total, quiet=quiet)
         self._file: TextIO | None = None
-        self._first: int | None = None
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs for its log to go on where this one's stopped."""
@@ -77,27 +80,13 @@ class Reporter:
         self._start = time.monotonic()
         if self.log is not None:
             self._file = open(self.log, "a")
-        if not self.quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]}{task.fields[metric]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("training", total=self.total, loss="-", metric="")
+        self._bar.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
         if self._file is not None:
             self._file.close()
 
@@ -126,8 +115,7 @@ class Reporter:
         loss = loss.detach()
         self._sum = loss if self._sum is None else self._sum + loss
         self._count += 1
-        if self._first is None:
-            self._first = step - 1
+        self._bar.begins(step - 1)
         return self._show(stage, step, rate) if self.due(step) else None
 
     def _show(self, stage: int, step: int, rate: float) -> dict[str, float]:
@@ -147,21 +135,9 @@ class Reporter:
             }
         )
         self._extra = {}
-        metric = "" if self._value is None else f"  {self.metric.name} {self.metric.text(self._value)}"
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                completed=step,
-                loss=f"{loss:.4g}",
-                metric=metric,
-                description=f"stage {stage + 1}/{self.stages}",
-            )
-        elif not self.quiet and (step % (self.every * 10) < self.every or step == self.total):
-            left = elapsed / max(1, step - (self._first or 0)) * (self.total - step)
-            line = (
-                f"stage {stage + 1}/{self.stages}  step {step}/{self.total}  loss {loss:.4g}{metric}  {left:.0f} s left"
-            )
-            print(line, file=sys.stderr, flush=True)
+        stages = "" if self.stages == 1 else f", stage {stage + 1} of {self.stages}"
+        metric = "" if self._value is None else f", {self.metric.name} {self.metric.text(self._value)}"
+        self._bar.update(step, name=f"training {self.name}{stages}", note=f"loss {loss:.3g}{metric}")
         return {"loss": loss, "rate": rate}
 
     def _write(self, record: dict[str, Any]) -> None:
