@@ -1,10 +1,10 @@
 """Builds the wheel and the source distribution and tries them as somebody who installs them would:
 ``python -m tools.package_check``.
 
-In an environment that holds the wheel and what it requires, and nothing else: what works without extras works, what does
-not names its extra in one line; without a compiler; with a home that cannot be written to. With ``--extras`` those are
-installed too, and a picture and a sound are worked on; with ``--lowest`` every requirement has the lowest version that is
-allowed, but for torch where ``--torch`` says another.
+In an environment that holds the wheel and what it requires, and nothing else: what works without extras works, and what
+does not names its extra in one line; without a compiler; with a home that cannot be written to. With ``--extras`` those
+are installed too, and a picture and a sound are worked on; with ``--lowest`` every requirement has the lowest version
+that is allowed, but for torch where ``--torch`` names another.
 """
 
 from __future__ import annotations
@@ -128,9 +128,7 @@ def requirements(extras: str) -> list[str]:
 
 def pinned(name: str) -> str:
     """The version that the tests are pinned to: ``torch==2.13.0``."""
-    return next(
-        line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith(f"{name}==")
-    )
+    return next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith(f"{name}=="))
 
 
 class Installed:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling.cli import prepare
+from unrolling.cli.meanings import meanings
 from unrolling.cli.options import Data, Depth, Json, Overwrite, Seed, Settings, SystemName, TaskName
 
 SAMPLES = 2  # whose sizes a drawing shows
@@ -87,6 +88,7 @@ def show(
     from unrolling.systems.catalogue import find
     from unrolling.systems.exports import held
     from unrolling.tasks.base import first
+    from unrolling.tasks.catalogue import find_task
     from unrolling.training.weights import read_weights
 
     if picture is not None:
@@ -100,14 +102,22 @@ def show(
     # Shipped weights bring the fixed tensors (a learned dictionary, say), which takes no time.
     path = found.weights_path(name, depth or recipe.depth, prepare.settings(options, settings))
     fixed = read_weights(path)[1] if path.is_file() and seed == 0 and data is None else None
-    task_held = prepare.build_task(found, name, seed, data, settings, fixed)
-    network = found.network(recipe, task_held, depth)
-    if picture is not None:
-        drawing = network.draw(first(task_held.test[0], SAMPLES).data, found.title)
-        with keeping_others(not overwrite):
-            write_bytes(picture, drawing.encode())
-    table = network.parameter_table()
-    learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    layers, table, learned, lacking = depth or recipe.depth, [], None, ""
+    try:
+        task_held = prepare.build_task(found, name, seed, data, settings, fixed)
+        network = found.network(recipe, task_held, depth)
+    except ImportError as error:  # an extra is not installed: the rest can be told without
+        if picture is not None:
+            raise
+        lacking = str(error)
+    else:
+        layers, table = len(network), network.parameter_table()
+        learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        if picture is not None:
+            drawing = network.draw(first(task_held.test[0], SAMPLES).data, found.title)
+            with keeping_others(not overwrite):
+                write_bytes(picture, drawing.encode())
+    words = meanings(find_task(name))
     if as_json:
         prepare.print_json(
             {
@@ -118,9 +128,10 @@ def show(
                 "references": [str(paper) for paper in found.papers],
                 "tasks": list(found.recipes),
                 "task": name,
-                "depth": len(network),
+                "depth": layers,
                 "learned_numbers": learned,
                 "options": {key: prepare.plain(value) for key, value in options.items()},
+                "meanings": {key: words.get(key, "") for key in options},
                 "apply": _application(found.apply.get(name)),
                 "exports": {"held": held(found, name), "ruled_out": dict(found.not_exported.get(name, {}))},
                 "parameters": [
@@ -133,6 +144,7 @@ def show(
                     }
                     for row in table
                 ],
+                **({"lacking": lacking} if lacking else {}),
             }
         )
         return
@@ -144,9 +156,12 @@ def show(
     print(f"{found.title}: {found.summary}\n\n{found.equations}\n")
     for paper in found.papers:
         print(f"  {paper}")
-    print(f"\ntasks: {', '.join(found.recipes)}; here {name}, {len(network)} layers, {learned:,} learned numbers")
+    counted = "" if learned is None else f", {learned:,} learned numbers"
+    print(f"\ntasks: {', '.join(found.recipes)}; here {name}, {layers} layers{counted}")
     if options:
-        print("options (--set KEY=VALUE): " + ", ".join(f"{key}={value}" for key, value in options.items()))
+        print("options of the task:")
+    for key, value in options.items():
+        print(f"  --set {key}={value}: {words.get(key, '')}".removesuffix(": "))
     if application := found.apply.get(name):
         print(f"unroll apply: from {application.reads} to {', '.join(application.writes)}")
         for option in application.options:
@@ -155,15 +170,18 @@ def show(
         print(f"unroll export: {', '.join(forms)}")
     for form, reason in found.not_exported.get(name, {}).items():
         print(f"  not as {form}: {reason}")
+    if lacking:
+        print(f"what is learned: {lacking}")
+        return
     rows = Table("parameter", "layer", "shape", "classical value: mean", "norm")
     seen = set()
     for row in table:
         if row.name not in seen:
             seen.add(row.name)
-            layers = "all, shared" if row.layer is None else f"each of {len(network)}"
+            where = "all, shared" if row.layer is None else f"each of {layers}"
             rows.add_row(
                 row.name,
-                layers,
+                where,
                 "x".join(map(str, row.value.shape)) or "scalar",
                 f"{float(row.classical.mean()):.4g}",
                 f"{float(row.classical.norm()):.4g}",
