@@ -7,7 +7,7 @@ DOCS_READY := $(VENV)/.docs
 SITE := out/site
 OUT ?= out/photographs
 
-.PHONY: run test nightly sanitize fuzz lint written docs linkcheck screenshots exports bench clean
+.PHONY: run test nightly sanitize fuzz lint written docs linkcheck screenshots exports bench peers package clean
 
 run: $(READY)
 	$(BIN)/unroll compare sparse_coding/lista --task photographs --out $(OUT) --overwrite
@@ -66,6 +66,16 @@ comparisons: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)
+
+# The other libraries that benchmarks/peers.py, peers_unfolded.py and recovery_time.py run beside this one, without what they would replace.
+peers: $(READY)
+	$(BIN)/pip install -q --no-deps -c constraints.txt --group peers
+
+# The wheel and the source distribution, tried in an environment that holds nothing else. PACKAGE="--python python3.12 --lowest --dist dist".
+PACKAGE ?= --extras
+package: $(READY)
+	$(BIN)/pip install -q -c constraints.txt --group package
+	$(BIN)/python -m tools.package_check $(PACKAGE)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -84,7 +84,7 @@ def check_wheel(wheel: Path) -> str:
     with zipfile.ZipFile(wheel) as content:
         names = content.namelist()
         metadata = next(content.read(name).decode() for name in names if name.endswith("/METADATA"))
-    assert "unrolling/py.typed" in names
+    assert "unrolling/py.typed" in names, "the wheel lacks py.typed"
     strangers = {name.split("/")[0] for name in names if not name.startswith("unrolling")}
     assert not strangers, f"the wheel holds {strangers}"
     required = [line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Requires-Dist")]
@@ -105,7 +105,7 @@ def check_source(source: Path) -> str:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     missing = [name for name in listed.stdout.splitlines() if not name.startswith(OURS) and name not in held]
     assert not missing, f"the source distribution lacks {missing[:5]}"
-    assert any(name.startswith("tests/") for name in held)
+    assert any(name.startswith("tests/") for name in held), "the source distribution lacks the tests"
     return f"{source.name}: {source.stat().st_size / 1e6:.1f} MB, {len(held)} files"
 
 

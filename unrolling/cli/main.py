@@ -25,6 +25,7 @@ from unrolling.files.ending import ends_in_order
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # code between backticks, paragraphs without the line ends of docstrings
     help="Turn iterative algorithms into small, fast, interpretable networks.",
 )
 
