@@ -1,16 +1,20 @@
 """What is published: metadata, the recipe for conda, workflows, and the check that tries the wheel."""
 
+import io
 import re
+import sys
 import tarfile
 import tomllib
 import zipfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import unrolling
 from tools import package_check
+from unrolling.report import images
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -111,3 +115,24 @@ def test_the_package_says_that_it_is_typed():
     assert (ROOT / "unrolling/py.typed").is_file()
     assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
     assert zlib.crc32((ROOT / "unrolling/py.typed").read_bytes()) == 0  # the marker is empty
+
+
+def test_a_page_needs_no_package_of_an_extra(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "PIL"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    levels = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
+    contents, scale = images.png_within([levels, levels], limit=2000)
+    assert scale < 1
+    assert sum(map(len, contents)) <= 2000
+    assert all(content.startswith(b"\x89PNG") for content in contents)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (64, 64), (33, 70)])
+def test_a_png_holds_the_levels_to_the_bit_whatever_filter_a_row_takes(shape):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    ramp = np.add.outer(np.arange(shape[0]) * 3, np.arange(shape[1]) * 5) % 256
+    for levels in (ramp, rng.integers(0, 256, shape), np.where(rng.random(shape) < 0.5, 0, 255), np.zeros(shape)):
+        content = images.png(levels.astype(np.uint8))
+        assert np.array_equal(np.asarray(image.open(io.BytesIO(content))), levels)
