@@ -26,7 +26,7 @@ NAN = float("nan")
 class Page(HTMLParser):
     """What the tests ask of a page: elements with their attributes, and the text inside some of them."""
 
-    VOID = ("meta", "link", "img", "input")
+    VOID = ("meta", "link", "img", "input", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -101,7 +101,14 @@ def comparison(generator: np.random.Generator, *, side: int = 170) -> Comparison
             Curve("diverging", "classical", iterations, [10.0, *(-(2.0**i) for i in range(199))], None),
         ],
         parameters=[
-            Parameter("threshold", list(range(5)), [np.array(0.1 * 0.5**k) for k in range(5)], np.array(0.2)),
+            Parameter(
+                "threshold",
+                list(range(5)),
+                [np.array(0.1 * 0.5**k) for k in range(5)],
+                np.array(0.2),
+                "theta",
+                "positive, of lambda",
+            ),
             Parameter("weights", list(range(5)), [normal(size=64) for _ in range(5)], np.zeros(64)),
             Parameter("matrix", list(range(5)), [np.eye(8) * (1 + k) for k in range(5)], np.eye(8)),
             Parameter("encoder", [None], [normal(size=(8, 4))], normal(size=(8, 4))),
@@ -178,8 +185,8 @@ def test_accessible(full):
     assert page.all("html")[0]["lang"] == "en"
     assert "NAME" in page.text("title")
     assert any(a.get("name") == "viewport" for a in page.all("meta"))
-    # 2 photographs x 5 panels x (whole + detail), 2 dictionaries
-    assert len(page.all("img")) == 22
+    # 2 photographs x 5 panels x (whole + detail, beside it and among all), 2 dictionaries
+    assert len(page.all("img")) == 32
     assert all(a["alt"].strip() for a in page.all("img"))
     assert all(a["role"] == "img" and a["aria-label"].strip() for a in page.all("svg"))
     assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
@@ -247,11 +254,31 @@ def test_lower_is_better():
 
 def test_parameters(full):
     matrix, learned = parameters.parameter_rows(full.parameters)[2], parameters.parameter_rows(full.parameters)[0]
-    assert matrix == ["matrix", "8 × 8", "one per layer", "–", "–", "0 % to 400 %"]
-    assert learned == ["threshold", "number", "one per layer", "0.2", "0.00625 to 0.1", "50 % to 97 %"]
+    keys = ("name", "symbol", "shape", "where", "classical", "learned", "change")
+    assert [matrix[key] for key in keys] == [
+        "matrix",
+        "",
+        "8 × 8",
+        "one per layer",
+        "0 [0, 1]",  # an eighth of the entries are 1
+        "0 [0, 1.1]",  # and here the ones of the first layer up to the fives of the last
+        "0 % to 400 %",
+    ]
+    assert [learned[key] for key in keys] == [
+        "threshold",
+        "θ",
+        "number",
+        "one per layer",
+        "0.2",
+        "0.00625 to 0.1",
+        "50 % to 97 %",
+    ]
+    assert learned["meaning"] == "positive, of λ"
     # What all layers share has no chart over the layers.
     titles = [figure.title for figure in parameters.parameter_figures(full.parameters)]
-    assert titles == ["threshold", "weights", "matrix"]
+    assert titles == ["threshold θ", "weights", "matrix"]
+    assert parameters.spread_text(np.arange(11.0)) == "5 [1, 9]"
+    assert parameters.spread_text(np.array([NAN])) == "–"
 
 
 def test_two_photographs_with_five_panels_stay_under_three_megabytes(rng, tmp_path):

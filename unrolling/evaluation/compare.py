@@ -22,7 +22,7 @@ from unrolling.evaluation.records import Curve, Row, SafeguardReport
 from unrolling.evaluation.shifts import size_sweep, sweep
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.papers import Reference, cited
-from unrolling.tasks.base import Task, evaluate, pieces_of
+from unrolling.tasks.base import Task, evaluate, first, pieces_of
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.exhibits import Shown
 from unrolling.training.fit import fit
@@ -122,6 +122,7 @@ def compare(
             ],
             parameters=illustrate.parameters(network),
             atoms=illustrate.atoms(task, network),
+            equations=system.equations,
             bibliography=[paper.bibtex() for paper in (*system.papers, *cited(task.references))],
         )
 
@@ -135,6 +136,9 @@ def compare(
                 measured.interrupted = True
             except Exception as error:
                 comparison.notes.append(f"{name} could not be shown: {short(error)}")
+
+        def drawing() -> None:
+            comparison.drawing = network.draw(first(task.test[0], 2).data, system.title)
 
         def seeds() -> None:
             rows[0].seeds = [task.metric.value(evaluate(other, task, task.test)) for other in replicas]
@@ -173,6 +177,7 @@ def compare(
             vectors = task.vectors and task.timing.target is not None
             comparison.sizes = size_sweep(task, _trainers(system, recipe, network, seed, steps, vectors), SIZES)
 
+        part("The drawing", drawing)
         part("Other seeds", seeds)
         part("The layers", layers)
         part("Examples", examples)

@@ -56,6 +56,8 @@ class Comparison:
     safeguard: SafeguardReport | None = None
     theory: list[Claim] = field(default_factory=list)
     bibliography: list[str] = field(default_factory=list)  # BibTeX entries
+    equations: str = ""  # of a layer, as plain text
+    drawing: str = ""  # of the network, an SVG
     interrupted: bool = False  # by Ctrl-C: what was not measured then says so
 
     def __repr__(self) -> str:
@@ -157,6 +159,7 @@ class Comparison:
             "safeguard": plain(self.safeguard),
             "theory": plain(self.theory),
             "bibliography": self.bibliography,
+            "equations": self.equations,
             "title": self.title,
             "summary": self.summary,
             "headline": self.headline,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from unrolling.core import Unrolled
+from unrolling.core.quantities import quantity
 from unrolling.evaluation.records import Parameter
 from unrolling.tasks.base import Task
 
@@ -22,7 +23,11 @@ def parameters(network: Unrolled) -> list[Parameter]:
     """Every learned quantity over the layers, beside its classical value."""
     grouped: dict[str, Parameter] = {}
     for row in network.parameter_table():
-        entry = grouped.setdefault(row.name, Parameter(row.name, [], [], row.classical.cpu().numpy()))
+        if row.name not in grouped:
+            known = quantity(network.parent, row.name)
+            classical = row.classical.cpu().numpy()
+            grouped[row.name] = Parameter(row.name, [], [], classical, known.symbol, known.words)
+        entry = grouped[row.name]
         entry.layers.append(row.layer)
         entry.learned.append(row.value.detach().cpu().numpy())
     return list(grouped.values())

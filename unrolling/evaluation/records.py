@@ -115,6 +115,8 @@ class Parameter:
     layers: list[int | None]
     learned: list[np.ndarray]
     classical: np.ndarray
+    symbol: str = ""  # in the equations
+    meaning: str = ""
 
 
 @dataclass

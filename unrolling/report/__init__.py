@@ -6,23 +6,14 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.report.chart import (
-        Axes,
-        Series,
-        line_chart,
-        linear_ticks,
-        log_ticks,
-        marker,
-        tick_text,
-        wrap,
-        y_range,
-    )
+    from unrolling.report.chart import Axes, line_chart, linear_ticks, log_ticks, tick_text, y_range
     from unrolling.report.codes import Code, CodeGroup, code_groups, magnitudes, stems
     from unrolling.report.collection import read_comparison, write_collection
     from unrolling.report.figures import Figure, drawn, error_by_iteration, error_by_time, quality_tick
     from unrolling.report.images import busiest_window, data_uri, grey, mosaic, png, png_within
+    from unrolling.report.labels import Series, dense, label, legend, marker, wrap
     from unrolling.report.page import environment, render, table_rows, write_page
-    from unrolling.report.parameters import moved, parameter_figures, parameter_rows
+    from unrolling.report.parameters import moved, parameter_figures, parameter_rows, spread_text
     from unrolling.report.pictures import Gallery, Image, Slider, atom_images, galleries, sliders
     from unrolling.report.sounds import groups, spectrogram, wav_uri
     from unrolling.report.study import (
@@ -67,13 +58,14 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".chart": ("Axes Series line_chart linear_ticks log_ticks marker tick_text wrap y_range"),
+        ".chart": ("Axes line_chart linear_ticks log_ticks tick_text y_range"),
         ".codes": ("Code CodeGroup code_groups magnitudes stems"),
         ".collection": ("read_comparison write_collection"),
         ".figures": ("Figure drawn error_by_iteration error_by_time quality_tick"),
         ".images": ("busiest_window data_uri grey mosaic png png_within"),
+        ".labels": ("Series dense label legend marker wrap"),
         ".page": ("environment render table_rows write_page"),
-        ".parameters": ("moved parameter_figures parameter_rows"),
+        ".parameters": ("moved parameter_figures parameter_rows spread_text"),
         ".pictures": ("Gallery Image Slider atom_images galleries sliders"),
         ".sounds": ("groups spectrogram wav_uri"),
         ".study": ("criteria_rows layer_figures safeguard_words shift_figures size_figure spread_words"),
@@ -91,15 +83,15 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "atom_images",
     "batch_sizes", "best", "best_quality", "busiest_window", "bytes_text", "code_groups", "contending",
-    "cost_rows", "count_text", "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment",
-    "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures",
-    "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_table", "marker",
-    "mosaic", "moved", "network_row", "paired_text", "parameter_figures", "parameter_rows", "png",
-    "png_within", "print_table", "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text",
-    "read_comparison", "render", "safeguard_words", "seconds_text", "seconds_tick", "shape_text",
-    "shift_figures", "size_figure", "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_words",
-    "stems", "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap", "write_collection",
-    "write_page", "y_range",
+    "cost_rows", "count_text", "criteria_rows", "data_uri", "decimals", "dense", "digits", "drawn",
+    "environment", "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text",
+    "label", "layer_figures", "legend", "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown",
+    "markdown_table", "marker", "mosaic", "moved", "network_row", "paired_text", "parameter_figures",
+    "parameter_rows", "png", "png_within", "print_table", "quality_text", "quality_tick", "rate_text",
+    "ratio", "ratio_text", "read_comparison", "render", "safeguard_words", "seconds_text", "seconds_tick",
+    "shape_text", "shift_figures", "size_figure", "sliders", "spectrogram", "spread_heads", "spread_rows",
+    "spread_text", "spread_words", "stems", "table_rows", "tick_text", "value_text", "wav_uri", "work_text",
+    "wrap", "write_collection", "write_page", "y_range",
 ]
 # fmt: on
 # End of what is written.

@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+
+from unrolling.report.labels import CHARACTER, Box, Point, Series, dense, label, legend, marker
 
 WIDE = (800, 430)
 NARROW = (340, 330)
@@ -19,28 +19,6 @@ SMALL = (350, 250)
 
 DASHES = ("7 3", "2 3", "9 3 2 3", "14 4", "6 2 1 2 1 2")
 MARKERS = ("triangle", "ring", "diamond", "cross", "plus")
-FONT = 12.5
-CHARACTER = 0.53 * FONT  # mean width of a letter in a sans-serif face
-LINE = 15
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-
-
-@dataclass
-class Series:
-    """One curve, or single marks where ``line`` is false."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    role: str = "classical"  # a class of the style sheet
-    dash: str = ""
-    marker: str = "circle"  # none when empty
-    line: bool = True
-    every_point: bool = False  # a marker on each point, not on a few
-    label: bool = True
-    band: tuple[Sequence[float], Sequence[float]] | None = None  # lower and upper edge
 
 
 @dataclass
@@ -152,20 +130,29 @@ def line_chart(
     for s, line in sorted(zip(series, lines, strict=True), key=lambda pair: pair[0].role == "network"):
         parts += _draw(s, _thin(line), bottom, top)
     obstacles = [
-        dense
+        point
         for s, line in zip(series, lines, strict=True)
-        for dense in (_dense(line) if s.line else line)
-        if top - 5 <= dense[1] <= bottom + 5
+        for point in (dense(line) if s.line else line)
+        if top - 5 <= point[1] <= bottom + 5
     ]
     if axes.level is not None:
         obstacles += [(x, to_y(axes.level)) for x in range(int(left), width - right, 8)]
     crowd = np.asarray(obstacles or [(0.0, 0.0)])
     placed: list[Box] = []
     order = sorted(range(len(series)), key=lambda i: (series[i].role != "network", series[i].role != "parent"))
-    for i in order:
-        inside = [p for p in lines[i] if top - 1 <= p[1] <= bottom + 1]
-        if series[i].label and inside:
-            parts.append(_label(series[i], inside, crowd, placed, (left + 2, top - 6, width - 2.0, bottom - 2.0), wide))
+    canvas = (left + 2, top - 6, width - 2.0, bottom - 2.0)
+    named = [i for i in order if series[i].label and any(top - 1 <= p[1] <= bottom + 1 for p in lines[i])]
+    below = named if not wide and len(named) > 1 else []  # a narrow chart has no room for them between its curves
+    for i in [i for i in named if i not in below]:
+        text = label(series[i], [p for p in lines[i] if top - 1 <= p[1] <= bottom + 1], crowd, placed, canvas, wide)
+        parts.append(text)
+        below += [] if text else [i]
+    names, taken = legend([series[i] for i in below], height + 6, width)
+    parts += names
+    parts[0] = (
+        f'<svg class="chart {extra_class}" viewBox="0 0 {width} {height + taken:.0f}" role="img" '
+        f'aria-label="{escape(description)}">'
+    )
     return "".join(parts) + "</svg>"
 
 
@@ -253,15 +240,6 @@ def _thin(points: list[Point]) -> list[Point]:
     return kept
 
 
-def _dense(points: list[Point]) -> list[Point]:
-    """Points along the polyline, at most six units apart."""
-    result = points[:1]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        count = min(200, max(1, math.ceil(math.hypot(x1 - x0, y1 - y0) / 6)))
-        result += [(x0 + (x1 - x0) * k / count, y0 + (y1 - y0) * k / count) for k in range(1, count + 1)]
-    return result
-
-
 def _draw(s: Series, line: list[Point], bottom: float, top: float) -> list[str]:
     if not line:
         return []
@@ -276,84 +254,3 @@ def _draw(s: Series, line: list[Point], bottom: float, top: float) -> list[str]:
             marked.append(p)
     parts += [f'<path class="mark {s.role} {s.marker}" d="{marker(s.marker, p)}"/>' for p in marked]
     return parts
-
-
-def marker(kind: str, p: Point, radius: float = 4) -> str:
-    """The path of a marker."""
-    x, y, r = *p, radius
-    match kind:
-        case "square":
-            return f"M{x - r + 0.5:.1f} {y - r + 0.5:.1f}h{2 * r - 1}v{2 * r - 1}h{1 - 2 * r}z"
-        case "triangle":
-            return f"M{x:.1f} {y - r - 0.5:.1f}l{r + 0.5} {2 * r}h{-2 * r - 1}z"
-        case "diamond":
-            return f"M{x:.1f} {y - r - 1:.1f}l{r + 1} {r + 1}l{-r - 1} {r + 1}l{-r - 1} {-r - 1}z"
-        case "cross":
-            return f"M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}"
-        case "plus":
-            return f"M{x - r - 1:.1f} {y:.1f}h{2 * r + 2}M{x:.1f} {y - r - 1:.1f}v{2 * r + 2}"
-        case _:
-            return f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z"
-
-
-def wrap(text: str, length: int) -> list[str]:
-    """At most two lines of about ``length`` characters; what does not fit ends in an ellipsis."""
-    if len(text) <= length:
-        return [text]
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > length:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    if len(lines) > 2:
-        lines = [lines[0], lines[1] + " …"]
-    return [line if len(line) <= length + 2 else line[:length] + "…" for line in lines]
-
-
-def _inside(points: NDArray, box: Box, dx: float, dy: float) -> int:
-    x, y = points[:, 0], points[:, 1]
-    return int(((x > box[0] - dx) & (x < box[2] + dx) & (y > box[1] - dy) & (y < box[3] + dy)).sum())
-
-
-def _label(s: Series, line: list[Point], obstacles: NDArray, placed: list[Box], canvas: Box, wide: bool) -> str:
-    """The name of a curve beside it, where it covers least: after its end if that is free, else along it."""
-    lines = wrap(s.name, 22 if wide else 17)
-    w, h = max(map(len, lines)) * CHARACTER + 2, len(lines) * LINE
-    end, dense = line[-1], _dense(line)
-    options: list[tuple[float, Box, str]] = [
-        (abs(shift) * 0.35, (x, end[1] - h / 2 + shift, x + w, end[1] + h / 2 + shift), "start")
-        for shift in (0, -10, 10, -20, 20, -30, 30, -44, 44)
-        for x in [end[0] + 9 + min(10, abs(shift) / 2)]
-    ]
-    for k in range(20):
-        x, y = dense[round((len(dense) - 1) * (1 - k / 20))]
-        options += [
-            (2 + 0.35 * k + abs(dx) / 20 + gap / 4, (x + dx - w / 2, top, x + dx + w / 2, top + h), "middle")
-            for gap in (7, 14)
-            for dx in (0.0, w / 2, -w / 2)
-            for top in (y - gap - h, y + gap)
-        ]
-    best: tuple[float, Box, str] | None = None
-    for cost, box, anchor in options:
-        if box[0] < canvas[0] or box[2] > canvas[2] or box[1] < canvas[1] or box[3] > canvas[3]:
-            continue
-        cost += 4.0 * _inside(obstacles, box, 2, 1) + 0.2 * _inside(obstacles, box, 9, 9)
-        cost += sum(
-            100.0 for o in placed if box[0] < o[2] + 4 and o[0] < box[2] + 4 and box[1] < o[3] + 2 and o[1] < box[3] + 2
-        )
-        if best is None or cost < best[0]:
-            best = (cost, box, anchor)
-    if best is None:
-        return ""
-    _, box, anchor = best
-    placed.append(box)
-    x = box[0] if anchor == "start" else (box[0] + box[2]) / 2
-    leader = ""
-    middle = (box[1] + box[3]) / 2
-    if anchor == "start" and abs(middle - end[1]) > 9:
-        leader = f'<path class="leader" d="M{end[0] + 3:.1f} {end[1]:.1f}L{box[0] - 2:.1f} {middle:.1f}"/>'
-    rows = "".join(
-        f'<tspan x="{x:.1f}" y="{box[1] + LINE * (k + 1) - 4:.1f}">{escape(text)}</tspan>'
-        for k, text in enumerate(lines)
-    )
-    return f'{leader}<text class="label {s.role}" text-anchor="{anchor}">{rows}</text>'

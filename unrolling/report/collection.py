@@ -39,7 +39,7 @@ _CURVE = records.record(
 )
 _FIELDS = {"system": records.text(1000), "metric": records.mapping(), "rows": records.listed(_ROW, 10_000)}
 _OPTIONAL = {
-    **dict.fromkeys(("title", "task", "summary", "command", "headline"), records.text()),
+    **dict.fromkeys(("title", "task", "summary", "command", "headline", "equations"), records.text()),
     "curves": records.listed(_CURVE, 10_000),
     "environment": records.mapping(),
     "notes": _TEXTS,
@@ -109,6 +109,7 @@ def _comparison(content: dict[str, Any]) -> Comparison:
         curves=curves,
         notes=content.get("notes", []),
         bibliography=content.get("bibliography", []),
+        equations=content.get("equations", ""),
     )
 
 

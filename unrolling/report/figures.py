@@ -12,6 +12,7 @@ from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, 
 from unrolling.report.text import count_text, quality_text, rate_text, ratio_text, seconds_text, seconds_tick
 from unrolling.tasks.metrics import Metric
 
+SINGLE = ("diamond", "cross", "plus", "triangle", "square")  # marks of methods without iterations
 SPAN = 60.0  # dB: a method that diverged does not flatten the others
 
 
@@ -89,7 +90,7 @@ def error_by_time(comparison: Comparison) -> Figure | None:
     ]
     if not curves:
         return None
-    for row in loose:
+    for k, row in enumerate(loose):
         assert row.seconds is not None
         series.append(
             Series(
@@ -97,7 +98,7 @@ def error_by_time(comparison: Comparison) -> Figure | None:
                 [row.seconds.batch],
                 drawn(metric, [row.quality.mean]),
                 "generic",
-                marker="diamond",
+                marker=SINGLE[k % len(SINGLE)],
                 line=False,
             )
         )
@@ -118,7 +119,7 @@ def error_by_time(comparison: Comparison) -> Figure | None:
             ]
             words += f" For the same {metric.name}, {_series_of_words(listed)}."
     if loose:
-        words += " Single grey diamonds are methods that do not go step by step."
+        words += " Single grey marks are methods that do not go step by step."
     figure = Figure(f"{metric.name} against time", words)
     _draw(
         figure,
@@ -169,7 +170,8 @@ def _reach(comparison: Comparison, curve: Curve, goal: float) -> int | None:
 
 def _looks(curves: Sequence[Curve]) -> dict[str, tuple[str, str]]:
     """Dash and marker of each curve, the same in every chart."""
-    others = [curve.name for curve in curves if curve.role not in ("network", "parent")]
+    plain = [next((curve.name for curve in curves if curve.role == role), "") for role in ("network", "parent")]
+    others = [curve.name for curve in curves if curve.name not in plain]
     looks = {curve.name: ("", "circle" if curve.role == "network" else "square") for curve in curves}
     return looks | {name: (DASHES[k % len(DASHES)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(others)}
 

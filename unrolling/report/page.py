@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from unrolling.core.drawing.letters import greek
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.records import LEVEL
 from unrolling.report import codes, figures, parameters, pictures, sounds, study, table, text
@@ -50,6 +51,7 @@ def render(comparison: Comparison) -> str:
             curves=[figure for figure in curves if figure is not None and any(figure.drawings)],
             parameters=parameters.parameter_figures(comparison.parameters),
             parameter_rows=parameters.parameter_rows(comparison.parameters),
+            equations=greek(comparison.equations),
             atoms=pictures.atom_images(comparison.atoms),
             codes=codes.code_groups(comparison.codes),
             sounds=sounds.groups(comparison.sounds),

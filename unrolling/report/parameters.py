@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolling.core.drawing.letters import greek
 from unrolling.evaluation.records import Parameter
 from unrolling.report.chart import SMALL, Axes, Series, line_chart, tick_text
 from unrolling.report.codes import magnitudes
 from unrolling.report.figures import Figure
-from unrolling.report.text import shape_text, value_text
+from unrolling.report.text import ABSENT, shape_text, value_text
 
 
 def parameter_figures(parameters: Sequence[Parameter]) -> list[Figure]:
@@ -29,7 +30,7 @@ def parameter_figures(parameters: Sequence[Parameter]) -> list[Figure]:
         if pairs:
             figures.append(
                 _parameter_figure(
-                    parameter.name,
+                    f"{parameter.name} {greek(parameter.symbol)}".strip(),
                     [layer + 1 for layer, _ in pairs],
                     [v for _, v in pairs],
                     magnitudes(parameter.classical),
@@ -96,41 +97,55 @@ def _first_to_last(y: Sequence[float], what: str = "") -> str:
     return f"{what}{value_text(y[0])} in the first layer, {value_text(y[-1])} in the last."
 
 
-def parameter_rows(parameters: Sequence[Parameter]) -> list[list[str]]:
-    """Per learned quantity: name, shape, where it is, classical value, learned value, relative change; of an array its
-    median.
+def parameter_rows(parameters: Sequence[Parameter]) -> list[dict[str, str]]:
+    """Per learned quantity: name, symbol and meaning, shape, where it is, classical and learned values, relative
+    change. Of arrays the values are the median and the range of the middle 80 % of all entries of all layers.
     """
     rows = []
     for parameter in parameters:
         values, classical = [magnitudes(v) for v in parameter.learned], magnitudes(parameter.classical)
         if not values:
             continue
-        where = "shared by all layers" if all(layer is None for layer in parameter.layers) else "one per layer"
         changes = [change for change in (moved(v, classical) for v in values) if math.isfinite(change)]
-        change = "–"
+        change = ABSENT
         if changes:
             low, high = (f"{value_text(100 * c, 2)} %" for c in (min(changes), max(changes)))
             change = low if low == high else f"{low} to {high}"
         single = values[0].size == 1
-        learned = [float(v.reshape(-1)[0]) for v in values] if single else []
-        value = (
-            "–"
-            if not single
-            else value_text(learned[0])
-            if len(set(learned)) == 1
-            else (f"{value_text(min(learned))} to {value_text(max(learned))}")
-        )
+        shared = all(layer is None for layer in parameter.layers)
         rows.append(
-            [
-                parameter.name,
-                "number" if single else shape_text(values[0]),
-                where,
-                value_text(float(classical.reshape(-1)[0])) if classical.size == 1 else "–",
-                value,
-                change,
-            ]
+            {
+                "name": parameter.name,
+                "symbol": greek(parameter.symbol),
+                "meaning": greek(parameter.meaning),
+                "shape": "number" if single else shape_text(values[0]),
+                "where": "shared by all layers" if shared else "one per layer",
+                "classical": spread_text(classical),
+                "learned": _range(values) if single else spread_text(np.concatenate([v.ravel() for v in values])),
+                "change": change,
+            }
         )
     return rows
+
+
+def spread_text(values: NDArray) -> str:
+    """A number, or of several their median and the range of the middle 80 %: ``0.12 [−0.3, 0.5]``."""
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return ABSENT
+    if values.size == 1:
+        return value_text(float(values.reshape(-1)[0]))
+    quantiles = np.quantile(values, (0.1, 0.5, 0.9))
+    noise = 1e-9 * np.abs(values).max()  # a middle of zero, but for rounding
+    low, middle, high = (value_text(0.0 if abs(q) < noise else float(q)) for q in quantiles)
+    return f"{middle} [{low}, {high}]"
+
+
+def _range(values: Sequence[NDArray]) -> str:
+    """One number of each layer: the least and the largest."""
+    numbers = [float(v.reshape(-1)[0]) for v in values]
+    low, high = value_text(min(numbers)), value_text(max(numbers))
+    return low if low == high else f"{low} to {high}"
 
 
 def moved(value: NDArray, classical: NDArray) -> float:

@@ -36,6 +36,11 @@ class Gallery:
     images: list[Image]
     words: str
 
+    @property
+    def detailed(self) -> bool:
+        """Whether each panel has a square that is shown enlarged."""
+        return all(image.detail for image in self.images)
+
 
 def galleries(pictures: Sequence[Panels]) -> list[Gallery]:
     """Each picture's panels, reduced together where they would weigh more than a page should."""
@@ -70,10 +75,7 @@ def galleries(pictures: Sequence[Panels]) -> list[Gallery]:
             gallery.images.append(image)
             position += 1
         if window is not None:
-            gallery.words = (
-                f"Below each, the framed {side} × {side} pixels enlarged: the part of the first image "
-                "with the strongest edges."
-            )
+            gallery.words = f"The detail is of {side} × {side} pixels, where the first image has its strongest edges."
         if scale < 1:
             gallery.words += f" The large images are reduced to {scale:.0%} of their size to keep this page small."
         result.append(gallery)

@@ -17,6 +17,9 @@ class Drawing(str):
     def _repr_svg_(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str:
+        return str(self)
+
     def __repr__(self) -> str:
         found = re.search(r"<title[^>]*>(.*?)</title>.*?<desc[^>]*>(.*?\.)", self)
         size = re.search(r'viewBox="0 0 (\d+) (\d+)"', self)
