@@ -64,8 +64,9 @@ comparisons: $(READY)
 	$(BIN)/python -m benchmarks.comparisons --resume out/comparisons/kept --pages out/comparisons/pages $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python -m tools.site.comparisons out/comparisons/pages
 
+# `make bench KEEP=1` adds what was measured to docs/benchmarks/results, which the site shows.
 bench: $(READY)
-	$(BIN)/python -m benchmarks.run --out out/benchmarks $(ONLY)
+	$(BIN)/python -m benchmarks.run --out out/benchmarks $(if $(KEEP),--keep) $(ONLY)
 
 # The other libraries that benchmarks/peers.py, peers_unfolded.py and recovery_time.py run beside this one, without what they would replace.
 peers: $(READY)

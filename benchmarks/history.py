@@ -63,10 +63,15 @@ def read(folder: Path) -> tuple[dict[str, list[Run]], list[str]]:
         where = [
             held.get("processor"),
             held.get("device") if held.get("device") != "cpu" else None,
-            f"{record.get('threads', '?')} threads",
+            f"{record.get('threads', '?')} thread{'' if record.get('threads') == 1 else 's'}",
         ]
         found.setdefault(record.get("benchmark", path.stem), []).append(
-            Run(path.parent.name, rows, ", ".join(str(part) for part in where if part), {"torch": record.get("torch")})
+            Run(
+                path.parent.name,
+                rows,
+                ", ".join(str(part) for part in where if part),
+                {key: record.get(key) for key in ("torch", "load")},
+            )
         )
     return found, unread
 

@@ -58,7 +58,7 @@ def test_the_page_shows_the_last_run_beside_the_one_before_on_the_same_machine(t
         ["eager, 1", "", "+0%", "2"],
     ]
     assert "0 of 1 bars are met" in page
-    assert "2 runs on A, 1 threads, the oldest first." in page
+    assert "2 runs on A, 1 thread, the oldest first." in page
     assert "<script" not in page
     assert "http" not in re.sub(r"http-equiv|http://www\.w3\.org", "", page)
 

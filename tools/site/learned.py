@@ -96,9 +96,11 @@ def _chart(figure: Figure) -> str:
 
 
 def _sheet(image: Image) -> str:
+    """The class keeps the theme from putting a white ground behind it in the dark."""
+    size = f'width="{image.width}" height="{image.height}"'
     return (
-        f'<figure><figcaption>{escape(image.caption)}</figcaption><img src="{image.uri}" alt="{escape(image.alt)}" '
-        f'width="{image.width}" height="{image.height}"></figure>'
+        f"<figure><figcaption>{escape(image.caption)}</figcaption>"
+        f'<img class="dark-light" src="{image.uri}" alt="{escape(image.alt)}" {size}></figure>'
     )
 
 

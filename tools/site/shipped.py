@@ -132,9 +132,10 @@ def origin(weights: Weights) -> str:
         data = sources_of(card)
     except ValueError:
         data = ()
-    lines += (
-        [f"Data: {'; '.join(f'[{each.title}]({each.address}) ({each.licence})' for each in data)}."] if data else []
-    )
+    named = [
+        f"[{each.title}]({each.address}) ({each.licence})" if "://" in each.address else each.title for each in data
+    ]
+    lines += [f"Data: {'; '.join(named)}."] if named else []
     text = " ".join(lines) + f"\n\n```\n{card['command']}\n```\n"
     if before := card.get("from"):
         text += f"\nIt starts from weights that were made before it:\n\n```\n{before['command']}\n```\n"

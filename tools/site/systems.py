@@ -162,7 +162,8 @@ def _equations(system: System, networks: Mapping[str, tuple[Any, Any]]) -> str:
     made = f"Unrolled from {parent}; {recipe.depth} layers where nothing else is asked for."
     return (
         f"## The layer\n\n{_raw(equations.html(system.equations))}\n\n{made}\n\n"
-        f"{_raw(network.draw(task.example()).strip())}"
+        f"{_raw(network.draw(task.example()).strip())}\n\n"
+        f"`unroll show {system.name} --picture {system.name.rsplit('/', 1)[-1]}.svg` writes this drawing."
     )
 
 

@@ -42,13 +42,14 @@ def field_title(field: str) -> str:
 
 
 def class_link(kind: type) -> str:
-    """A role that leads to the reference of a class where it is public, else its name."""
+    """A role that leads to the reference of a class, or of the base of it that is public; else its name."""
     import unrolling.algorithms as algorithms
     import unrolling.networks as networks
 
-    for package in (algorithms, networks):
-        if getattr(package, kind.__name__, None) is kind:
-            return f"{{py:obj}}`{package.__name__}.{kind.__name__}`"
+    for each in kind.__mro__:
+        for package in (algorithms, networks):
+            if getattr(package, each.__name__, None) is each:
+                return f"{{py:obj}}`{package.__name__}.{each.__name__}`"
     return f"`{kind.__name__}`"
 
 
