@@ -13,7 +13,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.g
 
 from unrolling import __version__  # noqa: E402
 
-GENERATORS = ("api", "systems", "benchmarks")  # modules of tools.site with `write(docs)`: what they write is ignored by git
+GENERATORS = ("api", "systems", "benchmarks")  # modules of tools.site with `write(docs)`; git ignores what they write
 
 project = "unrolling"
 author = "The unrolling developers"
