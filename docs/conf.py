@@ -66,7 +66,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "subsection_order": [f"../examples/{section}" for section in SECTIONS],
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "tools.site.order.Order",
     "ignore_pattern": r"(^|[/\\])run_(exported|onnx)\.py",
     "filename_pattern": r"examples/[a-z_]+/",
     "abort_on_example_error": True,
@@ -103,7 +103,8 @@ html_theme_options = {
     "logo": {
         "image_light": "_static/logo-light.svg",
         "image_dark": "_static/logo-dark.svg",
-        "alt_text": "unrolling, start page",
+        "alt_text": "",
+        "text": "unrolling",
     },
     "header_links_before_dropdown": 8,
     "navbar_align": "left",
