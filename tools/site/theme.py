@@ -40,6 +40,11 @@ def read(app: Any, doctree: nodes.document) -> None:
     for image in doctree.findall(nodes.image):
         if "/thumb/" in image["uri"] and not image.get("alt"):
             image["alt"] = "The picture of this example"
+    for content in doctree.findall(addnodes.desc_content):
+        for name in content.findall(nodes.field_name):
+            if name.astext() == "Parameters":  # which are what a network learns
+                name.clear()
+                name += nodes.Text("Arguments")
     held = {anchor for element in doctree.findall(addnodes.desc_signature) for anchor in element["ids"]}
     for signature in doctree.findall(addnodes.desc_signature):
         for anchor in _anchors(signature):
@@ -59,16 +64,7 @@ def _anchors(signature: addnodes.desc_signature) -> list[str]:
     return [f"{other}.{name}" for other in {"unrolling", package} - {module} if other.startswith("unrolling")]
 
 
-def arguments(app: Any, domain: str, kind: str, content: Any) -> None:
-    """Arguments are called so: ``Parameters`` are what a network learns."""
-    for name in content.findall(nodes.field_name):
-        if name.astext() == "Parameters":
-            name.clear()
-            name += nodes.Text("Arguments")
-
-
 def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", context, priority=900)
     app.connect("doctree-read", read)
-    app.connect("object-description-transform", arguments)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
