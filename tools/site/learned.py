@@ -111,7 +111,8 @@ def table_html(network: Any, equations: str, trained: bool) -> str:
     shown, known = [p for p in parameters(network) if p.learned], symbols(network, equations)
     body = []
     for parameter, row in zip(shown, parameter_rows(shown), strict=True):
-        name, size, where, classical, learned, change = row
+        name, size, where = row["name"], row["shape"], row["where"]
+        classical, learned, change = row["classical"], row["learned"], row["change"]
         if size != "number":
             values = [float(np.median(magnitudes(v))) for v in parameter.learned]
             classical = value_text(float(np.median(magnitudes(parameter.classical))))
