@@ -11,6 +11,8 @@ import torch
 from test_study import comparison as comparison
 from test_study import trained as trained
 
+from tools.site.screenshots import look
+from unrolling.report.collection import write_collection
 from unrolling.report.page import write_page
 from unrolling.tasks.exhibits import Panels
 
@@ -44,8 +46,8 @@ def browse(page, folder, *options):
 @pytest.fixture(scope="module")
 def page(comparison, tmp_path_factory):
     panels = [
-        ("original", torch.rand(64, 64).numpy()),
-        *((f"layer {k}", torch.rand(64, 64).numpy()) for k in (1, 2, 3)),
+        ("original", torch.rand(80, 80).numpy()),
+        *((f"layer {k}", torch.rand(80, 80).numpy()) for k in (1, 2, 3)),
     ]
     full = replace(comparison, layer_pictures=[Panels("camera", panels)], pictures=[Panels("camera", panels)])
     return write_page(full, tmp_path_factory.mktemp("page"))
@@ -87,6 +89,36 @@ def test_it_fits_narrow_and_wide_windows(page, tmp_path, width):
     done = browse(wide, tmp_path, f"--window-size={width},900", "--dump-dom")
     content, window = map(int, re.search(r"<title>width (\d+) of (\d+)</title>", done.stdout).groups())
     assert content <= window
+
+
+def test_it_can_be_read_on_a_desk_and_a_telephone_by_day_and_night(page, comparison, tmp_path):
+    """The contrast of every text, and whether anything is wider than the window: of the page, and of one of several."""
+    pytest.importorskip("playwright")
+    shutil.copy(page, tmp_path / "one.html")
+    write_collection([comparison, comparison], tmp_path)
+    found = list(look(tmp_path, tmp_path / "seen", ["one.html", "index.html"]))
+    assert [line for line in found if "opens in" not in line] == []
+    assert len(list((tmp_path / "seen").glob("*.png"))) == 8
+
+
+def test_a_picture_opens_over_the_window_and_the_next_is_a_click_away(page):
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        tab = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False).new_page()
+        tab.goto(page.as_uri())
+        shown = "[...document.querySelectorAll('.stage figure')].filter(f => f.offsetParent || f.matches(':target'))"
+        named = f"{shown}.map(f => f.querySelector('figcaption').textContent)"
+        assert tab.evaluate(named) == ["layer 3"]
+        tab.focus("#stage1-4")
+        tab.keyboard.press("ArrowLeft")
+        assert tab.evaluate(named) == ["layer 2"]
+        tab.click("#picture1-3 .whole")
+        tab.click("figure:target .turn a:last-child")
+        assert tab.url.endswith("#picture1-4")
+        width = "document.querySelector('figure:target').getBoundingClientRect().width"
+        assert tab.evaluate(width) == tab.viewport_size["width"]
+        tab.click("figure:target .turn a:nth-child(2)")
+        assert tab.evaluate(named) == ["layer 2"]
 
 
 def test_the_slider_answers_to_the_keyboard(page, tmp_path):

@@ -11,11 +11,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 from unrolling import Equilibrium, Safeguarded, deploy, unroll
-from unrolling.algorithms import ISTA, GramISTA
+from unrolling.algorithms import ISTA, GramISTA, SynthesisISTA, VaryingISTA
 from unrolling.cli.main import app
 from unrolling.core import Drawing, draw
 from unrolling.core.drawing.letters import BOLD, greek, width, wrap
 from unrolling.core.quantities import quantity
+from unrolling.operators import Matrix
 from unrolling.systems.catalogue import catalogue, find
 from unrolling.tasks.base import first
 from unrolling.tasks.catalogue import find_task
@@ -237,6 +238,15 @@ def test_quantities_have_the_symbols_of_their_formulas():
     network = detnet.network(detnet.recipes["detection"], find_task("detection").small(), 2)
     assert quantity(network.parent, "update.bias").symbol == "b_2"
     assert quantity(nn.Linear(2, 2), "weight") == ("", "")
+    assert quantity(find("ep_net").recipe(None)[1].parent(find_task("detection").small()), "damping") == (
+        "d",
+        "between 0 and 1",
+    )
+    ada = VaryingISTA(8, 0.1, 2.0)
+    assert quantity(ada, "mixing.inner").symbol == "W_1"
+    photographs = SynthesisISTA(Matrix(MATRIX), Matrix(torch.eye(40)), 0.1)
+    letters = [quantity(photographs, name).symbol for name in ("dictionary.matrix", "encoder.matrix", "threshold")]
+    assert letters == ["D", "E", "theta"]
 
 
 def test_the_command_writes_it_and_overwrites_nothing(tmp_path):

@@ -13,10 +13,10 @@ from torch import nn
 
 from unrolling.core.naming import plain_name
 
-_ENTRY = re.compile(r"``(\w+)``([^`]*)")
-_SYMBOL = re.compile(r"[A-Za-zα-ωΑ-Ω][A-Za-z]{0,6}(?:_(?:\{[^}]*\}|\w+))?$")
+_ENTRY = re.compile(r"``([\w.]+)``([^`]*)")
+_SYMBOL = re.compile(r"[A-Za-zα-ωΑ-Ω][A-Za-z]{0,6}(?:\^2)?(?:_(?:\{[^}]*\}|\w+))?$")
 
-_JOINS = ("and", "with", "which", "that", "if", "of", "used", "times", "layers", "where", "both", "all", "four")
+_JOINS = ("and", "with", "which", "that", "if", "of", "used", "times", "layers", "where", "both", "all", "four", "also")
 
 
 class Quantity(NamedTuple):
@@ -37,15 +37,17 @@ def quantity(module: nn.Module, name: str) -> Quantity:
     parts = name.split(".")
     for place in reversed(range(len(parts))):
         owner = module.get_submodule(".".join(parts[:place]))
-        named = _named(type(owner)).get(parts[place])
-        if named is None:
+        named = _named(type(owner))
+        length = next((n for n in range(len(parts) - place, 0, -1) if ".".join(parts[place : place + n]) in named), 0)
+        if not length:
             continue
-        symbols, words = named
-        left = parts[place + 1 :]
+        symbols, words = named[".".join(parts[place : place + length])]
+        left = parts[place + length :]
         if not left:
             return Quantity(", ".join(symbols), words)
         # ``hidden`` (W_1, b_1): of a linear map its matrix and its offset
-        order = [plain_name(key) for key, _ in owner.get_submodule(parts[place]).named_parameters()]
+        held = owner.get_submodule(".".join(parts[place : place + length]))
+        order = [plain_name(key) for key, _ in held.named_parameters()]
         own = dict(zip(order, symbols, strict=True)) if len(order) == len(symbols) else {}
         return Quantity(own.get(".".join(left), ""), words)
     return Quantity()
@@ -57,7 +59,7 @@ def _named(kind: type[nn.Module]) -> dict[str, tuple[tuple[str, ...], str]]:
     found: dict[str, tuple[tuple[str, ...], str]] = {}
     for cls in kind.__mro__:
         text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
-        paragraph = re.search(r"^Parameters:(.*?)(?:\n\s*\n|\Z)", text, re.MULTILINE | re.DOTALL)
+        paragraph = re.search(r"^Parameters\b[^:`]*:(.*?)(?:\n\s*\n|\Z)", text, re.MULTILINE | re.DOTALL)
         for name, rest in _ENTRY.findall(" ".join(paragraph[1].split()) if paragraph else ""):
             found.setdefault(name, _read(rest))
     return found
@@ -79,5 +81,5 @@ def _read(rest: str) -> tuple[tuple[str, ...], str]:
     words = re.sub(r"^\s*[,;:.]?\s*(?:\([^)]*\))?[\s,;:]*", "", rest)
     words = re.split(r";|\.\s+[A-Z]|\.$", words)[0]
     words = re.sub(r"\s*\([^)]*\)", "", f" {words}")
-    words = re.sub(r"[\s,;]+(?:and|with|used once)(?:\s.*)?$", "", words).strip(" ,;:")
+    words = re.sub(r"[\s,;]+(?:(?:and|with|used once)|and (?:those|the)\b.*)$", "", words).strip(" ,;:")
     return symbols, "" if words.split(" ")[0] in _JOINS or words.count("(") != words.count(")") else words

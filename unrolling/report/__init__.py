@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from unrolling.report.collection import read_comparison, write_collection
     from unrolling.report.figures import Figure, drawn, error_by_iteration, error_by_time, quality_tick
     from unrolling.report.images import busiest_window, data_uri, grey, mosaic, png, png_within
-    from unrolling.report.labels import Series, dense, label, legend, marker, wrap
+    from unrolling.report.labels import Series, along, marker, name_beside, names_below, wrap
     from unrolling.report.page import environment, render, table_rows, write_page
     from unrolling.report.parameters import moved, parameter_figures, parameter_rows, spread_text
     from unrolling.report.pictures import Gallery, Image, Slider, atom_images, galleries, sliders
@@ -63,7 +63,7 @@ __getattr__, __dir__ = lazy(
         ".collection": ("read_comparison write_collection"),
         ".figures": ("Figure drawn error_by_iteration error_by_time quality_tick"),
         ".images": ("busiest_window data_uri grey mosaic png png_within"),
-        ".labels": ("Series dense label legend marker wrap"),
+        ".labels": ("Series along marker name_beside names_below wrap"),
         ".page": ("environment render table_rows write_page"),
         ".parameters": ("moved parameter_figures parameter_rows spread_text"),
         ".pictures": ("Gallery Image Slider atom_images galleries sliders"),
@@ -81,12 +81,12 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "atom_images",
+    "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "along", "atom_images",
     "batch_sizes", "best", "best_quality", "busiest_window", "bytes_text", "code_groups", "contending",
-    "cost_rows", "count_text", "criteria_rows", "data_uri", "decimals", "dense", "digits", "drawn",
-    "environment", "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text",
-    "label", "layer_figures", "legend", "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown",
-    "markdown_table", "marker", "mosaic", "moved", "network_row", "paired_text", "parameter_figures",
+    "cost_rows", "count_text", "criteria_rows", "data_uri", "decimals", "digits", "drawn", "environment",
+    "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures",
+    "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_table", "marker",
+    "mosaic", "moved", "name_beside", "names_below", "network_row", "paired_text", "parameter_figures",
     "parameter_rows", "png", "png_within", "print_table", "quality_text", "quality_tick", "rate_text",
     "ratio", "ratio_text", "read_comparison", "render", "safeguard_words", "seconds_text", "seconds_tick",
     "shape_text", "shift_figures", "size_figure", "sliders", "spectrogram", "spread_heads", "spread_rows",

@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from unrolling.report.labels import CHARACTER, Box, Point, Series, dense, label, legend, marker
+from unrolling.report.labels import CHARACTER, Box, Point, Series, along, marker, name_beside, names_below
 
 WIDE = (800, 430)
 NARROW = (340, 330)
@@ -132,7 +132,7 @@ def line_chart(
     obstacles = [
         point
         for s, line in zip(series, lines, strict=True)
-        for point in (dense(line) if s.line else line)
+        for point in (along(line) if s.line else line)
         if top - 5 <= point[1] <= bottom + 5
     ]
     if axes.level is not None:
@@ -144,10 +144,12 @@ def line_chart(
     named = [i for i in order if series[i].label and any(top - 1 <= p[1] <= bottom + 1 for p in lines[i])]
     below = named if not wide and len(named) > 1 else []  # a narrow chart has no room for them between its curves
     for i in [i for i in named if i not in below]:
-        text = label(series[i], [p for p in lines[i] if top - 1 <= p[1] <= bottom + 1], crowd, placed, canvas, wide)
+        text = name_beside(
+            series[i], [p for p in lines[i] if top - 1 <= p[1] <= bottom + 1], crowd, placed, canvas, wide
+        )
         parts.append(text)
         below += [] if text else [i]
-    names, taken = legend([series[i] for i in below], height + 6, width)
+    names, taken = names_below([series[i] for i in below], height + 6, width)
     parts += names
     parts[0] = (
         f'<svg class="chart {extra_class}" viewBox="0 0 {width} {height + taken:.0f}" role="img" '

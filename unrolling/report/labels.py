@@ -36,20 +36,20 @@ class Series:
     band: tuple[Sequence[float], Sequence[float]] | None = None  # lower and upper edge
 
 
-def label(s: Series, line: list[Point], obstacles: NDArray, placed: list[Box], canvas: Box, wide: bool) -> str:
+def name_beside(s: Series, line: list[Point], obstacles: NDArray, placed: list[Box], canvas: Box, wide: bool) -> str:
     """The name of a curve beside it, where it covers least: after its end if that is free, else along it; empty where
     it would cover another name.
     """
     lines = wrap(s.name, 22 if wide else 17)
     w, h = max(map(len, lines)) * CHARACTER + 2, len(lines) * LINE
-    end, along = line[-1], dense(line)
+    end, points = line[-1], along(line)
     options: list[tuple[float, Box, str]] = [
         (abs(shift) * 0.35, (x, end[1] - h / 2 + shift, x + w, end[1] + h / 2 + shift), "start")
         for shift in (0, -10, 10, -20, 20, -30, 30, -44, 44)
         for x in [end[0] + 9 + min(10, abs(shift) / 2)]
     ]
     for k in range(20):
-        x, y = along[round((len(along) - 1) * (1 - k / 20))]
+        x, y = points[round((len(points) - 1) * (1 - k / 20))]
         options += [
             (2 + 0.35 * k + abs(dx) / 20 + gap / 4, (x + dx - w / 2, top, x + dx + w / 2, top + h), "middle")
             for gap in (7, 14)
@@ -84,7 +84,7 @@ def label(s: Series, line: list[Point], obstacles: NDArray, placed: list[Box], c
     return f'{leader}<text class="label {s.role}" text-anchor="{anchor}">{rows}</text>'
 
 
-def legend(series: Sequence[Series], top: float, width: float) -> tuple[list[str], float]:
+def names_below(series: Sequence[Series], top: float, width: float) -> tuple[list[str], float]:
     """Pieces of curves, each with its name, in lines as wide as the chart; and the height that they take."""
     parts: list[str] = []
     x, y = 0.0, top
@@ -117,7 +117,7 @@ def _covered(points: NDArray, box: Box, dx: float, dy: float) -> int:
     return int(((x > box[0] - dx) & (x < box[2] + dx) & (y > box[1] - dy) & (y < box[3] + dy)).sum())
 
 
-def dense(points: list[Point]) -> list[Point]:
+def along(points: list[Point]) -> list[Point]:
     """Points along the polyline, at most six units apart."""
     result = points[:1]
     for (x0, y0), (x1, y1) in pairwise(points):
