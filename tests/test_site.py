@@ -1,5 +1,9 @@
 """The checks of the built site find what is wrong with a page, and say nothing of one that is right."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from tools.site.accessibility import findings
@@ -128,3 +132,12 @@ def test_what_opens_a_branch_of_the_navigation_is_called_after_it():
     html = '<li><a href="x.html">One <em>two</em></a><details><summary><i></i></summary></details></li>'
     assert '<summary aria-label="Pages below One two">' in named_branches(html)
     assert named_branches('<a href="y">plain</a>') == '<a href="y">plain</a>'
+
+
+def test_what_the_build_of_the_site_installs_is_named_and_pinned():
+    root = Path(__file__).parents[1]
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (root / "constraints.txt").read_text().split()}
+    for group in ("docs", "screenshots"):
+        assert f"--group {group}" in (root / "Makefile").read_text()
+        assert {re.split("[><=]", name)[0] for name in groups[group]} <= pinned
