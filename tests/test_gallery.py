@@ -14,9 +14,10 @@ from tools.site.limits import CPU, TooLong, watch
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*/*.py"))
-OTHERS = {"numpy", "scipy", "skimage", "sklearn", "torch", "matplotlib", "onnxruntime", "pywt", "PIL"}
+OTHERS = {"numpy", "scipy", "skimage", "sklearn", "torch", "matplotlib", "onnxruntime", "pywt", "PIL", "deepinv"}
 STANDARD = {
     "base64",
+    "importlib",
     "io",
     "json",
     "math",
@@ -28,6 +29,7 @@ STANDARD = {
     "tempfile",
     "time",
     "typing",
+    "warnings",
     "wave",
 }
 LENGTH = 80
