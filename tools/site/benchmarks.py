@@ -101,7 +101,7 @@ def title(name: str) -> str:
 
 def first(words: str) -> str:
     """The first sentence of a docstring, in a cell."""
-    sentence = re.split(r"(?<=[.;:])\s", " ".join(words.split("\n\n")[0].split()))[0]
+    sentence = re.split(r"(?<=[.;])\s", " ".join(words.split("\n\n")[0].split()))[0]
     return markdown(sentence.rstrip(".:;")).replace("|", "\\|")
 
 

@@ -176,12 +176,12 @@ def _learned(system: System, weights: list[shipped.Weights], networks: Mapping[s
         parts.append(f"### Learned: {_words(each)}" if len(chosen) > 1 else f"From the weights for {_words(each)}.")
         figures = learned.figures_html(network, task)
         parts += [_raw(figures)] if figures else []
-        parts.append(_raw(learned.table_html(network, system.equations, True)))
+        parts.append(_raw(learned.table_html(network, True)))
     if not weights:
         name, (_, network) = next(iter(networks.items()))
         parts.append(f"On `{name}`, with {len(network)} layers; no weights ship.")
-        parts.append(_raw(learned.table_html(network, system.equations, False)))
-    words = "Symbols are those of the equations above; of arrays the values are medians."
+        parts.append(_raw(learned.table_html(network, False)))
+    words = "Symbols are those of the equations; of arrays the values are the median and the range of the middle 80 %."
     if weights:
         words += (
             " The change is the Frobenius norm of the difference from the classical value, over that of the classical "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.site.comparisons import FOLDER, stored
-from unrolling.report.text import quality_text
+from unrolling.report.text import quality_text, ratio_text
 from unrolling.systems.base import System
 from unrolling.tasks.catalogue import find_task
 from unrolling.tasks.metrics import Metric
@@ -29,7 +29,12 @@ class Problem:
     systems: dict[str, System] = field(default_factory=dict)
     ships: set[str] = field(default_factory=set)  # names of those with weights for it
     tasks: set[str] = field(default_factory=set)
-    files: str = ""  # what `unroll apply` reads
+    suffixes: tuple[str, ...] = ()  # of the files that `unroll apply` reads
+
+    @property
+    def files(self) -> str:
+        """``.png, .jpg, .jpeg …``"""
+        return ", ".join(self.suffixes[:3]) + (" …" if len(self.suffixes) > 3 else "")
 
 
 def field_of(name: str) -> str:
@@ -65,7 +70,7 @@ def problems(systems: Mapping[str, System]) -> list[Problem]:
             if system.weights_files(task):
                 problem.ships.add(name)
                 if task in system.apply:
-                    problem.files = system.apply[task].reads
+                    problem.suffixes = system.apply[task].suffixes
     for problem in found.values():
         problem.systems = dict(sorted(problem.systems.items(), key=lambda item: item[0] not in problem.ships))
     return sorted(found.values(), key=lambda p: (field_of(next(iter(p.systems))), p.given, p.sought))
@@ -124,7 +129,8 @@ def problem_table(systems: Mapping[str, System], prefix: str, comparisons: Mappi
         for name, system in problem.systems.items():
             link = f"[{system.title}]({prefix}{name}.md)"
             links.append(f"**{link}**" if name in problem.ships else link)
-        cells = (_cell(problem.given), _cell(problem.sought), ", ".join(links), _cell(rival(problem, comparisons)))
+        given = _cell(problem.given) + (f" ({problem.files})" if problem.files else "")
+        cells = (given, _cell(problem.sought), ", ".join(links), _cell(rival(problem, comparisons)))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -156,9 +162,17 @@ def rival(problem: Problem, comparisons: Mapping[str, Any]) -> str:
     if paired is None or None in (paired["low"], paired["high"]):
         return words
     if paired["low"] <= 0 <= paired["high"]:
-        return f"{words}. Not told apart: it may be enough"
+        return f"{words}: not told apart{_time(best, network)}. It may be enough"
     better = (paired["difference"] < 0) == (metric.better == "lower")
-    return f"{words}. It is better, where its time is at hand" if better else words
+    return f"{words}{_time(best, network)}{'. It is the better one' if better else ''}"
+
+
+def _time(best: Mapping[str, Any], network: Mapping[str, Any]) -> str:
+    """``, at 0.39× its time``."""
+    if not best["seconds"] or not network["seconds"]:
+        return ""
+    ratio = ratio_text(best["seconds"]["batch"] / network["seconds"]["batch"])
+    return f", in {ratio} the network's time"
 
 
 def decision_map(systems: Mapping[str, System], prefix: str) -> str:
@@ -174,7 +188,8 @@ def listing(found: Sequence[Problem], prefix: str) -> str:
     """What is given, below it what is sought, below it the systems."""
     lines = ["<ul>"]
     for given, group in _grouped(found).items():
-        lines.append(f"<li>{escape(_capital(given))}<ul>")
+        files = f' <span class="no-weights">({group[0].files})</span>' if group[0].files else ""
+        lines.append(f"<li>{escape(_capital(given))}{files}<ul>")
         for problem in group:
             lines.append(f"<li>{escape(problem.sought)}<ul>")
             for name, system in problem.systems.items():
@@ -194,7 +209,7 @@ def drawing(found: Sequence[Problem], prefix: str) -> str:
             rows = _rows(problem)
             height = max(len(rows), len(_lines(problem.sought, 1))) * LINE + PAD
             if len(group) == 1:
-                height = max(height, len(_lines(given, 0)) * LINE + PAD)
+                height = max(height, (len(_lines(given, 0)) + bool(problem.files)) * LINE + PAD)
             middle = y + height / 2
             middles.append(middle)
             parts.append(_box(1, problem.sought, middle))
@@ -210,7 +225,7 @@ def drawing(found: Sequence[Problem], prefix: str) -> str:
         parts += [
             f'<path class="join" d="M{left + width} {middle:.1f}H{turn}V{m:.1f}H{COLUMNS[1][0]}"/>' for m in middles
         ]
-        parts.append(_box(0, given, middle))
+        parts.append(_box(0, given, middle, group[0].files))
         y += 6
     heads = [
         f'<text class="head" x="{left}" y="14">{head}</text>'
@@ -237,13 +252,14 @@ def _lines(words: str, column: int) -> list[str]:
     return textwrap.wrap(_capital(words), int((COLUMNS[column][1] - 12) / LETTER))
 
 
-def _box(column: int, words: str, middle: float) -> str:
+def _box(column: int, words: str, middle: float, files: str = "") -> str:
     left, width = COLUMNS[column]
-    lines = _lines(words, column)
+    lines = [*_lines(words, column), *([files] if files else [])]
     height = len(lines) * LINE + PAD
-    top = middle - height / 2
+    top, soft = middle - height / 2, ' class="soft"'
     spans = "".join(
-        f'<tspan x="{left + 8}" y="{top + PAD / 2 + LINE * number + 12.5:.1f}">{escape(line)}</tspan>'
+        f'<tspan x="{left + 8}" y="{top + PAD / 2 + LINE * number + 12.5:.1f}"'
+        f"{soft if files and number == len(lines) - 1 else ''}>{escape(line)}</tspan>"
         for number, line in enumerate(lines)
     )
     return f'<rect class="box" x="{left}" y="{top:.1f}" width="{width}" height="{height}" rx="4"/><text>{spans}</text>'
