@@ -276,6 +276,11 @@ def test_the_page_has_a_section_for_each_part(comparison):
     assert "The network falls behind" in text or "The network stays ahead" in text
     assert "Safeguarded, the network takes" in text
     assert all(c.measured in text for c in comparison.criteria)
+    assert comparison.drawing.startswith("<svg")
+    assert comparison.drawing in render(comparison)
+    assert not [note for note in comparison.notes if "could not be shown" in note]
+    letters = {parameter.name: parameter.symbol for parameter in comparison.parameters}
+    assert letters["threshold"] == "theta"
     identifiers = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identifiers) == len(set(identifiers))
     bare = Page(render(replace(comparison, criteria=[], layers=None, shifts=[], safeguard=None, bibliography=[])))
