@@ -4,6 +4,7 @@ the same comparison gives the same figures on any machine, however busy.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from unrolling.tasks.base import Samples, Task, count, estimates_of, first, piec
 
 # Of one thread of a usual processor: what seconds are foreseen with.
 MULTIPLY_ADDS, ENTRIES, CALL = 2e10, 1e9, 4e-6  # a second; a second; seconds
+FORESEEN = 4  # samples that the work of a network is foreseen on
 LEAST_PART, LEAST_SAMPLES = 1 / 20, 2  # of the samples, and of their number, that settings are chosen on
 
 
@@ -85,6 +87,26 @@ def part_of(batches: Sequence[Samples], share: float) -> Part:
     if limit >= max(map(count, kept)):
         return Part(kept, None, len(batches))
     return Part([first(batch, limit) for batch in kept], limit, len(batches))
+
+
+def tested(task: Task, network: Callable[[Any], Tensor], seconds: float) -> tuple[Task, str]:
+    """The task with as many samples, for tests and for validation, as the network does in so many foreseen seconds, and
+    what was left out in a sentence. Every row is scored on the same samples.
+    """
+    probe = first(task.test[0], FORESEEN)
+    once = foreseen(lambda: network(probe.data)) / count(probe)
+    test, validation = (
+        part_of(batches, seconds / max(once * sum(map(count, batches)), 1e-12))
+        for batches in (task.test, task.validation)
+    )
+    if test.all and validation.all:
+        return task, ""
+    shorter = copy.copy(task)
+    shorter.test, shorter.validation = test.batches, validation.batches
+    return shorter, (
+        f"So that it does not take long, scores are those of {test.samples} of the {sum(map(count, task.test))} test "
+        f"samples, and settings are chosen on {validation.samples} of {sum(map(count, task.validation))} others."
+    )
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch import Tensor
 from unrolling._progress import Bar
 from unrolling.core import Unrolled, deploy, tree
 from unrolling.evaluation.baselines import Affine, affine_estimate, linear_mmse, run_method
-from unrolling.evaluation.budget import MULTIPLY_ADDS, Allowance, foreseen, part_of
+from unrolling.evaluation.budget import FORESEEN, MULTIPLY_ADDS, Allowance, foreseen, part_of
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.cost import cost_of, cost_of_long
 from unrolling.evaluation.deadline import deadline
@@ -31,7 +31,6 @@ MANY_SECONDS = 10.0  # foreseen, that a method may take for as many samples as r
 TRAINING_SHARES = 3  # of the budget that a generic network takes, where an algorithm takes one
 MEASURING = 0.3  # of such a share for the score and the time of a method, as the bar of a comparison counts it
 LATER = 4  # likewise, for layers, examples and shifts
-FORESEEN = 4  # samples that the work of a network is foreseen on
 PARENT_STEPS = 2000  # of a parent that the task does not name among its baselines
 Found = tuple[list[Contender], list[Curve]]
 

@@ -16,6 +16,7 @@ from unrolling.tasks.base import Samples, Task, count, first, pieces_of
 
 PROBES, LEAST_PROBES = 32, 4  # samples on which derivatives are looked at
 POWER_STEPS = 12
+MOST_PROBING = 4  # budgets; derivatives that take longer are left out
 PROBED_RUNS = 4 * POWER_STEPS + 8  # of the network, that looking at derivatives is worth
 
 
@@ -47,7 +48,7 @@ def examine_layers(
         budget: foreseen seconds of all that needs runs of its own, kept to by fewer samples, which the report counts;
             None for any.
     """
-    depth, further = len(network), () if network.untied else tuple(beyond)
+    probed, depth, further = True, len(network), () if network.untied else tuple(beyond)
     part, probe = part_of(task.test, 1), first(task.test[0], PROBES)
     if budget is not None:
         once = foreseen(lambda: network(probe.data)) / count(probe)
@@ -56,6 +57,7 @@ def examine_layers(
             part = part_of(task.test, 0.5 * budget / max(once * runs * part.samples, 1e-12))
         wanted = math.ceil(0.5 * budget / max(PROBED_RUNS * once, 1e-12))
         probe = first(probe, max(LEAST_PROBES, min(PROBES, wanted)))
+        probed = PROBED_RUNS * once * count(probe) <= MOST_PROBING * budget
     batches = part.batches
 
     def score(run: Callable[[Any], Tensor]) -> float:
@@ -68,7 +70,7 @@ def examine_layers(
         parent_objective,
         change,
         step,
-        _lipschitz(network, probe.data),
+        _lipschitz(network, probe.data) if probed else [float("nan")] * depth,
         [score(lambda data, k=k: _without(network, data, k)) for k in range(depth)] if depth > 1 else [],
         [(factor * depth, score(lambda data, k=factor: _deeper(network, data, k * depth))) for factor in further],
         None if part.all else part.samples,
