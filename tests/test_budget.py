@@ -11,7 +11,7 @@ from torch import Tensor
 from unrolling import Iteration, unroll
 from unrolling.algorithms import GramISTA
 from unrolling.algorithms.detection.sphere import sphere_decode
-from unrolling.evaluation.budget import Allowance, foreseen, part_of, tested
+from unrolling.evaluation.budget import Allowance, foreseen, part_of, shortened
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.compare import compare_network
 from unrolling.evaluation.cost import cost_of, cost_of_long
@@ -219,8 +219,8 @@ def test_a_network_that_takes_long_is_scored_on_fewer_samples_and_the_comparison
     task = recovery()
     net = network(task)
     whole = foreseen(lambda: net(task.test[0].data)) * len(task.test)
-    assert tested(task, net, 100 * whole) == (task, "")
-    fewer, words = tested(task, net, 0.3 * whole)
+    assert shortened(task, net, 100 * whole) == (task, "")
+    fewer, words = shortened(task, net, 0.3 * whole)
     assert fewer.test[0].data.shape[0] < task.test[0].data.shape[0]
     assert torch.equal(fewer.test[0].data, task.test[0].data[: fewer.test[0].data.shape[0]])
     assert f"{fewer.test[0].data.shape[0]} of the {task.test[0].data.shape[0]} test samples" in words

@@ -89,7 +89,7 @@ def part_of(batches: Sequence[Samples], share: float) -> Part:
     return Part([first(batch, limit) for batch in kept], limit, len(batches))
 
 
-def tested(task: Task, network: Callable[[Any], Tensor], seconds: float) -> tuple[Task, str]:
+def shortened(task: Task, network: Callable[[Any], Tensor], seconds: float) -> tuple[Task, str]:
     """The task with as many samples, for tests and for validation, as the network does in so many foreseen seconds, and
     what was left out in a sentence. Every row is scored on the same samples.
     """

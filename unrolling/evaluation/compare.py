@@ -11,7 +11,7 @@ from torch import Tensor
 from unrolling._progress import Bar
 from unrolling.core import Safeguarded, Unrolled
 from unrolling.evaluation import illustrate
-from unrolling.evaluation.budget import tested
+from unrolling.evaluation.budget import shortened
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.contenders import Measured, short, training
 from unrolling.evaluation.criteria import criteria
@@ -92,7 +92,7 @@ def compare(
         baselines = [*own, *task.baselines(size)]
     steps = training(recipe.schedule(len(network)), LEAST_STEPS, LEAST_BATCH) if generic is None else generic
     allowed = BUDGETS[effort] if budget == "effort" else budget
-    task, left_out = (task, "") if allowed is None else tested(task, network, allowed / 6)
+    task, left_out = (task, "") if allowed is None else shortened(task, network, allowed / 6)
     with Bar(f"comparing {system.title}", quiet=quiet) as bar:
         measured = Measured(task, network, system.title, seed, limit, quiet, say, bar)
         looks = None if allowed is None else allowed / 8  # of what is looked at layer by layer
