@@ -10,10 +10,12 @@ import pytest
 import torch
 import typer
 
-from tools.site import comparisons, equations, shipped, snippets, systems, which
+from tools import system_tables
+from tools.site import comparisons, equations, learned, shipped, snippets, systems, which
 from unrolling.cli.main import app
 from unrolling.report import read_comparison
 from unrolling.systems.catalogue import catalogue, find
+from unrolling.systems.index import read_index
 
 ROOT = Path(__file__).parents[1]
 STORED = comparisons.stored()
@@ -66,11 +68,15 @@ def test_a_system_brings_its_page_and_its_place_in_the_map(two):
     assert "W is learned and the same in all layers" in page
     for part in ("_which_table.txt", "_which_map.txt", "_all.txt"):
         assert "Mine" in (folder / part).read_text()
+    entry = {"name": "signals/mine", "title": "Mine", "variant_of": None}
+    assert "| signals | Mine |" in system_tables.overview([*read_index(), entry])
     assert '<a href="../systems/signals/mine.html"' in (folder / "_which_map.txt").read_text()
     assert "signals/mine" in (folder / "signals.md").read_text()
 
 
 def test_what_has_not_changed_is_not_made_again(two, monkeypatch):
+    same = systems.digest(two)
+    monkeypatch.setattr(systems, "digest", lambda _: same)
     systems.write(two)
     monkeypatch.setattr(systems, "pages", lambda *_: pytest.fail("made again"))
     systems.write(two)
@@ -130,3 +136,13 @@ def test_what_is_kept_of_a_comparison_holds_no_folder_and_no_path(tmp_path):
     given["notes"] = [f"from {folder}"]
     with pytest.raises(ValueError, match="a path of this machine"):
         comparisons.kept(given, "2026-11-28", "")
+
+
+def test_learned_functions_of_one_variable_are_drawn_beside_the_classical_one():
+    (figure,) = learned.functions(find("imaging/tnrd").pretrained())
+    assert figure.words.startswith("The first 4 of 24 learned functions")
+    assert [figure.drawings[0].count(f'class="line {role}"') for role in ("network", "parent")] == [
+        4 + 1,
+        1 + 1,
+    ]  # keys
+    assert learned.functions(find("communications/ep_net").pretrained()) == []

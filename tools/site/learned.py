@@ -7,11 +7,14 @@ from html import escape
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tools.site.equations import symbol_html
 from unrolling.evaluation.illustrate import atoms, parameters
 from unrolling.evaluation.records import Parameter
+from unrolling.prox import LinearSpline, RadialBasis
+from unrolling.report.chart import SMALL, Axes, Series, line_chart, tick_text
 from unrolling.report.codes import magnitudes
 from unrolling.report.figures import Figure
 from unrolling.report.parameters import parameter_figures, parameter_rows
@@ -20,6 +23,7 @@ from unrolling.report.text import ABSENT
 
 MOST = 12  # rows of a table that is not folded
 CHARTS = 9  # charts of a page
+FUNCTIONS = 4  # of a chart
 WHERE = {"shared by all layers": "all layers", "one per layer": "each layer"}
 HEADS = ("quantity", "symbol", "size", "where", "classical", "learned", "change")
 
@@ -27,7 +31,7 @@ HEADS = ("quantity", "symbol", "size", "where", "classical", "learned", "change"
 def figures_html(network: Any, task: Any) -> str:
     """Charts of what differs from layer to layer, and atoms and kernels as pictures; empty where there are none."""
     shown = parameters(network)
-    charts = [_chart(figure) for figure in parameter_figures(shown)[:CHARTS]]
+    charts = [_chart(figure) for figure in [*functions(network), *parameter_figures(shown)][:CHARTS]]
     groups = [atoms(task, network), *kernels(shown)] if task is not None else []
     sheets = [sheet for group in groups if group for sheet in atom_images(group)]
     parts = []
@@ -36,6 +40,32 @@ def figures_html(network: Any, task: Any) -> str:
     if charts:
         parts.append(f'<div class="learned-charts">\n{chr(10).join(charts)}\n</div>')
     return "\n".join(parts)
+
+
+def functions(network: Any) -> list[Figure]:
+    """The first of the learned functions of one variable that the last layer has, beside the parent's."""
+    parent, figures = dict(network.parent.named_modules()), []
+    for name, module in network.layers[-1].named_modules():
+        if not isinstance(module, LinearSpline | RadialBasis):
+            continue
+        channels = next(module.parameters()).shape[0]
+        x = torch.linspace(module.first, module.last, 121)
+        grid = x.expand(1, channels, -1)
+        with torch.no_grad():
+            learned, count = module(grid)[0], min(channels, FUNCTIONS)
+            series = [
+                Series("learned", x.tolist(), learned[k].tolist(), "network", marker="", label=k == 0)
+                for k in range(count)
+            ]
+            if type(other := parent.get(name)) is type(module):
+                y = other(grid)[0, 0].tolist()
+                series.append(Series("classical", x.tolist(), y, "parent", "5 4", marker=""))
+        words = f"The first {count} of {channels} learned functions of the last layer; dashed: the classical one."
+        figure = Figure(name, words)
+        drawing = line_chart(series, Axes("input", "output", tick_text, tick_text), SMALL, f"{name}. {words}")
+        figure.drawings = [drawing] if drawing else []
+        figures += [figure] if drawing else []
+    return figures
 
 
 def kernels(shown: Sequence[Parameter]) -> list[list[tuple[str, NDArray]]]:

@@ -56,6 +56,12 @@ def example_words(task: Any) -> str:
     return f"{type(data).__name__}: " + ", ".join(sizes or [str(tuple(t.shape)) for t in tree.tensors(data)])
 
 
+def units_words(task: Any) -> str:
+    """What the numbers of data and estimate are, for people; empty where the task does not say."""
+    kinds = {name: unit.removeprefix("1, ") for name, unit in task.units.items() if unit != "1"}
+    return "; ".join(f"`{name}`: {unit}" for name, unit in kinds.items())
+
+
 def apply_command(system: System, task: str, application: Application) -> str:
     """A file of the user's through the shipped weights."""
     given = "" if task == next(iter(system.recipes)) else f" --task {task}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from collections.abc import Mapping
@@ -244,6 +245,8 @@ def _use(system: System, weights: list[shipped.Weights], networks: Mapping[str, 
     if usual:
         text = snippets.from_python(system, name, usual[0].depth, usual[0].values, example)
     parts.append(f"From Python:\n\n```python\n{text}```")
+    if units := snippets.units_words(networks[name][0]):
+        parts.append(f"The numbers are: {units}.")
     lines = [snippets.train_command(system, task) for task in system.recipes]
     lines.append(f"{lines[0]} --dry-run    # the schedule, and how long it takes")
     parts.append("Train it yourself, with the schedule that it brings:\n\n```\n" + "\n".join(lines) + "\n```")
@@ -289,7 +292,7 @@ def _cite(system: System) -> str:
 
 def _further(system: System, systems: Mapping[str, System]) -> str:
     up = "../" * (system.name.count("/") + 1)
-    lines = [f"- {{doc}}`{up}gallery/{place}`" for place in examples_of(system.name)]
+    lines = [f"- {{doc}}`{up}gallery/{place}`" for place in examples_of(system)]
     field = which.field_of(system.name)
     for path, fields in GUIDES.items():
         if field in fields:
@@ -300,11 +303,14 @@ def _further(system: System, systems: Mapping[str, System]) -> str:
     return "## Further\n\n" + "\n".join(lines) if lines else ""
 
 
-def examples_of(name: str) -> list[str]:
-    """The gallery's scripts that name a system, as ``sparse/at_the_bayes_limit``."""
-    quoted = re.compile(rf"""["'`]{re.escape(name)}["'`]""")
-    return [
-        path.relative_to(ROOT / "examples").with_suffix("").as_posix()
-        for path in sorted((ROOT / "examples").glob("*/*.py"))
-        if quoted.search(path.read_text(encoding="utf-8"))
-    ]
+def examples_of(system: System) -> list[str]:
+    """The gallery's scripts that name a system or tell of it, as ``sparse/at_the_bayes_limit``."""
+    last = re.escape(system.name.rsplit("/", 1)[-1])
+    named = re.compile(rf"""["'`](?:{re.escape(system.name)}|{last})["'`]""")
+    told = re.compile(rf"(?<![\w-]){re.escape(system.title)}(?![\w-])")
+    found = []
+    for path in sorted((ROOT / "examples").glob("*/*.py")):
+        text = path.read_text(encoding="utf-8")
+        if named.search(text) or told.search(ast.get_docstring(ast.parse(text)) or ""):
+            found.append(path.relative_to(ROOT / "examples").with_suffix("").as_posix())
+    return found
