@@ -9,6 +9,8 @@ from iterations import Detection, Lasso, Shrinking, channel_data, gaussian, unit
 
 from unrolling import Backprop, Checkpointed, Equilibrium, Implicit, OneStep, Truncated, anderson, gmres, solve, unroll
 from unrolling.algorithms import FISTA, ISTA, GramISTA
+from unrolling.training import Stage
+from unrolling.training.learnables import trained_by
 
 DICTIONARY, Y = unit_dictionary(10, 15), gaussian(4, 10, seed=3)
 WEIGHT, COST = 0.2, gaussian(4, 15, seed=8)  # the loss is <COST, x>
@@ -217,3 +219,14 @@ def test_an_unknown_learned_name_is_refused_with_the_known_ones():
 def test_a_state_that_changes_its_shape_is_refused_by_name(rule):
     with pytest.raises(ValueError, match=r"state went from \(2, 9\) to \(2, 7\)"):
         Equilibrium(Shrinking(), learned="kernel", gradient=rule)(gaussian(2, 9))
+
+
+def test_a_stage_names_what_an_equilibrium_learns_as_the_algorithm_does():
+    network = Equilibrium(GramISTA(DICTIONARY, WEIGHT), learned=("encoder", "threshold"))
+    stage = Stage(1, rates={"threshold": 1e-2}, parameters=("encoder", "threshold"))
+    assert {item.name: item.tensor.shape for item in trained_by(stage, network)} == {
+        "encoder.matrix": DICTIONARY.T.shape,
+        "threshold": DICTIONARY.shape[1:],
+    }
+    with pytest.raises(ValueError, match="names 'inhibition'"):
+        trained_by(Stage(1, parameters=("inhibition",)), network)

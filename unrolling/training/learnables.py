@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from unrolling.core import Unrolled
+from unrolling.core import Equilibrium, Unrolled
+from unrolling.core.naming import names_by_alias, plain_name
 from unrolling.training.stages import Stage, Turn
 
 
@@ -26,9 +27,13 @@ class Learnable(NamedTuple):
 
 
 def learnables(network: nn.Module) -> list[Learnable]:
-    """Every tensor that training may move, tied ones first, then layer by layer; of a network without layers, all that
-    take gradients.
+    """Every tensor that training may move, tied ones first, then layer by layer; of an equilibrium by the algorithm's
+    names; of another network, all that take gradients.
     """
+    if isinstance(network, Equilibrium):
+        names = names_by_alias(network.layer)
+        found = network.layer.named_parameters()
+        return [Learnable(names[plain_name(path)], None, tensor) for path, tensor in found if tensor.requires_grad]
     if not isinstance(network, Unrolled):
         return [
             Learnable(name, None, parameter)

@@ -262,9 +262,9 @@ class Recovery(SparseTask):
     @property
     def notes(self) -> Sequence[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
         coherent = (
-            f"Any two columns of a block of {self.block} have the inner product {self.coherence:g}. The lasso and "
-            "pursuit take one for the other; a network may learn, from the data, how to tell them apart (Xin et al. "
-            "2016).",
+            f"Any two columns of a block of {self.block} have the inner product {self.coherence:g}. Pursuit takes "
+            "one for the other, and so does the lasso unless there is no noise and its weight is small; a network may "
+            "learn, from the data, how to tell them apart (Xin et al. 2016).",
         )
         return (*NOTES, *coherent) if self.coherence else NOTES
 
