@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recovery import kept
+from benchmarks.run import completed
 from unrolling.systems.catalogue import catalogue
 from unrolling.training.weights import read_weights
 
@@ -89,14 +90,16 @@ def main() -> None:
             key,
             lambda s=system, t=task, d=depth, g=settings: measure(s, t, d, g, effort, options.data, options.pages),
         )
-        rows.append({"system": system, "task": task, "depth": depth, "settings": list(settings), **row})
+        judged = {"value": row["seconds"], "bar": BARS[effort], "better": "low"}
+        rows.append({"system": system, "task": task, "depth": depth, "settings": " ".join(settings), **judged, **row})
         if not options.json:
             verdict = "failed: " + row["failed"] if "failed" in row else row["headline"]
             met = "met" if row["seconds"] <= BARS[effort] else "MISSED"
             name = " ".join((system, task, f"{depth} layers", *settings))
             print(f"{row['seconds']:6.0f} CPU s {met}  {name}: {verdict}", flush=True)
     if options.json:
-        print(json.dumps({"benchmark": "comparisons", "effort": effort, "bar": BARS[effort], "rows": rows}, indent=1))
+        record = {"benchmark": "comparisons", "effort": effort, "threads": 1, "rows": rows}
+        print(completed(json.dumps(record)), end="")
 
 
 if __name__ == "__main__":

@@ -78,12 +78,12 @@ def read(folder: Path) -> tuple[dict[str, list[Run]], list[str]]:
 
 def label(row: Mapping[str, Any]) -> str:
     """What a row is about: all that is no measurement."""
-    words = [str(value) for key, value in row.items() if _is_name(key, value)]
+    words = [str(value) for key, value in row.items() if _is_name(key, value) and value != ""]
     return ", ".join(words)
 
 
 def _is_name(key: str, value: Any) -> bool:
-    if key in ("bar", "better", "notes", "limit", "failed", "note", "weights"):
+    if key in ("bar", "better", "notes", "limit", "failed", "note", "weights", "headline"):
         return False
     return isinstance(value, str) or (
         key in ("batch", "size", "depth", "m", "n", "layers", "steps") and isinstance(value, int)
