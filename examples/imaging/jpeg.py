@@ -62,6 +62,7 @@ for name, style in (("TNRD, 4 steps", "C0o-"), ("total variation", "C1^-"), ("di
 axis.axhline(0, color="0.5", linewidth=1, label="as decoded")
 axis.set(xlabel="quality of the JPEG file", ylabel="PSNR above the decoded picture, dB")
 axis.legend()
+plt.show()
 
 # %%
 # A detail of the file of quality 10.

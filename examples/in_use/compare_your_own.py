@@ -24,7 +24,7 @@ from unrolling.tasks import Recovery
 # A network of eight layers, trained for some seconds.
 task = Recovery(m=25, n=50, probability=0.05, snr=20.0, held_out=200)
 network = unroll(ThinISTA(task.dictionary, 0.03), 8, untied=("encoder", "threshold"))
-fit(network, task, [Stage(250, rate=4e-3, rates={"threshold": 1e-2}, loss=LogNMSE())], quiet=True)
+history = fit(network, task, [Stage(250, rate=4e-3, rates={"threshold": 1e-2}, loss=LogNMSE())], quiet=True)
 
 # %%
 # The comparison and its headline. (``budget`` is in seconds of foreseen work; a serious comparison leaves it and the

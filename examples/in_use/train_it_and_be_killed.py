@@ -48,7 +48,7 @@ if __name__ == "__main__":
 """
 place = Path(tempfile.mkdtemp())
 script = place / "train.py"
-script.write_text(SCRIPT)
+_ = script.write_text(SCRIPT)
 
 # %%
 # The process ends without a word. What it leaves is a log and its newest checkpoints.
