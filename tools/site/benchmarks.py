@@ -62,7 +62,7 @@ def overview(found: list[Benchmark], kept: Mapping[str, list[history.Run]]) -> s
 
 def page(benchmark: Benchmark, runs: list[history.Run]) -> str:
     """What it measures, its command, the last run, and the runs before."""
-    command = f"```\npython -m benchmarks.{benchmark.name}\n```"
+    command = f"```bash\npython -m benchmarks.{benchmark.name}\n```"
     parts = [f"# {title(benchmark.name)}", markdown(benchmark.words), command]
     if not runs:
         parts.append(f"No run is kept yet; `make bench KEEP=1 ONLY={benchmark.name}` adds one.")

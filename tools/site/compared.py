@@ -24,7 +24,7 @@ def section(found: Mapping[str, Any]) -> str:
         f"```{{raw}} html\n{table(found)}\n"
         + (f"<details><summary>What to know of these numbers</summary><ul>{notes}</ul></details>\n" if notes else "")
         + f"```\n\nMeasured on {found['date']} ({where['processor']}, {threads}, torch {where['torch']}) by\n\n"
-        f"```\n{found['command']}\n```\n{quick}"
+        f"```bash\n{found['command']}\n```\n{quick}"
     )
 
 
@@ -58,7 +58,8 @@ def table(found: Mapping[str, Any]) -> str:
         "learned",
         "time per sample",
     )
-    return data_table(f"{found['title']} on {found['task']}, beside other methods", heads, body)
+    which = ", ".join([found["task"], f"{found['depth']} layers", *found["settings"]])
+    return data_table(f"{found['title']} on {which}, beside other methods", heads, body)
 
 
 def _number(value: float | None) -> float:

@@ -97,9 +97,9 @@ def _sheet(image: Image) -> str:
     )
 
 
-def table_html(network: Any, trained: bool) -> str:
+def table_html(network: Any, trained: bool, of: str) -> str:
     """Every learned quantity: symbol, size, where it is, classical and learned value, change; the last two of trained
-    networks only.
+    networks only. ``of`` tells it from other tables of the page.
     """
     body = []
     for row in parameter_rows(parameters(network)):
@@ -107,7 +107,7 @@ def table_html(network: Any, trained: bool) -> str:
         cells = [symbol_html(row["symbol"]) or ABSENT, escape(row["shape"]), escape(WHERE[row["where"]])]
         cells += [escape(row[key]) for key in ("classical", *(("learned", "change") if trained else ()))]
         body.append(f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    table = data_table("Learned quantities", HEADS if trained else HEADS[:-2], body)
+    table = data_table(f"Learned quantities, {of}", HEADS if trained else HEADS[:-2], body)
     if len(body) <= MOST:
         return table
     return f"<details><summary>All {len(body)} learned quantities</summary>\n{table}\n</details>"

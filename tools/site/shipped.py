@@ -136,9 +136,9 @@ def origin(weights: Weights) -> str:
         f"[{each.title}]({each.address}) ({each.licence})" if "://" in each.address else each.title for each in data
     ]
     lines += [f"Data: {'; '.join(named)}."] if named else []
-    text = " ".join(lines) + f"\n\n```\n{card['command']}\n```\n"
+    text = " ".join(lines) + f"\n\n```bash\n{card['command']}\n```\n"
     if before := card.get("from"):
-        text += f"\nIt starts from weights that were made before it:\n\n```\n{before['command']}\n```\n"
+        text += f"\nIt starts from weights that were made before it:\n\n```bash\n{before['command']}\n```\n"
     return text
 
 

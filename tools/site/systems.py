@@ -177,11 +177,11 @@ def _learned(system: System, weights: list[shipped.Weights], networks: Mapping[s
         parts.append(f"### Learned: {_words(each)}" if len(chosen) > 1 else f"From the weights for {_words(each)}.")
         figures = learned.figures_html(network, task)
         parts += [_raw(figures)] if figures else []
-        parts.append(_raw(learned.table_html(network, True)))
+        parts.append(_raw(learned.table_html(network, True, each.words)))
     if not weights:
         name, (_, network) = next(iter(networks.items()))
         parts.append(f"On `{name}`, with {len(network)} layers; no weights ship.")
-        parts.append(_raw(learned.table_html(network, False)))
+        parts.append(_raw(learned.table_html(network, False, name)))
     words = "Symbols are those of the equations; of arrays the values are the median and the range of the middle 80 %."
     if weights:
         words += (
@@ -222,11 +222,11 @@ def _comparison(system: System, weights: list[shipped.Weights], comparisons: Map
     missing = [each for each, comparison in found if comparison is None]
     if not weights:
         parts.append("No weights ship, so that no comparison is kept. This trains the network and compares it:")
-        parts.append(f"```\n{snippets.compare_command(system, next(iter(system.recipes)), False, None, [])}\n```")
+        parts.append(f"```bash\n{snippets.compare_command(system, next(iter(system.recipes)), False, None, [])}\n```")
     elif missing:
         commands = [snippets.compare_command(system, each.task, True, each.depth, each.settings) for each in missing]
         words = "Not kept here, and made in minutes:" if len(missing) < len(weights) else "This compares it in minutes:"
-        parts.append(words + "\n\n```\n" + "\n".join(commands) + "\n```")
+        parts.append(words + "\n\n```bash\n" + "\n".join(commands) + "\n```")
     return "\n\n".join(parts)
 
 
@@ -238,7 +238,9 @@ def _use(system: System, weights: list[shipped.Weights], networks: Mapping[str, 
         commands = [snippets.apply_command(system, each.task, system.apply[each.task]) for each in applied]
         options = [option for each in applied for option in system.apply[each.task].options]
         told = "\n".join(f"- `{option.flag}`: {compared.markdown(option.words)}" for option in options)
-        parts.append("On a file of yours:\n\n```\n" + "\n".join(commands) + "\n```" + (f"\n\n{told}" if told else ""))
+        parts.append(
+            "On a file of yours:\n\n```bash\n" + "\n".join(commands) + "\n```" + (f"\n\n{told}" if told else "")
+        )
     name = usual[0].task if usual else next(iter(system.recipes))
     example = snippets.example_words(networks[name][0])
     text = snippets.untrained_from_python(system, name, example)
@@ -249,7 +251,7 @@ def _use(system: System, weights: list[shipped.Weights], networks: Mapping[str, 
         parts.append(f"The numbers are: {units}.")
     lines = [snippets.train_command(system, task) for task in system.recipes]
     lines.append(f"{lines[0]} --dry-run    # the schedule, and how long it takes")
-    parts.append("Train it yourself, with the schedule that it brings:\n\n```\n" + "\n".join(lines) + "\n```")
+    parts.append("Train it yourself, with the schedule that it brings:\n\n```bash\n" + "\n".join(lines) + "\n```")
     return "\n\n".join(parts)
 
 
@@ -276,7 +278,7 @@ def _exports(system: System, weights: list[shipped.Weights]) -> str:
     forms = [form for form in ("torch", "onnx") if form not in system.not_exported.get(first, {})]
     shipped_first = any(each.task == first and each.usual for each in weights)
     commands = "\n".join(snippets.export_command(system, first, form, shipped_first) for form in forms)
-    return f"## Export it\n\n{chr(10).join(lines)}\n\n```\n{commands}\n```"
+    return f"## Export it\n\n{chr(10).join(lines)}\n\n```bash\n{commands}\n```"
 
 
 def _cite(system: System) -> str:
