@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 IMAGE = re.compile(r'<img (?:class="detail" )?src="data:image/png;base64,([^"]+)" alt="([^"]*)"')
 DETAIL = ", enlarged detail"
-SIDE, GAP, TEXT = 280, 12, 46  # pixels: a panel, the space between two, the height of a caption
+SIDE, GAP, TEXT = 280, 12, 66  # pixels: a panel, the space between two, the height of a caption of three lines
 
 
 def panels(page: str) -> list[tuple[str, Image.Image, Image.Image]]:
@@ -61,8 +61,8 @@ def draw(shown: list[tuple[str, Image.Image, Image.Image]]) -> Image.Image:
     for k, (caption, picture, detail) in enumerate(shown):
         left = k * (SIDE + GAP)
         name, _, value = caption.rpartition(": ")
-        pen.text((left, 4), name or value, fill=0, font=font)
-        pen.text((left, 24), value if name else "", fill=0, font=font)
+        lines = [*(name or value).split(", "), value if name else ""]
+        pen.text((left, 4), "\n".join(lines), fill=0, font=font)
         sheet.paste(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, TEXT))
         enlarged = detail.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         sheet.paste(enlarged, (left, TEXT + SIDE + GAP))
