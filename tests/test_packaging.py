@@ -136,3 +136,35 @@ def test_a_png_holds_the_levels_to_the_bit_whatever_filter_a_row_takes(shape):
     for levels in (ramp, rng.integers(0, 256, shape), np.where(rng.random(shape) < 0.5, 0, 255), np.zeros(shape)):
         content = images.png(levels.astype(np.uint8))
         assert np.array_equal(np.asarray(image.open(io.BytesIO(content))), levels)
+
+
+def page(*captions):
+    """The pictures of one photograph as a page holds them."""
+    tiny = images.data_uri(images.png(np.zeros((4, 4), np.uint8)))
+    return "".join(
+        f'<img src="{tiny}" alt="astronaut: {text}">'
+        f'<img class="detail" src="{tiny}" alt="astronaut: {text}, enlarged detail">'
+        for text in captions
+    )
+
+
+def test_the_readmes_picture_shows_the_row_that_the_headline_names():
+    pytest.importorskip("PIL")
+    from tools import readme_picture
+
+    captions = ["original", "FISTA: 25.3 dB", "ISTA, as many iterations: 28.2 dB", "NET before training: 28.3 dB"]
+    found = readme_picture.panels(page(*captions, "NET, 5 layers: 30.3 dB") + page("other").replace("astro", "cosmo"))
+    names = [caption for caption, *_ in found]
+    assert names == [*captions, "NET, 5 layers: 30.3 dB"]
+    headline = "NET reaches 30.3 dB. The strongest classical row is ISTA, as many iterations."
+    assert readme_picture.chosen(names, headline) == [0, 2, 3, 4]
+    assert readme_picture.draw(found).size[0] == 5 * readme_picture.SIDE + 4 * readme_picture.GAP
+    with pytest.raises(ValueError, match="the strongest row without training is not among them"):
+        readme_picture.chosen(names, "NET reaches 30.3 dB.")
+
+
+def test_help_shows_no_raw_markup(unroll):
+    for words in ([], ["apply"], ["train"], ["reproduce"], ["schedules"]):
+        status, output, _ = unroll(*words, "--help")
+        assert status == 0
+        assert "``" not in output, words
