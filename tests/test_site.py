@@ -89,6 +89,11 @@ def test_what_keeps_readers_out_is_found(right, wrong, said):
     assert not more
 
 
+def test_a_picture_beside_the_words_of_a_link_is_decoration():
+    page = RIGHT.replace("a link", '<img src="a.png" alt=""> a link')
+    assert list(findings(parse(page))) == []
+
+
 def test_links_out_of_the_pages_lead_to_the_repository():
     text = "[a](../../README.md#x), [b](../guides/images.md), [c](https://doi.org)"
     assert outward(text, "guides/training.md") == text.replace("../../", SOURCE)

@@ -29,7 +29,8 @@ def findings(page: Element) -> Iterator[str]:
         if _hidden(element):
             continue
         if element.tag == "img" and not element.attributes.get("alt", "").strip():
-            decorative = "alt" in element.attributes and element.attributes.get("role") == "presentation"
+            beside = any(up.tag == "a" and up.text().strip() for up in element.above())  # the link has words already
+            decorative = "alt" in element.attributes and (beside or element.attributes.get("role") == "presentation")
             if not decorative:
                 yield f"the image {element.attributes.get('src')} has no alternative text"
         if element.tag in NAMED and ("href" in element.attributes or element.tag != "a") and not name(element):
