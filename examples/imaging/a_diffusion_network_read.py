@@ -46,7 +46,7 @@ with torch.no_grad():
             axes[k, column].imshow(layer.atoms()[i].numpy())
             axes[k, column].set_axis_off()
             axis = axes[k + 1, column]
-            axis.grid(color="0.7")
+            axis.grid(color="0.7", alpha=1)
             axis.plot(z, curves[i], "C0", linewidth=2)
             axis.plot(z, curves[i].where(curves[i] * z < 0, torch.nan), "C1", linewidth=3)
             axis.set(xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
