@@ -7,7 +7,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.evaluation.baselines import Affine, affine_estimate, best, linear_mmse, run_method
-    from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of
+    from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of, shortened
     from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
     from unrolling.evaluation.compare import compare_network
     from unrolling.evaluation.comparison import Comparison, plain
@@ -43,7 +43,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".baselines": ("Affine affine_estimate best linear_mmse run_method"),
-        ".budget": ("Allowance Part foreseen left_out part_of"),
+        ".budget": ("Allowance Part foreseen left_out part_of shortened"),
         ".classical": ("Trace run_classical steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
@@ -73,8 +73,9 @@ __all__ = [
     "cost_of_long", "environment", "examine_layers", "few", "foreseen", "headline", "holm", "interval",
     "is_classical", "left_out", "linear_mmse", "paired", "paired_rows", "parameters", "part_of", "plain",
     "quality_of_layers", "resampled_values", "resamples", "run_classical", "run_method", "saved_bytes",
-    "scored_batches", "short", "size_sweep", "spread", "standard_rules", "standing", "stands", "steps_of",
-    "strongest", "sweep", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
+    "scored_batches", "short", "shortened", "size_sweep", "spread", "standard_rules", "standing", "stands",
+    "steps_of", "strongest", "sweep", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp",
+    "training",
 ]
 # fmt: on
 # End of what is written.
