@@ -71,6 +71,12 @@ def apply_command(system: System, task: str, application: Application) -> str:
     return f"unroll apply {system.name} {source}{given} " + " ".join(f"-o {name}" for name in outputs)
 
 
+def outputs_words(application: Application) -> str:
+    """What further names of outputs get, where there may be more than the command shows."""
+    more = application.writes[application.least :]
+    return "" if not more else f"A further name after `-o` gets {' and '.join(more)}."
+
+
 def _output(suffix: str) -> str:
     return Path(suffix.removeprefix("-")).name
 

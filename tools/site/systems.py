@@ -6,6 +6,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,11 @@ def digest(docs: Path) -> str:
             *(ROOT / "unrolling/systems").rglob("*.bib"),
             *(ROOT / "unrolling/systems").rglob("SHA256SUMS"),
             *(ROOT / "tools").rglob("*.py"),
-            *(ROOT / "examples").rglob("*.py"),
             *(docs / "comparisons").glob("*.json"),
         ]
     ):
         found.update(path.name.encode() + path.read_bytes())
-    found.update(" ".join(catalogue()).encode())
+    found.update(str([(name, examples_of(system)) for name, system in catalogue().items()]).encode())
     return found.hexdigest()
 
 
@@ -236,6 +236,9 @@ def _use(system: System, weights: list[shipped.Weights], networks: Mapping[str, 
     applied = [each for each in usual if each.task in system.apply]
     if applied:
         commands = [snippets.apply_command(system, each.task, system.apply[each.task]) for each in applied]
+        written = "".join(
+            f"\n\n{words}" for each in applied if (words := snippets.outputs_words(system.apply[each.task]))
+        )
         options = [option for each in applied for option in system.apply[each.task].options]
         told = "\n".join(f"- `{option.flag}`: {compared.markdown(option.words)}" for option in options)
         parts.append(
@@ -270,7 +273,7 @@ def _exports(system: System, weights: list[shipped.Weights]) -> str:
             elif worst is not None:
                 agrees = "equal to the bit" if worst == 0 else f"agrees to {worst:.1e} of the largest value"
                 lines.append(f"- `{task}` as {title}: {agrees}.")
-            elif form == "aoti":
+            elif form == "aoti" and rows:
                 lines.append(f"- `{task}` as {title}: compiled for one machine, and checked by `make nightly`.")
     if not lines:
         return ""
@@ -312,7 +315,14 @@ def examples_of(system: System) -> list[str]:
     told = re.compile(rf"(?<![\w-]){re.escape(system.title)}(?![\w-])")
     found = []
     for path in sorted((ROOT / "examples").glob("*/*.py")):
-        text = path.read_text(encoding="utf-8")
-        if named.search(text) or told.search(ast.get_docstring(ast.parse(text)) or ""):
+        text, words = _script(path, path.stat().st_mtime_ns)
+        if named.search(text) or told.search(words):
             found.append(path.relative_to(ROOT / "examples").with_suffix("").as_posix())
     return found
+
+
+@cache
+def _script(path: Path, changed: int) -> tuple[str, str]:
+    """The text of a script and its docstring."""
+    text = path.read_text(encoding="utf-8")
+    return text, ast.get_docstring(ast.parse(text)) or ""
