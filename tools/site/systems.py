@@ -241,9 +241,8 @@ def _use(system: System, weights: list[shipped.Weights], networks: Mapping[str, 
         )
         options = [option for each in applied for option in system.apply[each.task].options]
         told = "\n".join(f"- `{option.flag}`: {compared.markdown(option.words)}" for option in options)
-        parts.append(
-            "On a file of yours:\n\n```bash\n" + "\n".join(commands) + "\n```" + (f"\n\n{told}" if told else "")
-        )
+        parts.append("On a file of yours:\n\n```bash\n" + "\n".join(commands) + f"\n```{written}")
+        parts += [told] if told else []
     name = usual[0].task if usual else next(iter(system.recipes))
     example = snippets.example_words(networks[name][0])
     text = snippets.untrained_from_python(system, name, example)
