@@ -11,7 +11,7 @@ import torch
 import typer
 
 from tools import system_tables
-from tools.site import comparisons, equations, learned, shipped, snippets, systems, which
+from tools.site import compared, comparisons, equations, learned, shipped, snippets, systems, which
 from unrolling.cli.main import app
 from unrolling.report import read_comparison
 from unrolling.systems.catalogue import catalogue, find
@@ -146,3 +146,11 @@ def test_learned_functions_of_one_variable_are_drawn_beside_the_classical_one():
         1 + 1,
     ]  # keys
     assert learned.functions(find("communications/ep_net").pretrained()) == []
+
+
+def test_a_row_on_a_part_of_the_samples_stands_where_its_difference_puts_it():
+    network = {"quality": {"mean": -30.0}, "paired": None, "samples": None}
+    row = {"quality": {"mean": -35.0}, "paired": {"difference": 2.0}, "samples": 5}
+    assert compared.standing(row, network) == -28.0
+    assert compared.standing({**row, "samples": None}, network) == -35.0
+    assert compared.standing(network, network) == -30.0

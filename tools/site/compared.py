@@ -31,7 +31,8 @@ def section(found: Mapping[str, Any]) -> str:
 def table(found: Mapping[str, Any]) -> str:
     """The rows, the best first; times are per sample in a batch."""
     metric = Metric(**found["metric"])
-    rows = sorted(found["rows"], key=lambda row: metric.rank(_number(row["quality"]["mean"])))
+    network = next((row for row in found["rows"] if row["role"] == "network"), None)
+    rows = sorted(found["rows"], key=lambda row: metric.rank(standing(row, network)))
     body = []
     for row in rows:
         quality, seconds = row["quality"], row["seconds"]
@@ -62,8 +63,12 @@ def table(found: Mapping[str, Any]) -> str:
     return data_table(f"{found['title']} on {which}, beside other methods", heads, body)
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def standing(row: Mapping[str, Any], network: Mapping[str, Any] | None) -> float:
+    """The metric that a row is ordered by: of one on a part of the samples the network's and their difference there."""
+    mean, paired = row["quality"]["mean"], row["paired"]
+    if network is not None and row["samples"] is not None and paired and paired["difference"] is not None:
+        return network["quality"]["mean"] + paired["difference"]
+    return math.nan if mean is None else mean
 
 
 def _difference(row: Mapping[str, Any], metric: Metric) -> str:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tools.site.compared import standing
 from tools.site.comparisons import FOLDER, stored
 from unrolling.report.text import quality_text, ratio_text
 from unrolling.systems.base import System
@@ -147,16 +148,12 @@ def rival(problem: Problem, comparisons: Mapping[str, Any]) -> str:
         return "–"
     metric = Metric(**pairs[0][0]["metric"])
 
-    def rank(row: Mapping[str, Any]) -> float:
-        mean = row["quality"]["mean"]
-        return metric.rank(float("nan") if mean is None else mean)
-
-    comparison, network = min(pairs, key=lambda pair: rank(pair[1]))
+    comparison, network = min(pairs, key=lambda pair: metric.rank(standing(pair[1], None)))
     others = [row for row in comparison["rows"] if row["role"] in ("classical", "parent", "library")]
     if not others:
         return "–"
-    best = min(others, key=rank)
-    numbers = [f"{quality_text(row['quality']['mean'], metric)} {metric.unit}".strip() for row in (best, network)]
+    best = min(others, key=lambda row: metric.rank(standing(row, network)))
+    numbers = [f"{quality_text(standing(row, network), metric)} {metric.unit}".strip() for row in (best, network)]
     words = f"{best['name']}: {numbers[0]}; {comparison['title']}: {numbers[1]}"
     paired = best["paired"]
     if paired is None or None in (paired["low"], paired["high"]):
