@@ -18,13 +18,14 @@ def section(found: Mapping[str, Any]) -> str:
     where = found["environment"]
     threads = f"{where['threads']} thread{'s' * (where['threads'] != 1)}"
     quick = "\nWithout `--quick` it takes more samples, and more time.\n" if "--quick" in found["command"] else ""
+    busy = " The machine had other work: times compare roughly." if found.get("busy") else ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in found["notes"])
     return (
         f"{markdown(found['summary'])}\n\n{markdown(found['headline'])}\n\n"
         f"```{{raw}} html\n{table(found)}\n"
         + (f"<details><summary>What to know of these numbers</summary><ul>{notes}</ul></details>\n" if notes else "")
         + f"```\n\nMeasured on {found['date']} ({where['processor']}, {threads}, torch {where['torch']}) by\n\n"
-        f"```bash\n{found['command']}\n```\n{quick}"
+        f"```bash\n{found['command']}\n```\n{quick}{busy}"
     )
 
 

@@ -130,6 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders with comparison.json, or files")
     parser.add_argument("--into", type=Path, default=FOLDER, help="docs/comparisons by default")
+    parser.add_argument("--busy", action="store_true", help="the machine had other work, which the pages then say")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -146,7 +147,10 @@ def main() -> int:
             failed = 1
             continue
         own = options.into / (stored_name(system.name, found["task"], depth, found["settings"]) + ".json")
-        if not own.exists() or own.read_text(encoding="utf-8") != text(found):
+        before = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
+        if options.busy or (before.get("busy") and before["rows"] == found["rows"]):
+            found["busy"] = True
+        if before != found:
             own.write_text(text(found), encoding="utf-8")
             print(own.name)
     return failed
