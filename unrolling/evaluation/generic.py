@@ -19,6 +19,7 @@ from unrolling.training.fit import History, fit
 from unrolling.training.stages import Cosine, Stage
 
 LOOKS = 20  # at the validation set in a training
+FEWEST = 2  # samples of a step
 LEAST_TRAINING = 100  # steps, whatever they may cost
 
 
@@ -244,6 +245,10 @@ def _trained(
     most = steps
     if allowed is not None:
         step, look = _foreseen(begun(), task, batch)
+        part = (allowed - (LOOKS + 2) * look) / (LEAST_TRAINING * step)
+        if part < 1 and batch > FEWEST:  # fewer samples a step rather than so few steps
+            fewer = max(FEWEST, int(batch * part))
+            words, step, batch = f"{words}{fewer} samples a step, ", step * fewer / batch, fewer
         spent = len(rates) * max(1, steps // 20) if len(rates) > 1 else 0
         most = max(1, min(steps, int((allowed - (LOOKS + 2) * look) / step) - spent, steps))
         most = max(most, min(steps, LEAST_TRAINING))
