@@ -50,6 +50,9 @@ def check(name, form, depth, tmp_path):
     net, data, reasons = made(name, depth)
     if form in reasons:
         assert len(reasons[form].split()) > 3
+        if reasons[form].startswith("its shipped weights"):  # and not the network of one layer
+            assert find(name).weights_files(next(iter(find(name).recipes)))
+            return
         try:
             done = export(net, file(tmp_path, form), data, format=form, free_sizes=False)
         except ExportError:

@@ -112,8 +112,8 @@ SYSTEM = System(
             "does",
             # Against the network in double precision: torch's float32 is off by up to 5e-3 of the largest value, ONNX
             # Runtime by 2e-3 to 1e-2.
-            "onnx": "its layers magnify rounding ten thousand times, and ONNX Runtime's Fourier transforms round two "
-            "to three times more than torch's: the images differ by up to 1e-2 of the largest value",
+            "onnx": "its shipped weights magnify rounding ten thousand times, and ONNX Runtime's Fourier transforms "
+            "round two to three times more than torch's: the images differ by up to 1e-2 of the largest value",
         }
     },
 )
