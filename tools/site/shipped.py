@@ -133,7 +133,10 @@ def origin(weights: Weights) -> str:
     except ValueError:
         data = ()
     named = [
-        f"[{each.title}]({each.address}) ({each.licence})" if "://" in each.address else each.title for each in data
+        f"[{each.title}]({each.address}) ({each.licence})"
+        if each.address.startswith(("http://", "https://"))
+        else f"{each.title} ({each.licence})"
+        for each in data
     ]
     lines += [f"Data: {'; '.join(named)}."] if named else []
     text = " ".join(lines) + f"\n\n```bash\n{card['command']}\n```\n"

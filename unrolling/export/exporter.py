@@ -17,7 +17,7 @@ from unrolling.export.agreement import BATCHES, answer, compare
 from unrolling.export.card import describe, to_json
 from unrolling.export.checks import check_network
 from unrolling.export.format import Format
-from unrolling.export.loading import find_format, load
+from unrolling.export.loading import find_format, formats, load
 from unrolling.export.plan import Example, plan, smallest
 from unrolling.export.ports import KeywordForward, named, pairs
 from unrolling.export.precision import ReducedWeights, check_precision, summary
@@ -209,7 +209,11 @@ def check_path(path: str | Path, form: Format) -> Path:
     """
     path = Path(path)
     if path.suffix != form.suffix:
-        raise ValueError(f"a file of the format {form.name} has a name that ends in {form.suffix}; got {path.name}")
+        others = [name for name, other in formats.items() if other.suffix == path.suffix and name != form.name]
+        raise ValueError(
+            f"a file of the format {form.name} has a name that ends in {form.suffix}; got {path.name}"
+            + (f' (give format="{others[0]}", on the command line --format {others[0]})' if others else "")
+        )
     if path.is_dir():
         raise ValueError(f"cannot write {path}: it is a folder")
     try:

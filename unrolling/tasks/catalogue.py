@@ -62,10 +62,10 @@ def warn(text: str) -> None:
 
 def unknown(kind: str, name: str, known: Collection[str]) -> ValueError:
     """The error for a name that a catalogue does not have, with the nearest that it has."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return ValueError(
-        f"no {kind} {name!r}; " + (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(known)}"
-    )
+    near = [each for each in known if name and name.lower() in each][:1]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    there = f"here are {', '.join(known)}"
+    return ValueError(f"no {kind} {name!r}; " + (f"did you mean {near[0]}? T{there}" if near else f"t{there}"))
 
 
 @cache
