@@ -98,7 +98,7 @@ def test_the_index_of_the_systems_is_up_to_date():
 
 
 def test_a_name_like_no_other_gets_the_list():
-    with pytest.raises(ValueError, match=r"no system 'xyz'; There are .*sparse_coding/lcod, .*sparse_coding/lista"):
+    with pytest.raises(ValueError, match=r"no system 'xyz'; there are .*sparse_coding/lcod, .*sparse_coding/lista"):
         find("xyz")
 
 
