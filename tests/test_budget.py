@@ -224,3 +224,13 @@ def test_a_network_that_takes_long_is_scored_on_fewer_samples_and_the_comparison
     assert fewer.test[0].data.shape[0] < task.test[0].data.shape[0]
     assert torch.equal(fewer.test[0].data, task.test[0].data[: fewer.test[0].data.shape[0]])
     assert f"{fewer.test[0].data.shape[0]} of the {task.test[0].data.shape[0]} test samples" in words
+
+
+def test_a_task_whose_samples_cannot_be_replaced_is_compared_whole():
+    task = recovery()
+
+    class WorkedOut(type(task)):
+        test = property(lambda self: self.__dict__["test"])
+
+    task.__class__ = WorkedOut
+    assert shortened(task, network(task), 1e-9) == (task, "")

@@ -22,10 +22,8 @@ from unrolling.tasks.baselines import Iterative
 # A run has settled when this much of it has moved the metric by at most so many dB, or this part of a metric that is
 # no ratio.
 SETTLED_PART, SETTLED_DB, SETTLED_LEAST = 1 / 3, 0.05, 200
-EACH, RARELY = (
-    80,
-    40,
-)  # the metric is taken after each of the first so many iterations, then after every so manieth part
+# The metric is taken after each of the first EACH iterations, then whenever a RARELY-th part has been added to them.
+EACH, RARELY = 80, 40
 
 
 class Trace(NamedTuple):

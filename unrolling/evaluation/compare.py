@@ -36,7 +36,8 @@ BUDGETS = {"quick": 40.0, "usual": 150.0, "thorough": None}
 BUDGET_WORDS = (
     "Algorithms and generic networks share a budget of {:g} foreseen seconds of one thread. Where a share does not go "
     "as far, settings are chosen on fewer samples, the score is taken of the first samples, and then there are fewer "
-    "iterations or steps: each row says so. What is shown layer by layer is of fewer samples too where that takes long."
+    "iterations or steps: each row says so. What is shown layer by layer is of fewer samples too, or left out, where "
+    "that takes long."
 )
 
 
