@@ -364,7 +364,10 @@ def test_a_signal_leaves_nothing_behind(number, tmp_path):
             break
         time.sleep(0.01)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode in (143, 0) if number == signal.SIGTERM else process.returncode != 0 or not errors
+    process.communicate(timeout=120)
+    # Python drops an interrupt that reaches it in a finaliser or while it shuts down: such a program ends as if it
+    # had not been interrupted, and has to have written its file.
+    assert process.returncode in ((0, 143) if number == signal.SIGTERM else (0, 1, 130, -signal.SIGINT))
     assert list((tmp_path / "tmp").glob("unrolling-*")) == []
-    assert [path.name for path in (tmp_path / "out").iterdir()] in ([], ["network.pt2"])
+    written = [path.name for path in (tmp_path / "out").iterdir()]
+    assert written == ["network.pt2"] if process.returncode == 0 else written in ([], ["network.pt2"])
