@@ -13,6 +13,7 @@ from unrolling.algorithms import (
     ISTA,
     LAMA,
     OAMP,
+    PDHG,
     VAMP,
     AugmentedISTA,
     BlindDeblurring,
@@ -91,6 +92,7 @@ CASES = {
     "ConvolutionalISTA weight": (torch.tensor(0.1), lambda p: ConvolutionalISTA(Matrix(D), Matrix(rand(9, 9)), p)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
     "ChambollePock weight": (torch.tensor(0.1), lambda p: ChambollePock(TERM, Matrix(rand(9, 9)), soft_threshold, p)),
+    "PDHG weight": (torch.tensor(0.1), lambda p: PDHG(Matrix(D), Matrix(rand(9, 9)), soft_threshold, p)),
     "HalfQuadraticSplitting weight": (
         torch.tensor(0.1),
         lambda p: HalfQuadraticSplitting(KnownBlur(), FiniteDifferences(), soft_threshold, p),

@@ -104,6 +104,15 @@ IMAGES = {
         0.02 * c,
         primal_step=0.3,
     ),
+    "PDHG": lambda c: alg.PDHG(
+        CircularConvolution(blur[0]),
+        FiniteDifferences("circular"),
+        IsotropicShrink(),
+        0.02 * c,
+        primal_step=0.3,
+        dual_step=1.0,
+        transform_step=0.2,
+    ),
     "HalfQuadraticSplitting": lambda c: alg.HalfQuadraticSplitting(
         alg.LeastSquares(CircularConvolution(blur[0])), FiniteDifferences("circular"), IsotropicShrink(), 0.02 * c
     ),

@@ -71,6 +71,7 @@ def _proxes() -> dict[type, tuple[dict[str, Any], Any]]:
             {"transform": FiniteDifferences(), "norm_square": 8.0, "iterations": 3},
             (_rand(*IMAGES), small),
         ),
+        prox.Box: ({"low": 0.0, "high": 1.0}, (z, small)),
         prox.BlockSoftThreshold: ({"size": 2, "nonnegative": False}, (z, small)),
         prox.ExponentialDenoiser: ({"width": 3.0, "gain": 1.0, "depth": -1.0}, noisy),
         prox.IsotropicShrink: ({"dim": 1}, (_rand(3, 2, 8, 8), small)),
@@ -102,6 +103,20 @@ def _images() -> dict[type, tuple[dict[str, Any], Any]]:
         images.PeronaMalik: ({"data_term": term, "contrast": 0.1, "step_size": 0.2, "weight": 0.1}, image),
         splitting.ChambollePock: (
             {"data_term": term, "transform": FiniteDifferences(), "prox": IsotropicShrink(), "weight": 0.1},
+            image,
+        ),
+        splitting.PDHG: (
+            {
+                "operator": Identity(),
+                "transform": FiniteDifferences(),
+                "prox": IsotropicShrink(),
+                "weight": 0.1,
+                "image_prox": soft_threshold,
+                "image_weight": 0.1,
+                "primal_step": 0.3,
+                "dual_step": 1.0,
+                "transform_step": 0.2,
+            },
             image,
         ),
         splitting.HalfQuadraticSplitting: (

@@ -8,7 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.prox.analysis import AnalysisProx, Transform
     from unrolling.prox.bernoulli_gaussian import BernoulliGaussian, TunedBernoulliGaussian
-    from unrolling.prox.box import clamp_coefficients
+    from unrolling.prox.box import Box, clamp_coefficients
     from unrolling.prox.denoisers import (
         Denoised,
         ExponentialDenoiser,
@@ -32,7 +32,7 @@ __getattr__, __dir__ = lazy(
     {
         ".analysis": ("AnalysisProx Transform"),
         ".bernoulli_gaussian": ("BernoulliGaussian TunedBernoulliGaussian"),
-        ".box": ("clamp_coefficients"),
+        ".box": ("Box clamp_coefficients"),
         ".denoisers": (
             "Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance deviation_from parameter"
         ),
@@ -47,7 +47,7 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Denoised", "ExponentialDenoiser",
+    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "ExponentialDenoiser",
     "IsotropicShrink", "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline",
     "Transform", "TunedBernoulliGaussian", "check_threshold", "check_variance", "clamp_coefficients",
     "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "parameter",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
     from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
+    from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
     from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 
@@ -29,6 +30,7 @@ __getattr__, __dir__ = lazy(
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
+        ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".projected_gradient": ("ProjectedGradient"),
         ".proximal_gradient": ("ProximalGradient"),
     },
@@ -36,8 +38,8 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "DataTerm", "HQSState",
-    "HalfQuadraticSplitting", "KnownBlur", "LeastSquares", "PrimalDualState", "Problem", "ProjectedGradient",
-    "ProximalGradient", "SampledFourier", "Splitting", "check_kspace",
+    "HalfQuadraticSplitting", "KnownBlur", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem",
+    "ProjectedGradient", "ProximalGradient", "SampledFourier", "Splitting", "check_kspace", "diagonal_steps",
 ]
 # fmt: on
 # End of what is written.
