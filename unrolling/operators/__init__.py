@@ -7,6 +7,13 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.operators.adapters import from_deepinv, from_pylops, to_deepinv
+    from unrolling.operators.attenuation import (
+        from_counts,
+        from_hounsfield,
+        photon_counts,
+        to_hounsfield,
+        with_gaussian_noise,
+    )
     from unrolling.operators.blocks import CodedDiffraction, Isometry, PerBlockSensing, ScrambledHadamard, hadamard
     from unrolling.operators.borders import check_boundary, extend, fold
     from unrolling.operators.convolution import CircularConvolution, ValidConvolution, convolve_valid
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
         normalise_maps,
         to_corner,
     )
+    from unrolling.operators.geometry import FanBeam, Geometry, ParallelBeam, Rays, bin_positions
     from unrolling.operators.half_spectrum import needs_gradient
     from unrolling.operators.linear import (
         Adjoint,
@@ -48,7 +56,9 @@ if TYPE_CHECKING:
     from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
     from unrolling.operators.norms import spectral_norm
     from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms, projections
+    from unrolling.operators.radon import FilteredBackProjection, Radon, angle_weights
     from unrolling.operators.resize import BicubicReduction, Decimation, bicubic_matrix, check_multiple, cubic
+    from unrolling.operators.sparse import Rows, SparseMatrix
     from unrolling.operators.spectral import (
         Circulant,
         Identity,
@@ -68,6 +78,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".adapters": ("from_deepinv from_pylops to_deepinv"),
+        ".attenuation": ("from_counts from_hounsfield photon_counts to_hounsfield with_gaussian_noise"),
         ".blocks": ("CodedDiffraction Isometry PerBlockSensing ScrambledHadamard hadamard"),
         ".borders": ("check_boundary extend fold"),
         ".convolution": ("CircularConvolution ValidConvolution convolve_valid"),
@@ -78,12 +89,15 @@ __getattr__, __dir__ = lazy(
             "CentredFourier CoilData KSpace MaskedFourier MultiCoilFourier check_mask check_origins from_corner "
             "normalise_maps to_corner"
         ),
+        ".geometry": ("FanBeam Geometry ParallelBeam Rays bin_positions"),
         ".half_spectrum": ("needs_gradient"),
         ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum joined learnable"),
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
         ".norms": ("spectral_norm"),
         ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
+        ".radon": ("FilteredBackProjection Radon angle_weights"),
         ".resize": ("BicubicReduction Decimation bicubic_matrix check_multiple cubic"),
+        ".sparse": ("Rows SparseMatrix"),
         ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
         ".stft": ("RealOutputs STFT masked sqrt_hann with_phase"),
         ".transforms": ("fft2 ifft2 irfft rfft"),
@@ -93,16 +107,19 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "CentredFourier", "Circulant",
     "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
-    "Decimation", "FilterBank", "FiniteDifferences", "Identity", "Isometry", "KSpace", "LinearOperator",
-    "MaskedFourier", "Matrix", "MultiCoilFourier", "PatchDictionary", "PerBlockSensing", "RealOutputs",
-    "RowMatrix", "STFT", "Scaled", "ScrambledHadamard", "Sum", "ValidConvolution", "bicubic_matrix",
-    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
-    "convolve", "convolve_valid", "correlate", "correlate_adjoint", "cubic", "cut_blocks", "dct2",
-    "dct_atoms", "dct_matrix", "divide", "extend", "fast_size", "fft2", "fold", "from_corner",
-    "from_deepinv", "from_pylops", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
-    "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "normalise_maps",
-    "per_image", "projections", "rfft", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann",
-    "to_corner", "to_deepinv", "transfer", "with_phase", "wrap", "zero_mean_atoms",
+    "Decimation", "FanBeam", "FilterBank", "FilteredBackProjection", "FiniteDifferences", "Geometry",
+    "Identity", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix", "MultiCoilFourier",
+    "ParallelBeam", "PatchDictionary", "PerBlockSensing", "Radon", "Rays", "RealOutputs", "RowMatrix",
+    "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution",
+    "angle_weights", "bicubic_matrix", "bin_positions", "check_boundary", "check_kernel", "check_mask",
+    "check_multiple", "check_origins", "conjugate_gradients", "convolve", "convolve_valid", "correlate",
+    "correlate_adjoint", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "extend",
+    "fast_size", "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield",
+    "from_pylops", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join_blocks", "joined",
+    "learnable", "margins", "masked", "needs_gradient", "normalise_maps", "per_image", "photon_counts",
+    "projections", "rfft", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner",
+    "to_deepinv", "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap",
+    "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

@@ -1,0 +1,212 @@
+"""Products with large sparse matrices of which the rows are computed, in both directions, differentiable."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.utils._python_dispatch import _disable_current_modes
+
+KEPT = 4  # matrices that are remembered although nothing uses them
+KEPT_BYTES = 256 * 2**20  # and the largest of these
+
+
+class Rows(NamedTuple):
+    """Some rows of a matrix, one after the other: how many entries each has, their columns (sorted), their values."""
+
+    counts: Tensor
+    columns: Tensor
+    values: Tensor
+
+
+class SparseMatrix:
+    """M (m, n) as compressed rows, int32 indices, and M^T as compressed rows of its own: products with both walk along
+    memory, and the second is the transpose of the first to the bit.
+
+    Matrices are made when first asked for, for each dtype and device, and belong to whoever has the same key: copies
+    of an operator, layers of a network, and operators made twice share them. They are not part of a state dict.
+
+    Args:
+        key: what M follows from.
+        shape: (m, n).
+        rows: blocks of rows of M in their order, values float64.
+    """
+
+    _all: ClassVar[WeakValueDictionary[Hashable, SparseMatrix]] = WeakValueDictionary()
+    _recent: ClassVar[OrderedDict[Hashable, SparseMatrix]] = OrderedDict()
+    _lock: ClassVar[Any] = threading.RLock()
+
+    def __init__(self, key: Hashable, shape: tuple[int, int], rows: Callable[[], Iterator[Rows]]) -> None:
+        self.key, self.shape, self._rows = key, shape, rows
+        self._made: dict[tuple[bool, torch.dtype, torch.device], Tensor] = {}
+        self._padded: dict[tuple[bool, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def of(cls, key: Hashable, shape: tuple[int, int], rows: Callable[[], Iterator[Rows]]) -> SparseMatrix:
+        """The one matrix of this key in the process."""
+        with cls._lock:
+            found = cls._all.get(key)
+            if found is None:
+                found = cls._all[key] = cls(key, shape, rows)
+            cls._recent[key] = found
+            cls._recent.move_to_end(key)
+            while len(cls._recent) > KEPT or (len(cls._recent) > 1 and cls._first_is_large()):
+                cls._recent.popitem(last=False)
+            return found
+
+    @classmethod
+    def _first_is_large(cls) -> bool:
+        return next(iter(cls._recent.values())).bytes > KEPT_BYTES
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseMatrix:
+        return self
+
+    def __copy__(self) -> SparseMatrix:
+        return self
+
+    @property
+    def bytes(self) -> int:
+        """Memory of what has been made so far."""
+        held = [
+            part for made in self._made.values() for part in (made.crow_indices(), made.col_indices(), made.values())
+        ]
+        held += [part for pair in self._padded.values() for part in pair]
+        return sum(part.numel() * part.element_size() for part in held)
+
+    def multiply(self, x: Tensor, transposed: bool = False) -> Tensor:
+        """M x, (..., n) -> (..., m), or M^T x: half precision is multiplied in float32.
+
+        Watched by a compiler or an exporter, rows are padded to one length and gathered, which these know.
+        """
+        dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+        flat = x.reshape(-1, x.shape[-1]).to(dtype)
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            columns, values = self.padded(transposed, dtype, x.device)
+            taps = flat.index_select(1, columns.flatten()).unflatten(1, columns.shape)
+            found = (taps * values).sum(-1)
+        else:
+            found = _Product.apply(flat, self, transposed)
+        return found.reshape(*x.shape[:-1], self.shape[1 if transposed else 0]).to(x.dtype)
+
+    def compressed(self, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """M, or M^T, as a ``torch.sparse_csr`` tensor."""
+        found = self._made.get((transposed, dtype, device))
+        if found is None:
+            with self._lock, torch.no_grad():
+                found = self._made.get((transposed, dtype, device))
+                if found is None:
+                    found = self._make(transposed, dtype, device)
+                    self._made[transposed, dtype, device] = found
+        return found
+
+    @torch.compiler.assume_constant_result
+    def padded(self, transposed: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Columns, int32, and values of M, or M^T, (rows, most entries in one): short rows end in zeros."""
+        found = self._padded.get((transposed, dtype, device))
+        if found is None:
+            with self._lock, _disable_current_modes(), torch.no_grad():  # numbers, whoever is tracing
+                matrix = self.compressed(transposed, dtype, device)
+                start = matrix.crow_indices().long()
+                counts = start.diff()
+                places = torch.arange(int(counts.max()), device=device)
+                inside = places < counts.unsqueeze(1)
+                values = torch.zeros(inside.shape, dtype=dtype, device=device)
+                columns = torch.zeros(inside.shape, dtype=torch.int32, device=device)
+                values[inside], columns[inside] = matrix.values(), matrix.col_indices()
+                found = self._padded[transposed, dtype, device] = columns, values
+        return found
+
+    def _make(self, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+        cpu = torch.device("cpu")
+        if device != cpu:
+            return self.compressed(transposed, dtype, cpu).to(device)
+        if transposed:
+            return _transposed(self.compressed(False, dtype, cpu))
+        counts, columns, values = [], [], []
+        for block in self._rows():
+            counts.append(block.counts)
+            columns.append(block.columns.int())
+            values.append(block.values.to(dtype))
+        start = _starts(torch.cat(counts))
+        columns = torch.cat(columns)
+        return _csr(start, columns, torch.cat(values), self.shape)
+
+
+def _starts(counts: Tensor) -> Tensor:
+    ends = counts.cumsum(0)
+    if len(ends) and int(ends[-1]) > torch.iinfo(torch.int32).max:
+        raise ValueError(
+            f"the matrix of this operator has {int(ends[-1])} entries, more than 2^31: give fewer views, bins or pixels"
+        )
+    return torch.cat([ends.new_zeros(1), ends]).int()
+
+
+def _csr(start: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(beta state|invariant checks).*")
+        return torch.sparse_csr_tensor(start, columns, values, shape, check_invariants=False)
+
+
+def _transposed(matrix: Tensor, block: int = 250_000) -> Tensor:
+    """M^T: entries go to their places a block of rows at a time, which takes little memory besides the result."""
+    start, columns, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+    m, n = matrix.shape
+    counts = torch.bincount(columns, minlength=n)
+    starts = _starts(counts)
+    place = starts[:-1].long()
+    there, numbers = torch.empty_like(columns), torch.empty_like(values)
+    row = 0
+    while row < m:
+        last = int(torch.searchsorted(start, start[row] + block, right=True)) - 1
+        last = min(m, max(last, row + 1))
+        first, end = int(start[row]), int(start[last])
+        own = torch.repeat_interleave(
+            torch.arange(row, last, dtype=torch.int32), (start[row + 1 : last + 1] - start[row:last]).long()
+        )
+        kept, order = torch.sort(columns[first:end], stable=True)
+        found, how_many = torch.unique_consecutive(kept, return_counts=True)
+        found = found.long()
+        rank = torch.arange(end - first) - torch.repeat_interleave(how_many.cumsum(0) - how_many, how_many)
+        to = torch.repeat_interleave(place[found], how_many) + rank
+        there[to], numbers[to] = own[order], values[first:end][order]
+        place[found] += how_many
+        row = last
+    return _csr(starts, there, numbers, (n, m))
+
+
+class _Product(Function):
+    """M x^T for the rows of x; its gradient is the product with the other of M and M^T."""
+
+    @staticmethod
+    def forward(x: Tensor, matrix: SparseMatrix, transposed: bool) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        held = matrix.compressed(transposed, x.dtype, x.device)
+        if not len(x):
+            return x.new_zeros(0, held.shape[0])
+        if len(x) == 1:
+            return torch.mv(held, x[0]).unsqueeze(0)
+        return torch.mm(held, x.T).T.contiguous()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.matrix, ctx.transposed = inputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Product.apply(gradient, ctx.matrix, not ctx.transposed), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Product.apply(tangent, ctx.matrix, ctx.transposed)
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, matrix: SparseMatrix, transposed: bool) -> Any:
+        x = x.movedim(dims[0], 0)
+        found = _Product.apply(x.reshape(-1, x.shape[-1]), matrix, transposed)
+        return found.reshape(*x.shape[:-1], -1), 0
