@@ -82,7 +82,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade 'pip>=25.1'
 	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[data,audio,export]' --group test --group lint
+	$(BIN)/pip install -q -c constraints.txt -e '.[data,audio,scans,export]' --group test --group lint
 	touch $@
 
 $(DOCS_READY): $(READY)

@@ -57,7 +57,7 @@ def test_jobs_have_no_more_rights_than_they_need_and_end(name):
 
 def test_the_lowest_versions_are_those_of_the_ranges():
     assert package_check.lowest(["torch>=2.6", "numpy>=1.26", "plain"]) == ["torch==2.6", "numpy==1.26"]
-    given = package_check.requirements("data,audio,export")
+    given = package_check.requirements("data,audio,scans,export")
     assert len(package_check.lowest(given)) == len(given)
 
 

@@ -29,7 +29,7 @@ LARGEST = 12_000_000  # bytes of the wheel
 # Not in the source distribution: what only the repository's own services read.
 OURS = (".github/", ".ci/", ".git", "packaging/")
 UNWANTED = ("matplotlib", "nvidia-", "cuda", "triton", "torchvision", "scikit-", "pillow", "onnx")
-EXTRAS = "data,audio,export"
+EXTRAS = "data,audio,scans,export"
 HINT = re.compile(r"^unroll: .* needs the package [\w-]+: pip install 'unrolling\[\w+\]'$")
 # Every network that ships is built and loaded, or the packages that its task lacks are named.
 SHIPPED = """

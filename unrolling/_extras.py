@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 EXTRAS = {
     "PIL": "data",
+    "h5py": "scans",
+    "ismrmrd": "scans",
+    "nibabel": "scans",
     "onnx": "export",
     "onnx_ir": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
+    "pydicom": "scans",
     "pywt": "data",
     "scipy": "data",
     "skimage": "data",

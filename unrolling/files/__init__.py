@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from unrolling.files.png16 import Header, chunks, header
     from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, whitened, write_symbols
     from unrolling.files.records import Expected, listed, mapping, one_of, record, text, verify
+    from unrolling.files.scan import Contents, Scan, values_of
+    from unrolling.files.scans import check_scan_output, read_scan, scan_files, write_scan
     from unrolling.files.sound import Applied, Processor, Recording, apply, reach, resample
     from unrolling.files.sound_bands import interpolated, shares
     from unrolling.files.sound_input import Reader, Sound, SoundFormat, finite, inspect, reading, short
@@ -34,6 +36,8 @@ __getattr__, __dir__ = lazy(
         ".png16": ("Header chunks header"),
         ".received": ("Vectors numbers read_sequences read_vectors whitened write_symbols"),
         ".records": ("Expected listed mapping one_of record text verify"),
+        ".scan": ("Contents Scan values_of"),
+        ".scans": ("check_scan_output read_scan scan_files write_scan"),
         ".sound": ("Applied Processor Recording apply reach resample"),
         ".sound_bands": ("interpolated shares"),
         ".sound_input": ("Reader Sound SoundFormat finite inspect reading short"),
@@ -44,13 +48,14 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Applied", "Arrays", "Expected", "Header", "InUseError", "Output", "Picture", "Processor", "Reader",
-    "Recording", "Sound", "SoundFormat", "Vectors", "apply", "check_place", "check_replaceable",
-    "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "image_origin",
-    "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others", "listed", "locked", "mapping",
-    "match_channels", "numbers", "one_of", "pillow", "probe_folder", "reach", "read_kspace",
-    "read_sequences", "read_vectors", "reading", "record", "resample", "shares", "short", "soundfile",
-    "text", "turned", "verify", "whitened", "write_bytes", "write_image", "write_symbols", "writing",
+    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Output", "Picture", "Processor",
+    "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Vectors", "apply", "check_place",
+    "check_replaceable", "check_scan_output", "check_size", "check_whole", "checked", "chunks",
+    "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred",
+    "keeping_others", "listed", "locked", "mapping", "match_channels", "numbers", "one_of", "pillow",
+    "probe_folder", "reach", "read_kspace", "read_scan", "read_sequences", "read_vectors", "reading",
+    "record", "resample", "scan_files", "shares", "short", "soundfile", "text", "turned", "values_of",
+    "verify", "whitened", "write_bytes", "write_image", "write_scan", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.
