@@ -12,7 +12,8 @@ from unrolling.tasks.images.alignment import aligned, best_shift, shift_errors
 from unrolling.tasks.images.blurs import linear_motion, shake
 from unrolling.tasks.images.deblurring import kernel_error
 from unrolling.tasks.medical import sampling
-from unrolling.tasks.medical.mri import MRI, read_mask, read_slices
+from unrolling.tasks.medical.mri import MRI, read_mask
+from unrolling.tasks.medical.slices import read_slices
 from unrolling.tasks.samples import Samples
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unrolling.prox.hard import surrogate_hard_threshold
     from unrolling.prox.influence import LinearSpline, RadialBasis, fit_radial_basis
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
+    from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
     from unrolling.prox.thresholds import check_threshold, hard_threshold, k_sparse, nonnegative, soft_threshold
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazy(
         ".hard": ("surrogate_hard_threshold"),
         ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
         ".isotropic": ("IsotropicShrink Ridge"),
+        ".orthonormal": ("OrthonormalShrink Unitary"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
         ".thresholds": ("check_threshold hard_threshold k_sparse nonnegative soft_threshold"),
@@ -48,10 +50,11 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "ExponentialDenoiser",
-    "IsotropicShrink", "LinearSpline", "PiecewiseLinear", "RadialBasis", "Ridge", "SoftDenoiser", "Spline",
-    "Transform", "TunedBernoulliGaussian", "check_threshold", "check_variance", "clamp_coefficients",
-    "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "parameter",
-    "piecewise_polynomial", "soft_threshold", "support_select", "surrogate_hard_threshold",
+    "IsotropicShrink", "LinearSpline", "OrthonormalShrink", "PiecewiseLinear", "RadialBasis", "Ridge",
+    "SoftDenoiser", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold",
+    "check_variance", "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold",
+    "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold", "support_select",
+    "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

@@ -60,7 +60,7 @@ class Source:
         Raises:
             ValueError: a file is missing, or is another one.
         """
-        from unrolling.tasks.medical.mri import read_slices
+        from unrolling.tasks.medical.slices import read_slices
 
         if not data.exists():
             raise ValueError(f"{data} does not exist")

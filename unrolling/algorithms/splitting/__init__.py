@@ -7,6 +7,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
+    from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient, ConjugateState
     from unrolling.algorithms.splitting.data_terms import (
         Blurred,
         CoilSampling,
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".admm": ("ADMM ADMMState Splitting"),
+        ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
@@ -37,9 +39,10 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "DataTerm", "HQSState",
-    "HalfQuadraticSplitting", "KnownBlur", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem",
-    "ProjectedGradient", "ProximalGradient", "SampledFourier", "Splitting", "check_kspace", "diagonal_steps",
+    "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "ConjugateGradient", "ConjugateState",
+    "DataTerm", "HQSState", "HalfQuadraticSplitting", "KnownBlur", "LeastSquares", "PDHG", "PDHGState",
+    "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient", "SampledFourier", "Splitting",
+    "check_kspace", "diagonal_steps",
 ]
 # fmt: on
 # End of what is written.

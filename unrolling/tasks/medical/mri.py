@@ -29,52 +29,12 @@ from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
-from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.medical import phantoms, sampling
+from unrolling.tasks.medical.slices import magnitude_errors, slices_by_part
 
 PARTS = {"train": 60, "validation": 8, "test": 8}  # phantoms
 SIZE = 128  # of these
-SHARES = (0.8, 0.1)  # of slices in one file: training, validation; the rest are tested on
 MASKS = ("radial", "cartesian")
-
-
-def read_slices(path: str | Path) -> list[Tensor]:
-    """Images from a file: ``.npy`` or ``.npz`` arrays (height, width) or (count, height, width), real or complex, or a
-    picture.
-
-    Of an ``.npz`` with ``counts`` and ``scale`` the quotient is taken; of any other, all arrays in their order. Real
-    images are divided by their maximum where that is above 1.
-
-    Raises:
-        ValueError: no such file, no images in it, NaN or infinity.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    if path.suffix.lower() in images.SUFFIXES:
-        return [images.read(path)]
-    try:
-        held = Arrays(path)
-        if held.zipped and {"counts", "scale"} <= set(held):
-            arrays = [held["counts"] / held["scale"].reshape(-1, 1, 1)]
-        else:
-            arrays = list(held.values())
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not a file of numbers (.npy, .npz) or a picture: {error}") from error
-    found: list[Tensor] = []
-    for array in arrays:
-        if array.ndim not in (2, 3) or array.dtype.kind not in "biufc":
-            raise ValueError(
-                f"{path} holds an array of shape {array.shape} and type {array.dtype}; images are "
-                "(height, width) or (count, height, width)"
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(f"{path} holds NaN or infinite values")
-        values = torch.from_numpy(
-            np.ascontiguousarray(array.astype(np.complex64 if array.dtype.kind == "c" else np.float32))
-        )
-        found += list(values if values.ndim == 3 else values.unsqueeze(0))
-    return [each / max(1.0, float(each.abs().max())) for each in found]
 
 
 class MRI(Task):
@@ -158,10 +118,8 @@ class MRI(Task):
                 ]
                 for k, (part, count) in enumerate(PARTS.items())
             }
-        elif Path(self._data).is_dir():
-            found = {part: _folder(Path(self._data) / part) for part in PARTS}
         else:
-            found = _divided(read_slices(self._data), self._data)
+            found = slices_by_part(self._data)
         shapes = {tuple(each.shape) for part in found.values() for each in part}
         if len(shapes) > 1:
             raise ValueError(
@@ -285,17 +243,7 @@ class MRI(Task):
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
         """Relative error and structural similarity of magnitudes, averaged over images."""
-        pairs = [(e, b.target[: len(e)]) for e, b in zip(estimates, batches, strict=True)]
-        ratio = torch.cat(
-            [
-                torch.linalg.vector_norm((e - t).flatten(1), dim=1) / torch.linalg.vector_norm(t.flatten(1), dim=1)
-                for e, t in pairs
-            ]
-        )
-        return {
-            "relative error": float(ratio.mean()),
-            "SSIM": similarity([e.abs() for e, _ in pairs], [t.abs() for _, t in pairs]),
-        }
+        return magnitude_errors(estimates, batches)
 
     def shifts(self) -> Sequence[Shift]:
         """Other rates of a mask of the same kind."""
@@ -368,26 +316,6 @@ def read_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Tensor:
         )
     mask = torch.from_numpy(values.astype(np.float32))
     return mask if shape is None else mask.expand(*shape).contiguous()
-
-
-def _folder(path: Path) -> list[Tensor]:
-    files = (
-        sorted(file for file in path.rglob("*") if file.suffix.lower() in (".npy", ".npz", *images.SUFFIXES))
-        if path.is_dir()
-        else []
-    )
-    if not files:
-        raise ValueError(f"{path} holds no slices (.npy, .npz, or pictures)")
-    return [each for file in files for each in read_slices(file)]
-
-
-def _divided(slices: list[Tensor], path: str | Path) -> dict[str, list[Tensor]]:
-    count = len(slices)
-    if count < 3:
-        raise ValueError(f"{path} holds {count} slices; at least 3 are needed, to train, validate and test on")
-    train = min(count - 2, max(1, round(SHARES[0] * count)))
-    validation = train + min(count - train - 1, max(1, round(SHARES[1] * count)))
-    return {"train": slices[:train], "validation": slices[train:validation], "test": slices[validation:]}
 
 
 def _check_mask(mask: Tensor, image: Tensor) -> None:

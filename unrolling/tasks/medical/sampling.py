@@ -1,11 +1,13 @@
-"""Masks of k-space: pseudo-radial lines, and the lines of a Cartesian scan. Zero frequency in the middle, as masks are
-drawn and stored.
+"""Masks of k-space: pseudo-radial lines, the lines of a Cartesian scan, and single frequencies. Zero frequency in the
+middle, as masks are drawn and stored.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -117,3 +119,96 @@ def mask_kind(mask: Float[Tensor, "height width"]) -> str:
     if along - across > ALONG * (1 - across):
         return "radial lines"
     return "rings" if across - along > ALONG * (1 - along) else "points"
+
+
+def equispaced_mask(
+    height: int, width: int, rate: float, *, centre: float = 0.08, offset: float = 0.0
+) -> Float[Tensor, "height width"]:
+    """Whole columns: those in the middle, and others at equal distances; as many as the rate says.
+
+    Args:
+        height: of the image.
+        width: number of columns.
+        rate: part of the columns to measure.
+        centre: part of the columns that is always measured, in the middle.
+        offset: of the first of the others, from 0 to 1 of their distance.
+    """
+    check_rate(rate)
+    count = max(1, round(rate * width))
+    inner = min(count, max(1, round(centre * width)))
+    first = (width - inner) // 2 + (width - inner) % 2
+    columns = torch.zeros(width)
+    columns[first : first + inner] = 1
+    outside = torch.nonzero(columns == 0).flatten()
+    if count > inner:
+        step = len(outside) / (count - inner)
+        columns[outside[((torch.arange(count - inner) + offset % 1) * step).long()]] = 1
+    return columns.expand(height, width).clone()
+
+
+def poisson_disc_mask(
+    height: int, width: int, rate: float, *, centre: float = 0.09, seed: int = 0
+) -> Float[Tensor, "height width"]:
+    """Single frequencies, random but none close to another, the further apart the further out; all of a square in the
+    middle. As many as the rate says, to the last one.
+
+    Poisson-disc sampling by throwing darts (Cook 1986, doi:10.1145/7529.8927), the distance growing in proportion to
+    1 + 4 r, r from 0 in the middle to 1 at the nearest border. The largest distance that leaves enough is taken, and
+    what is too many left out at random.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        rate: part of k-space to measure.
+        centre: side of the square, as a part of the shorter side; smaller where the rate leaves no more.
+        seed: of the draw.
+    """
+    check_rate(rate)
+    count = max(1, round(rate * height * width))
+    side = min(max(1, round(centre * min(height, width))), math.isqrt(count))
+    top, left = height // 2 - side // 2, width // 2 - side // 2
+    random = np.random.default_rng(seed)
+    order = random.permutation(height * width)
+    y, x = np.divmod(np.arange(height * width), width)
+    radius = np.hypot((y - height // 2) / (height / 2), (x - width // 2) / (width / 2)).reshape(height, width)
+    inside = np.zeros((height, width), dtype=bool)
+    inside[top : top + side, left : left + side] = True
+
+    def thrown(unit: float) -> np.ndarray:
+        """Those that stay, in the order in which they were thrown."""
+        free, kept = ~inside, []
+        for dart in order:
+            row, column = divmod(int(dart), width)
+            if not free[row, column]:
+                continue
+            kept.append(dart)
+            away = unit * (1 + 4 * radius[row, column])
+            reach = int(away)
+            rows = slice(max(0, row - reach), row + reach + 1)
+            columns = slice(max(0, column - reach), column + reach + 1)
+            free[rows, columns] &= ~_disc(reach, away)[
+                rows.start - row + reach : min(height, row + reach + 1) - row + reach,
+                columns.start - column + reach : min(width, column + reach + 1) - column + reach,
+            ]
+        return np.asarray(kept, dtype=int)
+
+    wanted = count - side * side
+    low, high = 0.0, math.sqrt(height * width / count)  # at a distance of 0 every dart stays
+    chosen = order[~inside.reshape(-1)[order]]
+    for _ in range(6):
+        middle = (low + high) / 2
+        found = thrown(middle)
+        if len(found) < wanted:
+            high = middle
+        else:
+            low, chosen = middle, found
+    mask = torch.from_numpy(inside.astype(np.float32))
+    mask.view(-1)[torch.from_numpy(random.permutation(chosen)[:wanted].copy())] = 1
+    return mask
+
+
+@lru_cache(maxsize=4096)
+def _disc(reach: int, away: float) -> np.ndarray:
+    """Offsets (2 reach + 1, 2 reach + 1) that are nearer than a distance."""
+    offsets = np.arange(-reach, reach + 1)
+    return np.hypot(offsets[:, None], offsets) <= away if away > 0 else np.ones((1, 1), dtype=bool)
