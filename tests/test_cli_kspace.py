@@ -149,3 +149,70 @@ def test_an_origin_that_the_image_does_not_show_is_that_of_scanners_and_can_be_t
     status, _, said = apply(CSNET, tmp_path / "k.npy", "-o", tmp_path / "y.npy", "--image-origin", "middle")
     assert status != 0
     assert "image_origin is 'middle'" in said
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A file as fastMRI writes them: three slices of two coils, read twice as densely as needed; its images."""
+    h5py = pytest.importorskip("h5py")
+    generator = torch.Generator().manual_seed(3)
+    images = torch.stack([phantoms.head(32, generator) for _ in range(3)])
+    wide = torch.nn.functional.pad(images, (0, 0, 16, 16))
+    maps = 0.2 + torch.rand(2, 64, 32, generator=generator)
+    samples = torch.fft.fftshift(fft(torch.fft.ifftshift(maps * wide[:, None], (-2, -1))), (-2, -1))
+    size = (
+        "<matrixSize><x>{}</x><y>32</y><z>1</z></matrixSize><fieldOfView_mm><x>{}</x><y>64</y><z>5</z></fieldOfView_mm>"
+    )
+    header = "".join(f"<{name}>{size.format(*sizes)}</{name}>" for name, sizes in SPACES.items())
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = samples.numpy()
+        file["ismrmrd_header"] = (
+            f'<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>{header}</encoding></ismrmrdHeader>'
+        )
+    return path, images
+
+
+SPACES = {"encodedSpace": (64, 128), "reconSpace": (32, 64)}
+
+
+def test_a_volume_becomes_a_volume_that_viewers_open_and_a_picture(apply, volume, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    path, images = volume
+    status, out, _ = apply(CSNET, path, "-o", tmp_path / "x.nii.gz", tmp_path / "x.png", "--json")
+    assert status == 0
+    facts = json.loads(out)
+    assert (facts["slices"], facts["coils"], facts["height"], facts["width"]) == (3, 2, 32, 32)
+    image = nibabel.load(tmp_path / "x.nii.gz")
+    assert image.shape == (32, 32, 3)
+    np.testing.assert_allclose(image.header.get_zooms(), (2, 2, 5))
+    for k in range(3):
+        found = torch.from_numpy(np.asarray(image.dataobj)[..., k].T.copy()).flatten()
+        assert torch.corrcoef(torch.stack([found, images[k].flatten()]))[0, 1] > 0.8
+    assert pixels.read(tmp_path / "x.png").pixels.shape == (1, 32, 32)
+    one = apply(CSNET, path, "-o", tmp_path / "one.npy", "--slice", 2)
+    assert one[0] == 0
+    np.testing.assert_allclose(np.load(tmp_path / "one.npy"), np.asarray(image.dataobj)[..., 2].T, rtol=1e-4, atol=1e-5)
+
+
+def test_a_volume_becomes_a_dicom_series(apply, volume, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    path, _ = volume
+    (tmp_path / "series").mkdir()
+    status, out, _ = apply(CSNET, path, "-o", tmp_path / "series" / "x.dcm", "--json")
+    assert status == 0
+    files = [tmp_path / "series" / f"x-000{k}.dcm" for k in (1, 2, 3)]
+    assert json.loads(out)["outputs"] == list(map(str, files))
+    held = [pydicom.dcmread(file) for file in files]
+    assert len({each.SeriesInstanceUID for each in held}) == 1
+    assert [each.InstanceNumber for each in held] == [1, 2, 3]
+    assert list(held[0].PixelSpacing) == [2, 2]
+    refused = apply(CSNET, path, "-o", tmp_path / "series" / "x.dcm")
+    assert refused[0] == 2
+    assert "x-0001.dcm exists" in refused[2]
+
+
+def test_a_slice_that_is_not_there_is_refused(apply, volume, tmp_path):
+    status, _, said = apply(CSNET, volume[0], "-o", tmp_path / "x.nii", "--slice", 3)
+    assert status == 2
+    assert "has no slice 3; it has 3" in said

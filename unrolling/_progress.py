@@ -56,6 +56,11 @@ class Bar:
     ) -> None:
         DISPLAY.remove(self)
 
+    @classmethod
+    def inside(cls, name: str, total: float | None = None) -> Bar:
+        """A bar of a part of other work, shown where that is."""
+        return cls(name, total, quiet=not DISPLAY.shows)
+
     def begins(self, completed: float) -> None:
         """Steps that were done before; they say nothing about how long a step takes."""
         if self._first is None:
@@ -107,6 +112,11 @@ class _Display:
         self._tasks: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
         self._drawn: Any = None
+
+    @property
+    def shows(self) -> bool:
+        """Whether there are bars."""
+        return bool(self._bars)
 
     def add(self, bar: Bar) -> None:
         with self._lock:

@@ -100,10 +100,12 @@ class _Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
+        facts = dict(self.facts)
+        files = facts.pop("files", {})
         return {
             "input": str(self.work.source),
-            "outputs": list(map(str, self.work.outputs)),
-            **self.facts,
+            "outputs": [name for path in self.work.outputs for name in files.get(str(path), [str(path)])],
+            **facts,
             "conditions": listed(self.conditions),
             "warnings": self.said,
             "elapsed": round(self.elapsed, 3),
@@ -125,7 +127,9 @@ class _Result:
         for number, (path, what) in enumerate(zip(self.work.outputs, application.writes, strict=False)):
             if unchanged:
                 what = "the input as it is" + ("" if unchanged is True else f": {unchanged}")
-            print(f"{path}: {what}" + ("" if number else f" ({about})"))
+            files = self.facts.get("files", {}).get(str(path), [])
+            where = f"{files[0]} to {Path(files[-1]).name}" if files else path
+            print(f"{where}: {what}" + ("" if number else f" ({about})"))
         for path, what in self.facts.get("more", {}).items():
             print(f"{path}: {what}")
         if "compiled" in self.facts:

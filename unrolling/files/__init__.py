@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unrolling.files.decoding import Arrays, check_size
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import checked
-    from unrolling.files.kspace import image_origin, is_centred, read_kspace, write_image
+    from unrolling.files.kspace import image_origin, is_centred, read_kspace
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
     from unrolling.files.png16 import Header, chunks, header
@@ -30,7 +30,7 @@ __getattr__, __dir__ = lazy(
         ".decoding": ("Arrays check_size"),
         ".ending": ("ends_in_order"),
         ".gate": ("checked"),
-        ".kspace": ("image_origin is_centred read_kspace write_image"),
+        ".kspace": ("image_origin is_centred read_kspace"),
         ".lock": ("InUseError locked"),
         ".pictures": ("Picture in_tiles pillow turned"),
         ".png16": ("Header chunks header"),
@@ -55,7 +55,7 @@ __all__ = [
     "keeping_others", "listed", "locked", "mapping", "match_channels", "numbers", "one_of", "pillow",
     "probe_folder", "reach", "read_kspace", "read_scan", "read_sequences", "read_vectors", "reading",
     "record", "resample", "scan_files", "shares", "short", "soundfile", "text", "turned", "values_of",
-    "verify", "whitened", "write_bytes", "write_image", "write_scan", "write_symbols", "writing",
+    "verify", "whitened", "write_bytes", "write_scan", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

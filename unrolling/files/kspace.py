@@ -1,46 +1,31 @@
-"""Files of measured k-space, and of the images made from it."""
+"""Files of measured k-space, and where the origins of it and of its image are."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.files import pictures
-from unrolling.files.decoding import Arrays
-from unrolling.files.gate import checked
-from unrolling.files.whole import write_bytes
+from unrolling.files.scans import read_scan
 
-READS = "k-space in a .npy file or the one array of a .npz file, complex (height, width) or (coils, height, width)"
+READS = (
+    "k-space: HDF5 of fastMRI or ISMRMRD, MATLAB, or a .npy or .npz file, complex (height, width), (coils, height, "
+    "width) or (slices, coils, height, width)"
+)
+SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".mrd", ".mat")
 
 
 def read_kspace(path: Path) -> Tensor:
-    """(coils, height, width) complex64, zero frequency where the file has it.
+    """(coils, height, width) complex64, zero frequency where the file has it; of several slices the first.
 
     Raises:
-        ValueError: no such file, not an array of complex numbers of two or three dimensions, NaN or infinity, no
-            frequency at all.
+        ValueError: no such file, not k-space, NaN or infinity, no frequency at all.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; the input is {READS}")
-    values = Arrays(path).only
-    if values.dtype.kind != "c":
-        raise ValueError(f"{path} holds {values.dtype}; k-space is complex")
-    if values.ndim not in (2, 3) or 0 in values.shape:
-        raise ValueError(
-            f"{path} holds an array of shape {values.shape}; k-space is (height, width) or (coils, height, width)"
-        )
-    bad = ~np.isfinite(values)
-    if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{path} holds {int(bad.sum())} values that are NaN or infinite, the first at index {where}")
-    if not values.any():
+    samples = read_scan(path, "kspace", slices=[0]).values[0]
+    if not bool(samples.any()):
         raise ValueError(f"{path} is zero everywhere: nothing was measured")
-    samples = torch.from_numpy(np.ascontiguousarray(values.astype(np.complex64)))
-    return samples if samples.ndim == 3 else samples.unsqueeze(0)
+    return samples
 
 
 def is_centred(samples: Tensor) -> bool:
@@ -82,25 +67,3 @@ def _around(energy: Tensor) -> Tensor:
     """The energy within an eighth of the sides of (0, 0), periodic."""
     rows, columns = (max(1, side // 16) for side in energy.shape)
     return energy.roll((rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1].sum()
-
-
-def check_output(path: Path) -> None:
-    """Refuses an output that is neither a picture nor a ``.npy`` file.
-
-    Raises:
-        ValueError: it is not, or cannot be written.
-    """
-    pictures.check_output(path.with_suffix(".png") if path.suffix.lower() == ".npy" else path)
-
-
-def write_image(path: Path, image: Tensor) -> None:
-    """Write an image (height, width): its magnitude as a picture of 16 bits whose largest value is white, or all of it
-    as ``.npy``; whole or not at all.
-    """
-    if path.suffix.lower() == ".npy":
-        content = io.BytesIO()
-        np.save(content, checked(image, "the image").numpy())
-        write_bytes(path, content.getvalue())
-    else:
-        magnitude = checked(image, "the image").abs()
-        pictures.write(path, pictures.Picture((magnitude / magnitude.max()).unsqueeze(0), depth=16))

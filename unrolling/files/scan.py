@@ -16,7 +16,11 @@ from unrolling.files.decoding import decoding
 
 Kind = Literal["kspace", "sinogram", "image"]
 WORDS = {"kspace": "k-space", "sinogram": "a sinogram", "image": "an image"}
-AXES = {"kspace": "slices, coils, height, width", "sinogram": "slices, views, bins", "image": "slices, height, width"}
+AXES = {
+    "kspace": "(height, width), (coils, height, width) or (slices, coils, height, width)",
+    "sinogram": "(views, bins) or (slices, views, bins)",
+    "image": "(height, width) or (slices, height, width)",
+}
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def values_of(path: Path, found: Contents, kind: Kind, slices: Sequence[int]) ->
         values = values[:, None]
     if values.ndim != (4 if kind == "kspace" else 3) or 0 in values.shape:
         shape = values.shape[1:] if len(values) == 1 else values.shape
-        raise ValueError(f"{path} holds an array of shape {shape}; {WORDS[kind]} is ({AXES[kind]})")
+        raise ValueError(f"{path} holds an array of shape {shape}; {WORDS[kind]} is {AXES[kind]}")
     values = values[: len(slices)]
     with np.errstate(over="ignore"):
         single = values.astype(np.complex64 if values.dtype.kind == "c" else np.float32)
