@@ -65,9 +65,8 @@ class ConjugateGradient(Iteration):
         return ConjugateState(x + step * direction, after, after + divide(_inner(after, after), square) * direction)
 
     def residual(self, new: ConjugateState, old: ConjugateState, problem: Problem) -> Tensor:
-        """|A^H y - (A^H A + lambda I) x| / |A^H y| of each sample."""
-        left, back = (t.flatten(1).abs().square().sum(1).sqrt() for t in (new.left, problem.back))
-        return torch.where(back > 0, divide(left, back), left)
+        """|x+ - x| / |x+| of each sample."""
+        return super().residual(new.x, old.x, problem)
 
     def objective(self, state: ConjugateState, problem: Problem) -> Tensor:
         """0.5 |A x - y|^2 + 0.5 lambda |x|^2, (batch,)."""
