@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
+    from unrolling.networks.residual import ComplexResidual
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
     from unrolling.networks.unet import UNet, unet_width
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy(
         ".dncnn": ("DnCNN dncnn_channels"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
+        ".residual": ("ComplexResidual"),
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
         ".unet": ("UNet unet_width"),
@@ -26,8 +28,8 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ChannelNorm", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP", "TemporalConvolutions", "UNet",
-    "dncnn_channels", "hidden_width", "unet_width",
+    "ChannelNorm", "ComplexResidual", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP",
+    "TemporalConvolutions", "UNet", "dncnn_channels", "hidden_width", "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SampledFourier,
         check_kspace,
     )
+    from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
     from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
     from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
@@ -30,6 +31,7 @@ __getattr__, __dir__ = lazy(
         ".admm": ("ADMM ADMMState Splitting"),
         ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
+        ".denoised_least_squares": ("DenoisedLeastSquares"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
@@ -40,9 +42,9 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "ConjugateGradient", "ConjugateState",
-    "DataTerm", "HQSState", "HalfQuadraticSplitting", "KnownBlur", "LeastSquares", "PDHG", "PDHGState",
-    "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient", "SampledFourier", "Splitting",
-    "check_kspace", "diagonal_steps",
+    "DataTerm", "DenoisedLeastSquares", "HQSState", "HalfQuadraticSplitting", "KnownBlur", "LeastSquares",
+    "PDHG", "PDHGState", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
+    "SampledFourier", "Splitting", "check_kspace", "diagonal_steps",
 ]
 # fmt: on
 # End of what is written.
