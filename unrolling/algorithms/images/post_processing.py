@@ -1,0 +1,56 @@
+"""A linear estimate and what a network finds missing in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolling.core import Iteration
+from unrolling.core.refusals import kind_of
+from unrolling.operators.linear import LinearOperator
+
+
+class PostProcessing(Iteration):
+    """x <- x + U(x),  x = B y at the start: one step is x = B y + U(B y), B a linear estimate and U a network of images.
+
+    With B filtered back-projection and U a U-Net, FBPConvNet: Jin, McCann, Froustey and Unser 2017,
+    doi:10.1109/TIP.2017.2713099. Where U is zero, as that of an untrained ``BatchNormUNet``, it is B y to the bit, and
+    that is its classical algorithm.
+
+    It is no iteration that was unrolled. The measurements are seen once, by B; what follows knows nothing of them. Its
+    authors start from ISTA, x <- S(x - W^T A^T (A W x - y) / L): where A^T A hardly depends on the place, as for
+    tomography, each step is a convolution and a threshold, and a U-Net has many of these in a row (survey, section on
+    connections to other networks).
+
+    Parameters: those of ``network`` and of ``initial``.
+
+    Args:
+        initial: B, from data to images.
+        network: U, from images to what is missing in them.
+
+    Raises:
+        TypeError: ``initial`` is no linear operator.
+    """
+
+    def __init__(self, initial: LinearOperator, network: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(initial, LinearOperator):
+            raise TypeError(f"initial is {kind_of(initial)}; it is a linear operator from data to images")
+        self.prepare = self.initial = initial
+        self.network = network
+
+    def start(self, problem: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """x = B y."""
+        return problem
+
+    def forward(self, state: Float[Tensor, "batch ..."], problem: Tensor) -> Float[Tensor, "batch ..."]:
+        return state + self.network(state)
+
+    def check(self, data: Any) -> None:
+        super().check(data)
+        self.initial.check_input(data, "data")
+
+    def advice(self) -> str:
+        return "it is made for one step"
