@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from unrolling import networks
-from unrolling.networks import MLP, ChannelNorm, ConvolutionalShrinkage, DnCNN, Joint, TemporalConvolutions, UNet
+from unrolling.networks import (
+    MLP,
+    BatchNormUNet,
+    ChannelNorm,
+    ConvolutionalShrinkage,
+    DnCNN,
+    Joint,
+    TemporalConvolutions,
+    UNet,
+)
 
 # The network, its argument, and the shape of its data.
 CASES = {
@@ -16,6 +25,8 @@ CASES = {
     "DnCNN of colours": (DnCNN(3, 4, 3), "y", (2, 3, 8, 9)),
     "UNet": (UNet(4, 1), "y", (2, 8, 9)),
     "UNet of channels": (UNet(4, 1, 3), "y", (2, 3, 8, 9)),
+    "BatchNormUNet": (BatchNormUNet(4, 1), "x", (2, 8, 9)),
+    "BatchNormUNet of channels": (BatchNormUNet(4, 1, 3), "x", (2, 3, 8, 9)),
     "ConvolutionalShrinkage": (ConvolutionalShrinkage(4), "u", (2, 8, 9)),
     "ChannelNorm": (ChannelNorm(3), "x", (2, 3, 9)),
     "TemporalConvolutions": (TemporalConvolutions(3, 2, width=4, blocks=2), "input", (2, 3, 9)),

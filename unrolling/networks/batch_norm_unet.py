@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -51,11 +53,7 @@ class BatchNormUNet(nn.Module):
         def block(before: int, after: int, count: int) -> nn.Sequential:
             sizes = [before] + [after] * count
             return nn.Sequential(
-                *(
-                    part
-                    for a, b in zip(sizes, sizes[1:], strict=False)
-                    for part in _normalised(nn.Conv2d(a, b, 3, padding=1), momentum)
-                )
+                *(part for a, b in pairwise(sizes) for part in _normalised(nn.Conv2d(a, b, 3, padding=1), momentum))
             )
 
         self.down = nn.ModuleList(

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon, NelderMead, Optimizer, pack, unpack
     from unrolling.training.plan import StagePlan, estimate_seconds
     from unrolling.training.progress import Reporter
+    from unrolling.training.projection import ProjectionLoss, projection_schedule
     from unrolling.training.schedules import (
         Scheme,
         by_name,
@@ -109,6 +110,7 @@ __getattr__, __dir__ = lazy(
         ".optimizers": ("Adam LBFGS Muon NelderMead Optimizer SGD pack unpack"),
         ".plan": ("StagePlan estimate_seconds"),
         ".progress": ("Reporter"),
+        ".projection": ("ProjectionLoss projection_schedule"),
         ".schedules": (
             "Scheme by_name deep_supervision detnet end_to_end energy find_scheme greedy greedy_then_joint grow "
             "grow_then_refine joint_fine_tuning lista_cpss logarithmic_loss with_curriculum"
@@ -125,18 +127,18 @@ __all__ = [
     "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "Energy",
     "Exponential", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic",
     "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR",
-    "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "Ramp",
-    "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage",
+    "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "ProjectionLoss",
+    "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage",
     "StagePlan", "Supervised", "Supervision", "Turn", "Validations", "Weighted", "WeightedSum",
     "activations", "alike", "asked", "assign", "by_name", "check_draw", "check_schedule", "compute",
     "copied", "deep_supervision", "deepen", "describe", "detnet", "differences", "end_to_end", "energy",
     "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint", "fits", "generator",
     "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine", "is_main",
     "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
-    "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place", "put", "read",
-    "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unused_at_start",
-    "with_curriculum", "without_influence", "write",
+    "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place", "projection_schedule",
+    "put", "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators",
+    "shape", "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack",
+    "unused_at_start", "with_curriculum", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

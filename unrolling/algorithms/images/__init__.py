@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
+    from unrolling.algorithms.images.post_processing import PostProcessing
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -37,14 +38,15 @@ __getattr__, __dir__ = lazy(
         ),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
+        ".post_processing": ("PostProcessing"),
     },
 )
 # fmt: off
 __all__ = [
     "BlindDeblurring", "BlindProblem", "BlindState", "Cascade", "Compressed", "DUBLID", "Diffusion",
-    "EdgeStopping", "Outcome", "PeronaMalik", "QuantisedBlocks", "check_image", "check_kernel_size",
-    "correlations", "crop_kernel", "cut", "differences", "fit_kernel", "kernel_spectrum", "move_kernel",
-    "normalise_kernel", "retrieve", "sharpen",
+    "EdgeStopping", "Outcome", "PeronaMalik", "PostProcessing", "QuantisedBlocks", "check_image",
+    "check_kernel_size", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
+    "kernel_spectrum", "move_kernel", "normalise_kernel", "retrieve", "sharpen",
 ]
 # fmt: on
 # End of what is written.

@@ -13,7 +13,7 @@ from unrolling.operators.linear import LinearOperator
 
 
 class PostProcessing(Iteration):
-    """x <- x + U(x),  x = B y at the start: one step is x = B y + U(B y), B a linear estimate and U a network of images.
+    """x <- x + U(x),  x = B y at the start: one step is x = B y + U(B y), B a linear operator, U a network of images.
 
     With B filtered back-projection and U a U-Net, FBPConvNet: Jin, McCann, Froustey and Unser 2017,
     doi:10.1109/TIP.2017.2713099. Where U is zero, as that of an untrained ``BatchNormUNet``, it is B y to the bit, and
