@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.networks.batch_norm_unet import BatchNormUNet
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".batch_norm_unet": ("BatchNormUNet"),
         ".dncnn": ("DnCNN dncnn_channels"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
@@ -28,7 +30,7 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ChannelNorm", "ComplexResidual", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP",
+    "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP",
     "TemporalConvolutions", "UNet", "dncnn_channels", "hidden_width", "unet_width",
 ]
 # fmt: on

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
     from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
+    from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection, RelaxedState
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -37,14 +38,16 @@ __getattr__, __dir__ = lazy(
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".projected_gradient": ("ProjectedGradient"),
         ".proximal_gradient": ("ProximalGradient"),
+        ".relaxed_projection": ("GradientProjection RelaxedProjection RelaxedState"),
     },
 )
 # fmt: off
 __all__ = [
     "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "ConjugateGradient", "ConjugateState",
-    "DataTerm", "DenoisedLeastSquares", "HQSState", "HalfQuadraticSplitting", "KnownBlur", "LeastSquares",
-    "PDHG", "PDHGState", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
-    "SampledFourier", "Splitting", "check_kspace", "diagonal_steps",
+    "DataTerm", "DenoisedLeastSquares", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
+    "KnownBlur", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem", "ProjectedGradient",
+    "ProximalGradient", "RelaxedProjection", "RelaxedState", "SampledFourier", "Splitting", "check_kspace",
+    "diagonal_steps",
 ]
 # fmt: on
 # End of what is written.
