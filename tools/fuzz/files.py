@@ -21,8 +21,14 @@ SLOW = 40  # one of so many files is a program, whose reading takes longest
 @cache
 def corpus(programs: bool = False) -> dict[str, bytes]:
     """All files by name, exported programs only where they are asked for."""
-    made = {**seeds.pictures(), **seeds.sounds(), **seeds.arrays(), **seeds.others()}
+    made = {**seeds.pictures(), **seeds.sounds(), **seeds.arrays(), **scans(), **seeds.others()}
     return made | (seeds.programs() if programs else {})
+
+
+@cache
+def scans() -> dict[str, bytes]:
+    """Files of scanners by name."""
+    return seeds.scans()
 
 
 @cache
@@ -42,13 +48,16 @@ def applications() -> dict[str, tuple[str, Any]]:
 
 def readers(name: str) -> Mapping[str, Reader]:
     """The functions that read a file of the corpus, by what they are for."""
+    from unrolling.files.scans import read_scan
+
     named = _named()
     stem, suffix = Path(name).stem, Path(name).suffix
     if stem in named:
         return {stem: named[stem]}
     likes = {".pbm": ".png", ".w64": ".wav", ".au": ".wav", ".caf": ".wav"}  # named one by one, they are read too
     suffix = likes.get(suffix, suffix)
-    return {
+    general = {"files.scans.read_scan": read_scan} if name in scans() else {}
+    return general | {
         title: lambda path, read=application.read: _whole(read(path, {}))
         for title, (_, application) in applications().items()
         if suffix in application.suffixes
@@ -79,9 +88,12 @@ def _named() -> Mapping[str, Reader]:
 
 def _whole(content: Any) -> Any:
     """What is read in pieces, whole."""
+    from unrolling.files.scan import Scan
     from unrolling.files.sound import reading
     from unrolling.files.sound_input import Sound
 
+    if isinstance(content, Scan):
+        return content.part(range(content.count))
     if isinstance(content, Sound):
         with reading(content.path, content.form) as reader:
             return reader.piece(0, content.form.samples)

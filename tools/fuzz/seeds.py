@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
@@ -133,6 +134,86 @@ def arrays() -> dict[str, bytes]:
         "kspace.npy": saved(np.save, (draw.standard_normal((8, 8)) + 1j).astype(np.complex64)),
         "fortran.npy": saved(np.save, np.asfortranarray(y)),
     }
+
+
+def scans() -> dict[str, bytes]:
+    """Name -> content: what scanners and their software write."""
+    import nibabel
+    import pydicom
+    import scipy.io
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+
+    draw = np.random.default_rng(4)
+    samples = (draw.standard_normal((2, 3, 8, 6)) + 1j * draw.standard_normal((2, 3, 8, 6))).astype(np.complex64)
+    values = draw.integers(-1000, 1000, (6, 8, 3)).astype(np.int16)
+    made = {"fastmri.h5": _hdf5(kspace=samples, mask=np.r_[1, 1, 0, 1, 0, 1], ismrmrd_header=HEADER)}
+    made["packed.h5"] = _hdf5({"compression": "gzip", "shuffle": True}, kspace=samples[:, 0])
+    made["ismrmrd.h5"] = _ismrmrd(draw)
+    made["matlab.mat"] = saved_by(scipy.io.savemat, {"kspace": samples[0].transpose(1, 2, 0)})
+    made["packed.mat"] = saved_by(scipy.io.savemat, {"image": values, "spacing": 2.0}, do_compression=True)
+    pairs = np.zeros((3, 6, 8), [("real", "f8"), ("imag", "f8")])
+    pairs["real"], pairs["imag"] = samples[0].real.swapaxes(1, 2), samples[0].imag.swapaxes(1, 2)
+    made["seven.mat"] = b"MATLAB 7.3 MAT-file".ljust(512) + _hdf5({}, 512, kspace=pairs)[512:]
+    for name, kind in (("volume.nii", nibabel.Nifti1Image), ("second.nii", nibabel.Nifti2Image)):
+        made[name] = kind(values, np.diag([1, 2, 3, 1])).to_bytes()
+    made["packed.nii.gz"] = gzip.compress(made["volume.nii"], mtime=0)
+    data = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm", download=False))
+    data.PixelData, data.Rows, data.Columns = values[..., 0].tobytes(), 6, 8
+    data.remove_private_tags()  # most of the file, with its padding
+    del data.DataSetTrailingPadding
+    made["ct.dcm"] = saved_by(lambda file: data.save_as(file))
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    made["deflated.dcm"] = saved_by(lambda file: data.save_as(file))
+    data.compress(RLELossless)
+    made["rle.dcm"] = saved_by(lambda file: data.save_as(file))
+    return made
+
+
+SPACE = "<matrixSize><x>8</x><y>6</y><z>1</z></matrixSize><fieldOfView_mm><x>16</x><y>12</y><z>5</z></fieldOfView_mm>"
+HEADER = (
+    '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding><encodedSpace>'
+    f"{SPACE}</encodedSpace><reconSpace>{SPACE}</reconSpace><encodingLimits/><trajectory>cartesian</trajectory>"
+    "</encoding></ismrmrdHeader>"
+)
+
+
+def saved_by(function, *given, **named) -> bytes:
+    """What a function writes into a file that it is given first."""
+    content = io.BytesIO()
+    function(content, *given, **named)
+    return content.getvalue()
+
+
+def _hdf5(options: dict | None = None, userblock: int = 0, **arrays) -> bytes:
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        with h5py.File(path, "w", userblock_size=userblock) as file:
+            for name, values in arrays.items():
+                file.create_dataset(name, data=values, **(options or {}))
+        return path.read_bytes()
+
+
+def _ismrmrd(draw) -> bytes:
+    """Six lines of two coils, and a recording of noise, by the package of the format."""
+    import ismrmrd
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        held = ismrmrd.Dataset(str(path), "dataset", create_if_needed=True)
+        held.write_xml_header(HEADER.encode())
+        for line in range(7):
+            values = (draw.standard_normal((2, 8)) + 1j * draw.standard_normal((2, 8))).astype(np.complex64)
+            acquisition = ismrmrd.Acquisition.from_array(values)
+            acquisition.idx.kspace_encode_step_1 = line % 6
+            acquisition.center_sample = 4
+            acquisition.read_dir[:], acquisition.phase_dir[:], acquisition.slice_dir[:] = np.eye(3, dtype=np.float32)
+            if line == 6:
+                acquisition.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+            held.append_acquisition(acquisition)
+        held.close()
+        return path.read_bytes()
 
 
 def interlaced(values: np.ndarray) -> bytes:

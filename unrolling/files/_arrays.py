@@ -75,10 +75,10 @@ def described(more: Mapping[str, Any], path: Path, kind: Kind | None) -> dict[st
             raise ValueError(f"{path}: spacing is one to three numbers in mm; got {spacing.dtype} {spacing.shape}")
         if not (np.isfinite(spacing).all() and (spacing > 0).all()):
             raise ValueError(f"{path}: spacing is in mm and positive; got {spacing.tolist()}")
-        sides = tuple(float(each) for each in spacing)
+        sides = [float(each) for each in spacing]
         if kind != "sinogram" and len(sides) < 3:
-            sides = (1.0, sides[0], sides[-1])
-        facts["spacing"] = sides
+            sides = [1.0, sides[0], sides[-1]]
+        facts["spacing"] = tuple(sides)
     if "units" in more:
         text = np.asarray(more["units"])
         units = str(text.reshape(-1)[0]) if text.size == 1 and text.dtype.kind in "US" else ""
@@ -124,7 +124,7 @@ def open_tiff(path: Path, kind: Kind | None, **_: Any) -> Contents:
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it raises what it has to say
     size = path.stat().st_size
     with tifffile.TiffFile(path) as file:
-        shapes = [(page.shape, page.dtype) for page in file.pages]  # pyright: ignore
+        shapes: list[Any] = [(page.shape, page.dtype) for page in file.pages]  # pyright: ignore
         if not shapes or len(shapes[0][0]) != 2 or shapes[0][1] is None:
             raise ValueError(f"{path} is no stack of grey images, each (height, width)")
         if any(each != shapes[0] for each in shapes):

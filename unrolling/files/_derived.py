@@ -102,7 +102,7 @@ def _decimal(value: float) -> str:
 def _dataset(number: int, volume: Tensor, like: Scan | None, study: str, frame: str, title: str) -> Any:
     """All but the pixels of a slice."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     files = () if like is None else tuple(like.more.get("files", ()))
     chosen = () if like is None else like.numbers
@@ -141,9 +141,9 @@ def _dataset(number: int, volume: Tensor, like: Scan | None, study: str, frame: 
     data.DerivationDescription = f"reconstructed by unrolling {__version__}"
     data.SeriesNumber = int(data.get("SeriesNumber") or 0) + 1000
     data.InstanceCreationDate, data.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    data.file_meta = FileMetaDataset()
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta = meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(str(data.SOPClassUID))
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return data
 
 

@@ -264,7 +264,7 @@ def _shortened(error: Exception) -> str:
 def _rescaled(data: Any, values: np.ndarray) -> np.ndarray:
     """In the units of the file: slope and intercept of it all or of each frame, or a table."""
     if data.get("ModalityLUTSequence"):
-        from pydicom.pixels import apply_modality_lut
+        from pydicom.pixels.processing import apply_modality_lut
 
         return np.asarray(apply_modality_lut(values, data), np.float64)
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]

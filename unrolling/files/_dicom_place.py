@@ -63,7 +63,7 @@ def _first(value: Any) -> float | None:
 
 
 def affine(
-    orientation: Sequence[float], position: Sequence[float], spacing: tuple[float, ...], step: Sequence[float]
+    orientation: Sequence[float], position: Sequence[float], spacing: tuple[float, ...], step: np.ndarray
 ) -> np.ndarray:
     """From (column, row, slice) to mm (right, anterior, superior), of directions to the (left, posterior, superior)."""
     columns = np.stack([np.array(orientation[:3]) * spacing[2], np.array(orientation[3:]) * spacing[1], step], 1)

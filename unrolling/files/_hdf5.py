@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from unrolling.files._hdf5_access import Header, dataset, geometry, numbers, opened, text
+from unrolling.files._arrays import chosen, described, sliced
+from unrolling.files._hdf5_access import File, Header, geometry
 from unrolling.files._ismrmrd import open_ismrmrd
 from unrolling.files.scan import Contents, Kind
+
+BESIDE = {"spacing", "units", "affine", "mask", "ismrmrd_header"}  # arrays that are about another one
 
 
 def open_hdf5(path: Path, kind: Kind | None, array: str | None = None, **_: Any) -> Contents:
@@ -20,93 +23,64 @@ def open_hdf5(path: Path, kind: Kind | None, array: str | None = None, **_: Any)
     Raises:
         ValueError: no HDF5 file, or none of these is in it.
     """
-    with opened(path) as file:
-        names = list(file)
-        if array is None and "kspace" not in names and _is_group(path, file, names):
-            return open_ismrmrd(path)
-        if array is None and "kspace" in names and kind in (None, "kspace"):
-            return _fastmri(path, file)
-        if array is None and kind == "kspace":
-            raise ValueError(
-                f"{path} has no dataset kspace, and no group dataset as ISMRMRD; it holds "
-                f"{', '.join(names[:20]) or 'nothing'}"
-            )
-        return _other(path, file, names, kind, array)
+    file = File(path)
+    if array is None and "kspace" in file.holds and kind in (None, "kspace"):
+        return _fastmri(file)
+    if array is None and {"xml", "data"} <= set(file.holds.get("dataset", {}).get("holds", {})):
+        return open_ismrmrd(file)
+    if array is None and kind == "kspace":
+        raise ValueError(
+            f"{path} has no dataset kspace, and no group dataset as ISMRMRD has; it holds "
+            f"{', '.join(list(file.holds)[:20]) or 'nothing'}"
+        )
+    return _other(file, kind, array)
 
 
-def _is_group(path: Path, file: Any, names: Sequence[str]) -> bool:
-    import h5py
-
-    if "dataset" not in names or not isinstance(file.get("dataset", getlink=True), h5py.HardLink):
-        return False
-    return isinstance(file["dataset"], h5py.Group) and {"xml", "data"} <= set(file["dataset"])
-
-
-def _fastmri(path: Path, file: Any) -> Contents:
-    held = dataset(path, file, "kspace")
-    shape, dtype = held.shape, held.dtype
-    if dtype.kind != "c" and dtype.names is None:
-        raise ValueError(f"{path}: kspace holds {dtype}; k-space is complex")
-    if len(shape) not in (3, 4) or 0 in shape:
+def _fastmri(file: File) -> Contents:
+    path, shape = file.path, file.shape("kspace")
+    if not file.is_complex("kspace"):
+        raise ValueError(f"{path}: kspace holds {file.holds['kspace']['type']}; k-space is complex")
+    if len(shape) not in (3, 4):
         raise ValueError(
             f"{path}: kspace has the shape {shape}; it is (slices, height, width) or (slices, coils, height, width)"
         )
     facts: dict[str, Any] = {"centred": True, "modality": "MR"}
-    if "ismrmrd_header" in file:
-        facts |= geometry(Header(path, text(path, file, "ismrmrd_header")), shape[-2:])
-    if "mask" in file:
-        facts["mask"] = _mask(path, dataset(path, file, "mask"), shape[-2:])
-    more = {}
-    for name in ("acquisition", "patient_id"):
-        value = file.attrs.get(name)
-        if isinstance(value, (str, bytes)):
-            more[name] = value if isinstance(value, str) else value.decode("utf-8", "replace")
+    if "ismrmrd_header" in file.holds:
+        facts |= geometry(Header(path, file.text("ismrmrd_header")), (shape[-2], shape[-1]))
+    if "mask" in file.holds:
+        facts["mask"] = _mask(file, (shape[-2], shape[-1]))
+    more = {name: file.attributes[name] for name in ("acquisition", "patient_id") if name in file.attributes}
 
     def read(slices: Sequence[int]) -> np.ndarray:
-        with opened(path) as file:
-            held = dataset(path, file, "kspace")
-            values = np.stack([numbers(held[number]) for number in slices])
+        values = file.numbers("kspace", slices)
         return values if len(shape) == 4 else values[:, None]
 
     return Contents("fastMRI", shape[0], read, "kspace", {**facts, "more": more})
 
 
-def _mask(path: Path, held: Any, shape: tuple[int, ...]) -> torch.Tensor:
+def _mask(file: File, shape: tuple[int, int]) -> torch.Tensor:
     """What was measured: lines (width,), or points (height, width)."""
-    if held.size > shape[0] * shape[1] or held.dtype.kind not in "biuf":
-        raise ValueError(f"{path}: mask has the shape {held.shape}; it is (width,) or (height, width)")
-    values = np.asarray(held[()]).squeeze()
-    if values.shape not in ((shape[1],), shape):
-        raise ValueError(f"{path}: mask has the shape {held.shape}; it is ({shape[1]},) or {tuple(shape)}")
-    if not np.isin(values, (0, 1)).all():
+    path, found = file.path, file.shape("mask")
+    if tuple(side for side in found if side != 1) not in ((shape[1],), shape):
+        raise ValueError(f"{path}: mask has the shape {found}; it is ({shape[1]},) or {shape}")
+    values = file.numbers("mask").squeeze()
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
         raise ValueError(f"{path}: mask holds other values than 0 and 1")
     if not values.any():
         raise ValueError(f"{path}: mask is zero everywhere: nothing was measured")
     return torch.from_numpy(np.broadcast_to(values, shape).astype(np.float32))
 
 
-def _other(path: Path, file: Any, names: Sequence[str], kind: Kind | None, array: str | None) -> Contents:
+def _other(file: File, kind: Kind | None, array: str | None) -> Contents:
     """An array that is not of fastMRI's or ISMRMRD's making, by its name."""
-    import h5py
-
-    from unrolling.files._arrays import chosen, described, sliced
-
-    arrays = [
-        name
-        for name in names
-        if isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Dataset)
-    ]
-    words = {"spacing", "units", "affine", "mask", "ismrmrd_header"}
-    name, named = chosen(path, [each for each in arrays if each not in words], kind, array)
-    held = dataset(path, file, name)
-    if held.dtype.kind not in "iufcb" and held.dtype.names is None:
-        raise ValueError(f"{path}: {name} holds {held.dtype}, and not numbers")
-    values, single = sliced(numbers(held[()]), kind or named)
-    more = {}
+    path = file.path
+    name, named = chosen(path, [each for each in file.holds if file.has(each) and each not in BESIDE], kind, array)
+    values, single = sliced(file.numbers(name), kind or named)
+    more: dict[str, Any] = {}
     for each in ("spacing", "affine"):
-        if each in arrays and dataset(path, file, each).size <= 16:
-            more[each] = file[each][()]
-    if "units" in arrays:
-        more["units"] = np.array(text(path, file, "units"))
+        if each in file.holds and np.prod(file.shape(each)) <= 16:
+            more[each] = file.numbers(each)
+    if "units" in file.holds:
+        more["units"] = np.array(file.text("units"))
     facts = described(more, path, kind or named)
     return Contents("HDF5", len(values), lambda slices: values[slices], named, {**facts, "single": single})

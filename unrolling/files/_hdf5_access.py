@@ -1,10 +1,13 @@
-"""Access to HDF5 files: what lies in the file itself, no larger than it can be, and ISMRMRD headers."""
+"""Access to HDF5 files: what lies in the file itself, no larger than it can be, read by a process of its own."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,65 +15,172 @@ from xml.etree import ElementTree
 import numpy as np
 
 from unrolling._extras import extra
-from unrolling.files.decoding import check_size
+from unrolling.files.decoding import PIECE, check_size
 
-TEXT = 1 << 24  # bytes that a header may have
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The file, read only."""
-    with extra("an HDF5 file"):
-        import h5py
-    with h5py.File(path, "r", locking=False) as file:
-        yield file
+SERVER = Path(__file__).with_name("_hdf5_server.py")
 
 
-def dataset(path: Path, group: Any, name: str, check: bool = True) -> Any:
-    """A dataset that lies in the file itself.
+class File:
+    """An HDF5 file that is read by a process of its own (``_hdf5_server``), as long as this object is there.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        holds: what lies in it by name, and in its groups: ``{"is": "array", "shape": ..., "kind": ...}``.
+        attributes: the short ones of the file.
 
     Raises:
-        ValueError: there is none; a link, or values in another file; larger than it can be.
+        ValueError: no HDF5 file, or one that is damaged.
     """
-    import h5py
 
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{path}: {name} is a link, which is not followed; copy what it points to into the file")
-    found = group[name]
-    if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{path}: {name} is a group, and an array is needed")
-    if found.is_virtual or found.external:
-        raise ValueError(f"{path}: the values of {name} lie in other files, which are not read; copy them into it")
-    if found.shape is None:
-        raise ValueError(f"{path}: {name} is empty")
-    if check:
-        need = int(np.prod(found.shape, dtype=object)) * found.dtype.itemsize
-        sides = " x ".join(map(str, found.shape))
-        check_size(path, need, found.id.get_storage_size(), f"{sides} values of {name}")
-    return found
+    def __init__(self, path: Path) -> None:
+        with extra("an HDF5 file"):
+            import h5py  # noqa: F401
+        self.path = path
+        given = json.dumps([str(path.resolve()), sys.path])
+        # Without the folder of the script on the path, whose modules have names of their own.
+        command = [sys.executable, "-P", str(SERVER), given]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+        )
+        self._end = weakref.finalize(self, _ended, self._process)
+        found = self._asked({"do": "describe"})[0]
+        self.holds: dict[str, Any] = found["holds"]
+        self.attributes: dict[str, str] = found["attributes"]
+
+    def has(self, name: str) -> bool:
+        """Whether an array of this name lies in the file itself."""
+        return self._found(name).get("is") == "array"
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an array that can be read.
+
+        Raises:
+            ValueError: none, a link, values in another file, or more of them than the file can hold.
+        """
+        found = self._found(name)
+        if found.get("is") == "link":
+            raise ValueError(f"{self.path}: {name} is a link, which is not followed; copy what it points to into it")
+        if found.get("is") != "array":
+            raise ValueError(f"{self.path}: {name} is no array")
+        if found["elsewhere"]:
+            raise ValueError(f"{self.path}: the values of {name} lie in other files, which are not read; copy them")
+        if found["shape"] is None or 0 in found["shape"]:
+            raise ValueError(f"{self.path}: {name} is empty")
+        sides = " x ".join(map(str, found["shape"]))
+        check_size(self.path, found["bytes"], found["held"], f"{sides} values of {name}")
+        return tuple(found["shape"])
+
+    def numbers(self, name: str, rows: Sequence[int] | None = None) -> np.ndarray:
+        """An array, or some places along its first dimension; pairs of real and imaginary parts as complex numbers.
+
+        Raises:
+            ValueError: as for ``shape``; no numbers.
+        """
+        shape = self.shape(name)
+        found = self._found(name)
+        if found["kind"] not in "iufcb" and not self.is_complex(name):
+            raise ValueError(f"{self.path}: {name} holds {found['type']}, and not numbers")
+        each = found["bytes"] // shape[0] if shape else found["bytes"]
+        need = found["bytes"] if rows is None else each * len(rows)
+        (values,) = self._asked({"do": "read", "name": name, "rows": _plain(rows), "bytes": need})[1]
+        names = values.dtype.names
+        return values if names is None else values[names[0]] + 1j * values[names[1]]
+
+    def is_complex(self, name: str) -> bool:
+        """Whether an array holds complex numbers, also as pairs."""
+        found = self._found(name)
+        pairs = ({"real", "imag"}, {"r", "i"})
+        return found.get("kind") == "c" or (found.get("names") is not None and set(found["names"]) in pairs)
+
+    def field(self, name: str, field: str, rows: Sequence[int] | None = None) -> list[np.ndarray]:
+        """A field of an array of records; of one with arrays of several lengths, the lengths and all numbers.
+
+        Raises:
+            ValueError: as for ``shape``; no such field.
+        """
+        self.shape(name)
+        found = self._found(name)
+        if field not in (found["names"] or ()):
+            raise ValueError(f"{self.path}: {name} has no field {field}")
+        request = {"do": "read", "name": name, "field": field, "rows": _plain(rows), "bytes": found["bytes"]}
+        return self._asked(request)[1]
+
+    def text(self, name: str) -> str:
+        """A text.
+
+        Raises:
+            ValueError: as for ``shape``; no text, or too long a one.
+        """
+        self.shape(name)
+        (content,) = self._asked({"do": "text", "name": name})[1]
+        return content.tobytes().decode("utf-8", "replace")
+
+    def _found(self, name: str) -> dict[str, Any]:
+        first, _, rest = name.partition("/")
+        found = self.holds.get(first, {})
+        return found.get("holds", {}).get(rest, {}) if rest else found
+
+    def _asked(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """The reply to a request, with its arrays.
+
+        Raises:
+            ValueError: what went wrong.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            reply = json.loads(self._line())
+            if "error" in reply:
+                raise ValueError(f"{self.path} cannot be read as an HDF5 file: {reply['error']}")
+            return reply, [self._array(*each) for each in reply["arrays"]]
+        except (OSError, EOFError) as error:
+            raise ValueError(
+                f"{self.path} cannot be read as an HDF5 file: it is damaged: reading it took too long or too much "
+                "memory, or came to an end"
+            ) from error
+
+    def _line(self) -> bytes:
+        """A line of the reply."""
+        assert self._process.stdout is not None
+        pieces = []
+        while not pieces or not pieces[-1].endswith(b"\n"):
+            pieces.append(self._process.stdout.readline())
+            if not pieces[-1]:
+                raise EOFError
+        return b"".join(pieces)
+
+    def _array(self, form: Any, shape: Sequence[int]) -> np.ndarray:
+        assert self._process.stdout is not None
+        values = np.empty(tuple(shape), np.lib.format.descr_to_dtype(_descr(form)))
+        into, place = values.reshape(-1).view(np.uint8), 0
+        while place < len(into):
+            count = self._process.stdout.readinto(into[place : place + PIECE].data)
+            if not count:
+                raise EOFError
+            place += count
+        return values
 
 
-def numbers(values: np.ndarray) -> np.ndarray:
-    """Complex numbers that are stored as pairs, as numbers."""
-    names = values.dtype.names
-    if names is not None and len(names) == 2 and set(names) in ({"real", "imag"}, {"r", "i"}):
-        return values[names[0]] + 1j * values[names[1]]
-    return values
+def _plain(rows: Sequence[int] | None) -> list[int] | None:
+    return None if rows is None else [int(row) for row in rows]
 
 
-def text(path: Path, group: Any, name: str) -> str:
-    """A text that is stored as a dataset.
+def _descr(form: Any) -> Any:
+    """A kind of number as NumPy writes it down, with the tuples that JSON turns into lists."""
+    if isinstance(form, str):
+        return form
+    if form and isinstance(form[0], list):
+        return [(each[0], _descr(each[1]), *(tuple(size) for size in each[2:])) for each in form]
+    return tuple(_descr(each) if k == 0 else tuple(each) for k, each in enumerate(form))
 
-    Raises:
-        ValueError: no text, or too long a one.
-    """
-    held = dataset(path, group, name)
-    if held.size != 1 or held.dtype.kind not in "OS" or held.dtype.itemsize > TEXT:
-        raise ValueError(f"{path}: {name} is no text")
-    content = np.asarray(held[()]).reshape(-1)[0]
-    if not isinstance(content, (bytes, str)) or len(content) > TEXT:
-        raise ValueError(f"{path}: {name} is no text of less than {TEXT >> 20} MiB")
-    return content if isinstance(content, str) else content.decode("utf-8", "replace")
+
+def _ended(process: Any) -> None:
+    for stream in (process.stdin, process.stdout):
+        stream.close()
+    process.kill()
+    process.wait()
 
 
 class Header:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from unrolling._extras import extra
-from unrolling.files._hdf5_access import Header, dataset, geometry, opened, text
+from unrolling.files._hdf5_access import File, Header, geometry
 from unrolling.files.decoding import check_size
 from unrolling.files.scan import Contents
 
 PIECE = 256  # lines that are read at a time
 
 
-def open_ismrmrd(path: Path) -> Contents:
+def open_ismrmrd(file: File) -> Contents:
     """Cartesian k-space: a line of each place in (slice, phase encoding), averages summed up to their mean, the first
     of several contrasts, phases, repetitions and sets. Recordings of noise give the covariance of the coils.
 
@@ -27,29 +26,31 @@ def open_ismrmrd(path: Path) -> Contents:
     Raises:
         ValueError: other trajectories, a header without sizes, no lines, lines of several lengths.
     """
-    with opened(path) as file:
-        group = file["dataset"]
-        header = Header(path, text(path, group, "xml"))
-        held = dataset(path, group, "data")
-        if held.dtype.names is None or not {"head", "data"} <= set(held.dtype.names) or held.ndim != 1:
-            raise ValueError(f"{path}: dataset/data holds no acquisitions")
-        heads = held.fields("head")[:]
+    path = file.path
+    header = Header(path, file.text("dataset/xml"))
+    if len(file.shape("dataset/data")) != 1:
+        raise ValueError(f"{path}: dataset/data holds no acquisitions")
+    (heads,) = file.field("dataset/data", "head")
+    wanted = {"flags", "idx", "number_of_samples", "active_channels", "center_sample", "trajectory_dimensions"}
+    if not wanted | {"position", "read_dir", "phase_dir", "slice_dir"} <= set(heads.dtype.names or ()):
+        raise ValueError(f"{path}: dataset/data holds no acquisitions")
     trajectory = header.word("encoding/trajectory") or "cartesian"
     if trajectory.lower() != "cartesian":
         raise ValueError(f"{path} was measured along the trajectory {trajectory[:40]}; only cartesian ones are read")
     size = header.sizes("encodedSpace")
     if size is None:
         raise ValueError(f"{path}: its header has no encodedSpace/matrixSize")
-    return _Lines(path, header, heads, size).contents()
+    return _Lines(file, header, heads, size).contents()
 
 
 class _Lines:
     """The lines of a file and where they belong."""
 
-    def __init__(self, path: Path, header: Header, heads: np.ndarray, size: tuple[int, int, int]) -> None:
+    def __init__(self, file: File, header: Header, heads: np.ndarray, size: tuple[int, int, int]) -> None:
         with extra("an ISMRMRD file"):
             from ismrmrd import constants
-        self.path, self.header, self.heads, self.size = path, header, heads, size
+        path = file.path
+        self.file, self.path, self.header, self.heads, self.size = file, path, header, heads, size
 
         def flagged(*flags: int) -> np.ndarray:
             bits = sum(1 << (flag - 1) for flag in flags)
@@ -174,23 +175,18 @@ class _Lines:
 
     def _data(self, lines: np.ndarray) -> Any:
         """(coils, samples) of each line, in order."""
-        with opened(self.path) as file:
-            held = dataset(self.path, file["dataset"], "data").fields("data")
-            for begin in range(0, len(lines), PIECE):
-                part = lines[begin : begin + PIECE]
-                low, high = int(part.min()), int(part.max()) + 1
-                content = held[low:high] if high - low <= 4 * PIECE else held[part]
-                chosen = content[part - low] if high - low <= 4 * PIECE else content
-                for number, line in zip(part, chosen, strict=True):
-                    head = self.heads[number]
-                    shape = (int(head["active_channels"]), int(head["number_of_samples"]))
-                    flat = np.asarray(line, np.float32)
-                    if flat.size != 2 * shape[0] * shape[1]:
-                        raise ValueError(
-                            f"{self.path}: acquisition {number} holds {flat.size} numbers, and its header speaks of "
-                            f"{shape[1]} complex samples of {shape[0]} coils"
-                        )
-                    yield flat.view(np.complex64).reshape(shape)
+        for begin in range(0, len(lines), PIECE):
+            part = lines[begin : begin + PIECE]
+            lengths, values = self.file.field("dataset/data", "data", part)
+            for number, flat in zip(part, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
+                head = self.heads[number]
+                shape = (int(head["active_channels"]), int(head["number_of_samples"]))
+                if flat.size != 2 * shape[0] * shape[1]:
+                    raise ValueError(
+                        f"{self.path}: acquisition {number} holds {flat.size} numbers, and its header speaks of "
+                        f"{shape[1]} complex samples of {shape[0]} coils"
+                    )
+                yield flat.view(np.complex64).reshape(shape)
 
     def _covariance(self) -> torch.Tensor | None:
         """E n n^H over the recordings of noise; None where there are fewer samples than coils."""

@@ -118,34 +118,27 @@ class _Seven(Mapping[str, np.ndarray]):
     """The arrays of numbers of a file of version 7.3, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        import h5py
+        from unrolling.files._hdf5_access import File
 
-        from unrolling.files._hdf5_access import opened
-
-        self.path = path
-        with opened(path) as file:
-            self.names = [
-                name
-                for name in file
-                if isinstance(file.get(name, getlink=True), h5py.HardLink)
-                and isinstance(file[name], h5py.Dataset)
-                and (file[name].dtype.kind in "iufcb" or file[name].dtype.names is not None)
-                and not file[name].attrs.get("MATLAB_empty", 0)
-            ]
-            if not self.names:
-                raise ValueError(f"{path} holds {', '.join(list(file)[:8]) or 'nothing'}, and no array of numbers")
+        self.file = File(path)
+        self.names = [
+            name
+            for name, found in self.file.holds.items()
+            if self.file.has(name)
+            and (found["kind"] in "iufcb" or self.file.is_complex(name))
+            and found["attributes"].get("MATLAB_empty", "0") == "0"
+        ]
+        if not self.names:
+            others = ", ".join(list(self.file.holds)[:8])
+            raise ValueError(f"{path} holds {others or 'nothing'}, and no array of numbers")
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.names:
             raise KeyError(name)
-        from unrolling.files._hdf5_access import dataset, numbers, opened
-
-        with opened(self.path) as file:
-            held = dataset(self.path, file, name)
-            values = numbers(held[()])
-            if held.attrs.get("MATLAB_class", b"") == b"char":
-                return np.array("".join(map(chr, values.reshape(-1))))
-        return np.asarray(values).T
+        values = self.file.numbers(name)
+        if self.file.holds[name]["attributes"].get("MATLAB_class") == "char" and values.dtype.kind == "u":
+            return np.array("".join(map(chr, values.reshape(-1))))
+        return values.T
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
