@@ -14,6 +14,7 @@ from unrolling.networks import (
     ConvolutionalShrinkage,
     DnCNN,
     Joint,
+    PixelDetector,
     TemporalConvolutions,
     UNet,
 )
@@ -27,6 +28,7 @@ CASES = {
     "UNet of channels": (UNet(4, 1, 3), "y", (2, 3, 8, 9)),
     "BatchNormUNet": (BatchNormUNet(4, 1), "x", (2, 8, 9)),
     "BatchNormUNet of channels": (BatchNormUNet(4, 1, 3), "x", (2, 3, 8, 9)),
+    "PixelDetector": (PixelDetector(4), "image", (2, 8, 9)),
     "ConvolutionalShrinkage": (ConvolutionalShrinkage(4), "u", (2, 8, 9)),
     "ChannelNorm": (ChannelNorm(3), "x", (2, 3, 9)),
     "TemporalConvolutions": (TemporalConvolutions(3, 2, width=4, blocks=2), "input", (2, 3, 9)),

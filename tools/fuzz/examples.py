@@ -105,6 +105,13 @@ def _images() -> dict[type, tuple[dict[str, Any], Any]]:
             {"data_term": term, "transform": FiniteDifferences(), "prox": IsotropicShrink(), "weight": 0.1},
             image,
         ),
+        images.Detected: (
+            {
+                "reconstruction": splitting.PDHG(Identity(), primal_step=0.9, dual_step=0.9),
+                "detector": images.Blobs(0.5),
+            },
+            image,
+        ),
         splitting.PDHG: (
             {
                 "operator": Identity(),
@@ -219,6 +226,7 @@ def _networks() -> dict[type, tuple[dict[str, Any], Any]]:
 
     return {
         networks.DnCNN: ({"layers": 3, "channels": 4, "colours": 1}, (_rand(*IMAGES),)),
+        networks.PixelDetector: ({"width": 4}, (_rand(2, 16, 16),)),
         networks.UNet: ({"width": 4, "levels": 2, "inputs": 1}, (_rand(2, 16, 16),)),
         networks.MLP: ({"inputs": 8, "hidden": 6, "outputs": 4, "layers": 2}, (_rand(3, 8),)),
         networks.Joint: ({"first": nn.Identity(), "second": nn.Identity()}, (_rand(3, 8),)),

@@ -7,6 +7,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.networks.batch_norm_unet import BatchNormUNet
+    from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".batch_norm_unet": ("BatchNormUNet"),
+        ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
@@ -31,7 +33,7 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP",
-    "TemporalConvolutions", "UNet", "dncnn_channels", "hidden_width", "unet_width",
+    "PixelDetector", "TemporalConvolutions", "UNet", "dncnn_channels", "hidden_width", "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         retrieve,
         sharpen,
     )
+    from unrolling.algorithms.images.blobs import Blobs, Detected
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
     from unrolling.algorithms.images.post_processing import PostProcessing
@@ -36,6 +37,7 @@ __getattr__, __dir__ = lazy(
         ".blind_steps": (
             "correlations crop_kernel fit_kernel kernel_spectrum move_kernel normalise_kernel retrieve sharpen"
         ),
+        ".blobs": ("Blobs Detected"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
         ".post_processing": ("PostProcessing"),
@@ -43,9 +45,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BlindDeblurring", "BlindProblem", "BlindState", "Cascade", "Compressed", "DUBLID", "Diffusion",
-    "EdgeStopping", "Outcome", "PeronaMalik", "PostProcessing", "QuantisedBlocks", "check_image",
-    "check_kernel_size", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
+    "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed", "DUBLID", "Detected",
+    "Diffusion", "EdgeStopping", "Outcome", "PeronaMalik", "PostProcessing", "QuantisedBlocks",
+    "check_image", "check_kernel_size", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
     "kernel_spectrum", "move_kernel", "normalise_kernel", "retrieve", "sharpen",
 ]
 # fmt: on

@@ -8,7 +8,9 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.medical.coils import Coils, check_acceleration
     from unrolling.tasks.medical.compressive import Compressive
+    from unrolling.tasks.medical.findings import DetectionLoss, ImageAUC, Peaks, Sensitivity, focal, hits, peaks
     from unrolling.tasks.medical.mri import MRI, read_mask
+    from unrolling.tasks.medical.nodules import Nodules, OnImage, circles, found_at, scoring_unet
     from unrolling.tasks.medical.phantoms import head, smooth, with_phase
     from unrolling.tasks.medical.receivers import receive_coils
     from unrolling.tasks.medical.sampling import (
@@ -20,24 +22,30 @@ if TYPE_CHECKING:
         radial_mask,
     )
     from unrolling.tasks.medical.slices import magnitude_errors, read_slices, slices_by_part
+    from unrolling.tasks.medical.thorax import Thorax, heat
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         ".coils": ("Coils check_acceleration"),
         ".compressive": ("Compressive"),
+        ".findings": ("DetectionLoss ImageAUC Peaks Sensitivity focal hits peaks"),
         ".mri": ("MRI read_mask"),
+        ".nodules": ("Nodules OnImage circles found_at scoring_unet"),
         ".phantoms": ("head smooth with_phase"),
         ".receivers": ("receive_coils"),
         ".sampling": ("cartesian_mask check_rate equispaced_mask mask_kind poisson_disc_mask radial_mask"),
         ".slices": ("magnitude_errors read_slices slices_by_part"),
+        ".thorax": ("Thorax heat"),
     },
 )
 # fmt: off
 __all__ = [
-    "Coils", "Compressive", "MRI", "cartesian_mask", "check_acceleration", "check_rate", "equispaced_mask",
-    "head", "magnitude_errors", "mask_kind", "poisson_disc_mask", "radial_mask", "read_mask", "read_slices",
-    "receive_coils", "slices_by_part", "smooth", "with_phase",
+    "Coils", "Compressive", "DetectionLoss", "ImageAUC", "MRI", "Nodules", "OnImage", "Peaks", "Sensitivity",
+    "Thorax", "cartesian_mask", "check_acceleration", "check_rate", "circles", "equispaced_mask", "focal",
+    "found_at", "head", "heat", "hits", "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask",
+    "radial_mask", "read_mask", "read_slices", "receive_coils", "scoring_unet", "slices_by_part", "smooth",
+    "with_phase",
 ]
 # fmt: on
 # End of what is written.
