@@ -7,6 +7,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.networks.batch_norm_unet import BatchNormUNet
+    from unrolling.networks.conv_block import ConvBlock, PReLU
     from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.joint import Joint
@@ -20,6 +21,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".batch_norm_unet": ("BatchNormUNet"),
+        ".conv_block": ("ConvBlock PReLU"),
         ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
         ".joint": ("Joint"),
@@ -32,8 +34,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvolutionalShrinkage", "DnCNN", "Joint", "MLP",
-    "PixelDetector", "TemporalConvolutions", "UNet", "dncnn_channels", "hidden_width", "unet_width",
+    "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvBlock", "ConvolutionalShrinkage", "DnCNN",
+    "Joint", "MLP", "PReLU", "PixelDetector", "TemporalConvolutions", "UNet", "dncnn_channels",
+    "hidden_width", "unet_width",
 ]
 # fmt: on
 # End of what is written.

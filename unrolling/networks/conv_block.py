@@ -112,7 +112,8 @@ class ConvBlock(nn.Module):
                 if number == 0:
                     rows = signs * linear[output] if last else linear[output].unsqueeze(0)
                 else:
-                    gain = 1 + float(self.activations[number - 1].slope.flatten()[0])
+                    activation: PReLU = self.activations[number - 1]  # pyright: ignore[reportAssignmentType]
+                    gain = 1 + float(activation.slope.flatten()[0])
                     rows = (signs if number < last else torch.ones(1, 1)) * torch.tensor([[1.0, -1.0]]) / gain
                 into = pair if number < last else slice(output, output + 1)
                 weight[into] = 0

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
     from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
+    from unrolling.algorithms.splitting.learned_primal_dual import (
+        ForwardOperator,
+        LearnedPDHG,
+        LearnedPDHGState,
+        LearnedPrimalDual,
+        LearnedPrimalDualState,
+        Transmission,
+        least_squares_start,
+    )
     from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
@@ -34,6 +43,10 @@ __getattr__, __dir__ = lazy(
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".denoised_least_squares": ("DenoisedLeastSquares"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
+        ".learned_primal_dual": (
+            "ForwardOperator LearnedPDHG LearnedPDHGState LearnedPrimalDual LearnedPrimalDualState Transmission "
+            "least_squares_start"
+        ),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".projected_gradient": ("ProjectedGradient"),
@@ -44,10 +57,11 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "ConjugateGradient", "ConjugateState",
-    "DataTerm", "DenoisedLeastSquares", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
-    "KnownBlur", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem", "ProjectedGradient",
-    "ProximalGradient", "RelaxedProjection", "RelaxedState", "SampledFourier", "Splitting", "check_kspace",
-    "diagonal_steps",
+    "DataTerm", "DenoisedLeastSquares", "ForwardOperator", "GradientProjection", "HQSState",
+    "HalfQuadraticSplitting", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
+    "LearnedPrimalDualState", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem",
+    "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState", "SampledFourier",
+    "Splitting", "Transmission", "check_kspace", "diagonal_steps", "least_squares_start",
 ]
 # fmt: on
 # End of what is written.
