@@ -7,12 +7,15 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.networks.batch_norm_unet import BatchNormUNet
+    from unrolling.networks.channels import from_channels, to_channels
     from unrolling.networks.conv_block import ConvBlock, PReLU
     from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
+    from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
     from unrolling.networks.residual import ComplexResidual
+    from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
     from unrolling.networks.unet import UNet, unet_width
@@ -21,12 +24,15 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".batch_norm_unet": ("BatchNormUNet"),
+        ".channels": ("from_channels to_channels"),
         ".conv_block": ("ConvBlock PReLU"),
         ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
+        ".normalised_unet": ("InstanceUNet NormalisedUNet"),
         ".residual": ("ComplexResidual"),
+        ".residual_cnn": ("ResidualCNN"),
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
         ".unet": ("UNet unet_width"),
@@ -35,8 +41,9 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvBlock", "ConvolutionalShrinkage", "DnCNN",
-    "Joint", "MLP", "PReLU", "PixelDetector", "TemporalConvolutions", "UNet", "dncnn_channels",
-    "hidden_width", "unet_width",
+    "InstanceUNet", "Joint", "MLP", "NormalisedUNet", "PReLU", "PixelDetector", "ResidualCNN",
+    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "to_channels",
+    "unet_width",
 ]
 # fmt: on
 # End of what is written.

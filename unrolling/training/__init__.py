@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         logarithmic_loss,
         with_curriculum,
     )
+    from unrolling.training.similarity import Dissimilarity
     from unrolling.training.stages import Stage, Turn, scaled
     from unrolling.training.supervised import Supervised
     from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
@@ -115,6 +116,7 @@ __getattr__, __dir__ = lazy(
             "Scheme by_name deep_supervision detnet end_to_end energy find_scheme greedy greedy_then_joint grow "
             "grow_then_refine joint_fine_tuning lista_cpss logarithmic_loss with_curriculum"
         ),
+        ".similarity": ("Dissimilarity"),
         ".stages": ("Stage Turn scaled"),
         ".supervised": ("Supervised"),
         ".supervision": ("Last Logarithmic Power Supervision Weighted"),
@@ -124,21 +126,21 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "Energy",
-    "Exponential", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic",
-    "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR",
-    "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "ProjectionLoss",
-    "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage",
-    "StagePlan", "Supervised", "Supervision", "Turn", "Validations", "Weighted", "WeightedSum",
-    "activations", "alike", "asked", "assign", "by_name", "check_draw", "check_schedule", "compute",
-    "copied", "deep_supervision", "deepen", "describe", "detnet", "differences", "end_to_end", "energy",
-    "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint", "fits", "generator",
-    "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine", "is_main",
-    "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss",
-    "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place", "projection_schedule",
-    "put", "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators",
-    "shape", "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack",
-    "unused_at_start", "with_curriculum", "without_influence", "write",
+    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "Dissimilarity",
+    "Energy", "Exponential", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE",
+    "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon",
+    "NegativeSISDR", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power",
+    "ProjectionLoss", "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share",
+    "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision", "Turn", "Validations",
+    "Weighted", "WeightedSum", "activations", "alike", "asked", "assign", "by_name", "check_draw",
+    "check_schedule", "compute", "copied", "deep_supervision", "deepen", "describe", "detnet", "differences",
+    "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",
+    "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow",
+    "grow_then_refine", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights",
+    "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place",
+    "projection_schedule", "put", "read", "read_weights", "remade", "retie", "same", "save_weights",
+    "scaled", "set_generators", "shape", "snapshot", "summary", "to_device", "trained_by", "trajectory",
+    "unique", "unpack", "unused_at_start", "with_curriculum", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

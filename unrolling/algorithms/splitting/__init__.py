@@ -19,7 +19,14 @@ if TYPE_CHECKING:
         check_kspace,
     )
     from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
+    from unrolling.algorithms.splitting.dense_gradient import DenseProximalGradient, DenseState
     from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
+    from unrolling.algorithms.splitting.kspace_descent import (
+        CoilPreparation,
+        CoilProblem,
+        KSpaceDescent,
+        calibration_mask,
+    )
     from unrolling.algorithms.splitting.learned_primal_dual import (
         ForwardOperator,
         LearnedPDHG,
@@ -42,7 +49,9 @@ __getattr__, __dir__ = lazy(
         ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".denoised_least_squares": ("DenoisedLeastSquares"),
+        ".dense_gradient": ("DenseProximalGradient DenseState"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
+        ".kspace_descent": ("CoilPreparation CoilProblem KSpaceDescent calibration_mask"),
         ".learned_primal_dual": (
             "ForwardOperator LearnedPDHG LearnedPDHGState LearnedPrimalDual LearnedPrimalDualState Transmission "
             "least_squares_start"
@@ -56,12 +65,13 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilSampling", "ConjugateGradient", "ConjugateState",
-    "DataTerm", "DenoisedLeastSquares", "ForwardOperator", "GradientProjection", "HQSState",
-    "HalfQuadraticSplitting", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
+    "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilPreparation", "CoilProblem", "CoilSampling",
+    "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient",
+    "DenseState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
+    "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
     "LearnedPrimalDualState", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem",
     "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState", "SampledFourier",
-    "Splitting", "Transmission", "check_kspace", "diagonal_steps", "least_squares_start",
+    "Splitting", "Transmission", "calibration_mask", "check_kspace", "diagonal_steps", "least_squares_start",
 ]
 # fmt: on
 # End of what is written.

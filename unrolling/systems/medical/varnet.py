@@ -1,0 +1,78 @@
+"""The end-to-end variational network, small: descent on the k-space of several coils with a U-Net in every step, and
+one for the coils' sensitivity maps (Sriram et al. 2020).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from unrolling.algorithms.splitting.kspace_descent import KSpaceDescent
+from unrolling.networks.normalised_unet import NormalisedUNet
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.conditions import Range
+from unrolling.training.similarity import Dissimilarity
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+DEPTH = 4
+WIDTH, POOLS = 8, 3  # of the U-Nets of the steps
+MAPS_WIDTH, MAPS_POOLS = 4, 3  # of the one for the maps
+STEPS, LAST, CROP = 4000, 600, 128  # on crops, on whole images
+LOSS = Dissimilarity(absolute=2.0)
+
+
+def parent(task: Any) -> KSpaceDescent:
+    """Nothing but consistency with the data, and the maps of the auto-calibration lines."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return KSpaceDescent(
+            NormalisedUNet(WIDTH, POOLS, offset="zero"), NormalisedUNet(MAPS_WIDTH, MAPS_POOLS, offset="image")
+        )
+
+
+def published() -> tuple[KSpaceDescent, int]:
+    """The step and the depth of the network as published, of 29,936,966 parameters, with its random first values."""
+    return KSpaceDescent(NormalisedUNet(18, 4), NormalisedUNet(8, 4)), 12
+
+
+def schedule(depth: int) -> Schedule:
+    """Squares out of the images, then whole ones; accelerations between the task's own and twice as much."""
+    rates = {"step_size": 1e-2}
+    crops = Stage(
+        STEPS,
+        rate=2e-3,
+        rates=rates,
+        batch=1,
+        loss=LOSS,
+        clip=1.0,
+        annealing=Cosine(0.02, 0.2),
+        draw={"crop": CROP, "spread": 2.0},
+    )
+    whole = Stage(LAST, rate=4e-4, batch=1, loss=LOSS, clip=1.0, annealing=Cosine(0.02, 1e-2), draw={"spread": 2.0})
+    return [crops, whole]
+
+
+SYSTEM = System(
+    name="medical/varnet",
+    title="E2E-VarNet, small",
+    summary="magnetic resonance images from several coils whose sensitivities nobody knows: four steps of descent on "
+    "k-space with U-Nets, one more for the maps.",
+    equations=(
+        "k[t+1] = k[t] - eta[t] M (k[t] - k0) - F E U[t](R F^-1 k[t]),    k[0] = k0,    x = sqrt(sum_c |F^-1 k_c|^2)\n"
+        "E x = (S_c x)_c,    R = E^H,    S_c = V(F^-1 A k0_c) / sqrt(sum_c |V(F^-1 A k0_c)|^2),    A the "
+        "auto-calibration lines\n"
+        "U[t], V: U-Nets on images of mean 0 and deviation 1, 8 and 4 channels at first, three halvings (published: 12 "
+        "steps, 18 and 8 channels, four halvings). At the start eta = 1, U = 0, V = I."
+    ),
+    references=("sriram2020end", "hammernik2018learning"),
+    recipes={
+        "multicoil": Recipe(
+            parent=parent,
+            tying=Tying(tied=("prepare",), untied=("step_size", "regulariser")),
+            depth=DEPTH,
+            schedule=schedule,
+            range={"acceleration": Range(3.5, 8.5)},
+        )
+    },
+)
