@@ -23,12 +23,15 @@ from unrolling.operators import (
     CodedDiffraction,
     Decimation,
     FilterBank,
+    FilteredBackProjection,
     FiniteDifferences,
     Identity,
     MaskedFourier,
     MultiCoilFourier,
+    ParallelBeam,
     PatchDictionary,
     PerBlockSensing,
+    Radon,
     RealOutputs,
     ScrambledHadamard,
     ValidConvolution,
@@ -63,6 +66,7 @@ OPERATORS = {
     "CodedDiffraction": (CodedDiffraction(8, 4, 10), (8, 4), torch.complex64),
     "DCT": (DCT(), (8, 4), torch.float32),
     "Decimation": (Decimation(rand(3, 3), 2), (8, 4), torch.float32),
+    "FilteredBackProjection": (FilteredBackProjection(ParallelBeam.even(3, 8)), (3, 13), torch.float32),
     "FilterBank": (FilterBank(rand(3, 3, 3)), (8, 4), torch.float32),
     "FiniteDifferences": (FiniteDifferences(), (8, 4), torch.float32),
     "Identity": (Identity(), (8, 4), torch.float32),
@@ -72,6 +76,7 @@ OPERATORS = {
     "MultiCoilFourier": (MultiCoilFourier(torch.ones(8, 4), MAPS), (8, 4), torch.complex64),
     "PatchDictionary": (PatchDictionary(rand(3, 4, 4), 2), (5, 3, 3), torch.float32),
     "PerBlockSensing": (PerBlockSensing(rand(4, 2, 2, 4)), (8, 4), torch.float32),
+    "Radon": (Radon(ParallelBeam.even(3, 8)), (8, 8), torch.float32),
     "RealOutputs": (RealOutputs(STFT(8, 2, length=24)), (24,), torch.float32),
     "STFT": (STFT(8, 2, length=24), (24,), torch.float32),
     "ScrambledHadamard": (ScrambledHadamard(8, 4, 10), (8, 4), torch.float32),
@@ -91,12 +96,15 @@ def test_the_cases_are_all_public_operators():
     assert concrete - known <= {LinearOperator, RowMatrix}
 
 
-def wrong(shape, declared):
-    """Shapes that are not (2, *shape): fewer and more dimensions, sizes of one, sizes in another order."""
+def wrong(shape, declared, leading=False):
+    """Shapes that are not (2, *shape): fewer and more dimensions (``leading`` ones may lie in between), sizes of one,
+    sizes in another order.
+    """
     yield (2, *shape[1:]) if len(shape) > 1 else shape
     yield shape
-    yield (2, 1, *shape)
-    yield (2, 3, *shape)
+    if not leading:
+        yield (2, 1, *shape)
+        yield (2, 3, *shape)
     yield (2, *shape, 1)
     for position, size in enumerate(declared):
         if size is not None and size != 1:
@@ -115,7 +123,7 @@ def test_an_operator_refuses_shapes_that_are_not_its_own(name):
         ("output", "y", operator.adjoint, tuple(image.shape[1:]), operator.output_shape, image.dtype),
     ]
     for side, argument, call, own, declared, kind in sides:
-        for bad in wrong(own, declared):
+        for bad in wrong(own, declared, operator.leading):
             with pytest.raises(ValueError, match=rf"needs an {side} of shape \(batch, .*\), and got"):
                 call(torch.ones(bad, dtype=kind))
         for value in ([[1.0]], np.ones((2, *own)), None):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
     from unrolling.algorithms.images.post_processing import PostProcessing
+    from unrolling.algorithms.images.sirt import SIRT
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -41,12 +42,13 @@ __getattr__, __dir__ = lazy(
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
         ".post_processing": ("PostProcessing"),
+        ".sirt": ("SIRT"),
     },
 )
 # fmt: off
 __all__ = [
     "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed", "DUBLID", "Detected",
-    "Diffusion", "EdgeStopping", "Outcome", "PeronaMalik", "PostProcessing", "QuantisedBlocks",
+    "Diffusion", "EdgeStopping", "Outcome", "PeronaMalik", "PostProcessing", "QuantisedBlocks", "SIRT",
     "check_image", "check_kernel_size", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
     "kernel_spectrum", "move_kernel", "normalise_kernel", "retrieve", "sharpen",
 ]

@@ -8,6 +8,8 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.medical.coils import Coils, check_acceleration
     from unrolling.tasks.medical.compressive import Compressive
+    from unrolling.tasks.medical.ct import ct_by_part, read_ct
+    from unrolling.tasks.medical.ellipses import Ellipses, draw_ellipses, random_ellipses, random_head, shepp_logan
     from unrolling.tasks.medical.findings import DetectionLoss, ImageAUC, Peaks, Sensitivity, focal, hits, peaks
     from unrolling.tasks.medical.mri import MRI, read_mask
     from unrolling.tasks.medical.nodules import Nodules, OnImage, circles, found_at, scoring_unet
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
     )
     from unrolling.tasks.medical.slices import magnitude_errors, read_slices, slices_by_part
     from unrolling.tasks.medical.thorax import Thorax, heat
+    from unrolling.tasks.medical.tomography import Tomography
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         ".coils": ("Coils check_acceleration"),
         ".compressive": ("Compressive"),
+        ".ct": ("ct_by_part read_ct"),
+        ".ellipses": ("Ellipses draw_ellipses random_ellipses random_head shepp_logan"),
         ".findings": ("DetectionLoss ImageAUC Peaks Sensitivity focal hits peaks"),
         ".mri": ("MRI read_mask"),
         ".nodules": ("Nodules OnImage circles found_at scoring_unet"),
@@ -37,15 +42,17 @@ __getattr__, __dir__ = lazy(
         ".sampling": ("cartesian_mask check_rate equispaced_mask mask_kind poisson_disc_mask radial_mask"),
         ".slices": ("magnitude_errors read_slices slices_by_part"),
         ".thorax": ("Thorax heat"),
+        ".tomography": ("Tomography"),
     },
 )
 # fmt: off
 __all__ = [
-    "Coils", "Compressive", "DetectionLoss", "ImageAUC", "MRI", "Nodules", "OnImage", "Peaks", "Sensitivity",
-    "Thorax", "cartesian_mask", "check_acceleration", "check_rate", "circles", "equispaced_mask", "focal",
-    "found_at", "head", "heat", "hits", "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask",
-    "radial_mask", "read_mask", "read_slices", "receive_coils", "scoring_unet", "slices_by_part", "smooth",
-    "with_phase",
+    "Coils", "Compressive", "DetectionLoss", "Ellipses", "ImageAUC", "MRI", "Nodules", "OnImage", "Peaks",
+    "Sensitivity", "Thorax", "Tomography", "cartesian_mask", "check_acceleration", "check_rate", "circles",
+    "ct_by_part", "draw_ellipses", "equispaced_mask", "focal", "found_at", "head", "heat", "hits",
+    "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask", "radial_mask", "random_ellipses",
+    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "scoring_unet", "shepp_logan",
+    "slices_by_part", "smooth", "with_phase",
 ]
 # fmt: on
 # End of what is written.
