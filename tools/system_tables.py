@@ -13,7 +13,8 @@ from unrolling.systems.index import read_index
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = {
     "docs/guides/communications.md": ("communications",),
-    "docs/guides/images.md": ("imaging", "medical"),
+    "docs/guides/images.md": ("imaging",),
+    "docs/guides/medical.md": ("medical",),
     "docs/guides/sparse_coding.md": ("sparse_coding",),
     "docs/guides/speech.md": ("speech",),
 }
