@@ -208,6 +208,17 @@ def test_gradients_of_the_network_are_those_of_finite_differences():
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_in_mixed_precision_it_stays_close_projections_in_full_precision_included(batch):
+    operator = Radon(ParallelBeam.even(6, 16))
+    network = unroll(LearnedPrimalDual(operator, *(b.float() for b in random_blocks()), memory=MEMORY), 2)
+    y = operator(0.5 + 0.2 * gaussian(batch, 16, 16).float())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(y)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, network(y), atol=0.02, rtol=0)
+
+
 def test_prelu_is_that_of_torch():
     mine, theirs = PReLU(3, 0.3).double(), nn.PReLU(3, 0.3).double()
     u = gaussian(2, 3, 4, 5)

@@ -189,9 +189,10 @@ class _Product(Function):
         held = matrix.compressed(transposed, x.dtype, x.device)
         if not len(x):
             return x.new_zeros(0, held.shape[0])
-        if len(x) == 1:
-            return torch.mv(held, x[0]).unsqueeze(0)
-        return torch.mm(held, x.T).T.contiguous()
+        with torch.autocast(x.device.type, enabled=False):  # which knows no sparse products in half precision
+            if len(x) == 1:
+                return torch.mv(held, x[0]).unsqueeze(0)
+            return torch.mm(held, x.T).T.contiguous()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
