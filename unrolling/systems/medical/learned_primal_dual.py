@@ -16,7 +16,7 @@ from unrolling.tasks.medical.tomography import Tomography
 from unrolling.training.stages import Adam, Cosine, Schedule, Stage
 
 DEPTH, MEMORY, SEED = 10, 5, 0
-STEPS, PDHG_STEPS, PRIMAL_STEPS = 12_000, 2_000, 4_000
+STEPS, PDHG_STEPS, PRIMAL_STEPS = 9_000, 2_000, 4_000
 RANGE = {"views": (30,), "noise": Range(3, 7), "size": (128,)}
 REFERENCES = ("adler2018learned", "chambolle2011first")
 

@@ -82,6 +82,7 @@ class Tomography(Task):
         photons: float = 0.0,
         seed: int = 0,
         data: str | Path | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
         check_count(size, "size", 8)
         check_count(views, "views")
