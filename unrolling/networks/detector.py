@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -23,9 +24,10 @@ class PixelDetector(nn.Module):
 
     Args:
         width: channels.
+        seed: of the weights, which are normal numbers as He et al. 2015 (doi:10.1109/ICCV.2015.123) scale them.
     """
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, *, seed: int = 0) -> None:
         super().__init__()
         check_count(width, "width")
         parts: list[nn.Module] = []
@@ -35,12 +37,13 @@ class PixelDetector(nn.Module):
             inputs = width
         self.body = nn.Sequential(*parts)
         self.last = nn.Conv2d(width, 1, 1)
+        generator = torch.Generator().manual_seed(seed)
         for part in self.body:
             if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu", generator=generator)
                 assert part.bias is not None
                 nn.init.zeros_(part.bias)
-        nn.init.normal_(self.last.weight, std=0.01)
+        nn.init.normal_(self.last.weight, std=0.01, generator=generator)
         assert self.last.bias is not None
         nn.init.constant_(self.last.bias, math.log(RARE / (1 - RARE)))
 

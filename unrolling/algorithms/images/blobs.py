@@ -15,6 +15,7 @@ from unrolling.core.arguments import check_numbers, check_range, check_shape
 from unrolling.core.refusals import explain_call
 
 DIRECTIONS = 8
+EXCESS = 10.0
 
 
 @explain_call
@@ -23,22 +24,24 @@ class Blobs(nn.Module):
     the width of a spot, u_j eight directions.
 
     A line is as bright along itself as in its middle and has s near 0, as edges have; an isolated round spot has its
-    height. In the manner of SUSAN (Smith and Brady 1997, doi:10.1023/A:1007963824710), for spots.
+    height. In the manner of SUSAN (Smith and Brady 1997, doi:10.1023/A:1007963824710), for spots. What lies in brighter
+    surroundings than spots are looked for in has ten times the excess of max_j g(p + d u_j) taken off.
 
     Args:
         width: standard deviation of the blur, in pixels.
         distance: d, in pixels; 3.5 times the width by default.
+        brightest: of the surroundings; None for any.
 
     Raises:
         ValueError: one that is not positive.
     """
 
-    def __init__(self, width: float = 1.2, distance: float | None = None) -> None:
+    def __init__(self, width: float = 1.2, distance: float | None = None, brightest: float | None = None) -> None:
         super().__init__()
         distance = 3.5 * width if distance is None else distance
         check_range(width, "width", 0.0)
         check_range(distance, "distance", 0.0)
-        self.width, self.distance = width, distance
+        self.width, self.distance, self.brightest = width, distance, brightest
         reach = math.ceil(distance + 3 * width)
         axis = torch.arange(-reach, reach + 1, dtype=torch.float32)
 
@@ -59,7 +62,9 @@ class Blobs(nn.Module):
         check_shape(image, (None, None), "Blobs", "input", "image")
         wide = pad(image.unsqueeze(1), (self.reach,) * 4, mode="replicate")
         levels = conv2d(wide, self.kernels.to(image.dtype))
-        return levels[:, 0] - levels[:, 1:].amax(1)
+        around = levels[:, 1:].amax(1)
+        found = levels[:, 0] - around
+        return found if self.brightest is None else found - EXCESS * (around - self.brightest).clamp_min(0)
 
 
 class Detected(Iteration):
