@@ -46,11 +46,11 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="medical/nodules",
     title="Nodules, end to end",
-    summary="simulated nodules in the lungs, found in a sinogram of few views: five iterations of Learned Primal-Dual and "
-    "a detector, trained together.",
+    summary="simulated nodules in the lungs, found in a sinogram of few views: Learned Primal-Dual and a detector, "
+    "trained together.",
     equations=(
-        "h <- h + Gamma[i]([h, A f_1, y]),    f <- f + Lambda[i]([f, A^T h_0]),    i = 1 ... 5, f = h = 0 at the start, "
-        "A divided by |A|; Gamma and Lambda begin as the steps of PDHG for least squares\n"
+        "h <- h + Gamma[i]([h, A f_1, y]),    f <- f + Lambda[i]([f, A^T h_0]),    i = 1 ... 5, f = h = 0 at the "
+        "start, A divided by |A|; Gamma and Lambda begin as the steps of PDHG for least squares\n"
         "image x = f_0,    scores s = D(x), D six convolutions with ReLU\n"
         "loss w_r 100 |x - x*|^2 / n + w_d F(s, nodules), F the focal loss of peaks; (w_r, w_d) = (1, 0), then (0, 1) "
         "for D alone, then both"

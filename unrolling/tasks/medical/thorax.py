@@ -16,7 +16,7 @@ from unrolling.core.arguments import check_count, check_range
 MOST = 3  # nodules of a slice
 PIXEL = 2.8  # mm along a side of a pixel, where a slice has 128 x 128
 REFERENCE = 128  # pixels along a side that the sizes below are meant for
-SOFT, BONE, AIR = 0.5, 0.85, 0.02  # of the attenuation that counts as 1; water has 0.5
+SOFT, BONE, AIR = 0.5, 0.85, 0.0  # of the attenuation that counts as 1; water has 0.5
 DIAMETERS = (3.0, 6.0)  # pixels, of nodules
 CONTRASTS = (0.22, 0.42)  # of nodules above the lung around them
 APART = 10.0  # pixels between two nodules at least
