@@ -15,8 +15,8 @@ class ComplexResidual(nn.Module):
     """D(x) = x + N(x) of complex images, real and imaginary part as two channels; N convolutions of 3 x 3 without
     biases, each with batch normalisation, all but the last with ReLU.
 
-    Aggarwal, Mani and Jacob 2019, doi:10.1109/TMI.2018.2865356: 5 layers of 64 channels, 112,896 weights and 516 numbers
-    of the normalisation. The last normalisation starts at zero, so that D is the identity before training.
+    Aggarwal, Mani and Jacob 2019, doi:10.1109/TMI.2018.2865356: 5 layers of 64 channels, 112,896 weights and 516
+    numbers of the normalisation. The last normalisation starts at zero, so that D is the identity before training.
 
     Args:
         layers: of convolution, at least 2.

@@ -185,7 +185,9 @@ class _Product(Function):
     """M x^T for the rows of x; its gradient is the product with the other of M and M^T."""
 
     @staticmethod
-    def forward(x: Tensor, matrix: SparseMatrix, transposed: bool) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        x: Tensor, matrix: SparseMatrix, transposed: bool
+    ) -> Tensor:
         held = matrix.compressed(transposed, x.dtype, x.device)
         if not len(x):
             return x.new_zeros(0, held.shape[0])

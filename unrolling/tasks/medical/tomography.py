@@ -57,6 +57,7 @@ class Tomography(Task):
         seed: of slices and noise.
         data: a file of slices, divided 80 / 10 / 10 in its order, or a folder with sub-folders train, validation and
             test of such files, or a folder of slices to test on; see ``ct_by_part``.
+        fixed: tensors of a weights file; none is needed.
 
     Raises:
         ValueError: an unknown beam, negative noise or photons, slices that cannot be read.
