@@ -16,7 +16,7 @@ from unrolling.files.kspace import READS, SUFFIXES, is_centred
 from unrolling.files.kspace import image_origin as find_origin
 from unrolling.files.scan import Scan
 from unrolling.files.scans import PICTURES, check_scan_output, read_scan, scan_files, write_scan
-from unrolling.operators.fourier import check_origins, from_corner, ifft
+from unrolling.operators.fourier import Origin, check_origins, from_corner, ifft
 from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition
 from unrolling.systems.options import Option
@@ -43,11 +43,13 @@ class Measured:
         samples: (coils, height, width) complex64, zero where nothing was measured.
         mask: (height, width), 1 where something was.
         noise: (coils, coils), the covariance of the coils' noise, where the file holds it.
+        origin: of the image, ``centre`` where what ``ifft`` makes of the samples lies in four corners.
     """
 
     samples: Tensor
     mask: Tensor
     noise: Tensor | None = None
+    origin: Origin = "corner"
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _run(
                 warn(f"{scan.path}{_where(scan, number)} is zero everywhere; so is its image", stacklevel=2)
                 images.append(scan.cropped(torch.zeros(scan.values.shape[-2:])))
             else:
-                made = reconstruct(network, task, found[0], **given)
+                made = reconstruct(network, task, replace(found[0], origin=origin), **given)
                 held = made if number == middle else held
                 images.append(scan.cropped(from_corner(made.image, origin)))
             bar.advance()

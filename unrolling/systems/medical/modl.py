@@ -9,13 +9,14 @@ from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastS
 from unrolling.networks.residual import ComplexResidual
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
+from unrolling.systems.medical._coils import application, coil_by_coil
 from unrolling.tasks.medical.coils import Coils
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 10
 WEIGHT = 0.05
 CROP = 128  # pixels along a side that are trained on
-STEPS = (600, 300, 100)  # with one layer, with five, with all
+STEPS = (1200, 700, 400)  # with one layer, with five, with all
 RANGE = {
     "acceleration": Range(4, 8),
     "mask": ("lines",),
@@ -68,4 +69,6 @@ SYSTEM = System(
             range=RANGE,
         )
     },
+    baselines={"multicoil": coil_by_coil},
+    apply={"multicoil": application()},
 )
