@@ -6,7 +6,7 @@ import torch
 from unrolling import solve, unroll
 from unrolling.algorithms import CoilSampling, DenoisedLeastSquares
 from unrolling.networks import ComplexResidual
-from unrolling.operators import CoilData, MultiCoilFourier
+from unrolling.operators import CoilData, MultiCoilFourier, normalise_maps
 from unrolling.operators.fourier import fft
 from unrolling.systems.catalogue import find
 from unrolling.systems.medical._coils import combine
@@ -55,8 +55,9 @@ def test_one_layer_without_a_denoiser_is_one_regularised_solve():
 def test_without_a_denoiser_it_tends_to_least_squares():
     data = multicoil(8, 2, 1, torch.complex128)
     matrix = dense(data)
-    found = solve(solved(), data, tolerance=1e-10, max_iterations=3000).estimate.flatten()
-    assert float((matrix.mH @ (matrix @ found - data.samples.flatten())).abs().max()) < 1e-6
+    found = solve(solved(weight=1e-3, steps=80), data, tolerance=0.0, max_iterations=30).estimate.flatten()
+    left, back = matrix.mH @ (matrix @ found - data.samples.flatten()), matrix.mH @ data.samples.flatten()
+    assert float(left.norm()) < 1e-4 * float(back.norm())
 
 
 class Halved(torch.nn.Module):
@@ -85,8 +86,12 @@ def test_the_implicit_gradient_is_that_of_unrolled_conjugate_gradients_at_conver
 
 
 def test_it_passes_what_is_asked_of_iterations():
-    iteration = DenoisedLeastSquares(CoilSampling(), Halved(), weight=0.5, steps=40, tolerance=1e-6)
-    check_iteration(iteration, multicoil(), depth=2, skip=("compile", "export", "second_derivative"))
+    g = generator()
+    samples, maps = (torch.randn(3, 2, 4, 4, dtype=torch.complex64, generator=g) for _ in range(2))
+    mask = (torch.rand(3, 1, 4, generator=g) < 0.7).float()
+    iteration = DenoisedLeastSquares(CoilSampling(), Halved(), weight=0.5, steps=40, tolerance=1e-12)
+    data = CoilData(mask.unsqueeze(1) * samples, mask, normalise_maps(maps))
+    check_iteration(iteration, data, depth=2, skip=("compile", "export", "second_derivative"))
 
 
 def test_the_network_has_the_published_numbers_and_is_its_parent_before_training():
@@ -94,7 +99,8 @@ def test_the_network_has_the_published_numbers_and_is_its_parent_before_training
     recipe, task = system.recipes["multicoil"], Coils.small()
     network = system.network(recipe, task, 3).eval()
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == 113_413
-    assert network.tied == ("weight", *[name for name in network.tied if name.startswith("denoiser")])
+    assert not network.untied
+    assert {name.split(".")[0] for name in network.tied} == {"weight", "denoiser"}
     data = task.example()
     plain = DenoisedLeastSquares(CoilSampling(), None, weight=0.05)
     with torch.no_grad():
@@ -150,7 +156,6 @@ def test_recordings_are_combined_whichever_pixel_is_the_origin():
     values = {each.name: each.value for each in corner.conditions}
     assert values["acceleration"] == 2.0
     assert values["coils"] == 4
-    assert values["mask"] == "points"
     assert 0.001 < values["noise"] < 0.05
 
 
