@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from unrolling.algorithms.splitting.data_terms import CoilSampling, SampledFourier
 from unrolling.algorithms.splitting.dense_gradient import DenseProximalGradient, History
 from unrolling.core import Unrolled, unroll
@@ -19,25 +17,21 @@ from unrolling.tasks.medical.mri import MRI
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH, LAYERS, CHANNELS = 10, 5, 24  # of the unrolled network, of the convolutional one and between its layers
-STEPS, CROP = 900, 128
+STEPS, CROP = 600, 128
+RANGE = {"acceleration": Range(4, 8), "mask": ("lines",), "coils": (8,), "noise": Range(0.005, 0.02)}
 RATE, FASTER = 2e-3, 5e-3
-
-
-def prox() -> ResidualCNN:
-    """The network that all layers share, the same whenever it is made."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        return ResidualCNN(LAYERS, CHANNELS)
 
 
 def parent(task: Coils | MRI, history: History, depth: int = DEPTH) -> DenseProximalGradient:
     """Proximal gradient descent with a step of 1, the largest for which |E| <= 1 promises descent."""
     term = CoilSampling() if isinstance(task, Coils) else SampledFourier(real=task.real)
-    return DenseProximalGradient(term, prox(), depth, history=history)
+    return DenseProximalGradient(term, ResidualCNN(LAYERS, CHANNELS), depth, history=history)
 
 
-def schedule(history: History, **draw: int) -> Schedule:
-    """All layers at once, an image at a time."""
+def schedule(history: History, **draw: float) -> Schedule:
+    """All layers at once, an image at a time; of several coils squares out of them, of accelerations up to twice that of
+    the task.
+    """
     rates = dict.fromkeys(("step_size",) if history == "none" else ("step_size", "combination"), FASTER)
     return [Stage(STEPS, rate=RATE, rates=rates, batch=1, annealing=Cosine(0.02, 1e-2), clip=1.0, draw=draw)]
 
@@ -53,9 +47,7 @@ def recipes(history: History) -> dict[str, Recipe]:
         return Recipe(parent=lambda task: parent(task, history), tying=tying, depth=DEPTH, build=build, **changes)
 
     return {
-        "multicoil": recipe(
-            schedule=lambda depth: schedule(history, crop=CROP), range={"acceleration": Range(3.5, 4.5)}
-        ),
+        "multicoil": recipe(schedule=lambda depth: schedule(history, crop=CROP, spread=2.0), range=RANGE),
         "mri": recipe(schedule=lambda depth: schedule(history)),
     }
 

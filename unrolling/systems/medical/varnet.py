@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from unrolling.algorithms.splitting.kspace_descent import KSpaceDescent
 from unrolling.networks.normalised_unet import NormalisedUNet
 from unrolling.systems.base import Recipe, System, Tying
@@ -18,17 +16,15 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 DEPTH = 4
 WIDTH, POOLS = 8, 3  # of the U-Nets of the steps
 MAPS_WIDTH, MAPS_POOLS = 4, 3  # of the one for the maps
-STEPS, LAST, CROP = 4000, 600, 128  # on crops, on whole images
+STEPS, LAST, CROP = 3000, 400, 128  # on crops, on whole images
+RANGE = {"acceleration": Range(4, 8), "mask": ("lines",), "coils": (8,), "noise": Range(0.005, 0.02)}
 LOSS = Dissimilarity(absolute=2.0)
 
 
 def parent(task: Any) -> KSpaceDescent:
     """Nothing but consistency with the data, and the maps of the auto-calibration lines."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        return KSpaceDescent(
-            NormalisedUNet(WIDTH, POOLS, offset="zero"), NormalisedUNet(MAPS_WIDTH, MAPS_POOLS, offset="image")
-        )
+    maps = NormalisedUNet(MAPS_WIDTH, MAPS_POOLS, offset="image")
+    return KSpaceDescent(NormalisedUNet(WIDTH, POOLS, offset="zero"), maps)
 
 
 def published() -> tuple[KSpaceDescent, int]:
@@ -41,7 +37,7 @@ def schedule(depth: int) -> Schedule:
     rates = {"step_size": 1e-2}
     crops = Stage(
         STEPS,
-        rate=2e-3,
+        rate=3e-3,
         rates=rates,
         batch=1,
         loss=LOSS,
@@ -49,7 +45,7 @@ def schedule(depth: int) -> Schedule:
         annealing=Cosine(0.02, 0.2),
         draw={"crop": CROP, "spread": 2.0},
     )
-    whole = Stage(LAST, rate=4e-4, batch=1, loss=LOSS, clip=1.0, annealing=Cosine(0.02, 1e-2), draw={"spread": 2.0})
+    whole = Stage(LAST, rate=6e-4, batch=1, loss=LOSS, clip=1.0, annealing=Cosine(0.02, 1e-2), draw={"spread": 2.0})
     return [crops, whole]
 
 
@@ -72,7 +68,7 @@ SYSTEM = System(
             tying=Tying(tied=("prepare",), untied=("step_size", "regulariser")),
             depth=DEPTH,
             schedule=schedule,
-            range={"acceleration": Range(3.5, 8.5)},
+            range=RANGE,
         )
     },
 )
