@@ -103,6 +103,14 @@ class ParallelBeam(Geometry):
         check_count(size, "size")
         return cls([math.pi * view / views for view in range(views)], 2 * math.ceil(size / 2**0.5) + 1, size, pixel)
 
+    def at(self, angles: Tensor | Iterable[float]) -> ParallelBeam:
+        """The same with other views.
+
+        Args:
+            angles: radians.
+        """
+        return ParallelBeam(angles, self.bins, self.image, self.pixel, self.spacing, self.shift)
+
     @property
     def field_of_view(self) -> float:
         """Diameter of the disc around the centre that every view sees whole, mm."""
@@ -192,6 +200,14 @@ class FanBeam(Geometry):
         # of half the shadow in bins: tan(asin(half / R)) R / pixel
         bins = 2 * math.ceil(half * source / math.sqrt(source**2 - half**2) / pixel) + 1
         return cls([2 * math.pi * view / views for view in range(views)], bins, size, source, detector, pixel)
+
+    def at(self, angles: Tensor | Iterable[float]) -> FanBeam:
+        """The same with other views.
+
+        Args:
+            angles: radians.
+        """
+        return FanBeam(angles, self.bins, self.image, self.source, self.detector, self.pixel, self.spacing, self.shift)
 
     @property
     def magnification(self) -> float:

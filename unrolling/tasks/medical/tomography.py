@@ -58,6 +58,7 @@ class Tomography(Task):
         data: a file of slices, divided 80 / 10 / 10 in its order, or a folder with sub-folders train, validation and
             test of such files, or a folder of slices to test on; see ``ct_by_part``.
         fixed: tensors of a weights file; none is needed.
+        geometry: another one than size, views and beam stand for, and in their place; of square slices.
 
     Raises:
         ValueError: an unknown beam, negative noise or photons, slices that cannot be read.
@@ -84,7 +85,15 @@ class Tomography(Task):
         seed: int = 0,
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
+        geometry: ParallelBeam | FanBeam | None = None,
     ) -> None:
+        if geometry is not None:
+            if geometry.image[0] != geometry.image[1]:
+                raise ValueError(
+                    f"geometry has slices of {geometry.image[0]} x {geometry.image[1]} pixels; take square ones"
+                )
+            size, views = geometry.image[0], geometry.views
+            beam = "parallel" if isinstance(geometry, ParallelBeam) else "fan"
         check_count(size, "size", 8)
         check_count(views, "views")
         check_range(noise, "noise", 0.0, math.inf, below=True)
@@ -93,7 +102,7 @@ class Tomography(Task):
             raise ValueError(f"beam is {beam!r}; it is one of {', '.join(BEAMS)}")
         self.size, self.views, self.beam, self.noise, self.photons, self.seed = size, views, beam, noise, photons, seed
         self._data = data
-        self.geometry = self._geometry()
+        self.geometry = self._even() if geometry is None else geometry
         self.radon = Radon(self.geometry)
         self.fbp = FilteredBackProjection(self.geometry)
         if data is not None:
@@ -102,7 +111,7 @@ class Tomography(Task):
         dose = f"{photons:g} photons a bin" if photons else f"{noise:.0%} noise"
         self.summary = f"Slices ({where}) from {views} projections, {beam} beam, {dose}."
 
-    def _geometry(self) -> ParallelBeam | FanBeam:
+    def _even(self) -> ParallelBeam | FanBeam:
         kind = ParallelBeam if self.beam == "parallel" else FanBeam
         return kind.even(self.views, self.size)
 
@@ -263,14 +272,7 @@ class Tomography(Task):
             generator = torch.Generator().manual_seed(6_000_017)
             errors = torch.randn(self.views, generator=generator) * math.radians(degrees)
             angles = [a + float(e) for a, e in zip(self.geometry.angles, errors, strict=True)]
-            shape = {"bins": self.geometry.bins, "image": self.geometry.image}
-            if isinstance(self.geometry, FanBeam):
-                moved: ParallelBeam | FanBeam = FanBeam(
-                    angles, **shape, source=self.geometry.source, detector=self.geometry.detector
-                )
-            else:
-                moved = ParallelBeam(angles, **shape)
-            return made(radon=Radon(moved))
+            return made(radon=Radon(self.geometry.at(angles)))
 
         words = "The network was trained for one dose."
         if self.photons:
