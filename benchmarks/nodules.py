@@ -41,7 +41,7 @@ from unrolling.training.stages import Schedule
 from unrolling.training.weights import load_weights
 
 POOL = 400  # slices that total variation is computed of, for training
-WEIGHTS, ITERATIONS = (0.01, 0.03, 0.1), 100
+WEIGHTS, ITERATIONS = (0.03, 0.06, 0.1), 60
 FOUND = Ratio("sensitivity", "", "higher", "image", places=3)
 
 

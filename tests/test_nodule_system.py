@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from unrolling.algorithms.splitting.primal_dual_operator import PDHG
-from unrolling.cli.main import main
 from unrolling.operators import LinearOperator
 from unrolling.systems.catalogue import find
 from unrolling.systems.medical._findings import _find, _read, application, findings, noise_of

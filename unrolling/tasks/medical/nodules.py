@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.algorithms.images.blobs import Blobs, Detected
-from unrolling.algorithms.splitting.primal_dual_operator import PDHG
+from unrolling.algorithms.splitting.primal_dual_operator import PDHG, diagonal_steps
 from unrolling.core.arguments import check_count, check_range
 from unrolling.networks.detector import PixelDetector
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.operators import FiniteDifferences
 from unrolling.operators.geometry import ParallelBeam
 from unrolling.operators.radon import FilteredBackProjection, Radon
+from unrolling.prox.box import Box
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks.base import PSNR, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method
@@ -163,7 +164,7 @@ class Nodules(Task):
             return Detected(self.total_variation(weight), Blobs(1.2, brightest=LUNG))
 
         return [
-            Iterative("total variation, PDHG, spots", variation, (0.002, 0.005, 0.01), 200, tuning=100),
+            Iterative("total variation, PDHG, spots", variation, (0.03, 0.06, 0.1), 100, tuning=60),
             Method(
                 "filtered back-projection, spots",
                 lambda width: lambda data: _scored(self.fbp(data), Blobs(width, brightest=LUNG)),
@@ -176,8 +177,10 @@ class Nodules(Task):
         ]
 
     def total_variation(self, weight: float) -> PDHG:
-        """min 0.5 |A x - y|^2 + weight sum |D x|, from the filtered back-projection on."""
-        return PDHG(self.radon, FiniteDifferences(), IsotropicShrink(), weight, initial=self._back / ATTENUATION)
+        """min 0.5 |A x - y|^2 + weight sum |D x| over x >= 0, from the filtered back-projection on."""
+        steps = diagonal_steps(self.radon, FiniteDifferences())
+        options: dict[str, Any] = {"image_prox": Box(0.0), "initial": self._back / ATTENUATION, **steps}
+        return PDHG(self.radon, FiniteDifferences(), IsotropicShrink(), weight, **options)
 
     def shifts(self) -> Sequence[Shift]:
         """More and less noise."""
