@@ -113,17 +113,27 @@ class FilteredBackProjection(LinearOperator):
     def forward(self, x: Float[Tensor, "batch views bins"]) -> Float[Tensor, "batch height width"]:
         """The slice, from a sinogram x."""
         _check_real(x, "x", self)
-        filtered = (x @ self.filter_matrix(x.dtype, x.device)).flatten(-2)
+        filtered = _exact_product(x, self.filter_matrix(x.dtype, x.device)).flatten(-2)
         return self._matrix.multiply(filtered).unflatten(-1, self.output_shape)
 
     def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch views bins"]:
         """W^T B^T y."""
         _check_real(y, "y", self)
         rows = self._matrix.multiply(y.flatten(-2), transposed=True).unflatten(-1, self.input_shape)
-        return rows @ self.filter_matrix(y.dtype, y.device).T
+        return _exact_product(rows, self.filter_matrix(y.dtype, y.device).T)
 
     def extra_repr(self) -> str:
         return f"{type(self.geometry).__name__}, window={self.window!r}"
+
+
+def _exact_product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """rows @ matrix, under autocast too, where single precision would become half: a ramp filter is a difference of
+    large numbers.
+    """
+    if not torch.is_autocast_enabled(rows.device.type):
+        return rows @ matrix
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows @ matrix
 
 
 def angle_weights(geometry: ParallelBeam | FanBeam) -> Float[Tensor, " views"]:

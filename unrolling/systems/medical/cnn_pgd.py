@@ -1,0 +1,60 @@
+"""CNN-PGD: relaxed projected gradient descent with a network that was trained to be a projection (Gupta, Jin, Nguyen,
+McCann and Unser 2018; survey, section on connections to other networks).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from unrolling.algorithms.splitting.data_terms import LeastSquares
+from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection
+from unrolling.networks.unet import UNet
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.tasks.medical.tomography import Tomography
+from unrolling.training.projection import projection_schedule
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+WIDTH, LEVELS = 12, 3  # of the U-Net
+STEP, CONTRACTION = 1.0, 0.8  # gamma |A|^2 and c
+
+
+def parent(task: Tomography) -> RelaxedProjection:
+    """Relaxed gradient descent from the filtered back-projection: the last layer of the network is zero, so that it
+    changes nothing.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        projector = UNet(WIDTH, LEVELS)
+    term = LeastSquares(task.radon, initial=task.fbp)
+    step = GradientProjection(term, projector, step_size=STEP / task.radon.norm(1e-3) ** 2)
+    return RelaxedProjection(step, contraction=CONTRACTION)
+
+
+def schedule(depth: int) -> Schedule:
+    """The network alone, as a projection, in three stages."""
+    return projection_schedule(Stage(4500, rate=2e-3, batch=2, annealing=Cosine(0.02, 0.01), clip=1.0))
+
+
+SYSTEM = System(
+    name="medical/cnn_pgd",
+    title="CNN-PGD",
+    summary="slices from few projections: gradient steps on the data, each followed by a network trained as a "
+    "projection, relaxed so that it converges.",
+    equations=(
+        "z = F(x - gamma A^T (A x - y)),    x <- (1 - alpha) x + alpha z,    x the filtered back-projection at the "
+        "start, alpha = 1 in the first layer;\n"
+        "alpha[k] = c alpha[k-1] |z[k-1] - x[k-1]| / |z[k] - x[k]| where |z[k] - x[k]| > c |z[k-1] - x[k-1]|, else "
+        "alpha[k-1]: then |x[k+1] - x[k]| <= c |x[k] - x[k-1]| whatever F does.\n"
+        "F, one U-Net for all layers, is trained to send to x the filtered back-projection, what F makes of it, and x "
+        "itself; at the start F(x) = x."
+    ),
+    references=("gupta2018cnn", "jin2017deep"),
+    recipes={
+        "tomography": Recipe(
+            parent=parent,
+            tying=Tying(tied=("step.projector",)),
+            depth=10,
+            schedule=schedule,
+        )
+    },
+)
