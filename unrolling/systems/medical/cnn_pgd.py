@@ -15,7 +15,7 @@ from unrolling.training.projection import projection_schedule
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 WIDTH, LEVELS = 12, 3  # of the U-Net
-STEP, CONTRACTION = 1.0, 0.8  # gamma |A|^2 and c
+STEP, CONTRACTION = 1.9, 0.8  # gamma |A|^2, which must stay below 2, and c
 
 
 def parent(task: Tomography) -> RelaxedProjection:

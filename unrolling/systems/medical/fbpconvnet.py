@@ -35,9 +35,9 @@ SYSTEM = System(
     equations=(
         "x = U(B y) + B y,    B the filtered back-projection, U a U-Net with batch normalisation, four halvings; at the "
         "start U = 0 and x = B y.\n"
-        "It is no unrolled iteration. Its authors compare it with ISTA, x <- S(W^T A^T y / L + (I - W^T A^T A W / L) x): "
-        "where A^T A is nearly a convolution, so is each step, followed by a threshold, as in the layers of a U-Net. "
-        "The classical algorithm that stands beside it here, and that it equals before training, is filtered "
+        "It is no unrolled iteration. Its authors compare it with ISTA, x <- S(W^T A^T y / L + (I - W^T A^T A W / L) "
+        "x): where A^T A is nearly a convolution, so is each step, followed by a threshold, as in the layers of a "
+        "U-Net. The classical algorithm that stands beside it here, and that it equals before training, is filtered "
         "back-projection."
     ),
     references=("jin2017deep", "ronneberger2015u"),
