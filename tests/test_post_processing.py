@@ -9,6 +9,7 @@ from unrolling.algorithms import GradientProjection, LeastSquares, PostProcessin
 from unrolling.networks import BatchNormUNet, UNet
 from unrolling.operators import FilteredBackProjection, Matrix, ParallelBeam, Radon
 from unrolling.tasks import Pairs
+from unrolling.tasks.medical import regressed_snr
 from unrolling.training import ProjectionLoss, projection_schedule
 
 SIZE, VIEWS = 20, 9
@@ -113,6 +114,24 @@ def test_what_it_starts_from_is_an_operator_whose_data_are_checked():
     network = unroll(PostProcessing(FilteredBackProjection(GEOMETRY), BatchNormUNet(2, 1)), 1, tied="network")
     with pytest.raises(ValueError, match=r"^data: FilteredBackProjection needs an input of shape"):
         network(rand(2, VIEWS, GEOMETRY.bins + 1))
+
+
+# Its score
+
+
+def test_the_regressed_snr_is_the_best_of_all_affine_fits_and_hides_scale_and_offset():
+    x, estimate = rand(3, 6, 7), rand(3, 6, 7, seed=1) + 0.5 * rand(3, 6, 7)
+    found = regressed_snr(estimate, x)
+    for n in range(3):
+        columns = torch.stack([estimate[n].flatten(), torch.ones(42)], 1).double()
+        left = x[n].flatten().double() - columns @ torch.linalg.lstsq(columns, x[n].flatten().double()).solution
+        assert float(found[n]) == pytest.approx(20 * float(torch.log10(x[n].double().norm() / left.norm())), abs=1e-6)
+    torch.testing.assert_close(regressed_snr(3 - 40 * estimate, x), found, rtol=1e-4, atol=1e-4)
+    assert float(regressed_snr(0.5 * x, x).min()) > 100
+    flat = regressed_snr(torch.ones_like(x), x)
+    torch.testing.assert_close(flat, regressed_snr(x.mean((1, 2), keepdim=True).expand_as(x).contiguous(), x))
+    with pytest.raises(ValueError, match="they have one shape"):
+        regressed_snr(x[:, 1:], x)
 
 
 # Training a projection

@@ -74,6 +74,7 @@ __getattr__, __dir__ = lazy(
         ".medical.nodules": ("Nodules OnImage circles found_at scoring_unet"),
         ".medical.phantoms": ("head smooth with_phase"),
         ".medical.receivers": ("receive_coils"),
+        ".medical.regression": ("regressed_snr"),
         ".medical.sampling": ("cartesian_mask check_rate equispaced_mask mask_kind poisson_disc_mask radial_mask"),
         ".medical.slices": ("magnitude_errors read_slices slices_by_part"),
         ".medical.thorax": ("Thorax heat"),
@@ -135,10 +136,11 @@ __all__ = [
     "picture_pieces", "pieces_of", "poisson_disc_mask", "predicted", "pursuit_counts", "radial_mask",
     "random_ellipses", "random_head", "read", "read_channels", "read_ct", "read_dictionary", "read_mask",
     "read_noises", "read_signal", "read_slices", "read_speakers", "read_taps", "receive_coils",
-    "running_median", "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors", "shake",
-    "shepp_logan", "shift_errors", "si_sdr", "similarity", "slices_by_part", "smooth", "sounds", "spams",
-    "speak", "speaker_of", "split", "split_speakers", "stabiliser_of", "stoi", "stretch", "timing_crops",
-    "toeplitz_channel", "unet_on", "unit_level", "unknown", "vanishing_thresholds", "warn", "with_phase",
+    "regressed_snr", "running_median", "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors",
+    "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity", "slices_by_part", "smooth", "sounds",
+    "spams", "speak", "speaker_of", "split", "split_speakers", "stabiliser_of", "stoi", "stretch",
+    "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "unknown", "vanishing_thresholds", "warn",
+    "with_phase",
 ]
 # fmt: on
 # End of what is written.

@@ -4,12 +4,16 @@ McCann and Unser 2018; survey, section on connections to other networks).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor, nn
 
 from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection
 from unrolling.networks.unet import UNet
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.medical.tomography import Tomography
 from unrolling.training.projection import projection_schedule
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -25,14 +29,32 @@ def parent(task: Tomography) -> RelaxedProjection:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         projector = UNet(WIDTH, LEVELS)
-    term = LeastSquares(task.radon, initial=task.fbp)
-    step = GradientProjection(term, projector, step_size=STEP / task.radon.norm(1e-3) ** 2)
-    return RelaxedProjection(step, contraction=CONTRACTION)
+    return projected(task, projector, CONTRACTION)
 
 
 def schedule(depth: int) -> Schedule:
     """The network alone, as a projection, in three stages."""
     return projection_schedule(Stage(4500, rate=2e-3, batch=2, annealing=Cosine(0.02, 0.01), clip=1.0))
+
+
+class Nonnegative(nn.Module):
+    """The projection onto x >= 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp_min(0)
+
+
+def projected(task: Tomography, projector: nn.Module, contraction: float) -> RelaxedProjection:
+    """From the filtered back-projection."""
+    term = LeastSquares(task.radon, initial=task.fbp)
+    step = GradientProjection(term, projector, step_size=STEP / task.radon.norm(1e-3) ** 2)
+    return RelaxedProjection(step, contraction=contraction)
+
+
+def classical(system: System, task: Tomography) -> Sequence[Baseline]:
+    """Projected gradient descent, with nothing to be relaxed."""
+    name = "projected gradient, x >= 0"
+    return [Iterative(name, lambda _: projected(task, Nonnegative(), 1.0), (None,), 300, setting="")]
 
 
 SYSTEM = System(
@@ -57,4 +79,5 @@ SYSTEM = System(
             schedule=schedule,
         )
     },
+    baselines={"tomography": classical},
 )

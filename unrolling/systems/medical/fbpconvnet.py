@@ -4,11 +4,14 @@ survey, section on connections to other networks).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from unrolling.algorithms.images.post_processing import PostProcessing
 from unrolling.networks.batch_norm_unet import BatchNormUNet
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.medical.tomography import Tomography
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -28,13 +31,19 @@ def schedule(depth: int) -> Schedule:
     return [Stage(6000, rate=1e-3, batch=1, annealing=Cosine(0.01, 0.01), clip=1.0)]
 
 
+def alone(system: System, task: Tomography) -> Sequence[Baseline]:
+    """What it is before training."""
+    name = "filtered back-projection, without window"
+    return [Iterative(name, lambda _: PostProcessing(task.fbp, BatchNormUNet(1, 1)), (None,), 1, setting="")]
+
+
 SYSTEM = System(
     name="medical/fbpconvnet",
     title="FBPConvNet",
     summary="slices from few projections: a U-Net adds to the filtered back-projection what is missing in it.",
     equations=(
-        "x = U(B y) + B y,    B the filtered back-projection, U a U-Net with batch normalisation, four halvings; at the "
-        "start U = 0 and x = B y.\n"
+        "x = U(B y) + B y,    B the filtered back-projection, U a U-Net with batch normalisation, four halvings; at "
+        "the start U = 0 and x = B y.\n"
         "It is no unrolled iteration. Its authors compare it with ISTA, x <- S(W^T A^T y / L + (I - W^T A^T A W / L) "
         "x): where A^T A is nearly a convolution, so is each step, followed by a threshold, as in the layers of a "
         "U-Net. The classical algorithm that stands beside it here, and that it equals before training, is filtered "
@@ -50,4 +59,5 @@ SYSTEM = System(
             options={"size": 256, "views": 60},
         )
     },
+    baselines={"tomography": alone},
 )

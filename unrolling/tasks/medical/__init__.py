@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.medical.nodules import Nodules, OnImage, circles, found_at, scoring_unet
     from unrolling.tasks.medical.phantoms import head, smooth, with_phase
     from unrolling.tasks.medical.receivers import receive_coils
+    from unrolling.tasks.medical.regression import regressed_snr
     from unrolling.tasks.medical.sampling import (
         cartesian_mask,
         check_rate,
@@ -39,6 +40,7 @@ __getattr__, __dir__ = lazy(
         ".nodules": ("Nodules OnImage circles found_at scoring_unet"),
         ".phantoms": ("head smooth with_phase"),
         ".receivers": ("receive_coils"),
+        ".regression": ("regressed_snr"),
         ".sampling": ("cartesian_mask check_rate equispaced_mask mask_kind poisson_disc_mask radial_mask"),
         ".slices": ("magnitude_errors read_slices slices_by_part"),
         ".thorax": ("Thorax heat"),
@@ -51,8 +53,8 @@ __all__ = [
     "Sensitivity", "Thorax", "Tomography", "cartesian_mask", "check_acceleration", "check_rate", "circles",
     "ct_by_part", "draw_ellipses", "equispaced_mask", "focal", "found_at", "head", "heat", "hits",
     "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask", "radial_mask", "random_ellipses",
-    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "scoring_unet", "shepp_logan",
-    "slices_by_part", "smooth", "with_phase",
+    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "regressed_snr", "scoring_unet",
+    "shepp_logan", "slices_by_part", "smooth", "with_phase",
 ]
 # fmt: on
 # End of what is written.

@@ -31,6 +31,7 @@ from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.medical.ct import ct_by_part
 from unrolling.tasks.medical.ellipses import random_ellipses, random_head, shepp_logan
+from unrolling.tasks.medical.regression import regressed_snr
 
 BEAMS = ("parallel", "fan")
 HELD = 8  # of each kind of slices to validate on
@@ -252,9 +253,10 @@ class Tomography(Task):
         return self.metric.text(self.metric.value(self.pieces(estimate, Samples(None, target))))
 
     def more(self, estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
-        """Structural similarity, and of phantom and ellipses the PSNR of each, in dB."""
+        """Structural similarity, the regressed SNR in dB, and of phantom and ellipses the PSNR of each, in dB."""
         pairs = [(e, b.target[: len(e)]) for e, b in zip(estimates, batches, strict=True)]
         found = {"SSIM": similarity([e for e, _ in pairs], [t for _, t in pairs])}
+        found["regressed SNR (dB)"] = float(torch.cat([regressed_snr(e, t) for e, t in pairs]).mean())
         if self._data is None and len(pairs) == len(TESTED):
             for name, (estimate, target) in zip(("Shepp-Logan", "ellipses"), pairs, strict=True):
                 pieces = self.pieces(estimate, Samples(None, target))
