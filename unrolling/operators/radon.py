@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import torch
@@ -47,7 +48,7 @@ class Radon(LinearOperator):
         super().__init__(geometry.image, geometry.shape)
         self.geometry = geometry
         shape = (geometry.views * geometry.bins, math.prod(geometry.image))
-        self._matrix = SparseMatrix.of(("radon", geometry), shape, lambda: _joseph(geometry))
+        self._matrix = SparseMatrix.of(("radon", geometry), shape, partial(_joseph, geometry))
 
     @property
     def bytes(self) -> int:
@@ -99,7 +100,7 @@ class FilteredBackProjection(LinearOperator):
         self.geometry, self.window = geometry, window
         weights = angle_weights(geometry)
         shape = (math.prod(geometry.image), geometry.views * geometry.bins)
-        self._matrix = SparseMatrix.of(("back-projection", geometry), shape, lambda: _interpolated(geometry, weights))
+        self._matrix = SparseMatrix.of(("back-projection", geometry), shape, partial(_interpolated, geometry, weights))
 
     @property
     def bytes(self) -> int:

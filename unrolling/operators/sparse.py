@@ -71,6 +71,10 @@ class SparseMatrix:
     def __copy__(self) -> SparseMatrix:
         return self
 
+    def __reduce__(self) -> Any:
+        """What it follows from; another process makes it again."""
+        return SparseMatrix.of, (self.key, self.shape, self._rows)
+
     @property
     def bytes(self) -> int:
         """Memory of what has been made so far."""
