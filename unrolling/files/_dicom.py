@@ -67,7 +67,7 @@ def _check_deflated(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(start)
         while content := file.read(1 << 14):
-            while content:
+            while content and not unpacker.eof:
                 decoded += len(unpacker.decompress(content, PIECE))
                 content = unpacker.unconsumed_tail
                 check_size(path, decoded, held, f"more than {decoded} bytes")

@@ -7,6 +7,7 @@ is a line of JSON, and behind it the bytes of its arrays.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -144,16 +145,14 @@ def _answer(file: Any, request: dict[str, Any]) -> tuple[dict[str, Any], list[An
     return {}, [np.ascontiguousarray(values)]
 
 
-def main() -> None:
-    path, paths = json.loads(sys.argv[1])
-    sys.path[:] = paths
+def serve(path: str, requests: Any, output: Any) -> None:
+    """Answers requests on one file until there are no more."""
     import h5py
     import numpy as np
 
-    output, base, size = sys.stdout.buffer, _base(), Path(path).stat().st_size
-    _limit(base, 2 * size)
+    base, size = _base(), Path(path).stat().st_size
     file: Any = None
-    for line in sys.stdin:
+    for line in requests:
         request = json.loads(line)
         arrays: list[Any] = []
         try:
@@ -169,6 +168,38 @@ def main() -> None:
         for each in arrays:
             output.write(each.reshape(-1).view(np.uint8).data if each.size else b"")
         output.flush()
+
+
+def main() -> None:
+    """One file, whose path is given; or, where a socket is, a process of its own for every path that comes by it, each
+    with the socket for its requests.
+    """
+    paths, path, number = json.loads(sys.argv[1])
+    sys.path[:] = paths
+    if number is None:
+        serve(path, sys.stdin.buffer, sys.stdout.buffer)
+        return
+    import os
+    import signal
+    import socket
+
+    import h5py  # noqa: F401
+    import numpy  # noqa: F401  # once, for all of them
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that have ended
+    with socket.socket(fileno=number) as channel:
+        while True:
+            name, given, _, _ = socket.recv_fds(channel, 1 << 16, 1)
+            if not name or not given:
+                return
+            if os.fork() == 0:
+                channel.close()
+                own = socket.socket(fileno=given[0])
+                with contextlib.suppress(OSError):  # nobody listens any more
+                    serve(os.fsdecode(name), own.makefile("rb"), own.makefile("wb"))
+                os._exit(0)
+            os.close(given[0])
+            channel.sendall(b".")
 
 
 if __name__ == "__main__":

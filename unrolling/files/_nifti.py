@@ -73,6 +73,8 @@ def open_nifti(path: Path, kind: Kind | None, volume: int | None = None, **_: An
                 if len(content) < each:
                     raise ValueError(f"{path} is truncated: slice {k} is not whole")
                 made.append(np.frombuffer(content, dtype).reshape(rows, columns))
+                if number * slices + k + 1 == volumes * slices:
+                    file.read(1)  # the end of what is compressed, where its checksum is compared
         order = sorted(set(numbers))
         values = np.stack([made[order.index(k)] for k in numbers])
         if (slope, intercept) == (1.0, 0.0):
