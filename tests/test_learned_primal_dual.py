@@ -79,8 +79,12 @@ class Prox(nn.Module):
 
 
 class Soft(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor(0.01, dtype=torch.float64))
+
     def forward(self, x):
-        return soft_threshold(x, 0.01)
+        return soft_threshold(x, self.threshold)
 
 
 SMALL = {"memory": 2, "width": 1, "layers": 2}  # a finite difference for each weight takes its time
@@ -217,6 +221,16 @@ def test_in_mixed_precision_it_stays_close_projections_in_full_precision_include
         found = network(y)
     assert found.dtype is torch.float32
     torch.testing.assert_close(found, network(y), atol=0.02, rtol=0)
+
+
+def test_weights_are_carried_over_to_another_geometry_with_its_own_norm():
+    networks = [
+        unroll(LearnedPrimalDual(Radon(ParallelBeam.even(views, 16)), *random_blocks(), memory=MEMORY), 2).eval()
+        for views in (6, 9)
+    ]
+    networks[1].load_state_dict(networks[0].state_dict())
+    for network, views in zip(networks, (6, 9), strict=True):
+        assert network.layers[0].scale == Radon(ParallelBeam.even(views, 16)).norm()
 
 
 def test_prelu_is_that_of_torch():

@@ -93,7 +93,6 @@ class LearnedPrimalDual(Iteration):
     """
 
     algorithm = "PDHG"
-    scale: Tensor
 
     def __init__(
         self,
@@ -108,7 +107,8 @@ class LearnedPrimalDual(Iteration):
         check_count(memory, "memory")
         self.operator: Any = operator
         self.dual, self.primal, self.memory = dual, primal, memory
-        self.register_buffer("scale", _scale(operator, scale, primal))
+        # A number, not a buffer: weights are carried over to other operators, which have norms of their own.
+        self.scale = _scale(operator, scale)
 
     def prepare(self, data: Tensor) -> Tensor:
         """y / |A|, (batch, 1, *output_shape)."""
@@ -220,7 +220,6 @@ class LearnedPDHG(Iteration):
     """
 
     algorithm = "PDHG"
-    scale: Tensor
     primal_step: Tensor
     dual_step: Tensor
     extrapolation: Tensor
@@ -242,12 +241,13 @@ class LearnedPDHG(Iteration):
             raise ValueError(f"residual is {residual!r}; it is 'previous' or 'none'")
         self.operator, self.dual, self.primal = operator, dual, primal
         self.added = residual == "previous"
-        self.register_buffer("scale", _scale(operator, scale, primal))
+        self.scale = _scale(operator, scale)
+        like = next(iter(primal.parameters()), torch.zeros(()))
         for name, value in (("primal_step", primal_step), ("dual_step", dual_step)):
             check_range(value, name, 0, above=True)
-            setattr(self, name, scalar_parameter(value, self.scale))
+            setattr(self, name, scalar_parameter(value, like))
         check_range(extrapolation, "extrapolation", 0, 1)
-        self.extrapolation = scalar_parameter(extrapolation, self.scale)
+        self.extrapolation = scalar_parameter(extrapolation, like)
 
     def prepare(self, data: Tensor) -> Tensor:
         """y / |A|."""
@@ -275,13 +275,9 @@ class LearnedPDHG(Iteration):
         return "its networks grow what they are given; train them with a smaller learning rate or clipped gradients"
 
 
-def _scale(operator: Any, scale: float | None, like: nn.Module) -> Tensor:
-    """What the operator is divided by, in the precision of a network."""
+def _scale(operator: Any, scale: float | None) -> float:
+    """What the operator is divided by."""
     if scale is None:
         scale = operator.norm() if isinstance(operator, LinearOperator) else 1.0
     check_range(scale, "scale", 0, above=True)
-    tensors = [
-        t for part in (like, operator) if isinstance(part, nn.Module) for t in (*part.parameters(), *part.buffers())
-    ]
-    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
-    return torch.tensor(scale, dtype=dtype)
+    return float(scale)

@@ -11,13 +11,15 @@ import torch
 from unrolling.algorithms.splitting.learned_primal_dual import LearnedPDHG, LearnedPrimalDual, least_squares_start
 from unrolling.networks.conv_block import ConvBlock
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.conditions import Range
+from unrolling.systems.medical._tomography import application, ranges
 from unrolling.tasks.medical.tomography import Tomography
 from unrolling.training.stages import Adam, Cosine, Schedule, Stage
 
 DEPTH, MEMORY, SEED = 10, 5, 0
 STEPS, PDHG_STEPS, PRIMAL_STEPS = 9_000, 2_000, 4_000
-RANGE = {"views": (30,), "noise": Range(3, 7), "size": (128,)}
+TYING = Tying(untied=("dual", "primal"))
+PDHG_TYING = Tying(tied=("dual", "primal", "primal_step", "dual_step", "extrapolation"))
+PRIMAL_TYING = Tying(untied=("primal",))
 REFERENCES = ("adler2018learned", "chambolle2011first")
 
 
@@ -84,12 +86,13 @@ SYSTEM = System(
     recipes={
         "tomography": Recipe(
             parent=parent,
-            tying=Tying(untied=("dual", "primal")),
+            tying=TYING,
             depth=DEPTH,
             schedule=lambda depth: trained(STEPS),
-            range=RANGE,
+            range=ranges,
         )
     },
+    apply={"tomography": application(parent, TYING)},
     variants=(
         System(
             name="medical/learned_pdhg",
@@ -105,12 +108,13 @@ SYSTEM = System(
             recipes={
                 "tomography": Recipe(
                     parent=pdhg_parent,
-                    tying=Tying(tied=("dual", "primal", "primal_step", "dual_step", "extrapolation")),
+                    tying=PDHG_TYING,
                     depth=DEPTH,
                     schedule=lambda depth: trained(PDHG_STEPS),
-                    range=RANGE,
+                    range=ranges,
                 )
             },
+            apply={"tomography": application(pdhg_parent, PDHG_TYING)},
         ),
         System(
             name="medical/learned_primal",
@@ -125,12 +129,13 @@ SYSTEM = System(
             recipes={
                 "tomography": Recipe(
                     parent=primal_parent,
-                    tying=Tying(untied=("primal",)),
+                    tying=PRIMAL_TYING,
                     depth=DEPTH,
                     schedule=lambda depth: trained(PRIMAL_STEPS),
-                    range=RANGE,
+                    range=ranges,
                 )
             },
+            apply={"tomography": application(primal_parent, PRIMAL_TYING)},
         ),
     ),
 )
