@@ -29,8 +29,8 @@ def parent(task: Coils | MRI, history: History, depth: int = DEPTH) -> DenseProx
 
 
 def schedule(history: History, **draw: float) -> Schedule:
-    """All layers at once, an image at a time; of several coils squares out of them, of accelerations up to twice that of
-    the task.
+    """All layers at once, an image at a time; of several coils squares out of them, of accelerations up to twice that
+    of the task.
     """
     rates = dict.fromkeys(("step_size",) if history == "none" else ("step_size", "combination"), FASTER)
     return [Stage(STEPS, rate=RATE, rates=rates, batch=1, annealing=Cosine(0.02, 1e-2), clip=1.0, draw=draw)]
