@@ -10,8 +10,10 @@ from unrolling import testing, unroll
 from unrolling.algorithms.splitting.kspace_descent import CoilPreparation, KSpaceDescent, calibration_mask
 from unrolling.networks.normalised_unet import NormalisedUNet
 from unrolling.operators import CoilData, KSpace
-from unrolling.operators.fourier import fft, ifft, normalise_maps
+from unrolling.operators.fourier import fft, from_corner, ifft, normalise_maps, to_corner
 from unrolling.systems.catalogue import find
+from unrolling.systems.medical._coils import combine_unmapped
+from unrolling.systems.medical._kspace import Measured
 from unrolling.systems.medical.varnet import published
 from unrolling.tasks.medical.coils import Coils
 from unrolling.training.similarity import Dissimilarity
@@ -195,6 +197,26 @@ def test_its_gradient_is_that_of_finite_differences():
     data = coils(1, 6, columns(6, (0, 1, 5, 3)))
     samples = data.samples.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda k: net(KSpace(k, data.mask)), samples, fast_mode=True)
+
+
+# Applied to files
+
+
+@pytest.mark.parametrize("origin", ["corner", "centre"])
+def test_measured_k_space_is_reconstructed_at_its_own_scale_and_place(origin):
+    task = Coils(size=32, coils=4, noise=0.0)
+    recipe = find("medical/varnet").recipes["multicoil"]
+    network = find("medical/varnet").network(recipe, task, 2)
+    data = task.timing.data
+    samples = 1e4 * data.samples[0]
+    if origin == "centre":  # what ifft makes of these lies in four corners
+        samples = data.mask[0] * fft(to_corner(ifft(samples), "centre"))
+    measured = Measured(samples, data.mask[0].expand(32, 32), origin=origin)
+    with torch.no_grad():
+        found = combine_unmapped(network, task, measured)
+        wanted = 1e4 * network(data)[0]
+    assert torch.allclose(from_corner(found.image, origin), wanted, rtol=1e-4, atol=1e-2)
+    assert {c.name: c.value for c in found.conditions}["acceleration"] == 4.0
 
 
 # The loss

@@ -32,26 +32,51 @@ def combine(network: Callable[[Any], Tensor], task: Any, measured: Measured) -> 
 
     The network sees images that lie in the middle and are 1 at their brightest.
     """
-    samples = measured.samples
-    if measured.noise is not None:
-        samples = prewhiten(samples, measured.noise)
-    samples = measured.mask * fft(from_corner(ifft(samples), measured.origin))
+    samples = _centred(measured)
     mask = measured.mask.unsqueeze(0)
     maps = estimate_maps(samples.unsqueeze(0), mask)
     data = CoilData(samples.unsqueeze(0), mask, maps)
     weight, iterations = FIRST
     first = solve(ConjugateGradient(CoilSampling(), weight), data, tolerance=0.0, max_iterations=iterations).estimate
-    bright = first.abs().flatten().kthvalue(max(1, int(BRIGHT * first.numel()))).values
+    bright = _bright(first)
     if not bool(bright > 0):
         raise ValueError("the maps that were estimated from the k-space see nothing of it")
     image = network(data._replace(samples=data.samples / bright))[0] * bright
-    conditions = [
-        Condition("acceleration", round(1 / float(measured.mask.mean()), 1), "read", effect=SEEN),
-        Condition("mask", mask_kind(torch.fft.fftshift(measured.mask)), "estimated", effect=SEEN),
+    facts = {"maps": "estimated"}
+    return Reconstructed(to_corner(image, measured.origin), facts, _conditions(samples / bright, measured.mask))
+
+
+def combine_unmapped(network: Callable[[Any], Tensor], task: Any, measured: Measured) -> Reconstructed:
+    """``combine`` for a network that finds the maps itself, and whose image is as large as its data are."""
+    samples = _centred(measured)
+    image = network(KSpace(samples.unsqueeze(0), measured.mask.unsqueeze(0)))[0]
+    bright = _bright(image)
+    bright = torch.where(bright > 0, bright, 1)
+    facts = {"maps": "found by the network"}
+    return Reconstructed(to_corner(image, measured.origin), facts, _conditions(samples / bright, measured.mask))
+
+
+def _centred(measured: Measured) -> Tensor:
+    """The samples of an image that lies in the middle, whitened where the noise is known."""
+    samples = measured.samples
+    if measured.noise is not None:
+        samples = prewhiten(samples, measured.noise)
+    return measured.mask * fft(from_corner(ifft(samples), measured.origin))
+
+
+def _bright(image: Tensor) -> Tensor:
+    """How bright an image is where it is brightest, a few pixels left out."""
+    return image.abs().flatten().kthvalue(max(1, int(BRIGHT * image.numel()))).values
+
+
+def _conditions(samples: Tensor, mask: Tensor) -> list[Condition]:
+    """What was found out about samples of an image whose brightest pixels are 1."""
+    return [
+        Condition("acceleration", round(1 / float(mask.mean()), 1), "read", effect=SEEN),
+        Condition("mask", mask_kind(torch.fft.fftshift(mask)), "estimated", effect=SEEN),
         Condition("coils", len(samples), "read", effect=SEEN),
-        Condition("noise", _noise(samples / bright, measured.mask), "estimated", effect=SEEN),
+        Condition("noise", _noise(samples, mask), "estimated", effect=SEEN),
     ]
-    return Reconstructed(to_corner(image, measured.origin), {"maps": "estimated"}, conditions)
 
 
 def _noise(samples: Tensor, mask: Tensor) -> float:
@@ -66,9 +91,9 @@ def _noise(samples: Tensor, mask: Tensor) -> float:
     return round(float(outer.abs().median() / RAYLEIGH), 4) if outer.numel() else 0.0
 
 
-def application() -> Application:
+def application(reconstruct: Callable[..., Reconstructed] = combine) -> Application:
     """Of k-space from several coils, or one, in files."""
-    return _kspace.application(combine)
+    return _kspace.application(reconstruct)
 
 
 def coil_by_coil(system: System, task: Any) -> Sequence[Baseline]:

@@ -12,6 +12,7 @@ from unrolling.core import Unrolled, unroll
 from unrolling.networks.residual_cnn import ResidualCNN
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
+from unrolling.systems.medical._coils import application, coil_by_coil
 from unrolling.tasks.medical.coils import Coils
 from unrolling.tasks.medical.mri import MRI
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -69,6 +70,8 @@ def variant(history: History, name: str, title: str, summary: str, combination: 
         equations=f"u = {combination},    {STEP}\n{NETWORK}.",
         references=REFERENCES,
         recipes=recipes(history),
+        baselines={"multicoil": coil_by_coil},
+        apply={"multicoil": application()},
     )
 
 
@@ -80,6 +83,8 @@ SYSTEM = System(
     equations=f"u = sum_{{j <= k}} b[k, j] x[j],    {STEP}\n{NETWORK}, b = I.",
     references=REFERENCES,
     recipes=recipes("dense"),
+    baselines={"multicoil": coil_by_coil},
+    apply={"multicoil": application()},
     variants=(
         variant(
             "momentum",

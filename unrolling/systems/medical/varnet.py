@@ -10,6 +10,7 @@ from unrolling.algorithms.splitting.kspace_descent import KSpaceDescent
 from unrolling.networks.normalised_unet import NormalisedUNet
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
+from unrolling.systems.medical._coils import application, coil_by_coil, combine_unmapped
 from unrolling.training.similarity import Dissimilarity
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -71,4 +72,6 @@ SYSTEM = System(
             range=RANGE,
         )
     },
+    baselines={"multicoil": coil_by_coil},
+    apply={"multicoil": application(combine_unmapped)},
 )

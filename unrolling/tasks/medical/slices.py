@@ -71,10 +71,11 @@ def slices_by_part(path: str | Path) -> dict[str, list[Tensor]]:
 
 
 def magnitude_errors(estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
-    """Relative error of images, complex where they are, and structural similarity of their magnitudes, averaged over
-    images.
+    """Relative error of images, complex where they are (magnitudes where the estimate is real and the target is not),
+    and structural similarity of their magnitudes, averaged over images.
     """
     pairs = [(e, b.target[: len(e)]) for e, b in zip(estimates, batches, strict=True)]
+    pairs = [(e, t if e.is_complex() or not t.is_complex() else t.abs()) for e, t in pairs]
     ratio = torch.cat(
         [
             torch.linalg.vector_norm((e - t).flatten(1), dim=1) / torch.linalg.vector_norm(t.flatten(1), dim=1)
