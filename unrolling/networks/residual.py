@@ -43,5 +43,5 @@ class ComplexResidual(nn.Module):
         """The image and its correction."""
         check_input(self, x, "x", None, None, real=False)
         channels = torch.view_as_real(x).movedim(-1, 1)  # in memory the channels stay last, as convolutions like it
-        found = self.correction(channels.to(next(self.parameters()).dtype)).movedim(1, -1).to(channels.dtype)
-        return x + torch.view_as_complex(found.contiguous())
+        found = self.correction(channels.to(next(self.parameters()).dtype)).to(channels.dtype)
+        return x + torch.complex(found[:, 0], found[:, 1])

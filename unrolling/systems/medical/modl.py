@@ -16,7 +16,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 DEPTH = 10
 WEIGHT = 0.05
 CROP = 128  # pixels along a side that are trained on
-STEPS = (1200, 700, 400)  # with one layer, with five, with all
+STEPS = (800, 500, 250)  # with one layer, with five, with all
 RANGE = {
     "acceleration": Range(4, 8),
     "mask": ("lines",),
@@ -59,7 +59,7 @@ SYSTEM = System(
         "N: five convolutions of 3 x 3 with batch normalisation, 64 channels, real and imaginary part as two; at the "
         "start N = 0, lambda = 0.05. N and lambda are the same in all layers."
     ),
-    references=("aggarwal2019modl", "pruessmann1999sense"),
+    references=("aggarwal2019modl", "pruessmann1999sense", "uecker2014espirit"),
     recipes={
         "multicoil": Recipe(
             parent=parent,

@@ -15,6 +15,7 @@ from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
 from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient
 from unrolling.algorithms.splitting.data_terms import CoilSampling
+from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.core import scale
 from unrolling.core.arguments import check_count
@@ -246,21 +247,29 @@ class Coils(Task):
         return (data.maps.conj() * ifft(data.samples)).sum(1)
 
     def baselines(self, size: int) -> Sequence[Baseline]:
-        """CG-SENSE, sparse wavelets, total variation, the zero-filled image, and a U-Net on that."""
+        """CG-SENSE, Tikhonov's regularisation iterated, sparse wavelets, total variation, the zero-filled image, and a
+        U-Net on that.
+        """
 
         def wavelets(weight: float) -> FISTA:
             return FISTA(ProximalGradient(CoilSampling(), OrthonormalShrink(Wavelet(4)), weight))
 
         def variation(weight: float) -> ADMM:
             splitting = Splitting(FiniteDifferences("circular"), IsotropicShrink(), weight, penalty=10 * weight)
-            return ADMM(CoilSampling(), [splitting], inner=(1e-4, 15))
+            return ADMM(CoilSampling(), [splitting], inner=(1e-3, 10))
 
         return [
             Iterative(
                 "CG-SENSE", lambda weight: ConjugateGradient(CoilSampling(), weight), (0.003, 0.01, 0.03, 0.1), 40
             ),
-            Iterative("wavelets, FISTA", wavelets, (0.001, 0.002, 0.004, 0.008), 100, tuning=50),
-            Iterative("total variation, ADMM", variation, (0.001, 0.002, 0.004, 0.008), 60, tuning=30),
+            Iterative(
+                "iterated Tikhonov",
+                lambda weight: DenoisedLeastSquares(CoilSampling(), None, weight),
+                (0.02, 0.1, 0.5),
+                8,
+            ),
+            Iterative("wavelets, FISTA", wavelets, (0.001, 0.002, 0.004, 0.008), 100, tuning=40),
+            Iterative("total variation, ADMM", variation, (0.002, 0.004, 0.008), 60, tuning=20),
             Method("zero-filled", lambda _: self.zero_filled, linear=True),
             unet_on(self.zero_filled, size, levels=3, channels=2),
         ]
