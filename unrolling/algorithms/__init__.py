@@ -85,6 +85,7 @@ __getattr__, __dir__ = lazy(
         ".sparse.synthesis": ("Decoded SynthesisISTA SynthesisState"),
         ".sparse.varying": ("Mixed Mixing Sensed VaryingISTA"),
         ".splitting.admm": ("ADMM ADMMState Splitting"),
+        ".splitting.conditioned": ("Conditioned ConditionedSplitting sampling_features"),
         ".splitting.conjugate_gradient": ("ConjugateGradient ConjugateState"),
         ".splitting.data_terms": (
             "Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"
@@ -109,12 +110,13 @@ __all__ = [
     "ADMM", "ADMMState", "AMP", "AMPState", "AlphabetFit", "AugmentedISTA", "AugmentedProblem",
     "AugmentedState", "BCJR", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Blurred", "Cascade",
     "ChambollePock", "Channel", "ChannelEstimate", "CoDState", "CoilPreparation", "CoilProblem",
-    "CoilSampling", "Compressed", "ConjugateGradient", "ConjugateState", "Continuation", "ConvolutionalISTA",
-    "CoordinateDescent", "CoupledISTA", "DUBLID", "DataTerm", "Decisions", "Decoded", "DenoisedLeastSquares",
-    "DenseProximalGradient", "DenseState", "DetNetLayer", "DetNetState", "Detected", "Detector", "Diffusion",
-    "EPState", "EdgeStopping", "EqualShares", "Evolution", "ExpectationPropagation", "FISTA", "FISTAState",
-    "ForwardOperator", "FreeMatrix", "GatedISTA", "GaussianLikelihood", "GradientProjection", "GramHardISTA",
-    "GramIHT", "GramISTA", "GriffinLim", "HQSState", "HalfQuadraticSplitting", "HyperLISTA", "HyperProblem",
+    "CoilSampling", "Compressed", "Conditioned", "ConditionedSplitting", "ConjugateGradient",
+    "ConjugateState", "Continuation", "ConvolutionalISTA", "CoordinateDescent", "CoupledISTA", "DUBLID",
+    "DataTerm", "Decisions", "Decoded", "DenoisedLeastSquares", "DenseProximalGradient", "DenseState",
+    "DetNetLayer", "DetNetState", "Detected", "Detector", "Diffusion", "EPState", "EdgeStopping",
+    "EqualShares", "Evolution", "ExpectationPropagation", "FISTA", "FISTAState", "ForwardOperator",
+    "FreeMatrix", "GatedISTA", "GaussianLikelihood", "GradientProjection", "GramHardISTA", "GramIHT",
+    "GramISTA", "GriffinLim", "HQSState", "HalfQuadraticSplitting", "HyperLISTA", "HyperProblem",
     "HyperState", "IHT", "ISTA", "KSpaceDescent", "KnownBlur", "LAMA", "LAMAState", "LearnedPDHG",
     "LearnedPDHGState", "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "MISI", "MISIState",
     "MMNetLayer", "Magnitudes", "MatchedFilter", "MatchedFiltering", "Messages", "Mixed", "Mixing",
@@ -140,10 +142,11 @@ __all__ = [
     "matched_filter", "mean_gain", "mean_square_error", "measurement_noise", "minimal_coherence_weights",
     "move_kernel", "mutual_coherence", "nesterov", "noise_of", "normalise_kernel", "oracle_least_squares",
     "oracle_nmse", "own_copy", "pack", "pam", "penalty_of", "posterior", "projected_gradient_weights",
-    "real_form", "retrieve", "rows_of", "run_packed_steps", "run_thin_steps", "scalar_parameter",
-    "scaled_sparsity", "semidefinite_relaxation", "set_sparsity", "sharpen", "sphere_decode", "split_step",
-    "stack_frames", "state_evolution_limit", "step_advice", "suits", "tight_frame", "unit_columns",
-    "update_activations", "update_dictionary", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
+    "real_form", "retrieve", "rows_of", "run_packed_steps", "run_thin_steps", "sampling_features",
+    "scalar_parameter", "scaled_sparsity", "semidefinite_relaxation", "set_sparsity", "sharpen",
+    "sphere_decode", "split_step", "stack_frames", "state_evolution_limit", "step_advice", "suits",
+    "tight_frame", "unit_columns", "update_activations", "update_dictionary", "viterbi_data", "viterbi_path",
+    "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

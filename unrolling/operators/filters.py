@@ -238,10 +238,13 @@ class CircularFilterBank(FilterBank, Circulant):
         return self.weighted_spectrum(torch.ones(1, 1, 1), height, width)
 
     def weighted_spectrum(self, weight: Tensor, height: int, width: int) -> Float[Tensor, "batch height width"]:
-        """sum_i w_i |F k_i|^2, by one FFT: it is the spectrum of the weighted sum of the filters' autocorrelations."""
+        """sum_i w_i |F k_i|^2, by one FFT: it is the spectrum of the weighted sum of the filters' autocorrelations. The
+        weights are (channels, 1, 1), or (batch, channels, 1, 1) with those of each image.
+        """
         taps = self.taps()
         count, rows, columns = taps.shape
-        weight = weight.to(taps).reshape(-1, 1, 1)
+        weight = weight.to(taps)
+        weight = weight if weight.ndim == 4 else weight.reshape(1, -1, 1, 1)
         wide = nn.functional.pad(taps, (columns - 1, columns - 1, rows - 1, rows - 1)).unsqueeze(0)
-        correlation = (weight * nn.functional.conv2d(wide, taps.unsqueeze(1), groups=count)[0]).sum(0)
-        return transforms.fft2(wrap(correlation, height, width)).real.unsqueeze(0)
+        correlation = (weight * nn.functional.conv2d(wide, taps.unsqueeze(1), groups=count)).sum(1)
+        return transforms.fft2(wrap(correlation, height, width)).real

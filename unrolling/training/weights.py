@@ -85,6 +85,13 @@ def shape(network: Unrolled) -> dict[str, Any]:
     }
 
 
+def _added(network: Unrolled, card: Mapping[str, Any]) -> set[str]:
+    """The parameters of a network that its iteration says it was given later (``added``) and that weights with this
+    card do not know: they keep their classical values.
+    """
+    return {*getattr(network.parent, "added", ())} - {*card.get("tied", ()), *card.get("untied", ())}
+
+
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     """The learned tensors, the fixed tensors of the task and the card of a weights file. What the task draws is drawn
     anew; of what only the network's parent makes there is a fingerprint in the card.
@@ -198,7 +205,7 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
 
     Args:
         network: built like the one that was saved, around the same fixed tensors.
-        path: what ``save_weights`` wrote.
+        path: what ``save_weights`` wrote; it may lack what the network's iteration was given later (``added``).
         system: the system that the weights must be of.
 
     Raises:
@@ -208,7 +215,8 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
     learned, fixed, card = read_weights(path)
     if system is not None and card.get("system") != system:
         raise ValueError(f"{path} holds weights of {card.get('system')}, not of {system}")
-    mine = shape(network)
+    mine, later = shape(network), _added(network, card)
+    mine |= {key: [name for name in mine[key] if name not in later] for key in ("tied", "untied")}
     different = [
         f"{key} is {card.get(key)} there and {value} here" for key, value in mine.items() if card.get(key) != value
     ]
@@ -227,7 +235,8 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
                 f"{path} was trained with another `{name}` than this network's: build the network around "
                 "the one in the file (`read_weights`)"
             )
-    learned = {**classical, **learned}
+    begun = {row.key: row.classical for row in network.parameter_table() if row.name in later}
+    learned = {**begun, **classical, **learned}
     bad = [name for name, value in learned.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise ValueError(f"{path} holds values that are NaN or infinite in {', '.join(bad)}")

@@ -7,6 +7,7 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
+    from unrolling.algorithms.splitting.conditioned import Conditioned, ConditionedSplitting, sampling_features
     from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient, ConjugateState
     from unrolling.algorithms.splitting.data_terms import (
         Blurred,
@@ -46,6 +47,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".admm": ("ADMM ADMMState Splitting"),
+        ".conditioned": ("Conditioned ConditionedSplitting sampling_features"),
         ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".denoised_least_squares": ("DenoisedLeastSquares"),
@@ -66,12 +68,13 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilPreparation", "CoilProblem", "CoilSampling",
-    "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient",
-    "DenseState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
-    "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
-    "LearnedPrimalDualState", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState", "Problem",
-    "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState", "SampledFourier",
-    "Splitting", "Transmission", "calibration_mask", "check_kspace", "diagonal_steps", "least_squares_start",
+    "Conditioned", "ConditionedSplitting", "ConjugateGradient", "ConjugateState", "DataTerm",
+    "DenoisedLeastSquares", "DenseProximalGradient", "DenseState", "ForwardOperator", "GradientProjection",
+    "HQSState", "HalfQuadraticSplitting", "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState",
+    "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState",
+    "Problem", "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState",
+    "SampledFourier", "Splitting", "Transmission", "calibration_mask", "check_kspace", "diagonal_steps",
+    "least_squares_start", "sampling_features",
 ]
 # fmt: on
 # End of what is written.

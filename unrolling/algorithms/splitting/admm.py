@@ -53,6 +53,7 @@ class Splitting(nn.Module):
     weight: Tensor | None
     penalty: Tensor
     rate: Tensor
+    added: tuple[str, ...] = ()  # parameters at whose classical values it is a Splitting
 
     def __init__(
         self,
@@ -89,6 +90,10 @@ class Splitting(nn.Module):
     def back(self) -> LinearOperator:
         """What stands for D in the equation for x."""
         return self.transform if self.synthesis is None else self.synthesis
+
+    def at(self, problem: Problem) -> Any:
+        """The splitting for a problem: itself, unless its parameters depend on the data."""
+        return self
 
     def shrink(self, u: Tensor) -> Tensor:
         """prox of (lambda / rho) g, or what takes its place."""
@@ -165,14 +170,15 @@ class ADMM(Iteration):
 
     def start(self, problem: Problem) -> ADMMState:
         """z = alpha = 0 and the x that they lead to, or that of the data term."""
-        quadratics: Any = self.splittings if self.first is None else self.first
+        quadratics: Any = [part.at(problem) for part in self._parts()] if self.first is None else self.first
         x = self.data_term.start(problem) if self.begin == "data" else self._solve(problem.back, quadratics, problem)
         zeros = tuple(torch.zeros_like(part.transform(x)) for part in self._parts())
         return ADMMState(x, zeros, zeros)
 
     def forward(self, state: ADMMState, problem: Problem) -> ADMMState:
         z, dual, right = [], [], problem.back
-        for part, alpha in zip(self._parts(), state.dual, strict=True):
+        parts = [part.at(problem) for part in self._parts()]
+        for part, alpha in zip(parts, state.dual, strict=True):
             image = part.transform(state.x)
             shrunk = part.shrink(image + alpha)
             change = image - shrunk
@@ -180,7 +186,7 @@ class ADMM(Iteration):
             right = right + part.back.adjoint(part.penalty * (shrunk - alpha))
             z.append(shrunk)
             dual.append(alpha)
-        x = self._solve(right, self._parts(), problem)
+        x = self._solve(right, parts, problem)
         return ADMMState(x, tuple(z), tuple(dual))
 
     def estimate(self, state: ADMMState, problem: Problem) -> Tensor:
@@ -190,6 +196,11 @@ class ADMM(Iteration):
         samples, mask = problem.data
         found = ifft(torch.where(mask > 0, samples, fft(state.x)))
         return found if state.x.is_complex() else found.real
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Names of parameters that weights may lack, since splittings without them are the same."""
+        return tuple(f"splittings.{k}.{name}" for k, part in enumerate(self.splittings) for name in part.added)
 
     @property
     def objective(self) -> Callable[[ADMMState, Problem], Tensor]:

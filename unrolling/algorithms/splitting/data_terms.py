@@ -6,6 +6,7 @@ A data term is the ``prepare`` of an iteration: it turns data into a ``Problem``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,9 @@ from unrolling.operators.spectral import convolve, divide, has_spectrum, transfe
 LEAST = 1e-6
 
 
+Features = Callable[[Tensor, Tensor], Tensor]
+
+
 class Problem(NamedTuple):
     """What does not change from step to step."""
 
@@ -32,6 +36,8 @@ class Problem(NamedTuple):
     # (batch or 1, height, width): the eigenvalues of A^H A, where the Fourier basis diagonalises it
     spectrum: Tensor | None
     data: Any
+    # (batch, features): what conditioned splittings know of the data; None where the data term tells nothing
+    features: Tensor | None = None
 
 
 class DataTerm(nn.Module):
@@ -146,18 +152,19 @@ class SampledFourier(DataTerm):
     Args:
         real: whether x is known to be real, as magnitude images are. The closed forms then are those over real images,
             exactly, whatever the mask: their spectrum is (m(k)^2 + m(-k)^2) / 2.
+        features: (samples, mask) -> (batch, features), what ``ConditionedSplitting`` is to know of the data.
     """
 
-    def __init__(self, *, real: bool = False) -> None:
+    def __init__(self, *, real: bool = False, features: Features | None = None) -> None:
         super().__init__()
-        self.real = real
+        self.real, self.features = real, features
 
     def forward(self, data: KSpace) -> Problem:
         """The zero-filled image and the squared mask."""
         square = data.mask.square().expand(-1, *data.samples.shape[-2:])
         if self.real:
             square = 0.5 * (square + square.flip((-2, -1)).roll((1, 1), (-2, -1)))
-        return Problem(self.adjoint(data.samples, data), square, data)
+        return Problem(self.adjoint(data.samples, data), square, data, _features(self.features, data))
 
     def image(self, x: Tensor, data: KSpace) -> Tensor:
         return data.mask * fft(x)
@@ -193,6 +200,10 @@ def check_kspace(data: Any) -> None:
         )
 
 
+def _features(found: Features | None, data: Any) -> Tensor | None:
+    return None if found is None else found(data.samples, data.mask)
+
+
 def _covers(mask: Tensor, samples: Tensor) -> bool:
     """Whether a mask (batch or 1, height, width), or of whole lines, is one of samples (batch, ..., height, width)."""
     sizes = (samples.shape[0], *samples.shape[-2:])
@@ -207,13 +218,20 @@ class CoilSampling(DataTerm):
     Pruessmann, Weiger, Scheidegger and Boesiger 1999 (SENSE),
     doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S. With maps of ``normalise_maps`` |E| <= 1. The
     equations that algorithms solve are solved to rounding, by conjugate gradients.
+
+    Args:
+        features: (samples, mask) -> (batch, features), as for ``SampledFourier``.
     """
 
     real = False
 
+    def __init__(self, *, features: Features | None = None) -> None:
+        super().__init__()
+        self.features = features
+
     def forward(self, data: CoilData) -> Problem:
         """sum_c conj(S_c) . F^H (m . y_c)."""
-        return Problem(self.adjoint(data.samples, data), None, data)
+        return Problem(self.adjoint(data.samples, data), None, data, _features(self.features, data))
 
     def image(self, x: Tensor, data: CoilData) -> Tensor:
         return data.mask.unsqueeze(1) * fft(data.maps * x.unsqueeze(1))

@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.tasks.medical.augment import varied
     from unrolling.tasks.medical.coils import Coils, check_acceleration
     from unrolling.tasks.medical.compressive import Compressive
     from unrolling.tasks.medical.ct import ct_by_part, read_ct
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from unrolling.tasks.medical.sampling import (
         cartesian_mask,
         check_rate,
+        drawn_mask,
         equispaced_mask,
         mask_kind,
         poisson_disc_mask,
         radial_mask,
+        scattered_mask,
     )
     from unrolling.tasks.medical.slices import magnitude_errors, read_slices, slices_by_part
     from unrolling.tasks.medical.thorax import Thorax, heat
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".augment": ("varied"),
         ".coils": ("Coils check_acceleration"),
         ".compressive": ("Compressive"),
         ".ct": ("ct_by_part read_ct"),
@@ -41,7 +45,10 @@ __getattr__, __dir__ = lazy(
         ".phantoms": ("head smooth with_phase"),
         ".receivers": ("receive_coils"),
         ".regression": ("regressed_snr"),
-        ".sampling": ("cartesian_mask check_rate equispaced_mask mask_kind poisson_disc_mask radial_mask"),
+        ".sampling": (
+            "cartesian_mask check_rate drawn_mask equispaced_mask mask_kind poisson_disc_mask radial_mask "
+            "scattered_mask"
+        ),
         ".slices": ("magnitude_errors read_slices slices_by_part"),
         ".thorax": ("Thorax heat"),
         ".tomography": ("Tomography"),
@@ -51,10 +58,10 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Coils", "Compressive", "DetectionLoss", "Ellipses", "ImageAUC", "MRI", "Nodules", "OnImage", "Peaks",
     "Sensitivity", "Thorax", "Tomography", "cartesian_mask", "check_acceleration", "check_rate", "circles",
-    "ct_by_part", "draw_ellipses", "equispaced_mask", "focal", "found_at", "head", "heat", "hits",
-    "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask", "radial_mask", "random_ellipses",
-    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "regressed_snr", "scoring_unet",
-    "shepp_logan", "slices_by_part", "smooth", "with_phase",
+    "ct_by_part", "draw_ellipses", "drawn_mask", "equispaced_mask", "focal", "found_at", "head", "heat",
+    "hits", "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask", "radial_mask", "random_ellipses",
+    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "regressed_snr", "scattered_mask",
+    "scoring_unet", "shepp_logan", "slices_by_part", "smooth", "varied", "with_phase",
 ]
 # fmt: on
 # End of what is written.

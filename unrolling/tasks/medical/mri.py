@@ -30,30 +30,40 @@ from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.medical import phantoms, sampling
+from unrolling.tasks.medical.augment import varied
 from unrolling.tasks.medical.slices import magnitude_errors, slices_by_part
 
 PARTS = {"train": 60, "validation": 8, "test": 8}  # phantoms
 SIZE = 128  # of these
-MASKS = ("radial", "cartesian")
+MASKS = ("radial", "cartesian", "any")
+FLOOR = 1e-6  # under the logarithm of a relative error
+TURNS = 5  # rates that held-out images take turns at
+LOWER, UPPER = 0.6, 1.1  # how far training goes beyond the lowest and the largest rate
 
 
 class MRI(Task):
-    """y = m . F x, F the unitary Fourier transform, m a mask that all images share; data are ``KSpace``.
+    """y = m . F x, F the unitary Fourier transform, m a mask that all images share, or one for each; data are
+    ``KSpace``.
 
     Images are random slices of a head (``phantoms``) unless ``data`` names some. The PSNR has a peak of 1 and counts
     magnitudes.
 
     Args:
-        mask: ``radial`` (pseudo-radial lines), ``cartesian`` (columns), or the path of a ``.npy`` file with a mask,
-            zero frequency in its middle.
-        rate: part of k-space that is measured, for the first two.
+        mask: ``radial`` (pseudo-radial lines), ``cartesian`` (columns), ``any`` (each image has its own: in training at
+            random, also of points, from a little below ``lowest`` to a little above ``rate``; held-out images take
+            turns at five rates from ``lowest`` to ``rate``, on pseudo-radial lines and on columns), or the path of a
+            ``.npy`` file with a mask, zero frequency in its middle.
+        rate: part of k-space that is measured, for all but files; of ``any`` the largest.
+        lowest: of ``any``, the smallest.
         real: 1 for images that are known to be real; 0 puts a smooth random phase on images that are real, and keeps
             complex ones.
         noise: standard deviation of the noise on real and imaginary part of each measured frequency.
+        varied: 1 trains on variations of the images (``augment.varied``), and a tenth of the time on phantoms; 0 on
+            mirrored images.
         seed: of phantoms, phases, noise and the columns of a Cartesian mask.
         data: a file of slices (see ``read_slices``), divided 80 / 10 / 10 in its order; or a folder with sub-folders
             train, validation and test of such files.
-        fixed: tensors of a weights file; its ``mask`` is used, and phantoms have its size.
+        fixed: tensors of a weights file; a ``mask`` among them is used, and phantoms have its size.
         size: of phantoms.
 
     Raises:
@@ -67,7 +77,9 @@ class MRI(Task):
     metric = PSNR
     vectors = False
     threads = 1
-    options: Mapping[str, Any] = {"mask": "radial", "rate": 0.2, "real": 1, "noise": 0.0}
+    options: Mapping[str, Any] = {
+        "mask": "radial", "rate": 0.2, "lowest": 0.1, "real": 1, "noise": 0.0, "varied": 0, "size": SIZE,
+    }  # fmt: skip
     notes = ("Errors count magnitudes with a peak of 1; every image counts equally.",)
     units: Mapping[str, str] = {
         "data.samples": "1, unitary transform of an image from 0 to 1",
@@ -85,25 +97,35 @@ class MRI(Task):
         data: str | Path | None = None,
         fixed: Mapping[str, Tensor] | None = None,
         size: int = SIZE,
+        lowest: float = 0.1,
+        varied: int = 0,
     ) -> None:
         if not noise >= 0:
             raise ValueError(f"noise is {noise}; a standard deviation is at least 0")
         sampling.check_rate(rate)
+        sampling.check_rate(lowest)
+        if mask == "any" and lowest > rate:
+            raise ValueError(f"the lowest rate is {lowest}; it is at most the rate, {rate}")
         check_count(size, "size", 8)
         self.mask_name, self.sampled, self.real = mask, rate, bool(real)
+        self.lowest, self.varied = lowest, bool(varied)
         self.noise, self.seed, self.size = noise, seed, size
         self._data = data
+        given = None if fixed is None or mask == "any" else fixed.get("mask")
         if data is not None:
             self.size = int(self.slices["test"][0].shape[-1])
-            if fixed is not None:
-                _check_mask(fixed["mask"], self.slices["test"][0])
-        elif fixed is not None:
-            self.size = int(fixed["mask"].shape[-1])  # heads are drawn as large as the mask needs them
-        self.mask = fixed["mask"] if fixed is not None else self._mask(mask, rate)
+            if given is not None:
+                _check_mask(given, self.slices["test"][0])
+        elif given is not None:
+            self.size = int(given.shape[-1])  # heads are drawn as large as the mask needs them
+        self.mask = self._mask(mask, rate) if given is None else given
         where = "random slices of a head" if data is None else "slices of your own"
         kind = {"radial": "pseudo-radial lines", "cartesian": "columns"}.get(mask, "a mask of your own")
+        part = f"{float(self.mask.mean()):.1%}"
+        if mask == "any":
+            part, kind = f"{lowest:.0%} to {rate:.0%}", "pseudo-radial lines and columns, a mask for each"
         self.summary = (
-            f"Magnetic resonance images ({where}) from {float(self.mask.mean()):.1%} of their k-space: {kind}, "
+            f"Magnetic resonance images ({where}) from {part} of their k-space: {kind}, "
             f"{'real' if real else 'complex'} images."
         )
 
@@ -136,6 +158,8 @@ class MRI(Task):
 
     def _mask(self, mask: str, rate: float) -> Tensor:
         height, width = (self.size, self.size) if self._data is None else tuple(self.slices["test"][0].shape)
+        if mask == "any":
+            mask = "radial" if height == width else "cartesian"
         if mask == "cartesian":
             centred = sampling.cartesian_mask(height, width, rate, seed=self.seed)
         elif mask == "radial":
@@ -168,13 +192,25 @@ class MRI(Task):
 
     def _held(self, part: str, seed: int) -> list[Samples]:
         return [
-            self.measure(each.unsqueeze(0), torch.Generator().manual_seed(seed + 7919 * self.seed + n))
+            self.measure(
+                each.unsqueeze(0), torch.Generator().manual_seed(seed + 7919 * self.seed + n), self._held_mask(n)
+            )
             for n, each in enumerate(self.slices[part])
         ]
 
+    def _held_mask(self, number: int) -> Tensor:
+        """That of a held-out image."""
+        if self.mask_name != "any":
+            return self.mask
+        rate = self.lowest + (self.sampled - self.lowest) * (number % TURNS) / (TURNS - 1)
+        return self._mask(
+            "radial" if number % 2 == 0 and self.mask.shape[-1] == self.mask.shape[-2] else "cartesian", rate
+        )
+
     @cached_property
     def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.measure(torch.stack(self.slices["test"][:2]), torch.Generator().manual_seed(3_000_003))
+        masks = torch.cat([self._held_mask(n) for n in (1, 2)]) if self.mask_name == "any" else self.mask
+        return self.measure(torch.stack(self.slices["test"][:2]), torch.Generator().manual_seed(3_000_003), masks)
 
     def example(self) -> Any:
         """One slice."""
@@ -186,8 +222,9 @@ class MRI(Task):
 
     @classmethod
     def tag(cls, options: Mapping[str, Any]) -> str:
-        """The mask, how much of k-space it takes, and whether images are complex."""
-        return f"{options['mask']}{100 * options['rate']:g}{'' if options['real'] else '-complex'}"
+        """The mask, how much of k-space it takes, and whether images are complex; for any mask only that."""
+        mask = "" if options["mask"] == "any" else f"{options['mask']}{100 * options['rate']:g}"
+        return "-".join(word for word in (mask, "" if options["real"] else "complex") if word)
 
     def zero_filled(self, data: KSpace) -> Tensor:
         """The image with zeros for what was not measured."""
@@ -227,16 +264,41 @@ class MRI(Task):
     def _score(self, estimate: Tensor, target: Tensor) -> str:
         return self.metric.text(self.metric.value(self.pieces(estimate, Samples(None, target))))
 
-    def draw(self, batch: int, generator: torch.Generator) -> Samples:
+    def draw(self, batch: int, generator: torch.Generator, part: float = 1.0) -> Samples:
+        """Random training images; ``part`` of their height and width, where they are varied."""
         held = self.slices["train"]
+        if self.varied:
+            return self._drawn([self._variation(part, generator) for _ in range(batch)], generator)
         chosen = torch.randint(len(held), (batch,), generator=generator).tolist()
         flips = torch.randint(4, (batch,), generator=generator).tolist()
         turned = [held[i].flip([d for d in (0, 1) if flip >> d & 1]) for i, flip in zip(chosen, flips, strict=True)]
-        return self.measure(torch.stack(turned), generator)
+        return self._drawn(turned, generator)
+
+    def _variation(self, part: float, generator: torch.Generator) -> Tensor:
+        held = self.slices["train"]
+        size = max(8, round(part * min(held[0].shape)))
+        chosen = int(torch.randint(len(held) + max(1, len(held) // 9), (), generator=generator))
+        if chosen < len(held):
+            return varied(held[chosen], generator, size)
+        height, width = held[0].shape
+        phantom = phantoms.head(max(height, width), generator)[:height, :width]
+        return varied(phantom if self.real else phantoms.with_phase(phantom, generator), generator, size)
+
+    def _drawn(self, chosen: list[Tensor], generator: torch.Generator) -> Samples:
+        target = torch.stack(chosen)
+        if self.mask_name != "any":
+            mask = self.mask if target.shape[-2:] == self.mask.shape[-2:] else self._mask(self.mask_name, self.sampled)
+            return self.measure(target, generator, mask)
+        rates = (LOWER * self.lowest, min(1.0, UPPER * self.sampled))
+        masks = [sampling.drawn_mask(*target.shape[-2:], rates, generator) for _ in chosen]
+        return self.measure(target, generator, torch.fft.ifftshift(torch.stack(masks), (-2, -1)))
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """The mean over images of |x' - x| / |x|, Euclidean norms (normalised root mean squared error)."""
-        return (scale.norm((estimate - target).flatten(1)) / scale.norm(target.flatten(1))).mean()
+        """The mean over images of |x' - x| / |x|, Euclidean norms (normalised root mean squared error); with ``any``
+        mask that of its logarithm, so that every rate counts alike in decibels.
+        """
+        ratio = scale.norm((estimate - target).flatten(1)) / scale.norm(target.flatten(1)).clamp_min(1e-12)
+        return (ratio + FLOOR).log().mean() if self.mask_name == "any" else ratio.mean()
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         return super().pieces(estimate.abs(), samples._replace(target=samples.target.abs()))
@@ -255,14 +317,11 @@ class MRI(Task):
             return self.measure(target, torch.Generator().manual_seed(4_000_003), self._mask(self.mask_name, rate))
 
         rates = tuple(sorted({0.1, 0.15, self.sampled, 0.3, 0.4}, reverse=True))
-        return [
-            Shift(
-                "part of k-space that is measured", rates, made, self.sampled, "The network was trained for one mask."
-            )
-        ]
+        note = "The network was trained for " + ("all of them." if self.mask_name == "any" else "one mask.")
+        return [Shift("part of k-space that is measured", rates, made, self.sampled, note)]
 
     def fixed_tensors(self) -> dict[str, Tensor]:
-        return {"mask": self.mask}
+        return {} if self.mask_name == "any" else {"mask": self.mask}
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.mask.contiguous().numpy().tobytes())
@@ -274,6 +333,8 @@ class MRI(Task):
         own = {
             "mask": mask,
             "rate": self.sampled,
+            **({"lowest": self.lowest} if self.mask_name == "any" else {}),
+            **({"varied": 1, "size": self.size} if self.varied else {}),
             "real": int(self.real),
             "noise": self.noise,
             "seed": self.seed,

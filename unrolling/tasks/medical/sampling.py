@@ -4,6 +4,7 @@ middle, as masks are drawn and stored.
 
 from __future__ import annotations
 
+import functools
 import math
 from functools import lru_cache
 
@@ -83,6 +84,62 @@ def cartesian_mask(
     if count > inner:
         columns[torch.multinomial(weight, count - inner, generator=torch.Generator().manual_seed(seed))] = 1
     return columns.expand(height, width).clone()
+
+
+def scattered_mask(
+    height: int, width: int, rate: float, *, decay: float = 3.0, seed: int = 0
+) -> Float[Tensor, "height width"]:
+    """Single points at random, with a probability that falls from 1 in the middle, as (1 - radius)^decay, the radius
+    being 1 at the ends of the axes, to 0.02 or more.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        rate: part of k-space to measure, exactly up to one point.
+        decay: of the density, at least 0.
+        seed: of the draw.
+    """
+    check_rate(rate)
+    y = (torch.arange(height) - height // 2) / (height / 2)
+    x = (torch.arange(width) - width // 2) / (width / 2)
+    radius = torch.hypot(y.unsqueeze(1), x)
+    weight = (1 - radius).clamp_min(0) ** decay + 0.02
+    # The smallest of uniform numbers to the power 1 / weight: a draw without replacement (Efraimidis and Spirakis 2006)
+    uniform = torch.rand(height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    order = (uniform.log() / weight).masked_fill(radius < 2 / min(height, width), 0.0).flatten()
+    chosen = order.topk(max(1, round(rate * height * width))).indices
+    return torch.zeros(height * width).index_fill(0, chosen, 1.0).reshape(height, width)
+
+
+KINDS = (0.45, 0.8)  # of random masks: radial up to here, lines up to here, points
+
+
+def drawn_mask(
+    height: int, width: int, rates: tuple[float, float], generator: torch.Generator
+) -> Float[Tensor, "height width"]:
+    """A random mask: pseudo-radial lines (of square images), whole rows or columns, or points; its rate between two,
+    evenly on a logarithmic scale.
+    """
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    rate = math.exp(uniform(*map(math.log, rates)))
+    kind = uniform(0, 1)
+    seed = int(torch.randint(2**31 - 1, (), generator=generator))
+    if kind < KINDS[0] and height == width:
+        return _kept_radial_mask(height, round(rate, 2))
+    if kind < KINDS[1]:
+        centre = uniform(0.02, 0.1)
+        if seed % 2:
+            return cartesian_mask(width, height, rate, centre=centre, seed=seed).T.contiguous()
+        return cartesian_mask(height, width, rate, centre=centre, seed=seed)
+    return scattered_mask(height, width, rate, decay=uniform(1, 6), seed=seed)
+
+
+@functools.lru_cache(maxsize=200)
+def _kept_radial_mask(size: int, rate: float) -> Tensor:
+    return radial_mask(size, max(rate, 0.01))
 
 
 ALONG = 0.3  # part of what is not sampled across a line that has to be sampled along it, to be a line
