@@ -60,7 +60,7 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
         if unit != task.geometry:
             own = Tomography(geometry=unit, noise=task.noise, photons=task.photons)
             held = unroll(parent(own), len(network.layers), tied=tying.tied, untied=tying.untied)
-            held.load_state_dict(network.state_dict())
+            held.load_learned(network.learned())  # and no more: step sizes are those of this geometry
             held.eval()
         numbers = range(scan.count) if given.get("slice") is None else [given["slice"]]
         if numbers and not 0 <= numbers[0] < scan.count:

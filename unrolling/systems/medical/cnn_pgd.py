@@ -13,6 +13,7 @@ from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection
 from unrolling.networks.unet import UNet
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.medical._tomography import application, ranges
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.medical.tomography import Tomography
 from unrolling.training.projection import projection_schedule
@@ -20,6 +21,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 
 WIDTH, LEVELS = 12, 3  # of the U-Net
 STEP, CONTRACTION = 1.9, 0.8  # gamma |A|^2, which must stay below 2, and c
+TYING = Tying(tied=("step.projector",))
 
 
 def parent(task: Tomography) -> RelaxedProjection:
@@ -74,10 +76,12 @@ SYSTEM = System(
     recipes={
         "tomography": Recipe(
             parent=parent,
-            tying=Tying(tied=("step.projector",)),
+            tying=TYING,
             depth=10,
             schedule=schedule,
+            range=ranges,
         )
     },
+    apply={"tomography": application(parent, TYING)},
     baselines={"tomography": classical},
 )

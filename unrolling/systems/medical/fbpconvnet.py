@@ -11,11 +11,13 @@ import torch
 from unrolling.algorithms.images.post_processing import PostProcessing
 from unrolling.networks.batch_norm_unet import BatchNormUNet
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.medical._tomography import application, ranges
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.medical.tomography import Tomography
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 WIDTH, PUBLISHED_WIDTH = 16, 64  # channels of the first level; with the second there are 34,562,945 parameters
+TYING = Tying(tied=("network",))
 
 
 def parent(task: Tomography, *, width: int = WIDTH) -> PostProcessing:
@@ -53,11 +55,13 @@ SYSTEM = System(
     recipes={
         "tomography": Recipe(
             parent=parent,
-            tying=Tying(tied=("network",)),
+            tying=TYING,
             depth=1,
             schedule=schedule,
+            range=ranges,
             options={"size": 256, "views": 60},
         )
     },
+    apply={"tomography": application(parent, TYING)},
     baselines={"tomography": alone},
 )
