@@ -116,6 +116,15 @@ def test_what_it_starts_from_is_an_operator_whose_data_are_checked():
         network(rand(2, VIEWS, GEOMETRY.bins + 1))
 
 
+def test_a_network_with_statistics_is_trained_and_its_health_told_of_what_is_learned_alone():
+    small = ParallelBeam.even(3, 8)
+    network = unroll(PostProcessing(FilteredBackProjection(small), BatchNormUNet(1, 1)), 1, tied="network")
+    pairs = [(y, x) for y, x in zip(rand(6, *small.shape), rand(6, 8, 8, seed=1), strict=True)]
+    history = fit(network, Pairs(pairs[:4], pairs[4:5], pairs[5:]), [Stage(3, batch=2)], quiet=True)
+    assert {change.key for change in history.health.changes} == {row.key for row in network.parameter_table()}
+    assert any(name.endswith("running_mean") for name in network.learned())
+
+
 # Its score
 
 

@@ -110,11 +110,13 @@ def examine(
     Args:
         before: by key.
         after: by key.
-        layers: of each key, None when tied.
+        layers: of each key that is learned, None when tied.
         norms: gradient norms that were logged, by ``place``.
     """
     health = Health()
     for key, old in before.items():
+        if key not in layers:
+            continue  # statistics of a normalisation, which follow the data
         change = torch.linalg.vector_norm((after[key].to(old) - old).flatten().double().abs())
         size = torch.linalg.vector_norm(old.flatten().abs().double())
         logged = sorted(norms.get(place(layers[key]), []))
