@@ -261,6 +261,27 @@ def test_what_is_damaged_is_read_or_refused_by_its_name(tmp_path, name):
         assert found is None or found.values.isfinite().all()
 
 
+# Found by the fuzzer in the libraries behind HDF5 and MATLAB: memory that is not their own, and a loop without an end.
+FOUND = {
+    "matlab.mat": {725: bytes(8) + b"\1" + bytes(45)},
+    "seven.mat": {1464: b"\xfd"},
+    "ismrmrd.h5": {3928: b"\0\0", 9825: b"\x40\x0a"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOUND)
+def test_what_would_end_the_process_ends_another_one(tmp_path, name):
+    content = bytearray(CORPUS[name])
+    for place, changed in FOUND[name].items():
+        content[place : place + len(changed)] = changed
+    (tmp_path / name).write_bytes(content)
+    found, said = read_or_refused(tmp_path / name)
+    assert found is not None or f"{tmp_path / name} cannot be read as" in said
+    (tmp_path / name).write_bytes(CORPUS[name])
+    assert read_or_refused(tmp_path / name)[0] is not None
+
+
 def test_an_output_that_cannot_be_written_leaves_what_was_there(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"old")
     with pytest.raises(ValueError, match="not finite"):

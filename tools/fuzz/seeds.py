@@ -149,8 +149,10 @@ def scans() -> dict[str, bytes]:
     made = {"fastmri.h5": _hdf5(kspace=samples, mask=np.r_[1, 1, 0, 1, 0, 1], ismrmrd_header=HEADER)}
     made["packed.h5"] = _hdf5({"compression": "gzip", "shuffle": True}, kspace=samples[:, 0])
     made["ismrmrd.h5"] = _ismrmrd(draw)
-    made["matlab.mat"] = saved_by(scipy.io.savemat, {"kspace": samples[0].transpose(1, 2, 0)})
-    made["packed.mat"] = saved_by(scipy.io.savemat, {"image": values, "spacing": 2.0}, do_compression=True)
+    undated = b"MATLAB 5.0 MAT-file".ljust(116)
+    made["matlab.mat"] = undated + saved_by(scipy.io.savemat, {"kspace": samples[0].transpose(1, 2, 0)})[116:]
+    held = {"image": values, "spacing": 2.0}
+    made["packed.mat"] = undated + saved_by(scipy.io.savemat, held, do_compression=True)[116:]
     pairs = np.zeros((3, 6, 8), [("real", "f8"), ("imag", "f8")])
     pairs["real"], pairs["imag"] = samples[0].real.swapaxes(1, 2), samples[0].imag.swapaxes(1, 2)
     made["seven.mat"] = b"MATLAB 7.3 MAT-file".ljust(512) + _hdf5({}, 512, kspace=pairs)[512:]
@@ -164,7 +166,7 @@ def scans() -> dict[str, bytes]:
     made["ct.dcm"] = saved_by(lambda file: data.save_as(file))
     data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     made["deflated.dcm"] = saved_by(lambda file: data.save_as(file))
-    data.compress(RLELossless)
+    data.compress(RLELossless, generate_instance_uid=False)
     made["rle.dcm"] = saved_by(lambda file: data.save_as(file))
     return made
 

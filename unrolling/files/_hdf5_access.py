@@ -1,17 +1,9 @@
-"""Access to HDF5 files: what lies in the file itself, no larger than it can be, read by a process of its own."""
+"""Access to HDF5 files: what lies in the file itself, no larger than it can be."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import threading
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,13 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from unrolling._extras import extra
-from unrolling.files.decoding import PIECE, check_size
+from unrolling.files._apart import Apart
+from unrolling.files.decoding import check_size
 
-SERVER = Path(__file__).with_name("_hdf5_server.py")
 
-
-class File:
-    """An HDF5 file that is read by a process of its own (``_hdf5_server``), as long as this object is there.
+class File(Apart):
+    """An HDF5 file that is read by a process of its own (``_apart_server``), as long as this object is there.
 
     Args:
         path: of the file.
@@ -41,10 +32,8 @@ class File:
     def __init__(self, path: Path) -> None:
         with extra("an HDF5 file"):
             import h5py  # noqa: F401
-        self.path = path
-        self._input, self._output, end = _begun(str(path.resolve()))
-        self._end = weakref.finalize(self, end)
-        found = self._asked({"do": "describe"})[0]
+        super().__init__(path, "hdf5")
+        found = self.asked({"do": "describe"})[0]
         self.holds: dict[str, Any] = found["holds"]
         self.attributes: dict[str, str] = found["attributes"]
 
@@ -83,7 +72,7 @@ class File:
             raise ValueError(f"{self.path}: {name} holds {found['type']}, and not numbers")
         each = found["bytes"] // shape[0] if shape else found["bytes"]
         need = found["bytes"] if rows is None else each * len(rows)
-        (values,) = self._asked({"do": "read", "name": name, "rows": _plain(rows), "bytes": need})[1]
+        (values,) = self.asked({"do": "read", "name": name, "rows": _plain(rows), "bytes": need})[1]
         names = values.dtype.names
         return values if names is None else values[names[0]] + 1j * values[names[1]]
 
@@ -104,7 +93,7 @@ class File:
         if field not in (found["names"] or ()):
             raise ValueError(f"{self.path}: {name} has no field {field}")
         request = {"do": "read", "name": name, "field": field, "rows": _plain(rows), "bytes": found["bytes"]}
-        return self._asked(request)[1]
+        return self.asked(request)[1]
 
     def text(self, name: str) -> str:
         """A text.
@@ -113,7 +102,7 @@ class File:
             ValueError: as for ``shape``; no text, or too long a one.
         """
         self.shape(name)
-        (content,) = self._asked({"do": "text", "name": name})[1]
+        (content,) = self.asked({"do": "text", "name": name})[1]
         return content.tobytes().decode("utf-8", "replace")
 
     def _found(self, name: str) -> dict[str, Any]:
@@ -121,138 +110,9 @@ class File:
         found = self.holds.get(first, {})
         return found.get("holds", {}).get(rest, {}) if rest else found
 
-    def _asked(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """The reply to a request, with its arrays.
-
-        Raises:
-            ValueError: what went wrong.
-        """
-        try:
-            self._input.write(json.dumps(request).encode() + b"\n")
-            self._input.flush()
-            reply = json.loads(self._line())
-            if "error" in reply:
-                raise ValueError(f"{self.path} cannot be read as an HDF5 file: {reply['error']}")
-            return reply, [self._array(*each) for each in reply["arrays"]]
-        except (OSError, EOFError) as error:
-            raise ValueError(
-                f"{self.path} cannot be read as an HDF5 file: it is damaged: reading it took too long or too much "
-                "memory, or came to an end"
-            ) from error
-
-    def _line(self) -> bytes:
-        """A line of the reply."""
-        pieces = []
-        while not pieces or not pieces[-1].endswith(b"\n"):
-            pieces.append(self._output.readline())
-            if not pieces[-1]:
-                raise EOFError
-        return b"".join(pieces)
-
-    def _array(self, form: Any, shape: Sequence[int]) -> np.ndarray:
-        values = np.empty(tuple(shape), np.lib.format.descr_to_dtype(_descr(form)))
-        into, place = values.reshape(-1).view(np.uint8), 0
-        while place < len(into):
-            count = self._output.readinto(into[place : place + PIECE].data)
-            if not count:
-                raise EOFError
-            place += count
-        return values
-
 
 def _plain(rows: Sequence[int] | None) -> list[int] | None:
     return None if rows is None else [int(row) for row in rows]
-
-
-def _descr(form: Any) -> Any:
-    """A kind of number as NumPy writes it down, with the tuples that JSON turns into lists."""
-    if isinstance(form, str):
-        return form
-    if form and isinstance(form[0], list):
-        return [(each[0], _descr(each[1]), *(tuple(size) for size in each[2:])) for each in form]
-    return tuple(_descr(each) if k == 0 else tuple(each) for k, each in enumerate(form))
-
-
-def _command(path: str | None, number: int | None) -> list[str]:
-    # Without the folder of the script on the path, whose modules have names of their own.
-    return [sys.executable, "-P", str(SERVER), json.dumps([sys.path, path, number])]
-
-
-def _begun(path: str) -> tuple[Any, Any, Callable[[], None]]:
-    """Where requests on a file are written to and replies are read from, and what ends it.
-
-    Where processes can be copied, one stands ready with the packages in it, and a copy of it reads the file: a
-    hundredth of a second, where a new one takes half a second.
-    """
-    if hasattr(os, "fork") and hasattr(socket, "send_fds"):
-        own, other = socket.socketpair()
-        with other:
-            _READY.send(path, other)
-        streams = own.makefile("wb"), own.makefile("rb")
-
-        def end() -> None:
-            for each in (*streams, own):
-                with contextlib.suppress(OSError):
-                    each.close()
-
-        return *streams, end
-    process = subprocess.Popen(
-        _command(path, None), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-
-    def kill() -> None:
-        process.kill()
-        process.communicate()
-
-    return process.stdin, process.stdout, kill
-
-
-class _Ready:
-    """The process that stands ready, if any; it ends when this one does."""
-
-    def __init__(self) -> None:
-        self._channel: socket.socket | None = None
-        self._owner = 0
-        self._lock = threading.Lock()
-
-    def send(self, path: str, other: socket.socket) -> None:
-        """Hands a file and the socket for its requests over."""
-        with self._lock:
-            for _ in range(2):  # the one that stood ready may have been ended
-                if self._channel is None or self._owner != os.getpid():
-                    self._start()
-                assert self._channel is not None
-                with contextlib.suppress(OSError):
-                    socket.send_fds(self._channel, [os.fsencode(path)], [other.fileno()])
-                    if self._channel.recv(1):
-                        return
-                self._channel.close()
-                self._channel = None
-        raise ValueError(f"{path} cannot be read: the process that reads HDF5 files does not begin")
-
-    def _start(self) -> None:
-        self._channel, other = socket.socketpair()
-        self._owner = os.getpid()
-        with other:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            process = subprocess.Popen(
-                _command(None, other.fileno()),
-                pass_fds=[other.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-            )
-        weakref.finalize(self, _stopped, self._channel, process)
-
-
-def _stopped(channel: socket.socket, process: Any) -> None:
-    channel.close()  # with it, what stands ready ends
-    process.kill()
-    process.wait()
-
-
-_READY = _Ready()
 
 
 class Header:

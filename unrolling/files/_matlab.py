@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unrolling._extras import extra
+from unrolling.files._apart import Apart
 from unrolling.files.decoding import check_size
 from unrolling.files.scan import Contents, Kind
 
@@ -84,9 +85,9 @@ class _Five(Mapping[str, np.ndarray]):
 
     def __init__(self, path: Path) -> None:
         with extra("a MATLAB file", "scans"):
-            import scipy.io
-        self.path = path
-        self.found = {name: (shape, form) for name, shape, form in scipy.io.whosmat(str(path), appendmat=False)}
+            import scipy  # noqa: F401
+        self.file = Apart(path, "matlab")
+        self.found: dict[str, tuple[list[int], str]] = self.file.asked({"do": "describe"})[0]["holds"]
         self.names = [name for name, (_, form) in self.found.items() if form in NUMBERS]
         if not self.names:
             others = ", ".join(f"{name} ({form})" for name, (_, form) in list(self.found.items())[:8])
@@ -95,17 +96,11 @@ class _Five(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.names:
             raise KeyError(name)
-        import scipy.io
-
-        shape, form = self.found[name]
+        path, (shape, form) = self.file.path, self.found[name]
         sides = " x ".join(map(str, shape))
-        need = 2 * NUMBERS[form] * math.prod(int(side) for side in shape)
-        check_size(self.path, need, self.path.stat().st_size, f"{sides} values of {name}")
-        read = scipy.io.loadmat(str(self.path), variable_names=[name], appendmat=False, mat_dtype=False)
-        values = np.asarray(read[name])
-        if values.shape != tuple(shape):
-            raise ValueError(f"{self.path}: {name} has the shape {values.shape}, and its header says {tuple(shape)}")
-        return values
+        need = 2 * NUMBERS[form] * math.prod(shape)
+        check_size(path, need, path.stat().st_size, f"{sides} values of {name}")
+        return self.file.asked({"do": "read", "name": name, "shape": shape, "bytes": need})[1][0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

@@ -1,8 +1,8 @@
-"""A process of its own that reads an HDF5 file: run as a script, it takes requests from its input.
+"""A process of its own that reads a file: run as a script, it takes requests from its input.
 
-The library behind the format believes what a file says: a damaged one can end the process, hang it, or fill the
-memory. Here that ends this process alone, whose memory and time are limited. Each request is a line of JSON; the reply
-is a line of JSON, and behind it the bytes of its arrays.
+The libraries behind HDF5 and MATLAB's formats believe what a file says: a damaged one can end the process, hang it, or
+fill the memory. Here that ends this process alone, whose memory and time are limited. Each request is a line of JSON;
+the reply is a line of JSON, and behind it the bytes of its arrays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ TEXT = 1 << 24  # bytes of a text
 def _base() -> int:
     """Bytes of address space that this process has."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-    except (OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
         return 4 << 30
 
 
@@ -124,30 +125,64 @@ def _rows(item: Any, rows: list[int] | None) -> Any:
     return np.stack([item[row] for row in rows])
 
 
-def _answer(file: Any, request: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    import numpy as np
+class HDF5:
+    """An HDF5 file."""
 
-    if request["do"] == "describe":
-        return {"holds": _described(file), "attributes": _attributes(file)}, []
-    item = file[request["name"]]
-    if request["do"] == "text":
-        return {}, [np.frombuffer(_text(item), np.uint8)]
-    field = request.get("field")
-    values = _rows(item if field is None else item.fields(field), request.get("rows"))
-    if values.dtype == object:  # arrays of several lengths: these, and all of their numbers
-        parts = [np.asarray(each) for each in values.reshape(-1)]
-        if any(part.dtype != np.float32 or part.ndim != 1 for part in parts):
-            raise ValueError(f"{field} holds no numbers in single precision")
-        lengths = np.array([len(part) for part in parts], np.int64)
-        return {}, [lengths, np.concatenate(parts) if parts else np.zeros(0, np.float32)]
-    if values.dtype.hasobject:
-        raise ValueError("it holds objects, and not numbers")
-    return {}, [np.ascontiguousarray(values)]
+    packages = ("numpy", "h5py")
+
+    def __init__(self, path: str) -> None:
+        import h5py
+
+        self.file = h5py.File(path, "r", locking=False)
+
+    def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+        """The reply to a request, and its arrays."""
+        import numpy as np
+
+        if request["do"] == "describe":
+            return {"holds": _described(self.file), "attributes": _attributes(self.file)}, []
+        item = self.file[request["name"]]
+        if request["do"] == "text":
+            return {}, [np.frombuffer(_text(item), np.uint8)]
+        field = request.get("field")
+        values = _rows(item if field is None else item.fields(field), request.get("rows"))
+        if values.dtype == object:  # arrays of several lengths: these, and all of their numbers
+            parts = [np.asarray(each) for each in values.reshape(-1)]
+            if any(part.dtype != np.float32 or part.ndim != 1 for part in parts):
+                raise ValueError(f"{field} holds no numbers in single precision")
+            lengths = np.array([len(part) for part in parts], np.int64)
+            return {}, [lengths, np.concatenate(parts) if parts else np.zeros(0, np.float32)]
+        return {}, [values]
 
 
-def serve(path: str, requests: Any, output: Any) -> None:
+class Matlab:
+    """A MATLAB file of version 4 or 5."""
+
+    packages = ("numpy", "scipy.io")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+        """The reply to a request, and its arrays."""
+        import numpy as np
+        import scipy.io
+
+        if request["do"] == "describe":
+            found = scipy.io.whosmat(self.path, appendmat=False)[:LISTED]
+            return {"holds": {name: [list(map(int, shape)), form] for name, shape, form in found}}, []
+        name = request["name"]
+        values = np.asarray(scipy.io.loadmat(self.path, variable_names=[name], appendmat=False)[name])
+        if list(values.shape) != request["shape"] and values.dtype.kind not in "US":
+            raise ValueError(f"{name} has the shape {values.shape}, and its header says {tuple(request['shape'])}")
+        return {}, [values]
+
+
+FORMATS: dict[str, Any] = {"hdf5": HDF5, "matlab": Matlab}
+
+
+def serve(form: str, path: str, requests: Any, output: Any) -> None:
     """Answers requests on one file until there are no more."""
-    import h5py
     import numpy as np
 
     base, size = _base(), Path(path).stat().st_size
@@ -157,8 +192,11 @@ def serve(path: str, requests: Any, output: Any) -> None:
         arrays: list[Any] = []
         try:
             _limit(base, 2 * size + 4 * int(request.get("bytes", 0)))
-            file = h5py.File(path, "r", locking=False) if file is None else file
-            reply, arrays = _answer(file, request)
+            file = FORMATS[form](path) if file is None else file
+            reply, arrays = file.answer(request)
+            if any(each.dtype.hasobject for each in arrays):
+                raise ValueError("it holds objects, and not numbers")
+            arrays = [np.ascontiguousarray(each) for each in arrays]
             reply["arrays"] = [[np.lib.format.dtype_to_descr(each.dtype), each.shape] for each in arrays]
         except Exception as error:
             arrays = []
@@ -171,34 +209,35 @@ def serve(path: str, requests: Any, output: Any) -> None:
 
 
 def main() -> None:
-    """One file, whose path is given; or, where a socket is, a process of its own for every path that comes by it, each
-    with the socket for its requests.
+    """One file, whose format and path are given; or, where a socket is, a process of its own for every file that comes
+    by it, each with the socket for its requests.
     """
-    paths, path, number = json.loads(sys.argv[1])
+    paths, given, number = json.loads(sys.argv[1])
     sys.path[:] = paths
     if number is None:
-        serve(path, sys.stdin.buffer, sys.stdout.buffer)
+        serve(*given, sys.stdin.buffer, sys.stdout.buffer)
         return
-    import os
+    import importlib
     import signal
     import socket
-
-    import h5py  # noqa: F401
-    import numpy  # noqa: F401  # once, for all of them
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that have ended
     with socket.socket(fileno=number) as channel:
         while True:
-            name, given, _, _ = socket.recv_fds(channel, 1 << 16, 1)
-            if not name or not given:
+            named, handed, _, _ = socket.recv_fds(channel, 1 << 16, 1)
+            if not named or not handed:
                 return
+            form, path = json.loads(named)
+            for package in FORMATS[form].packages:  # once, for all that come
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(package)
             if os.fork() == 0:
                 channel.close()
-                own = socket.socket(fileno=given[0])
+                own = socket.socket(fileno=handed[0])
                 with contextlib.suppress(OSError):  # nobody listens any more
-                    serve(os.fsdecode(name), own.makefile("rb"), own.makefile("wb"))
+                    serve(form, path, own.makefile("rb"), own.makefile("wb"))
                 os._exit(0)
-            os.close(given[0])
+            os.close(handed[0])
             channel.sendall(b".")
 
 
