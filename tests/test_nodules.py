@@ -11,7 +11,7 @@ from unrolling.networks.detector import PixelDetector
 from unrolling.tasks.base import Samples, evaluate, first
 from unrolling.tasks.medical.findings import KEPT, DetectionLoss, ImageAUC, Sensitivity, focal, hits, peaks
 from unrolling.tasks.medical.nodules import ATTENUATION, Nodules, OnImage
-from unrolling.tasks.medical.thorax import Thorax, heat, thorax
+from unrolling.tasks.medical.thorax import Thorax, heat, simulated_thorax
 
 
 def seeded(seed=0):
@@ -20,7 +20,7 @@ def seeded(seed=0):
 
 @pytest.fixture(scope="module")
 def slices():
-    return thorax(24, 64, seeded())
+    return simulated_thorax(24, 64, seeded())
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def task():
 
 
 def test_the_same_generator_gives_the_same_slices(slices):
-    again, other = thorax(24, 64, seeded()), thorax(24, 64, seeded(1))
+    again, other = simulated_thorax(24, 64, seeded()), simulated_thorax(24, 64, seeded(1))
     assert torch.equal(slices.image, again.image)
     assert torch.equal(slices.nodules, again.nodules)
     assert not torch.equal(slices.image, other.image)
 
 
 def test_about_half_of_the_slices_have_nodules_and_these_are_as_large_as_said(slices):
-    nodules = thorax(300, 32, seeded(3)).nodules
+    nodules = simulated_thorax(300, 32, seeded(3)).nodules
     ill = (nodules[..., 2] > 0).any(1).float().mean()
     assert 0.35 < ill < 0.65
     radius = 4 * nodules[..., 2][nodules[..., 2] > 0]  # of 32 pixels, as at 128
@@ -45,7 +45,7 @@ def test_about_half_of_the_slices_have_nodules_and_these_are_as_large_as_said(sl
 
 
 def test_a_nodule_is_brighter_than_the_lung_around_it():
-    slices = thorax(40, 128, seeded(7))
+    slices = simulated_thorax(40, 128, seeded(7))
     inside, ring = [], []
     y, x = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
     for image, nodules in zip(*slices, strict=True):

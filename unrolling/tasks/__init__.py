@@ -81,7 +81,7 @@ __getattr__, __dir__ = lazy(
             "scattered_mask"
         ),
         ".medical.slices": ("magnitude_errors read_slices slices_by_part"),
-        ".medical.thorax": ("Thorax heat"),
+        ".medical.thorax": ("Thorax heat simulated_thorax"),
         ".medical.tomography": ("Tomography"),
         ".metrics": (
             "ACCURACY AMI AUC BER Mean MeanIoU MeanRatio Metric NLL NMSE PSNR Ratio SER labels nmse_pieces "
@@ -141,10 +141,10 @@ __all__ = [
     "radial_mask", "random_ellipses", "random_head", "read", "read_channels", "read_ct", "read_dictionary",
     "read_mask", "read_noises", "read_signal", "read_slices", "read_speakers", "read_taps", "receive_coils",
     "regressed_snr", "running_median", "scattered_mask", "scikit_learn", "scoring_unet", "sdr", "select",
-    "sequence_detectors", "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity", "slices_by_part",
-    "smooth", "sounds", "spams", "speak", "speaker_of", "split", "split_speakers", "stabiliser_of", "stoi",
-    "stretch", "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "unknown",
-    "vanishing_thresholds", "varied", "warn", "with_phase",
+    "sequence_detectors", "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity", "simulated_thorax",
+    "slices_by_part", "smooth", "sounds", "spams", "speak", "speaker_of", "split", "split_speakers",
+    "stabiliser_of", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on", "unit_level",
+    "unknown", "vanishing_thresholds", "varied", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.

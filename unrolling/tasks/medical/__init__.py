@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         scattered_mask,
     )
     from unrolling.tasks.medical.slices import magnitude_errors, read_slices, slices_by_part
-    from unrolling.tasks.medical.thorax import Thorax, heat
+    from unrolling.tasks.medical.thorax import Thorax, heat, simulated_thorax
     from unrolling.tasks.medical.tomography import Tomography
 
 __getattr__, __dir__ = lazy(
@@ -50,7 +50,7 @@ __getattr__, __dir__ = lazy(
             "scattered_mask"
         ),
         ".slices": ("magnitude_errors read_slices slices_by_part"),
-        ".thorax": ("Thorax heat"),
+        ".thorax": ("Thorax heat simulated_thorax"),
         ".tomography": ("Tomography"),
     },
 )
@@ -61,7 +61,7 @@ __all__ = [
     "ct_by_part", "draw_ellipses", "drawn_mask", "equispaced_mask", "focal", "found_at", "head", "heat",
     "hits", "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask", "radial_mask", "random_ellipses",
     "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "regressed_snr", "scattered_mask",
-    "scoring_unet", "shepp_logan", "slices_by_part", "smooth", "varied", "with_phase",
+    "scoring_unet", "shepp_logan", "simulated_thorax", "slices_by_part", "smooth", "varied", "with_phase",
 ]
 # fmt: on
 # End of what is written.

@@ -23,7 +23,7 @@ from unrolling.tasks.base import PSNR, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.medical.findings import DetectionLoss, ImageAUC, Sensitivity, peaks
-from unrolling.tasks.medical.thorax import PIXEL, REFERENCE, Thorax, thorax
+from unrolling.tasks.medical.thorax import PIXEL, REFERENCE, Thorax, simulated_thorax
 
 ATTENUATION = 0.04  # 1/mm, of an image of 1; water, 0.02 / mm at about 65 keV, has 0.5
 TEST = 500  # slices
@@ -35,9 +35,9 @@ HELD = {"validation": 1_000_003, "test": 2_000_003, "timing": 3_000_003, "shifts
 
 class Nodules(Task):
     """y = A x + e, A the Radon transform of evenly spaced parallel views, x a slice of a simulated thorax
-    (``thorax.thorax``), e white with a standard deviation in proportion to the mean of |A x|; data (batch, views, bins)
-    are integrals of attenuation along rays, without a unit. Sought are the image and the simulated nodules in it: an
-    estimate is (batch, 2, size, size), the image in [0, 1], where 1 is an attenuation of 0.04 / mm, and scores of
+    (``simulated_thorax``), e white with a standard deviation in proportion to the mean of |A x|; data (batch, views,
+    bins) are integrals of attenuation along rays, without a unit. Sought are the image and the simulated nodules in it:
+    an estimate is (batch, 2, size, size), the image in [0, 1], where 1 is an attenuation of 0.04 / mm, and scores of
     pixels, the higher the likelier that a nodule's middle is there.
 
     The metric is the sensitivity at one false positive per image; the area under the curve of images and the PSNR are
@@ -108,13 +108,13 @@ class Nodules(Task):
 
     def draw(self, batch: int, generator: torch.Generator, noise: float | None = None) -> Samples:
         """Slices as the held-out ones, but nine in ten of them with nodules, which are rare enough in those."""
-        return self.measure(thorax(batch, self.size, generator, HEALTHY), generator)
+        return self.measure(simulated_thorax(batch, self.size, generator, HEALTHY), generator)
 
     def _held(self, part: str, count: int) -> list[Samples]:
         sizes = [min(BATCH, count - begin) for begin in range(0, count, BATCH)]
         generators = [torch.Generator().manual_seed(HELD[part] + 7919 * self.seed + n) for n in range(len(sizes))]
         return [
-            self.measure(thorax(size, self.size, generator), generator)
+            self.measure(simulated_thorax(size, self.size, generator), generator)
             for size, generator in zip(sizes, generators, strict=True)
         ]
 
@@ -184,7 +184,7 @@ class Nodules(Task):
 
     def shifts(self) -> Sequence[Shift]:
         """More and less noise."""
-        clean = thorax(BATCH, self.size, torch.Generator().manual_seed(HELD["shifts"] + self.seed))
+        clean = simulated_thorax(BATCH, self.size, torch.Generator().manual_seed(HELD["shifts"] + self.seed))
 
         def made(noise: float) -> Samples:
             other = Nodules(self.views, noise, size=self.size, held_out=self.held_out)

@@ -48,7 +48,7 @@ class _Random:
         return torch.rand(self.batch, *shape, generator=self.generator).round() * 2 - 1
 
 
-def thorax(batch: int, size: int, generator: torch.Generator, healthy: float = 0.5) -> Thorax:
+def simulated_thorax(batch: int, size: int, generator: torch.Generator, healthy: float = 0.5) -> Thorax:
     """Random slices: body, heart, spine, ribs, two lungs with branching vessels and short pieces of vessels, and one to
     three simulated nodules in those that are not healthy.
 
