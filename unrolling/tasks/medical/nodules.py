@@ -219,10 +219,8 @@ class Nodules(Task):
         pieces = torch.cat(
             [self.pieces(e, first(b, len(e))) for e, b in zip(estimates, self.test[: len(estimates)], strict=True)]
         )
-        threshold = float(self.metric.threshold(pieces))
         image, scores = estimates[0][number]
-        marks = found_at(scores, threshold)
-        return _marked(image.clamp(0, 1), marks)
+        return _marked(image.clamp(0, 1), found_at(scores, float(Sensitivity().threshold(pieces))))
 
     def identity(self) -> dict[str, Any]:
         return {
