@@ -11,7 +11,7 @@ import torch
 from unrolling.algorithms.splitting.primal_dual_operator import PDHG
 from unrolling.operators import LinearOperator
 from unrolling.systems.catalogue import find
-from unrolling.systems.medical._findings import _find, _read, application, findings, noise_of
+from unrolling.systems.medical._findings import findings, noise_of
 from unrolling.systems.medical.nodules import SYSTEM
 from unrolling.tasks.base import first
 from unrolling.tasks.medical.findings import DetectionLoss
@@ -148,55 +148,76 @@ def test_the_noise_is_measured_where_rays_pass_the_body():
         assert noise_of(sinogram, task) == pytest.approx(noise, rel=0.1)
 
 
+APPLICATION = SYSTEM.application("nodules")
+
+
+def applied(task, tmp_path, values, outputs=("out.png",), **options):
+    np.save(tmp_path / "sino.npy", values)
+    content = APPLICATION.read(tmp_path / "sino.npy", options)
+    return APPLICATION.run(network(task).eval(), task, content, [tmp_path / name for name in outputs], **options)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".npy"])
 @pytest.mark.parametrize("listed", [".csv", ".json"])
 def test_a_sinogram_becomes_a_picture_and_a_list(task, tmp_path, suffix, listed):
-    np.save(tmp_path / "sino.npy", task.test[0].data[0].numpy())
-    content = application().read(tmp_path / "sino.npy", {})
-    outputs = [tmp_path / f"out{suffix}", tmp_path / f"out{listed}"]
-    facts = _find(network(task).eval(), task, content, outputs, threshold=0.0099)
+    outputs = [f"out{suffix}", f"out{listed}"]
+    facts = applied(task, tmp_path, task.test[0].data[0].numpy(), outputs, threshold=0.0099)
     assert facts["findings"]
+    picture, text = tmp_path / outputs[0], (tmp_path / outputs[1]).read_text()
     if suffix == ".npy":
-        image = np.load(outputs[0])
+        image = np.load(picture)
         assert image.shape == (task.size, task.size)
         assert image.dtype == np.float32
     else:
-        assert outputs[0].read_bytes()[:4] == b"\x89PNG"
-    text = outputs[1].read_text()
+        assert picture.read_bytes()[:4] == b"\x89PNG"
     rows = json.loads(text) if listed == ".json" else list(csv.DictReader(text.splitlines()))
     assert [float(row["x_mm"]) for row in rows] == [each["x_mm"] for each in facts["findings"]]
-    assert {condition.name for condition in facts["conditions"]} == {"noise", "largest integral"}
+    assert {condition.name for condition in facts["conditions"]} == {"views", "noise", "largest integral"}
+
+
+def test_counts_are_what_passes_and_other_slices_may_be_asked_for(task, tmp_path):
+    y = task.test[0].data[:2].double()
+    counts = (1e9 * torch.exp(-y)).round().numpy()
+    first_of, second = (
+        applied(task, tmp_path, counts, ["out.npy"], units="counts", photons=1e9, slice=number)
+        | {"image": np.load(tmp_path / "out.npy")}
+        for number in (0, 1)
+    )
+    applied(task, tmp_path, y[1].numpy().astype("f4"), ["out.npy"])
+    assert np.allclose(second["image"], np.load(tmp_path / "out.npy"), atol=1e-5)
+    assert not np.allclose(first_of["image"], second["image"], atol=1e-3)
+
+
+def test_another_number_of_views_is_taken_and_named(task, tmp_path):
+    other = Nodules(views=18, size=32, held_out=5).test[0].data[0].numpy()
+    facts = applied(task, tmp_path, other)
+    assert next(c for c in facts["conditions"] if c.name == "views").value == 18
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "options", "message"),
     [
-        (np.zeros((12, 47), "c8"), "real"),
-        (np.zeros((3, 12, 47), "f4"), r"\(3, 12, 47\)"),
-        (np.zeros((0, 47), "f4"), r"\(0, 47\)"),
-        (np.full((12, 47), np.nan, "f4"), "NaN or infinite"),
-        (np.zeros((12, 47), "f4"), "positive"),
-        (-np.ones((12, 47), "f4"), "-log"),
-        (np.array(["a"]), "real"),
+        (np.zeros((12, 47), "c8"), {}, "real"),
+        (np.zeros((2, 3, 12, 47), "f4"), {}, "array of shape"),
+        (np.full((12, 47), np.nan, "f4"), {}, "NaN or infinite"),
+        (np.zeros((12, 47), "f4"), {}, "positive"),
+        (-np.ones((12, 47), "f4"), {}, "positive"),
+        (np.full((12, 47), 5000.0, "f4"), {}, "--units counts"),
+        (np.full((12, 47), 50.0, "f4"), {"units": "counts"}, "--photons"),
+        (np.ones((12, 40), "f4"), {}, "12 views of 40 bins, and the weights are for 12 views .* of 47 bins"),
+        (np.ones((12, 47), "f4"), {"slice": 1}, "no slice 1"),
+        (np.ones((12, 47), "f4"), {"threshold": 1.0}, "above 0 and below 1"),
+        (np.ones((12, 47), "f4"), {"threshold": float("nan")}, "above 0 and below 1"),
+        (np.ones((12, 47), "f4"), {"units": "dB"}, "integrals or counts"),
     ],
 )
-def test_what_is_no_sinogram_is_refused(tmp_path, values, message):
-    np.save(tmp_path / "sino.npy", values)
+def test_what_cannot_be_is_refused_before_anything_is_written(task, tmp_path, values, options, message):
     with pytest.raises(ValueError, match=message):
-        _read(tmp_path / "sino.npy", {})
-
-
-def test_views_that_do_not_fit_and_thresholds_that_are_none_are_refused(task, tmp_path):
-    net = network(task).eval()
-    with pytest.raises(ValueError, match="11 views of 47 bins, and the weights are for 12 views"):
-        _find(net, task, torch.ones(1, 11, 47), [tmp_path / "out.png"])
-    for wrong in (0.0, 1.0, float("nan")):
-        with pytest.raises(ValueError, match="a probability lies above 0 and below 1"):
-            _find(net, task, task.test[0].data[:1], [tmp_path / "out.png"], threshold=wrong)
+        applied(task, tmp_path, values, **options)
     assert not (tmp_path / "out.png").exists()
 
 
 def test_outputs_of_other_kinds_are_refused(tmp_path):
-    application().check(tmp_path / "out.json")
+    APPLICATION.check(tmp_path / "out.json")
     with pytest.raises(ValueError, match=r"out\.docx"):
-        application().check(tmp_path / "out.docx")
+        APPLICATION.check(tmp_path / "out.docx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,28 +13,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.core import Unrolled
+from unrolling.core import Iteration, Unrolled, unroll
 from unrolling.files import pictures
-from unrolling.files.decoding import Arrays
+from unrolling.files.scan import Scan
+from unrolling.files.scans import READS, SUFFIXES, read_scan
 from unrolling.files.whole import check_place, write_bytes
-from unrolling.systems.base import Application
+from unrolling.systems.base import Application, Tying
 from unrolling.systems.conditions import Condition, Range
+from unrolling.systems.medical._projections import line_integrals
 from unrolling.systems.options import Option
 from unrolling.tasks.medical.findings import peaks
 from unrolling.tasks.medical.nodules import ATTENUATION, Nodules, circles
 
-READS = (
-    "a sinogram in a .npy file or the one array of a .npz file, real (views, bins): attenuation integrated along rays"
-)
 MOST = 13  # findings of a slice
 RADIUS, ENLARGED = 3.0, 4  # pixels of the slice, of circles; times, of the picture
 # Of the shipped weights: one false positive per image on the validation set (python -m benchmarks.nodules).
 PROBABILITY = 0.3
-THRESHOLD = Option(
-    "threshold", float, "the least probability of a finding, above 0 and below 1", default=f"{PROBABILITY:g}"
+LARGEST = 30.0  # integral that a detector behind a body may have measured; exp(-30) of the photons pass
+OPTIONS = (
+    Option("threshold", float, "the least probability of a finding, above 0 and below 1", default=f"{PROBABILITY:g}"),
+    Option(
+        "units",
+        str,
+        "integrals (of attenuation along the ray, after the logarithm) or counts (before)",
+        default="what the file says, or integrals",
+    ),
+    Option("photons", float, "of counts, in a bin where nothing is in the way", default="what the file says"),
+    Option("slice", int, "the number of the slice, counted from 0", default="0"),
 )
 SIMULATED = "the weights know simulated thoraxes only, and no patient's"
-RANGE = {"noise": Range(1.0, 4.0), "largest integral": Range(3.0, 9.0)}
+SET = "the threshold was set for other sinograms"
+RANGE = {"views": (30,), "noise": Range(2.0, 4.0), "largest integral": Range(3.0, 9.0)}
 
 
 class Finding(NamedTuple):
@@ -47,59 +56,73 @@ class Finding(NamedTuple):
     column: int
 
 
-def _read(path: Path, options: Mapping[str, Any]) -> Tensor:
-    """(1, views, bins) float32.
+def _read(path: Path, options: Mapping[str, Any]) -> Scan:
+    return read_scan(path, "sinogram", slices=())
+
+
+def _integrals(scan: Scan, given: Mapping[str, Any]) -> tuple[Tensor, int]:
+    """(1, views, bins) attenuation along rays, and the number of the slice.
 
     Raises:
-        ValueError: no such file, not one array of real numbers of two dimensions, NaN or infinity, nothing measured.
+        ValueError: by the file's name: no such slice, another detector, and what can be no attenuation.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; the input is {READS}")
-    values = Arrays(path).only
-    if values.dtype.kind not in "iuf":
-        raise ValueError(f"{path} holds {values.dtype}; the input is {READS}")
-    if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"{path} holds an array of shape {values.shape}; the input is {READS}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{path} holds {int((~np.isfinite(values)).sum())} values that are NaN or infinite")
-    if not float(values.mean()) > 0:
+    number = given.get("slice") or 0
+    if not 0 <= number < scan.count:
+        raise ValueError(f"{scan.path} has no slice {number}; it has {scan.count}, counted from 0")
+    known = scan.units or "units" in scan.more
+    y = line_integrals(scan, number, dict(given) if known or given.get("units") else {**given, "units": "integrals"})
+    if not float(y.mean()) > 0:
         raise ValueError(
-            f"{path} has a mean of {float(values.mean()):g}: integrals of attenuation are positive; of counts n take "
-            "-log(n / n0), n0 those without a patient"
+            f"{scan.path} has a mean of {float(y.mean()):g}: integrals of attenuation are positive; of counts say so, "
+            "--units counts --photons N"
         )
-    return torch.from_numpy(np.ascontiguousarray(values.astype(np.float32))).unsqueeze(0)
+    if float(y.max()) > LARGEST:
+        raise ValueError(
+            f"{scan.path} goes up to {float(y.max()):g}, and no photon passes that much attenuation: of counts say so, "
+            "--units counts --photons N; integrals are of 1/mm along mm"
+        )
+    return y, number
 
 
-def _find(
-    network: Unrolled, task: Nodules, sinogram: Tensor, outputs: Sequence[Path], threshold: float = PROBABILITY
-) -> Mapping[str, Any]:
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold is {threshold:g}; a probability lies above 0 and below 1")
-    expected = task.geometry.shape
-    if tuple(sinogram.shape[1:]) != expected:
-        raise ValueError(
-            f"the sinogram has {sinogram.shape[1]} views of {sinogram.shape[2]} bins, and the weights are for "
-            f"{expected[0]} views over 180 degrees of {expected[1]} bins, {task.geometry.spacing:.3g} mm apart"
-        )
-    with torch.no_grad():
-        image, scores = network(sinogram)[0]
-    found = findings(scores, threshold, task.pixel)
-    _write_image(outputs[0], image, found)
-    if len(outputs) > 1:
-        _write_list(outputs[1], found)
-    noise, largest = noise_of(sinogram[0], task), float(sinogram.max())
-    return {
-        "views": expected[0],
-        "bins": expected[1],
-        "threshold": threshold,
-        "findings": [each._asdict() for each in found],
-        "conditions": [
-            Condition(
-                "noise", round(100 * noise, 1), "estimated", "% of the mean", effect="the threshold was not set for it"
-            ),
-            Condition("largest integral", round(largest, 2), "read", effect=SIMULATED),
-        ],
-    }
+def _finder(parent: Callable[[Any], Iteration], tying: Tying) -> Callable[..., Mapping[str, Any]]:
+    def run(network: Unrolled, task: Nodules, scan: Scan, outputs: Sequence[Path], **given: Any) -> Mapping[str, Any]:
+        threshold = given.get("threshold", PROBABILITY)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold is {threshold:g}; a probability lies above 0 and below 1")
+        sinogram, number = _integrals(scan, given)
+        (views, bins), expected = sinogram.shape[1:], task.geometry.shape
+        if bins != expected[1]:
+            raise ValueError(
+                f"{scan.path} has {views} views of {bins} bins, and the weights are for {expected[0]} views over 180 "
+                f"degrees of {expected[1]} bins, {task.geometry.spacing:.3g} mm apart"
+            )
+        held = network
+        if views != expected[0]:  # what was learned does not depend on the angles
+            own = Nodules(views, task.noise, size=task.size)
+            held = unroll(parent(own), len(network.layers), tied=tying.tied, untied=tying.untied)
+            held.load_learned(network.learned())
+            held.eval()
+        with torch.no_grad():
+            image, scores = held(sinogram)[0]
+        found = findings(scores, threshold, task.pixel)
+        _write_image(outputs[0], image, found)
+        if len(outputs) > 1:
+            _write_list(outputs[1], found)
+        noise, largest = noise_of(sinogram[0], task), float(sinogram.max())
+        return {
+            "views": views,
+            "bins": bins,
+            "slice": number,
+            "threshold": threshold,
+            "findings": [each._asdict() for each in found],
+            "conditions": [
+                Condition("views", views, "read", effect=SET),
+                Condition("noise", round(100 * noise, 1), "estimated", "% of the mean", effect=SET),
+                Condition("largest integral", round(largest, 2), "read", effect=SIMULATED),
+            ],
+        }
+
+    return run
 
 
 def findings(scores: Tensor, threshold: float, pixel: float) -> list[Finding]:
@@ -171,19 +194,25 @@ def _check(path: Path) -> None:
         pictures.check_output(path)
 
 
-def application() -> Application:
-    """Of sinograms in ``.npy`` files."""
+def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application:
+    """Of sinograms in files: 183 bins of 2.8 mm, views evenly over 180 degrees. Of another number of views than the
+    weights' the network is built again around it.
+
+    Args:
+        parent: the iteration with its classical values, from the task.
+        tying: what is learned.
+    """
     return Application(
-        READS,
+        f"a sinogram (views, bins) of parallel rays, or several: {READS.split(': ', 1)[1]}",
         (
             "the slice with a circle around each finding as a picture, or its attenuation in 1/mm as .npy",
             "the findings as .csv or .json: probability, position in mm from the middle (x to the right, y up), pixel",
         ),
         _read,
-        _find,
-        suffixes=(".npy", ".npz"),
+        _finder(parent, tying),
+        suffixes=SUFFIXES,
         default_suffixes=("-findings.png", "-findings.csv"),
         least=1,
-        options=(THRESHOLD,),
+        options=OPTIONS,
         check=_check,
     )

@@ -18,6 +18,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH, MEMORY = 5, 5
 WIDTH = 16  # channels of the networks of the reconstruction
+TYING = Tying(tied=("detector",), untied=("reconstruction",))
 TOGETHER = DetectionLoss(1.0, 1.0)
 
 
@@ -59,11 +60,11 @@ SYSTEM = System(
     recipes={
         "nodules": Recipe(
             parent=parent,
-            tying=Tying(tied=("detector",), untied=("reconstruction",)),
+            tying=TYING,
             depth=DEPTH,
             schedule=schedule,
             range=RANGE,
         )
     },
-    apply={"nodules": application()},
+    apply={"nodules": application(parent, TYING)},
 )

@@ -205,7 +205,9 @@ class Nodules(Task):
         """The first two test slices with nodules, with what each method finds at its own threshold."""
         batch = self.test[0]
         with_some = torch.nonzero((batch.target.nodules[..., 2] > 0).any(1)).flatten().tolist()[:2]
-        chosen = [m for m in methods if m.role in ("parent", "generic", "network") and len(m.estimates)]
+        usable = [m for m in methods if len(m.estimates)]
+        parents = sorted((m for m in usable if m.role == "parent"), key=lambda m: -m.level)
+        chosen = [*parents[:1], *(m for role in ("generic", "network") for m in usable if m.role == role)]
         found = []
         for number in with_some:
             panels = [("original, nodules", _marked(batch.target.image[number], batch.target.nodules[number]))]
