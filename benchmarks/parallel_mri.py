@@ -54,11 +54,11 @@ def systems(named: Sequence[str]) -> dict[str, Run]:
     return found
 
 
-def classical(task: Coils, tuning: int) -> dict[str, Run]:
+def classical(task: Coils, tuning: int, only: Sequence[str] = ()) -> dict[str, Run]:
     """Iterative methods with the setting that is best on the first validation slices."""
     found: dict[str, Run] = {}
     for method in task.baselines(1):
-        if isinstance(method, Iterative):
+        if isinstance(method, Iterative) and (not only or method.name.startswith((*only, RIVALS[0]))):
             runs = {setting: _run(method, setting) for setting in method.settings}
             levels = {
                 setting: score(run, task, task.validation[:tuning]).mean().item() for setting, run in runs.items()
@@ -174,14 +174,17 @@ def main() -> None:
     parser.add_argument("--accelerations", nargs="*", type=float, default=[4.0, 8.0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--every", type=int, default=10, help="of the brains")
+    parser.add_argument("--images", type=int, default=100, help="of each set, at most")
     parser.add_argument("--tuning", type=int, default=3, help="validation slices that settings are chosen on")
-    parser.add_argument("--only", nargs="*", default=[], help="classical methods, by the beginning of their names")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="classical methods, by the beginning of their names; besides CG-SENSE"
+    )
     parser.add_argument("--shifts", action="store_true", help="other accelerations, masks, noise, coils and maps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    held = dict(sets(options.data, options.every))
+    held = {name: found[: options.images] for name, found in sets(options.data, options.every)}
     chests = options.data / "mri_chest" / "chest_100.npz"
     if not chests.is_file():
         sys.exit(f"{chests} is missing: it is what classical methods are tuned on")
@@ -192,11 +195,8 @@ def main() -> None:
     else:
         for acceleration in options.accelerations:
             task = Coils(acceleration=acceleration, data=chests)
-            methods = {**networks, **classical(task, options.tuning)}
+            methods = {**networks, **classical(task, options.tuning, options.only)}
             methods |= {method.name: method.make(None) for method in coil_by_coil(find("medical/modl"), task)}
-            if options.only:
-                wanted = (*options.only, *RIVALS, *networks)
-                methods = {name: run for name, run in methods.items() if name.startswith(tuple(wanted))}
             for name, images in held.items():
                 title = f"{name}, acceleration {acceleration:g}, {options.seeds} seeds"
                 found[title] = table(task, images, methods, options.seeds)

@@ -266,7 +266,7 @@ class Coils(Task):
             Iterative(
                 "iterated Tikhonov",
                 lambda weight: DenoisedLeastSquares(CoilSampling(), None, weight),
-                (0.02, 0.1, 0.5),
+                (0.1, 0.5, 2.0),
                 8,
             ),
             Iterative("wavelets, FISTA", wavelets, (0.001, 0.002, 0.004, 0.008), 100, tuning=40),
