@@ -18,7 +18,7 @@ from unrolling.operators import (
     prewhiten,
     root_sum_of_squares,
 )
-from unrolling.operators.fourier import fft, ifft
+from unrolling.operators.fourier import fft, from_corner, ifft, to_corner
 from unrolling.prox import OrthonormalShrink
 from unrolling.tasks import Coils, find_task
 from unrolling.tasks.medical import (
@@ -106,6 +106,23 @@ def test_the_calibration_region_is_the_largest_full_rectangle_around_the_zero_fr
     assert calibration_region(torch.ones(9, 8)) == (9, 8)
     mask[10, 15] = 0
     assert calibration_region(torch.fft.ifftshift(mask)) == (0, 0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 6), (7, 9)])
+def test_data_terms_take_both_origins_at_zero_and_conversions_lead_there(height, width):
+    g = generator(6)
+    maps, x = (torch.randn(2, 3, height, width, dtype=torch.complex64, generator=g) for _ in range(2))
+    x, mask = x[:, 0], (torch.rand(2, height, width, generator=g) < 0.6).float()  # all with their origins in the middle
+    operator = MultiCoilFourier(mask, maps, image_origin="centre", frequency_origin="centre")
+    samples = operator(x)
+    data = CoilData(*(to_corner(t, "centre") for t in (samples, mask, maps)))
+    term = CoilSampling()
+    assert torch.allclose(from_corner(term.image(to_corner(x, "centre"), data), "centre"), samples, atol=1e-5)
+    back = from_corner(term(data).back, "centre")
+    assert torch.allclose(back, operator.adjoint(samples), atol=1e-5)
+    # what scanners write: fftshift(fft2(ifftshift(image)))
+    written = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(maps[0, 1] * x[0]), norm="ortho"))
+    assert torch.allclose(samples[0, 1], mask[0] * written, atol=1e-5)
 
 
 # Noise
