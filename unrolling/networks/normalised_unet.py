@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 from unrolling.core.scale import norm
 from unrolling.networks.channels import from_channels, to_channels
@@ -36,7 +36,7 @@ class InstanceUNet(nn.Module):
         super().__init__()
         for name, value in (("width", width), ("pools", pools), ("inputs", inputs), ("outputs", outputs)):
             check_count(value, name)
-        self.pools = pools
+        self.pools, self.inputs = pools, inputs
         widths = [width * 2**level for level in range(pools + 1)]
         self.down = nn.ModuleList(_double(a, b) for a, b in zip([inputs, *widths[:-1]], widths, strict=True))
         self.grow = nn.ModuleList(
@@ -47,6 +47,12 @@ class InstanceUNet(nn.Module):
         self.last = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs height width"]:
+        check_input(self, x, "x", self.inputs, None, None)
+        if any(side % 2**self.pools for side in x.shape[-2:]):
+            raise ValueError(
+                f"x has {x.shape[-2]} x {x.shape[-1]} pixels; after {self.pools} halvings both are multiples of "
+                f"{2**self.pools}"
+            )
         kept: list[Tensor] = []
         for number, block in enumerate(self.down):
             x = block(x if number == 0 else nn.functional.avg_pool2d(x, 2))
@@ -104,6 +110,7 @@ class NormalisedUNet(nn.Module):
 
     def forward(self, x: Complex[Tensor, "batch height width"]) -> Complex[Tensor, "batch height width"]:
         """Images of any size: they are continued by zeros to multiples of 2^pools."""
+        check_input(self, x, "x", None, None, real=False)
         channels = to_channels(x.unsqueeze(1))
         height, width = channels.shape[-2:]
         mean = channels.mean((-2, -1), keepdim=True)

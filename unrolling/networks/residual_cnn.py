@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 from unrolling.networks.channels import from_channels, to_channels
 
@@ -41,6 +41,7 @@ class ResidualCNN(nn.Module):
 
     def forward(self, z: Shaped[Tensor, "batch ... height width"]) -> Shaped[Tensor, "batch height width"]:
         """z and what the network adds to it."""
+        check_input(self, z, "z", *(() if self.images == 1 else (self.images,)), None, None, real=False)
         if self.images == 1:
             first, channels = z, to_channels(z.unsqueeze(1))
         else:

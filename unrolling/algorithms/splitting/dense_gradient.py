@@ -160,6 +160,7 @@ class DenseProximalGradient(Iteration):
         return self._objective
 
     def _objective(self, state: DenseState, problem: Problem) -> Tensor:
+        assert self.weight is not None
         own = getattr(self.prox, "penalty", None)
         penalty = (self.weight * state.x.abs()).flatten(1).sum(1) if own is None else own(state.x, self.weight)
         return self.data_term.value(state.x, problem) + penalty

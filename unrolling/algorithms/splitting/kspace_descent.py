@@ -70,7 +70,7 @@ class CoilPreparation(nn.Module):
     def forward(self, data: CoilData | KSpace) -> CoilProblem:
         mask = data.mask.unsqueeze(1)
         if self.sensitivity is None:
-            return CoilProblem(data.samples, mask, data[2])
+            return CoilProblem(data.samples, mask, data.maps)  # pyright: ignore[reportAttributeAccessIssue]
         images = ifft(calibration_mask(mask) * data.samples)
         found = self.sensitivity(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         return CoilProblem(data.samples, mask, normalise_maps(found))

@@ -33,7 +33,7 @@ def schedule(history: History, **draw: float) -> Schedule:
     """All layers at once, an image at a time; of several coils squares out of them, of accelerations up to twice that
     of the task.
     """
-    rates = dict.fromkeys(("step_size",) if history == "none" else ("step_size", "combination"), FASTER)
+    rates: dict[str, float] = {"step_size": FASTER, **({} if history == "none" else {"combination": FASTER})}
     return [Stage(STEPS, rate=RATE, rates=rates, batch=1, annealing=Cosine(0.02, 1e-2), clip=1.0, draw=draw)]
 
 
