@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights to take before the shipped ones")
     parser.add_argument("--unet", type=Path, metavar="FILE")
     parser.add_argument("--train-unet", type=int, metavar="STEPS")
+    parser.add_argument("--networks", action="store_true", help="networks alone")
     parser.add_argument("--curve", type=Path, nargs="+", metavar="RUN")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -73,8 +74,8 @@ def main() -> None:
     if options.train_unet:
         train_unet(task, options.train_unet, options.unet)
         return
-    methods: dict[str, Run] = direct(task, "classical")
-    for method in methods_of(task, Iterative):
+    methods: dict[str, Run] = {} if options.networks else direct(task, "classical")
+    for method in [] if options.networks else methods_of(task, Iterative):
         iteration, setting = chosen(method, task)
         methods[f"{method.name}, {setting}"] = steps_of(iteration, method.iterations)
     if options.unet:
