@@ -23,6 +23,7 @@ ALL = (
     "engine_overhead",
     "gradient_rules",
     "training_step",
+    "radon",
     "interruptions",
     "codes",
     "recovery_time",

@@ -7,6 +7,8 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional
 
+from unrolling.files.decoding import Arrays
+from unrolling.files.scan import Scan
 from unrolling.files.scans import SUFFIXES as SCANS
 from unrolling.files.scans import read_scan
 from unrolling.operators.attenuation import from_hounsfield
@@ -14,6 +16,18 @@ from unrolling.tasks.images import sources as images
 
 PARTS = ("train", "validation", "test")
 SHARES = (0.8, 0.1)  # of the slices of one file: training, validation; the rest are tested on
+NAMES = (
+    "image",
+    "img",
+    "volume",
+    "hu",
+    "reconstruction",
+    "recon",
+    "x",
+    "spacing",
+    "units",
+    "affine",
+)  # of files of one
 AIR = -100.0  # values below are Hounsfield units: nothing else is as far below 0
 
 
@@ -55,7 +69,19 @@ def read_ct(path: str | Path, size: int) -> list[Tensor]:
     path = Path(path)
     if path.suffix.lower() in images.SUFFIXES:
         return [_fitted(images.read(path), size)]
-    scan = read_scan(path, "image")
+    return [fit for scan in _scans(path) for fit in _normalised(scan, path, size)]
+
+
+def _scans(path: Path) -> list[Scan]:
+    """One; of a ``.npz`` file without an array that is called image, one for each array."""
+    if path.suffix.lower() == ".npz":
+        names = Arrays(path).names
+        if len(names) > 1 and not {name.lower() for name in names} & {*NAMES}:
+            return [read_scan(path, "image", array=name) for name in names]
+    return [read_scan(path, "image")]
+
+
+def _normalised(scan: Scan, path: Path, size: int) -> list[Tensor]:
     values = scan.values.abs() if scan.values.is_complex() else scan.values
     if scan.units == "HU" or float(values.min()) < AIR:
         values = from_hounsfield(values, 0.5).clamp_max(1)
