@@ -173,6 +173,27 @@ def test_exported_and_compiled_products_are_the_same():
     torch.testing.assert_close(mapped, Step()(y), rtol=1e-4, atol=1e-5)
 
 
+def test_products_with_matrices_that_are_not_stored_are_the_same():
+    geometry = FanBeam.even(7, 21)
+    for kind in (Radon, FilteredBackProjection):
+        streamed, stored = kind(geometry, stored=False), kind(geometry)
+        x = gaussian(2, *stored.input_shape, seed=1).requires_grad_()
+        y = gaussian(2, *stored.output_shape, seed=2)
+        found, back = streamed(x), streamed.adjoint(y)
+        (slope,) = torch.autograd.grad((found * y).sum(), x)
+        assert streamed.bytes == 0
+        torch.testing.assert_close(found, stored(x))
+        torch.testing.assert_close(back, stored.adjoint(y))
+        torch.testing.assert_close(slope, back)
+
+
+@pytest.mark.parametrize("geometry", [ParallelBeam.even(20, 64), FanBeam.even(20, 64)], ids=["parallel", "fan"])
+def test_memory_is_known_before(geometry):
+    radon = Radon(geometry)
+    radon.adjoint(radon(torch.zeros(1, 64, 64)))
+    assert abs(radon.expected_bytes / radon.bytes - 1) < 0.1
+
+
 def test_half_precision_and_leading_dimensions():
     radon = Radon(ParallelBeam.even(5, 12))
     x = gaussian(2, 3, 12, 12).float()

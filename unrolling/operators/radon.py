@@ -30,11 +30,13 @@ class Radon(LinearOperator):
     A ray that is steeper than 45 degrees takes from each row the linear interpolation of its two pixels next to the
     ray, times the length of the ray within the row, any other from each column: Joseph 1982,
     doi:10.1109/TMI.1982.4307572. A and A^T are kept as compressed rows (``sparse.SparseMatrix``), one pair for each
-    geometry and precision in the process, made at the first product: 8 bytes an entry and matrix in single precision,
-    of which there are about 2 height x views x bins x 0.6, see ``bytes``. Sinograms are in the slice's unit times mm.
+    geometry and precision in the process, made at the first product: see ``expected_bytes`` and ``bytes``. Sinograms
+    are in the slice's unit times mm.
 
     Args:
         geometry: ``ParallelBeam`` or ``FanBeam``.
+        stored: whether the matrices are kept. Where not, products compute them a view at a time and take about a
+            hundred times as long, in little memory.
 
     Raises:
         TypeError: no geometry; complex images.
@@ -43,10 +45,10 @@ class Radon(LinearOperator):
     leading = True
     multiplies = True
 
-    def __init__(self, geometry: ParallelBeam | FanBeam) -> None:
+    def __init__(self, geometry: ParallelBeam | FanBeam, stored: bool = True) -> None:
         _check_geometry(geometry)
         super().__init__(geometry.image, geometry.shape)
-        self.geometry = geometry
+        self.geometry, self.stored = geometry, stored
         shape = (geometry.views * geometry.bins, math.prod(geometry.image))
         self._matrix = SparseMatrix.of(("radon", geometry), shape, partial(_joseph, geometry))
 
@@ -55,15 +57,22 @@ class Radon(LinearOperator):
         """Memory of the matrices that have been made so far."""
         return self._matrix.bytes
 
+    @property
+    def expected_bytes(self) -> int:
+        """Of both matrices in single precision, before they are made, within about a tenth."""
+        geometry = self.geometry
+        width = geometry.spacing if isinstance(geometry, ParallelBeam) else geometry.spacing / geometry.magnification
+        return round(16 * 1.8 * math.prod(geometry.image) * geometry.views * geometry.pixel / width)
+
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch views bins"]:
         """A x, the sinogram."""
         _check_real(x, "x", self)
-        return self._matrix.multiply(x.flatten(-2)).unflatten(-1, self.output_shape)
+        return self._matrix.multiply(x.flatten(-2), stored=self.stored).unflatten(-1, self.output_shape)
 
     def adjoint(self, y: Float[Tensor, "batch views bins"]) -> Float[Tensor, "batch height width"]:
         """A^T y, the unfiltered back-projection."""
         _check_real(y, "y", self)
-        return self._matrix.multiply(y.flatten(-2), transposed=True).unflatten(-1, self.input_shape)
+        return self._matrix.multiply(y.flatten(-2), True, self.stored).unflatten(-1, self.input_shape)
 
     def extra_repr(self) -> str:
         return f"{type(self.geometry).__name__}, {self.geometry.views} views of {self.geometry.bins} bins"
@@ -82,6 +91,7 @@ class FilteredBackProjection(LinearOperator):
     Args:
         geometry: ``ParallelBeam`` or ``FanBeam``.
         window: ``ramp`` for none, ``shepp-logan``, ``cosine``, ``hamming``, ``hann``.
+        stored: as for ``Radon``.
 
     Raises:
         TypeError: no geometry.
@@ -92,12 +102,12 @@ class FilteredBackProjection(LinearOperator):
     leading = True
     multiplies = True
 
-    def __init__(self, geometry: ParallelBeam | FanBeam, window: Window = "ramp") -> None:
+    def __init__(self, geometry: ParallelBeam | FanBeam, window: Window = "ramp", stored: bool = True) -> None:
         _check_geometry(geometry)
         if window not in WINDOWS:
             raise ValueError(f"window is {window!r}; it is one of {', '.join(WINDOWS)}")
         super().__init__(geometry.shape, geometry.image)
-        self.geometry, self.window = geometry, window
+        self.geometry, self.window, self.stored = geometry, window, stored
         weights = angle_weights(geometry)
         shape = (math.prod(geometry.image), geometry.views * geometry.bins)
         self._matrix = SparseMatrix.of(("back-projection", geometry), shape, partial(_interpolated, geometry, weights))
@@ -115,12 +125,12 @@ class FilteredBackProjection(LinearOperator):
         """The slice, from a sinogram x."""
         _check_real(x, "x", self)
         filtered = _exact_product(x, self.filter_matrix(x.dtype, x.device)).flatten(-2)
-        return self._matrix.multiply(filtered).unflatten(-1, self.output_shape)
+        return self._matrix.multiply(filtered, stored=self.stored).unflatten(-1, self.output_shape)
 
     def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch views bins"]:
         """W^T B^T y."""
         _check_real(y, "y", self)
-        rows = self._matrix.multiply(y.flatten(-2), transposed=True).unflatten(-1, self.input_shape)
+        rows = self._matrix.multiply(y.flatten(-2), True, self.stored).unflatten(-1, self.input_shape)
         return _exact_product(rows, self.filter_matrix(y.dtype, y.device).T)
 
     def extra_repr(self) -> str:

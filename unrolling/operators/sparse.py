@@ -84,8 +84,9 @@ class SparseMatrix:
         held += [part for pair in self._padded.values() for part in pair]
         return sum(part.numel() * part.element_size() for part in held)
 
-    def multiply(self, x: Tensor, transposed: bool = False) -> Tensor:
-        """M x, (..., n) -> (..., m), or M^T x: half precision is multiplied in float32.
+    def multiply(self, x: Tensor, transposed: bool = False, stored: bool = True) -> Tensor:
+        """M x, (..., n) -> (..., m), or M^T x: half precision is multiplied in float32. Where it is not to be stored, M
+        is computed anew each time, unless it has been stored before.
 
         Watched by a compiler or an exporter, rows are padded to one length and gathered, which these know.
         """
@@ -96,8 +97,23 @@ class SparseMatrix:
             taps = flat.index_select(1, columns.flatten()).unflatten(1, columns.shape)
             found = (taps * values).sum(-1)
         else:
-            found = _Product.apply(flat, self, transposed)
+            found = _Product.apply(flat, self, transposed, stored)
         return found.reshape(*x.shape[:-1], self.shape[1 if transposed else 0]).to(x.dtype)
+
+    def streamed(self, x: Tensor, transposed: bool) -> Tensor:
+        """M x, (count, n) -> (count, m), or M^T x, from rows that are computed and forgotten, a block at a time."""
+        parts, row = [], 0
+        found = x.new_zeros(self.shape[1], len(x)) if transposed else x
+        for block in self._rows():
+            counts, columns, values = (part.to(x.device) for part in block)
+            if transposed:
+                own = torch.repeat_interleave(torch.arange(row, row + len(counts), device=x.device), counts)
+                found.index_add_(0, columns.long(), x.T[own] * values.to(x.dtype).unsqueeze(1))
+            else:
+                rows = _csr(_starts(counts), columns.int(), values.to(x.dtype), (len(counts), self.shape[1]))
+                parts.append(torch.mm(rows, x.T))
+            row += len(counts)
+        return found.T.contiguous() if transposed else torch.cat(parts).T.contiguous()
 
     def compressed(self, transposed: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
         """M, or M^T, as a ``torch.sparse_csr`` tensor."""
@@ -138,9 +154,9 @@ class SparseMatrix:
             counts.append(block.counts)
             columns.append(block.columns.int())
             values.append(block.values.to(dtype))
-        start = _starts(torch.cat(counts))
-        columns = torch.cat(columns)
-        return _csr(start, columns, torch.cat(values), self.shape)
+        start, joined = _starts(torch.cat(counts)), torch.cat(columns)
+        del counts, columns  # as large as what they became
+        return _csr(start, joined, torch.cat(values), self.shape)
 
 
 def _starts(counts: Tensor) -> Tensor:
@@ -190,30 +206,31 @@ class _Product(Function):
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        x: Tensor, matrix: SparseMatrix, transposed: bool
+        x: Tensor, matrix: SparseMatrix, transposed: bool, stored: bool
     ) -> Tensor:
-        held = matrix.compressed(transposed, x.dtype, x.device)
         if not len(x):
-            return x.new_zeros(0, held.shape[0])
-        with torch.autocast(x.device.type, enabled=False):  # which knows no sparse products in half precision
-            if len(x) == 1:
-                return torch.mv(held, x[0]).unsqueeze(0)
-            return torch.mm(held, x.T).T.contiguous()
+            return x.new_zeros(0, matrix.shape[1 if transposed else 0])
+        if not stored and (transposed, x.dtype, x.device) not in matrix._made:
+            return matrix.streamed(x, transposed)
+        held = matrix.compressed(transposed, x.dtype, x.device)
+        if len(x) == 1:
+            return torch.mv(held, x[0]).unsqueeze(0)
+        return torch.mm(held, x.T).T.contiguous()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.matrix, ctx.transposed = inputs
+        _, ctx.matrix, ctx.transposed, ctx.stored = inputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _Product.apply(gradient, ctx.matrix, not ctx.transposed), None, None
+        return _Product.apply(gradient, ctx.matrix, not ctx.transposed, ctx.stored), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _Product.apply(tangent, ctx.matrix, ctx.transposed)
+        return _Product.apply(tangent, ctx.matrix, ctx.transposed, ctx.stored)
 
     @staticmethod
-    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, matrix: SparseMatrix, transposed: bool) -> Any:
+    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, matrix: SparseMatrix, transposed: bool, stored: bool) -> Any:
         x = x.movedim(dims[0], 0)
-        found = _Product.apply(x.reshape(-1, x.shape[-1]), matrix, transposed)
+        found = _Product.apply(x.reshape(-1, x.shape[-1]), matrix, transposed, stored)
         return found.reshape(*x.shape[:-1], -1), 0

@@ -24,6 +24,7 @@ from unrolling.systems.medical._projections import OPTIONS, geometry_of, in_pixe
 from unrolling.tasks.medical.tomography import Tomography
 
 BRIGHT = 0.998  # quantile of the smoothed back-projection that becomes 1
+ROOM = 700e6  # bytes for both matrices; larger ones are computed anew for each product
 EFFECT = "python -m benchmarks.tomography --part views prints what was measured at other numbers of views and doses"
 
 
@@ -59,13 +60,15 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
         held = network
         if unit != task.geometry:
             own = Tomography(geometry=unit, noise=task.noise, photons=task.photons)
+            own.radon.stored = own.radon.expected_bytes < ROOM
+            own.fbp.stored = own.radon.expected_bytes < 2 * ROOM  # one matrix of about as many entries
             held = unroll(parent(own), len(network.layers), tied=tying.tied, untied=tying.untied)
             held.load_learned(network.learned())  # and no more: step sizes are those of this geometry
             held.eval()
         numbers = range(scan.count) if given.get("slice") is None else [given["slice"]]
         if numbers and not 0 <= numbers[0] < scan.count:
             raise ValueError(f"{scan.path} has no slice {numbers[0]}; it has {scan.count}, counted from 0")
-        smooth = FilteredBackProjection(unit, "hann")
+        smooth = FilteredBackProjection(unit, "hann", stored=False)
         slices, levels, peaks = [], [], []
         with torch.no_grad(), Bar.inside("slices", len(numbers)) as bar:
             for number in numbers:
