@@ -21,6 +21,7 @@ from unrolling.algorithms import (
     ConvolutionalISTA,
     CoordinateDescent,
     CoupledISTA,
+    DenseProximalGradient,
     Detector,
     DetNetLayer,
     ExpectationPropagation,
@@ -91,6 +92,10 @@ CASES = {
     "SynthesisISTA weight": (torch.tensor(0.1), lambda p: SynthesisISTA(Matrix(D), Matrix(rand(9, 9)), p)),
     "ConvolutionalISTA weight": (torch.tensor(0.1), lambda p: ConvolutionalISTA(Matrix(D), Matrix(rand(9, 9)), p)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
+    "DenseProximalGradient weight": (
+        torch.tensor(0.1),
+        lambda p: DenseProximalGradient(TERM, soft_threshold, 2, weight=p),
+    ),
     "ChambollePock weight": (torch.tensor(0.1), lambda p: ChambollePock(TERM, Matrix(rand(9, 9)), soft_threshold, p)),
     "PDHG weight": (torch.tensor(0.1), lambda p: PDHG(Matrix(D), Matrix(rand(9, 9)), soft_threshold, p)),
     "HalfQuadraticSplitting weight": (
@@ -125,7 +130,9 @@ def test_the_cases_are_all_tensors_that_algorithms_are_made_with():
             found |= {
                 f"{name} {each.name}"
                 for each in inspect.signature(item).parameters.values()
-                if ("Tensor" in str(each.annotation) or "Float[" in str(each.annotation)) and each.name != "prox"
+                if ("Tensor" in str(each.annotation) or "Float[" in str(each.annotation))
+                and "Callable" not in str(each.annotation)
+                and each.name != "prox"
             }
     assert found == set(CASES)
 
