@@ -218,7 +218,7 @@ def test_spots_stand_out_and_lines_and_edges_do_not():
 
 
 def test_detection_is_a_reading_of_the_reconstruction(task):
-    image = PDHG(task.radon, initial=task._back / ATTENUATION)
+    image = PDHG(task.radon, initial=task.back)
     both = Detected(image, Blobs(1.0))
     data = first(task.test[0], 2).data
     state, alone = both.start(data), image.start(data)

@@ -93,12 +93,13 @@ class Nodules(Task):
         self.views, self.noise, self.seed, self.size, self.held_out = views, float(noise), seed, size, held_out
         self.pixel = PIXEL * REFERENCE / size
         self.geometry = ParallelBeam.even(views, size, self.pixel)
-        self.radon = ATTENUATION * Radon(self.geometry)
-        self._back = FilteredBackProjection(self.geometry, "hann")
+        # Lengths are in 25 mm, over which an image of 1 lets 1/e of the photons pass: projections have no unit.
+        lengths = ParallelBeam.even(views, size, self.pixel * ATTENUATION)
+        self.radon, self.back = Radon(lengths), FilteredBackProjection(lengths, "hann")
 
     def fbp(self, data: Tensor) -> Tensor:
         """The filtered back-projection with a Hann window, (batch, size, size)."""
-        return self._back(data) / ATTENUATION
+        return self.back(data)
 
     def measure(self, target: Thorax, generator: torch.Generator) -> Samples:
         """The sinograms of slices."""
@@ -179,7 +180,7 @@ class Nodules(Task):
     def total_variation(self, weight: float) -> PDHG:
         """min 0.5 |A x - y|^2 + weight sum |D x| over x >= 0, from the filtered back-projection on."""
         steps = diagonal_steps(self.radon, FiniteDifferences())
-        options: dict[str, Any] = {"image_prox": Box(0.0), "initial": self._back / ATTENUATION, **steps}
+        options: dict[str, Any] = {"image_prox": Box(0.0), "initial": self.back, **steps}
         return PDHG(self.radon, FiniteDifferences(), IsotropicShrink(), weight, **options)
 
     def shifts(self) -> Sequence[Shift]:
