@@ -144,7 +144,8 @@ def recording(
     header = (
         '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding><encodedSpace>'
         f"{SIZE.format(readout, encoded, 32, 12)}</encodedSpace><reconSpace>"
-        f"{SIZE.format(readout // 2, encoded, 16, 12)}</reconSpace>{LIMITS.format(centre)}</kspace_encoding_step_1></encodingLimits>"
+        f"{SIZE.format(readout // 2, encoded, 16, 12)}</reconSpace>{LIMITS.format(centre)}"
+        "</kspace_encoding_step_1></encodingLimits>"
         f"<trajectory>{trajectory}</trajectory></encoding></ismrmrdHeader>"
     )
     held = ismrmrd.Dataset(str(path), "dataset", create_if_needed=True)
