@@ -14,7 +14,20 @@ from tools.site.limits import CPU, TooLong, watch
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*/*.py"))
-OTHERS = {"numpy", "scipy", "skimage", "sklearn", "torch", "matplotlib", "onnxruntime", "pywt", "PIL", "deepinv", "pydicom", "nibabel"}
+OTHERS = {
+    "numpy",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "torch",
+    "matplotlib",
+    "onnxruntime",
+    "pywt",
+    "PIL",
+    "deepinv",
+    "pydicom",
+    "nibabel",
+}
 STANDARD = {
     "base64",
     "importlib",

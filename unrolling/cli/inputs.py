@@ -57,7 +57,7 @@ def plan(system: str, application: Any, files: Sequence[Path], output: Sequence[
             inputs share.
     """
     sources, notes = _sources(application, files)
-    several = len(sources) > 1 or any(path.is_dir() for path in files)
+    several = len(sources) > 1 or any(path.is_dir() and path not in sources for path in files)
     pairs = _named(system, application, sources, output, several)
     written: dict[Path, Path] = {}
     works = []
@@ -91,7 +91,9 @@ def _sources(application: Any, files: Sequence[Path]) -> tuple[list[Path], list[
     found: list[Path] = []
     notes: list[str] = []
     for path in files:
-        if path.is_dir():
+        if path.is_dir() and application.whole is not None and application.whole(path):
+            found.append(path)
+        elif path.is_dir():
             inside, left = _inside(path, application)
             if not inside:
                 raise ValueError("; ".join([f"{path} holds no file of the kinds {_kinds(application)}", *left]))

@@ -46,6 +46,7 @@ class Application:
         settings: (system, task's name, content, options) -> task options of the weights to take, where that depends on
             the content or on what was asked for.
         check: (output) -> None; refuses an output before any work.
+        whole: (folder) -> whether it is one input, such as a DICOM series, and not a folder of inputs.
     """
 
     reads: str
@@ -60,6 +61,7 @@ class Application:
     options: tuple[Option, ...] = ()
     settings: Callable[[System, str, Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
     check: Callable[[Path], None] | None = None
+    whole: Callable[[Path], bool] | None = None
 
     def __post_init__(self) -> None:
         if len(self.default_suffixes) != len(self.writes) or not 1 <= self.least <= len(self.writes):

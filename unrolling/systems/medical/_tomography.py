@@ -21,6 +21,7 @@ from unrolling.operators.geometry import FanBeam, ParallelBeam
 from unrolling.systems.base import Application, Tying
 from unrolling.systems.conditions import Condition, Range
 from unrolling.systems.medical._projections import OPTIONS, geometry_of, in_pixels, line_integrals
+from unrolling.systems.medical._simulated import SIMULATE, difference, is_series, projections
 from unrolling.tasks.medical.tomography import Tomography
 
 BRIGHT = 0.998  # quantile of the smoothed back-projection that becomes 1
@@ -55,6 +56,7 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
     """
 
     def run(network: Any, task: Tomography, scan: Scan, outputs: Sequence[Path], **given: Any) -> Mapping[str, Any]:
+        given |= scan.more.get("simulated", {})
         geometry, said = geometry_of(scan, given)
         unit = in_pixels(geometry)
         held = network
@@ -81,15 +83,13 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
         units = "1/mm"
         if given.get("hounsfield"):
             volume, units = to_hounsfield(volume, given.get("water", WATER)), "HU"
-        like = Scan(
-            volume,
-            "image",
-            spacing=(1.0, geometry.pixel, geometry.pixel),
-            units=units,
-            path=scan.path,
-            count=len(volume),
-        )
+        like = Scan(volume, "image", spacing=(1.0, geometry.pixel, geometry.pixel), path=scan.path, count=len(volume))
         like = replace(like, numbers=tuple(range(len(volume))))
+        if image := scan.more.get("image"):
+            like = replace(image, numbers=tuple(numbers))
+            off = difference(image, numbers, volume, units, given)
+            said.append(Condition("difference from the slices", round(off, 6), "read", units))
+        like = replace(like, units=units)
         written = {}
         for path in outputs:
             files = write_scan(path, volume[0] if len(volume) == 1 else volume, like)
@@ -117,13 +117,21 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
         suffixes=SUFFIXES,
         default_suffixes=("-slice.png", "-slice.nii"),
         least=1,
-        options=OPTIONS,
+        options=(*OPTIONS, SIMULATE),
         check=check_scan_output,
+        whole=is_series,
     )
 
 
 def _read(path: Path, options: Mapping[str, Any]) -> Scan:
-    return read_scan(path, "sinogram", slices=())
+    if options.get("simulate") is not None:
+        return projections(path, options)
+    try:
+        return read_scan(path, "sinogram", slices=())
+    except ValueError as error:
+        if "holds an image" not in str(error):
+            raise
+        raise ValueError(f"{error}; --simulate VIEWS projects slices") from error
 
 
 def _brightest(slices: Tensor, path: Path | None) -> float:
