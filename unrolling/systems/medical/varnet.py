@@ -15,7 +15,7 @@ from unrolling.training.similarity import Dissimilarity
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 4
-WIDTH, POOLS = 8, 3  # of the U-Nets of the steps
+WIDTH, POOLS = 10, 2  # of the U-Nets of the steps
 MAPS_WIDTH, MAPS_POOLS = 4, 3  # of the one for the maps
 STEPS, LAST, CROP = 3000, 400, 128  # on crops, on whole images
 RANGE = {"acceleration": Range(4, 8), "mask": ("lines",), "coils": (8,), "noise": Range(0.005, 0.02)}
@@ -59,8 +59,8 @@ SYSTEM = System(
         "k[t+1] = k[t] - eta[t] M (k[t] - k0) - F E U[t](R F^-1 k[t]),    k[0] = k0,    x = sqrt(sum_c |F^-1 k_c|^2)\n"
         "E x = (S_c x)_c,    R = E^H,    S_c = V(F^-1 A k0_c) / sqrt(sum_c |V(F^-1 A k0_c)|^2),    A the "
         "auto-calibration lines\n"
-        "U[t], V: U-Nets on images of mean 0 and deviation 1, 8 and 4 channels at first, three halvings (published: 12 "
-        "steps, 18 and 8 channels, four halvings). At the start eta = 1, U = 0, V = I."
+        "U[t], V: U-Nets on images of mean 0 and deviation 1, 10 and 4 channels at first, two and three halvings "
+        "(published: 12 steps, 18 and 8 channels, four halvings). At the start eta = 1, U = 0, V = I."
     ),
     references=("sriram2020end", "hammernik2018learning"),
     recipes={
