@@ -221,3 +221,13 @@ def test_outputs_of_other_kinds_are_refused(tmp_path):
     APPLICATION.check(tmp_path / "out.json")
     with pytest.raises(ValueError, match=r"out\.docx"):
         APPLICATION.check(tmp_path / "out.docx")
+
+
+def test_in_mixed_precision_projections_keep_all_their_digits(task):
+    data = task.test[0].data[:2]
+    image = task.test[0].target.image[:2]
+    whole = task.radon(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(task.radon(image), whole, atol=1e-5)
+        found = network(task)(data)
+    assert bool(found.isfinite().all())

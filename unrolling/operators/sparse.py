@@ -210,12 +210,13 @@ class _Product(Function):
     ) -> Tensor:
         if not len(x):
             return x.new_zeros(0, matrix.shape[1 if transposed else 0])
-        if not stored and (transposed, x.dtype, x.device) not in matrix._made:
-            return matrix.streamed(x, transposed)
-        held = matrix.compressed(transposed, x.dtype, x.device)
-        if len(x) == 1:
-            return torch.mv(held, x[0]).unsqueeze(0)
-        return torch.mm(held, x.T).T.contiguous()
+        with torch.autocast(x.device.type, enabled=False):  # which knows no sparse products in half precision
+            if not stored and (transposed, x.dtype, x.device) not in matrix._made:
+                return matrix.streamed(x, transposed)
+            held = matrix.compressed(transposed, x.dtype, x.device)
+            if len(x) == 1:
+                return torch.mv(held, x[0]).unsqueeze(0)
+            return torch.mm(held, x.T).T.contiguous()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
