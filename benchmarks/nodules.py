@@ -116,6 +116,11 @@ class Row:
         self.wrong = float((self.pieces[:, 1 : 1 + KEPT] > self.threshold).sum(1).double().mean())
         self.sensitivity, self.area = FOUND.value(self.found), ImageAUC().value(self.pieces)
 
+    @property
+    def decibels(self) -> str:
+        """Nothing where nothing is reconstructed."""
+        return "-" if self.psnr > 100 or self.name.startswith("U-Net") else f"{self.psnr:.2f}"
+
     @staticmethod
     def _pieces(network: Callable[[Any], Tensor], task: Nodules, batch: Samples) -> tuple[Tensor, float]:
         with torch.no_grad():
@@ -219,7 +224,7 @@ def summary(rows: list[Row]) -> None:
         sensitive, area = interval(FOUND, row.found), interval(ImageAUC(), row.pieces)
         print(
             f"| {row.name} | {row.sensitivity:.3f} ({sensitive.low:.3f} to {sensitive.high:.3f}) | {row.wrong:.2f} | "
-            f"{row.area:.3f} ({area.low:.3f} to {area.high:.3f}) | {'-' if row.psnr > 100 else f'{row.psnr:.2f}'} |"
+            f"{row.area:.3f} ({area.low:.3f} to {area.high:.3f}) | {row.decibels} |"
         )
     print(f"\n{len(joint.pieces)} test slices with {int(joint.pieces[:, 0].sum())} nodules; joint minus others:")
     for row in rows[1:]:
@@ -233,7 +238,7 @@ def summary(rows: list[Row]) -> None:
             print(f"{row.name}: {name} {-found.difference:+.3f} {bounds}, p = {found.p:.2g}")
     for name, value in (("sensitivity", lambda row: row.sensitivity), ("AUC", lambda row: row.area)):
         gap = value(top) - value(bottom)
-        closed = ", ".join(f"{row.name} {(value(row) - value(bottom)) / gap:.0%}" for row in rows[:2])
+        closed = ", ".join(f"{row.name} {(value(row) - value(bottom)) / (gap or 1):.0%}" for row in rows[:2])
         print(f"of the gap in {name} between filtered back-projection and full data, {gap:.3f}, are closed: {closed}")
 
 
