@@ -4,6 +4,8 @@ covariance, and the combination that needs neither.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -13,7 +15,8 @@ from unrolling.core.arguments import check_count, check_range, check_tensor
 
 KERNEL = 6  # of the calibration's neighbourhoods, along a side
 LARGEST = 32  # frequencies along a side of the calibration region that are used
-POWER_STEPS = 60
+POWER_STEPS = 15
+ENTRIES = 1 << 22  # of matrices (coils, coils) that are held at a time
 LEAST_CALIBRATION = 3  # frequencies along a side
 
 
@@ -125,22 +128,37 @@ def _espirit(samples: Tensor, region: tuple[int, int], kernel: int, rank: float,
     # the neighbourhoods that a frequency lies in, at a pixel it is M[c, d] = sum_r K_rc conj(K_rd) / (kernel area), K
     # the images of the kernels: the image of their correlations, which are short.
     spectra = torch.fft.fft2(kept, s=(2 * high - 1, 2 * wide - 1))
-    correlations = torch.fft.ifft2(torch.einsum("rchw,rdhw->cdhw", spectra, spectra.conj()))
-    padded = correlations.new_zeros(coils, coils, height, width)
-    for y in range(1 - high, high):
-        for x in range(1 - wide, wide):
-            padded[..., y % height, x % width] += correlations[..., y % (2 * high - 1), x % (2 * wide - 1)]
-    # The projection acts on frequencies; their conjugate is what acts on pixels.
-    grid = torch.fft.fft2(padded).conj() / (high * wide)
+    correlations = torch.fft.ifft2(torch.einsum("rchw,rdhw->cdhw", spectra, spectra.conj())).conj() / (high * wide)
+    correlations = torch.fft.fftshift(correlations, (-2, -1))
+    half = torch.einsum("cdyx,wx->cdyw", correlations, _waves(width, wide, samples))
     principal = torch.linalg.eigh(torch.einsum("chw,dhw->cd", middle, middle.conj()))[1][:, -1]
-    maps, value = principal.view(-1, 1, 1), 0 * grid[0, 0].real
-    for _ in range(POWER_STEPS):
-        maps = torch.einsum("cdhw,dhw->chw", grid, maps.expand(coils, height, width))
-        value = scale.norm(maps, (0,))
-        maps = maps / value.clamp_min(torch.finfo(value.dtype).tiny)
+    found = [
+        _dominant(torch.einsum("cdyw,hy->cdhw", half, waves), principal)
+        for waves in _waves(height, high, samples).split(max(1, ENTRIES // (coils * coils * width)))
+    ]
+    maps, value = torch.cat([each for each, _ in found], 1), torch.cat([each for _, each in found], 0)
     phase = (principal.conj().view(-1, 1, 1) * maps).sum(0)
     maps = maps * torch.sgn(phase).conj()
     return torch.where(value > support, maps, 0)
+
+
+def _waves(size: int, side: int, like: Tensor) -> Tensor:
+    """(size, 2 side - 1): exp(2 pi i o p / size) of pixels p and offsets o of frequencies, from 1 - side on."""
+    turns = torch.outer(torch.arange(size), torch.arange(1 - side, side)).remainder(size) * (2 * math.pi / size)
+    return torch.polar(torch.ones_like(turns, dtype=like.real.dtype), turns.to(like.real.dtype))
+
+
+def _dominant(grid: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvectors of the largest eigenvalues of matrices (coils, coils, height, width), and these, by power iteration
+    from one vector for all.
+    """
+    coils, _, height, width = grid.shape
+    vector, value = first.view(-1, 1, 1).expand(coils, height, width), grid[0, 0].real
+    for _ in range(POWER_STEPS):
+        vector = torch.einsum("cdhw,dhw->chw", grid, vector)
+        value = scale.norm(vector, (0,))
+        vector = vector / value.clamp_min(torch.finfo(value.dtype).tiny)
+    return vector, value
 
 
 def noise_covariance(noise: Complex[Tensor, "coils count"]) -> Complex[Tensor, "coils coils"]:
