@@ -43,11 +43,13 @@ def _operators() -> dict[type, tuple[dict[str, Any], Any]]:
         ops.CodedDiffraction: ({"height": 8, "width": 8, "m": 20, "seed": 0}, spectrum),
         ops.DCT: ({"block": 4}, image),
         ops.Decimation: ({"kernel": _rand(3, 3), "factor": 2}, image),
+        ops.FilteredBackProjection: ({"geometry": ops.ParallelBeam.even(3, 8), "window": "hann"}, _rand(3, 3, 13)),
         ops.FiniteDifferences: ({"boundary": "neumann"}, image),
         ops.MaskedFourier: ({"mask": mask, "image_origin": "corner", "frequency_origin": "corner"}, spectrum),
         ops.MultiCoilFourier: ({"mask": mask, "maps": maps, "image_origin": "corner"}, spectrum),
         ops.PerBlockSensing: ({"matrices": _rand(4, 4, 2, 4)}, image),
         ops.PatchDictionary: ({"atoms": _rand(3, 4, 4), "stride": 2}, _rand(3, 5, 3, 3)),
+        ops.Radon: ({"geometry": ops.FanBeam.even(3, 8)}, image),
         ops.RealOutputs: ({"operator": ops.STFT(8, 2, length=24)}, _rand(3, 24)),
         ops.STFT: ({"size": 8, "hop": 2, "length": 24}, _rand(3, 24)),
         ops.ScrambledHadamard: ({"height": 8, "width": 8, "m": 20, "seed": 0}, image),
@@ -88,7 +90,7 @@ def _proxes() -> dict[type, tuple[dict[str, Any], Any]]:
 
 def _images() -> dict[type, tuple[dict[str, Any], Any]]:
     from unrolling.algorithms import images, splitting
-    from unrolling.operators import CoilData, FiniteDifferences, Identity, KSpace
+    from unrolling.operators import CoilData, FiniteDifferences, Identity, KSpace, ParallelBeam, Radon
     from unrolling.prox import AnalysisProx, IsotropicShrink, soft_threshold
 
     image = torch.rand(*IMAGES, generator=torch.Generator().manual_seed(1))
@@ -112,6 +114,7 @@ def _images() -> dict[type, tuple[dict[str, Any], Any]]:
             },
             image,
         ),
+        images.SIRT: ({"operator": Radon(ParallelBeam.even(3, 8)), "relaxation": 1.0}, _rand(3, 3, 13).abs()),
         splitting.PDHG: (
             {
                 "operator": Identity(),
