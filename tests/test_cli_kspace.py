@@ -216,3 +216,20 @@ def test_a_slice_that_is_not_there_is_refused(apply, volume, tmp_path):
     status, _, said = apply(CSNET, volume[0], "-o", tmp_path / "x.nii", "--slice", 3)
     assert status == 2
     assert "has no slice 3; it has 3" in said
+
+
+def test_a_file_is_given_in_several_forms_that_agree(apply, tmp_path):
+    pydicom, nibabel = pytest.importorskip("pydicom"), pytest.importorskip("nibabel")
+    np.save(tmp_path / "k.npy", measured(real=False)[1].numpy())
+    status, _, said = apply(
+        CSNET, tmp_path / "k.npy", "-o", *(tmp_path / f"x.{kind}" for kind in ("nii", "dcm", "npy"))
+    )
+    assert status == 0, said
+    values = np.load(tmp_path / "x.npy")
+    np.testing.assert_allclose(
+        np.asarray(nibabel.load(tmp_path / "x.nii").dataobj)[..., 0].T, np.abs(values), rtol=1e-5
+    )
+    data = pydicom.dcmread(tmp_path / "x.dcm")
+    assert (data.Modality, list(data.ImageType)) == ("MR", ["DERIVED", "SECONDARY"])
+    found = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+    np.testing.assert_allclose(found, np.abs(values), atol=np.abs(values).max() / 60000)

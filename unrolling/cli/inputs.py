@@ -166,7 +166,7 @@ def _named(
     if rest or not least <= each <= most:
         wanted = str(most) if least == most else f"{least} to {most}"
         files = "files" if most > 1 else "file"
-        held = ", ".join(application.writes)
+        held = ", ".join(dict.fromkeys(application.writes))
         inputs = "" if len(sources) == 1 else f" for each of {len(sources)} inputs"
         raise ValueError(
             f"{system} writes {wanted} {files} ({held}){inputs}, and {len(output)} are named: INPUT -o OUTPUT..."

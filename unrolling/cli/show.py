@@ -163,7 +163,7 @@ def show(
     for key, value in options.items():
         print(f"  --set {key}={value}: {words.get(key, '')}".removesuffix(": "))
     if application := found.apply.get(name):
-        print(f"unroll apply: from {application.reads} to {', '.join(application.writes)}")
+        print(f"unroll apply: from {application.reads} to {', '.join(dict.fromkeys(application.writes))}")
         for option in application.options:
             print(f"  {option.flag}: {option.words}")
     if forms := held(found, name):

@@ -123,7 +123,8 @@ def _dataset(number: int, volume: Tensor, like: Scan | None, study: str, frame: 
     now = datetime.datetime.now()
     if source is None:
         data.SOPClassUID, data.StudyInstanceUID, data.FrameOfReferenceUID = SECONDARY_CAPTURE, study, frame
-        data.Modality = like.modality if like is not None and like.modality else "OT"
+        known = "" if like is None else like.modality or ("CT" if like.units in ("HU", "1/mm") else "")
+        data.Modality = known or "OT"
         data.PatientName = data.PatientID = data.StudyID = data.AccessionNumber = ""
         data.PatientBirthDate = data.PatientSex = data.ReferringPhysicianName = ""
         data.StudyDate, data.StudyTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
@@ -135,8 +136,7 @@ def _dataset(number: int, volume: Tensor, like: Scan | None, study: str, frame: 
         reference.ReferencedSOPInstanceUID = source.get("SOPInstanceUID", "")
         data.SourceImageSequence = [reference]
         _resized(data, source, volume, like)
-    kind = [*(data.get("ImageType") or ["", "", ""])]
-    data.ImageType = ["DERIVED", "SECONDARY", *kind[2:]]
+    data.ImageType = ["DERIVED", "SECONDARY", *(data.get("ImageType") or ())[2:]]
     data.SeriesDescription = (title or "reconstructed by unrolling")[:64]
     data.DerivationDescription = f"reconstructed by unrolling {__version__}"
     data.SeriesNumber = int(data.get("SeriesNumber") or 0) + 1000

@@ -26,10 +26,10 @@ def of_image(like: Scan, volume: Tensor) -> Scan:
     affine = like.affine
     if affine is not None and like.image_size is not None:
         # The affine is that of the middle part; of the whole image it begins further out.
-        more = [(a - b) // 2 for a, b in zip(volume.shape[-2:], like.image_size, strict=True)]
+        more = [a // 2 - b // 2 for a, b in zip(volume.shape[-2:], like.image_size, strict=True)]
         affine = affine.copy()
         affine[:3, 3] -= affine[:3, :3] @ np.array([more[1], more[0], 0.0])
-    return replace(like, kind="image", affine=affine)
+    return replace(like, kind="image", affine=affine, modality=like.modality or "MR")
 
 
 def placed(like: Scan | None, slices: int) -> tuple[tuple[float, float, float], np.ndarray | None]:

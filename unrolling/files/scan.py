@@ -84,7 +84,7 @@ class Scan:
         if self.image_size is None:
             return image
         height, width = (min(a, b) for a, b in zip(self.image_size, image.shape[-2:], strict=True))
-        top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+        top, left = image.shape[-2] // 2 - height // 2, image.shape[-1] // 2 - width // 2  # middle on middle
         return image[..., top : top + height, left : left + width]
 
     def spacing_or(self, assumed: tuple[float, ...]) -> tuple[float, ...]:

@@ -84,11 +84,11 @@ def application(
 
     return Application(
         READS,
-        (f"{what}: NIfTI, DICOM, HDF5, .npy or .npz, or its magnitude as a picture", f"another form of {what}"),
+        (what, *["another form of it"] * 2),
         _read,
         run,
         suffixes=SUFFIXES,
-        default_suffixes=("-image.png", "-image.nii"),
+        default_suffixes=("-image.png", "-image.nii", "-image.npy"),
         least=1,
         options=(MASK, ORIGIN, SLICE, *options),
         check=check_scan_output,

@@ -111,11 +111,11 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
 
     return Application(
         f"a sinogram (views, bins), or several: {READS.split(': ', 1)[1]}",
-        ("the slice: NIfTI, DICOM, HDF5, .npy, .npz or a picture", "another form of the slice"),
+        ("the slice", *["another form of it"] * 2),
         _read,
         run,
         suffixes=SUFFIXES,
-        default_suffixes=("-slice.png", "-slice.nii"),
+        default_suffixes=("-slice.png", "-slice.nii", "-slice.npy"),
         least=1,
         options=(*OPTIONS, SIMULATE),
         check=check_scan_output,
