@@ -62,7 +62,7 @@ def rebuilt(name: str, net: Unrolled, task: Tomography) -> Unrolled:
     """The same network around the projections of another task."""
     system = find(name)
     made = system.network(system.recipes["tomography"], task, len(net.layers))
-    made.load_state_dict(net.state_dict())
+    made.load_learned(net.learned())
     return made.eval()
 
 
@@ -204,7 +204,7 @@ def memory(name: str, sinogram: Tensor, task: Tomography) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "y.npy"
         np.save(source, 0.02 * sinogram.numpy())
-        command = [sys.executable, "-m", "unrolling", "apply", name, str(source), "-o", str(Path(folder) / "x.npy")]
+        command = [sys.executable, "-m", "unrolling.cli.main", "apply", name, str(source), "-o", str(Path(folder) / "x.npy")]
         command += ["--units", "integrals", "--spacing", "1", "--pixel", "1", "--size", str(task.size)]
         if not isinstance(task.geometry, ParallelBeam):
             geometry = task.geometry
