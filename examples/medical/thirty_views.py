@@ -34,7 +34,7 @@ variation = PDHG(
     radon,
     differences,
     IsotropicShrink(),
-    weight=2.5,
+    weight=1.7,
     image_prox=Box(),
     **diagonal_steps(radon, differences, balance=10.0),
 )
@@ -61,7 +61,7 @@ for row, target, name in zip((0, 1), slices, ("phantom", "ellipses"), strict=Tru
             print(f"{name:10}{title:26}{score:5.1f} dB")
 
 # %%
-# What the network holds after some of its steps: the first are still those of the method that it began as.
+# What the network holds after some of its steps; trained was the last alone.
 for axis, number in zip(axes[2], (1, 3, 6, 10), strict=True):
     axis.imshow(steps[number - 1].numpy(), vmin=0, vmax=1)
     axis.set_title(f"after step {number}\n{psnr(steps[number - 1], slices[0]):.1f} dB", fontsize=9)
