@@ -240,7 +240,7 @@ class LearnedPDHG(Iteration):
         if residual not in ("previous", "none"):
             raise ValueError(f"residual is {residual!r}; it is 'previous' or 'none'")
         self.operator, self.dual, self.primal = operator, dual, primal
-        self.added = residual == "previous"
+        self.from_previous = residual == "previous"
         self.scale = _scale(operator, scale)
         like = next(iter(primal.parameters()), torch.zeros(()))
         for name, value in (("primal_step", primal_step), ("dual_step", dual_step)):
@@ -261,10 +261,10 @@ class LearnedPDHG(Iteration):
     def forward(self, state: LearnedPDHGState, problem: Tensor) -> LearnedPDHGState:
         ahead = state.dual + self.dual_step / self.scale * self.operator(state.ahead)
         dual = self.dual(torch.stack([ahead, problem], 1)).squeeze(1)
-        dual = state.dual + dual if self.added else dual
+        dual = state.dual + dual if self.from_previous else dual
         x = state.x - self.primal_step / self.scale * self.operator.adjoint(dual)
         x = self.primal(x.unsqueeze(1)).squeeze(1)
-        x = state.x + x if self.added else x
+        x = state.x + x if self.from_previous else x
         return LearnedPDHGState(x, x + self.extrapolation * (x - state.x), dual)
 
     def check(self, data: Any) -> None:
