@@ -205,6 +205,33 @@ def main() -> None:
         rows.append(Row(name, network.eval(), own))
         report(rows[-1], spent)
     summary(rows)
+    elsewhere(joint, rows[0].threshold, options)
+
+
+def elsewhere(network: Callable[[Any], Tensor], threshold: float, options: dict[str, Any]) -> None:
+    """At other levels of noise and numbers of views, with the threshold as it is; of other views the network is built
+    again around them, as ``unroll apply`` does.
+    """
+    from unrolling.core import unroll
+    from unrolling.systems.medical.nodules import TYING, parent
+
+    assert isinstance(network, Unrolled)
+    for change in ({"noise": level} for level in (0.01, 0.02, 0.03, 0.04, 0.06)), ({"views": n} for n in (20, 45, 60)):
+        for other in change:
+            task = Nodules(**{**options, **other, "held_out": 200})
+            held = network
+            if "views" in other:
+                held = unroll(parent(task), len(network), tied=TYING.tied, untied=TYING.untied)
+                held.load_learned(network.learned())
+            row = Row("", held, task)
+            right = (row.pieces[:, 1 + KEPT :] > threshold).sum() / row.pieces[:, 0].sum()
+            wrong = (row.pieces[:, 1 : 1 + KEPT] > threshold).sum(1).double().mean()
+            name, value = next(iter(other.items()))
+            print(
+                f"{name} {value:g}: sensitivity {float(right):.3f} at {float(wrong):.2f} false positives per image, "
+                f"{row.sensitivity:.3f} at a threshold of its own; AUC {row.area:.3f}, PSNR {row.psnr:.2f} dB",
+                flush=True,
+            )
 
 
 def report(row: Row, spent: float) -> None:
