@@ -204,7 +204,16 @@ def memory(name: str, sinogram: Tensor, task: Tomography) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "y.npy"
         np.save(source, 0.02 * sinogram.numpy())
-        command = [sys.executable, "-m", "unrolling.cli.main", "apply", name, str(source), "-o", str(Path(folder) / "x.npy")]
+        command = [
+            sys.executable,
+            "-m",
+            "unrolling.cli.main",
+            "apply",
+            name,
+            str(source),
+            "-o",
+            str(Path(folder) / "x.npy"),
+        ]
         command += ["--units", "integrals", "--spacing", "1", "--pixel", "1", "--size", str(task.size)]
         if not isinstance(task.geometry, ParallelBeam):
             geometry = task.geometry

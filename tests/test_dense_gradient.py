@@ -49,7 +49,7 @@ def coils(count=2, seed=0):
 
 def dense(**changes):
     given = {"prox": wavelet_shrinkage, "weight": WEIGHT} | changes
-    return DenseProximalGradient(SampledFourier(), given.pop("prox"), ROWS, **given).double()
+    return DenseProximalGradient(SampledFourier(), given.pop("prox"), given.pop("rows", ROWS), **given).double()
 
 
 def network(images=1, seed=0):
@@ -200,6 +200,7 @@ def test_real_images_stay_real_and_the_network_sees_an_imaginary_part_of_zero():
         ({"combine": "product"}, "combine is 'product'"),
         ({"combine": "concat"}, "several"),
         ({"step_size": 0.0}, "step_size is 0.0"),
+        ({"rows": 10**6}, "rows is 1000000; it must be at most 1000"),
         ({"weight": -1.0}, "weight"),
     ],
 )

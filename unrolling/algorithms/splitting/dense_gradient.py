@@ -17,6 +17,8 @@ History = Literal["none", "momentum", "dense"]
 Order = Literal["grad_prox", "prox_grad"]
 Combine = Literal["sum", "concat"]
 
+MOST_ROWS = 1000  # b has half a million numbers then
+
 
 class DenseState(NamedTuple):
     """The state of ``DenseProximalGradient``."""
@@ -82,7 +84,7 @@ class DenseProximalGradient(Iteration):
         ):
             if value not in get_args(known):
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(get_args(known))}")
-        check_count(rows, "rows")
+        check_count(rows, "rows", most=MOST_ROWS)
         check_range(step_size, "step_size", 0.0, above=True)
         if weight is not None and combine == "concat":
             raise ValueError("a prox with a weight takes one image; combine='concat' gives it several")

@@ -98,6 +98,7 @@ class KSpaceDescent(Iteration):
     """
 
     algorithm = "FISTA"
+    unused_at_start = ("step_size",)  # k0 agrees with itself
     step_size: Tensor
 
     def __init__(
