@@ -131,6 +131,15 @@ def pinned(name: str) -> str:
     return next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith(f"{name}=="))
 
 
+# A file as fastMRI writes them.
+SCAN = """
+import h5py, numpy
+image = numpy.zeros((2, 32, 32)); image[:, 8:24, 10:20] = 1
+with h5py.File("scan.h5", "w") as file:
+    file["kspace"] = numpy.fft.fftshift(numpy.fft.fft2(numpy.fft.ifftshift(image, (1, 2))), (1, 2)).astype("complex64")
+"""
+
+
 class Installed:
     """An environment with the wheel in it.
 
@@ -202,6 +211,8 @@ def check_plain(at: Installed) -> list[str]:
     png(at.work / "picture.png")
     at.names_an_extra("apply", "imaging/tnrd", "picture.png", "-o", "clean.png", "--sigma", "25")
     at.names_an_extra("compare", "sparse_coding/lista", "--pretrained")
+    (at.work / "scan.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    at.names_an_extra("apply", "medical/admm_csnet", "scan.h5", "-o", "image.npy")
     at.run("train", "sparse_coding/lista", "--task", "recovery", "--steps", "2", "--out", "run", "--quiet")
     said.append(at.run("python", "-c", SHIPPED)[0].strip())
     unwanted = [name for name in at.packages() if name.startswith(("matplotlib", "scikit-", "pillow", "onnx"))]
@@ -226,17 +237,20 @@ def check_poor(at: Installed) -> list[str]:
 
 
 def check_extras(at: Installed) -> list[str]:
-    """A picture and a sound; a file for another runtime; sentences."""
+    """A picture, a sound and a scan; a file for another runtime; sentences."""
     png(at.work / "picture.png")
     at.run("apply", "imaging/tnrd", "picture.png", "-o", "clean.png", "--sigma", "25", "--overwrite")
     assert (at.work / "clean.png").read_bytes().startswith(b"\x89PNG")
     sound = "import numpy, soundfile; soundfile.write('noisy.wav', 0.1 * numpy.random.randn(16000), 16000)"
     at.run("python", "-c", sound)
     at.run("apply", "speech/deep_nmf", "noisy.wav", "-o", "clean.wav", "--overwrite")
+    at.run("python", "-c", SCAN)
+    at.run("apply", "medical/admm_csnet", "scan.h5", "-o", "volume.nii.gz", "slice.dcm", "--slice", "1", "--overwrite")
+    assert (at.work / "volume.nii.gz").read_bytes().startswith(b"\x1f\x8b")
     line = ("export", "sparse_coding/lista", "--task", "recovery", "--format", "onnx", "--out", "lista.onnx")
     at.run(*line, "--overwrite", "--quiet")
     at.run("python", "-c", SHIPPED)
-    return ["with extras: a picture, a sound and an ONNX model are written"]
+    return ["with extras: a picture, a sound, a volume of NIfTI and an ONNX model are written"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
