@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pictured import small_task
 
 from unrolling import unroll
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
@@ -11,10 +12,12 @@ from unrolling.operators import CircularFilterBank
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.operators.fourier import CoilData, KSpace, fft, ifft
 from unrolling.prox.influence import LinearSpline
+from unrolling.systems.catalogue import find
 from unrolling.tasks.medical import sampling
 from unrolling.tasks.medical.augment import varied
 from unrolling.tasks.medical.mri import MRI
 from unrolling.testing import check_iteration
+from unrolling.training.weights import load_weights
 
 SIZE = 16
 
@@ -103,6 +106,13 @@ def test_features_of_lines_that_are_stored_once_are_those_of_the_whole_mask():
     torch.testing.assert_close(sampling_features(line * fft(x), line), sampling_features(whole * fft(x), whole))
 
 
+def test_a_mask_that_all_images_share_is_each_ones():
+    data, iteration = masked(), moved(network())
+    shared = KSpace(data.mask[:1] * data.samples, data.mask[:1])
+    repeated = KSpace(shared.samples, shared.mask.expand(3, SIZE, SIZE))
+    torch.testing.assert_close(unroll(iteration, 2)(shared), unroll(iteration, 2)(repeated), atol=1e-12, rtol=0)
+
+
 def test_a_data_term_that_tells_no_features_is_refused_by_name():
     iteration = network()
     iteration.data_term.features = None
@@ -153,3 +163,21 @@ def test_with_any_mask_held_out_images_take_turns_and_training_draws_one_for_eac
 def test_a_lowest_rate_above_the_rate_is_refused():
     with pytest.raises(ValueError, match=r"lowest rate is 0.6; it is at most the rate, 0.5"):
         MRI(mask="any", rate=0.5, lowest=0.6)
+
+
+def test_one_file_of_weights_serves_every_mask_of_real_images():
+    system = find("medical/admm_csnet")
+    path = system.shipped("mri", 14, {})
+    for options in ({"mask": "radial", "rate": 0.1}, {"mask": "cartesian", "rate": 0.5}, {"mask": "own.npy"}):
+        assert system.shipped("mri", 14, options) == path
+    with pytest.raises(ValueError, match="no weights are shipped for medical/admm_csnet, task mri, 14 layers, real 0"):
+        system.shipped("mri", 14, {"real": 0})
+
+
+def test_weights_from_before_the_conditions_are_those_without():
+    system = find("medical/admm_csnet")
+    network = system.network(system.recipes["mri"], small_task("mri"), 14)
+    load_weights(network, system.home / "weights" / "start_of_admm_csnet-mri-radial20-14.safetensors")
+    assert not any(bool(row.value.any()) for row in network.parameter_table() if row.name.endswith("_slope"))
+    slopes = [row for row in network.parameter_table() if row.name.endswith("_slope")]
+    assert len(slopes) == 28

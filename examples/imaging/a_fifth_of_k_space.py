@@ -4,8 +4,8 @@ A fifth of k-space
 
 A magnetic resonance scanner measures an image's Fourier transform, its k-space, line by line; a fifth of the lines
 takes a fifth of the time. ADMM-CSNet (survey, box "ADMM-CSNet") is fourteen steps of ADMM whose filters, shrinkages
-and penalties are learned. Its rival is ADMM with total variation, up to 300 steps of it, with the best of four weights
-for each image.
+and penalties are learned; one file of weights serves 10 to 50 % of k-space. Its rival is ADMM with total variation, up
+to 300 steps of it, with the best of four weights for each image.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ from unrolling.prox import IsotropicShrink
 from unrolling.tasks import luma, radial_mask
 
 size = 256
-network = pretrained("medical/admm_csnet")  # trained on 80 magnetic resonance images of chests
+network = pretrained("medical/admm_csnet")  # trained on magnetic resonance images of chests and a brain
 mask = torch.fft.ifftshift(radial_mask(size, rate=0.2)).unsqueeze(0)  # zero frequency at (0, 0)
 
 

@@ -205,14 +205,16 @@ class System:
         return self.home / "weights" / f"{self.name.rsplit('/', 1)[-1]}-{task}{tag and '-' + tag}-{depth}.safetensors"
 
     def shipped(self, task: str, depth: int, options: Mapping[str, Any]) -> Path:
-        """The shipped weights for a task, a depth and options that differ from the defaults.
+        """The shipped weights for a task, a depth and options that differ from the defaults: those that were trained
+        for these, else those of the defaults where they serve for these too (``Task.serves``).
 
         Raises:
             ValueError: none are shipped for these; the message lists those that are.
         """
-        path = self.weights_path(task, depth, options)
+        path, usual = self.weights_path(task, depth, options), self.options(task)
+        if not path.is_file() and find_task(task).serves(usual, {**usual, **options}):
+            path = self.weights_path(task, depth, {})
         if not path.is_file():
-            usual = self.options(task)
             settings = "".join(f", {key} {value}" for key, value in options.items() if value != usual[key])
             raise ValueError(
                 f"no weights are shipped for {self.name}, task {task}, {depth} layers{settings}; shipped "

@@ -159,6 +159,11 @@ class Task:
         """The part of a weights file's name that tells settings apart, from all ``options``."""
         return ""
 
+    @classmethod
+    def serves(cls, trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+        """Whether weights that were trained with some ``options`` are meant for others too; none by default."""
+        return False
+
     def baselines(self, size: int) -> Sequence[Baseline]:
         """What every network on this task is compared with, besides a linear estimate and an MLP; none by default.
 

@@ -41,16 +41,23 @@ def sampling_features(
     energy = energy.flatten(1, -3).sum(1) if samples.ndim > 3 else energy
     rate = mask.mean((-2, -1))
     spread = rate * (1 - rate)
-    across = torch.maximum(mask.mean(-1).var(-1, correction=0), mask.mean(-2).var(-1, correction=0))
+    across = torch.maximum(*((mask.mean(dim) - rate.unsqueeze(1)).square().mean(-1) for dim in (-1, -2)))
     lines = across / spread.clamp_min(1e-6)
-    y, x = (torch.fft.fftfreq(size, device=mask.device, dtype=mask.dtype) for size in (height, width))
-    ring = (2 * RINGS * torch.hypot(y.unsqueeze(1), x)).clamp(0, RINGS - 1).floor().flatten()
+    y, x = (_frequencies(size, mask) for size in (height, width))
+    ring = (2 * RINGS * (y.unsqueeze(1).square() + x.square()).sqrt()).clamp(0, RINGS - 1).floor().flatten()
     member = (ring.unsqueeze(1) == torch.arange(RINGS, device=mask.device)).to(mask.dtype)  # (height * width, rings)
     measured, held = mask.flatten(1) @ member, (mask * energy).flatten(1) @ member
     left = (held / measured.clamp_min(1) * (member.sum(0) - measured)).sum(1)
     strength = (left / (height * width)).clamp_min(1e-20).sqrt()
-    found = torch.stack([(rate / USUAL[0]).log(), lines.expand_as(strength), (strength / USUAL[1]).log()], 1)
+    rate, lines = (value.expand_as(strength) for value in (rate, lines))  # of a mask that all share
+    found = torch.stack([(rate / USUAL[0]).log(), lines, (strength / USUAL[1]).log()], 1)
     return found.clamp(-REACH, REACH)
+
+
+def _frequencies(size: int, like: Tensor) -> Tensor:
+    """|fftfreq|, in arithmetic that every format of a network has."""
+    k = torch.arange(size, device=like.device, dtype=like.dtype)
+    return torch.minimum(k, size - k) / size
 
 
 class Conditioned(NamedTuple):

@@ -226,6 +226,11 @@ class MRI(Task):
         mask = "" if options["mask"] == "any" else f"{options['mask']}{100 * options['rate']:g}"
         return "-".join(word for word in (mask, "" if options["real"] else "complex") if word)
 
+    @classmethod
+    def serves(cls, trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+        """Those of any mask serve for each: a network knows the mask from its data."""
+        return trained["mask"] == "any" and bool(trained["real"]) == bool(wanted["real"])
+
     def zero_filled(self, data: KSpace) -> Tensor:
         """The image with zeros for what was not measured."""
         image = ifft(data.samples)
