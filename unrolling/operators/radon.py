@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from unrolling.core.arguments import check_numbers
 from unrolling.operators.geometry import FanBeam, Geometry, ParallelBeam, Rays, bin_positions
 from unrolling.operators.linear import LinearOperator
-from unrolling.operators.sparse import Rows, SparseMatrix
+from unrolling.operators.sparse import Rows, SparseMatrix, Stored
 
 Window = Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"]
 WINDOWS = ("ramp", "shepp-logan", "cosine", "hamming", "hann")
@@ -35,8 +35,9 @@ class Radon(LinearOperator):
 
     Args:
         geometry: ``ParallelBeam`` or ``FanBeam``.
-        stored: whether the matrices are kept. Where not, products compute them a view at a time and take about a
-            hundred times as long, in little memory.
+        stored: True for A and A^T, ``one`` for A alone, of half the memory, with which the adjoint takes ten times as
+            long; False for neither, so that products compute A a view at a time: a hundred times as long, in little
+            memory.
 
     Raises:
         TypeError: no geometry; complex images.
@@ -45,12 +46,15 @@ class Radon(LinearOperator):
     leading = True
     multiplies = True
 
-    def __init__(self, geometry: ParallelBeam | FanBeam, stored: bool = True) -> None:
+    def __init__(self, geometry: ParallelBeam | FanBeam, stored: Stored = True) -> None:
+        _check_stored(stored)
         _check_geometry(geometry)
         super().__init__(geometry.image, geometry.shape)
         self.geometry, self.stored = geometry, stored
         shape = (geometry.views * geometry.bins, math.prod(geometry.image))
-        self._matrix = SparseMatrix.of(("radon", geometry), shape, partial(_joseph, geometry))
+        self._matrix = SparseMatrix.of(
+            ("radon", geometry), shape, partial(_joseph, geometry), self.expected_bytes // 15
+        )
 
     @property
     def bytes(self) -> int:
@@ -102,7 +106,8 @@ class FilteredBackProjection(LinearOperator):
     leading = True
     multiplies = True
 
-    def __init__(self, geometry: ParallelBeam | FanBeam, window: Window = "ramp", stored: bool = True) -> None:
+    def __init__(self, geometry: ParallelBeam | FanBeam, window: Window = "ramp", stored: Stored = True) -> None:
+        _check_stored(stored)
         _check_geometry(geometry)
         if window not in WINDOWS:
             raise ValueError(f"window is {window!r}; it is one of {', '.join(WINDOWS)}")
@@ -110,7 +115,12 @@ class FilteredBackProjection(LinearOperator):
         self.geometry, self.window, self.stored = geometry, window, stored
         weights = angle_weights(geometry)
         shape = (math.prod(geometry.image), geometry.views * geometry.bins)
-        self._matrix = SparseMatrix.of(("back-projection", geometry), shape, partial(_interpolated, geometry, weights))
+        self._matrix = SparseMatrix.of(
+            ("back-projection", geometry),
+            shape,
+            partial(_interpolated, geometry, weights),
+            2 * math.prod(shape) // geometry.bins,
+        )
 
     @property
     def bytes(self) -> int:
@@ -275,6 +285,11 @@ def _window(frequency: Tensor, window: str) -> Tensor:
         return torch.cos(math.pi * frequency)
     share = 0.54 if window == "hamming" else 0.5
     return share + (1 - share) * torch.cos(2 * math.pi * frequency)
+
+
+def _check_stored(stored: object) -> None:
+    if stored is not True and stored is not False and stored != "one":
+        raise ValueError(f"stored is {stored!r}; it is True, False or 'one'")
 
 
 def _check_geometry(geometry: Geometry) -> None:

@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils._python_dispatch import _disable_current_modes
 
+Stored = bool | Literal["one"]  # both M and M^T, M alone, or neither
 KEPT = 4  # matrices that are remembered although nothing uses them
 KEPT_BYTES = 256 * 2**20  # and the largest of these
 
@@ -37,24 +38,29 @@ class SparseMatrix:
         key: what M follows from.
         shape: (m, n).
         rows: blocks of rows of M in their order, values float64.
+        expected: how many entries M has, about.
     """
 
     _all: ClassVar[WeakValueDictionary[Hashable, SparseMatrix]] = WeakValueDictionary()
     _recent: ClassVar[OrderedDict[Hashable, SparseMatrix]] = OrderedDict()
     _lock: ClassVar[Any] = threading.RLock()
 
-    def __init__(self, key: Hashable, shape: tuple[int, int], rows: Callable[[], Iterator[Rows]]) -> None:
-        self.key, self.shape, self._rows = key, shape, rows
+    def __init__(
+        self, key: Hashable, shape: tuple[int, int], rows: Callable[[], Iterator[Rows]], expected: int = 0
+    ) -> None:
+        self.key, self.shape, self.expected, self._rows = key, shape, expected, rows
         self._made: dict[tuple[bool, torch.dtype, torch.device], Tensor] = {}
         self._padded: dict[tuple[bool, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     @classmethod
-    def of(cls, key: Hashable, shape: tuple[int, int], rows: Callable[[], Iterator[Rows]]) -> SparseMatrix:
+    def of(
+        cls, key: Hashable, shape: tuple[int, int], rows: Callable[[], Iterator[Rows]], expected: int = 0
+    ) -> SparseMatrix:
         """The one matrix of this key in the process."""
         with cls._lock:
             found = cls._all.get(key)
             if found is None:
-                found = cls._all[key] = cls(key, shape, rows)
+                found = cls._all[key] = cls(key, shape, rows, expected)
             cls._recent[key] = found
             cls._recent.move_to_end(key)
             while len(cls._recent) > KEPT or (len(cls._recent) > 1 and cls._first_is_large()):
@@ -73,7 +79,7 @@ class SparseMatrix:
 
     def __reduce__(self) -> Any:
         """What it follows from; another process makes it again."""
-        return SparseMatrix.of, (self.key, self.shape, self._rows)
+        return SparseMatrix.of, (self.key, self.shape, self._rows, self.expected)
 
     @property
     def bytes(self) -> int:
@@ -84,15 +90,15 @@ class SparseMatrix:
         held += [part for pair in self._padded.values() for part in pair]
         return sum(part.numel() * part.element_size() for part in held)
 
-    def multiply(self, x: Tensor, transposed: bool = False, stored: bool = True) -> Tensor:
+    def multiply(self, x: Tensor, transposed: bool = False, stored: Stored = True) -> Tensor:
         """M x, (..., n) -> (..., m), or M^T x: half precision is multiplied in float32. Where it is not to be stored, M
-        is computed anew each time, unless it has been stored before.
+        is computed anew each time, unless it has been stored before; of ``one``, products with M^T go along M.
 
         Watched by a compiler or an exporter, rows are padded to one length and gathered, which these know.
         """
         dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
         flat = x.reshape(-1, x.shape[-1]).to(dtype)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             columns, values = self.padded(transposed, dtype, x.device)
             taps = flat.index_select(1, columns.flatten()).unflatten(1, columns.shape)
             found = (taps * values).sum(-1)
@@ -104,7 +110,8 @@ class SparseMatrix:
         """M x, (count, n) -> (count, m), or M^T x, from rows that are computed and forgotten, a block at a time."""
         parts, row = [], 0
         found = x.new_zeros(self.shape[1], len(x)) if transposed else x
-        for block in self._rows():
+        held = self._made.get((False, x.dtype, x.device))
+        for block in self._rows() if held is None else _blocks(held):
             counts, columns, values = (part.to(x.device) for part in block)
             if transposed:
                 own = torch.repeat_interleave(torch.arange(row, row + len(counts), device=x.device), counts)
@@ -149,14 +156,18 @@ class SparseMatrix:
             return self.compressed(transposed, dtype, cpu).to(device)
         if transposed:
             return _transposed(self.compressed(False, dtype, cpu))
-        counts, columns, values = [], [], []
+        # Room for about as much as there will be, so that nothing is copied; what is not written takes no memory.
+        counts, end, room = [], 0, max(self.expected, 1)
+        columns, values = torch.empty(room, dtype=torch.int32), torch.empty(room, dtype=dtype)
         for block in self._rows():
+            first, end = end, end + len(block.columns)
+            if end > len(columns):
+                more = end // 4
+                columns = torch.cat([columns[:first], columns.new_empty(end - first + more)])
+                values = torch.cat([values[:first], values.new_empty(end - first + more)])
+            columns[first:end], values[first:end] = block.columns, block.values
             counts.append(block.counts)
-            columns.append(block.columns.int())
-            values.append(block.values.to(dtype))
-        start, joined = _starts(torch.cat(counts)), torch.cat(columns)
-        del counts, columns  # as large as what they became
-        return _csr(start, joined, torch.cat(values), self.shape)
+        return _csr(_starts(torch.cat(counts)), columns[:end], values[:end], self.shape)
 
 
 def _starts(counts: Tensor) -> Tensor:
@@ -172,6 +183,18 @@ def _csr(start: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(beta state|invariant checks).*")
         return torch.sparse_csr_tensor(start, columns, values, shape, check_invariants=False)
+
+
+def _blocks(matrix: Tensor, entries: int = 4_000_000) -> Iterator[Rows]:
+    """The rows of a compressed matrix, some at a time."""
+    start, columns, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+    row, m = 0, matrix.shape[0]
+    while row < m:
+        last = max(row + 1, int(torch.searchsorted(start, start[row] + entries, right=True)) - 1)
+        last = min(m, last)
+        part = slice(int(start[row]), int(start[last]))
+        yield Rows(start[row : last + 1].diff(), columns[part], values[part])
+        row = last
 
 
 def _transposed(matrix: Tensor, block: int = 250_000) -> Tensor:
@@ -206,13 +229,16 @@ class _Product(Function):
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        x: Tensor, matrix: SparseMatrix, transposed: bool, stored: bool
+        x: Tensor, matrix: SparseMatrix, transposed: bool, stored: Stored
     ) -> Tensor:
         if not len(x):
             return x.new_zeros(0, matrix.shape[1 if transposed else 0])
         with torch.autocast(x.device.type, enabled=False):  # which knows no sparse products in half precision
-            if not stored and (transposed, x.dtype, x.device) not in matrix._made:
-                return matrix.streamed(x, transposed)
+            if (transposed, x.dtype, x.device) not in matrix._made:
+                if stored == "one":
+                    matrix.compressed(False, x.dtype, x.device)
+                if not stored or (stored == "one" and transposed):
+                    return matrix.streamed(x, transposed)
             held = matrix.compressed(transposed, x.dtype, x.device)
             if len(x) == 1:
                 return torch.mv(held, x[0]).unsqueeze(0)
@@ -231,7 +257,9 @@ class _Product(Function):
         return _Product.apply(tangent, ctx.matrix, ctx.transposed, ctx.stored)
 
     @staticmethod
-    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, matrix: SparseMatrix, transposed: bool, stored: bool) -> Any:
+    def vmap(
+        info: Any, dims: tuple[Any, ...], x: Tensor, matrix: SparseMatrix, transposed: bool, stored: Stored
+    ) -> Any:
         x = x.movedim(dims[0], 0)
         found = _Product.apply(x.reshape(-1, x.shape[-1]), matrix, transposed, stored)
         return found.reshape(*x.shape[:-1], -1), 0

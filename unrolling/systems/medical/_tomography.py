@@ -62,8 +62,9 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
         held = network
         if unit != task.geometry:
             own = Tomography(geometry=unit, noise=task.noise, photons=task.photons)
-            own.radon.stored = own.radon.expected_bytes < ROOM
-            own.fbp.stored = own.radon.expected_bytes < 2 * ROOM  # one matrix of about as many entries
+            wanted = own.radon.expected_bytes
+            own.radon.stored = True if wanted < ROOM else "one" if wanted < 2 * ROOM else False
+            own.fbp.stored = wanted < 2 * ROOM  # its adjoint, and so a second matrix, is not needed
             held = unroll(parent(own), len(network.layers), tied=tying.tied, untied=tying.untied)
             held.load_learned(network.learned())  # and no more: step sizes are those of this geometry
             held.eval()

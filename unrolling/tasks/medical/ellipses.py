@@ -73,7 +73,8 @@ def shepp_logan(size: int) -> Float[Tensor, "size size"]:
         size: pixels along a side.
     """
     rows = torch.tensor(_SHEPP_LOGAN, dtype=torch.float32).T
-    return draw_ellipses(Ellipses(*rows[:5], rows[5].deg2rad()), size)
+    value, width, height, x, y, degrees = rows
+    return draw_ellipses(Ellipses(value, width, height, x, y, degrees.deg2rad()), size)
 
 
 @explained

@@ -211,14 +211,8 @@ class Tomography(Task):
         differences = FiniteDifferences()
 
         def variation(weight: float) -> PDHG:
-            return PDHG(
-                self.radon,
-                differences,
-                IsotropicShrink(),
-                weight,
-                image_prox=Box(0.0, math.inf),
-                **diagonal_steps(self.radon, differences, balance=BALANCE),
-            )
+            steps: dict[str, Any] = {**diagonal_steps(self.radon, differences, balance=BALANCE)}
+            return PDHG(self.radon, differences, IsotropicShrink(), weight, image_prox=Box(0.0), **steps)
 
         def rounds(count: int) -> Callable[[Tensor], Tensor]:
             sirt = SIRT(self.radon)
