@@ -28,7 +28,7 @@ from unrolling.tasks.medical.nodules import ATTENUATION, Nodules, circles
 MOST = 13  # findings of a slice
 RADIUS, ENLARGED = 3.0, 4  # pixels of the slice, of circles; times, of the picture
 # Of the shipped weights: one false positive per image on the validation set (python -m benchmarks.nodules).
-PROBABILITY = 0.3
+PROBABILITY = 0.27
 LARGEST = 30.0  # integral that a detector behind a body may have measured; exp(-30) of the photons pass
 OPTIONS = (
     Option("threshold", float, "the least probability of a finding, above 0 and below 1", default=f"{PROBABILITY:g}"),
