@@ -176,8 +176,8 @@ def of_large(options: argparse.Namespace) -> list[Row]:
         task = Tomography(LARGE, base.views, base.beam, base.noise)
         batch = task.measure(task.slices["test"][:1][0].unsqueeze(0), torch.Generator().manual_seed(1))
         made = rebuilt(name, net, task)
-        variation = next(m for m in methods_of(task, Iterative))
-        iteration = variation.make(chosen(variation, base)[1])
+        setting = chosen(next(m for m in methods_of(base, Iterative)), base)[1]
+        iteration = next(m for m in methods_of(task, Iterative)).make(setting)
         with torch.no_grad():
             ours = seconds(lambda made=made, y=batch.data: made(y))
             begin = time.process_time()

@@ -12,6 +12,7 @@ REPRESENTATIVES = {
     "communications/viterbinet": "trellis",
     "imaging/tnrd": "convolutions with tables of radial basis functions",
     "medical/admm_csnet": "Fourier transforms of complex images, piecewise linear functions",
+    "medical/learned_pdhg": "sparse matrices (the Radon transform), 3 x 3 convolutions with PReLU",
     "sparse_coding/hyperlista": "sorting, the largest entries, support selection",
     "sparse_coding/lcod": "one entry of many: argmax, gather, scatter",
     "sparse_coding/lista": "dense matrices, soft threshold",
