@@ -200,7 +200,7 @@ class ADMM(Iteration):
     @property
     def added(self) -> tuple[str, ...]:
         """Names of parameters that weights may lack, since splittings without them are the same."""
-        return tuple(f"splittings.{k}.{name}" for k, part in enumerate(self.splittings) for name in part.added)
+        return tuple(f"splittings.{k}.{name}" for k, part in enumerate(self._parts()) for name in part.added)
 
     @property
     def objective(self) -> Callable[[ADMMState, Problem], Tensor]:

@@ -295,7 +295,8 @@ class MRI(Task):
             mask = self.mask if target.shape[-2:] == self.mask.shape[-2:] else self._mask(self.mask_name, self.sampled)
             return self.measure(target, generator, mask)
         rates = (LOWER * self.lowest, min(1.0, UPPER * self.sampled))
-        masks = [sampling.drawn_mask(*target.shape[-2:], rates, generator) for _ in chosen]
+        height, width = target.shape[-2:]
+        masks = [sampling.drawn_mask(height, width, rates, generator) for _ in chosen]
         return self.measure(target, generator, torch.fft.ifftshift(torch.stack(masks), (-2, -1)))
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
