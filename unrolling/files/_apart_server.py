@@ -141,7 +141,7 @@ class HDF5:
 
         if request["do"] == "describe":
             return {"holds": _described(self.file), "attributes": _attributes(self.file)}, []
-        item = self.file[request["name"]]
+        item: Any = self.file[request["name"]]
         if request["do"] == "text":
             return {}, [np.frombuffer(_text(item), np.uint8)]
         field = request.get("field")
@@ -215,7 +215,8 @@ def main() -> None:
     paths, given, number = json.loads(sys.argv[1])
     sys.path[:] = paths
     if number is None:
-        serve(*given, sys.stdin.buffer, sys.stdout.buffer)
+        form, path = given
+        serve(form, path, sys.stdin.buffer, sys.stdout.buffer)
         return
     import importlib
     import signal

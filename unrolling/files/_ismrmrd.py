@@ -177,7 +177,7 @@ class _Lines:
         """(coils, samples) of each line, in order."""
         for begin in range(0, len(lines), PIECE):
             part = lines[begin : begin + PIECE]
-            lengths, values = self.file.field("dataset/data", "data", part)
+            lengths, values = self.file.field("dataset/data", "data", part.tolist())
             for number, flat in zip(part, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
                 head = self.heads[number]
                 shape = (int(head["active_channels"]), int(head["number_of_samples"]))

@@ -50,7 +50,8 @@ class Radon(LinearOperator):
         _check_stored(stored)
         _check_geometry(geometry)
         super().__init__(geometry.image, geometry.shape)
-        self.geometry, self.stored = geometry, stored
+        self.geometry = geometry
+        self.stored: Stored = stored
         shape = (geometry.views * geometry.bins, math.prod(geometry.image))
         self._matrix = SparseMatrix.of(
             ("radon", geometry), shape, partial(_joseph, geometry), self.expected_bytes // 15
@@ -112,7 +113,8 @@ class FilteredBackProjection(LinearOperator):
         if window not in WINDOWS:
             raise ValueError(f"window is {window!r}; it is one of {', '.join(WINDOWS)}")
         super().__init__(geometry.shape, geometry.image)
-        self.geometry, self.window, self.stored = geometry, window, stored
+        self.geometry, self.window = geometry, window
+        self.stored: Stored = stored
         weights = angle_weights(geometry)
         shape = (math.prod(geometry.image), geometry.views * geometry.bins)
         self._matrix = SparseMatrix.of(
