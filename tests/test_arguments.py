@@ -35,6 +35,7 @@ from unrolling.operators import (
     RealOutputs,
     ScrambledHadamard,
     ValidConvolution,
+    Wavelet,
 )
 from unrolling.operators.fourier import CoilData
 from unrolling.operators.linear import RowMatrix
@@ -80,6 +81,7 @@ OPERATORS = {
     "RealOutputs": (RealOutputs(STFT(8, 2, length=24)), (24,), torch.float32),
     "STFT": (STFT(8, 2, length=24), (24,), torch.float32),
     "ScrambledHadamard": (ScrambledHadamard(8, 4, 10), (8, 4), torch.float32),
+    "Wavelet": (Wavelet(1), (8, 4), torch.float32),
     "ValidConvolution": (ValidConvolution(rand(3, 3)), (8, 4), torch.float32),
     "ValidConvolution of each": (ValidConvolution(rand(2, 3, 3)), (8, 4), torch.float32),
 }

@@ -201,7 +201,7 @@ def test_wavelets_are_unitary_operators(moments):
     check_operator(Wavelet(2, moments), shape=(8, 12))
     check_operator(Wavelet(3, moments), shape=(6, 8), dtype=torch.complex64)
     wavelet = Wavelet(3, moments)
-    x = torch.randn(2, 3, 20, 24, generator=generator(), dtype=torch.float64)
+    x = torch.randn(6, 20, 24, generator=generator(), dtype=torch.float64)
     assert torch.allclose(wavelet.adjoint(wavelet(x)), x, atol=1e-12)
 
 

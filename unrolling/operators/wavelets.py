@@ -20,7 +20,7 @@ FILTERS = {
 
 
 class Wavelet(LinearOperator):
-    """W x, W unitary: (batch, ..., height, width) -> the same, real or complex; each level splits the upper left block
+    """W x, W unitary: (batch, height, width) -> the same, real or complex; each level splits the upper left block
     of the one before into four, the coarse image upper left, what the rows lack below it, what the columns lack on its
     right.
 
@@ -32,8 +32,6 @@ class Wavelet(LinearOperator):
         ValueError: other numbers of moments, fewer than one level.
     """
 
-    leading = True
-
     def __init__(self, levels: int = 4, moments: int = 2) -> None:
         check_count(levels, "levels")
         if moments not in FILTERS:
@@ -44,13 +42,13 @@ class Wavelet(LinearOperator):
         # of numbers, so that they are exact in every precision
         self.filters = (low, tuple((-1) ** k * tap for k, tap in enumerate(reversed(low))))
 
-    def forward(self, x: Float[Tensor, "... height width"]) -> Float[Tensor, "... height width"]:
+    def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The coefficients."""
         for height, width in self._sizes(x):
             x = _placed(self._analyse(self._analyse(x[..., :height, :width], -2), -1), x)
         return x
 
-    def adjoint(self, y: Float[Tensor, "... height width"]) -> Float[Tensor, "... height width"]:
+    def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The image, W^H = W^-1."""
         for height, width in reversed(self._sizes(y)):
             block = y[..., :height, :width]
@@ -58,8 +56,8 @@ class Wavelet(LinearOperator):
         return y
 
     def solve_normal(
-        self, b: Float[Tensor, "... height width"], rho: Tensor | float
-    ) -> Float[Tensor, "... height width"]:
+        self, b: Float[Tensor, "batch height width"], rho: Tensor | float
+    ) -> Float[Tensor, "batch height width"]:
         """b / (1 + rho)."""
         return b / (1 + rho)
 

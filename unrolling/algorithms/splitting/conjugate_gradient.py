@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unrolling.algorithms.sparse.dictionary import check_weight
+from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.scale import divide
@@ -46,7 +46,7 @@ class ConjugateGradient(Iteration):
         super().__init__()
         self.data_term = data_term
         self.prepare = data_term
-        self.weight = nn.Parameter(check_weight(weight).to(torch.get_default_dtype()).clone())
+        self.weight = scalar_parameter(check_weight(weight), torch.zeros(()))
         constrain(self, "weight", Positive())
 
     def start(self, problem: Problem) -> ConjugateState:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unrolling.algorithms.sparse.dictionary import check_weight
+from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_count, check_range
@@ -61,7 +61,7 @@ class DenoisedLeastSquares(Iteration):
         self.data_term = data_term
         self.prepare = data_term
         self.denoiser = denoiser
-        self.weight = nn.Parameter(value.to(torch.get_default_dtype()).clone())
+        self.weight = scalar_parameter(value, torch.zeros(()))
         constrain(self, "weight", Positive())
         self.steps, self.tolerance, self.through = steps, tolerance, gradient
 
