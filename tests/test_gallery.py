@@ -32,6 +32,7 @@ STANDARD = {
     "base64",
     "importlib",
     "io",
+    "itertools",
     "json",
     "math",
     "os",
