@@ -8,7 +8,8 @@ from unrolling import unroll
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
 from unrolling.algorithms.splitting.conditioned import ConditionedSplitting, sampling_features
 from unrolling.algorithms.splitting.data_terms import CoilSampling, SampledFourier
-from unrolling.operators import CircularFilterBank
+from unrolling.networks.shrinkage import ConvolutionalShrinkage
+from unrolling.operators import CircularFilterBank, Identity
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.operators.fourier import CoilData, KSpace, fft, ifft
 from unrolling.prox.influence import LinearSpline
@@ -181,3 +182,30 @@ def test_weights_from_before_the_conditions_are_those_without():
     assert not any(bool(row.value.any()) for row in network.parameter_table() if row.name.endswith("_slope"))
     slopes = [row for row in network.parameter_table() if row.name.endswith("_slope")]
     assert len(slopes) == 28
+
+
+def learned(network):
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(("stages", "count"), [(9, 8_640), (16, 15_304), (17, 16_256)])
+def test_admm_net_has_the_number_of_parameters_of_the_released_files(stages, count):
+    """As many blocks, and one more equation for x: 952 each, and 72. How penalties and shrinkages follow the mask takes
+    three numbers more for each of them.
+    """
+    system = find("medical/admm_csnet")
+    for task in ("mri", "multicoil"):
+        network = system.network(system.recipes[task], small_task(task), stages)
+        following = sum(p.numel() for name, p in network.named_parameters() if name.endswith("_slope"))
+        assert following == stages * 2 * 8 * 3
+        assert learned(network) - following == count
+
+
+@pytest.mark.parametrize(("stages", "count"), [(10, 194_590), (11, 214_049)])
+def test_generic_admm_csnet_has_the_number_of_parameters_of_the_released_files(stages, count):
+    """19,459 per stage; the released files have one more, the penalty of a last equation for x, which here is that of
+    the last stage.
+    """
+    splitting = Splitting(Identity(), ConvolutionalShrinkage(128), penalty=0.1, rate=1.0)
+    assert learned(unroll(ADMM(SampledFourier(), [splitting]), stages, untied=("splittings",))) == count
+    assert learned(unroll(ADMM(SampledFourier(), [splitting]), stages, tied=("splittings",))) == 19_459

@@ -19,10 +19,8 @@ from unrolling.algorithms.images.blind_steps import (
 )
 from unrolling.algorithms.images.diffusion import Compressed, Diffusion, QuantisedBlocks
 from unrolling.algorithms.images.dublid import DUBLID
-from unrolling.algorithms.splitting.admm import ADMM, Splitting
-from unrolling.algorithms.splitting.data_terms import LeastSquares, SampledFourier
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.networks.dncnn import DnCNN, dncnn_channels
-from unrolling.networks.shrinkage import ConvolutionalShrinkage
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.operators import FilterBank, Identity
 from unrolling.operators.filters import BasisFilters, zero_mean_atoms
@@ -62,29 +60,6 @@ def test_dublid_has_the_number_of_parameters_of_the_released_configuration(colou
     recipe = system.recipes["deblurring"]
     network = unroll(DUBLID(16, 10, colours=colours), 10, **recipe.tied(None)._asdict())
     assert learned(network) == count
-
-
-@pytest.mark.parametrize(("stages", "count"), [(9, 8_640), (16, 15_304), (17, 16_256)])
-def test_admm_net_has_the_number_of_parameters_of_the_released_files(stages, count):
-    """As many blocks, and one more equation for x: 952 each, and 72. How penalties and shrinkages follow the mask takes
-    three numbers more for each of them.
-    """
-    system = find("medical/admm_csnet")
-    for task in ("mri", "multicoil"):
-        network = system.network(system.recipes[task], small_task(task), stages)
-        following = sum(p.numel() for name, p in network.named_parameters() if name.endswith("_slope"))
-        assert following == stages * 2 * 8 * 3
-        assert learned(network) - following == count
-
-
-@pytest.mark.parametrize(("stages", "count"), [(10, 194_590), (11, 214_049)])
-def test_generic_admm_csnet_has_the_number_of_parameters_of_the_released_files(stages, count):
-    """19,459 per stage; the released files have one more, the penalty of a last equation for x, which here is that of
-    the last stage.
-    """
-    splitting = Splitting(Identity(), ConvolutionalShrinkage(128), penalty=0.1, rate=1.0)
-    assert learned(unroll(ADMM(SampledFourier(), [splitting]), stages, untied=("splittings",))) == count
-    assert learned(unroll(ADMM(SampledFourier(), [splitting]), stages, tied=("splittings",))) == 19_459
 
 
 def test_rivals_have_as_many_parameters_as_asked_for():
