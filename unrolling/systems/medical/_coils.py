@@ -115,7 +115,8 @@ def coil_by_coil(system: System, task: Any) -> Sequence[Baseline]:
                 scale = torch.where(peak > 0, peak, 1)
                 state, problem, layer = None, None, None
                 with torch.no_grad():
-                    for layer, problem, state in network.walk(KSpace(samples / scale, whole.unsqueeze(0))):  # noqa: B007
+                    scaled = KSpace(samples / scale, whole.unsqueeze(0))
+                    for layer, problem, state in network.walk(scaled):  # noqa: B007
                         pass
                     found.append(root_sum_of_squares(layer.estimate(state, problem) * scale))  # pyright: ignore
             return torch.stack(found)
