@@ -15,7 +15,8 @@ from unrolling.training import files
 from unrolling.training.behaviour import behaviour, differences, unused_at_start, without_influence
 from unrolling.training.weights import read_weights, save_weights
 
-WEIGHTS = sorted(SYSTEMS.glob("*/weights/*.safetensors"))
+# What others were trained from is no network of today's catalogue
+WEIGHTS = [path for path in sorted(SYSTEMS.glob("*/weights/*.safetensors")) if not path.stem.startswith("start_of_")]
 # Of these weights and inputs alone, and of no structure: DUBLID's first features all lie below their threshold, what
 # HyperLISTA keeps of its support is all there is, and no entry is near the last threshold of ALISTA, a hard one.
 KNOWN = {

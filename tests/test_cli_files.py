@@ -251,13 +251,17 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
     else:
         content = {"imaging": PICTURES["rgb.jpg"], "speech": SOUNDS["pcm16.wav"], "medical": ARRAYS["kspace.npy"]}
         source.write_bytes(content[field])
+        if task in ("tomography", "nodules"):
+            np.save(source, np.random.default_rng(0).random((30, 183), dtype=np.float32))
         if "dublid" in name:
             from PIL import Image
 
             Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(source)
     before = names(tmp_path)
-    has_own = any(option.name == "plain" for option in find(name).apply[task].options)
-    plain = ["--plain"] if has_own else []  # what is there, without the classical method in its place
+    own = {option.name for option in find(name).apply[task].options}
+    plain = ["--plain"] if "plain" in own else []  # what is there, without the classical method in its place
+    plain += ["--spacing", 1] if "spacing" in own else []
+    plain += ["--units", "integrals"] if "units" in own else []
     status, output, errors = unroll("apply", name, source, "--task", task, *plain)
     assert (status, output) == (2, ""), errors
     assert errors.startswith("unroll: ")

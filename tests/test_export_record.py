@@ -45,7 +45,7 @@ def test_what_holds_is_near_and_was_soon_written():
     for pair, row in exports.recorded().items():
         if row["holds"]:
             assert row["error"] <= 1e-4 or row["own_rounding"] > row["error"] / 10, pair
-            assert row["seconds"] < 120, pair
+            assert row["seconds"] < 240, pair  # of the processor, beside other work; conjugate gradients are traced
 
 
 def test_the_index_tells_which_formats_hold():

@@ -123,7 +123,7 @@ def test_a_sample_with_nan_gives_nan_and_leaves_the_others_alone(name, task):
     parent, data = parent_and_data(name, task)
     spoilt, done = _spoil(data)
     assert done
-    network = unroll(parent, 2)
+    network = unroll(parent, 2).eval()
     with torch.no_grad():
         before, after = network(data), network(spoilt)
     assert bool(after[0].isnan().any()), f"{name}: NaN in the data was taken for a number"
