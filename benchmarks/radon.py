@@ -95,7 +95,7 @@ def measure(seconds: float, astra: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "filtered back-projection": lambda fbp=fbp, y=y: fbp(y),
             }
             for name, call in calls.items():
-                row = {"beam": beam, "product": name, "value": milliseconds(call, seconds), "bytes": radon.bytes}
+                row = {"beam": beam, "product": name, "value": milliseconds(call, seconds), "bytes": radon.memory}
                 if name == "forward":
                     row["build_seconds"] = built
                 if beam == "parallel" and name in BARS:

@@ -147,11 +147,11 @@ def test_matrices_are_shared_by_geometry_and_no_part_of_the_state():
     geometry = ParallelBeam.even(5, 16)
     one, other = Radon(geometry), Radon(ParallelBeam.even(5, 16))
     one.adjoint(one(torch.ones(1, 16, 16)))
-    assert copy.deepcopy(one).bytes == other.bytes == one.bytes > 0
+    assert copy.deepcopy(one).memory == other.memory == one.memory > 0
     assert not one.state_dict()
     entries = int((dense(one) != 0).sum())
     wanted = 2 * (8 * entries) + 4 * (math.prod(geometry.shape) + 1 + 16 * 16 + 1)
-    assert one.bytes == wanted
+    assert one.memory == wanted
 
 
 def test_exported_and_compiled_products_are_the_same():
@@ -182,7 +182,7 @@ def test_products_with_matrices_that_are_not_stored_are_the_same():
         y = gaussian(2, *stored.output_shape, seed=2)
         found, back = streamed(x), streamed.adjoint(y)
         (slope,) = torch.autograd.grad((found * y).sum(), x)
-        assert (streamed.bytes > 0) == (how == "one")
+        assert (streamed.memory > 0) == (how == "one")
         torch.testing.assert_close(found, stored(x))
         torch.testing.assert_close(back, stored.adjoint(y))
         torch.testing.assert_close(slope, back)
@@ -192,7 +192,7 @@ def test_products_with_matrices_that_are_not_stored_are_the_same():
 def test_memory_is_known_before(geometry):
     radon = Radon(geometry)
     radon.adjoint(radon(torch.zeros(1, 64, 64)))
-    assert abs(radon.expected_bytes / radon.bytes - 1) < 0.1
+    assert abs(radon.expected_memory / radon.memory - 1) < 0.1
 
 
 def test_half_precision_and_leading_dimensions():

@@ -28,7 +28,7 @@ phantom = shepp_logan(128).unsqueeze(0)
 sinogram = measured(phantom, 0)
 x, y = torch.randn(1, 128, 128), torch.randn(1, *geometry.shape)
 print(f"<A x, y> = {(radon(x) * y).sum():.4f}, <x, A^T y> = {(x * radon.adjoint(y)).sum():.4f}")
-print(f"{radon.bytes / 1e6:.0f} MB for the matrix and its transpose")
+print(f"{radon.memory / 1e6:.0f} MB for the matrix and its transpose")
 
 
 # %%

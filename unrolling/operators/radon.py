@@ -30,7 +30,7 @@ class Radon(LinearOperator):
     A ray that is steeper than 45 degrees takes from each row the linear interpolation of its two pixels next to the
     ray, times the length of the ray within the row, any other from each column: Joseph 1982,
     doi:10.1109/TMI.1982.4307572. A and A^T are kept as compressed rows (``sparse.SparseMatrix``), one pair for each
-    geometry and precision in the process, made at the first product: see ``expected_bytes`` and ``bytes``. Sinograms
+    geometry and precision in the process, made at the first product: see ``expected_memory`` and ``memory``. Sinograms
     are in the slice's unit times mm.
 
     Args:
@@ -54,16 +54,16 @@ class Radon(LinearOperator):
         self.stored: Stored = stored
         shape = (geometry.views * geometry.bins, math.prod(geometry.image))
         self._matrix = SparseMatrix.of(
-            ("radon", geometry), shape, partial(_joseph, geometry), self.expected_bytes // 15
+            ("radon", geometry), shape, partial(_joseph, geometry), self.expected_memory // 15
         )
 
     @property
-    def bytes(self) -> int:
-        """Memory of the matrices that have been made so far."""
-        return self._matrix.bytes
+    def memory(self) -> int:
+        """Of the matrices that have been made so far, in bytes."""
+        return self._matrix.memory
 
     @property
-    def expected_bytes(self) -> int:
+    def expected_memory(self) -> int:
         """Of both matrices in single precision, before they are made, within about a tenth."""
         geometry = self.geometry
         width = geometry.spacing if isinstance(geometry, ParallelBeam) else geometry.spacing / geometry.magnification
@@ -125,9 +125,9 @@ class FilteredBackProjection(LinearOperator):
         )
 
     @property
-    def bytes(self) -> int:
-        """Memory of the matrices that have been made so far."""
-        return self._matrix.bytes
+    def memory(self) -> int:
+        """Of the matrices that have been made so far, in bytes."""
+        return self._matrix.memory
 
     def filter_matrix(self, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "bins bins"]:
         """W^T of one view: ``y @ matrix`` weighs and filters it."""

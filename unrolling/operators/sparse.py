@@ -69,7 +69,7 @@ class SparseMatrix:
 
     @classmethod
     def _first_is_large(cls) -> bool:
-        return next(iter(cls._recent.values())).bytes > KEPT_BYTES
+        return next(iter(cls._recent.values())).memory > KEPT_BYTES
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseMatrix:
         return self
@@ -82,7 +82,7 @@ class SparseMatrix:
         return SparseMatrix.of, (self.key, self.shape, self._rows, self.expected)
 
     @property
-    def bytes(self) -> int:
+    def memory(self) -> int:
         """Memory of what has been made so far."""
         held = [
             part for made in self._made.values() for part in (made.crow_indices(), made.col_indices(), made.values())

@@ -62,7 +62,7 @@ def application(parent: Callable[[Any], Iteration], tying: Tying) -> Application
         held = network
         if unit != task.geometry:
             own = Tomography(geometry=unit, noise=task.noise, photons=task.photons)
-            wanted = own.radon.expected_bytes
+            wanted = own.radon.expected_memory
             own.radon.stored = True if wanted < ROOM else "one" if wanted < 2 * ROOM else False
             own.fbp.stored = wanted < 2 * ROOM  # its adjoint, and so a second matrix, is not needed
             held = unroll(parent(own), len(network.layers), tied=tying.tied, untied=tying.untied)
