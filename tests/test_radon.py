@@ -254,3 +254,11 @@ def test_attenuation_and_counts_go_both_ways():
     noisy = with_gaussian_noise(y * torch.tensor([1.0, 4.0]).reshape(2, 1, 1), 0.05, torch.Generator().manual_seed(0))
     spread = (noisy - y * torch.tensor([1.0, 4.0]).reshape(2, 1, 1)).std((1, 2))
     torch.testing.assert_close(spread, torch.tensor([0.075, 0.3], dtype=torch.float64), rtol=0.02, atol=0)
+
+
+def test_angles_may_come_one_by_one_and_are_at_least_one():
+    views = [math.pi * view / 5 for view in range(5)]
+    assert ParallelBeam((angle for angle in views), 13, 8) == ParallelBeam(views, 13, 8)
+    for none in ([], torch.zeros(0), torch.zeros(2, 2), torch.zeros(2, 2).numpy()):
+        with pytest.raises(ValueError, match="one angle for each view"):
+            ParallelBeam(none, 13, 8)

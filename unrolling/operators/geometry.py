@@ -253,10 +253,11 @@ def _keep(
 def _angles(angles: Any) -> tuple[float, ...]:
     if isinstance(angles, (str, float, int)):
         raise TypeError(f"angles is {kind_of(angles)}; give one angle for each view, in radians")
-    found = angles.detach().double().cpu() if isinstance(angles, Tensor) else torch.tensor([float(a) for a in angles])
-    if found.ndim != 1 or not len(found):
-        raise ValueError(f"angles has shape {tuple(found.shape)}; give one angle for each view, in radians")
-    held = tuple(found.tolist()) if isinstance(angles, Tensor) else tuple(float(a) for a in angles)
+    if getattr(angles, "ndim", 1) != 1:
+        raise ValueError(f"angles has shape {tuple(angles.shape)}; give one angle for each view, in radians")
+    held = tuple(float(angle) for angle in angles)  # once: it may be a generator
+    if not held:
+        raise ValueError("angles has shape (0,); give one angle for each view, in radians")
     if not all(map(math.isfinite, held)):
         raise ValueError("angles holds NaN or infinity")
     if max(map(abs, held)) > 4 * math.pi + 1e-6:

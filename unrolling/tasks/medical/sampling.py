@@ -61,6 +61,17 @@ def _lines(size: int, count: int) -> Tensor:
     return mask
 
 
+def _middle_columns(width: int, rate: float, centre: float) -> tuple[Tensor, int]:
+    """(width,), 1 in the columns in the middle that are always measured; how many others a rate leaves to measure."""
+    check_rate(rate)
+    count = max(1, round(rate * width))
+    inner = min(count, max(1, round(centre * width)))
+    first = (width - inner) // 2 + (width - inner) % 2
+    columns = torch.zeros(width)
+    columns[first : first + inner] = 1
+    return columns, count - inner
+
+
 def cartesian_mask(
     height: int, width: int, rate: float, *, centre: float = 0.04, seed: int = 0
 ) -> Float[Tensor, "height width"]:
@@ -73,16 +84,11 @@ def cartesian_mask(
         centre: part of the columns that is always measured, in the middle.
         seed: of the draw.
     """
-    check_rate(rate)
-    count = max(1, round(rate * width))
-    inner = min(count, max(1, round(centre * width)))
-    first = (width - inner) // 2 + (width - inner) % 2
-    columns = torch.zeros(width)
-    columns[first : first + inner] = 1
+    columns, others = _middle_columns(width, rate, centre)
     distance = (torch.arange(width) - width // 2).abs() / (width / 2)
     weight = ((1 - distance).clamp_min(0) ** 2 + 0.02) * (1 - columns)
-    if count > inner:
-        columns[torch.multinomial(weight, count - inner, generator=torch.Generator().manual_seed(seed))] = 1
+    if others > 0:
+        columns[torch.multinomial(weight, others, generator=torch.Generator().manual_seed(seed))] = 1
     return columns.expand(height, width).clone()
 
 
@@ -190,16 +196,11 @@ def equispaced_mask(
         centre: part of the columns that is always measured, in the middle.
         offset: of the first of the others, from 0 to 1 of their distance.
     """
-    check_rate(rate)
-    count = max(1, round(rate * width))
-    inner = min(count, max(1, round(centre * width)))
-    first = (width - inner) // 2 + (width - inner) % 2
-    columns = torch.zeros(width)
-    columns[first : first + inner] = 1
+    columns, others = _middle_columns(width, rate, centre)
     outside = torch.nonzero(columns == 0).flatten()
-    if count > inner:
-        step = len(outside) / (count - inner)
-        columns[outside[((torch.arange(count - inner) + offset % 1) * step).long()]] = 1
+    if others > 0:
+        step = len(outside) / others
+        columns[outside[((torch.arange(others) + offset % 1) * step).long()]] = 1
     return columns.expand(height, width).clone()
 
 
