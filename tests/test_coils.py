@@ -387,3 +387,14 @@ def test_missing_and_vanishing_maps_and_empty_masks_are_refused_or_harmless():
     assert float(normalise_maps(torch.zeros(2, 4, 4) + 0j).abs().max()) == 0
     for empty in (data._replace(maps=torch.zeros_like(data.maps)), data._replace(mask=torch.zeros_like(data.mask))):
         assert float(solve(iteration, empty, max_iterations=5).estimate.abs().max()) == 0
+
+
+def test_the_loss_has_no_scale_and_an_empty_image_teaches_nothing():
+    task = Coils.small()
+    target = torch.randn(2, 8, 8, generator=generator(), dtype=torch.complex64)
+    estimate = (1.1 * target).requires_grad_()
+    for factor in (1.0, 1e-20):
+        assert abs(float(task.loss(factor * estimate, factor * target).detach()) - 0.1) < 1e-5
+    task.loss(estimate, torch.stack([target[0], torch.zeros_like(target[0])])).backward()
+    assert float(estimate.grad[0].abs().max()) > 0
+    assert float(estimate.grad[1].abs().max()) == 0

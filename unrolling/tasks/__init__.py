@@ -80,7 +80,7 @@ __getattr__, __dir__ = lazy(
             "cartesian_mask check_rate drawn_mask equispaced_mask mask_kind poisson_disc_mask radial_mask "
             "scattered_mask"
         ),
-        ".medical.slices": ("magnitude_errors read_slices slices_by_part"),
+        ".medical.slices": ("magnitude_errors read_slices relative_errors slices_by_part"),
         ".medical.thorax": ("Thorax heat simulated_thorax"),
         ".medical.tomography": ("Tomography"),
         ".metrics": (
@@ -140,11 +140,11 @@ __all__ = [
     "pesq", "photograph", "picture_pieces", "pieces_of", "poisson_disc_mask", "predicted", "pursuit_counts",
     "radial_mask", "random_ellipses", "random_head", "read", "read_channels", "read_ct", "read_dictionary",
     "read_mask", "read_noises", "read_signal", "read_slices", "read_speakers", "read_taps", "receive_coils",
-    "regressed_snr", "running_median", "scattered_mask", "scikit_learn", "scoring_unet", "sdr", "select",
-    "sequence_detectors", "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity", "simulated_thorax",
-    "slices_by_part", "smooth", "sounds", "spams", "speak", "speaker_of", "split", "split_speakers",
-    "stabiliser_of", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on", "unit_level",
-    "unknown", "vanishing_thresholds", "varied", "warn", "with_phase",
+    "regressed_snr", "relative_errors", "running_median", "scattered_mask", "scikit_learn", "scoring_unet",
+    "sdr", "select", "sequence_detectors", "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity",
+    "simulated_thorax", "slices_by_part", "smooth", "sounds", "spams", "speak", "speaker_of", "split",
+    "split_speakers", "stabiliser_of", "stoi", "stretch", "timing_crops", "toeplitz_channel", "unet_on",
+    "unit_level", "unknown", "vanishing_thresholds", "varied", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.

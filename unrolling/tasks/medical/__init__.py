@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         radial_mask,
         scattered_mask,
     )
-    from unrolling.tasks.medical.slices import magnitude_errors, read_slices, slices_by_part
+    from unrolling.tasks.medical.slices import magnitude_errors, read_slices, relative_errors, slices_by_part
     from unrolling.tasks.medical.thorax import Thorax, heat, simulated_thorax
     from unrolling.tasks.medical.tomography import Tomography
 
@@ -49,7 +49,7 @@ __getattr__, __dir__ = lazy(
             "cartesian_mask check_rate drawn_mask equispaced_mask mask_kind poisson_disc_mask radial_mask "
             "scattered_mask"
         ),
-        ".slices": ("magnitude_errors read_slices slices_by_part"),
+        ".slices": ("magnitude_errors read_slices relative_errors slices_by_part"),
         ".thorax": ("Thorax heat simulated_thorax"),
         ".tomography": ("Tomography"),
     },
@@ -60,8 +60,9 @@ __all__ = [
     "Sensitivity", "Thorax", "Tomography", "cartesian_mask", "check_acceleration", "check_rate", "circles",
     "ct_by_part", "draw_ellipses", "drawn_mask", "equispaced_mask", "focal", "found_at", "head", "heat",
     "hits", "magnitude_errors", "mask_kind", "peaks", "poisson_disc_mask", "radial_mask", "random_ellipses",
-    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "regressed_snr", "scattered_mask",
-    "scoring_unet", "shepp_logan", "simulated_thorax", "slices_by_part", "smooth", "varied", "with_phase",
+    "random_head", "read_ct", "read_mask", "read_slices", "receive_coils", "regressed_snr",
+    "relative_errors", "scattered_mask", "scoring_unet", "shepp_logan", "simulated_thorax", "slices_by_part",
+    "smooth", "varied", "with_phase",
 ]
 # fmt: on
 # End of what is written.

@@ -17,7 +17,6 @@ from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient
 from unrolling.algorithms.splitting.data_terms import CoilSampling
 from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
-from unrolling.core import scale
 from unrolling.core.arguments import check_count
 from unrolling.operators import FiniteDifferences
 from unrolling.operators.coil_maps import estimate_maps
@@ -34,7 +33,7 @@ from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.medical import phantoms, sampling
 from unrolling.tasks.medical.mri import read_mask
 from unrolling.tasks.medical.receivers import receive_coils
-from unrolling.tasks.medical.slices import magnitude_errors, slices_by_part
+from unrolling.tasks.medical.slices import magnitude_errors, relative_errors, slices_by_part
 
 COUNTS = {"train": 60, "validation": 8, "test": 8}  # phantoms
 SIZE = 128  # of these
@@ -316,7 +315,7 @@ class Coils(Task):
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """The mean over images of |x' - x| / |x|, Euclidean norms (normalised root mean squared error)."""
-        return (scale.norm((estimate - target).flatten(1)) / scale.norm(target.flatten(1))).mean()
+        return relative_errors(estimate, target).mean()
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         return super().pieces(estimate.abs(), samples._replace(target=samples.target.abs()))

@@ -16,7 +16,6 @@ from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.admm import ADMM, Splitting
 from unrolling.algorithms.splitting.data_terms import SampledFourier
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
-from unrolling.core import scale
 from unrolling.core.arguments import check_count
 from unrolling.files.decoding import Arrays
 from unrolling.operators import FiniteDifferences
@@ -31,7 +30,7 @@ from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.medical import phantoms, sampling
 from unrolling.tasks.medical.augment import varied
-from unrolling.tasks.medical.slices import magnitude_errors, slices_by_part
+from unrolling.tasks.medical.slices import magnitude_errors, relative_errors, slices_by_part
 
 PARTS = {"train": 60, "validation": 8, "test": 8}  # phantoms
 SIZE = 128  # of these
@@ -303,7 +302,7 @@ class MRI(Task):
         """The mean over images of |x' - x| / |x|, Euclidean norms (normalised root mean squared error); with ``any``
         mask that of its logarithm, so that every rate counts alike in decibels.
         """
-        ratio = scale.norm((estimate - target).flatten(1)) / scale.norm(target.flatten(1)).clamp_min(1e-12)
+        ratio = relative_errors(estimate, target)
         return (ratio + FLOOR).log().mean() if self.mask_name == "any" else ratio.mean()
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:

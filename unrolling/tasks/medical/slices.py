@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolling.core import scale
 from unrolling.files.decoding import Arrays
 from unrolling.tasks.base import Samples
 from unrolling.tasks.images import sources as images
@@ -68,6 +69,13 @@ def slices_by_part(path: str | Path) -> dict[str, list[Tensor]]:
     if path.is_dir():
         return {part: _folder(path / part) for part in PARTS}
     return _divided(read_slices(path), path)
+
+
+def relative_errors(estimate: Tensor, target: Tensor) -> Tensor:
+    """|x' - x| / |x| of each image, Euclidean norms, (batch,), for losses: 0 where x is zero, since a cut-out of the
+    background has no relative error and teaches nothing.
+    """
+    return scale.divide(scale.norm((estimate - target).flatten(1)), scale.norm(target.flatten(1)))
 
 
 def magnitude_errors(estimates: Sequence[Tensor], batches: Sequence[Samples]) -> dict[str, float]:
