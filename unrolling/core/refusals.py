@@ -97,6 +97,7 @@ def explained(function: Function, owner: str = "", *, objects: bool = False, kep
             return found
         except Exception as error:
             if is_told(error):
+                _mention_batch(function, given, named, error)
                 raise
             raise refusal(function, owner, given, named, error) from error
 
@@ -199,6 +200,23 @@ def is_told(error: Exception) -> bool:
         return is_raised(error)
     module = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
     return module not in LIBRARIES and module not in sys.stdlib_module_names
+
+
+def _mention_batch(
+    function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any], error: Exception
+) -> None:
+    """Adds to an accident in the caller's own iteration that the data may lack their batch dimension.
+
+    It is no more than a note: a tensor of one dimension may be a batch of numbers, and the error the caller's own.
+    """
+    if type(error) not in ACCIDENTS or getattr(error, "__notes__", None):
+        return
+    if _last(error).tb_frame.f_code.co_filename.startswith(HOME):
+        return
+    data = inspect.signature(function).bind(*given, **named).arguments.get("data")
+    if isinstance(data, Tensor) and data.ndim <= 1:
+        shape = tuple(data.shape)
+        error.add_note(f"data has shape {shape}, and the first dimension is the batch: one sample is data[None]")
 
 
 def is_raised(error: BaseException) -> bool:
