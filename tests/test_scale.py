@@ -132,6 +132,17 @@ def test_algorithms_on_vectors(name, c):
 
 
 @pytest.mark.parametrize("c", SCALES)
+def test_movies_taken_apart(c):
+    movies = gaussian(2, 3, 4, 5, dtype=torch.complex64)
+    with torch.no_grad():
+        found, wanted = (
+            unroll(alg.RobustPCA(0.3 * c, 0.2 * c), 8)(c * movies),
+            unroll(alg.RobustPCA(0.3, 0.2), 8)(movies),
+        )
+        close(torch.view_as_real(found) / c, torch.view_as_real(wanted))
+
+
+@pytest.mark.parametrize("c", SCALES)
 @pytest.mark.parametrize("name", IMAGES)
 def test_algorithms_on_images(name, c):
     make, y = IMAGES[name], pictures()

@@ -58,13 +58,13 @@ def norm(x: Tensor, dim: Dim = -1, *, keepdim: bool = False) -> Tensor:
     return length if keepdim else length.squeeze(dim)
 
 
-def lengths(x: Tensor, dim: int) -> Tensor:
+def lengths(x: Tensor, dim: Dim) -> Tensor:
     """The Euclidean norm of every vector along ``dim``, which stays with size 1; its gradient is zero at zero.
 
     Each sample is divided by a power of two of its own, so that only vectors vanish that are 10^-19 of its largest
     entry (in single precision).
     """
-    dims = tuple(range(x.ndim)) if x.ndim == 1 or dim % x.ndim == 0 else tuple(range(1, x.ndim))
+    dims = tuple(range(x.ndim)) if x.ndim == 1 or 0 in _positive(dim, x.ndim) else tuple(range(1, x.ndim))
     scale = unit(x, dims)
     square = _energy(x / scale, dim, keepdim=True)
     zero = square == 0  # neither a root of zero nor a division by it may reach the backward pass

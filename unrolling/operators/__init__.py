@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     )
     from unrolling.operators.stft import STFT, RealOutputs, masked, sqrt_hann, with_phase
     from unrolling.operators.transforms import fft2, ifft2, irfft, rfft
+    from unrolling.operators.volumes import VolumeConvolution, correlate_volumes
     from unrolling.operators.wavelets import Wavelet
 
 __getattr__, __dir__ = lazy(
@@ -110,6 +111,7 @@ __getattr__, __dir__ = lazy(
         ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
         ".stft": ("RealOutputs STFT masked sqrt_hann with_phase"),
         ".transforms": ("fft2 ifft2 irfft rfft"),
+        ".volumes": ("VolumeConvolution correlate_volumes"),
         ".wavelets": ("Wavelet"),
     },
 )
@@ -120,17 +122,17 @@ __all__ = [
     "Decimation", "FanBeam", "FilterBank", "FilteredBackProjection", "FiniteDifferences", "Geometry",
     "Identity", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix", "MultiCoilFourier",
     "ParallelBeam", "PatchDictionary", "PerBlockSensing", "Radon", "Rays", "RealOutputs", "RowMatrix",
-    "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution", "Wavelet",
-    "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region", "check_boundary",
-    "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients", "convolve",
-    "convolve_valid", "correlate", "correlate_adjoint", "cubic", "cut_blocks", "dct2", "dct_atoms",
-    "dct_matrix", "divide", "estimate_maps", "extend", "fast_size", "fft2", "fold", "from_corner",
-    "from_counts", "from_deepinv", "from_hounsfield", "from_pylops", "hadamard", "has_spectrum", "idct",
-    "idct2", "ifft2", "irfft", "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient",
-    "noise_covariance", "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "rfft",
-    "root_sum_of_squares", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner",
-    "to_deepinv", "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap",
-    "zero_mean_atoms",
+    "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution",
+    "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region",
+    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
+    "convolve", "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic",
+    "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size",
+    "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops",
+    "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join_blocks", "joined", "learnable",
+    "margins", "masked", "needs_gradient", "noise_covariance", "normalise_maps", "per_image",
+    "photon_counts", "prewhiten", "projections", "rfft", "root_sum_of_squares", "solve_positive",
+    "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield",
+    "transfer", "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unrolling.prox.hard import surrogate_hard_threshold
     from unrolling.prox.influence import LinearSpline, RadialBasis, fit_radial_basis
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
+    from unrolling.prox.low_rank import SingularValueThreshold, nuclear_norm, rank_projection, singular_value_threshold
     from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
@@ -41,6 +42,7 @@ __getattr__, __dir__ = lazy(
         ".hard": ("surrogate_hard_threshold"),
         ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
         ".isotropic": ("IsotropicShrink Ridge"),
+        ".low_rank": ("SingularValueThreshold nuclear_norm rank_projection singular_value_threshold"),
         ".orthonormal": ("OrthonormalShrink Unitary"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
@@ -51,9 +53,10 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "ExponentialDenoiser",
     "IsotropicShrink", "LinearSpline", "OrthonormalShrink", "PiecewiseLinear", "RadialBasis", "Ridge",
-    "SoftDenoiser", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold",
-    "check_variance", "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold",
-    "k_sparse", "nonnegative", "parameter", "piecewise_polynomial", "soft_threshold", "support_select",
+    "SingularValueThreshold", "SoftDenoiser", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary",
+    "check_threshold", "check_variance", "clamp_coefficients", "deviation_from", "fit_radial_basis",
+    "hard_threshold", "k_sparse", "nonnegative", "nuclear_norm", "parameter", "piecewise_polynomial",
+    "rank_projection", "singular_value_threshold", "soft_threshold", "support_select",
     "surrogate_hard_threshold",
 ]
 # fmt: on

@@ -12,6 +12,7 @@ from unrolling.algorithms.sparse.ista import ISTA, GramISTA
 from unrolling.algorithms.sparse.synthesis import SynthesisISTA
 from unrolling.algorithms.sparse.varying import VaryingISTA
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
+from unrolling.algorithms.splitting.robust_pca import RobustPCA
 from unrolling.core import Iteration
 from unrolling.core.naming import class_name
 
@@ -48,8 +49,9 @@ class FISTA(Iteration):
     Parameters: those of ``ista``.
 
     Args:
-        ista: the step to accelerate, an ``ISTA``, a ``GramISTA``, a ``SynthesisISTA``, a ``VaryingISTA`` or a
-            ``ProximalGradient`` (the fields of its state are affine in its code, so that each may be extrapolated).
+        ista: the step to accelerate, an ``ISTA``, a ``GramISTA``, a ``SynthesisISTA``, a ``VaryingISTA``, a
+            ``ProximalGradient`` or a ``RobustPCA`` (the fields of its state are affine in its unknowns, so that each
+            may be extrapolated).
         momentum: t -> t+; a constant 1 switches the acceleration off.
         continuation: start with a larger weight and lower it (Hale, Yin and Zhang 2008, doi:10.1137/070698920).
 
@@ -59,7 +61,7 @@ class FISTA(Iteration):
 
     def __init__(
         self,
-        ista: ISTA | GramISTA | SynthesisISTA | VaryingISTA | ProximalGradient,
+        ista: ISTA | GramISTA | SynthesisISTA | VaryingISTA | ProximalGradient | RobustPCA,
         *,
         momentum: Callable[[float], float] = nesterov,
         continuation: Continuation | tuple[float, float] | None = None,

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
     from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
     from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection, RelaxedState
+    from unrolling.algorithms.splitting.robust_pca import Movies, RobustPCA, Separated, Separation, check_movies
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -63,6 +64,7 @@ __getattr__, __dir__ = lazy(
         ".projected_gradient": ("ProjectedGradient"),
         ".proximal_gradient": ("ProximalGradient"),
         ".relaxed_projection": ("GradientProjection RelaxedProjection RelaxedState"),
+        ".robust_pca": ("Movies RobustPCA Separated Separation check_movies"),
     },
 )
 # fmt: off
@@ -71,10 +73,11 @@ __all__ = [
     "Conditioned", "ConditionedSplitting", "ConjugateGradient", "ConjugateState", "DataTerm",
     "DenoisedLeastSquares", "DenseProximalGradient", "DenseState", "ForwardOperator", "GradientProjection",
     "HQSState", "HalfQuadraticSplitting", "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState",
-    "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "PDHG", "PDHGState", "PrimalDualState",
-    "Problem", "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState",
-    "SampledFourier", "Splitting", "Transmission", "calibration_mask", "check_kspace", "diagonal_steps",
-    "least_squares_start", "sampling_features",
+    "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "Movies", "PDHG", "PDHGState",
+    "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient", "RelaxedProjection",
+    "RelaxedState", "RobustPCA", "SampledFourier", "Separated", "Separation", "Splitting", "Transmission",
+    "calibration_mask", "check_kspace", "check_movies", "diagonal_steps", "least_squares_start",
+    "sampling_features",
 ]
 # fmt: on
 # End of what is written.
