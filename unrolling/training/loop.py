@@ -105,7 +105,7 @@ class Loop:
     def run(self) -> History:
         self._resume()
         network = self.network
-        network.to(self.fabric.device).train()
+        network.to(self.fabric.device)
         self._remember()
         try:
             with self.reporter, self.interrupt:
@@ -161,6 +161,7 @@ class Loop:
             unpack(self.optimizers, self.position.tensors, self.position.optimizers)
         supervised = Supervised(self.network, self.task, stage)
         model, *wrapped = self.fabric.setup(supervised, *self.optimizers)
+        stage.train(self.network)
         for turn in turns:
             turn.wrapped, wrapped[: len(turn.optimizers)] = wrapped[: len(turn.optimizers)], []
         first = sum(earlier.steps for earlier in self.schedule[:number])
