@@ -91,3 +91,22 @@ def test_systems_of_other_packages_are_listed_by_name_and_never_imported(monkeyp
     assert status == 0
     assert "their_field/net\n    of another package: theirs:NET" in output
     assert "evil" not in output
+
+
+def test_list_takes_a_paradigm():
+    by_name = {entry["name"]: entry["paradigm"] for entry in index.read_index()}
+    found = json.loads(started("list", "--paradigm", "hyperparameters", "--json")[1])
+    assert {entry["name"] for entry in found} == {name for name, kind in by_name.items() if kind == "hyperparameters"}
+    assert "sparse_coding/alista" in {entry["name"] for entry in found}
+    output = started("list", "medical", "--paradigm", "DNN inductive bias")[1]
+    assert "medical/modl\n" in output
+    assert "    DNN inductive bias; " in output
+    assert "medical/admm_csnet" not in output
+    status, _, errors, _ = started("list", "--paradigm", "magic")
+    assert status == 2
+    assert errors == ["unroll: no paradigm 'magic'; there are hyperparameters, objective, correction, inductive-bias"]
+    status, _, errors, _ = started("list", "speech", "--paradigm", "hyperparameters")
+    assert status == 2
+    assert errors == [
+        "unroll: no system of speech has the paradigm hyperparameters; there are objective, inductive-bias"
+    ]

@@ -1,6 +1,8 @@
 """The list of papers: keys, entries, what is refused."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,8 @@ def test_every_paper_has_the_key_that_its_entry_would_get_and_a_kind_with_its_ve
 def test_every_paper_is_cited_and_every_citation_is_a_paper():
     used = {key for system in catalogue().values() for key in system.references}
     used |= {key for task in tasks().values() for key in task.references} | {SURVEY}
+    pages = (Path(__file__).parents[1] / "docs").rglob("*.md")
+    used |= {key for page in pages for key in re.findall(r"\{cite:t\}`(\w+)`", page.read_text(encoding="utf-8"))}
     assert used == papers().keys()
 
 

@@ -15,6 +15,7 @@ from unrolling.core import Unrolled
 from unrolling.evaluation.classical import steps_of
 from unrolling.systems import index
 from unrolling.systems.catalogue import catalogue, find
+from unrolling.systems.paradigms import PARADIGMS
 from unrolling.tasks import catalogue as module
 from unrolling.tasks.base import Samples, first
 from unrolling.tasks.baselines import Baseline, Iterative, parent_among
@@ -379,3 +380,21 @@ def test_a_depth_of_none_is_the_recipes_and_a_depth_of_nought_is_refused():
     assert len(lista.network(lista.recipes["recovery"], data)) == lista.recipes["recovery"].depth
     with pytest.raises(ValueError, match="depth is 0"):
         lista.network(lista.recipes["recovery"], data, 0)
+
+
+def test_every_system_says_what_of_its_algorithm_is_learned():
+    assert all(system.paradigm in PARADIGMS for system in catalogue().values())
+    assert {entry["name"]: entry["paradigm"] for entry in index.read_index()} == {
+        name: system.paradigm for name, system in catalogue().items()
+    }
+    with pytest.raises(ValueError, match="sparse_coding/lista has the paradigm 'magic'; there are hyperparameters, "):
+        replace(find("sparse_coding/lista"), paradigm="magic")
+
+
+@pytest.mark.parametrize("name", [n for n, s in catalogue().items() if s.paradigm == "hyperparameters"])
+def test_learned_hyperparameters_are_few_numbers_in_each_layer(name):
+    """No matrices and no networks, but for the one that chooses step sizes in NA-ALISTA."""
+    system = find(name)
+    task_name, recipe = system.recipe(None)
+    tying = recipe.tied(small(task_name))
+    assert not {"encoder", "dictionary", "matrix", "inhibition"} & {*tying.tied, *tying.untied}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolling.systems.index import read_index
+from unrolling.systems.paradigms import PARADIGMS
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = {
@@ -37,8 +38,10 @@ def field_table(systems: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> 
     for entry in chosen:
         tasks, shipped = entry["tasks"], [task for task in entry["tasks"] if entry["weights"][task]]
         weights = "yes" if shipped == tasks else ", ".join(f"`{task}`" for task in shipped)
-        rows.append([f"`{entry['name']}`", entry["summary"], ", ".join(f"`{task}`" for task in tasks), weights])
-    return table(("system", "what it does", "tasks", "weights"), rows)
+        learned = entry["paradigm"] and PARADIGMS[entry["paradigm"]].title.removeprefix("learned ")
+        cells = [f"`{entry['name']}`", entry["summary"], learned, ", ".join(f"`{task}`" for task in tasks), weights]
+        rows.append(cells)
+    return table(("system", "what it does", "what is learned", "tasks", "weights"), rows)
 
 
 def overview(systems: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Backprop,
         Bounded,
         Checkpointed,
+        Convergent,
         DivergenceError,
         Equilibrium,
         Implicit,
@@ -46,9 +47,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".core": (
-            "Backprop Bounded Checkpointed DivergenceError Equilibrium Implicit Iteration OneStep Positive "
-            "Safeguarded Simplex Solution Status Truncated UnitNorm Unrolled ZeroMean anderson constrain deploy "
-            "gmres solve unroll"
+            "Backprop Bounded Checkpointed Convergent DivergenceError Equilibrium Implicit Iteration OneStep "
+            "Positive Safeguarded Simplex Solution Status Truncated UnitNorm Unrolled ZeroMean anderson constrain "
+            "deploy gmres solve unroll"
         ),
         ".operators.linear": "LinearOperator Matrix",
         ".prox.thresholds": "hard_threshold k_sparse nonnegative soft_threshold",
@@ -64,6 +65,7 @@ __all__ = [
     "Backprop",
     "Bounded",
     "Checkpointed",
+    "Convergent",
     "DivergenceError",
     "Equilibrium",
     "Implicit",

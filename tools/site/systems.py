@@ -18,6 +18,7 @@ from unrolling.systems import exports
 from unrolling.systems.base import System
 from unrolling.systems.catalogue import catalogue
 from unrolling.systems.papers import SURVEY, cited
+from unrolling.systems.paradigms import PARADIGMS
 from unrolling.tasks.catalogue import find_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +109,10 @@ def _facts(system: System, systems: Mapping[str, System], weights: list[shipped.
         facts.append(("Variant of", _links(parents, system)))
     if system.variants:
         facts.append(("Variants", _links(system.variants, system)))
+    if system.paradigm:
+        up = "../" * (system.name.count("/") + 1)
+        title, words = PARADIGMS[system.paradigm]
+        facts.append(("Paradigm", f"[{title[:1].upper()}{title[1:]}]({up}guides/paradigms.md): {words}"))
     facts.append(("Tasks", ", ".join(f"`{task}`" for task in system.recipes)))
     ships = "none ship; `unroll train` makes them"
     facts.append(("Weights", "ship for " + ", ".join(f"`{task}`" for task in trained) if trained else ships))

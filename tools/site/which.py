@@ -13,6 +13,7 @@ from tools.site.compared import standing
 from tools.site.comparisons import FOLDER, stored
 from unrolling.report.text import quality_text, ratio_text
 from unrolling.systems.base import System
+from unrolling.systems.paradigms import PARADIGMS
 from unrolling.tasks.catalogue import find_task
 from unrolling.tasks.metrics import Metric
 
@@ -109,13 +110,15 @@ def table(systems: Mapping[str, System], prefix: str) -> str:
     """What each system does, whether weights ship, and whether it takes files: Markdown."""
     parents = {variant.name: system for system in systems.values() for variant in system.variants}
     ordered = sorted(systems, key=lambda name: (parents[name].name if name in parents else name, name))
-    lines = ["| system | what it does | weights | files |", "|---|---|---|---|"]
+    lines = ["| system | what it does | what is learned | weights | files |", "|---|---|---|---|---|"]
     for name in ordered:
         system = systems[name]
         shipped = [task for task in system.recipes if system.weights_files(task)]
         weights = "none" if not shipped else "yes" if len(shipped) == len(system.recipes) else ", ".join(shipped)
         files = "yes" if any(task in system.apply for task in shipped) else ""
-        lines.append(f"| [{system.title}]({prefix}{name}.md) | {_cell(system.summary)} | {weights} | {files} |")
+        learned = PARADIGMS[system.paradigm].title.removeprefix("learned ") if system.paradigm else ""
+        title = f"[{system.title}]({prefix}{name}.md)"
+        lines.append(f"| {title} | {_cell(system.summary)} | {learned} | {weights} | {files} |")
     return "\n".join(lines)
 
 

@@ -35,6 +35,13 @@ def tasks(context: typer.Context, incomplete: str) -> list[str]:
     ]
 
 
+def paradigms(incomplete: str) -> list[str]:
+    """What of an algorithm is learned."""
+    from unrolling.systems.paradigms import PARADIGMS
+
+    return [name for name in PARADIGMS if name.startswith(incomplete)]
+
+
 SystemName = Annotated[
     str,
     typer.Argument(

@@ -9,7 +9,7 @@ import typer
 
 from unrolling.cli import prepare
 from unrolling.cli.meanings import meanings
-from unrolling.cli.options import Data, Depth, Json, Overwrite, Seed, Settings, SystemName, TaskName
+from unrolling.cli.options import Data, Depth, Json, Overwrite, Seed, Settings, SystemName, TaskName, paradigms
 
 SAMPLES = 2  # whose sizes a drawing shows
 
@@ -18,23 +18,42 @@ def list_systems(
     field: Annotated[
         str | None, typer.Argument(metavar="FIELD", help="only the systems of a field, such as imaging")
     ] = None,
+    paradigm: Annotated[
+        str | None,
+        typer.Option(
+            "--paradigm",
+            metavar="NAME",
+            help="only those that learn this of the algorithm: hyperparameters, objective, correction, inductive-bias",
+            autocompletion=paradigms,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The systems: what each solves, and what it comes with."""
     from unrolling.systems.index import foreign_systems, read_index
+    from unrolling.systems.paradigms import PARADIGMS, paradigm_named
 
+    wanted = None if paradigm is None else paradigm_named(paradigm)
     entries = [entry for entry in read_index() if field in (None, entry["name"].split("/")[0])]
     others = [entry for entry in foreign_systems() if field in (None, entry.name.split("/")[0])]
     if not entries and not others:
         known = dict.fromkeys(entry["name"].split("/")[0] for entry in read_index())
         raise ValueError(f"no field {field!r}; there are {', '.join(known)}")
+    if wanted is not None:
+        found, entries = entries, [entry for entry in entries if entry["paradigm"] == wanted]
+        others = []  # nothing of other packages is imported, so that nobody knows what theirs learn
+        if not entries:
+            held = dict.fromkeys(entry["paradigm"] for entry in found if entry["paradigm"])
+            among = f" of {field}" * (field is not None)
+            raise ValueError(f"no system{among} has the paradigm {wanted}; there are {', '.join(held) or 'none'}")
     if as_json:
         more = [{"name": entry.name, "entry_point": entry.value} for entry in others]
         prepare.print_json([*entries, *more])
         return
     for entry in entries:
         print(f"{entry['name']}\n    {entry['title']}: {entry['summary']}\n    tasks: {', '.join(entry['tasks'])}")
-        print(f"    {_comes_with(entry)}")
+        learned = f"{PARADIGMS[entry['paradigm']].title}; " if entry["paradigm"] else ""
+        print(f"    {learned}{_comes_with(entry)}")
     for entry in others:
         print(f"{entry.name}\n    of another package: {entry.value}")
 
@@ -87,6 +106,7 @@ def show(
     from unrolling.files.whole import check_place, keeping_others, write_bytes
     from unrolling.systems.catalogue import find
     from unrolling.systems.exports import held
+    from unrolling.systems.paradigms import PARADIGMS
     from unrolling.tasks.base import first
     from unrolling.tasks.catalogue import find_task
     from unrolling.training.weights import read_weights
@@ -125,6 +145,7 @@ def show(
                 "title": found.title,
                 "summary": found.summary,
                 "equations": found.equations,
+                "paradigm": found.paradigm,
                 "references": [str(paper) for paper in found.papers],
                 "tasks": list(found.recipes),
                 "task": name,
@@ -154,6 +175,8 @@ def show(
     if picture is not None:
         print(f"The drawing: {picture}\n")
     print(f"{found.title}: {found.summary}\n\n{found.equations}\n")
+    if found.paradigm:
+        print(f"  {PARADIGMS[found.paradigm].title}: {PARADIGMS[found.paradigm].words}")
     for paper in found.papers:
         print(f"  {paper}")
     counted = "" if learned is None else f", {learned:,} learned numbers"

@@ -3,6 +3,7 @@
 from unrolling.core import tree
 from unrolling.core.batch import Batch
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm, ZeroMean, constrain
+from unrolling.core.convergent import Convergent, Corrected
 from unrolling.core.deploy import Adaptive, Captured, Compiled, Deployed, Plain, deploy, frozen
 from unrolling.core.drawing import Drawing, draw
 from unrolling.core.drawing import networks as _networks  # noqa: F401  # what is said of each kind
@@ -23,6 +24,8 @@ __all__ = [
     "Captured",
     "Checkpointed",
     "Compiled",
+    "Convergent",
+    "Corrected",
     "Deployed",
     "DivergenceError",
     "Drawing",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from unrolling.systems.index import build_index, foreign_systems, read_index, stored_index, system_names
     from unrolling.systems.options import Option, separate
     from unrolling.systems.papers import Reference, cited
+    from unrolling.systems.paradigms import Paradigm, paradigm_named
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -45,15 +46,16 @@ __getattr__, __dir__ = lazy(
         ".index": ("build_index foreign_systems read_index stored_index system_names"),
         ".options": ("Option separate"),
         ".papers": ("Reference cited"),
+        ".paradigms": ("Paradigm paradigm_named"),
     },
 )
 # fmt: off
 __all__ = [
-    "Application", "Condition", "Option", "Pair", "Range", "Recipe", "Reference", "Source", "System",
-    "Tying", "build_index", "check_hash", "cited", "example_of", "find", "fingerprint", "foreign_systems",
-    "held", "listed", "named_data", "outside", "pairs", "pretrained", "range_from_card", "range_to_card",
-    "read_index", "real_samples", "recorded", "separate", "sources", "sources_of", "stored_index", "summary",
-    "system_names", "trained_for", "weights_path", "with_ranges",
+    "Application", "Condition", "Option", "Pair", "Paradigm", "Range", "Recipe", "Reference", "Source",
+    "System", "Tying", "build_index", "check_hash", "cited", "example_of", "find", "fingerprint",
+    "foreign_systems", "held", "listed", "named_data", "outside", "pairs", "paradigm_named", "pretrained",
+    "range_from_card", "range_to_card", "read_index", "real_samples", "recorded", "separate", "sources",
+    "sources_of", "stored_index", "summary", "system_names", "trained_for", "weights_path", "with_ranges",
 ]
 # fmt: on
 # End of what is written.

@@ -14,6 +14,7 @@ from unrolling.core import GradientRule, Iteration, Unrolled, unroll
 from unrolling.systems.conditions import Trained, range_from_card
 from unrolling.systems.options import Option
 from unrolling.systems.papers import Reference, cited
+from unrolling.systems.paradigms import PARADIGMS
 from unrolling.tasks.base import Task
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.catalogue import find_task
@@ -122,6 +123,7 @@ class System:
         equations: the layer, in plain text.
         references: the network's paper first, then its parent's: keys of ``papers.bib``, or a ``Reference``.
         recipes: by the task's name; the first is the default.
+        paradigm: which part of the algorithm is learned, a key of ``PARADIGMS``; empty where nobody has said.
         variants: systems that are this one with other parts, reachable by their own names.
         baselines: by task, from the system and the task, what it alone is compared with, besides what the task names.
         apply: how the network is applied to files, by task, where it can be.
@@ -129,7 +131,7 @@ class System:
         home: folder beside whose ``weights`` the system lies; the catalogue sets it.
 
     Raises:
-        ValueError: a paper that the list does not have.
+        ValueError: a paper that the list does not have; an unknown paradigm.
     """
 
     name: str
@@ -138,6 +140,7 @@ class System:
     equations: str
     references: Sequence[str | Reference]
     recipes: Mapping[str, Recipe]
+    paradigm: str = field(default="", kw_only=True)
     variants: tuple[System, ...] = field(default=(), kw_only=True)
     baselines: Mapping[str, Callable[[System, Any], Sequence[Baseline]]] = field(default_factory=dict, kw_only=True)
     apply: Mapping[str, Application] = field(default_factory=dict, kw_only=True)
@@ -146,6 +149,8 @@ class System:
 
     def __post_init__(self) -> None:
         cited(self.references)
+        if self.paradigm and self.paradigm not in PARADIGMS:
+            raise ValueError(f"{self.name} has the paradigm {self.paradigm!r}; there are {', '.join(PARADIGMS)}")
 
     @property
     def papers(self) -> tuple[Reference, ...]:

@@ -18,8 +18,8 @@ FORMATS = ("torch", "onnx", "aoti")  # of `unroll export`
 
 def read_index() -> list[dict[str, Any]]:
     """The systems of this package: ``name``, ``title``, ``summary``, ``reference``, ``variant_of`` (a system or None),
-    ``tasks``, and by task ``weights`` (names of shipped files), ``applied`` (to what files; only where it can be),
-    ``exported`` (formats) and ``held`` (those of them in which all its weights were exported and agreed).
+    ``paradigm``, ``tasks``, and by task ``weights`` (names of shipped files), ``applied`` (to what files; only where it
+    can be), ``exported`` (formats) and ``held`` (those of them in which all its weights were exported and agreed).
     """
     entries = stored_index()
     known = {entry["name"] for entry in entries}
@@ -69,6 +69,7 @@ def _entry(system: Any, parent: str | None) -> dict[str, Any]:
         "summary": system.summary,
         "reference": str(system.papers[0]),
         "variant_of": parent,
+        "paradigm": system.paradigm,
         "tasks": list(recipes),
         "weights": {task: [path.stem for path in system.weights_files(task)] for task in recipes},
         "applied": {task: application.reads for task, application in system.apply.items()},

@@ -67,6 +67,7 @@ def published_schedule(steps: int, rate: float, batch: int) -> Schedule:
 SYSTEM = System(
     name="communications/detnet",
     title="DetNet",
+    paradigm="inductive-bias",
     summary="symbols of many users from many antennas without knowing the noise: projected gradient with a small "
     "network in each step.",
     equations=(

@@ -18,6 +18,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="communications/ep_net",
     title="EPNet",
+    paradigm="hyperparameters",
     summary="symbols of many users from many antennas, nearly as well as can be, with one learned number in each "
     "layer: expectation propagation.",
     equations=(

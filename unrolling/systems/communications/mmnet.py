@@ -52,6 +52,7 @@ def adapt(task: Detection, seed: int) -> Unrolled:
 SYSTEM = System(
     name="communications/mmnet",
     title="MMNet",
+    paradigm="objective",
     summary="symbols of many users over one correlated channel: a linear step that is learned for it, and the "
     "posterior mean of a symbol.",
     equations=(

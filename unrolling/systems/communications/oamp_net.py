@@ -35,6 +35,7 @@ def schedule(steps: int) -> Callable[[int], Schedule]:
 SYSTEM = System(
     name="communications/oamp_net",
     title="OAMP-Net",
+    paradigm="hyperparameters",
     summary="symbols of many users from many antennas, with two learned numbers in each layer: orthogonal AMP.",
     equations=(
         "z = x + gamma[t] W r,  r = y - H x;  x = E[s | z, tau^2]\n"
@@ -49,6 +50,7 @@ SYSTEM = System(
         System(
             name="communications/oamp_net2",
             title="OAMP-Net2",
+            paradigm="hyperparameters",
             summary="symbols of many users from many antennas, with four learned numbers in each layer: orthogonal AMP "
             "and its denoiser.",
             equations=(

@@ -58,6 +58,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="communications/viterbinet",
     title="ViterbiNet",
+    paradigm="objective",
     summary="symbols over a channel with memory whose law is not known: the Viterbi algorithm with a learned "
     "likelihood.",
     equations=(

@@ -50,6 +50,7 @@ def trained(steps: int, rate: float, rates: dict[str, float]) -> Schedule:
 SYSTEM = System(
     name="imaging/dublid",
     title="DUBLID",
+    paradigm="objective",
     summary="photographs sharp again after an unknown motion of the camera, and the motion: ten layers of "
     "half-quadratic splitting with learned filters.",
     equations=(
@@ -75,6 +76,7 @@ SYSTEM = System(
         System(
             name="imaging/dublid_survey",
             title="DUBLID, the survey's equations",
+            paradigm="objective",
             summary="as imaging/dublid, but exactly (10) and (11) of the survey: filters of each layer's own, a ridge "
             "in the kernel's step.",
             equations=(

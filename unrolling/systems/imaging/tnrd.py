@@ -38,6 +38,7 @@ def recipe(size: int, steps: int) -> Recipe:
 SYSTEM = System(
     name="imaging/tnrd",
     title="TNRD",
+    paradigm="objective",
     summary="photographs without noise: five steps of nonlinear diffusion, each with 24 filters of 5 x 5 pixels and "
     "influence functions of its own.",
     equations=EQUATIONS,
@@ -48,6 +49,7 @@ SYSTEM = System(
         System(
             name="imaging/tnrd_7x7",
             title="TNRD, 7 x 7",
+            paradigm="objective",
             summary="photographs without noise: as imaging/tnrd, with 48 filters of 7 x 7 pixels in every step; about "
             "three times the work.",
             equations=EQUATIONS,

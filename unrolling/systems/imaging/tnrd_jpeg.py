@@ -10,6 +10,7 @@ from unrolling.systems.imaging._common import parent, schedule
 SYSTEM = System(
     name="imaging/tnrd_jpeg",
     title="TNRD, JPEG",
+    paradigm="objective",
     summary="photographs without the blocks and ringing of JPEG compression; what the file says of every coefficient "
     "stays true.",
     equations=(

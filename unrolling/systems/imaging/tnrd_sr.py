@@ -10,6 +10,7 @@ from unrolling.systems.imaging._enlarging import TRAINED, super_resolution
 SYSTEM = System(
     name="imaging/tnrd_sr",
     title="TNRD, super-resolution",
+    paradigm="objective",
     summary="photographs of two to four times the size: diffusion from the bicubic enlargement, drawn back to the "
     "small image in every step.",
     equations=(

@@ -108,6 +108,7 @@ def compressive_schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="medical/admm_csnet",
     title="ADMM-CSNet",
+    paradigm="objective",
     summary="magnetic resonance images from part of their k-space, photographs from random projections: ADMM with "
     "learned filters and shrinkages.",
     equations=(

@@ -67,6 +67,7 @@ def classical(system: System, task: Tomography) -> Sequence[Baseline]:
 SYSTEM = System(
     name="medical/cnn_pgd",
     title="CNN-PGD",
+    paradigm="inductive-bias",
     summary="slices from few projections: gradient steps on the data, each followed by a network trained as a "
     "projection, relaxed so that it converges.",
     equations=(

@@ -66,6 +66,7 @@ def variant(history: History, name: str, title: str, summary: str, combination: 
     return System(
         name=f"medical/{name}",
         title=title,
+        paradigm="inductive-bias",
         summary=summary,
         equations=f"u = {combination},    {STEP}\n{NETWORK}.",
         references=REFERENCES,
@@ -78,6 +79,7 @@ def variant(history: History, name: str, title: str, summary: str, combination: 
 SYSTEM = System(
     name="medical/dense_pgd",
     title="Densely connected PGD",
+    paradigm="inductive-bias",
     summary="magnetic resonance images from several coils: proximal gradient descent with a learned prox, each step "
     "from a learned combination of all images so far.",
     equations=f"u = sum_{{j <= k}} b[k, j] x[j],    {STEP}\n{NETWORK}, b = I.",

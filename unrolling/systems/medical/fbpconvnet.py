@@ -46,6 +46,7 @@ def alone(system: System, task: Tomography) -> Sequence[Baseline]:
 SYSTEM = System(
     name="medical/fbpconvnet",
     title="FBPConvNet",
+    paradigm="inductive-bias",
     summary="slices from few projections: a U-Net adds to the filtered back-projection what is missing in it.",
     equations=(
         "x = U(B y) + B y,    B the filtered back-projection, U a U-Net with batch normalisation, four halvings; at "

@@ -72,6 +72,7 @@ def trained(steps: int) -> Schedule:
 SYSTEM = System(
     name="medical/learned_primal_dual",
     title="Learned Primal-Dual",
+    paradigm="inductive-bias",
     summary="slices from few, noisy projections: ten steps of the primal-dual hybrid gradient method with networks in "
     "the place of its proxes, and five channels of memory on both sides.",
     equations=(
@@ -97,6 +98,7 @@ SYSTEM = System(
         System(
             name="medical/learned_pdhg",
             title="Learned PDHG",
+            paradigm="inductive-bias",
             summary="as medical/learned_primal_dual, but one channel on each side, and the same two networks in all "
             "steps: the method itself with learned proxes.",
             equations=(
@@ -119,6 +121,7 @@ SYSTEM = System(
         System(
             name="medical/learned_primal",
             title="Learned Primal",
+            paradigm="inductive-bias",
             summary="as medical/learned_primal_dual, without networks on sinograms: learned gradient descent with a "
             "memory of five channels.",
             equations=(

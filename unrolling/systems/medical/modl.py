@@ -51,6 +51,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="medical/modl",
     title="MoDL",
+    paradigm="inductive-bias",
     summary="magnetic resonance images from part of the k-space of several coils: least squares solved in every layer, "
     "in turn with one small network.",
     equations=(

@@ -47,6 +47,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="medical/nodules",
     title="Nodules, end to end",
+    paradigm="inductive-bias",
     summary="simulated nodules in the lungs, found in a sinogram of few views: Learned Primal-Dual and a detector, "
     "trained together.",
     equations=(

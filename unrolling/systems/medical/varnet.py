@@ -53,6 +53,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="medical/varnet",
     title="E2E-VarNet, small",
+    paradigm="inductive-bias",
     summary="magnetic resonance images from several coils whose sensitivities nobody knows: four steps of descent on "
     "k-space with U-Nets, one more for the maps.",
     equations=(

@@ -34,6 +34,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/ada_lista",
     title="Ada-LISTA",
+    paradigm="objective",
     summary="sparse recovery with a dictionary that is part of the data: one network for many dictionaries.",
     equations=(
         "x[t+1] = S_theta[t](x[t] + gamma[t] A^T (W2^T y - W1^T W1 A x[t])),    A the sample's own dictionary; W1, W2 "

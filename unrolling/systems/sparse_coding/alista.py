@@ -8,6 +8,7 @@ from unrolling.systems.sparse_coding._common import DENSER, analytic_parent, gro
 SYSTEM = System(
     name="sparse_coding/alista",
     title="ALISTA",
+    paradigm="hyperparameters",
     summary="sparse recovery with analytic weights: a step size and a threshold per layer are all that is learned.",
     equations=(
         "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent "

@@ -11,6 +11,7 @@ from unrolling.systems.sparse_coding._common import convolutional, on_pictures
 SYSTEM = System(
     name="sparse_coding/conv_alista",
     title="Convolutional ALISTA",
+    paradigm="hyperparameters",
     summary="whole photographs from few measurements with a fixed convolutional dictionary: a step size and a "
     "threshold per atom are all that is learned.",
     equations=(

@@ -9,6 +9,7 @@ from unrolling.systems.sparse_coding._common import convolutional, on_pictures
 SYSTEM = System(
     name="sparse_coding/conv_lista",
     title="Convolutional LISTA",
+    paradigm="objective",
     summary="whole photographs from few measurements: one learned convolutional dictionary and encoder, thresholds "
     "per layer and atom.",
     equations=(

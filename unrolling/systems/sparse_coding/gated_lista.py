@@ -28,6 +28,7 @@ def parent(task: Recovery) -> GatedISTA:
 SYSTEM = System(
     name="sparse_coding/gated_lista",
     title="Gated LISTA",
+    paradigm="objective",
     summary="sparse recovery with a matrix and gates per layer: small entries are enlarged before a step, and the "
     "step is lengthened.",
     equations=(

@@ -28,6 +28,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/hyperlista",
     title="HyperLISTA",
+    paradigm="hyperparameters",
     summary="sparse recovery with three learned numbers: threshold, momentum and support follow each signal's own "
     "residual.",
     equations=(

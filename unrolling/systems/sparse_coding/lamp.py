@@ -11,6 +11,7 @@ REFERENCES = ("borgerding2017amp", "donoho2009message")
 SYSTEM = System(
     name="sparse_coding/lamp",
     title="LAMP",
+    paradigm="objective",
     summary="sparse recovery near the Bayesian limit: AMP with a learned Bernoulli-Gaussian prior in each layer.",
     equations=(
         "v[t+1] = y - A x[t] + (n/m) <eta'[t]> v[t],  x[t+1] = eta[t](x[t] + B v[t+1]; tau^2 = |v[t+1]|^2 / m)\n"
@@ -23,6 +24,7 @@ SYSTEM = System(
         System(
             name="sparse_coding/lamp_l1",
             title="LAMP-l1",
+            paradigm="objective",
             summary="sparse recovery by AMP with learned soft thresholds: ISTA with an Onsager term.",
             equations=(
                 "v[t+1] = y - A x[t] + beta[t] (|x[t]|_0 / m) v[t],  x[t+1] = beta[t] S_theta(x[t] + B v[t+1]),  "
@@ -38,6 +40,7 @@ SYSTEM = System(
         System(
             name="sparse_coding/lamp_pwl",
             title="LAMP, piecewise linear",
+            paradigm="objective",
             summary="sparse recovery by AMP with a learned piecewise linear shrinkage in each layer, which no prior is "
             "behind.",
             equations=(

@@ -27,6 +27,7 @@ LEARNED = Tying(tied=("encoder", "inhibition", "threshold"))
 SYSTEM = System(
     name="sparse_coding/lcod",
     title="LCoD",
+    paradigm="objective",
     summary="sparse codes one coordinate at a time: coordinate descent with learned matrices and thresholds.",
     equations=(
         "z' = S_theta(b);  k = argmax |z' - z|;  b[t+1] = b + S[:, k] (z'_k - z_k);  z[t+1] = z with z_k = z'_k;  "

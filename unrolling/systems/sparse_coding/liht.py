@@ -42,6 +42,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/liht",
     title="LIHT",
+    paradigm="objective",
     summary="the support of sparse signals with coherent dictionaries: hard thresholds, matrices and thresholds "
     "learned for each layer.",
     equations=(
@@ -65,6 +66,7 @@ SYSTEM = System(
         System(
             name="sparse_coding/liht_k",
             title="LIHT, k non-zeros",
+            paradigm="objective",
             summary="sparse signals with coherent dictionaries: iterative hard thresholding that keeps k entries, "
             "matrices learned for each layer.",
             equations=(

@@ -52,6 +52,7 @@ def spikes_schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/lista",
     title="LISTA",
+    paradigm="objective",
     summary="sparse codes, and photographs from few measurements, in a few layers: ISTA with learned matrices and "
     "thresholds.",
     equations=(

@@ -13,6 +13,7 @@ from unrolling.training.stages import Power
 SYSTEM = System(
     name="sparse_coding/lista_cp",
     title="LISTA-CP",
+    paradigm="objective",
     summary="sparse recovery at a linear rate: a matrix and a threshold per layer, W_t coupled to the encoder.",
     equations=(
         "x[t+1] = S_theta[t](x[t] + gamma[t] W[t] (y - A x[t])),    that is W_t = I - W_e A, which exact recovery "

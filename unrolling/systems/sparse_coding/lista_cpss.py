@@ -8,6 +8,7 @@ from unrolling.systems.sparse_coding._common import DENSER, analytic_parent, fre
 SYSTEM = System(
     name="sparse_coding/lista_cpss",
     title="LISTA-CPSS",
+    paradigm="objective",
     summary="sparse recovery at a linear rate: a matrix and a threshold per layer, the surest entries unshrunk.",
     equations=(
         "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W[t] (y - A x[t])),    S_theta,p: soft-thresholding, the p percent "

@@ -16,6 +16,7 @@ def parent(task: Recovery) -> SelectiveGramISTA:
 SYSTEM = System(
     name="sparse_coding/lista_ss",
     title="LISTA-SS",
+    paradigm="objective",
     summary="LISTA with tied matrices, thresholds per layer and unit, and the surest entries unshrunk.",
     equations=(
         "x[t+1] = S_theta[t],p[t](W_e y + W_t x[t]),    S_theta,p: soft-thresholding, the p percent largest entries "

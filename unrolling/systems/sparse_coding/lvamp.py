@@ -11,6 +11,7 @@ REFERENCES = ("borgerding2017amp", "rangan2019vector")
 SYSTEM = System(
     name="sparse_coding/lvamp",
     title="LVAMP",
+    paradigm="objective",
     summary="sparse recovery near the Bayesian limit, for ill-conditioned dictionaries too: VAMP with a learned "
     "Bernoulli-Gaussian prior in each layer.",
     equations=(
@@ -25,6 +26,7 @@ SYSTEM = System(
         System(
             name="sparse_coding/lvamp_pwl",
             title="LVAMP, piecewise linear",
+            paradigm="objective",
             summary="sparse recovery by VAMP with a learned piecewise linear shrinkage in each layer, with no prior "
             "behind it.",
             equations=(

@@ -40,6 +40,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="sparse_coding/na_alista",
     title="NA-ALISTA",
+    paradigm="hyperparameters",
     summary="sparse recovery of signals of different density: a small recurrent network chooses every signal's step "
     "sizes and thresholds.",
     equations=(

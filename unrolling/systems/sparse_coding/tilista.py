@@ -8,6 +8,7 @@ from unrolling.systems.sparse_coding._common import DENSER, analytic_parent, fre
 SYSTEM = System(
     name="sparse_coding/tilista",
     title="TiLISTA",
+    paradigm="objective",
     summary="sparse recovery with one learned matrix for all layers, a step size and a threshold per layer.",
     equations=(
         "x[t+1] = S_theta[t],p[t](x[t] + gamma[t] W (y - A x[t])),    S_theta,p: soft-thresholding, the p percent "

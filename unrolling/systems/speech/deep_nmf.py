@@ -76,6 +76,7 @@ def found(applied: Applied) -> list[Condition]:
 SYSTEM = System(
     name="speech/deep_nmf",
     title="Deep NMF",
+    paradigm="objective",
     summary="speech out of noise: sparse non-negative matrix factorisation with a dictionary per layer, trained for "
     "the separated signal.",
     equations=(

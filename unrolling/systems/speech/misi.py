@@ -178,6 +178,7 @@ def context(network: Unrolled, task: Mixtures) -> int:
 SYSTEM = System(
     name="speech/misi",
     title="Unfolded MISI",
+    paradigm="inductive-bias",
     summary="two speakers out of their mixture: masks by a small network, trained through the iterations that find "
     "phases for them.",
     equations=(
