@@ -15,6 +15,7 @@ from unrolling._extras import extra
 TRAINING = ("china", "flower", "chelsea", "motorcycle", "coins", "brick", "gravel", "grass", "moon")
 VALIDATION = ("coffee", "rocket")
 TEST = ("astronaut", "camera")
+COLOUR = ("immunohistochemistry",)  # further ones, for tasks on colours
 Drawn = Mapping[str, Mapping[str, np.ndarray]]  # pictures in memory by part and name
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -26,8 +27,9 @@ def photograph(name: str, convert: Callable[[np.ndarray], Tensor] | None = None)
         ValueError: an unknown name.
         ImportError: scikit-image or scikit-learn is missing.
     """
-    if name not in TRAINING + VALIDATION + TEST:
-        raise ValueError(f"no photograph {name!r}; there are {', '.join(TRAINING + VALIDATION + TEST)}")
+    known = TRAINING + VALIDATION + TEST + COLOUR
+    if name not in known:
+        raise ValueError(f"no photograph {name!r}; there are {', '.join(known)}")
     if name in ("china", "flower"):
         with extra("a photograph of scikit-learn"):
             from sklearn.datasets import load_sample_image

@@ -1,0 +1,250 @@
+"""Pan-sharpening: the bands of a scene at the resolution of its panchromatic image, by projected gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unrolling.algorithms.sparse.dictionary import scalar_parameter
+from unrolling.algorithms.splitting.data_terms import DataTerm
+from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_count, check_numbers, check_range
+from unrolling.core.refusals import explain_call
+from unrolling.operators.differences import FiniteDifferences
+from unrolling.operators.modulation_transfer import Imagery, ModulationTransfer, ratio_of
+from unrolling.prox.analysis import AnalysisProx
+
+
+class Statistics(NamedTuple):
+    """What bands and panchromatic image of a scene have to do with each other, at the bands' resolution."""
+
+    mean: Tensor  # (batch, bands, 1, 1) of the bands
+    deviation: Tensor  # (batch, bands, 1, 1), 1 for a band without any
+    slope: Tensor  # (batch, bands, 1, 1): of the regression of a band on the panchromatic image
+    pan_mean: Tensor  # (batch, 1, 1, 1)
+    pan_deviation: Tensor  # (batch, 1, 1, 1), 1 for an image without any
+
+
+class Fusion(NamedTuple):
+    """A scene to be pan-sharpened: what does not change from step to step."""
+
+    back: Tensor  # (batch, bands, r h, r w): A^T y
+    data: Imagery
+    enlarged: Tensor  # (batch, bands, r h, r w): the bands by bicubic interpolation
+    guide: Tensor  # (batch, 1, r h, r w): p, the panchromatic image
+    detail: Tensor  # (batch, 1, r h, r w): what of p its reduced image lacks
+    statistics: Statistics
+    spectrum: None = None
+
+
+class Projector(Protocol):
+    """What brings bands closer to those of a scene, knowing the panchromatic image."""
+
+    def __call__(self, z: Tensor, problem: Fusion) -> Tensor: ...
+
+
+def statistics_of(bands: Tensor, reduced: Tensor, valid: Tensor | None = None) -> Statistics:
+    """Means, deviations and regressions of bands (batch, bands, h, w) on a reduced panchromatic image (batch, 1, h, w),
+    over the pixels that are ``valid`` (batch, 1, h, w), or all.
+    """
+    weights = torch.ones_like(reduced) if valid is None else valid.to(reduced)
+    count = weights.sum((-2, -1), keepdim=True)
+    share = weights / torch.where(count == 0, 1, count)
+
+    def mean(values: Tensor) -> Tensor:
+        return (share * values).sum((-2, -1), keepdim=True)
+
+    def root(square: Tensor) -> Tensor:
+        return torch.where(square > 0, square, 1).sqrt()
+
+    centre, pan_centre = mean(bands), mean(reduced)
+    own, other = bands - centre, reduced - pan_centre
+    variance = mean(other * other)
+    slope = mean(own * other) / torch.where(variance > 0, variance, 1)
+    return Statistics(centre, root(mean(own * own)), slope, pan_centre, root(variance))
+
+
+@explain_call
+class MultispectralFit(DataTerm):
+    """0.5 |A x - y|^2, y the bands of ``Imagery``; its start is the bicubic enlargement.
+
+    Args:
+        operator: A.
+
+    Attributes:
+        statistics: of the whole scene, where data are a part of it; None takes those of the data.
+    """
+
+    statistics: Statistics | None = None
+
+    def __init__(self, operator: ModulationTransfer) -> None:
+        super().__init__()
+        self.operator = operator
+        # the panchromatic image through the mean transfer of the bands
+        self.pan_operator = ModulationTransfer(
+            operator.factor, sum(operator.gains) / len(operator.gains), operator.taps
+        )
+
+    def forward(self, data: Imagery) -> Fusion:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A^T y, the enlarged bands, and the regression of the bands on the panchromatic image."""
+        y, p = data
+        reduced = self.pan_operator(p)
+        statistics = statistics_of(y, reduced) if self.statistics is None else self.statistics
+        enlarged = self.operator.enlarge(y)
+        detail = p - self.pan_operator.enlarge(reduced)
+        return Fusion(self.operator.adjoint(y), data, enlarged, p, detail, statistics)
+
+    def image(self, x: Tensor, data: Imagery) -> Tensor:
+        return self.operator(x)
+
+    def adjoint(self, y: Tensor, data: Imagery) -> Tensor:
+        return self.operator.adjoint(y)
+
+    def start(self, problem: Any) -> Tensor:
+        """The enlarged bands."""
+        return problem.enlarged
+
+    def check(self, data: Any) -> None:
+        """Refuses what is no ``Imagery`` of this ratio.
+
+        Raises:
+            TypeError, ValueError: by name.
+        """
+        ratio = ratio_of(data)
+        for name, value in zip(Imagery._fields, data, strict=True):
+            check_numbers(value, name, "MultispectralFit", real=True)
+        self.operator.check_output(data.multispectral, "multispectral")
+        if ratio != self.operator.factor:
+            raise ValueError(
+                f"the panchromatic image has {ratio} times the bands' pixels along a side, and this is for "
+                f"{self.operator.factor} times"
+            )
+
+
+class GuidedProjection(Iteration):
+    """x <- P(x - alpha A^T (A x - y), p), x the bicubic enlargement of y at the start.
+
+    Projected gradient descent for min 0.5 |A x - y|^2 over the images that P projects onto; with a network in the place
+    of P, which sees the panchromatic image p beside its argument, it is what Lohit, Liu, Mansour and Boufounos 2019,
+    doi:10.1109/ICASSP.2019.8683124, unroll. For a projection onto a convex set, or a prox, it converges for alpha < 2 /
+    |A|^2, about 2 r^2.
+
+    Parameters: ``step_size`` alpha, positive; those of ``projector``.
+
+    Args:
+        data_term: 0.5 |A x - y|^2.
+        projector: P, (z, ``Fusion``) -> bands of the same shape; a module may have parameters. None is the identity.
+        step_size: alpha; r^2 by default, about 1 / |A|^2.
+
+    Raises:
+        ValueError: a step size that is not positive and finite.
+    """
+
+    step_size: Tensor
+
+    def __init__(
+        self, data_term: MultispectralFit, projector: Projector | None = None, *, step_size: float | None = None
+    ) -> None:
+        super().__init__()
+        step_size = float(data_term.operator.factor**2) if step_size is None else step_size
+        check_range(step_size, "step_size", 0.0, float("inf"), above=True, below=True)
+        self.data_term = data_term
+        self.prepare = data_term
+        self.projector = projector
+        held = list(projector.parameters()) if isinstance(projector, nn.Module) else []
+        self.step_size = scalar_parameter(step_size, held[0] if held else torch.zeros(()))
+        constrain(self, "step_size", Positive())
+
+    def start(self, problem: Fusion) -> Tensor:
+        """The enlarged bands."""
+        return problem.enlarged
+
+    def forward(self, state: Tensor, problem: Fusion) -> Tensor:
+        """One step."""
+        moved = state - self.step_size * self.data_term.gradient(state, problem)  # pyright: ignore[reportArgumentType]
+        return moved if self.projector is None else self.projector(moved, problem)
+
+    def objective(self, state: Tensor, problem: Fusion) -> Tensor:
+        """0.5 |A x - y|^2 of each scene, (batch,), and what the projector's prox penalises where it says so."""
+        fit = self.data_term.value(state, problem)  # pyright: ignore[reportArgumentType]
+        penalty = getattr(self.projector, "penalty", None)
+        return fit if penalty is None else fit + penalty(state, problem) / self.step_size
+
+    def check(self, data: Any) -> None:
+        self.data_term.check(data)
+
+    def advice(self) -> str:
+        return f"its step size {float(self.step_size):.4g} must stay below 2/|A|^2, about 2 r^2"
+
+
+@explain_call
+class BandVariation(nn.Module):
+    """The prox of t s_b TV(x_b) for every band b, s_b the band's deviation, so that t has no unit; or ``guided``, of t
+    s_b TV(x_b - c_b p), c_b the slope of the regression of the band on the panchromatic image p: bands whose details
+    are those of p, times a number, cost nothing.
+
+    TV is isotropic total variation (``AnalysisProx``).
+
+    Args:
+        threshold: t >= 0; alpha times the weight of the penalty.
+        guided: whether what differs from the panchromatic image counts.
+        iterations: of the dual.
+    """
+
+    def __init__(self, threshold: float, *, guided: bool = False, iterations: int = 10) -> None:
+        super().__init__()
+        check_range(threshold, "threshold", 0.0)
+        check_count(iterations, "iterations")
+        self.threshold, self.guided = threshold, guided
+        self.variation = AnalysisProx(FiniteDifferences(), 8.0, iterations=iterations)
+
+    def _apart(self, x: Tensor, problem: Fusion) -> tuple[Tensor, Tensor]:
+        """What counts, in standard deviations of a band, and the rest."""
+        kept = problem.statistics.mean
+        if self.guided:
+            kept = kept + problem.statistics.slope * (problem.guide - problem.statistics.pan_mean)
+        return (x - kept) / problem.statistics.deviation, kept
+
+    def forward(self, z: Tensor, problem: Fusion) -> Tensor:
+        """The minimiser."""
+        own, kept = self._apart(z, problem)
+        found = self.variation(own.flatten(0, 1), self.threshold).reshape(own.shape)
+        return kept + problem.statistics.deviation * found
+
+    def penalty(self, x: Tensor, problem: Fusion) -> Tensor:
+        """t sum_b s_b TV of each scene, (batch,)."""
+        own, _ = self._apart(x, problem)
+        each = self.variation.penalty(own.flatten(0, 1), self.threshold).reshape(own.shape[:2])
+        return (problem.statistics.deviation[..., 0, 0].square() * each).sum(1)
+
+
+@explain_call
+class LearnedProjection(nn.Module):
+    """P(z, p)_b = z_b + s_b N((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) / s_b) for every band b.
+
+    N is one network for all bands, so that any number of them will do, in any order. It sees the band, the
+    panchromatic image p and its details p - p_L, p_L being p at the resolution of the bands, in standard deviations s_b
+    of the band, c_b the slope of its regression on p_L: P knows no unit and no offset, P(a z + b, d p + e) = a P(z, p)
+    + b for numbers a > 0, d != 0, b, e. Where N is zero, P is the identity.
+
+    Parameters: those of ``network``.
+
+    Args:
+        network: N, (batch x bands, 3, height, width) -> (batch x bands, 1, height, width).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor, problem: Fusion) -> Tensor:
+        """The bands with what the network adds."""
+        mean, deviation, slope, pan_mean, _ = problem.statistics
+        strength = slope / deviation
+        seen = torch.stack(
+            [(z - mean) / deviation, strength * (problem.guide - pan_mean), strength * problem.detail], 2
+        )
+        added = self.network(seen.flatten(0, 1)).reshape(z.shape)
+        return z + deviation * added.to(z.dtype)
