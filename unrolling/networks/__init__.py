@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
+    from unrolling.networks.pnn import PNN, pnn_width
     from unrolling.networks.residual import ComplexResidual
     from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazy(
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
+        ".pnn": ("PNN pnn_width"),
         ".residual": ("ComplexResidual"),
         ".residual_cnn": ("ResidualCNN"),
         ".shrinkage": ("ConvolutionalShrinkage"),
@@ -41,9 +43,9 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvBlock", "ConvolutionalShrinkage", "DnCNN",
-    "InstanceUNet", "Joint", "MLP", "NormalisedUNet", "PReLU", "PixelDetector", "ResidualCNN",
-    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "to_channels",
-    "unet_width",
+    "InstanceUNet", "Joint", "MLP", "NormalisedUNet", "PNN", "PReLU", "PixelDetector", "ResidualCNN",
+    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "pnn_width",
+    "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -48,8 +48,8 @@ def ratio_of(data: Imagery) -> int:
     ratio = rows // height if height else 0
     if ratio < 1 or (rows, columns) != (ratio * height, ratio * width):
         raise ValueError(
-            f"the panchromatic image has {rows} x {columns} pixels, which is no whole multiple of the bands' {height} x "
-            f"{width}, the same in both directions; bands come before rows and columns: (batch, bands, h, w)"
+            f"the panchromatic image has {rows} x {columns} pixels, which is no whole multiple of the bands' {height} "
+            f"x {width}, the same in both directions; bands come before rows and columns: (batch, bands, h, w)"
         )
     return ratio
 
@@ -77,8 +77,8 @@ def gaussian_taps(gain: float, factor: int, taps: int) -> list[float]:
     least, most = through(wide), through(narrow)
     if not least < gain < most:
         raise ValueError(
-            f"gain is {gain:g}; a Gaussian of {taps} taps lets between {max(least, 0):.3g} and {most:.3g} of the Nyquist "
-            f"frequency of pixels {factor} times as wide through"
+            f"gain is {gain:g}; a Gaussian of {taps} taps lets between {max(least, 0):.3g} and {most:.3g} of the "
+            f"Nyquist frequency of pixels {factor} times as wide through"
         )
     for _ in range(100):
         middle = math.sqrt(narrow * wide)

@@ -26,8 +26,19 @@ if TYPE_CHECKING:
         sharpen,
     )
     from unrolling.algorithms.images.blobs import Blobs, Detected
+    from unrolling.algorithms.images.component_substitution import brovey, gram_schmidt_adaptive, mtf_glp
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
+    from unrolling.algorithms.images.pan_sharpening import (
+        BandVariation,
+        Fusion,
+        GuidedProjection,
+        LearnedProjection,
+        MultispectralFit,
+        Projector,
+        Statistics,
+        statistics_of,
+    )
     from unrolling.algorithms.images.post_processing import PostProcessing
     from unrolling.algorithms.images.sirt import SIRT
 
@@ -39,18 +50,25 @@ __getattr__, __dir__ = lazy(
             "correlations crop_kernel fit_kernel kernel_spectrum move_kernel normalise_kernel retrieve sharpen"
         ),
         ".blobs": ("Blobs Detected"),
+        ".component_substitution": ("brovey gram_schmidt_adaptive mtf_glp"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
+        ".pan_sharpening": (
+            "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics "
+            "statistics_of"
+        ),
         ".post_processing": ("PostProcessing"),
         ".sirt": ("SIRT"),
     },
 )
 # fmt: off
 __all__ = [
-    "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed", "DUBLID", "Detected",
-    "Diffusion", "EdgeStopping", "Outcome", "PeronaMalik", "PostProcessing", "QuantisedBlocks", "SIRT",
-    "check_image", "check_kernel_size", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
-    "kernel_spectrum", "move_kernel", "normalise_kernel", "retrieve", "sharpen",
+    "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed",
+    "DUBLID", "Detected", "Diffusion", "EdgeStopping", "Fusion", "GuidedProjection", "LearnedProjection",
+    "MultispectralFit", "Outcome", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "SIRT",
+    "Statistics", "brovey", "check_image", "check_kernel_size", "correlations", "crop_kernel", "cut",
+    "differences", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp",
+    "normalise_kernel", "retrieve", "sharpen", "statistics_of",
 ]
 # fmt: on
 # End of what is written.

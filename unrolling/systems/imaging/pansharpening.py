@@ -31,14 +31,15 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="imaging/pansharpening",
     title="Pan-sharpening",
-    summary="a satellite's bands with the pixels of its panchromatic image: gradient steps on what the sensor saw, each "
-    "followed by a small network that knows the panchromatic image.",
+    paradigm="inductive-bias",
+    summary="a satellite's bands with the pixels of its panchromatic image: gradient steps on what the sensor saw, "
+    "each followed by a small network that knows the panchromatic image.",
     equations=(
-        "z = x - alpha[t] A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) / "
-        "s_b) for every band b;    x the bicubic enlargement of y at the start\n"
-        "A: each band blurred by a Gaussian with the sensor's transfer at the Nyquist frequency, every r-th pixel. p: the "
-        "panchromatic image, p_L at the resolution of the bands. m_b, s_b: mean and deviation of y_b, c_b the slope of "
-        "its regression on p_L.\n"
+        "z = x - alpha[t] A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) "
+        "/ s_b) for every band b;    x the bicubic enlargement of y at the start\n"
+        "A: each band blurred by a Gaussian with the sensor's transfer at the Nyquist frequency, every r-th pixel. p: "
+        "the panchromatic image, p_L at the resolution of the bands. m_b, s_b: mean and deviation of y_b, c_b the "
+        "slope of its regression on p_L.\n"
         "N: three convolutions of 3 x 3 with 28 channels, the same for all bands, of which there may be any number; at "
         "the start N = 0 and alpha = r^2."
     ),

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
     from unrolling.tasks.images.denoising import Denoising
+    from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
     from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
+    from unrolling.tasks.images.pansharpening import Pansharpening, mixed, varied
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
+    from unrolling.tasks.images.scenes import is_scene, read_scene, scene_by_part
     from unrolling.tasks.images.sources import (
         attribution,
         colours,
@@ -47,21 +50,26 @@ __getattr__, __dir__ = lazy(
         ".deblocking": ("Deblocking coefficients_of compress"),
         ".deblurring": ("Deblurring Sharp kernel_error"),
         ".denoising": ("Denoising"),
+        ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
+        ".pansharpening": ("Pansharpening mixed varied"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
+        ".scenes": ("is_scene read_scene scene_by_part"),
         ".sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
         ".super_resolution": ("SuperResolution"),
     },
 )
 # fmt: off
 __all__ = [
-    "Deblocking", "Deblurring", "Denoising", "Noise", "NoiseLevels", "Photographs", "Pictures", "Sharp",
-    "Stabiliser", "SuperResolution", "aligned", "attribution", "best_shift", "block_decode", "block_decoder",
-    "block_dictionary", "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers",
-    "dncnn_on", "drawn", "enlargers", "few_drawn", "folder", "free_mean", "kernel_error", "least_squares",
-    "linear_motion", "luma", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph",
-    "read", "shake", "shift_errors", "similarity", "split", "stabiliser_of", "timing_crops", "unet_on",
+    "Deblocking", "Deblurring", "Denoising", "ERGAS", "Noise", "NoiseLevels", "Pansharpening", "Photographs",
+    "Pictures", "Sharp", "Stabiliser", "SuperResolution", "aligned", "attribution", "best_shift",
+    "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress",
+    "deblockers", "deblurrers", "denoisers", "dncnn_on", "drawn", "enlargers", "ergas", "few_drawn",
+    "folder", "free_mean", "is_scene", "kernel_error", "least_squares", "linear_motion", "luma", "mixed",
+    "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "read", "read_scene",
+    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "stabiliser_of",
+    "timing_crops", "unet_on", "universal_quality", "varied",
 ]
 # fmt: on
 # End of what is written.

@@ -68,8 +68,8 @@ class Pansharpening(Pictures):
     options: Mapping[str, Any] = {"factor": 4, "gain": 0.25}
     notes = (
         "ERGAS has the ratio of the pixels in it; every scene counts equally. Estimates are not clipped.",
-        "Of total variation and MTF-GLP the setting is chosen on validation photographs, or on the columns beside those "
-        "that are trained on.",
+        "Of total variation and MTF-GLP the setting is chosen on validation photographs, or on the columns beside "
+        "those that are trained on.",
     )
     references = ("lohit2019unrolled", "wald1997fusion")
     units: Mapping[str, str] = {
