@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         joined,
         learnable,
     )
+    from unrolling.operators.modulation_transfer import Imagery, ModulationTransfer, gaussian_taps, ratio_of
     from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
     from unrolling.operators.norms import spectral_norm
     from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms, projections
@@ -102,6 +103,7 @@ __getattr__, __dir__ = lazy(
         ".geometry": ("FanBeam Geometry ParallelBeam Rays bin_positions"),
         ".half_spectrum": ("needs_gradient"),
         ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum joined learnable"),
+        ".modulation_transfer": ("Imagery ModulationTransfer gaussian_taps ratio_of"),
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
         ".norms": ("spectral_norm"),
         ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
@@ -120,19 +122,20 @@ __all__ = [
     "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "CentredFourier", "Circulant",
     "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
     "Decimation", "FanBeam", "FilterBank", "FilteredBackProjection", "FiniteDifferences", "Geometry",
-    "Identity", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix", "MultiCoilFourier",
-    "ParallelBeam", "PatchDictionary", "PerBlockSensing", "Radon", "Rays", "RealOutputs", "RowMatrix",
-    "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution",
-    "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region",
-    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
-    "convolve", "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic",
-    "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size",
-    "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops",
-    "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join_blocks", "joined", "learnable",
-    "margins", "masked", "needs_gradient", "noise_covariance", "normalise_maps", "per_image",
-    "photon_counts", "prewhiten", "projections", "rfft", "root_sum_of_squares", "solve_positive",
-    "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield",
-    "transfer", "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
+    "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix",
+    "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary", "PerBlockSensing", "Radon",
+    "Rays", "RealOutputs", "RowMatrix", "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum",
+    "ValidConvolution", "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions",
+    "calibration_region", "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins",
+    "conjugate_gradients", "convolve", "convolve_valid", "correlate", "correlate_adjoint",
+    "correlate_volumes", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps",
+    "extend", "fast_size", "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield",
+    "from_pylops", "gaussian_taps", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
+    "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "noise_covariance",
+    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "ratio_of", "rfft",
+    "root_sum_of_squares", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner",
+    "to_deepinv", "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap",
+    "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.
