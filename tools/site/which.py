@@ -11,6 +11,7 @@ from typing import Any
 
 from tools.site.compared import standing
 from tools.site.comparisons import FOLDER, stored
+from unrolling.report.survey_table import markdown_survey_table, stored_comparisons
 from unrolling.report.text import quality_text, ratio_text
 from unrolling.systems.base import System
 from unrolling.systems.paradigms import PARADIGMS
@@ -94,7 +95,13 @@ def parts(systems: Mapping[str, System], comparisons: Path = FOLDER) -> dict[str
         "_which_table.txt": problem_table(systems, "../systems/", stored(comparisons)),
         "_which_map.txt": decision_map(systems, "../systems/"),
         "_all.txt": all_fields(systems),
+        "_table_2.txt": survey_table(comparisons),
     }
+
+
+def survey_table(comparisons: Path) -> str:
+    """Table II of the survey as far as its systems have stored comparisons: what ``unroll report --table-2`` prints."""
+    return markdown_survey_table(stored_comparisons([comparisons]) if any(comparisons.glob("*.json")) else [])
 
 
 def all_fields(systems: Mapping[str, System]) -> str:

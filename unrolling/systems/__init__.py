@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from unrolling.systems.options import Option, separate
     from unrolling.systems.papers import Reference, cited
     from unrolling.systems.paradigms import Paradigm, paradigm_named
+    from unrolling.systems.survey_table import Claim, Published, TableRow
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -47,15 +48,17 @@ __getattr__, __dir__ = lazy(
         ".options": ("Option separate"),
         ".papers": ("Reference cited"),
         ".paradigms": ("Paradigm paradigm_named"),
+        ".survey_table": ("Claim Published TableRow"),
     },
 )
 # fmt: off
 __all__ = [
-    "Application", "Condition", "Option", "Pair", "Paradigm", "Range", "Recipe", "Reference", "Source",
-    "System", "Tying", "build_index", "check_hash", "cited", "example_of", "find", "fingerprint",
-    "foreign_systems", "held", "listed", "named_data", "outside", "pairs", "paradigm_named", "pretrained",
-    "range_from_card", "range_to_card", "read_index", "real_samples", "recorded", "separate", "sources",
-    "sources_of", "stored_index", "summary", "system_names", "trained_for", "weights_path", "with_ranges",
+    "Application", "Claim", "Condition", "Option", "Pair", "Paradigm", "Published", "Range", "Recipe",
+    "Reference", "Source", "System", "TableRow", "Tying", "build_index", "check_hash", "cited", "example_of",
+    "find", "fingerprint", "foreign_systems", "held", "listed", "named_data", "outside", "pairs",
+    "paradigm_named", "pretrained", "range_from_card", "range_to_card", "read_index", "real_samples",
+    "recorded", "separate", "sources", "sources_of", "stored_index", "summary", "system_names",
+    "trained_for", "weights_path", "with_ranges",
 ]
 # fmt: on
 # End of what is written.
