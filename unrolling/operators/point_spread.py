@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,7 +21,7 @@ def spread_matrix(pixels: int, factor: int, deviation: float) -> Float[Tensor, "
     """
     check_count(pixels, "pixels")
     check_count(factor, "factor")
-    check_range(deviation, "deviation", 0.0, math.inf)
+    check_range(deviation, "deviation", 0.0, above=True)
     camera = torch.arange(pixels, dtype=torch.float64)
     fine = (torch.arange(factor * pixels, dtype=torch.float64) + 0.5) / factor - 0.5
     return torch.exp(-0.5 * ((camera.unsqueeze(1) - fine) / deviation).square())

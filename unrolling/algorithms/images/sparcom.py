@@ -26,7 +26,7 @@ def temporal_variance(movie: Float[Tensor, "batch frames height width"]) -> Floa
     """The mean over the frames of the squared distance from their mean, of each pixel. An image that is taken from all
     frames, such as their median, does not change it.
     """
-    return movie.var(1, unbiased=False)
+    return (movie - movie.mean(1, keepdim=True)).square().mean(1)
 
 
 def check_movie(data: Any, owner: str) -> None:

@@ -24,7 +24,7 @@ STEPS, PLAIN_STEPS = 5_000, 3_000
 ALPHA, STEEPNESS = 0.1, 4.0  # of the published prox
 WEIGHT = 0.08  # of the sum of x, for the plain one
 TYING = Tying(tied=("analysis.profile", "last", "scale"), untied=("interaction.profile", "prox"))
-REFERENCES = ("dardikman2020learned", "solomon2019sparcom")
+REFERENCES = ("dardikmanyoffe2020learned", "solomon2019sparcom")
 
 
 def gate() -> PercentileGate:

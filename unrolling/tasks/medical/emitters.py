@@ -131,7 +131,7 @@ def simulated_movies(
     """
     for name, value, least in (("batch", batch, 1), ("size", size, 4), ("frames", frames, 2), ("factor", factor, 1)):
         check_count(value, name, least)
-    check_range(deviation, "deviation", 0.0, math.inf)
+    check_range(deviation, "deviation", 0.0, above=True)
     movies, variances = [], []
     for _ in range(batch):
         found = record(draw_emitters(size, frames, generator), size, factor, deviation, generator)

@@ -70,7 +70,7 @@ class Microscopy(Task):
         "light and of the pixels with emitters, within one fine pixel; the PSNR is that of the multiple of the image "
         "nearest to the truth.",
     )
-    references = ("dardikman2020learned",)
+    references = ("dardikmanyoffe2020learned",)
     units: Mapping[str, str] = {
         "data": "1, photons over the largest standard deviation over time of a pixel",
         "estimate": "1, variance over time in the data's unit squared",
@@ -91,7 +91,7 @@ class Microscopy(Task):
         check_count(size, "size", 8)
         check_count(frames, "frames", 2)
         check_count(held_out, "held_out", 5)
-        check_range(psf, "psf", 0.0, math.inf)
+        check_range(psf, "psf", 0.0, above=True)
         check_spread(psf, size, size)
         self.size, self.frames, self.psf, self.seed, self.held_out = size, frames, float(psf), seed, held_out
 
