@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from unrolling.networks.conv_block import ConvBlock, PReLU
     from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
+    from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
@@ -29,6 +30,7 @@ __getattr__, __dir__ = lazy(
         ".conv_block": ("ConvBlock PReLU"),
         ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
+        ".encoder_decoder": ("EncoderDecoder normalised"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
@@ -43,9 +45,9 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvBlock", "ConvolutionalShrinkage", "DnCNN",
-    "InstanceUNet", "Joint", "MLP", "NormalisedUNet", "PNN", "PReLU", "PixelDetector", "ResidualCNN",
-    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "pnn_width",
-    "to_channels", "unet_width",
+    "EncoderDecoder", "InstanceUNet", "Joint", "MLP", "NormalisedUNet", "PNN", "PReLU", "PixelDetector",
+    "ResidualCNN", "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width",
+    "normalised", "pnn_width", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -64,6 +64,16 @@ if TYPE_CHECKING:
     from unrolling.operators.normal_equations import conjugate_gradients, solve_positive, solve_regularised
     from unrolling.operators.norms import spectral_norm
     from unrolling.operators.patches import BlockSensing, PatchDictionary, dct_atoms, projections
+    from unrolling.operators.point_spread import PointSpread, spread_matrix
+    from unrolling.operators.radial import (
+        Radial,
+        RadialConvolution,
+        gaussian_profile,
+        radial_profile,
+        radial_size,
+        radii,
+        radius_index,
+    )
     from unrolling.operators.radon import FilteredBackProjection, Radon, angle_weights
     from unrolling.operators.resize import BicubicReduction, Decimation, bicubic_matrix, check_multiple, cubic
     from unrolling.operators.sparse import Rows, SparseMatrix
@@ -107,6 +117,8 @@ __getattr__, __dir__ = lazy(
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
         ".norms": ("spectral_norm"),
         ".patches": ("BlockSensing PatchDictionary dct_atoms projections"),
+        ".point_spread": ("PointSpread spread_matrix"),
+        ".radial": ("Radial RadialConvolution gaussian_profile radial_profile radial_size radii radius_index"),
         ".radon": ("FilteredBackProjection Radon angle_weights"),
         ".resize": ("BicubicReduction Decimation bicubic_matrix check_multiple cubic"),
         ".sparse": ("Rows SparseMatrix"),
@@ -123,19 +135,20 @@ __all__ = [
     "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
     "Decimation", "FanBeam", "FilterBank", "FilteredBackProjection", "FiniteDifferences", "Geometry",
     "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix",
-    "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary", "PerBlockSensing", "Radon",
-    "Rays", "RealOutputs", "RowMatrix", "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum",
-    "ValidConvolution", "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions",
-    "calibration_region", "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins",
-    "conjugate_gradients", "convolve", "convolve_valid", "correlate", "correlate_adjoint",
-    "correlate_volumes", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps",
-    "extend", "fast_size", "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield",
-    "from_pylops", "gaussian_taps", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
-    "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "noise_covariance",
-    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "ratio_of", "rfft",
-    "root_sum_of_squares", "solve_positive", "solve_regularised", "spectral_norm", "sqrt_hann", "to_corner",
-    "to_deepinv", "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap",
-    "zero_mean_atoms",
+    "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary", "PerBlockSensing",
+    "PointSpread", "Radial", "RadialConvolution", "Radon", "Rays", "RealOutputs", "RowMatrix", "Rows",
+    "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution", "VolumeConvolution",
+    "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region", "check_boundary",
+    "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients", "convolve",
+    "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic", "cut_blocks", "dct2",
+    "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size", "fft2", "fold",
+    "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops", "gaussian_profile",
+    "gaussian_taps", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join_blocks", "joined",
+    "learnable", "margins", "masked", "needs_gradient", "noise_covariance", "normalise_maps", "per_image",
+    "photon_counts", "prewhiten", "projections", "radial_profile", "radial_size", "radii", "radius_index",
+    "ratio_of", "rfft", "root_sum_of_squares", "solve_positive", "solve_regularised", "spectral_norm",
+    "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield", "transfer",
+    "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

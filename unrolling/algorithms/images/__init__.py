@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.post_processing import PostProcessing
     from unrolling.algorithms.images.sirt import SIRT
+    from unrolling.algorithms.images.sparcom import (
+        EnlargedVariance,
+        Fluctuations,
+        Sparcom,
+        check_movie,
+        temporal_variance,
+    )
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -59,16 +66,18 @@ __getattr__, __dir__ = lazy(
         ),
         ".post_processing": ("PostProcessing"),
         ".sirt": ("SIRT"),
+        ".sparcom": ("EnlargedVariance Fluctuations Sparcom check_movie temporal_variance"),
     },
 )
 # fmt: off
 __all__ = [
     "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed",
-    "DUBLID", "Detected", "Diffusion", "EdgeStopping", "Fusion", "GuidedProjection", "LearnedProjection",
-    "MultispectralFit", "Outcome", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "SIRT",
-    "Statistics", "brovey", "check_image", "check_kernel_size", "correlations", "crop_kernel", "cut",
-    "differences", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp",
-    "normalise_kernel", "retrieve", "sharpen", "statistics_of",
+    "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Fluctuations", "Fusion",
+    "GuidedProjection", "LearnedProjection", "MultispectralFit", "Outcome", "PeronaMalik", "PostProcessing",
+    "Projector", "QuantisedBlocks", "SIRT", "Sparcom", "Statistics", "brovey", "check_image",
+    "check_kernel_size", "check_movie", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
+    "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve",
+    "sharpen", "statistics_of", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

@@ -98,6 +98,7 @@ SYSTEM = System(
         "1; alpha = 0.1, tau = 4."
     ),
     references=REFERENCES,
+    paradigm="objective",
     recipes=recipe(gate, STEPS),
     variants=(
         System(
@@ -107,6 +108,7 @@ SYSTEM = System(
             "training it is ISTA on the variances.",
             equations="as medical/sparcom, with prox[k](x) = max(x - theta[k], 0); 1,155 numbers.",
             references=REFERENCES,
+            paradigm="objective",
             recipes=recipe(plain, PLAIN_STEPS),
         ),
     ),
