@@ -77,8 +77,8 @@ TABLE_2 = (
         Published("Perrone et al. [49]", "total variation", 1462.90, None),
         Published("Kupyn et al. [59]", "DeblurGAN", 10.29, 1.2e7),
         "Our total variation is half-quadratic splitting with every equation solved in the Fourier basis, which is "
-        "what the network is unrolled from; theirs is alternating minimisation by small steps of descent. A U-Net with as "
-        "many learned numbers stands in DeblurGAN's place.",
+        "what the network is unrolled from; theirs is alternating minimisation by small steps of descent. A U-Net "
+        "with as many learned numbers stands in DeblurGAN's place.",
     ),
 )
 
@@ -164,8 +164,8 @@ CLAIMS = (
         "deblurring",
         (),
         "SRN is not measured, and Table II has no count of it (DeblurGAN's is 522 times DUBLID's). Ours are held "
-        "against networks of equal size, where the ratio is 1 by construction; the survey's factor says how large networks of "
-        "the time were, not how large they had to be.",
+        "against networks of equal size, where the ratio is 1 by construction; the survey's factor says how large "
+        "networks of the time were, not how large they had to be.",
     ),
     Claim(
         "DUBLID against DeblurGAN",
