@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from unrolling.files.sound_input import Reader, Sound, SoundFormat, finite, inspect, reading, short
     from unrolling.files.sound_length import check_whole
     from unrolling.files.sound_output import Output, match_channels, soundfile
+    from unrolling.files.stacks import Moments, Stack, moments, read_stack, spread_of, write_image
     from unrolling.files.whole import check_place, check_replaceable, keeping_others, probe_folder, write_bytes, writing
 
 __getattr__, __dir__ = lazy(
@@ -43,19 +44,21 @@ __getattr__, __dir__ = lazy(
         ".sound_input": ("Reader Sound SoundFormat finite inspect reading short"),
         ".sound_length": ("check_whole"),
         ".sound_output": ("Output match_channels soundfile"),
+        ".stacks": ("Moments Stack moments read_stack spread_of write_image"),
         ".whole": ("check_place check_replaceable keeping_others probe_folder write_bytes writing"),
     },
 )
 # fmt: off
 __all__ = [
-    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Output", "Picture", "Processor",
-    "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Vectors", "apply", "check_place",
-    "check_replaceable", "check_scan_output", "check_size", "check_whole", "checked", "chunks",
-    "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred",
-    "keeping_others", "listed", "locked", "mapping", "match_channels", "numbers", "one_of", "pillow",
-    "probe_folder", "reach", "read_kspace", "read_scan", "read_sequences", "read_vectors", "reading",
-    "record", "resample", "scan_files", "shares", "short", "soundfile", "text", "turned", "values_of",
-    "verify", "whitened", "write_bytes", "write_scan", "write_symbols", "writing",
+    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Moments", "Output", "Picture",
+    "Processor", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Vectors", "apply",
+    "check_place", "check_replaceable", "check_scan_output", "check_size", "check_whole", "checked",
+    "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect", "interpolated",
+    "is_centred", "keeping_others", "listed", "locked", "mapping", "match_channels", "moments", "numbers",
+    "one_of", "pillow", "probe_folder", "reach", "read_kspace", "read_scan", "read_sequences", "read_stack",
+    "read_vectors", "reading", "record", "resample", "scan_files", "shares", "short", "soundfile",
+    "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes", "write_image",
+    "write_scan", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

@@ -15,6 +15,7 @@ from unrolling.operators.radial import RadialConvolution, gaussian_profile, radi
 from unrolling.prox.percentile import PercentileGate, SoftPositive
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
+from unrolling.systems.medical._stacks import application
 from unrolling.tasks.medical.microscopy import FACTOR, Microscopy
 from unrolling.training.stages import Adam, Cosine, Schedule, Stage
 
@@ -100,6 +101,7 @@ SYSTEM = System(
     references=REFERENCES,
     paradigm="objective",
     recipes=recipe(gate, STEPS),
+    apply={"microscopy": application()},
     variants=(
         System(
             name="medical/sparcom_plain",
@@ -110,6 +112,7 @@ SYSTEM = System(
             references=REFERENCES,
             paradigm="objective",
             recipes=recipe(plain, PLAIN_STEPS),
+            apply={"microscopy": application()},
         ),
     ),
 )
