@@ -7,6 +7,7 @@ import torch
 from unrolling.algorithms.images.pan_sharpening import GuidedProjection, LearnedProjection, MultispectralFit
 from unrolling.networks.conv_block import ConvBlock
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.imaging._bands import TRAINED, application
 from unrolling.tasks.images.pansharpening import Pansharpening
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -50,6 +51,8 @@ SYSTEM = System(
             tying=Tying(untied=("step_size", "projector")),
             depth=DEPTH,
             schedule=schedule,
+            range=TRAINED,
         )
     },
+    apply={"pansharpening": application()},
 )
