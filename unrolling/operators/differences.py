@@ -1,14 +1,16 @@
-"""Finite differences of images: the gradient, whose adjoint is minus the divergence."""
+"""Finite differences of images: the gradient, whose adjoint is minus the divergence, and those of one direction."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unrolling.core.arguments import check_count
 from unrolling.operators.dct import dct2, idct2
+from unrolling.operators.linear import LinearOperator
 from unrolling.operators.spectral import Circulant, divide
 
 
@@ -69,6 +71,62 @@ class FiniteDifferences(Circulant):
         if self.boundary == "circular":
             return divide(b, self.gram_spectrum(height, width).to(b.real) + rho, real=True)
         return idct2(dct2(b) / (_eigenvalues(height, width, torch.pi).to(b.real) + rho))
+
+
+class DirectionalDifferences(LinearOperator):
+    """(D x)[p] = x[p + s] - x[p] where both pixels lie in the image, else 0: differences along one direction, (batch,
+    ..., height, width) to the same.
+
+    s = (1, 0) goes down a column, (0, 1) along a row, (2, 1) along streaks that lean by 27 degrees; an image smaller
+    than the step has no difference. |D|_2 <= 2.
+
+    Args:
+        step: s, rows and columns, whole numbers that are not both zero.
+
+    Raises:
+        TypeError: a step of other numbers.
+        ValueError: no step.
+    """
+
+    leading = True
+
+    def __init__(self, step: tuple[int, int] = (1, 0)) -> None:
+        super().__init__((None, None), (None, None))
+        if not isinstance(step, (tuple, list)) or len(step) != 2:
+            raise ValueError(f"step is {step!r}; it is (rows, columns)")
+        for size, name in zip(step, ("rows of step", "columns of step"), strict=True):
+            check_count(size, name, -(2**31 - 1))
+        if step[0] == step[1] == 0:
+            raise ValueError("step is (0, 0); a difference goes from one pixel to another")
+        self.step_to = (step[0], step[1])
+
+    def forward(self, x: Float[Tensor, "batch ... height width"]) -> Float[Tensor, "batch ... height width"]:
+        """The differences."""
+        first, second, padding = self._places(x)
+        if padding is None:
+            return x * 0
+        return torch.nn.functional.pad(x[second] - x[first], padding)
+
+    def adjoint(self, y: Float[Tensor, "batch ... height width"]) -> Float[Tensor, "batch ... height width"]:
+        """The transpose."""
+        first, _, padding = self._places(y)
+        if padding is None:
+            return y * 0
+        left, right, top, bottom = padding
+        inner = y[first]
+        return torch.nn.functional.pad(inner, (right, left, bottom, top)) - torch.nn.functional.pad(inner, padding)
+
+    def _places(self, x: Tensor) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[int, int, int, int] | None]:
+        """Where p and p + s lie, and what is missing around the former: left, right, top, bottom; None where nothing
+        is left.
+        """
+        (rows, columns), (height, width) = self.step_to, x.shape[-2:]
+        if abs(rows) >= height or abs(columns) >= width:
+            return (), (), None
+        up, down, left, right = max(0, -rows), max(0, rows), max(0, -columns), max(0, columns)
+        first = (..., slice(up, height - down), slice(left, width - right))
+        second = (..., slice(down, height - up), slice(right, width - left))
+        return first, second, (left, right, up, down)
 
 
 def _minus_divergence(y: Tensor, dim: int) -> Tensor:

@@ -1,0 +1,101 @@
+"""How the systems for rain removal are applied to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unrolling.core import Unrolled
+from unrolling.files import pictures as pixels
+from unrolling.systems.base import Application
+from unrolling.systems.conditions import Condition
+from unrolling.systems.imaging._files import facts, read
+from unrolling.systems.options import Option
+
+LEAST = 16  # pixels along a side that the network is given
+RAIN = Option("rain", Path, "a picture file for the rain, or a folder for those of several inputs")
+NAMED = "-rain.png"
+
+
+def reach(network: Unrolled) -> int:
+    """Pixels that an output depends on, in each direction: half of every convolution in every layer, those of streaks
+    twice, there and back.
+    """
+    total = sum(m.kernel_size[0] // 2 for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+    layer: Any = network.layers[0]
+    kernels = getattr(layer, "kernels", None)
+    return total + (0 if kernels is None else 2 * len(network) * (kernels.shape[-1] // 2))
+
+
+@torch.no_grad()
+def take_apart(network: Unrolled, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Background and rain of a picture (1 or 3, height, width), of its kind: grey ones are given as three equal
+    colours, and the answers averaged.
+    """
+    count, height, width = planes.shape
+    colours = planes.expand(3, -1, -1)
+    short = (0, max(0, LEAST - width), 0, max(0, LEAST - height))
+    wide = functional.pad(colours.unsqueeze(0), short, mode="replicate")[0] if any(short) else colours
+
+    def run(piece: Tensor) -> Tensor:
+        return torch.cat(list(network.supervised(piece.unsqueeze(0))), 1)[0]
+
+    both = pixels.in_tiles(run, wide, margin=reach(network))[:, :height, :width]
+    clean, rain = both[:3], both[3:]
+    return (clean, rain) if count == 3 else (clean.mean(0, keepdim=True), rain.mean(0, keepdim=True))
+
+
+def _read(path: Path, options: Mapping[str, Any]) -> pixels.Picture:
+    rain = options.get("rain")
+    if rain is not None:
+        rain = _rain_path(Path(rain), path)
+        if rain.resolve() == path.resolve():
+            raise ValueError(f"--rain {rain} is the input; name another file")
+        pixels.check_output(rain)
+    return read(path, options)
+
+
+def _rain_path(given: Path, source: Path) -> Path:
+    """Where the rain of an input goes: into a folder under the input's name."""
+    return given / f"{source.stem}{NAMED}" if given.is_dir() else given
+
+
+def _derain(
+    network: Unrolled, task: Any, picture: pixels.Picture, outputs: Sequence[Path], rain: Path | None = None
+) -> Mapping[str, Any]:
+    clean, streaks = take_apart(network, picture.pixels)
+    taken = float((picture.pixels - clean).square().mean().sqrt())
+    told: dict[str, Any] = {**facts(picture), "rain": round(255 * taken, 2)}
+    told["conditions"] = [Condition("rain", round(255 * taken, 2), "estimated", "of 255, root mean square")]
+    if rain is not None:
+        path = _rain_path(Path(rain), outputs[0])
+        if path.resolve() == outputs[0].resolve():
+            raise ValueError(f"--rain {path} is the output; name another file")
+        pixels.check_output(path)
+    pixels.write(outputs[0], picture.replaced(clean))
+    if rain is not None:
+        path = _rain_path(Path(rain), outputs[0])
+        pixels.write(path, pixels.Picture(streaks.clamp(0, 1), depth=picture.depth))
+        told["more"] = {str(path): "the rain"}
+    return told
+
+
+def application() -> Application:
+    """Of pictures, grey and colour, with or without alpha."""
+    return Application(
+        pixels.READS,
+        ("the picture without rain",),
+        _read,
+        _derain,
+        suffixes=pixels.SUFFIXES,
+        default_suffixes=("-clean.png",),
+        further_suffixes=("-clean" + NAMED,),
+        kept=pixels.WRITTEN,
+        options=(RAIN,),
+        check=pixels.check_output,
+    )
