@@ -44,6 +44,7 @@ def _operators() -> dict[type, tuple[dict[str, Any], Any]]:
         ops.DCT: ({"block": 4}, image),
         ops.Decimation: ({"kernel": _rand(3, 3), "factor": 2}, image),
         ops.FilteredBackProjection: ({"geometry": ops.ParallelBeam.even(3, 8), "window": "hann"}, _rand(3, 3, 13)),
+        ops.DirectionalDifferences: ({"step": (2, -1)}, image),
         ops.FiniteDifferences: ({"boundary": "neumann"}, image),
         ops.MaskedFourier: ({"mask": mask, "image_origin": "corner", "frequency_origin": "corner"}, spectrum),
         ops.MultiCoilFourier: ({"mask": mask, "maps": maps, "image_origin": "corner"}, spectrum),
@@ -64,7 +65,7 @@ def _operators() -> dict[type, tuple[dict[str, Any], Any]]:
 
 def _proxes() -> dict[type, tuple[dict[str, Any], Any]]:
     from unrolling import prox
-    from unrolling.operators import FiniteDifferences
+    from unrolling.operators import DirectionalDifferences, FiniteDifferences
 
     z, small = _rand(3, 8), torch.tensor(0.2)
     noisy = (z, torch.full((3, 1), 0.1))
@@ -75,6 +76,10 @@ def _proxes() -> dict[type, tuple[dict[str, Any], Any]]:
         ),
         prox.Box: ({"low": 0.0, "high": 1.0}, (z, small)),
         prox.BlockSoftThreshold: ({"size": 2, "nonnegative": False}, (z, small)),
+        prox.DirectionalTV: (
+            {"differences": DirectionalDifferences(), "sparsity": 0.1, "nonnegative": True, "iterations": 3},
+            (_rand(*IMAGES), small),
+        ),
         prox.ExponentialDenoiser: ({"width": 3.0, "gain": 1.0, "depth": -1.0}, noisy),
         prox.IsotropicShrink: ({"dim": 1}, (_rand(3, 2, 8, 8), small)),
         prox.Ridge: ({}, (z, small)),
@@ -231,6 +236,7 @@ def _networks() -> dict[type, tuple[dict[str, Any], Any]]:
         networks.DnCNN: ({"layers": 3, "channels": 4, "colours": 1}, (_rand(*IMAGES),)),
         networks.PixelDetector: ({"width": 4}, (_rand(2, 16, 16),)),
         networks.UNet: ({"width": 4, "levels": 2, "inputs": 1}, (_rand(2, 16, 16),)),
+        networks.PReNet: ({"stages": 2, "channels": 4, "blocks": 1}, (_rand(2, 3, 8, 8),)),
         networks.MLP: ({"inputs": 8, "hidden": 6, "outputs": 4, "layers": 2}, (_rand(3, 8),)),
         networks.Joint: ({"first": nn.Identity(), "second": nn.Identity()}, (_rand(3, 8),)),
         networks.ChannelNorm: ({"channels": 3}, (_rand(2, 3, 10),)),

@@ -15,7 +15,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 5
 WIDTH = 24  # channels between the three convolutions of a prox
-STEPS = 4_000
+STEPS = 5_000
 
 
 def parent(task: Rain) -> RainADMM:
@@ -56,4 +56,5 @@ SYSTEM = System(
         )
     },
     apply={"rain": application()},
+    paradigm="inductive-bias",
 )

@@ -18,7 +18,7 @@ DEPTH = 5
 COUNT, SIDE = 12, 9  # kernels, and pixels along a side
 MEMORY = 13  # channels that are carried along
 BLOCKS = 1, 2  # of two convolutions, for maps and for the background
-STEPS = 4_000
+STEPS = 5_000
 
 
 class Beginning(nn.Module):
@@ -84,4 +84,5 @@ SYSTEM = System(
         )
     },
     apply={"rain": application()},
+    paradigm="inductive-bias",
 )
