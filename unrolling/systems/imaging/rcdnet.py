@@ -4,13 +4,17 @@ and Meng 2020), small.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from unrolling.algorithms.images.deraining import across_streaks
 from unrolling.algorithms.images.rain_kernels import LearnedMaps, RainKernels, streak_kernels
 from unrolling.networks.residual_blocks import ResidualBlocks
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.imaging._rain import application
+from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.images.rain import Rain
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -53,6 +57,36 @@ def parent(task: Rain) -> RainKernels:
     )
 
 
+class Across(nn.Module):
+    """Total variation across the streaks as the prox of the background.
+
+    Args:
+        weight: of it.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.prox, self.weight = across_streaks(iterations=10), weight
+
+    def forward(self, both: Tensor) -> Tensor:
+        """The background, smoother; there is no memory."""
+        return self.prox(both, self.weight)
+
+
+def classical(system: System, task: Rain) -> Sequence[Baseline]:
+    """The algorithm with classical proxes: straight streaks, shrinkage on M >= 0, total variation across them."""
+
+    def made(setting: tuple[float, float]) -> RainKernels:
+        weight, threshold = setting
+        return RainKernels(
+            streak_kernels(COUNT, SIDE), background_prox=Across(weight), first=Across(10 * weight), threshold=threshold
+        )
+
+    settings = tuple((weight, threshold) for weight in (0.003, 0.01) for threshold in (0.003, 0.01, 0.03))
+    name = "kernels of straight streaks, proximal gradient steps"
+    return [Iterative(name, made, settings, 60, tuning=15, setting="weights")]
+
+
 def schedule(depth: int) -> Schedule:
     """All layers at once, from 64 x 64 pixels on."""
     steps = {"map_step": 1e-2, "background_step": 1e-2}
@@ -83,6 +117,7 @@ SYSTEM = System(
             schedule=schedule,
         )
     },
+    baselines={"rain": classical},
     apply={"rain": application()},
     paradigm="inductive-bias",
 )
