@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from unrolling.operators.convolution import CircularConvolution, ValidConvolution, convolve_valid
     from unrolling.operators.dct import DCT, cut_blocks, dct2, dct_matrix, idct, idct2, join_blocks
-    from unrolling.operators.differences import FiniteDifferences
+    from unrolling.operators.differences import DirectionalDifferences, FiniteDifferences
     from unrolling.operators.filters import (
         BasisFilters,
         CircularFilterBank,
@@ -104,7 +104,7 @@ __getattr__, __dir__ = lazy(
         ".coil_maps": ("calibration_region estimate_maps noise_covariance prewhiten root_sum_of_squares"),
         ".convolution": ("CircularConvolution ValidConvolution convolve_valid"),
         ".dct": ("DCT cut_blocks dct2 dct_matrix idct idct2 join_blocks"),
-        ".differences": ("FiniteDifferences"),
+        ".differences": ("DirectionalDifferences FiniteDifferences"),
         ".filters": ("BasisFilters CircularFilterBank FilterBank correlate correlate_adjoint margins zero_mean_atoms"),
         ".fourier": (
             "CentredFourier CoilData KSpace MaskedFourier MultiCoilFourier check_mask check_origins from_corner "
@@ -133,22 +133,22 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "CentredFourier", "Circulant",
     "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
-    "Decimation", "FanBeam", "FilterBank", "FilteredBackProjection", "FiniteDifferences", "Geometry",
-    "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator", "MaskedFourier", "Matrix",
-    "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary", "PerBlockSensing",
-    "PointSpread", "Radial", "RadialConvolution", "Radon", "Rays", "RealOutputs", "RowMatrix", "Rows",
-    "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution", "VolumeConvolution",
-    "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region", "check_boundary",
-    "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients", "convolve",
-    "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic", "cut_blocks", "dct2",
-    "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size", "fft2", "fold",
-    "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops", "gaussian_profile",
-    "gaussian_taps", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join_blocks", "joined",
-    "learnable", "margins", "masked", "needs_gradient", "noise_covariance", "normalise_maps", "per_image",
-    "photon_counts", "prewhiten", "projections", "radial_profile", "radial_size", "radii", "radius_index",
-    "ratio_of", "rfft", "root_sum_of_squares", "solve_positive", "solve_regularised", "spectral_norm",
-    "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield", "transfer",
-    "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
+    "Decimation", "DirectionalDifferences", "FanBeam", "FilterBank", "FilteredBackProjection",
+    "FiniteDifferences", "Geometry", "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator",
+    "MaskedFourier", "Matrix", "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary",
+    "PerBlockSensing", "PointSpread", "Radial", "RadialConvolution", "Radon", "Rays", "RealOutputs",
+    "RowMatrix", "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution",
+    "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region",
+    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
+    "convolve", "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic",
+    "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size",
+    "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops",
+    "gaussian_profile", "gaussian_taps", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
+    "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "noise_covariance",
+    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "radial_profile",
+    "radial_size", "radii", "radius_index", "ratio_of", "rfft", "root_sum_of_squares", "solve_positive",
+    "solve_regularised", "spectral_norm", "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv",
+    "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.blobs import Blobs, Detected
     from unrolling.algorithms.images.component_substitution import brovey, gram_schmidt_adaptive, mtf_glp
+    from unrolling.algorithms.images.deraining import (
+        LearnedProx,
+        Parts,
+        RainADMM,
+        RainState,
+        across_streaks,
+        along_streaks,
+        check_colours,
+    )
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
     from unrolling.algorithms.images.pan_sharpening import (
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
         statistics_of,
     )
     from unrolling.algorithms.images.post_processing import PostProcessing
+    from unrolling.algorithms.images.rain_kernels import KernelState, LearnedMaps, RainKernels, streak_kernels
     from unrolling.algorithms.images.sirt import SIRT
     from unrolling.algorithms.images.sparcom import (
         EnlargedVariance,
@@ -58,6 +68,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".blobs": ("Blobs Detected"),
         ".component_substitution": ("brovey gram_schmidt_adaptive mtf_glp"),
+        ".deraining": ("LearnedProx Parts RainADMM RainState across_streaks along_streaks check_colours"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
         ".pan_sharpening": (
@@ -65,6 +76,7 @@ __getattr__, __dir__ = lazy(
             "statistics_of"
         ),
         ".post_processing": ("PostProcessing"),
+        ".rain_kernels": ("KernelState LearnedMaps RainKernels streak_kernels"),
         ".sirt": ("SIRT"),
         ".sparcom": ("EnlargedVariance Fluctuations Sparcom check_movie temporal_variance"),
     },
@@ -73,11 +85,12 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed",
     "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Fluctuations", "Fusion",
-    "GuidedProjection", "LearnedProjection", "MultispectralFit", "Outcome", "PeronaMalik", "PostProcessing",
-    "Projector", "QuantisedBlocks", "SIRT", "Sparcom", "Statistics", "brovey", "check_image",
-    "check_kernel_size", "check_movie", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
-    "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve",
-    "sharpen", "statistics_of", "temporal_variance",
+    "GuidedProjection", "KernelState", "LearnedMaps", "LearnedProjection", "LearnedProx", "MultispectralFit",
+    "Outcome", "Parts", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
+    "RainKernels", "RainState", "SIRT", "Sparcom", "Statistics", "across_streaks", "along_streaks", "brovey",
+    "check_colours", "check_image", "check_kernel_size", "check_movie", "correlations", "crop_kernel", "cut",
+    "differences", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp",
+    "normalise_kernel", "retrieve", "sharpen", "statistics_of", "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

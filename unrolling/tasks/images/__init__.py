@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.pansharpening import Pansharpening, mixed, varied
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
+    from unrolling.tasks.images.rain import Rain, rain_admm, read_pairs, video_luma
     from unrolling.tasks.images.scenes import is_scene, read_scene, scene_by_part
     from unrolling.tasks.images.sources import (
         attribution,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         read,
         split,
     )
+    from unrolling.tasks.images.streaks import draw_streaks, streak
     from unrolling.tasks.images.super_resolution import SuperResolution
 
 __getattr__, __dir__ = lazy(
@@ -55,21 +57,24 @@ __getattr__, __dir__ = lazy(
         ".pansharpening": ("Pansharpening mixed varied"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
+        ".rain": ("Rain rain_admm read_pairs video_luma"),
         ".scenes": ("is_scene read_scene scene_by_part"),
         ".sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
+        ".streaks": ("draw_streaks streak"),
         ".super_resolution": ("SuperResolution"),
     },
 )
 # fmt: off
 __all__ = [
     "Deblocking", "Deblurring", "Denoising", "ERGAS", "Noise", "NoiseLevels", "Pansharpening", "Photographs",
-    "Pictures", "Sharp", "Stabiliser", "SuperResolution", "aligned", "attribution", "best_shift",
+    "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "attribution", "best_shift",
     "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress",
-    "deblockers", "deblurrers", "denoisers", "dncnn_on", "drawn", "enlargers", "ergas", "few_drawn",
-    "folder", "free_mean", "is_scene", "kernel_error", "least_squares", "linear_motion", "luma", "mixed",
-    "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "read", "read_scene",
-    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "stabiliser_of",
-    "timing_crops", "unet_on", "universal_quality", "varied",
+    "deblockers", "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn", "enlargers", "ergas",
+    "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "least_squares", "linear_motion", "luma",
+    "mixed", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "rain_admm",
+    "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity",
+    "spectral_angle", "split", "stabiliser_of", "streak", "timing_crops", "unet_on", "universal_quality",
+    "varied", "video_luma",
 ]
 # fmt: on
 # End of what is written.
