@@ -15,7 +15,7 @@ from unrolling.training import files
 from unrolling.training.checkpoints import PATTERN
 from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
-from unrolling.training.weights import FORMAT, load_weights, read_weights, save_weights
+from unrolling.training.weights import FORMAT, PLAIN, load_weights, read_weights, save_weights
 
 
 class Constrained(Iteration):
@@ -95,7 +95,7 @@ def test_the_card_keeps_what_it_was_given_and_says_what_fits(tmp_path):
     card = load_weights(network(task, tied=("encoder",), untied=("threshold",)), tmp_path / "w")
     assert card == read_weights(tmp_path / "w")[2]
     assert {key: card[key] for key in CARD} == CARD
-    assert card["format"] == FORMAT
+    assert card["format"] == PLAIN
     assert (card["iteration"], card["depth"], card["tied"], card["untied"]) == (
         "GramISTA",
         3,

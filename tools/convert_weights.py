@@ -21,7 +21,7 @@ from unrolling.systems.catalogue import find
 from unrolling.training import files
 from unrolling.training.behaviour import behaviour
 from unrolling.training.fingerprints import fingerprint
-from unrolling.training.weights import FORMAT, LARGE, load_weights, read_weights, remade, save_weights
+from unrolling.training.weights import LARGE, PLAIN, load_weights, read_weights, remade, save_weights
 
 SYSTEMS = Path(__file__).parents[1] / "unrolling" / "systems"
 
@@ -29,7 +29,7 @@ SYSTEMS = Path(__file__).parents[1] / "unrolling" / "systems"
 def convert(path: Path) -> bool:
     """Whether the file was of an older format."""
     learned, fixed, card = read_weights(path)
-    if card["format"] == FORMAT:
+    if card["format"] >= PLAIN:
         return False
     system = find(card["system"])
     task_name = card["task"]["name"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         unique,
     )
     from unrolling.training.checks import check_schedule
+    from unrolling.training.eight_bits import packed, unpacked
     from unrolling.training.files import read, write
     from unrolling.training.fingerprints import fingerprint, same
     from unrolling.training.health import (
@@ -94,6 +95,7 @@ __getattr__, __dir__ = lazy(
             "AnotherRunError Checkpoints Position copied fits load network_part put set_generators unique"
         ),
         ".checks": ("check_schedule"),
+        ".eight_bits": ("packed unpacked"),
         ".files": ("read write"),
         ".fingerprints": ("fingerprint same"),
         ".health": ("Change Health activations examine find_fault gradient_norms place snapshot"),
@@ -137,10 +139,10 @@ __all__ = [
     "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",
     "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow",
     "grow_then_refine", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights",
-    "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "place",
-    "projection_schedule", "put", "read", "read_weights", "remade", "retie", "same", "save_weights",
+    "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "packed",
+    "place", "projection_schedule", "put", "read", "read_weights", "remade", "retie", "same", "save_weights",
     "scaled", "set_generators", "shape", "snapshot", "summary", "to_device", "trained_by", "trajectory",
-    "unique", "unpack", "unused_at_start", "with_curriculum", "without_influence", "write",
+    "unique", "unpack", "unpacked", "unused_at_start", "with_curriculum", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

@@ -3,7 +3,8 @@
 Format 2: a large tensor that is made again, by the task from its seed or by the network's parent, is a fingerprint in
 the card; a learned one too, where it still is the parent's to the bit. One that several files have in common, such as a
 dictionary that networks of several depths were trained with, may lie in a file beside them. Format 1 holds all of them
-as tensors, and is read as before.
+as tensors, and is read as before. Format 3 may have tensors in eight bits (``training.eight_bits``); formats 2 and 3 in
+half precision: the card's ``stored`` says so.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from unrolling.files import records
 from unrolling.tasks.base import Task
 from unrolling.tasks.catalogue import catalogue
 from unrolling.training import files
+from unrolling.training.eight_bits import unpacked
 from unrolling.training.fingerprints import fingerprint, same
 
-FORMAT = 2
+FORMAT, PLAIN = 3, 2  # the newest that is read, and what is written where nothing is in eight bits
 LARGE = 4096  # bytes; of a smaller tensor, the fingerprint would save nothing
 DEEPEST, LARGEST = 10_000, 2**28  # layers, and numbers of a tensor that is made again, that a card may ask for
 
@@ -56,8 +58,8 @@ def save_weights(
         key = name if name in learned else f"fixed.{name}"
         if tensors[key].nbytes > LARGE:
             prints[key] = {"by": by, **fingerprint(tensors.pop(key))}
-    record = {"format": FORMAT, **shape(network), "torch": str(torch.__version__), **card, "fingerprints": prints}
-    files.write(path, tensors, {**record, "format": max(record["format"], FORMAT)})
+    record = {"format": PLAIN, **shape(network), "torch": str(torch.__version__), **card, "fingerprints": prints}
+    files.write(path, tensors, {**record, "format": max(record["format"], PLAIN)})
 
 
 def remade(network: Unrolled, task: Task, identity: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -107,10 +109,22 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]
         raise ValueError(
             f"{path} has format {card['format']}, and this version of unrolling reads up to {FORMAT}: update unrolling"
         )
+    tensors = _restored(path, card, tensors)
     _verify(path, card, tensors)
     fixed = {name.removeprefix("fixed."): tensor for name, tensor in tensors.items() if name.startswith("fixed.")}
     learned = {name: tensor for name, tensor in tensors.items() if not name.startswith("fixed.")}
     return learned, {**fixed, **_shared(Path(path), card), **_drawn(path, card)}, card
+
+
+def _restored(path: str | Path, card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in single precision that a file has in fewer bits."""
+    if not card.get("stored"):
+        return dict(tensors)
+    try:
+        found = unpacked(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or was changed: {error}") from error
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in found.items()}
 
 
 _SIZE = records.whole(0, LARGEST)
