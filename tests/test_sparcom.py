@@ -7,7 +7,7 @@ import torch
 from iterations import gaussian
 from torch.nn.functional import conv2d
 
-from unrolling import constrain, solve, unroll
+from unrolling import constrain, deploy, solve, unroll
 from unrolling.algorithms.images.sparcom import Fluctuations, Sparcom, sparcom, temporal_variance
 from unrolling.operators.point_spread import PointSpread
 from unrolling.operators.radial import (
@@ -235,3 +235,19 @@ def test_the_kernels_at_the_start_are_those_of_the_squared_spread():
     assert math.isclose(float(kernel.sum()), 1.0, rel_tol=1e-5)
     wide = gaussian_profile(25, 4 * 1.1 / math.sqrt(2))[radius_index(25)]
     assert torch.allclose(kernel, wide / wide.sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize("prox", [PercentileGate, lambda: SoftPositive(0.1)], ids=["gate", "plain"])
+def test_deployed_it_is_the_same_network(prox):
+    net = network(prox)
+    run = deploy(net, "plain")
+    assert "all layers at once" in repr(run)
+    with torch.no_grad():
+        for size, batch in ((6, 2), (6, 1), (9, 3)):
+            data = movie(batch, 5, size)
+            expected, state = net(data, return_state=True)
+            assert torch.allclose(run(data), expected, atol=1e-12)
+            assert torch.allclose(run(data, state), net(data, state), atol=1e-12)
+        assert run(movie(0, 5, 6)).shape == (0, 12, 12)
+    with pytest.raises((ValueError, TypeError)):
+        run(movie(2, 1, 6))

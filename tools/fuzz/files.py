@@ -21,7 +21,7 @@ SLOW = 40  # one of so many files is a program, whose reading takes longest
 @cache
 def corpus(programs: bool = False) -> dict[str, bytes]:
     """All files by name, exported programs only where they are asked for."""
-    made = {**seeds.pictures(), **seeds.sounds(), **seeds.arrays(), **scans(), **seeds.others()}
+    made = {**seeds.pictures(), **seeds.sounds(), **seeds.arrays(), **stacks(), **scans(), **seeds.others()}
     return made | (seeds.programs() if programs else {})
 
 
@@ -29,6 +29,12 @@ def corpus(programs: bool = False) -> dict[str, bytes]:
 def scans() -> dict[str, bytes]:
     """Files of scanners by name."""
     return seeds.scans()
+
+
+@cache
+def stacks() -> dict[str, bytes]:
+    """Stacks of frames by name."""
+    return seeds.stacks()
 
 
 @cache
@@ -49,6 +55,7 @@ def applications() -> dict[str, tuple[str, Any]]:
 def readers(name: str) -> Mapping[str, Reader]:
     """The functions that read a file of the corpus, by what they are for."""
     from unrolling.files.scans import read_scan
+    from unrolling.files.stacks import moments, read_stack
 
     named = _named()
     stem, suffix = Path(name).stem, Path(name).suffix
@@ -56,7 +63,9 @@ def readers(name: str) -> Mapping[str, Reader]:
         return {stem: named[stem]}
     likes = {".pbm": ".png", ".w64": ".wav", ".au": ".wav", ".caf": ".wav"}  # named one by one, they are read too
     suffix = likes.get(suffix, suffix)
-    general = {"files.scans.read_scan": read_scan} if name in scans() else {}
+    general: dict[str, Reader] = {"files.scans.read_scan": read_scan} if name in scans() else {}
+    if name in stacks():
+        general = {"files.stacks.moments": lambda path: moments(read_stack(path))}
     return general | {
         title: lambda path, read=application.read: _whole(read(path, {}))
         for title, (_, application) in applications().items()

@@ -84,6 +84,30 @@ def pictures() -> dict[str, bytes]:
     }
 
 
+def stacks() -> dict[str, bytes]:
+    """Name -> content: TIFF files whose pages are the frames of a movie."""
+    import tifffile
+
+    frames = np.random.default_rng(5).integers(0, 4000, (6, 9, 8), dtype=np.uint16)
+
+    def saved(array, **options):
+        content = io.BytesIO()
+        tifffile.imwrite(content, array, photometric="minisblack", **options)
+        return content.getvalue()
+
+    # as ImageJ writes what does not fit into 4 GB: the first page stands for all
+    text = f"ImageJ=1.54f\nimages={len(frames)}\n"
+    whole = saved(frames[0], description=text, metadata=None) + frames[1:].tobytes()
+    return {
+        "stack.tif": saved(frames),
+        "packed_stack.tif": saved(frames, compression="zlib", predictor=True),
+        "float_stack.tif": saved(frames.astype(np.float32)),
+        "imagej_stack.tif": saved(frames, imagej=True),
+        "large_stack.tif": saved(frames, bigtiff=True, byteorder=">"),
+        "whole_stack.tif": whole,
+    }
+
+
 def sounds() -> dict[str, bytes]:
     """Name -> content."""
     import soundfile

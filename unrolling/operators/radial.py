@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from unrolling.core.arguments import check_count, keep
 from unrolling.core.refusals import explain_call
-from unrolling.operators import transforms
+from unrolling.operators.half_spectrum import irfft2, rfft2
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.spectral import fast_size, wrap
 
@@ -137,11 +137,20 @@ class RadialConvolution(LinearOperator):
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """k * x."""
         height, width = x.shape[-2:]
-        # As many zeros as the kernel reaches beyond one side serve both, on a periodic grid.
-        grid = fast_size(max(height, self.size) + self.size // 2), fast_size(max(width, self.size) + self.size // 2)
-        spectrum = transforms.rfft2(wrap(self.kernel, *grid))
+        grid = self.grid(height, width)
         padded = nn.functional.pad(x, (0, grid[1] - width, 0, grid[0] - height))
-        return transforms.irfft2(transforms.rfft2(padded) * spectrum, s=grid)[..., :height, :width]
+        return irfft2(rfft2(padded) * self.spectrum(grid), grid)[..., :height, :width]
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """The periodic grid on which images are convolved: as many zeros as the kernel reaches beyond one side serve
+        both.
+        """
+        reach = self.size // 2
+        return fast_size(max(height, self.size) + reach), fast_size(max(width, self.size) + reach)
+
+    def spectrum(self, grid: tuple[int, int]) -> Complex[Tensor, "grid_height half"]:
+        """The half spectrum of the kernel on a grid."""
+        return rfft2(wrap(self.kernel, *grid))
 
     def adjoint(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """k * y."""

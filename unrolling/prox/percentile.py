@@ -79,7 +79,8 @@ class PercentileGate(nn.Module):
         none = theta < LEAST
         theta = torch.where(none, 0, theta)
         rate = self.steepness / torch.where(none, 1, theta)
-        return torch.relu(z) * torch.sigmoid(rate * (z.abs() - theta))
+        kept = torch.relu(z)  # where |z| is another number than this, the result is 0
+        return kept * torch.sigmoid(rate * (kept - theta))
 
 
 def percentiles(

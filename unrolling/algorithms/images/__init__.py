@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         EnlargedVariance,
         Fluctuations,
         Sparcom,
+        SparcomLayers,
         check_movie,
         temporal_variance,
     )
@@ -78,7 +79,7 @@ __getattr__, __dir__ = lazy(
         ".post_processing": ("PostProcessing"),
         ".rain_kernels": ("KernelState LearnedMaps RainKernels streak_kernels"),
         ".sirt": ("SIRT"),
-        ".sparcom": ("EnlargedVariance Fluctuations Sparcom check_movie temporal_variance"),
+        ".sparcom": ("EnlargedVariance Fluctuations Sparcom SparcomLayers check_movie temporal_variance"),
     },
 )
 # fmt: off
@@ -87,10 +88,11 @@ __all__ = [
     "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Fluctuations", "Fusion",
     "GuidedProjection", "KernelState", "LearnedMaps", "LearnedProjection", "LearnedProx", "MultispectralFit",
     "Outcome", "Parts", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
-    "RainKernels", "RainState", "SIRT", "Sparcom", "Statistics", "across_streaks", "along_streaks", "brovey",
-    "check_colours", "check_image", "check_kernel_size", "check_movie", "correlations", "crop_kernel", "cut",
-    "differences", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp",
-    "normalise_kernel", "retrieve", "sharpen", "statistics_of", "streak_kernels", "temporal_variance",
+    "RainKernels", "RainState", "SIRT", "Sparcom", "SparcomLayers", "Statistics", "across_streaks",
+    "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size", "check_movie",
+    "correlations", "crop_kernel", "cut", "differences", "fit_kernel", "gram_schmidt_adaptive",
+    "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve", "sharpen", "statistics_of",
+    "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,12 @@ from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_count, check_numbers
+from unrolling.core.deploy import FusedLayers, register
 from unrolling.core.refusals import explain_call
+from unrolling.operators import transforms
 from unrolling.operators.point_spread import PointSpread
 from unrolling.operators.radial import RadialConvolution
-from unrolling.operators.resize import resize
+from unrolling.operators.resize import bicubic_matrix, resize
 from unrolling.prox.thresholds import nonnegative
 
 Form = Literal["variance", "correlation"]
@@ -211,3 +214,52 @@ class Sparcom(Iteration):
 
     def advice(self) -> str:
         return "W must stay below 2 in norm, as mu A^T A with mu < 2 / |A|^2 does"
+
+
+class SparcomLayers:
+    """All layers of a network with the values of the moment it was made: t is convolved with delta - W at once, whose
+    spectra are kept for the last size of image, as the matrices of its interpolation are.
+    """
+
+    def __init__(self, layers: Sequence[Sparcom]) -> None:
+        self.layers = list(layers)
+        self._size: Any = None
+        self._grid = (0, 0)
+        self._spectra: list[Tensor] = []
+        self._matrices: list[Tensor] = []
+
+    def __call__(self, data: Any, state: Any = None) -> Tensor | None:
+        """The state after the last layer; None for what is no movie of real numbers of the kernels' precision."""
+        dtype = self.layers[0].interaction.profile.dtype
+        if not isinstance(data, Tensor) or data.ndim != 4 or data.dtype != dtype or 0 in data.shape:
+            return None
+        if self._size != data.shape[-2:]:
+            self._keep(data)
+        first, grid = self.layers[0], self._grid
+        problem = first.analysis(self._matrices[0] @ temporal_variance(data) @ self._matrices[1].T)
+        height, width = problem.shape[-2:]
+        x = problem if state is None else state
+        for layer, spectrum in zip(self.layers, self._spectra, strict=True):
+            moved = transforms.rfft2(nn.functional.pad(layer.prox(x), (0, grid[1] - width, 0, grid[0] - height)))
+            x = problem + transforms.irfft2(moved.mul_(spectrum), s=grid)[..., :height, :width]
+        return x
+
+    def _keep(self, data: Tensor) -> None:
+        first: Any = self.layers[0]
+        sides = tuple(first.prepare.factor * side for side in data.shape[-2:])
+        self._grid = first.interaction.grid(*sides)
+        self._spectra = [1 - layer.interaction.spectrum(self._grid) for layer in self.layers]
+        pairs = zip(data.shape[-2:], sides, strict=True)
+        self._matrices = [bicubic_matrix(side, to).to(data) for side, to in pairs]
+        self._size = data.shape[-2:]
+
+
+def _sparcom_layers(layers: Sequence[Sparcom]) -> FusedLayers | None:
+    plain = all(type(layer.interaction) is RadialConvolution for layer in layers)
+    alike = len({(layer.interaction.size, layer.interaction.profile.dtype) for layer in layers}) == 1
+    once = all(type(layer.prepare) is EnlargedVariance and layer.prepare is layers[0].prepare for layer in layers)
+    once = once and layers[0].prepare.analysis is layers[0].analysis
+    return SparcomLayers(layers) if plain and alike and once else None
+
+
+register(Sparcom, _sparcom_layers)
