@@ -147,6 +147,27 @@ def test_weights_that_are_not_finite_leave_the_classical_algorithm(value):
     assert torch.equal(network(Y), unroll(ISTA(A, 0.1), 4)(Y))
 
 
+class Halved(Iteration):
+    """x <- x / 2, whose fixed point is zero."""
+
+    def start(self, problem):
+        return problem
+
+    def forward(self, state, problem):
+        return state / 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128, torch.float32])
+def test_corrections_end_so_that_a_limit_of_zero_is_reached(dtype):
+    found = solve(
+        Convergent(Halved(), lambda stepped, state, problem: torch.ones_like(state), decay=0.5),
+        torch.ones(2, 3, dtype=dtype),
+        tolerance=0,
+        max_iterations=60,
+    )
+    assert float(found.estimate.abs().max()) < 10 * torch.finfo(dtype).eps
+
+
 def test_weights_near_the_end_of_the_range_keep_the_limit():
     correction = Learned()
     with torch.no_grad():
@@ -224,7 +245,7 @@ def test_a_state_without_a_batch():
     iteration = Convergent(Descent(), lambda stepped, state, problem: torch.cos(30 * state), reach=4.0)
     found = solve(iteration, torch.ones((), dtype=torch.float64), tolerance=1e-12)
     assert abs(float(found.estimate) - 3) < 1e-9
-    assert found.state.left.shape == ()
+    assert found.state.step.shape == found.state.reach.shape == ()
 
 
 class Pair(NamedTuple):
@@ -308,7 +329,7 @@ def test_it_says_what_its_iteration_says():
         solve(iteration, torch.ones(2, M, dtype=torch.int64))
     state = iteration.start(iteration.prepare(Y))
     assert isinstance(state, Corrected)
-    assert tree.batch_size(state.left, "left") == len(Y)
+    assert tree.batch_size(state.reach, "reach") == len(Y)
 
 
 def test_it_is_an_iteration_like_any_other():

@@ -354,3 +354,10 @@ def test_shipped_detectors_decide_alike_at_every_gain(system):
             found = network(alg.Received(c * y, c * channel, torch.full((1, 1), c * c)))
             torch.testing.assert_close(found, wanted, rtol=0, atol=1e-2)
             assert float((found.sign() != wanted.sign()).float().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128, torch.complex64])
+def test_a_relative_change_below_the_least_normal_number(dtype):
+    small = torch.finfo(dtype).tiny / 8
+    new, old = torch.full((1, 3), 2 * small, dtype=dtype), torch.full((1, 3), small, dtype=dtype)
+    assert float(scale.relative_change(new, old)) == pytest.approx(0.5)

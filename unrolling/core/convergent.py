@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ class Corrected(NamedTuple):
     """The state of ``Convergent``."""
 
     state: Any  # of the iteration
-    left: Tensor  # (batch,), () without a batch: how far all corrections to come may move it; -1 before the first step
+    reach: Tensor  # (batch,), () without a batch: the length of all corrections together; 0 before the first step
+    step: Tensor  # likewise, int64: k
 
 
 class Convergent(Iteration):
@@ -44,6 +46,9 @@ class Convergent(Iteration):
        sum |T s[k] - s[k]|^2 is finite, so that T s[k] - s[k] -> 0. (iii) A bounded sequence has a cluster point; by
        (ii) and continuity it is a fixed point of T; by (i) with it as z the whole sequence goes there.
        (Quasi-Fejer monotonicity: Combettes 2001, doi:10.1016/S1570-579X(01)80010-0.)
+
+    (Corrections end where q^k falls below the precision of the numbers: after 71 steps in single precision with q =
+    0.8. From there on the steps are those of T.)
 
     Where T has one fixed point, the limit is the parent's. Where it has several, it is one of them (of a convex
     objective: a minimiser, with the parent's value), and which one may depend on the weights.
@@ -97,20 +102,21 @@ class Convergent(Iteration):
         state = self.iteration.start(problem)
         like = next(t for t in tree.tensors(state) if tree.is_number(t))
         shape = (self.iteration.estimate(state, problem).shape[0],) if self.batched else ()
-        return Corrected(state, like.real.new_full(shape, -1.0))
+        reach = like.real.new_zeros(shape)
+        return Corrected(state, reach, torch.zeros_like(reach, dtype=torch.int64))
 
     def forward(self, state: Corrected, problem: Any) -> Corrected:
         """One step, and what is added to it."""
-        before, left = state
+        before, reach, step = state
         stepped = self.iteration(before, problem)
         added = _additions(self.correction(stepped, before, problem), stepped, "the correction")
         chosen = [number for number, each in enumerate(added) if each is not None]
         if not chosen:
-            return Corrected(stepped, left)
+            return Corrected(stepped, reach, step + 1)
         new, old = tree.tensors(stepped), tree.tensors(before)
         first = self.reach * self._length([new[number] - old[number] for number in chosen])
-        left = torch.where(left < 0, first.to(left), left)
-        bound = (1 - self.decay) * left
+        reach = torch.where(step == 0, first.to(reach), reach)
+        bound = (1 - self.decay) * self._left(reach, step)
         length = self._length([added[number] for number in chosen])
         factor = scale.divide(bound, torch.maximum(length, bound))
         usable = torch.isfinite(length) & torch.isfinite(factor)
@@ -123,7 +129,12 @@ class Convergent(Iteration):
             shape = (-1, *[1] * (tensor.ndim - 1)) if self.batched else ()
             return tensor + torch.where(usable.reshape(shape), factor.to(tensor.real.dtype).reshape(shape) * part, 0)
 
-        return Corrected(tree.apply(move, stepped), self.decay * left)
+        return Corrected(tree.apply(move, stepped), reach, step + 1)
+
+    def _left(self, reach: Tensor, step: Tensor) -> Tensor:
+        """q^k times the reach: the length of all corrections from step k on; zero where rounding would have it so."""
+        last = math.log(torch.finfo(reach.dtype).eps) / math.log(self.decay)
+        return torch.where(step < last, torch.full_like(reach, self.decay) ** step, 0) * reach
 
     def _length(self, parts: list[Any]) -> Tensor:
         """Euclidean, of all fields together: (batch,), or () without a batch."""
@@ -145,16 +156,15 @@ class Convergent(Iteration):
         hold a state still, and are none the less not over.
         """
         change = self.iteration.residual(new.state, old.state, problem)
-        # q / (1 - q) times what this step was allowed, so that it is zero where no step was taken.
-        room = torch.where(old.left < 0, new.left, self.decay / (1 - self.decay) * (old.left - new.left)).clamp_min(0)
+        room = torch.where(new.step == old.step, 0, self._left(new.reach, new.step))
         return torch.maximum(change, scale.divide(room, self._size(new.state, room), float("inf")).to(change))
 
-    def _size(self, state: Any, left: Tensor) -> Tensor:
-        """|s|, of the fields that samples have for themselves; where nothing is left to come it does not matter."""
+    def _size(self, state: Any, room: Tensor) -> Tensor:
+        """|s|, of the fields that samples have for themselves; where nothing is to come it does not matter."""
         fields = [t for t in tree.tensors(state) if tree.is_number(t)]
         if self.batched:
-            fields = [t for t in fields if t.ndim > 0 and t.shape[0] == left.shape[0]]
-        return torch.where(left == 0, 1, self._length(fields))
+            fields = [t for t in fields if t.ndim > 0 and t.shape[0] == room.shape[0]]
+        return torch.where(room == 0, 1, self._length(fields))
 
     @property
     def objective(self) -> Callable[[Corrected, Any], Tensor]:

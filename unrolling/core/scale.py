@@ -95,6 +95,8 @@ def relative_change(new: Tensor, old: Tensor) -> Tensor:
     """
     if new.shape[1] == 0:
         return new.new_zeros(new.shape[0]).real
+    if new.is_complex():  # complex numbers below the least normal one cannot be divided by one another
+        new, old = (torch.view_as_real(x.resolve_conj()).flatten(1) for x in (new, old.to(new.dtype)))
     peak = torch.maximum(new.abs().amax(1), old.abs().amax(1)).unsqueeze(1)
     scale = torch.where(peak == 0, 1, peak)
     new, old = new / scale, old / scale
