@@ -14,6 +14,8 @@ from unrolling.algorithms.images.pan_sharpening import (
     GuidedProjection,
     LearnedProjection,
     MultispectralFit,
+    solved,
+    statistics_of,
 )
 from unrolling.networks import PNN
 from unrolling.networks.conv_block import ConvBlock
@@ -201,7 +203,7 @@ def test_equal_bands_and_a_constant_scene_have_an_answer():
 
 
 def learned(width=4, seed=0, **changes):
-    network = LearnedProjection(ConvBlock(3, 1, width, 2, linear=torch.zeros(1, 3), seed=seed)).double()
+    network = LearnedProjection(ConvBlock(4, 1, width, 2, linear=torch.zeros(1, 4), seed=seed)).double()
     return GuidedProjection(MultispectralFit(ModulationTransfer()), network, **changes)
 
 
@@ -277,13 +279,29 @@ def test_one_network_serves_any_number_of_bands_in_any_order():
     whole = network(data)
     order = [2, 0, 3, 1]
     torch.testing.assert_close(network(Imagery(data.multispectral[:, order], data.panchromatic)), whole[:, order])
-    torch.testing.assert_close(network(Imagery(data.multispectral[:, :1], data.panchromatic)), whole[:, :1])
+    with torch.no_grad():
+        torch.testing.assert_close(network(data), whole)  # band by band
+    for count in (1, 8):
+        few = imagery(scenes(bands=count))
+        assert network(few).shape == (2, count, 16, 16)
 
 
 def test_the_network_knows_no_units():
     network, data = trained(), imagery(scenes())
     other = Imagery(2047 * data.multispectral + 30, 255 * data.panchromatic - 9)  # 11 bits beside 8
     torch.testing.assert_close(network(other), 2047 * network(data) + 30)
+
+
+def test_the_regression_of_the_panchromatic_image_finds_the_mixture_that_it_is():
+    x = scenes(bands=3, side=32)
+    weights = torch.tensor([0.2, 0.5, 0.3], dtype=DOUBLE).reshape(1, 3, 1, 1)
+    pan = (weights * x).sum(1, keepdim=True)
+    found = statistics_of(x, pan)
+    left = pan - found.pan_mean - (found.weights * (x - found.mean)).sum(1, keepdim=True)
+    assert float(left.square().mean().sqrt()) < 0.02 * float(found.pan_deviation.min())
+    matrix = x[0].flatten(1) @ x[0].flatten(1).T + torch.eye(3, dtype=DOUBLE)
+    right = gaussian(1, 3, 1, seed=3)
+    torch.testing.assert_close(solved(matrix[None], right), torch.linalg.solve(matrix[None], right))
 
 
 def test_constant_bands_and_a_constant_panchromatic_image_stay():
@@ -395,4 +413,4 @@ def test_scenes_that_cannot_be_divided_are_refused(tmp_path):
 def test_the_network_of_the_catalogue_has_its_number_of_parameters():
     system = find("imaging/pansharpening")
     network = system.network(system.recipes["pansharpening"], Pansharpening.small())
-    assert sum(p.numel() for p in network.parameters()) == 4 * (28 * 28 + 28 * 253 + 253 + 56 + 1)
+    assert sum(p.numel() for p in network.parameters()) == 4 * (28 * 37 + 28 * 253 + 253 + 56 + 1)

@@ -16,6 +16,8 @@ from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.modulation_transfer import Imagery, ModulationTransfer, ratio_of
 from unrolling.prox.analysis import AnalysisProx
 
+RIDGE = 1e-3  # beside variances of 1, so that bands which are alike share their weight
+
 
 class Statistics(NamedTuple):
     """What bands and panchromatic image of a scene have to do with each other, at the bands' resolution."""
@@ -25,6 +27,7 @@ class Statistics(NamedTuple):
     slope: Tensor  # (batch, bands, 1, 1): of the regression of a band on the panchromatic image
     pan_mean: Tensor  # (batch, 1, 1, 1)
     pan_deviation: Tensor  # (batch, 1, 1, 1), 1 for an image without any
+    weights: Tensor  # (batch, bands, 1, 1): of the ridge regression of the panchromatic image on the bands
 
 
 class Fusion(NamedTuple):
@@ -47,11 +50,13 @@ class Projector(Protocol):
 
 def statistics_of(bands: Tensor, reduced: Tensor, valid: Tensor | None = None) -> Statistics:
     """Means, deviations and regressions of bands (batch, bands, h, w) on a reduced panchromatic image (batch, 1, h, w),
-    over the pixels that are ``valid`` (batch, 1, h, w), or all.
+    and of that on the bands, over the pixels that are ``valid`` (batch, 1, h, w), or all.
+
+    The latter is regularised: with bands in standard deviations, a thousandth is added to each of their variances.
     """
-    weights = torch.ones_like(reduced) if valid is None else valid.to(reduced)
-    count = weights.sum((-2, -1), keepdim=True)
-    share = weights / torch.where(count == 0, 1, count)
+    known = torch.ones_like(reduced) if valid is None else valid.to(reduced)
+    count = known.sum((-2, -1), keepdim=True)
+    share = known / torch.where(count == 0, 1, count)
 
     def mean(values: Tensor) -> Tensor:
         return (share * values).sum((-2, -1), keepdim=True)
@@ -62,8 +67,25 @@ def statistics_of(bands: Tensor, reduced: Tensor, valid: Tensor | None = None) -
     centre, pan_centre = mean(bands), mean(reduced)
     own, other = bands - centre, reduced - pan_centre
     variance = mean(other * other)
-    slope = mean(own * other) / torch.where(variance > 0, variance, 1)
-    return Statistics(centre, root(mean(own * own)), slope, pan_centre, root(variance))
+    together, deviation = mean(own * other), root(mean(own * own))
+    slope = together / torch.where(variance > 0, variance, 1)
+    scaled = (own / deviation).flatten(2)
+    gram = (share.flatten(2) * scaled) @ scaled.mT + RIDGE * torch.eye(bands.shape[1]).to(bands)
+    weights = solved(gram, (together / deviation)[..., 0]).unsqueeze(-1) / deviation
+    return Statistics(centre, deviation, slope, pan_centre, root(variance), weights)
+
+
+def solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """M^-1 b for positive definite M (batch, n, n) and b (batch, n, 1), n small, by Gauss and Jordan: in sums and
+    products alone, which every exported form has.
+    """
+    rows = torch.cat([matrix, right], 2)
+    for number in range(matrix.shape[-1]):
+        pivot = rows[:, number : number + 1] / rows[:, number : number + 1, number : number + 1]
+        keeps = torch.zeros(matrix.shape[-1], 1).to(rows)
+        keeps[number] = 1
+        rows = (1 - keeps) * (rows - rows[:, :, number : number + 1] * pivot) + keeps * pivot
+    return rows[:, :, -1:]
 
 
 @explain_call
@@ -222,17 +244,19 @@ class BandVariation(nn.Module):
 
 @explain_call
 class LearnedProjection(nn.Module):
-    """P(z, p)_b = z_b + s_b N((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) / s_b) for every band b.
+    """P(z, p)_b = z_b + s_b N(u_b, c_b (p - m) / s_b, c_b (p - p_L) / s_b, c_b (p - I(z)) / s_b) for every band b, with
+    u_b = (z_b - m_b) / s_b.
 
     N is one network for all bands, so that any number of them will do, in any order. It sees the band, the
-    panchromatic image p and its details p - p_L, p_L being p at the resolution of the bands, in standard deviations s_b
-    of the band, c_b the slope of its regression on p_L: P knows no unit and no offset, P(a z + b, d p + e) = a P(z, p)
-    + b for numbers a > 0, d != 0, b, e. Where N is zero, P is the identity.
+    panchromatic image p, its details p - p_L, p_L being p at the resolution of the bands, and what of it the bands do
+    not explain, I(z) = m + sum_b w_b (z_b - m_b) being the ridge regression of p_L on the bands; all in standard
+    deviations s_b of the band, c_b the slope of its regression on p_L. P knows no unit and no offset: P(a z + b, d p +
+    e) = a P(z, p) + b for numbers a > 0, d != 0, b, e. Where N is zero, P is the identity.
 
     Parameters: those of ``network``.
 
     Args:
-        network: N, (batch x bands, 3, height, width) -> (batch x bands, 1, height, width).
+        network: N, (batch x bands, 4, height, width) -> (batch x bands, 1, height, width).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -241,10 +265,12 @@ class LearnedProjection(nn.Module):
 
     def forward(self, z: Tensor, problem: Fusion) -> Tensor:
         """The bands with what the network adds."""
-        mean, deviation, slope, pan_mean, _ = problem.statistics
-        strength = slope / deviation
-        seen = torch.stack(
-            [(z - mean) / deviation, strength * (problem.guide - pan_mean), strength * problem.detail], 2
-        )
-        added = self.network(seen.flatten(0, 1)).reshape(z.shape)
+        mean, deviation, slope, pan_mean, _, weights = problem.statistics
+        own, pan, strength = z - mean, problem.guide - pan_mean, slope / deviation
+        left = pan - (weights * own).sum(1, keepdim=True)
+        seen = torch.stack([own / deviation, strength * pan, strength * problem.detail, strength * left], 2)
+        if torch.is_grad_enabled():
+            added = self.network(seen.flatten(0, 1)).reshape(z.shape)
+        else:  # band by band, at the memory of one
+            added = torch.cat([self.network(each) for each in seen.unbind(1)], 1)
         return z + deviation * added.to(z.dtype)

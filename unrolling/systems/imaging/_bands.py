@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling._extras import extra
-from unrolling.algorithms.images.pan_sharpening import Statistics, statistics_of
+from unrolling.algorithms.images.pan_sharpening import statistics_of
 from unrolling.core import Unrolled
 from unrolling.core.arguments import check_range
 from unrolling.files import rasters
@@ -103,8 +103,8 @@ def filled(values: Tensor, valid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sharpened(network: Unrolled, data: Imagery, valid: Tensor, tile: int = TILE) -> Tensor:
-    """The bands of a scene (1, bands, h, w) as a network makes them, band by band and piece by piece: what the whole
-    would give, up to rounding, at the memory of a piece.
+    """The bands of a scene (1, bands, h, w) as a network makes them, piece by piece: what the whole would give, up to
+    rounding, at the memory of a piece.
 
     Args:
         network: of ``imaging/pansharpening``.
@@ -119,10 +119,9 @@ def sharpened(network: Unrolled, data: Imagery, valid: Tensor, tile: int = TILE)
     # The sensor's blur there and back and three convolutions in each layer; at the start two interpolations and a blur.
     reach = len(network) * (operator.taps + 3) + operator.taps + 4 * factor
     margin = -(-reach // factor)
-    pan = torch.nn.functional.pixel_unshuffle(data.panchromatic, factor)[0]
 
     def run(piece: Tensor) -> Tensor:
-        small, large = piece[:1], torch.nn.functional.pixel_shuffle(piece[1:], factor)
+        small, large = piece[:bands], torch.nn.functional.pixel_shuffle(piece[bands:], factor)
         state: Any = None
         layer: Any = None
         problem: Any = None
@@ -130,17 +129,12 @@ def sharpened(network: Unrolled, data: Imagery, valid: Tensor, tile: int = TILE)
             pass
         return layer.estimate(state, problem)[0]
 
-    done = []
+    stack = torch.cat([data.multispectral[0], torch.nn.functional.pixel_unshuffle(data.panchromatic, factor)[0]])
     try:
-        for band in range(bands):
-            mean, deviation, slope = (each[:, band : band + 1] for each in found[:3])
-            term.statistics = Statistics(mean, deviation, slope, found.pan_mean, found.pan_deviation)
-            stack = torch.cat([data.multispectral[0, band : band + 1], pan])
-            size = max(tile // factor - 2 * margin, 16)
-            done.append(in_tiles(run, stack, margin=margin, tile=size, scale=factor))
+        term.statistics = found
+        return in_tiles(run, stack, margin=margin, tile=max(tile // factor - 2 * margin, 16), scale=factor)
     finally:
         term.statistics = None
-    return torch.cat(done)
 
 
 def _sharpen(

@@ -12,8 +12,8 @@ from unrolling.tasks.images.pansharpening import Pansharpening
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH, WIDTH, LAYERS = 4, 28, 3
-INPUTS = 3  # the band, the panchromatic image, and its details
-STEPS = 6000
+INPUTS = 4  # the band, the panchromatic image, its details, and what the bands do not explain of it
+STEPS = 5000
 
 
 def parent(task: Pansharpening) -> GuidedProjection:
@@ -37,10 +37,10 @@ SYSTEM = System(
     "each followed by a small network that knows the panchromatic image.",
     equations=(
         "z = x - alpha[t] A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) "
-        "/ s_b) for every band b;    x the bicubic enlargement of y at the start\n"
+        "/ s_b, c_b (p - I(z)) / s_b) for every band b;    x the bicubic enlargement of y at the start\n"
         "A: each band blurred by a Gaussian with the sensor's transfer at the Nyquist frequency, every r-th pixel. p: "
-        "the panchromatic image, p_L at the resolution of the bands. m_b, s_b: mean and deviation of y_b, c_b the "
-        "slope of its regression on p_L.\n"
+        "the panchromatic image, p_L at the resolution of the bands, I(z) its regression on the bands. m_b, s_b: mean "
+        "and deviation of y_b, c_b the slope of its regression on p_L.\n"
         "N: three convolutions of 3 x 3 with 28 channels, the same for all bands, of which there may be any number; at "
         "the start N = 0 and alpha = r^2."
     ),
