@@ -202,9 +202,10 @@ def test_equal_bands_and_a_constant_scene_have_an_answer():
 # The parent and the network
 
 
-def learned(width=4, seed=0, **changes):
-    network = LearnedProjection(ConvBlock(4, 1, width, 2, linear=torch.zeros(1, 4), seed=seed)).double()
-    return GuidedProjection(MultispectralFit(ModulationTransfer()), network, **changes)
+def learned(mixture=True):
+    inputs = 4 if mixture else 3
+    network = LearnedProjection(ConvBlock(inputs, 1, 4, 2, linear=torch.zeros(1, inputs)), mixture=mixture)
+    return GuidedProjection(MultispectralFit(ModulationTransfer()), network.double())
 
 
 def test_the_step_is_what_an_iteration_has_to_be():
@@ -263,9 +264,9 @@ def test_a_guide_that_is_the_scene_is_followed():
     assert (ergas(found, 3 * x + 1) < 0.2 * ergas(plain, 3 * x + 1)).all()
 
 
-def trained(seed=0):
+def trained(mixture=True, seed=0):
     """A network whose last convolutions are not zero."""
-    network = unroll(learned(), 3, untied=("step_size", "projector"))
+    network = unroll(learned(mixture), 3, untied=("step_size", "projector"))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -273,14 +274,17 @@ def trained(seed=0):
     return network
 
 
-def test_one_network_serves_any_number_of_bands_in_any_order():
-    network, x = trained(), scenes(bands=4)
+@pytest.mark.parametrize("mixture", [False, True])
+def test_one_network_serves_any_number_of_bands_in_any_order(mixture):
+    network, x = trained(mixture), scenes(bands=4)
     data = imagery(x)
     whole = network(data)
     order = [2, 0, 3, 1]
     torch.testing.assert_close(network(Imagery(data.multispectral[:, order], data.panchromatic)), whole[:, order])
     with torch.no_grad():
         torch.testing.assert_close(network(data), whole)  # band by band
+    alone = network(Imagery(data.multispectral[:, :1], data.panchromatic))
+    assert torch.allclose(alone, whole[:, :1]) != mixture  # by themselves, or together
     for count in (1, 8):
         few = imagery(scenes(bands=count))
         assert network(few).shape == (2, count, 16, 16)
@@ -410,7 +414,8 @@ def test_scenes_that_cannot_be_divided_are_refused(tmp_path):
         Pansharpening(data=tmp_path / "b.mat")
 
 
-def test_the_network_of_the_catalogue_has_its_number_of_parameters():
-    system = find("imaging/pansharpening")
+@pytest.mark.parametrize(("name", "inputs"), [("pansharpening", 3), ("pansharpening_mixture", 4)])
+def test_the_networks_of_the_catalogue_have_their_number_of_parameters(name, inputs):
+    system = find(f"imaging/{name}")
     network = system.network(system.recipes["pansharpening"], Pansharpening.small())
-    assert sum(p.numel() for p in network.parameters()) == 4 * (28 * 37 + 28 * 253 + 253 + 56 + 1)
+    assert sum(p.numel() for p in network.parameters()) == 4 * (28 * (9 * inputs + 1) + 28 * 253 + 253 + 56 + 1)

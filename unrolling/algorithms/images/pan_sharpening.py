@@ -244,31 +244,35 @@ class BandVariation(nn.Module):
 
 @explain_call
 class LearnedProjection(nn.Module):
-    """P(z, p)_b = z_b + s_b N(u_b, c_b (p - m) / s_b, c_b (p - p_L) / s_b, c_b (p - I(z)) / s_b) for every band b, with
-    u_b = (z_b - m_b) / s_b.
+    """P(z, p)_b = z_b + s_b N((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) / s_b) for every band b.
 
     N is one network for all bands, so that any number of them will do, in any order. It sees the band, the
-    panchromatic image p, its details p - p_L, p_L being p at the resolution of the bands, and what of it the bands do
-    not explain, I(z) = m + sum_b w_b (z_b - m_b) being the ridge regression of p_L on the bands; all in standard
-    deviations s_b of the band, c_b the slope of its regression on p_L. P knows no unit and no offset: P(a z + b, d p +
-    e) = a P(z, p) + b for numbers a > 0, d != 0, b, e. Where N is zero, P is the identity.
+    panchromatic image p and its details p - p_L, p_L being p at the resolution of the bands, in standard deviations s_b
+    of the band, c_b the slope of its regression on p_L; and with ``mixture`` c_b (p - I(z)) / s_b as well, what of p
+    the bands together do not explain, I(z) = m + sum_b w_b (z_b - m_b) being the ridge regression of p_L on the bands.
+    P knows no unit and no offset: P(a z + b, d p + e) = a P(z, p) + b for numbers a > 0, d != 0, b, e. Where N is zero,
+    P is the identity.
 
     Parameters: those of ``network``.
 
     Args:
-        network: N, (batch x bands, 4, height, width) -> (batch x bands, 1, height, width).
+        network: N, (batch x bands, 3, height, width) -> (batch x bands, 1, height, width); 4 with ``mixture``.
+        mixture: whether a band sees what the bands together leave of the panchromatic image; without it each is
+            sharpened by itself.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, mixture: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.mixture = network, mixture
 
     def forward(self, z: Tensor, problem: Fusion) -> Tensor:
         """The bands with what the network adds."""
         mean, deviation, slope, pan_mean, _, weights = problem.statistics
         own, pan, strength = z - mean, problem.guide - pan_mean, slope / deviation
-        left = pan - (weights * own).sum(1, keepdim=True)
-        seen = torch.stack([own / deviation, strength * pan, strength * problem.detail, strength * left], 2)
+        inputs = [own / deviation, strength * pan, strength * problem.detail]
+        if self.mixture:
+            inputs.append(strength * (pan - (weights * own).sum(1, keepdim=True)))
+        seen = torch.stack(inputs, 2)
         if torch.is_grad_enabled():
             added = self.network(seen.flatten(0, 1)).reshape(z.shape)
         else:  # band by band, at the memory of one

@@ -31,10 +31,9 @@ MIX = (0.25, 0.5, 0.25)  # of red, green and blue in the panchromatic image of h
 TRAINING = ("china", "flower", "chelsea", "motorcycle")
 TEST = ("astronaut", "immunohistochemistry")
 THRESHOLDS = (0.003, 0.01, 0.03, 0.1)  # of total variation, in standard deviations of a band
-# Of training photographs: how often a band is turned into its negative, how often one is left out that the panchromatic
-# image sees, the exponents that bands are raised to, and the largest standard deviation of noise on the panchromatic
-# image, beside bands in [0, 1]
-INVERTED, UNSEEN, POWERS, NOISE = 0.25, 0.3, (0.6, 1.8), 0.01
+# Of training photographs: how often a band is turned into its negative, the exponents that bands are raised to, and the
+# largest standard deviation of noise on the panchromatic image, beside bands in [0, 1]
+INVERTED, POWERS, NOISE = 0.25, (0.6, 1.8), 0.01
 
 
 class Pansharpening(Pictures):
@@ -43,9 +42,9 @@ class Pansharpening(Pictures):
 
     Wald's protocol (Wald, Ranchin and Mangolini 1997, Photogrammetric Engineering and Remote Sensing 63(6)): what is
     known at the resolution of the bands is reduced, so that there is a truth. Photographs are scenes of three bands
-    whose p is red, green and blue in parts of 1/4, 1/2, 1/4. In training bands are raised to random powers, some become
-    their negatives, p is another mixture each time with some noise, and one band may be missing, since no sensor's
-    mixture is known beforehand. A scene brings its own p, which the same transfer reduces.
+    whose p is red, green and blue in parts of 1/4, 1/2, 1/4; in training bands are raised to random powers, some become
+    their negatives, and p is another mixture each time with some noise, since no sensor's is known beforehand. A scene
+    brings its own p, which the same transfer reduces.
 
     Scores are ERGAS, with the ratio r; ``more`` gives the spectral angle and the universal quality index of windows of
     32 x 32 pixels.
@@ -281,7 +280,7 @@ def mixed(x: Tensor, weights: Tensor) -> Tensor:
 
 def varied(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Photographs (batch, bands, height, width) as other sensors might have seen them, with a panchromatic image each:
-    a random mixture with a little noise. Now and then the last band is one that the panchromatic image alone sees.
+    a random mixture with a little noise.
     """
     batch, bands = x.shape[:2]
     low, high = (math.log(power) for power in POWERS)
@@ -292,6 +291,4 @@ def varied(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     weights = -torch.log(torch.rand(batch, bands, generator=generator).clamp_min(1e-6))  # uniform on the simplex
     pan = mixed(x, weights / weights.sum(1, keepdim=True))
     level = NOISE * torch.rand(batch, 1, 1, 1, generator=generator)
-    if bands > 1 and float(torch.rand((), generator=generator)) < UNSEEN:
-        x = x[:, :-1]
     return x, pan + level * torch.randn(pan.shape, generator=generator)
