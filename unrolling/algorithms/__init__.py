@@ -44,7 +44,7 @@ __getattr__, __dir__ = lazy(
         ".images.diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".images.dublid": ("BlindProblem Cascade DUBLID"),
         ".images.pan_sharpening": (
-            "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics "
+            "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics solved "
             "statistics_of"
         ),
         ".images.post_processing": ("PostProcessing"),
@@ -157,9 +157,10 @@ __all__ = [
     "oracle_least_squares", "oracle_nmse", "own_copy", "pack", "pam", "penalty_of", "posterior",
     "projected_gradient_weights", "real_form", "retrieve", "rows_of", "run_packed_steps", "run_thin_steps",
     "sampling_features", "scalar_parameter", "scaled_sparsity", "semidefinite_relaxation", "set_sparsity",
-    "sharpen", "sphere_decode", "split_step", "stack_frames", "state_evolution_limit", "statistics_of",
-    "step_advice", "streak_kernels", "suits", "temporal_variance", "tight_frame", "unit_columns",
-    "update_activations", "update_dictionary", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
+    "sharpen", "solved", "sphere_decode", "split_step", "stack_frames", "state_evolution_limit",
+    "statistics_of", "step_advice", "streak_kernels", "suits", "temporal_variance", "tight_frame",
+    "unit_columns", "update_activations", "update_dictionary", "viterbi_data", "viterbi_path", "wrong_bits",
+    "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         MultispectralFit,
         Projector,
         Statistics,
+        solved,
         statistics_of,
     )
     from unrolling.algorithms.images.post_processing import PostProcessing
@@ -73,7 +74,7 @@ __getattr__, __dir__ = lazy(
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
         ".pan_sharpening": (
-            "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics "
+            "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics solved "
             "statistics_of"
         ),
         ".post_processing": ("PostProcessing"),
@@ -91,8 +92,8 @@ __all__ = [
     "RainKernels", "RainState", "SIRT", "Sparcom", "SparcomLayers", "Statistics", "across_streaks",
     "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size", "check_movie",
     "correlations", "crop_kernel", "cut", "differences", "fit_kernel", "gram_schmidt_adaptive",
-    "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve", "sharpen", "statistics_of",
-    "streak_kernels", "temporal_variance",
+    "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve", "sharpen", "solved",
+    "statistics_of", "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.
