@@ -11,18 +11,15 @@ if TYPE_CHECKING:
     from unrolling.networks.conv_block import ConvBlock, PReLU
     from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
-    from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
-    from unrolling.networks.pnn import PNN, pnn_width
-    from unrolling.networks.recurrent_residual import PReNet, prenet_channels
     from unrolling.networks.residual import ComplexResidual
-    from unrolling.networks.residual_blocks import ResidualBlocks
     from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
     from unrolling.networks.unet import UNet, unet_width
+    from unrolling.networks.volume_resnet import ComplexConvolution, ComplexVolumeResNet
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -32,27 +29,23 @@ __getattr__, __dir__ = lazy(
         ".conv_block": ("ConvBlock PReLU"),
         ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
-        ".encoder_decoder": ("EncoderDecoder normalised"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
-        ".pnn": ("PNN pnn_width"),
-        ".recurrent_residual": ("PReNet prenet_channels"),
         ".residual": ("ComplexResidual"),
-        ".residual_blocks": ("ResidualBlocks"),
         ".residual_cnn": ("ResidualCNN"),
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
         ".unet": ("UNet unet_width"),
+        ".volume_resnet": ("ComplexConvolution ComplexVolumeResNet"),
     },
 )
 # fmt: off
 __all__ = [
-    "BatchNormUNet", "ChannelNorm", "ComplexResidual", "ConvBlock", "ConvolutionalShrinkage", "DnCNN",
-    "EncoderDecoder", "InstanceUNet", "Joint", "MLP", "NormalisedUNet", "PNN", "PReLU", "PReNet",
-    "PixelDetector", "ResidualBlocks", "ResidualCNN", "TemporalConvolutions", "UNet", "dncnn_channels",
-    "from_channels", "hidden_width", "normalised", "pnn_width", "prenet_channels", "to_channels",
-    "unet_width",
+    "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
+    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "InstanceUNet", "Joint", "MLP", "NormalisedUNet",
+    "PReLU", "PixelDetector", "ResidualCNN", "TemporalConvolutions", "UNet", "dncnn_channels",
+    "from_channels", "hidden_width", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -19,14 +19,13 @@ if TYPE_CHECKING:
         deviation_from,
         parameter,
     )
-    from unrolling.prox.directional import DirectionalTV
+    from unrolling.prox.garrote import MeanGarrote
     from unrolling.prox.groups import BlockSoftThreshold
     from unrolling.prox.hard import surrogate_hard_threshold
     from unrolling.prox.influence import LinearSpline, RadialBasis, fit_radial_basis
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
     from unrolling.prox.low_rank import SingularValueThreshold, nuclear_norm, rank_projection, singular_value_threshold
     from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
-    from unrolling.prox.percentile import PercentileGate, SoftPositive, percentiles
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
     from unrolling.prox.thresholds import check_threshold, hard_threshold, k_sparse, nonnegative, soft_threshold
@@ -40,14 +39,13 @@ __getattr__, __dir__ = lazy(
         ".denoisers": (
             "Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance deviation_from parameter"
         ),
-        ".directional": ("DirectionalTV"),
+        ".garrote": ("MeanGarrote"),
         ".groups": ("BlockSoftThreshold"),
         ".hard": ("surrogate_hard_threshold"),
         ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
         ".isotropic": ("IsotropicShrink Ridge"),
         ".low_rank": ("SingularValueThreshold nuclear_norm rank_projection singular_value_threshold"),
         ".orthonormal": ("OrthonormalShrink Unitary"),
-        ".percentile": ("PercentileGate SoftPositive percentiles"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
         ".thresholds": ("check_threshold hard_threshold k_sparse nonnegative soft_threshold"),
@@ -55,13 +53,13 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "DirectionalTV",
-    "ExponentialDenoiser", "IsotropicShrink", "LinearSpline", "OrthonormalShrink", "PercentileGate",
-    "PiecewiseLinear", "RadialBasis", "Ridge", "SingularValueThreshold", "SoftDenoiser", "SoftPositive",
-    "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold", "check_variance",
-    "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative",
-    "nuclear_norm", "parameter", "percentiles", "piecewise_polynomial", "rank_projection",
-    "singular_value_threshold", "soft_threshold", "support_select", "surrogate_hard_threshold",
+    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "ExponentialDenoiser",
+    "IsotropicShrink", "LinearSpline", "MeanGarrote", "OrthonormalShrink", "PiecewiseLinear", "RadialBasis",
+    "Ridge", "SingularValueThreshold", "SoftDenoiser", "Spline", "Transform", "TunedBernoulliGaussian",
+    "Unitary", "check_threshold", "check_variance", "clamp_coefficients", "deviation_from",
+    "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "nuclear_norm", "parameter",
+    "piecewise_polynomial", "rank_projection", "singular_value_threshold", "soft_threshold",
+    "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

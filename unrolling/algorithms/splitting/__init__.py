@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
     from unrolling.algorithms.splitting.conditioned import Conditioned, ConditionedSplitting, sampling_features
     from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient, ConjugateState
+    from unrolling.algorithms.splitting.corona import CORONA, Levelled
     from unrolling.algorithms.splitting.data_terms import (
         Blurred,
         CoilSampling,
@@ -50,6 +51,7 @@ __getattr__, __dir__ = lazy(
         ".admm": ("ADMM ADMMState Splitting"),
         ".conditioned": ("Conditioned ConditionedSplitting sampling_features"),
         ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
+        ".corona": ("CORONA Levelled"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".denoised_least_squares": ("DenoisedLeastSquares"),
         ".dense_gradient": ("DenseProximalGradient DenseState"),
@@ -69,11 +71,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ADMM", "ADMMState", "Blurred", "ChambollePock", "CoilPreparation", "CoilProblem", "CoilSampling",
-    "Conditioned", "ConditionedSplitting", "ConjugateGradient", "ConjugateState", "DataTerm",
+    "ADMM", "ADMMState", "Blurred", "CORONA", "ChambollePock", "CoilPreparation", "CoilProblem",
+    "CoilSampling", "Conditioned", "ConditionedSplitting", "ConjugateGradient", "ConjugateState", "DataTerm",
     "DenoisedLeastSquares", "DenseProximalGradient", "DenseState", "ForwardOperator", "GradientProjection",
     "HQSState", "HalfQuadraticSplitting", "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState",
-    "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "Movies", "PDHG", "PDHGState",
+    "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "Levelled", "Movies", "PDHG", "PDHGState",
     "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient", "RelaxedProjection",
     "RelaxedState", "RobustPCA", "SampledFourier", "Separated", "Separation", "Splitting", "Transmission",
     "calibration_mask", "check_kspace", "check_movies", "diagonal_steps", "least_squares_start",

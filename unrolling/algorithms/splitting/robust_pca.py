@@ -83,9 +83,9 @@ class Separation(Iteration):
         """S, the sparse part."""
         return state.sparse
 
-    def supervised(self, state: Any, problem: Any) -> Tensor:
-        """Both parts, (batch, 2, ..., frames): L, then S."""
-        return torch.stack([state.low_rank, state.sparse], 1)
+    def supervised(self, state: Any, problem: Any) -> Separated:
+        """Both parts."""
+        return Separated(state.low_rank, state.sparse)
 
     def check(self, data: Any) -> None:
         super().check(data)
@@ -101,7 +101,7 @@ class RobustPCA(Separation):
     for two unknowns (Solomon et al. 2020, doi:10.1109/TMI.2019.2941271). The survey writes 1 / mu for the step and
     leaves it out of the terms with H2 S, H1 L and D. ``FISTA(RobustPCA(...))`` accelerates it. Data D are movies
     (batch, height, width, frames), or (batch, ..., frames) as the operators take them, real or complex; L = S = 0 at
-    the start. The estimate is S; a loss sees L and S, stacked.
+    the start. The estimate is S; a loss sees both parts.
 
     Parameters: ``step_size`` mu, ``low_rank_threshold`` mu lambda1 and ``sparse_threshold`` mu lambda2, positive; those
     of the operators and proxes.
