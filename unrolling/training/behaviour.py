@@ -5,13 +5,13 @@ which learned numbers its estimate does not depend on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unrolling.core import tree
+from unrolling.core import Unrolled, tree
 from unrolling.training.learnables import Learnable, learnables
 
 TOLERANCE = 0.02  # relative: what two machines may differ by, in networks that decide
@@ -53,7 +53,8 @@ def differences(network: nn.Module, data: Any, record: Mapping[str, Any]) -> lis
 
 
 def without_influence(network: nn.Module, data: Any) -> list[str]:
-    """The learned tensors that the estimate does not depend on: without gradient, and moved without any change.
+    """The learned tensors that the estimate does not depend on, nor what else a loss may see: without gradient, and
+    moved without any change.
 
     A number that only decides, such as how many entries are kept, has no gradient and may still count. What is found
     here is named by ``unroll train`` and in the card, and is not refused: the first layers of published networks have
@@ -64,9 +65,14 @@ def without_influence(network: nn.Module, data: Any) -> list[str]:
         data: fixed inputs, a task's ``example``.
     """
     estimate, slopes, twin, inputs = _run(network, data)
-    return [
-        item.key for item in learnables(twin) if slopes[item.key] == 0 and not _counts(twin, item, estimate, inputs)
+    idle = [
+        item for item in learnables(twin) if slopes[item.key] == 0 and not _counts(twin, twin, item, estimate, inputs)
     ]
+    if idle and isinstance(twin, Unrolled):
+        with torch.no_grad():
+            seen = twin.supervised(inputs)
+        idle = [item for item in idle if not _counts(twin.supervised, twin, item, seen, inputs)]
+    return [item.key for item in idle]
 
 
 def unused_at_start(network: nn.Module) -> list[str]:
@@ -84,14 +90,14 @@ def unused_at_start(network: nn.Module) -> list[str]:
     return [item.key for item in learnables(network) if item.key in own]
 
 
-def _counts(network: nn.Module, item: Learnable, estimate: Any, data: Any) -> bool:
-    """Whether the estimate changes where a learned tensor is moved, either way."""
+def _counts(run: Callable[[Any], Any], network: nn.Module, item: Learnable, found: Any, data: Any) -> bool:
+    """Whether what ``run`` finds changes where a learned tensor of the network is moved, either way."""
     held = item.tensor.detach().clone()
     with torch.no_grad():
         for sign in (1.0, -1.0, 30.0, -30.0):
             item.tensor.copy_(held + sign * MOVED * (1 + held.abs()))
             changed = any(
-                not torch.equal(a, b) for a, b in zip(tree.tensors(network(data)), tree.tensors(estimate), strict=True)
+                not torch.equal(a, b) for a, b in zip(tree.tensors(run(data)), tree.tensors(found), strict=True)
             )
             item.tensor.copy_(held)
             if changed:

@@ -56,10 +56,10 @@ SYSTEM = System(
     equations=(
         "L <- T_{t1[l]}{P1[l] * D + P5[l] * L + P3[l] * S},    S <- S_{t2[l]}{P2[l] * D + P4[l] * L + P6[l] * S},    "
         "l = 1 ... 10;    L = S = 0 at the start\n"
-        "T shrinks singular values, S_t the row of each pixel by its norm. P: complex convolutions, 5 x 5 pixels in the "
-        "first three layers, then 3 x 3; 1,796 numbers in all.\n"
-        "At the start P1 = P2 = P5 = P6 = delta / 2, P3 = P4 = -delta / 2: ISTA for 0.5 |D - L - S|^2 + lambda1 |L|_* + "
-        "lambda2 |S|_{1,2}, survey (16)-(18)."
+        "T shrinks singular values, S_t the row of each pixel by its norm. P: complex convolutions, 5 x 5 pixels in "
+        "the first three layers, then 3 x 3; 1,796 numbers in all.\n"
+        "At the start P1 = P2 = P5 = P6 = delta / 2, P3 = P4 = -delta / 2: ISTA for 0.5 |D - L - S|^2 + lambda1 |L|_* "
+        "+ lambda2 |S|_{1,2}, survey (16)-(18)."
     ),
     references=REFERENCES,
     recipes={"clutter": Recipe(parent=parent, tying=TYING, depth=DEPTH, schedule=schedule, build=build)},
