@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unrolling import solve
-from unrolling.algorithms import FISTA, RobustPCA
+from unrolling.algorithms import FISTA, AlternatingProjections, RobustPCA, RobustPCAADMM
 from unrolling.operators import VolumeConvolution
 from unrolling.testing import check_iteration
 
@@ -50,6 +50,47 @@ def test_one_step_is_the_equation_of_the_survey():
     rows = 0.5 * sparse - 0.5 * low + 0.5 * movie
     shrunk = rows * torch.relu(1 - 0.3 / torch.linalg.vector_norm(rows, dim=-1, keepdim=True))
     assert torch.allclose(found.sparse, shrunk)
+
+
+def test_the_method_of_multipliers_finds_the_same():
+    movie = random(2, 3, 4, 5)
+    first = VolumeConvolution(0.6 * random(2, 1, 1, seed=1))
+    for operators, step in (((None, None), 0.5), ((first, None), 0.2)):
+        parent = RobustPCA(0.5, 0.3, *operators, step_size=step)
+        wanted = solve(FISTA(parent), movie, tolerance=1e-5, max_iterations=300)
+        method = RobustPCAADMM(0.5, 0.3, *operators, penalty=0.5, inner=(1e-7, 20))
+        found = solve(method, movie, tolerance=1e-4, max_iterations=60)
+        assert torch.allclose(found.estimate, wanted.estimate, atol=3e-2)
+        lowest = parent.objective(wanted.state.x, movie)
+        assert torch.allclose(method.objective(found.state, movie), lowest, rtol=1e-3)
+
+
+def test_projections_in_turn():
+    tissue = random(2, 20, 1) @ random(2, 1, 6, seed=1)
+    blood = torch.zeros_like(tissue)
+    blood[:, 3:6] = 0.3 * random(2, 3, 6, seed=2)
+    movie = (tissue + blood).reshape(2, 4, 5, 6)
+    found = solve(AlternatingProjections(1, 0.15), movie, tolerance=1e-10, max_iterations=500).state
+    # In rows with blood only their sum is known; the others, and where the rows are, are found.
+    assert torch.allclose(found.low_rank + found.sparse, movie, atol=1e-6)
+    assert torch.equal(found.sparse.reshape(blood.shape) != 0, blood != 0)
+    empty = (blood == 0).reshape(movie.shape)
+    assert torch.allclose(found.low_rank[empty], tissue.reshape(movie.shape)[empty], atol=1e-6)
+    # with operators the error falls, and rank and rows are what was asked for
+    method = AlternatingProjections(2, 0.3, VolumeConvolution(0.2 * random(2, 2, 1)), None, low_rank_step=1.0)
+    state, values = method.start(movie), []
+    for _ in range(8):
+        state = method(state, movie)
+        values.append(method.objective(state, movie))
+    assert bool((torch.stack(values).diff(dim=0) <= 1e-12).all())
+    assert torch.linalg.matrix_rank(state.low_rank.flatten(1, 2), rtol=1e-6).tolist() == [2, 2]
+    assert (torch.linalg.vector_norm(state.sparse, dim=-1) > 0).sum((1, 2)).tolist() == [6, 6]
+
+
+@pytest.mark.parametrize("method", [RobustPCAADMM(1.0, 0.5), AlternatingProjections(1, 0.5)])
+def test_the_others_are_iterations(method):
+    skip = ("compile", "export", "gradients", "second_derivative")
+    check_iteration(method.double(), random(3, 2, 2, 3), depth=2, skip=skip)
 
 
 def test_movies_that_are_none():

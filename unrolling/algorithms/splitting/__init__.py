@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
     from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection, RelaxedState
     from unrolling.algorithms.splitting.robust_pca import Movies, RobustPCA, Separated, Separation, check_movies
+    from unrolling.algorithms.splitting.robust_pca_splitting import (
+        AlternatingProjections,
+        RobustPCAADMM,
+        SplitSeparation,
+    )
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -67,19 +72,21 @@ __getattr__, __dir__ = lazy(
         ".proximal_gradient": ("ProximalGradient"),
         ".relaxed_projection": ("GradientProjection RelaxedProjection RelaxedState"),
         ".robust_pca": ("Movies RobustPCA Separated Separation check_movies"),
+        ".robust_pca_splitting": ("AlternatingProjections RobustPCAADMM SplitSeparation"),
     },
 )
 # fmt: off
 __all__ = [
-    "ADMM", "ADMMState", "Blurred", "CORONA", "ChambollePock", "CoilPreparation", "CoilProblem",
-    "CoilSampling", "Conditioned", "ConditionedSplitting", "ConjugateGradient", "ConjugateState", "DataTerm",
-    "DenoisedLeastSquares", "DenseProximalGradient", "DenseState", "ForwardOperator", "GradientProjection",
-    "HQSState", "HalfQuadraticSplitting", "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState",
-    "LearnedPrimalDual", "LearnedPrimalDualState", "LeastSquares", "Levelled", "Movies", "PDHG", "PDHGState",
-    "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient", "RelaxedProjection",
-    "RelaxedState", "RobustPCA", "SampledFourier", "Separated", "Separation", "Splitting", "Transmission",
-    "calibration_mask", "check_kspace", "check_movies", "diagonal_steps", "least_squares_start",
-    "sampling_features",
+    "ADMM", "ADMMState", "AlternatingProjections", "Blurred", "CORONA", "ChambollePock", "CoilPreparation",
+    "CoilProblem", "CoilSampling", "Conditioned", "ConditionedSplitting", "ConjugateGradient",
+    "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient", "DenseState",
+    "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting", "KSpaceDescent",
+    "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual", "LearnedPrimalDualState",
+    "LeastSquares", "Levelled", "Movies", "PDHG", "PDHGState", "PrimalDualState", "Problem",
+    "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState", "RobustPCA",
+    "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation", "Splitting",
+    "Transmission", "calibration_mask", "check_kspace", "check_movies", "diagonal_steps",
+    "least_squares_start", "sampling_features",
 ]
 # fmt: on
 # End of what is written.
