@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from unrolling.networks.conv_block import ConvBlock, PReLU
     from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
+    from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
+    from unrolling.networks.pnn import PNN, pnn_width
     from unrolling.networks.residual import ComplexResidual
     from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
@@ -29,9 +31,11 @@ __getattr__, __dir__ = lazy(
         ".conv_block": ("ConvBlock PReLU"),
         ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
+        ".encoder_decoder": ("EncoderDecoder normalised"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
+        ".pnn": ("PNN pnn_width"),
         ".residual": ("ComplexResidual"),
         ".residual_cnn": ("ResidualCNN"),
         ".shrinkage": ("ConvolutionalShrinkage"),
@@ -43,9 +47,10 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
-    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "InstanceUNet", "Joint", "MLP", "NormalisedUNet",
-    "PReLU", "PixelDetector", "ResidualCNN", "TemporalConvolutions", "UNet", "dncnn_channels",
-    "from_channels", "hidden_width", "to_channels", "unet_width",
+    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
+    "NormalisedUNet", "PNN", "PReLU", "PixelDetector", "ResidualCNN", "TemporalConvolutions", "UNet",
+    "dncnn_channels", "from_channels", "hidden_width", "normalised", "pnn_width", "to_channels",
+    "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -174,6 +174,6 @@ def _same(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if weight.shape[-1] > 1:
         return conv3d(x, weight, bias, padding=sides)
     batch, _, height, width, frames = x.shape
-    flat = x.permute(0, 4, 1, 2, 3).reshape(batch * frames, -1, height, width)
+    flat = x.permute(0, 4, 1, 2, 3).reshape(batch * frames, weight.shape[1], height, width)
     found = conv2d(flat, weight.squeeze(-1), bias, padding=sides[:2])
     return found.unflatten(0, (batch, frames)).permute(0, 2, 3, 4, 1)

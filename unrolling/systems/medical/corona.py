@@ -10,6 +10,7 @@ from typing import Any
 from unrolling.algorithms.splitting.corona import CORONA
 from unrolling.core import Unrolled, unroll
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.medical._movies import application, ranges
 from unrolling.tasks.medical.clutter import Clutter
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -19,6 +20,10 @@ KERNELS = ("low_rank_kernels", "sparse_kernels", "low_rank_biases", "sparse_bias
 THRESHOLDS = ("low_rank_threshold", "sparse_threshold")
 TYING = Tying(untied=(*KERNELS, *THRESHOLDS))
 REFERENCES = ("solomon2020deep", "monga2021algorithm")
+
+NOT_EXPORTED = {
+    "clutter": {"onnx": "ONNX has no eigenvalues, which singular values are thresholded with (aten::_linalg_eigh)"}
+}
 
 
 def parent(task: Clutter, *, form: Any = "survey", size: tuple[int, int, int] = (5, 5, 1)) -> CORONA:
@@ -38,10 +43,11 @@ def schedule(depth: int) -> Schedule:
     """All layers at once, on both parts."""
     return [
         Stage(
-            5000,
+            2500,
             rate=3e-3,
             rates=dict.fromkeys(THRESHOLDS, 1e-2),
             batch=4,
+            repeat=2,
             annealing=Cosine(0.02, 1e-2),
             clip=1.0,
         )
@@ -62,7 +68,9 @@ SYSTEM = System(
         "+ lambda2 |S|_{1,2}, survey (16)-(18)."
     ),
     references=REFERENCES,
-    recipes={"clutter": Recipe(parent=parent, tying=TYING, depth=DEPTH, schedule=schedule, build=build)},
+    recipes={"clutter": Recipe(parent=parent, tying=TYING, depth=DEPTH, schedule=schedule, build=build, range=ranges)},
+    apply={"clutter": application()},
+    not_exported=NOT_EXPORTED,
     variants=(
         System(
             name="medical/corona_released",
@@ -83,8 +91,11 @@ SYSTEM = System(
                     depth=DEPTH,
                     schedule=schedule,
                     build=partial(build, form="released"),
+                    range=ranges,
                 )
             },
+            apply={"clutter": application()},
+            not_exported=NOT_EXPORTED,
         ),
     ),
 )

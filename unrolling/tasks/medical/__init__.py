@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from unrolling.tasks.medical.compressive import Compressive
     from unrolling.tasks.medical.ct import ct_by_part, read_ct
     from unrolling.tasks.medical.ellipses import Ellipses, draw_ellipses, random_ellipses, random_head, shepp_logan
+    from unrolling.tasks.medical.emitters import Emitters, Recorded, curve, draw_emitters, record, simulated_movies
     from unrolling.tasks.medical.findings import DetectionLoss, ImageAUC, Peaks, Sensitivity, focal, hits, peaks
+    from unrolling.tasks.medical.microscopy import Microscopy, check_spread, richardson_lucy
     from unrolling.tasks.medical.mri import MRI, read_mask
     from unrolling.tasks.medical.nodules import Nodules, OnImage, circles, found_at, scoring_unet
     from unrolling.tasks.medical.phantoms import head, smooth, with_phase
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         scattered_mask,
     )
     from unrolling.tasks.medical.slices import magnitude_errors, read_slices, relative_errors, slices_by_part
+    from unrolling.tasks.medical.structures import JACCARD, fitted_psnr, jaccard, matches, precision, recall, support
     from unrolling.tasks.medical.thorax import Thorax, heat, simulated_thorax
     from unrolling.tasks.medical.tomography import Tomography
 
@@ -43,7 +46,9 @@ __getattr__, __dir__ = lazy(
         ".compressive": ("Compressive"),
         ".ct": ("ct_by_part read_ct"),
         ".ellipses": ("Ellipses draw_ellipses random_ellipses random_head shepp_logan"),
+        ".emitters": ("Emitters Recorded curve draw_emitters record simulated_movies"),
         ".findings": ("DetectionLoss ImageAUC Peaks Sensitivity focal hits peaks"),
+        ".microscopy": ("Microscopy check_spread richardson_lucy"),
         ".mri": ("MRI read_mask"),
         ".nodules": ("Nodules OnImage circles found_at scoring_unet"),
         ".phantoms": ("head smooth with_phase"),
@@ -54,20 +59,23 @@ __getattr__, __dir__ = lazy(
             "scattered_mask"
         ),
         ".slices": ("magnitude_errors read_slices relative_errors slices_by_part"),
+        ".structures": ("JACCARD fitted_psnr jaccard matches precision recall support"),
         ".thorax": ("Thorax heat simulated_thorax"),
         ".tomography": ("Tomography"),
     },
 )
 # fmt: off
 __all__ = [
-    "Clutter", "Coils", "Compressive", "DetectionLoss", "Echoes", "Ellipses", "ImageAUC", "MRI", "Nodules",
-    "OnImage", "Peaks", "Sensitivity", "Thorax", "Tomography", "cartesian_mask", "check_acceleration",
-    "check_rate", "circles", "contrast_movies", "converged", "ct_by_part", "draw_ellipses", "drawn_mask",
-    "equispaced_mask", "focal", "found_at", "head", "heat", "hits", "magnitude_errors", "mask_kind", "peaks",
-    "poisson_disc_mask", "projection", "radial_mask", "random_ellipses", "random_head", "read_ct",
-    "read_mask", "read_slices", "receive_coils", "regressed_snr", "relative_errors", "scattered_mask",
-    "scoring_unet", "shepp_logan", "simulated_thorax", "slices_by_part", "smooth", "svd_filter", "varied",
-    "with_phase",
+    "Clutter", "Coils", "Compressive", "DetectionLoss", "Echoes", "Ellipses", "Emitters", "ImageAUC",
+    "JACCARD", "MRI", "Microscopy", "Nodules", "OnImage", "Peaks", "Recorded", "Sensitivity", "Thorax",
+    "Tomography", "cartesian_mask", "check_acceleration", "check_rate", "check_spread", "circles",
+    "contrast_movies", "converged", "ct_by_part", "curve", "draw_ellipses", "draw_emitters", "drawn_mask",
+    "equispaced_mask", "fitted_psnr", "focal", "found_at", "head", "heat", "hits", "jaccard",
+    "magnitude_errors", "mask_kind", "matches", "peaks", "poisson_disc_mask", "precision", "projection",
+    "radial_mask", "random_ellipses", "random_head", "read_ct", "read_mask", "read_slices", "recall",
+    "receive_coils", "record", "regressed_snr", "relative_errors", "richardson_lucy", "scattered_mask",
+    "scoring_unet", "shepp_logan", "simulated_movies", "simulated_thorax", "slices_by_part", "smooth",
+    "support", "svd_filter", "varied", "with_phase",
 ]
 # fmt: on
 # End of what is written.
