@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unrolling.files.movies import check_movie_output, read_movie, write_movie
     from unrolling.files.pictures import Picture, in_tiles, pillow, turned
     from unrolling.files.png16 import Header, chunks, header
+    from unrolling.files.rasters import Raster, check_raster_output, read_raster, write_raster
     from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, whitened, write_symbols
     from unrolling.files.records import Expected, listed, mapping, one_of, record, text, verify
     from unrolling.files.scan import Contents, Scan, values_of
@@ -37,6 +38,7 @@ __getattr__, __dir__ = lazy(
         ".movies": ("check_movie_output read_movie write_movie"),
         ".pictures": ("Picture in_tiles pillow turned"),
         ".png16": ("Header chunks header"),
+        ".rasters": ("Raster check_raster_output read_raster write_raster"),
         ".received": ("Vectors numbers read_sequences read_vectors whitened write_symbols"),
         ".records": ("Expected listed mapping one_of record text verify"),
         ".scan": ("Contents Scan values_of"),
@@ -53,15 +55,15 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Moments", "Output", "Picture",
-    "Processor", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Vectors", "apply",
-    "check_movie_output", "check_place", "check_replaceable", "check_scan_output", "check_size",
-    "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles",
-    "inspect", "interpolated", "is_centred", "keeping_others", "listed", "locked", "mapping",
-    "match_channels", "moments", "numbers", "one_of", "pillow", "probe_folder", "reach", "read_kspace",
-    "read_movie", "read_scan", "read_sequences", "read_stack", "read_vectors", "reading", "record",
-    "resample", "scan_files", "shares", "short", "soundfile", "spread_of", "text", "turned", "values_of",
-    "verify", "whitened", "write_bytes", "write_image", "write_movie", "write_scan", "write_symbols",
-    "writing",
+    "Processor", "Raster", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Vectors",
+    "apply", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
+    "check_scan_output", "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite",
+    "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others",
+    "listed", "locked", "mapping", "match_channels", "moments", "numbers", "one_of", "pillow",
+    "probe_folder", "reach", "read_kspace", "read_movie", "read_raster", "read_scan", "read_sequences",
+    "read_stack", "read_vectors", "reading", "record", "resample", "scan_files", "shares", "short",
+    "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
+    "write_image", "write_movie", "write_raster", "write_scan", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

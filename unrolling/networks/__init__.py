@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
     from unrolling.networks.pnn import PNN, pnn_width
+    from unrolling.networks.recurrent_residual import PReNet, prenet_channels
     from unrolling.networks.residual import ComplexResidual
+    from unrolling.networks.residual_blocks import ResidualBlocks
     from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
@@ -36,7 +38,9 @@ __getattr__, __dir__ = lazy(
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
         ".pnn": ("PNN pnn_width"),
+        ".recurrent_residual": ("PReNet prenet_channels"),
         ".residual": ("ComplexResidual"),
+        ".residual_blocks": ("ResidualBlocks"),
         ".residual_cnn": ("ResidualCNN"),
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
@@ -48,9 +52,9 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
-    "NormalisedUNet", "PNN", "PReLU", "PixelDetector", "ResidualCNN", "TemporalConvolutions", "UNet",
-    "dncnn_channels", "from_channels", "hidden_width", "normalised", "pnn_width", "to_channels",
-    "unet_width",
+    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN",
+    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "normalised",
+    "pnn_width", "prenet_channels", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

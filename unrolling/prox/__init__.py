@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         deviation_from,
         parameter,
     )
+    from unrolling.prox.directional import DirectionalTV
     from unrolling.prox.garrote import MeanGarrote
     from unrolling.prox.groups import BlockSoftThreshold
     from unrolling.prox.hard import surrogate_hard_threshold
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazy(
         ".denoisers": (
             "Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance deviation_from parameter"
         ),
+        ".directional": ("DirectionalTV"),
         ".garrote": ("MeanGarrote"),
         ".groups": ("BlockSoftThreshold"),
         ".hard": ("surrogate_hard_threshold"),
@@ -55,13 +57,14 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "ExponentialDenoiser",
-    "IsotropicShrink", "LinearSpline", "MeanGarrote", "OrthonormalShrink", "PercentileGate",
-    "PiecewiseLinear", "RadialBasis", "Ridge", "SingularValueThreshold", "SoftDenoiser", "SoftPositive",
-    "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold", "check_variance",
-    "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative",
-    "nuclear_norm", "parameter", "percentiles", "piecewise_polynomial", "rank_projection",
-    "singular_value_threshold", "soft_threshold", "support_select", "surrogate_hard_threshold",
+    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "DirectionalTV",
+    "ExponentialDenoiser", "IsotropicShrink", "LinearSpline", "MeanGarrote", "OrthonormalShrink",
+    "PercentileGate", "PiecewiseLinear", "RadialBasis", "Ridge", "SingularValueThreshold", "SoftDenoiser",
+    "SoftPositive", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold",
+    "check_variance", "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold",
+    "k_sparse", "nonnegative", "nuclear_norm", "parameter", "percentiles", "piecewise_polynomial",
+    "rank_projection", "singular_value_threshold", "soft_threshold", "support_select",
+    "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.
