@@ -16,7 +16,7 @@ from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.imaging._rain import application
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.images.rain import Rain
-from unrolling.training.stages import Cosine, Schedule, Stage
+from unrolling.training.stages import Cosine, Power, Schedule, Stage
 
 DEPTH = 5
 COUNT, SIDE = 12, 9  # kernels, and pixels along a side
@@ -54,6 +54,7 @@ def parent(task: Rain) -> RainKernels:
         ResidualBlocks(3 + MEMORY, BLOCKS[1], seed=2),
         first=Beginning(MEMORY),
         memory=MEMORY,
+        background_step=0.5,
     )
 
 
@@ -88,9 +89,19 @@ def classical(system: System, task: Rain) -> Sequence[Baseline]:
 
 
 def schedule(depth: int) -> Schedule:
-    """All layers at once, from 64 x 64 pixels on."""
-    steps = {"map_step": 1e-2, "background_step": 1e-2}
-    return [Stage(STEPS, rate=2e-3, rates=steps, batch=4, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+    """All layers at once, each of them answering for the picture; kernels, whose entries are small, slowly."""
+    rates = {"map_step": 1e-2, "background_step": 1e-2, "threshold": 2e-4, "kernels": 2e-4}
+    return [
+        Stage(
+            STEPS,
+            rate=2e-3,
+            rates=rates,
+            batch=3,
+            supervision=Power(2),
+            annealing=Cosine(0.02, 1e-2),
+            clip=1.0,
+        )
+    ]
 
 
 SYSTEM = System(
