@@ -22,7 +22,7 @@ DEPTH = 5
 COUNT, SIDE = 12, 9  # kernels, and pixels along a side
 MEMORY = 13  # channels that are carried along
 BLOCKS = 1, 2  # of two convolutions, for maps and for the background
-STEPS = 5_000
+STEPS = 3_500
 
 
 class Beginning(nn.Module):
@@ -96,7 +96,7 @@ def schedule(depth: int) -> Schedule:
             STEPS,
             rate=2e-3,
             rates=rates,
-            batch=3,
+            batch=2,
             supervision=Power(2),
             annealing=Cosine(0.02, 1e-2),
             clip=1.0,
