@@ -1,0 +1,189 @@
+"""Rain removal: the networks on Rain100L and on heavy rain, beside their classical parents, what becomes of pictures
+without rain, and a recurrent network trained here for as long.
+
+Bars on Rain100L (all 100 pictures, luma from 16 to 235): imaging/rcdnet at least 5 dB above the input, imaging/derain
+at least 3.5 dB, and that at least 1 dB above ADMM with directional total variation after as many steps.
+
+Parts: ``rain100l``; ``heavy`` (rain_train_small without norain-1 and norain-10, whose scenes are in Rain100L too),
+``dry`` (the clean pictures of Rain100L as input: what is left of them), ``rival`` (PReNet with as many numbers as
+imaging/rcdnet, trained for --steps).
+
+--data names a folder with the sets rain100l and rain_train_small; what is not there is left out with a word. Settings
+of the classical methods come from the task's validation pictures. Intervals are those of a bootstrap over scenes: nine
+backgrounds of Rain100L occur twice. --weights names a folder of weights files to use before the shipped ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.image_methods import Row, chosen, methods_of, network
+from benchmarks.record import publish
+from unrolling import Unrolled
+from unrolling.core import Iteration
+from unrolling.evaluation.classical import steps_of
+from unrolling.systems.catalogue import find
+from unrolling.tasks.baselines import Generic, Iterative
+from unrolling.tasks.images.pictures import similarity
+from unrolling.tasks.images.rain import Rain, read_pairs, video_luma
+from unrolling.training import Machine, Stage, fit
+from unrolling.training.stages import Cosine
+
+Run = Callable[[Tensor], Tensor]
+SYSTEMS = ("imaging/derain", "imaging/rcdnet")
+BARS = {"imaging/derain": 3.5, "imaging/rcdnet": 5.0}  # dB above the input
+TWICE = {3: 4, 5: 14, 6: 25, 7: 36, 8: 47, 9: 58, 10: 69, 11: 80, 12: 91}  # pictures of Rain100L of one scene
+SHARED = ("norain-1.png", "norain-10.png")
+# Of the papers, trained on the 200 pairs that belong to Rain100L, whose rain is drawn as that of the test pictures is
+PUBLISHED = (
+    ("JORDER (Yang et al. 2017), trained on the set's own pairs", 36.61, 0.974),
+    ("PReNet (Ren et al. 2019), trained on the set's own pairs", 37.48, 0.979),
+    ("RCDNet (Wang et al. 2020), trained on the set's own pairs", 40.00, 0.986),
+)
+
+Pairs = Mapping[str, tuple[Tensor, Tensor]]
+
+
+def pairs_of(root: Path, name: str, limit: int | None) -> Pairs:
+    """Pictures in the rain and without it, by name."""
+    folders = {
+        "rain100l": ("rain100l/rain", "rain100l/clean"),
+        "heavy": ("rain_train_small/train/small/rain", "rain_train_small/train/small/norain"),
+    }[name]
+    rainy, clean = (root / folder for folder in folders)
+    if not (rainy.is_dir() and clean.is_dir()):
+        print(f"{rainy} is not there: left out", file=sys.stderr)
+        return {}
+    found = {key: pair for key, pair in read_pairs(rainy, clean).items() if key not in SHARED}
+    return dict(list(found.items())[:limit])
+
+
+def scenes(names: Sequence[str]) -> list[int]:
+    """A number for the scene of each picture."""
+    first = {second: first for first, second in TWICE.items()}
+    numbers = [int("".join(filter(str.isdigit, name)) or 0) for name in names]
+    return [first.get(number, number) for number in numbers] if len(names) == 100 else list(range(len(names)))
+
+
+def score(run: Run, data: Tensor, target: Tensor) -> tuple[float, float]:
+    """PSNR and SSIM of luma."""
+    found, wanted = video_luma(run(data).clamp(0, 1)), video_luma(target)
+    return float(-10 * (found - wanted).square().mean().clamp_min(1e-12).log10()), similarity([found], [wanted])
+
+
+@torch.no_grad()
+def scored(part: str, methods: Mapping[str, Run], pairs: Pairs) -> list[Row]:
+    """Means over pictures, with intervals over scenes."""
+    rows: list[Row] = []
+    groups = scenes(list(pairs))
+    inputs: float | None = None
+    for name, run in methods.items():
+        found = np.array([score(run, rainy.unsqueeze(0), clean.unsqueeze(0)) for rainy, clean in pairs.values()])
+        low, high = interval(found[:, 0], groups)
+        row: Row = {"part": part, "method": name, "pictures": len(found), "ssim": float(found[:, 1].mean())}
+        row |= {"psnr": float(found[:, 0].mean()), "low": low, "high": high, "worst": float(found[:, 0].min())}
+        inputs = row["psnr"] if inputs is None else inputs
+        row["gain"] = row["psnr"] - inputs
+        if part == "rain100l" and name in BARS:
+            row |= {"value": row["gain"], "bar": BARS[name], "better": "high"}
+        rows.append(row)
+        print(line(row), file=sys.stderr, flush=True)
+    return rows
+
+
+def interval(values: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
+    """95 % of the means of pictures whose scenes are drawn again."""
+    rng, number = np.random.default_rng(0), np.array(groups)
+    held = [values[number == each] for each in sorted(set(groups))]
+    sums, counts = np.array([each.sum() for each in held]), np.array([len(each) for each in held])
+    drawn = rng.integers(len(held), size=(2000, len(held)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def classical(task: Rain, steps: int) -> dict[str, Run]:
+    """The parents after as many steps as the networks have, and after more of them; settings from validation pictures
+    for either.
+    """
+    found: dict[str, Run] = {}
+    rcdnet = find("imaging/rcdnet")
+    for method in [*methods_of(task, Iterative), *rcdnet.baselines["rain"](rcdnet, task)]:
+        for count in (steps, method.iterations):
+            tuned = Iterative(method.name, method.make, method.settings, count, count if count == steps else None)
+            iteration, setting = chosen(tuned, task, len(task.validation))
+            found[f"{method.name}, {count} steps, {setting}"] = piecewise(iteration, count)
+    return found
+
+
+def piecewise(iteration: Iteration, count: int) -> Run:
+    run = steps_of(iteration, count)
+    return lambda data: run(data)
+
+
+def rival(task: Rain, like: Unrolled, steps: int, batch: int) -> tuple[str, Run]:
+    """PReNet with as many numbers, trained on the same crops."""
+    size = sum(p.numel() for p in like.parameters())
+    generic = next(each for each in task.baselines(size) if isinstance(each, Generic))
+    torch.manual_seed(0)
+    made: Any = generic.network()
+    stage = Stage(steps, rate=generic.rates[0], batch=batch, annealing=Cosine(0.02, 1e-2), clip=1.0)
+    fit(made, task, [stage], quiet=True, machine=Machine(precision="bf16-mixed"))
+    return f"{generic.name}, {steps} training steps", made.eval()
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row as text."""
+    spread = f" [{row['low']:.2f}, {row['high']:.2f}], worst {row['worst']:.2f}" if "low" in row else ""
+    gain = f" ({row['gain']:+.2f})" if "gain" in row else ""
+    return f"{row['part']:9s} {row['method']:75s} {row['psnr']:6.2f} dB{gain}{spread}, SSIM {row['ssim']:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="DIR", required=True)
+    parser.add_argument("--weights", type=Path, metavar="DIR")
+    parser.add_argument("--photographs", type=Path, metavar="DIR", help="that the rival is trained on, as by `--data`")
+    parser.add_argument("--part", choices=("rain100l", "heavy", "dry", "rival"), action="append")
+    parser.add_argument("--without", choices=("parents",), action="append", default=[], help="what is left out")
+    parser.add_argument("--pictures", type=int, metavar="N", help="the first N of every set only")
+    parser.add_argument("--steps", type=int, default=1000, help="that the rival is trained for")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", nargs="?", type=Path, const=Path("-"), metavar="FILE")
+    options = parser.parse_args()
+    options.device = "cpu"
+    torch.set_num_threads(options.threads)
+    parts = options.part or ["rain100l", "heavy", "dry"]
+    found = {name: network(name, "rain", options.weights) for name in SYSTEMS}
+    networks = {name: net for name, net in found.items() if net is not None}
+    methods: dict[str, Run] = {"input": lambda data: data}
+    if "parents" not in options.without and {"rain100l", "heavy"} & set(parts):
+        methods |= classical(Rain(), max((len(net) for net in networks.values()), default=5))
+    methods |= networks
+    rows: list[Row] = []
+    for part in parts:
+        pairs = pairs_of(options.data, "heavy" if part == "heavy" else "rain100l", options.pictures)
+        if not pairs:
+            continue
+        if part == "dry":
+            rows += scored(part, dict(networks), {name: (clean, clean) for name, (_, clean) in pairs.items()})
+        elif part == "rival" and "imaging/rcdnet" in networks:
+            task = Rain(data=options.photographs)
+            held = rival(task, networks["imaging/rcdnet"], options.steps, 2)
+            rows += scored(part, dict([("input", methods["input"]), held]), pairs)
+        elif part != "rival":
+            rows += scored(part, methods, pairs)
+        if part == "rain100l":
+            rows += [{"part": part, "method": name, "psnr": psnr, "ssim": ssim} for name, psnr, ssim in PUBLISHED]
+    publish("rain", options, rows, line)
+
+
+if __name__ == "__main__":
+    main()
