@@ -34,8 +34,9 @@ from unrolling.systems.catalogue import find
 from unrolling.tasks.baselines import Generic, Iterative
 from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.images.rain import Rain, read_pairs, video_luma
-from unrolling.training import Machine, Stage, fit
-from unrolling.training.stages import Cosine
+from unrolling.training.fit import fit
+from unrolling.training.machine import Machine
+from unrolling.training.stages import Cosine, Stage
 
 Run = Callable[[Tensor], Tensor]
 SYSTEMS = ("imaging/derain", "imaging/rcdnet")

@@ -114,7 +114,7 @@ class Rain(Pictures):
 
     def spoil(self, clean: Tensor, generator: torch.Generator, **kind: float) -> Samples:
         """Rain on every picture: half of it added and clipped, half of it laid over (screen)."""
-        rain = draw_streaks(clean.shape[0], *clean.shape[-2:], generator, **kind).unsqueeze(1)
+        rain = draw_streaks(clean.shape[0], clean.shape[-2], clean.shape[-1], generator, **kind).unsqueeze(1)
         over = (torch.rand(clean.shape[0], 1, 1, 1, generator=generator) < 0.5).to(clean)
         return Samples((clean + rain * (1 - over * clean)).clamp_max(1), clean)
 
