@@ -15,7 +15,7 @@ from unrolling.tasks.medical.clutter import Clutter
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH, WIDE = 10, 3  # layers; those with kernels of 5 x 5, the others have 3 x 3
-WEIGHTS = (12.0, 1.1)  # lambda1, lambda2 of the parent, in units of a movie's root mean square
+WEIGHTS = (6.0, 0.75)  # lambda1, lambda2 of the parent, in units of a movie's root mean square
 KERNELS = ("low_rank_kernels", "sparse_kernels", "low_rank_biases", "sparse_biases")
 THRESHOLDS = ("low_rank_threshold", "sparse_threshold")
 TYING = Tying(untied=(*KERNELS, *THRESHOLDS))
@@ -43,7 +43,7 @@ def schedule(depth: int) -> Schedule:
     """All layers at once, on both parts."""
     return [
         Stage(
-            2500,
+            2000,
             rate=3e-3,
             rates=dict.fromkeys(THRESHOLDS, 1e-2),
             batch=4,
