@@ -150,6 +150,9 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], spec: Mapping[str, 
             program = torch.export.export(module, (), dict(inputs), dynamic_shapes=dict(spec), strict=False)
     except Exception as error:  # of many kinds, with pages of advice on torch
         raise ExportError(f"the network cannot be traced: {first_line(error)}") from error
+    # Sizes that are a multiple of others have ranges that follow from theirs.
+    for size in [size for size in program.range_constraints if not size.is_symbol]:
+        del program.range_constraints[size]
     # What torch.func.grad works on ends up as constants without values, and torch says nothing.
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     if any(isinstance(value, Tensor) and wrapped(value) for value in program.constants.values()):
