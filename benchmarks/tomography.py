@@ -2,9 +2,11 @@
 and total variation, on real slices, at other numbers of views and doses, and in time and memory on 512 x 512 pixels.
 
 Parts: ``slices`` (simulated projections of real slices, the mean over scans, with the interval of a bootstrap over
-scans), ``views`` (the phantom of Shepp and Logan and ellipses), ``large``.
+scans), ``views`` (the phantom of Shepp and Logan and ellipses), ``large``, ``noise`` (medical/cnn_pgd and its network
+by itself, once on the filtered back-projection, from the noise of training to four times as much).
 
-Bars: applied to a sinogram of 512 x 512 pixels at most 1.5 GB; on real slices above total variation.
+Bars: applied to a sinogram of 512 x 512 pixels at most 1.5 GB; on real slices above total variation; at the highest
+noise medical/cnn_pgd at least its network by itself.
 
 --data names a folder with ``human8bit`` (pictures, each its own scan) and ``hu.npz`` (slices in Hounsfield units; names
 that differ in digits only are of one scan). Settings of the classical methods come from the task's validation
@@ -23,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,6 +45,7 @@ from unrolling.tasks.medical.ct import read_ct
 from unrolling.tasks.medical.tomography import Tomography
 
 VIEWS, DOSES = (15, 30, 60, 120), (0.02, 0.05, 0.1)
+NOISES, RELAXED = (0.05, 0.1, 0.2), "medical/cnn_pgd"
 LARGE = 512
 MEMORY = 1.5e9  # bytes
 
@@ -191,6 +194,32 @@ def of_large(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def of_noise(options: argparse.Namespace) -> list[Row]:
+    """Relaxed projections beside one use of the network that they are made of."""
+    rows: list[Row] = []
+    found = networks(options.weights, [RELAXED])
+    if not found or RELAXED not in (options.only or [RELAXED]):
+        return rows
+    base: Any = find(RELAXED).task("tomography")
+    slices = [batch.target for batch in base.test]
+    if options.data is not None:
+        slices.append(torch.stack([x for of_scan in scans(options.data, base.size).values() for x in of_scan]))
+    projector = cast("Any", found[RELAXED].layers[0]).step.projector
+    methods: dict[str, Run] = {
+        "filtered back-projection": base.fbp,
+        "its network, once": lambda y: projector(base.fbp(y)),
+        RELAXED: found[RELAXED],
+    }
+    for noise in NOISES:
+        for kind, x in zip(("Shepp-Logan", "ellipses", "real slices"), slices, strict=False):
+            batch = base.measure(x, torch.Generator().manual_seed(1), noise=noise)
+            for method, run in methods.items():
+                name = f"{kind}, {base.size} x {base.size}, {base.views} views, noise {noise:g}"
+                level = float(np.mean(values(base, run, batch)))
+                rows.append({"part": "noise", "set": name, "method": method, "value": level})
+    return rows
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Processor time of the second call."""
     call()
@@ -223,7 +252,7 @@ def memory(name: str, sinogram: Tensor, task: Tomography) -> float:
     return 1024.0 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
-PARTS = {"slices": of_slices, "views": of_views, "large": of_large}
+PARTS = {"slices": of_slices, "views": of_views, "large": of_large, "noise": of_noise}
 
 
 def line(row: Mapping[str, Any]) -> str:

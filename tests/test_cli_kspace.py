@@ -12,7 +12,7 @@ from test_cli_images import held as held
 from unrolling.files import pictures as pixels
 from unrolling.files.kspace import image_origin, is_centred, read_kspace
 from unrolling.operators.fourier import KSpace, fft
-from unrolling.tasks.medical import phantoms, sampling
+from unrolling.tasks.medical import phantoms, receive_coils, sampling
 
 
 def measured(size=32, real=True, coils=1, rate=0.4, seed=0):
@@ -77,6 +77,24 @@ def test_complex_images_and_coils_are_recognised(apply, tmp_path, real, coils, k
     assert facts["coils"] == coils
     assert facts["image"] == ("real" if real and coils == 1 else "complex")
     assert np.load(tmp_path / "x.npy").dtype.kind == kind
+
+
+def test_coils_are_combined_by_maps_where_the_middle_is_measured_and_by_their_squares_elsewhere(apply, tmp_path):
+    size, generator = 64, torch.Generator().manual_seed(0)
+    maps = receive_coils(4, size, size, generator)
+    mask = sampling.cartesian_mask(size, size, 0.4, centre=0.15, seed=1)
+    noise = 0.02 * torch.view_as_complex(torch.randn(4, size, size, 2, generator=generator))
+    x = phantoms.head(size, generator)
+    samples = torch.fft.fftshift(fft(maps * x) + noise, (-2, -1)) * mask
+    apart = samples * (torch.arange(size) % 2)  # no two lines beside each other
+    for name, k, key in (("near", samples, "maps"), ("apart", apart, "coils combined by")):
+        np.save(tmp_path / f"{name}.npy", k.numpy())
+        status, out, _ = apply(CSNET, tmp_path / f"{name}.npy", "-o", tmp_path / f"{name}-x.npy", "--json")
+        assert status == 0
+        assert key in json.loads(out)
+    image = np.load(tmp_path / "near-x.npy")
+    assert image.dtype.kind == "f"
+    assert np.linalg.norm(image - x.numpy()) < 0.2 * float(x.norm())
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def combine(network: Callable[[Any], Tensor], task: Any, measured: Measured) -> 
 
     The network sees images that lie in the middle and are 1 at their brightest.
     """
-    samples = _centred(measured)
+    samples = centred(measured)
     mask = measured.mask.unsqueeze(0)
     maps = estimate_maps(samples.unsqueeze(0), mask)
     data = CoilData(samples.unsqueeze(0), mask, maps)
@@ -48,7 +48,7 @@ def combine(network: Callable[[Any], Tensor], task: Any, measured: Measured) -> 
 
 def combine_unmapped(network: Callable[[Any], Tensor], task: Any, measured: Measured) -> Reconstructed:
     """``combine`` for a network that finds the maps itself, and whose image is as large as its data are."""
-    samples = _centred(measured)
+    samples = centred(measured)
     image = network(KSpace(samples.unsqueeze(0), measured.mask.unsqueeze(0)))[0]
     bright = _bright(image)
     bright = torch.where(bright > 0, bright, 1)
@@ -56,7 +56,7 @@ def combine_unmapped(network: Callable[[Any], Tensor], task: Any, measured: Meas
     return Reconstructed(to_corner(image, measured.origin), facts, _conditions(samples / bright, measured.mask))
 
 
-def _centred(measured: Measured) -> Tensor:
+def centred(measured: Measured) -> Tensor:
     """The samples of an image that lies in the middle, whitened where the noise is known."""
     samples = measured.samples
     if measured.noise is not None:

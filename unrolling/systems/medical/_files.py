@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from unrolling.core import Unrolled
-from unrolling.operators.fourier import KSpace, ifft
+from unrolling.operators.coil_maps import estimate_maps, root_sum_of_squares
+from unrolling.operators.fourier import KSpace, ifft, to_corner
 from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition, Range
 from unrolling.systems.medical import _kspace
+from unrolling.systems.medical._coils import centred
 from unrolling.systems.medical._kspace import Measured, Reconstructed
 from unrolling.tasks.medical.mri import MRI
 from unrolling.tasks.medical.sampling import mask_kind
@@ -27,8 +29,9 @@ RANGE = {"measured": Range(10, 50), "mask": ("radial lines", "lines"), "coils": 
 
 
 def _reconstruct(network: Unrolled, task: MRI, measured: Measured) -> Reconstructed:
-    """Coil by coil, and their root of the sum of squares."""
-    samples, sampled = measured.samples, measured.mask
+    """Coil by coil, whitened first where the noise is known, and combined."""
+    several = len(measured.samples) > 1
+    samples, sampled = centred(measured) if several else measured.samples, measured.mask
     zero_filled = ifft(samples)
     peak = float(zero_filled.abs().max())
     share = float(zero_filled.imag.square().sum() / zero_filled.abs().square().sum())
@@ -42,9 +45,23 @@ def _reconstruct(network: Unrolled, task: MRI, measured: Measured) -> Reconstruc
         pass
     images = layer.estimate(state, problem) * peak
     rate, kind = float(sampled.mean()), mask_kind(torch.fft.fftshift(sampled))
-    combined = images[0] if len(images) == 1 else torch.linalg.vector_norm(images, dim=0)
+    combined, how = _combined(images, samples, sampled)
     conditions = _conditions(rate, kind, len(samples), combined.abs() / peak)
-    return Reconstructed(combined, {"image": "real" if real else "complex"}, conditions)
+    facts = {"image": "real" if real else "complex", **how}
+    return Reconstructed(to_corner(combined, measured.origin) if several else combined, facts, conditions)
+
+
+def _combined(images: Tensor, samples: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, str]]:
+    """One image of those of all coils, |sum_c conj(S_c) x_c| with estimated maps S; where the middle of k-space is not
+    measured well enough for maps, their root of the sum of squares.
+    """
+    if len(images) == 1:
+        return images[0], {}
+    try:
+        maps = estimate_maps(samples.unsqueeze(0), mask.unsqueeze(0))[0]
+    except ValueError:
+        return root_sum_of_squares(images.unsqueeze(0))[0], {"coils combined by": "their root of the sum of squares"}
+    return (maps.conj() * images).sum(0).abs(), {"maps": "estimated"}
 
 
 def _conditions(rate: float, kind: str, coils: int, image: Tensor) -> list[Condition]:

@@ -20,7 +20,7 @@ from unrolling.training.projection import projection_schedule
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 WIDTH, LEVELS = 12, 3  # of the U-Net
-STEP, CONTRACTION = 1.9, 0.5  # gamma |A|^2, which must stay below 2, and c
+STEP, CONTRACTION = 1.9, 0.3  # gamma |A|^2, which must stay below 2, and c
 TYING = Tying(tied=("step.projector",))
 
 
