@@ -30,7 +30,7 @@ from benchmarks.image_methods import Row, Run, chosen, direct, methods_of, netwo
 from benchmarks.record import publish
 from benchmarks.timing import alternate, compared
 from unrolling import Unrolled
-from unrolling.algorithms.images.sparcom import sparcom, temporal_variance
+from unrolling.algorithms.images.sparcom import accelerated_sparcom, temporal_variance
 from unrolling.evaluation.classical import steps_of
 from unrolling.systems.catalogue import catalogue
 from unrolling.systems.medical._stacks import super_resolved
@@ -131,7 +131,7 @@ def of_psf(options: argparse.Namespace) -> list[Row]:
         batch = task.simulate(MOVIES, torch.Generator().manual_seed(7_000_003), psf=psf)
         methods: dict[str, Run] = {
             f"{method.name}, not told": steps_of(method.make(weight), ITERATIONS),
-            f"{method.name}, told": steps_of(sparcom(task.fluctuations(psf=psf), weight), ITERATIONS),
+            f"{method.name}, told": steps_of(accelerated_sparcom(task.fluctuations(psf=psf), weight), ITERATIONS),
         }
         for name, net in nets.items():
             methods |= {f"{name}, not told": net, f"{name}, told": told(net, task, psf)}

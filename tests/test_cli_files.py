@@ -253,6 +253,9 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
         source.write_bytes(content[field])
         if task in ("tomography", "nodules"):
             np.save(source, np.random.default_rng(0).random((30, 183), dtype=np.float32))
+        if task == "microscopy":
+            source = source.with_suffix(".tif")
+            source.write_bytes(seeds.stacks()["stack.tif"])
         if "dublid" in name:
             from PIL import Image
 

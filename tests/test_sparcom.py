@@ -8,7 +8,7 @@ from iterations import gaussian
 from torch.nn.functional import conv2d
 
 from unrolling import constrain, deploy, solve, unroll
-from unrolling.algorithms.images.sparcom import Fluctuations, Sparcom, sparcom, temporal_variance
+from unrolling.algorithms.images.sparcom import Fluctuations, Sparcom, accelerated_sparcom, temporal_variance
 from unrolling.operators.point_spread import PointSpread
 from unrolling.operators.radial import (
     Radial,
@@ -114,7 +114,7 @@ def test_gradient_of_the_correlation_form_is_that_of_all_covariances():
 def test_sparcom_reaches_a_minimum(form):
     term = Fluctuations((6, 6), 2, 0.7, form=form)
     data, weight = movie().float(), 0.05
-    found = solve(sparcom(term, weight), data, tolerance=1e-5, max_iterations=1500).estimate
+    found = solve(accelerated_sparcom(term, weight), data, tolerance=1e-5, max_iterations=1500).estimate
     slope = term.gradient(found, term(data)) + weight  # zero where x > 0, positive where x = 0
     assert bool((found >= 0).all())
     assert float(torch.where(found > 0, slope.abs(), -slope).max()) < 2e-3
@@ -213,7 +213,10 @@ def test_before_training_the_systems_are_their_parents_to_the_bit_and_have_the_p
 )
 def test_what_is_no_movie_is_refused(data, words):
     task = Microscopy.small()
-    for iteration in (find("medical/sparcom").recipe(None)[1].parent(task), sparcom(task.fluctuations(), 0.1)):
+    for iteration in (
+        find("medical/sparcom").recipe(None)[1].parent(task),
+        accelerated_sparcom(task.fluctuations(), 0.1),
+    ):
         with pytest.raises((ValueError, TypeError), match=words):
             unroll(iteration, 2)(data)
 

@@ -270,7 +270,7 @@ def _directories(path: Path) -> int:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
-        order = {b"II": "<", b"MM": ">"}.get(start[:2])
+        order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
         version = struct.unpack(f"{order}H", start[2:4])[0] if order and len(start) == 8 else None
         if version not in (42, 43):
             raise ValueError(f"{path} is no TIFF file; the input is {READS}")

@@ -70,7 +70,7 @@ class PercentileGate(nn.Module):
         self.alpha = parameter(torch.tensor(float(alpha)), "alpha")
         self.steepness = parameter(torch.tensor(float(steepness)), "steepness")
         constrain(self, "steepness", Positive())
-        self.ranks = ranks
+        self.ranks: Ranks = ranks
 
     def forward(self, z: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The shrunk images."""

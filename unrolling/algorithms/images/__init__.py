@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Fluctuations,
         Sparcom,
         SparcomLayers,
+        accelerated_sparcom,
         check_movie,
         temporal_variance,
     )
@@ -80,7 +81,9 @@ __getattr__, __dir__ = lazy(
         ".post_processing": ("PostProcessing"),
         ".rain_kernels": ("KernelState LearnedMaps RainKernels streak_kernels"),
         ".sirt": ("SIRT"),
-        ".sparcom": ("EnlargedVariance Fluctuations Sparcom SparcomLayers check_movie temporal_variance"),
+        ".sparcom": (
+            "EnlargedVariance Fluctuations Sparcom SparcomLayers accelerated_sparcom check_movie temporal_variance"
+        ),
     },
 )
 # fmt: off
@@ -89,11 +92,11 @@ __all__ = [
     "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Fluctuations", "Fusion",
     "GuidedProjection", "KernelState", "LearnedMaps", "LearnedProjection", "LearnedProx", "MultispectralFit",
     "Outcome", "Parts", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
-    "RainKernels", "RainState", "SIRT", "Sparcom", "SparcomLayers", "Statistics", "across_streaks",
-    "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size", "check_movie",
-    "correlations", "crop_kernel", "cut", "differences", "fit_kernel", "gram_schmidt_adaptive",
-    "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve", "sharpen", "solved",
-    "statistics_of", "streak_kernels", "temporal_variance",
+    "RainKernels", "RainState", "SIRT", "Sparcom", "SparcomLayers", "Statistics", "accelerated_sparcom",
+    "across_streaks", "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size",
+    "check_movie", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
+    "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve",
+    "sharpen", "solved", "statistics_of", "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

@@ -119,7 +119,7 @@ class Fluctuations(DataTerm):
         self.spread.check_output(data[:, 0], "a frame of data")
 
 
-def sparcom(term: Fluctuations, weight: float) -> FISTA:
+def accelerated_sparcom(term: Fluctuations, weight: float) -> FISTA:
     """FISTA for min_{x >= 0} 0.5 |g - A_2 x|^2 + lambda sum_i x_i, or with the covariances in the place of g, from 0.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling._extras import extra
-from unrolling.algorithms.images.sparcom import Fluctuations, sparcom, temporal_variance
+from unrolling.algorithms.images.sparcom import Fluctuations, accelerated_sparcom, temporal_variance
 from unrolling.core.arguments import check_count, check_range
 from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
 from unrolling.operators.resize import resize
@@ -162,10 +162,15 @@ class Microscopy(Task):
 
         settings = tuple((image, count) for image in ("mean", "variance") for count in (10, 30, 100, 300))
         return [
-            Iterative("SPARCOM, variances", lambda w: sparcom(self.fluctuations(), w), VARIANCE_WEIGHTS, ITERATIONS),
+            Iterative(
+                "SPARCOM, variances",
+                lambda w: accelerated_sparcom(self.fluctuations(), w),
+                VARIANCE_WEIGHTS,
+                ITERATIONS,
+            ),
             Iterative(
                 "SPARCOM, covariances",
-                lambda w: sparcom(self.fluctuations("correlation"), w),
+                lambda w: accelerated_sparcom(self.fluctuations("correlation"), w),
                 CORRELATION_WEIGHTS,
                 ITERATIONS,
             ),
