@@ -49,6 +49,8 @@ def digest(docs: Path) -> str:
             *(ROOT / "unrolling/systems").rglob("SHA256SUMS"),
             *(ROOT / "tools").rglob("*.py"),
             *(docs / "comparisons").glob("*.json"),
+            *(docs / "guides").glob("*.json"),
+            ROOT / "benchmarks/paradigms.py",
         ]
     ):
         found.update(path.name.encode() + path.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +97,17 @@ def parts(systems: Mapping[str, System], comparisons: Path = FOLDER) -> dict[str
         "_which_map.txt": decision_map(systems, "../systems/"),
         "_all.txt": all_fields(systems),
         "_table_2.txt": survey_table(comparisons),
+        "_paradigms.txt": paradigm_study(comparisons.parent / "guides" / "paradigms.json"),
     }
+
+
+def paradigm_study(kept: Path) -> str:
+    """What ``python -m benchmarks.paradigms`` measured last."""
+    from benchmarks.paradigms import page
+
+    if not kept.is_file():
+        return f"{kept.name} is not there yet: the command above makes it, in a quarter of an hour of one core.\n"
+    return page(json.loads(kept.read_text(encoding="utf-8")))
 
 
 def survey_table(comparisons: Path) -> str:

@@ -11,6 +11,7 @@ from unrolling.algorithms.splitting.corona import CORONA
 from unrolling.core import Unrolled, unroll
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.medical._movies import application, ranges
+from unrolling.systems.medical._paradigms import VARIANTS
 from unrolling.tasks.medical.clutter import Clutter
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -57,6 +58,7 @@ def schedule(depth: int) -> Schedule:
 SYSTEM = System(
     name="medical/corona",
     title="CORONA",
+    paradigm="objective",
     summary="blood without the tissue from a movie of contrast ultrasound: ten steps of robust principal component "
     "analysis with learned convolutions.",
     equations=(
@@ -75,6 +77,7 @@ SYSTEM = System(
         System(
             name="medical/corona_released",
             title="CORONA, the released form",
+            paradigm="objective",
             summary="as medical/corona, with the thresholds of its authors' program: parts of the largest singular "
             "value, and of the mean energy.",
             equations=(
@@ -97,5 +100,6 @@ SYSTEM = System(
             apply={"clutter": application()},
             not_exported=NOT_EXPORTED,
         ),
+        *VARIANTS,
     ),
 )
