@@ -25,10 +25,10 @@ def made(system=CORONA, task="clutter", **changes):
     """
     rows = [
         row("CORONA, 10 layers", "network", 30.0, 0.01, 10, 1796),
-        row("ISTA, as many iterations", "parent", 12.0, 0.012, 10),
-        row("FISTA, at convergence", "classical", 25.0, 0.6, 700),
-        row("the movie itself", "classical", 26.0, 0.0),
-        row("residual network", "generic", 29.0, 0.02, None, 8980),
+        row("robust PCA, ISTA, as many iterations", "parent", 12.0, 0.012, 10),
+        row("robust PCA, FISTA, stopped early", "classical", 25.0, 0.6),
+        row("SVD clutter filter", "classical", 26.0, 0.001),
+        row("residual CNN, 3-D", "generic", 29.0, 0.02, None, 8980),
     ]
     command = f"unroll compare {system} --task {task} --pretrained"
     environment = {"processor": "a processor", "cores": 2, "threads": 1}
@@ -38,7 +38,11 @@ def made(system=CORONA, task="clutter", **changes):
 def test_the_row_of_a_system_has_its_network_the_best_algorithm_and_the_best_deep_network():
     entry = next(e for e in survey_table.entries([made()])["rows"] if e["system"] == CORONA)
     measured = {kind: entry[kind]["measured"] for kind in survey_table.KINDS}
-    assert [m["name"] for m in measured.values()] == ["CORONA, 10 layers", "FISTA, at convergence", "residual network"]
+    assert [m["name"] for m in measured.values()] == [
+        "CORONA, 10 layers",
+        "robust PCA, FISTA, stopped early",
+        "residual CNN, 3-D",
+    ]
     assert [m["seconds"] for m in measured.values()] == [0.01, 0.6, 0.02]
     assert [m["parameters"] for m in measured.values()] == [1796, None, 8980]
     assert entry["computer"] == "a processor, 1 of 2 cores"
@@ -53,7 +57,7 @@ def test_a_claim_stands_beside_the_ratio_of_the_same_rows():
     (resnet,) = claims["CORONA against ResNet"]["measured"]
     assert resnet["ratio"] == pytest.approx(5)
     text = survey_table.markdown_survey_table([made()])
-    assert "60× alone, 60× in a batch (10 layers, 30.00 dB, against FISTA, at convergence, 25.00 dB)" in text
+    assert "60× alone, 60× in a batch (10 layers, 30.00 dB, against robust PCA, FISTA, stopped early, 25.00 dB)" in text
     assert "| 3.0× | 60× alone" in text  # of the survey's own table
 
 
@@ -91,10 +95,10 @@ def test_the_command_prints_both_tables_and_writes_them(unroll, tmp_path):
     made().save(tmp_path / "corona")
     status, output, errors = unroll("report", tmp_path / "corona", "--table-2", "--out", tmp_path / "page")
     assert status == 0, errors
-    assert "FISTA, at convergence" in output
+    assert "robust PCA, FISTA, stopped early" in output
     assert "**CORONA, clutter**, here" in output
     page = (tmp_path / "page" / "table-2.html").read_text()
-    assert "FISTA, at convergence" in page
+    assert "robust PCA, FISTA, stopped early" in page
     assert "Ratios that the text states" in page
     assert "<script" not in page
     found = json.loads(unroll("report", tmp_path / "corona", "--table-2", "--json")[1])

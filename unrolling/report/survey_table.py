@@ -107,7 +107,11 @@ def _row(row: TableRow, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     measured: tuple[Row | None, ...] = (None, None, None)
     if own:
         rows = own[-1].rows
-        iterative = [r for r in rows if r.role in ("parent", "classical") and r.iterations is not None]
+        classical = [r for r in rows if r.role in ("parent", "classical")]
+        if row.methods:
+            iterative = [r for r in classical if r.name.startswith(row.methods)]
+        else:
+            iterative = [r for r in classical if r.iterations is not None]
         deep = [r for r in rows if r.role == "generic" and r.parameters]
         measured = (own[-1].row("network"), _best(own[-1], iterative), _best(own[-1], deep))
     return {
