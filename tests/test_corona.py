@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unrolling import unroll
 from unrolling.algorithms import CORONA, RobustPCA
@@ -15,6 +16,7 @@ from unrolling.tasks.medical.bubbles import contrast_movies
 from unrolling.tasks.medical.clutter import Clutter, converged, projection, svd_filter
 from unrolling.testing import check_iteration
 from unrolling.training.behaviour import without_influence
+from unrolling.training.weights import save_weights
 
 DOUBLE = torch.complex128
 
@@ -198,3 +200,59 @@ def test_movies_in_files_that_are_none(tmp_path):
     assert torch.equal(read_movie(tmp_path / "frames.npz"), torch.from_numpy(good[..., :2]))
     np.savez(tmp_path / "frames.npz", other=good[0], iq=good)
     assert torch.equal(read_movie(tmp_path / "frames.npz"), torch.from_numpy(good))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of a network of two layers that is not trained."""
+    path = tmp_path / "corona.safetensors"
+    card = {"system": "medical/corona", "task": Clutter().identity(), "depth": 2, "seed": 0}
+    save_weights(network(depth=2), path, card, {})
+    return path
+
+
+def test_a_movie_is_taken_apart(unroll, tmp_path, weights):
+    movie = contrast_movies(1, 24, 20, 12, torch.Generator().manual_seed(0))
+    path = save(tmp_path, (movie.tissue + movie.blood)[0].numpy())
+    command = ("apply", "medical/corona", path, "--weights", weights, "--json")
+    blood, tissue, picture = tmp_path / "blood.npy", tmp_path / "tissue.npy", tmp_path / "blood.png"
+    status, output, errors = unroll(*command, "-o", blood, picture, "--tissue", tissue)
+    assert status == 0, errors
+    found = [torch.from_numpy(np.load(each)) for each in (tissue, blood)]
+    wanted = take_apart(network(depth=2), read_movie(path), 32, 20)
+    for part, other in zip(found, wanted, strict=True):
+        assert part.dtype == torch.complex64
+        assert torch.allclose(part, other, atol=1e-5)
+    shown = np.asarray(Image.open(picture), dtype=float) / 255
+    assert np.abs(shown - projection(found[1][None])[0].numpy()).max() < 0.01
+    assert '"frames"' in output
+    status, _, errors = unroll(*command, "-o", blood)  # somebody's file by now
+    assert status != 0
+    assert "exists" in errors
+
+
+def test_files_that_no_blood_is_in(unroll, tmp_path, weights):
+    movie = random(8, 8, 5).numpy()
+    for values, message in (
+        (movie.real, "analytic signal"),
+        (movie.real.astype(np.complex64), "without an imaginary part"),
+        (0 * movie, "zero everywhere"),
+        (movie[..., :1], "one frame"),
+    ):
+        command = ("apply", "medical/corona", save(tmp_path, values), "--weights", weights, "-o", tmp_path / "b.npy")
+        status, _, errors = unroll(*command)
+        assert status == 2
+        assert message in errors
+        assert not (tmp_path / "b.npy").exists()
+    good = ("apply", "medical/corona", save(tmp_path, movie), "--weights", weights, "-o")
+    for names, message in (
+        ((tmp_path / "b.npy", "--tissue", tmp_path / "t.png"), "written as .npy"),
+        ((tmp_path / "b.npy", "--tissue", tmp_path / "movie.npy"), "is the input"),
+        ((tmp_path / "b.npy", "--tissue", tmp_path / "b.npy"), "is an output"),
+        ((tmp_path / "b.npy", "--tile", "3"), "at least 8"),
+        ((tmp_path / "b.png", "--range", "0"), "more than 0"),
+    ):
+        status, _, errors = unroll(*good, *names)
+        assert status == 2, message
+        assert message in errors
+        assert not (tmp_path / "b.npy").exists()

@@ -44,7 +44,7 @@ def schedule(depth: int) -> Schedule:
     """All layers at once, on both parts."""
     return [
         Stage(
-            2000,
+            1600,
             rate=3e-3,
             rates=dict.fromkeys(THRESHOLDS, 1e-2),
             batch=4,
