@@ -59,6 +59,7 @@ def networks(weights: Path | None, factor: int = 4) -> Iterator[tuple[str, Run]]
         yield name, found.eval()
 
 
+@torch.no_grad()
 def classical(task: Pansharpening, direct_only: bool = False) -> dict[str, Run]:
     """Tuned on what the task holds out for that."""
     methods = direct(task, "classical")
