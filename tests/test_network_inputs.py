@@ -9,6 +9,7 @@ from torch import nn
 from unrolling import networks
 from unrolling.networks import (
     MLP,
+    PNN,
     BatchNormUNet,
     ChannelNorm,
     ComplexResidual,
@@ -41,6 +42,7 @@ CASES = {
     "ConvBlock": (ConvBlock(2, 4), "x", (2, 2, 8, 9)),
     "InstanceUNet": (InstanceUNet(4, 1), "x", (2, 2, 8, 8)),
     "NormalisedUNet": (NormalisedUNet(4, 1), "x", (2, 8, 9)),
+    "PNN": (PNN(3, (4, 2)), "x", (2, 4, 8, 9)),
     "PReNet": (PReNet(2, 4, 1), "photo", (2, 3, 8, 9)),
     "ResidualBlocks": (ResidualBlocks(4, 1), "x", (2, 4, 8, 9)),
     "ResidualCNN": (ResidualCNN(2, 4), "z", (2, 8, 9)),

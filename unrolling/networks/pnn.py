@@ -9,19 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count, check_numbers
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 from unrolling.networks.mlp import LARGEST
-from unrolling.operators.modulation_transfer import Imagery, ratio_of
-from unrolling.operators.resize import resize
 
 SIZES = (9, 5, 5)  # of the filters
 
 
 @explain_call
 class PNN(nn.Module):
-    """x = u + N(u, p), u the bicubic enlargement of the bands and N three convolutions of 9 x 9, 5 x 5 and 5 x 5 pixels
-    with ReLU between them, bands and panchromatic image side by side: (batch, bands, r h, r w).
+    """x = u + N(u, p), u enlarged bands and N three convolutions of 9 x 9, 5 x 5 and 5 x 5 pixels with ReLU between
+    them, which see bands and panchromatic image p side by side: (batch, bands + 1, height, width), p last, -> (batch,
+    bands, height, width).
 
     Masi, Cozzolino, Verdoliva and Scarpa 2016, doi:10.3390/rs8070594: 64 and 32 channels. u is added as in its target-
     adaptive form (Scarpa, Vitale and Cozzolino 2018, doi:10.1109/TGRS.2018.2817393). Bands and panchromatic image go in
@@ -29,19 +28,17 @@ class PNN(nn.Module):
     The last convolution is zero at the start.
 
     Args:
-        factor: r.
         bands: how many; no other number will do.
         channels: after the first and the second convolution.
     """
 
-    def __init__(self, factor: int = 4, bands: int = 4, channels: Sequence[int] = (64, 32)) -> None:
+    def __init__(self, bands: int = 4, channels: Sequence[int] = (64, 32)) -> None:
         super().__init__()
-        check_count(factor, "factor")
         check_count(bands, "bands")
         first, second = channels
         for count in (first, second):
             check_count(count, "channels")
-        self.factor, self.bands = factor, bands
+        self.bands = bands
         options: dict[str, Any] = {"padding": "same", "padding_mode": "replicate"}
         last = nn.Conv2d(second, bands, SIZES[2], **options)
         nn.init.zeros_(last.weight)
@@ -55,21 +52,12 @@ class PNN(nn.Module):
             last,
         )
 
-    def forward(self, data: Imagery) -> Float[Tensor, "batch bands height width"]:
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch bands height width"]:
         """The sharpened bands."""
-        ratio = ratio_of(data)
-        y, p = data
-        check_numbers(y, "multispectral", "PNN", real=True)
-        if ratio != self.factor or y.shape[1] != self.bands:
-            raise ValueError(
-                f"this network is for {self.bands} bands and a ratio of {self.factor}; got {y.shape[1]} bands and a "
-                f"ratio of {ratio}"
-            )
-        enlarged = resize(y, *p.shape[-2:])
-        centre, deviation = _moments(y)
-        pan_centre, pan_deviation = _moments(p)
-        both = torch.cat([(enlarged - centre) / deviation, (p - pan_centre) / pan_deviation], 1)
-        return enlarged + deviation * self.body(both.contiguous(memory_format=torch.channels_last))
+        check_input(self, x, "x", self.bands + 1, None, None)
+        centre, deviation = _moments(x)
+        found = self.body(((x - centre) / deviation).contiguous(memory_format=torch.channels_last))
+        return x[:, :-1] + deviation[:, :-1] * found
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -223,7 +223,7 @@ class Pansharpening(Pictures):
 
     def pnn(self, width: int, bands: int) -> nn.Module:
         """A PNN for so many bands."""
-        return PNN(self.factor, bands, (width, width // 2))
+        return _OnScenes(self.operator, PNN(bands, (width, width // 2)))
 
     def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
         """The last band of the first test scenes side by side."""
@@ -271,6 +271,17 @@ class Pansharpening(Pictures):
 
     def identity(self, digest: Any = None) -> dict[str, Any]:
         return {**super().identity(digest), "factor": self.factor, "gain": self.gain}
+
+
+class _OnScenes(nn.Module):
+    """A network of enlarged bands with the panchromatic image beside them, on ``Imagery``."""
+
+    def __init__(self, operator: ModulationTransfer, network: nn.Module) -> None:
+        super().__init__()
+        self.operator, self.network = operator, network
+
+    def forward(self, data: Imagery) -> Tensor:
+        return self.network(torch.cat([self.operator.enlarge(data.multispectral), data.panchromatic], 1))
 
 
 def mixed(x: Tensor, weights: Tensor) -> Tensor:
