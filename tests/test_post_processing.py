@@ -244,3 +244,16 @@ def test_a_stage_with_running_statistics_trains_the_network_that_is_evaluated():
     assert any(not torch.equal(before[name], after[name]) for name in before if name not in gathered)
     fit(network, samples, [Stage(3, rate=1e-3, batch=1)], validations=3, quiet=True)
     assert any(not torch.equal(before[name], network.state_dict()[name]) for name in gathered)
+
+
+def test_a_homogeneous_one_knows_no_brightness():
+    """N(c y) = c N(y) for c > 0, whatever the network is; without, it is not so; and nothing stays nothing."""
+    fbp, unet, y = FilteredBackProjection(GEOMETRY), moved(BatchNormUNet(2, 2)).eval(), rand(2, *GEOMETRY.shape)
+    network = PostProcessing(fbp, unet, homogeneous=True)
+    with torch.no_grad():
+        for factor in (1e-12, 5.0, 1e12):
+            x = fbp(factor * y)
+            torch.testing.assert_close(network(x, x) / factor, network(fbp(y), fbp(y)))
+        plain = PostProcessing(fbp, unet)
+        assert not torch.allclose(plain(fbp(5 * y), fbp(5 * y)), 5 * plain(fbp(y), fbp(y)))
+        assert not network(torch.zeros(1, SIZE, SIZE), torch.zeros(1, SIZE, SIZE)).any()

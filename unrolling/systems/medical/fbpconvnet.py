@@ -5,6 +5,7 @@ survey, section on connections to other networks).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -14,6 +15,7 @@ from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.medical._tomography import application, ranges
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.medical.tomography import Tomography
+from unrolling.training.losses import LogNMSE
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 WIDTH, PUBLISHED_WIDTH = 16, 64  # channels of the first level; with the second there are 34,562,945 parameters
@@ -25,16 +27,17 @@ def parent(task: Tomography, *, width: int = WIDTH) -> PostProcessing:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = BatchNormUNet(width)
-    return PostProcessing(task.fbp, network)
+    return PostProcessing(task.fbp, network, homogeneous=True)
 
 
 def schedule(depth: int) -> Schedule:
-    """Whole slices, one at a time, as normalisations of the published network were trained; squared error, Adam.
+    """Whole slices, one at a time, as normalisations of the published network were trained; Adam.
 
-    Statistics of one slice are not those that evaluation uses, so a second stage fits the weights to the latter.
+    The loss counts bright slices and dim ones alike, as the score does and the squared error does not. Statistics of
+    one slice are not those that evaluation uses, so a second stage fits the weights to the latter.
     """
-    settled = Stage(6000, rate=5e-4, batch=1, annealing=Cosine(0.01, 0.01), clip=1.0, running_statistics=True)
-    return [Stage(6000, rate=1e-3, batch=1, annealing=Cosine(0.01, 0.01), clip=1.0), settled]
+    first = Stage(6000, rate=1e-3, batch=1, loss=LogNMSE(), annealing=Cosine(0.01, 0.01), clip=1.0)
+    return [first, replace(first, rate=5e-4, running_statistics=True)]
 
 
 def alone(system: System, task: Tomography) -> Sequence[Baseline]:
