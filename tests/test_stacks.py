@@ -228,8 +228,21 @@ def test_a_wider_spread_is_brought_to_that_of_the_weights(network):
     assert found.shape == (128, 128)
     point = torch.exp(-((torch.arange(16.0) - 7.5) ** 2) / 1.1**2)
     expected = super_resolved(network, point.unsqueeze(1) * point, 1.1, tile=0)
-    halves = found.view(64, 2, 64, 2).mean((1, 3))
+    halves = found.view(64, 2, 64, 2).sum((1, 3))
     assert float((halves - expected).abs().max()) < 0.1 * float(expected.max())
+
+
+@pytest.mark.parametrize("psf", [0.8, 1.5])
+def test_another_grid_keeps_the_light(network, psf):
+    variance = torch.zeros(20, 20)
+    grid = torch.arange(20.0)
+    for row, column in ((6, 7), (12, 13)):
+        variance += torch.exp(-((grid - row) ** 2).unsqueeze(1) / psf**2 - (grid - column) ** 2 / psf**2)
+    told = super_resolved(network, variance, 1.1, psf=psf, tile=0)
+    assert told.shape == (80, 80)
+    for row, column in ((6, 7), (12, 13)):
+        near = (slice(4 * row - 6, 4 * row + 10), slice(4 * column - 6, 4 * column + 10))
+        assert float(told[near].sum()) == pytest.approx(float(told.sum()) / 2, rel=0.1)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".npy", ".png"])

@@ -24,8 +24,8 @@ field = simulated_movies(4, size=16, frames=350, factor=4, deviation=1.1, genera
 movie, truth = field.movie, field.variance
 
 # %%
-# The rivals: Richardson and Lucy's deconvolution of the variance; SPARCOM after 100 iterations of FISTA, on the variances of
-# pixels and on the covariances of all pairs of them, with weights chosen on other movies.
+# The rivals: Richardson and Lucy's deconvolution of the variance; SPARCOM after 100 iterations of FISTA, on the
+# variances of pixels and on the covariances of all pairs of them, with weights chosen on other movies.
 with torch.no_grad():
     found = {
         "Richardson-Lucy": richardson_lucy(movie, 1.1, "variance", 300),

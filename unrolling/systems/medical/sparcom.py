@@ -26,8 +26,8 @@ ALPHA, STEEPNESS = 0.1, 4.0  # of the published prox
 WEIGHT = 0.08  # of the sum of x, for the plain one
 TYING = Tying(tied=("analysis.profile", "last", "scale"), untied=("interaction.profile", "prox"))
 NO_ONNX = (
-    "its model differed from the network by 1.1e-4 of the largest value, where 1e-4 is the most: Fourier transforms that "
-    "are rounded otherwise, which steps towards finer pixels enlarge"
+    "its model differed from the network by 1.1e-4 of the largest value, where 1e-4 is the most: Fourier transforms "
+    "that are rounded otherwise, which steps towards finer pixels enlarge"
 )
 REFERENCES = ("dardikmanyoffe2020learned", "solomon2019sparcom")
 
