@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unrolling import unroll
+from unrolling import deploy, unroll
 from unrolling.algorithms import CORONA, RobustPCA
 from unrolling.files.movies import read_movie
 from unrolling.networks import ComplexVolumeResNet
@@ -75,6 +75,22 @@ def test_layers_with_smaller_kernels_are_the_parent_too():
     parent = find("medical/corona").recipes["clutter"].parent(task)
     assert torch.equal(net(movie), unroll(parent, 10)(movie))
     assert [layer.size for layer in net.layers] == 3 * [(5, 5, 1)] + 7 * [(3, 3, 1)]
+
+
+def test_deployed_it_is_the_same():
+    net, movie = network(depth=4).eval(), random(3, 9, 7, 6)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.05 * random(*parameter.shape, dtype=torch.float32)
+        wanted, state = net(movie, return_state=True)
+        quick = deploy(net, "plain")
+        assert "at once" in repr(quick)
+        found, last = quick(movie, return_state=True)
+        for part, other in zip((found, *last), (wanted, *state), strict=True):
+            assert torch.allclose(part, other, atol=1e-5)
+        assert torch.allclose(quick(movie, state), net(movie, state), atol=1e-5)
+        movie[1, 0, 0, 0] = torch.nan
+        assert quick(movie).isnan().flatten(1).any(1).tolist() == [False, True, False]
 
 
 def test_a_loss_sees_the_last_tissue():

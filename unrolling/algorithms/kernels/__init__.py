@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.algorithms.kernels.movie_steps import MovieSteps
     from unrolling.algorithms.kernels.packed_steps import Products, pack, rows_of, run_packed_steps
     from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
     from unrolling.algorithms.kernels.residual_form import ResidualForm, ResidualStep
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".movie_steps": ("MovieSteps"),
         ".packed_steps": ("Products pack rows_of run_packed_steps"),
         ".product_form": ("ProductForm ProductStep"),
         ".residual_form": ("ResidualForm ResidualStep"),
@@ -24,8 +26,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ProductForm", "ProductStep", "Products", "ResidualForm", "ResidualStep", "Scratch", "Shrinkage",
-    "ThinStep", "check_steps", "own_copy", "pack", "rows_of", "run_packed_steps", "run_thin_steps", "suits",
+    "MovieSteps", "ProductForm", "ProductStep", "Products", "ResidualForm", "ResidualStep", "Scratch",
+    "Shrinkage", "ThinStep", "check_steps", "own_copy", "pack", "rows_of", "run_packed_steps",
+    "run_thin_steps", "suits",
 ]
 # fmt: on
 # End of what is written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from unrolling.algorithms.splitting.robust_pca import Separated, Separation
 from unrolling.core import Positive, constrain, scale
 from unrolling.core.arguments import check_count
 from unrolling.core.constraints import Bounded
+from unrolling.core.deploy.registry import FusedLayers, register
 from unrolling.prox.garrote import MeanGarrote
 from unrolling.prox.low_rank import SingularValueThreshold
 
@@ -20,10 +22,10 @@ SHARES = {"low_rank": 0.4, "sparse": 1.8}  # the largest thresholds of the relea
 
 
 class Levelled(NamedTuple):
-    """A movie of mean square 1."""
+    """A movie, and what thresholds and biases are multiplied by."""
 
     movie: Tensor  # (batch, height, width, frames), complex
-    level: Tensor  # (batch, 1, 1, 1), its root mean square before; 1 where nothing is normalised
+    level: Tensor  # (batch, 1, 1, 1), its root mean square; 1 where nothing is normalised
 
 
 class CORONA(Separation):
@@ -49,8 +51,8 @@ class CORONA(Separation):
         size: (kh, kw, kt), odd.
         step_size: mu.
         form: ``survey`` or ``released``.
-        normalise: whether each movie is divided by its root mean square first, and its parts multiplied by it in the
-            end, so that thresholds count in units of it.
+        normalise: whether thresholds and biases count in units of each movie's root mean square, so that the network
+            is positively homogeneous.
 
     Raises:
         ValueError: even or no sizes, an unknown form, a step size that is not positive, a negative weight; of data:
@@ -109,26 +111,36 @@ class CORONA(Separation):
             constrain(self, f"{name}_threshold", Bounded(0.0, SHARES[name]) if released else Positive())
 
     def prepare(self, data: Tensor) -> Levelled:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The movie, normalised where that is asked for."""
-        if not self.normalise:
-            return Levelled(data, data.real.new_ones(data.shape[0], 1, 1, 1))
-        numbers = data[0].numel() if data.shape[0] else 1
-        level = scale.norm(data.flatten(1), keepdim=True).reshape(-1, 1, 1, 1) / numbers**0.5
-        return Levelled(data / torch.where(level == 0, 1, level), level)
+        """The movie with its level."""
+        level = data.real.new_ones(data.shape[0], 1, 1, 1)
+        if self.normalise:
+            numbers = data[0].numel() if data.shape[0] else 1
+            level = scale.norm(data.flatten(1), keepdim=True).reshape(-1, 1, 1, 1) / numbers**0.5
+        return Levelled(data, level)
 
     def start(self, problem: Levelled) -> Separated:
         """L = S = 0."""
         return self.zeros(problem.movie)
 
     def forward(self, state: Separated, problem: Levelled) -> Separated:
-        low_rank, sparse = self.convolved(problem.movie, state)
-        return Separated(
-            self.low_rank_prox(low_rank, self.low_rank_threshold), self.sparse_prox(sparse, self.sparse_threshold)
-        )
+        low_rank, sparse = self.convolved(problem, state)
+        first, second = self.low_rank_threshold, self.sparse_threshold
+        if self.normalise and self.form == "survey":
+            first, second = first * problem.level.reshape(-1, 1, 1), second * problem.level
+        return Separated(self.low_rank_prox(low_rank, first), self.sparse_prox(sparse, second))
 
-    def convolved(self, movie: Tensor, state: Separated) -> tuple[Tensor, Tensor]:
+    def convolved(self, problem: Levelled, state: Separated) -> tuple[Tensor, Tensor]:
         """P1 * D + P5 * L + P3 * S and P2 * D + P4 * L + P6 * S: one convolution of six real channels to four."""
-        parts = torch.stack([part for x in (movie, *state) for part in (x.real, x.imag)], 1)
+        parts = torch.stack([part for x in (problem.movie, *state) for part in (x.real, x.imag)], 1)
+        weight, bias = self.merged()
+        if self.normalise:
+            found = _same(parts, weight, None) + bias.reshape(-1, 1, 1, 1) * problem.level.unsqueeze(1)
+        else:
+            found = _same(parts, weight, bias)
+        return torch.complex(found[:, 0], found[:, 1]), torch.complex(found[:, 2], found[:, 3])
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """All six convolutions as a real one: (4, 6, kh, kw, kt), and its four biases."""
         rows, biases = [], []
         for kernels, bias in (
             (self.low_rank_kernels, self.low_rank_biases),
@@ -137,16 +149,7 @@ class CORONA(Separation):
             real, imaginary = kernels.unbind(1)
             rows += [torch.stack([real, -imaginary], 1), torch.stack([imaginary, real], 1)]
             biases += [(bias[:, 0] - bias[:, 1]).sum(), bias.sum()]
-        found = _same(parts, torch.stack(rows).flatten(1, 2), torch.stack(biases))
-        return torch.complex(found[:, 0], found[:, 1]), torch.complex(found[:, 2], found[:, 3])
-
-    def estimate(self, state: Separated, problem: Levelled) -> Tensor:
-        """S, in units of the data."""
-        return state.sparse * problem.level
-
-    def supervised(self, state: Separated, problem: Levelled) -> Separated:
-        """L and S, in units of the data."""
-        return Separated(state.low_rank * problem.level, state.sparse * problem.level)
+        return torch.stack(rows).flatten(1, 2), torch.stack(biases)
 
     def check(self, data: Any) -> None:
         super().check(data)
@@ -166,7 +169,7 @@ class CORONA(Separation):
         return "its kernels amplify; train with a smaller rate, or clip gradients"
 
 
-def _same(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Correlation of (batch, inputs, height, width, frames) with zeros around; frame by frame where kernels have one
     frame, which takes a fifth of the time.
     """
@@ -177,3 +180,14 @@ def _same(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     flat = x.permute(0, 4, 1, 2, 3).reshape(batch * frames, weight.shape[1], height, width)
     found = conv2d(flat, weight.squeeze(-1), bias, padding=sides[:2])
     return found.unflatten(0, (batch, frames)).permute(0, 2, 3, 4, 1)
+
+
+def _movie_steps(layers: Sequence[CORONA]) -> FusedLayers | None:
+    if any(layer.form != "survey" or layer.size[2] != 1 for layer in layers):
+        return None
+    from unrolling.algorithms.kernels.movie_steps import MovieSteps
+
+    return MovieSteps(layers)
+
+
+register(CORONA, _movie_steps)
