@@ -53,10 +53,17 @@ def interval(gains: Tensor, draws: int = 5000) -> list[float]:
     return [round(float(value), 3) for value in (gains.mean(), *ends)]
 
 
-def compared(runs: Path, seeds: Sequence[int], task: Coils, images: Sequence[Tensor]) -> dict[str, Any]:
+def pairs(kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """What of ``kinds`` is compared."""
+    return [pair for pair in PAIRS if {*pair} <= {*kinds}]
+
+
+def compared(
+    runs: Path, seeds: Sequence[int], task: Coils, images: Sequence[Tensor], kinds: Sequence[str] = KINDS
+) -> dict[str, Any]:
     """PSNR by kind and seed, and the differences with their intervals."""
     levels: dict[str, Tensor] = {}
-    for kind in KINDS:
+    for kind in kinds:
         each = []
         for seed in seeds:
             network = trained(runs / f"{kind}_pgd_{seed}" / "weights.safetensors", kind, task)
@@ -66,7 +73,7 @@ def compared(runs: Path, seeds: Sequence[int], task: Coils, images: Sequence[Ten
         kind: {"psnr": round(float(v.mean()), 2), "by seed": [round(float(s.mean()), 2) for s in v]}
         for kind, v in levels.items()
     }
-    for ours, theirs in PAIRS:
+    for ours, theirs in pairs(kinds):
         rows[f"{ours} minus {theirs}"] = interval(levels[ours] - levels[theirs])
     return rows
 
@@ -76,6 +83,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--images", type=int, default=100, help="of each set, at most")
     parser.add_argument("--accelerations", nargs="*", type=float, default=[4.0, 8.0])
     parser.add_argument("--every", type=int, default=10, help="of the brains")
     parser.add_argument("--threads", type=int, default=1)
@@ -84,7 +93,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     missing = [
         str(path)
-        for kind in KINDS
+        for kind in options.kinds
         for seed in options.seeds
         if not (path := options.runs / f"{kind}_pgd_{seed}" / "weights.safetensors").is_file()
     ]
@@ -95,11 +104,11 @@ def main() -> None:
         task = Coils(acceleration=acceleration)
         for name, images in sets(options.data, options.every):
             title = f"{name}, acceleration {acceleration:g}"
-            found[title] = rows = compared(options.runs, options.seeds, task, images)
+            found[title] = rows = compared(options.runs, options.seeds, task, images[: options.images], options.kinds)
             print(f"\n{title}")
-            for kind in KINDS:
+            for kind in options.kinds:
                 print(f"  {kind:24}{rows[kind]['psnr']:8.2f} dB   by seed {rows[kind]['by seed']}")
-            for ours, theirs in PAIRS:
+            for ours, theirs in pairs(options.kinds):
                 mean, low, high = rows[f"{ours} minus {theirs}"]
                 verdict = "" if (ours, theirs) != ("dense", "plain") else "   bar met" if low > 0 else "   bar MISSED"
                 print(f"  {ours + ' minus ' + theirs:24}{mean:+8.3f} dB   95 % [{low:.3f}, {high:.3f}]{verdict}")

@@ -154,11 +154,7 @@ def test_what_is_installed_has_at_most_twelve_megabytes_compressed():
     assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 11_900_000  # the rest is what a wheel adds
     large = {path.name: path.stat().st_size for path in files if path.stat().st_size > 1_000_000}
     # All learned but for the fitted linear estimate of compressive imaging: nothing that could be drawn or made again.
-    assert large.keys() == {
-        "admm_csnet-compressive-ratio0.25-6.safetensors",
-        "lista-codes-400-7.safetensors",
-        "lista-recovery-250x500-p0.1-snrinf-16.safetensors",
-    }
+    assert large.keys() == {"admm_csnet-compressive-ratio0.25-6.safetensors"}
 
 
 def test_every_package_of_an_extra_is_known_by_it():
