@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
-    from unrolling.networks.movie_filters import MovieCorrection, MovieFilter, MovieShrink
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
     from unrolling.networks.pnn import PNN, pnn_width
     from unrolling.networks.recurrent_residual import PReNet, prenet_channels
@@ -37,7 +36,6 @@ __getattr__, __dir__ = lazy(
         ".encoder_decoder": ("EncoderDecoder normalised"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
-        ".movie_filters": ("MovieCorrection MovieFilter MovieShrink"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
         ".pnn": ("PNN pnn_width"),
         ".recurrent_residual": ("PReNet prenet_channels"),
@@ -54,10 +52,9 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
-    "MovieCorrection", "MovieFilter", "MovieShrink", "NormalisedUNet", "PNN", "PReLU", "PReNet",
-    "PixelDetector", "ResidualBlocks", "ResidualCNN", "TemporalConvolutions", "UNet", "dncnn_channels",
-    "from_channels", "hidden_width", "normalised", "pnn_width", "prenet_channels", "to_channels",
-    "unet_width",
+    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN",
+    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "normalised",
+    "pnn_width", "prenet_channels", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

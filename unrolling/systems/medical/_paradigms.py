@@ -11,7 +11,7 @@ from typing import Any
 
 from unrolling.algorithms.splitting.robust_pca import RobustPCA
 from unrolling.core import Convergent
-from unrolling.networks.movie_filters import MovieCorrection, MovieShrink
+from unrolling.networks._movie_filters import MovieCorrection, MovieShrink
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.tasks.medical.clutter import Clutter
 from unrolling.training.stages import Cosine, Schedule, Stage

@@ -33,18 +33,23 @@ class MovieFilter(nn.Module):
             check_count(count, name)
         if any(side % 2 == 0 for side in size):
             raise ValueError(f"kernels have a middle, and odd sizes; got {size}")
-        padding = tuple(side // 2 for side in size)
+        padding = (size[0] // 2, size[1] // 2, size[2] // 2)
         self.first = nn.Conv3d(2 * inputs, width, size, padding=padding)
         self.last = nn.Conv3d(width, 2 * outputs, size, padding=padding)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, movies: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The movies that it makes.
 
         Args:
             movies: complex, (batch, height, width, frames) each.
+
+        Raises:
+            TypeError: real movies.
         """
+        if not all(movie.is_complex() for movie in movies):
+            raise TypeError(f"movies are {movies[0].dtype}; filters of movies work on complex ones")
         x = torch.stack([part for movie in movies for part in (movie.real, movie.imag)], 1)
         made = self.last(torch.relu(self.first(x))).unbind(1)
         return tuple(torch.complex(made[k], made[k + 1]) for k in range(0, len(made), 2))
