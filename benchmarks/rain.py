@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", required=True)
     parser.add_argument("--weights", type=Path, metavar="DIR")
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="that the rival is trained on, as by `--data`")
+    parser.add_argument("--only", choices=SYSTEMS, action="append", help="several may be named; both by default")
     parser.add_argument("--part", choices=("rain100l", "heavy", "dry", "rival"), action="append")
     parser.add_argument("--without", choices=("parents",), action="append", default=[], help="what is left out")
     parser.add_argument("--pictures", type=int, metavar="N", help="the first N of every set only")
@@ -162,7 +163,7 @@ def main() -> None:
     options.device = "cpu"
     torch.set_num_threads(options.threads)
     parts = options.part or ["rain100l", "heavy", "dry"]
-    found = {name: network(name, "rain", options.weights) for name in SYSTEMS}
+    found = {name: network(name, "rain", options.weights) for name in options.only or SYSTEMS}
     networks = {name: net for name, net in found.items() if net is not None}
     methods: dict[str, Run] = {"input": lambda data: data}
     if "parents" not in options.without and {"rain100l", "heavy"} & set(parts):

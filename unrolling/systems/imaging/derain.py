@@ -9,7 +9,7 @@ import torch
 from unrolling.algorithms.images.deraining import LearnedProx, RainADMM
 from unrolling.networks.conv_block import ConvBlock
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging._rain import application
+from unrolling.systems.imaging._rain import RANGE, application
 from unrolling.tasks.images.rain import Rain
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -53,6 +53,7 @@ SYSTEM = System(
             tying=Tying(untied=("background_prox", "rain_prox", "background_weight", "rain_weight", "penalty")),
             depth=DEPTH,
             schedule=schedule,
+            range=RANGE,
         )
     },
     apply={"rain": application()},

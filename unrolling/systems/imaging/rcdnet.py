@@ -13,7 +13,7 @@ from unrolling.algorithms.images.deraining import across_streaks
 from unrolling.algorithms.images.rain_kernels import LearnedMaps, RainKernels, streak_kernels
 from unrolling.networks.residual_blocks import ResidualBlocks
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging._rain import application
+from unrolling.systems.imaging._rain import RANGE, application
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.images.rain import Rain
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
@@ -126,6 +126,7 @@ SYSTEM = System(
             ),
             depth=DEPTH,
             schedule=schedule,
+            range=RANGE,
         )
     },
     baselines={"rain": classical},
