@@ -110,14 +110,14 @@ def interval(values: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def classical(task: Rain, steps: int) -> dict[str, Run]:
-    """The parents after as many steps as the networks have, and after more of them; settings from validation pictures
-    for either.
+def classical(task: Rain, steps: int, converged: bool) -> dict[str, Run]:
+    """The parents after as many steps as the networks have, and if asked for after so many that little changes;
+    settings from validation pictures for either.
     """
     found: dict[str, Run] = {}
     rcdnet = find("imaging/rcdnet")
     for method in [*methods_of(task, Iterative), *rcdnet.baselines["rain"](rcdnet, task)]:
-        for count in (steps, method.iterations):
+        for count in (steps, method.iterations) if converged else (steps,):
             tuned = Iterative(method.name, method.make, method.settings, count, count if count == steps else None)
             iteration, setting = chosen(tuned, task, len(task.validation))
             found[f"{method.name}, {count} steps, {setting}"] = piecewise(iteration, count)
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--only", choices=SYSTEMS, action="append", help="several may be named; both by default")
     parser.add_argument("--part", choices=("rain100l", "heavy", "dry", "rival"), action="append")
     parser.add_argument("--without", choices=("parents",), action="append", default=[], help="what is left out")
+    parser.add_argument("--converged", action="store_true", help="the parents after more steps, too")
     parser.add_argument("--pictures", type=int, metavar="N", help="the first N of every set only")
     parser.add_argument("--steps", type=int, default=1000, help="that the rival is trained for")
     parser.add_argument("--threads", type=int, default=1)
@@ -167,7 +168,7 @@ def main() -> None:
     networks = {name: net for name, net in found.items() if net is not None}
     methods: dict[str, Run] = {"input": lambda data: data}
     if "parents" not in options.without and {"rain100l", "heavy"} & set(parts):
-        methods |= classical(Rain(), max((len(net) for net in networks.values()), default=5))
+        methods |= classical(Rain(), max((len(net) for net in networks.values()), default=5), options.converged)
     methods |= networks
     rows: list[Row] = []
     for part in parts:
