@@ -51,7 +51,7 @@ def read_movie(path: str | Path) -> Tensor:
             f"{path} holds one frame, {_sides(values)} (height, width, frames); a movie has two or more, and nothing "
             "moves in one"
         )
-    finite = np.isfinite(values).all((0, 1))
+    finite = np.asarray(np.isfinite(values).all((0, 1)))
     if not finite.all():
         bad = np.flatnonzero(~finite)
         count = int((~np.isfinite(values)).sum())
