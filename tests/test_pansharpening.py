@@ -243,6 +243,19 @@ def test_the_untrained_network_is_gradient_descent_and_falls_below_twice_the_inv
         assert all(later <= before * (1 + 1e-12) for before, later in pairwise(values)) == falls
 
 
+@pytest.mark.parametrize("factor", [2, 3, 5, 8])
+@torch.no_grad()
+def test_a_step_size_serves_every_ratio(factor):
+    operator = ModulationTransfer(factor)
+    data = imagery(scenes(1, 2, 80 if factor == 5 else 48), operator)
+    for step_size, falls in ((31.0, True), (33.0, False)):
+        step = GuidedProjection(MultispectralFit(operator), step_size=step_size).double()
+        problem = step.prepare(data)
+        states = solve_states(step, problem, gaussian(*problem.enlarged.shape, seed=9) + 9, 150)
+        values = [float(step.objective(state, problem)) for state in states]
+        assert (values[-1] < values[0]) == falls
+
+
 @pytest.mark.parametrize("guided", [False, True])
 @torch.no_grad()
 def test_total_variation_falls_to_a_minimum_and_the_a_run_of_it_is_the_network(guided):

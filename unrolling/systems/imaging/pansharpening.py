@@ -23,7 +23,7 @@ SENSOR = (
 )
 NETWORK = (
     "N: three convolutions of 3 x 3 with 28 channels, the same for all bands, of which there may be any number; at the "
-    "start N = 0, alpha = r^2 and x is the bicubic enlargement of y."
+    "start N = 0, alpha = 16 and x is the bicubic enlargement of y."
 )
 
 
@@ -59,8 +59,8 @@ SYSTEM = System(
     summary="a satellite's bands with the pixels of its panchromatic image: gradient steps on what the sensor saw, "
     "each followed by a small network that knows the panchromatic image.",
     equations=(
-        "z = x - alpha[t] A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, c_b (p - m) / s_b, c_b (p - p_L) "
-        "/ s_b) for every band b\n" + SENSOR + NETWORK
+        "z = x - alpha[t] (r / 4)^2 A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, c_b (p - m) / s_b, "
+        "c_b (p - p_L) / s_b) for every band b\n" + SENSOR + NETWORK
     ),
     references=REFERENCES,
     recipes={"pansharpening": recipe(False)},
@@ -73,8 +73,8 @@ SYSTEM = System(
             summary="a satellite's bands with the pixels of its panchromatic image: as imaging/pansharpening, and "
             "every band sees what of the panchromatic image the bands together leave unexplained.",
             equations=(
-                "z = x - alpha[t] A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, c_b (p - m) / s_b, "
-                "c_b (p - p_L) / s_b, c_b (p - I(z)) / s_b) for every band b\n"
+                "z = x - alpha[t] (r / 4)^2 A^T (A x - y),    x_b <- z_b + s_b N[t]((z_b - m_b) / s_b, "
+                "c_b (p - m) / s_b, c_b (p - p_L) / s_b, c_b (p - I(z)) / s_b) for every band b\n"
                 "I(z) = m + sum_b w_b (z_b - m_b), w the ridge regression of p_L on the bands.\n" + SENSOR + NETWORK
             ),
             references=REFERENCES,
