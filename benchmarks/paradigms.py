@@ -350,7 +350,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("out/paradigms"))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--samples", nargs="*", type=int, default=[4, 16, 0], help="movies to train on; 0: fresh ones")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--frames", type=int, default=8)
