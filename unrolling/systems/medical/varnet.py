@@ -76,6 +76,8 @@ SYSTEM = System(
     baselines={"multicoil": coil_by_coil},
     apply={"multicoil": application(combine_unmapped)},
     not_exported={
-        "multicoil": {"onnx": "of k-space of zeros ONNX Runtime makes another image than the network; torch holds there too"}
+        "multicoil": {
+            "onnx": "of k-space of zeros ONNX Runtime makes another image than the network; torch holds there too"
+        }
     },
 )
