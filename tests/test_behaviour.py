@@ -19,7 +19,13 @@ from unrolling.training.weights import read_weights, save_weights
 WEIGHTS = [path for path in sorted(SYSTEMS.glob("*/weights/*.safetensors")) if not path.stem.startswith("start_of_")]
 # Of these weights and inputs alone, and of no structure: DUBLID's first features all lie below their threshold, what
 # HyperLISTA keeps of its support is all there is, and no entry is near the last threshold of ALISTA, a hard one.
+PARTS = [f"convolutions.{k}.{part}" for k in range(3) for part in ("weight", "bias")]
+PARTS += [f"activations.{k}.slope" for k in range(2)]
 KNOWN = {
+    # The rain of the first layer is nothing yet, that of the last one is an answer of its own, beside the picture.
+    "derain": {
+        f"layers.{k}.{name}" for k in (0, 4) for name in ("rain_weight", *(f"rain_prox.network.{p}" for p in PARTS))
+    },
     "dublid": {"layers.0.kernel_threshold", "layers.0.kernel_step"},
     "hyperlista": {"support_scale"},
     "alista": {"layers.15.threshold"},
