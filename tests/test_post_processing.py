@@ -38,13 +38,13 @@ def parameters(network):
 def test_the_released_list_of_layers_has_as_many_parameters():
     """34,542,208 in convolutions, 6,913 biases, 13,824 in normalisations; and the smaller one that is shipped."""
     with torch.device("meta"):
-        network, small = BatchNormUNet(64), BatchNormUNet(16)
+        network, small = BatchNormUNet(64, running=True), BatchNormUNet(8)
     convolutions = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
     assert sum(m.weight.numel() for m in convolutions) == 34_542_208
     assert sum(m.bias.numel() for m in convolutions) == 6_913
     assert sum(parameters(m) for m in network.modules() if isinstance(m, nn.BatchNorm2d)) == 13_824
     assert parameters(network) == 34_562_945
-    assert parameters(small) == 2_164_193
+    assert parameters(small) == 542_385
     assert [m.out_channels for m in network.down.modules() if isinstance(m, nn.Conv2d)] == [
         *[64] * 3, *[128] * 2, *[256] * 2, *[512] * 2, *[1024] * 2,
     ]  # fmt: skip
@@ -69,7 +69,7 @@ def test_it_adds_its_network_to_what_it_starts_from():
 def test_an_image_moved_by_what_all_pools_share_gives_an_output_moved_as_much():
     """By 16 pixels for four halvings, away from the borders; by 8 it does not."""
     torch.manual_seed(0)
-    network = moved(BatchNormUNet(2, 4)).double().eval()
+    network = moved(BatchNormUNet(2, 4, running=True)).double().eval()
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.ones_(part.bias)  # no channel is dead
@@ -118,7 +118,9 @@ def test_what_it_starts_from_is_an_operator_whose_data_are_checked():
 
 def test_a_network_with_statistics_is_trained_and_its_health_told_of_what_is_learned_alone():
     small = ParallelBeam.even(3, 8)
-    network = unroll(PostProcessing(FilteredBackProjection(small), BatchNormUNet(1, 1)), 1, tied="network")
+    network = unroll(
+        PostProcessing(FilteredBackProjection(small), BatchNormUNet(1, 1, running=True)), 1, tied="network"
+    )
     pairs = [(y, x) for y, x in zip(rand(6, *small.shape), rand(6, 8, 8, seed=1), strict=True)]
     history = fit(network, Pairs(pairs[:4], pairs[4:5], pairs[5:]), [Stage(3, batch=2)], quiet=True)
     assert {change.key for change in history.health.changes} == {row.key for row in network.parameter_table()}
@@ -232,7 +234,9 @@ def test_a_stage_with_running_statistics_trains_the_network_that_is_evaluated():
     """The statistics stay to the bit, also over a validation in between, and the weights move."""
     pairs = list(zip(rand(4, *GEOMETRY.shape), rand(4, SIZE, SIZE, seed=1), strict=True))
     samples = Pairs(pairs, pairs)
-    network = unroll(PostProcessing(FilteredBackProjection(GEOMETRY), moved(BatchNormUNet(2, 2))), 1, tied="network")
+    network = unroll(
+        PostProcessing(FilteredBackProjection(GEOMETRY), moved(BatchNormUNet(2, 2, running=True))), 1, tied="network"
+    )
     before = {name: t.clone() for name, t in network.state_dict().items()}
     network.eval()
     stage = Stage(3, rate=1e-3, batch=1, running_statistics=True)
@@ -257,3 +261,17 @@ def test_a_homogeneous_one_knows_no_brightness():
         plain = PostProcessing(fbp, unet)
         assert not torch.allclose(plain(fbp(5 * y), fbp(5 * y)), 5 * plain(fbp(y), fbp(y)))
         assert not network(torch.zeros(1, SIZE, SIZE), torch.zeros(1, SIZE, SIZE)).any()
+
+
+def test_an_image_has_its_output_whatever_else_is_in_the_batch():
+    """In training and in evaluation the same; with running statistics it is not."""
+    x, found = rand(3, 16, 16), {}
+    for running in (False, True):
+        network = moved(BatchNormUNet(2, 2, running=running))
+        with torch.no_grad():
+            found[running] = [network.train(mode)(x[:count])[:1] for mode in (False, True) for count in (1, 3)]
+    alone = found[False][0]
+    for other in found[False][1:]:
+        torch.testing.assert_close(other, alone)
+    assert not torch.allclose(found[True][2], found[True][3])
+    assert not torch.allclose(found[True][0], found[True][2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -31,7 +30,7 @@ class BatchNormUNet(nn.Module):
 
     The statistics of a normalisation are those of each image, in training and in evaluation alike: what batches of a
     single image have in training, as the authors trained. Running averages of them, which batch normalisation
-    evaluates with, describe no image well where images differ (measured: 3 dB and more, ``systems/medical/fbpconvnet``).
+    evaluates with, describe no image well where images differ: that cost 3 dB and more (``medical/fbpconvnet``).
     So every image has its own output, whatever else is in the batch; ``running`` gives batch normalisation as it was
     published.
 
@@ -68,9 +67,7 @@ class BatchNormUNet(nn.Module):
             for level, (before, after) in enumerate(zip([inputs, *widths[:-1]], widths, strict=True))
         )
         self.enlarge = nn.ModuleList(
-            nn.Sequential(
-                *_normalised(nn.ConvTranspose2d(2 * w, w, 3, stride=2, padding=1, output_padding=1), running)
-            )
+            nn.Sequential(*_normalised(nn.ConvTranspose2d(2 * w, w, 3, stride=2, padding=1, output_padding=1), running))
             for w in reversed(widths[:-1])
         )
         self.up = nn.ModuleList(block(2 * w, w, 2) for w in reversed(widths[:-1]))
@@ -97,6 +94,17 @@ class BatchNormUNet(nn.Module):
         return found.squeeze(1) if self.outputs == 1 and self.inputs == 1 else found
 
 
+class _OfImages(nn.InstanceNorm2d):
+    """Of no images, and of images of a single pixel, too, which torch's own refuses; the latter leave the bias alone.
+
+    Groups of one channel are the same.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.group_norm(input, self.num_features, self.weight, self.bias, self.eps, False)
+
+
 def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d, running: bool) -> list[nn.Module]:
-    kind = nn.BatchNorm2d if running else partial(nn.InstanceNorm2d, affine=True)
-    return [convolution, kind(convolution.out_channels), nn.ReLU(inplace=True)]
+    channels = convolution.out_channels
+    norm = nn.BatchNorm2d(channels) if running else _OfImages(channels, affine=True)
+    return [convolution, norm, nn.ReLU(inplace=True)]
