@@ -19,7 +19,7 @@ from unrolling.training.checkpoints import PATTERN
 from unrolling.training.fit import LOG, fit
 from unrolling.training.losses import Energy
 from unrolling.training.stages import Constant, Patience, Stage
-from unrolling.training.supervised import Supervised
+from unrolling.training.supervised import Given, Supervised
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_the_energy_of_a_complex_network_has_its_own_gradient():
     y = torch.randn(5, 8, dtype=torch.complex128, generator=generator)
     parent = ISTA(matrix, 0.1)
     net = unroll(parent, 3, untied="threshold")
-    loss = Supervised(net, recovery(), Stage(1, loss=Energy()))(y, None)
+    loss = Supervised(net, recovery(), Stage(1, loss=Energy()))(Given(y, None))
     problem = parent.prepare(y)
     assert loss.dtype == torch.float64
     assert loss.item() == pytest.approx(parent.objective(net.run(y), problem).mean().item(), rel=1e-12)

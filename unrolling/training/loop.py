@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from unrolling.core import Unrolled
 from unrolling.tasks.base import Samples, Task
 from unrolling.training import health
-from unrolling.training.batches import Share, batches, to_device
+from unrolling.training.batches import Share, batches, like_network, to_device
 from unrolling.training.checkpoints import Checkpoints, Position, copied, put, set_generators
 from unrolling.training.interrupt import Interrupt
 from unrolling.training.learnables import Learnable, groups, learnables, matching, of_turn, trained_by
 from unrolling.training.optimizers import unpack
 from unrolling.training.progress import Reporter
 from unrolling.training.stages import Schedule, Stage
-from unrolling.training.supervised import Supervised
+from unrolling.training.supervised import Given, Supervised
 from unrolling.training.validation import Validations
 
 LOG = "training.jsonl"
@@ -214,7 +214,7 @@ class Loop:
             for count, part in enumerate(parts, 1):
                 hold = self.share.processes > 1 and count < len(parts)
                 with self.fabric.no_backward_sync(model) if hold else nullcontext():
-                    loss = model(part.data, part.target, which)
+                    loss = model(Given(*(like_network(each, self.network) for each in part[:2])), which)
                     if kind.needs_gradients:
                         self.fabric.backward(loss / len(parts) if several else loss)
                 total = loss.detach() if total is None else total + loss.detach()
