@@ -22,6 +22,7 @@ from unrolling.operators import (
     CircularFilterBank,
     CodedDiffraction,
     Decimation,
+    DirectionalDifferences,
     FilterBank,
     FilteredBackProjection,
     FiniteDifferences,
@@ -38,6 +39,7 @@ from unrolling.operators import (
     RealOutputs,
     ScrambledHadamard,
     ValidConvolution,
+    VolumeConvolution,
     Wavelet,
 )
 from unrolling.operators.fourier import CoilData
@@ -73,6 +75,7 @@ OPERATORS = {
     "Decimation": (Decimation(rand(3, 3), 2), (8, 4), torch.float32),
     "FilteredBackProjection": (FilteredBackProjection(ParallelBeam.even(3, 8)), (3, 13), torch.float32),
     "FilterBank": (FilterBank(rand(3, 3, 3)), (8, 4), torch.float32),
+    "DirectionalDifferences": (DirectionalDifferences((2, 1)), (8, 4), torch.float32),
     "FiniteDifferences": (FiniteDifferences(), (8, 4), torch.float32),
     "Identity": (Identity(), (8, 4), torch.float32),
     "MaskedFourier": (MaskedFourier(torch.ones(8, 4)), (8, 4), torch.complex64),
@@ -87,6 +90,8 @@ OPERATORS = {
     "RealOutputs": (RealOutputs(STFT(8, 2, length=24)), (24,), torch.float32),
     "STFT": (STFT(8, 2, length=24), (24,), torch.float32),
     "ScrambledHadamard": (ScrambledHadamard(8, 4, 10), (8, 4), torch.float32),
+    "VolumeConvolution": (VolumeConvolution(rand(3, 3, 1)), (8, 4, 3), torch.float32),
+    "VolumeConvolution of each": (VolumeConvolution(rand(2, 3, 3, 1)), (8, 4, 3), torch.float32),
     "Wavelet": (Wavelet(1), (8, 4), torch.float32),
     "ValidConvolution": (ValidConvolution(rand(3, 3)), (8, 4), torch.float32),
     "ValidConvolution of each": (ValidConvolution(rand(2, 3, 3)), (8, 4), torch.float32),

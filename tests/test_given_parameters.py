@@ -41,6 +41,7 @@ from unrolling.algorithms import (
     NMFSeparation,
     ProjectedGradient,
     ProximalGradient,
+    RainKernels,
     SelectiveGramISTA,
     SynthesisISTA,
     ThinISTA,
@@ -93,6 +94,7 @@ CASES = {
     "VAMP dictionary": (D, lambda p: VAMP(p, SoftDenoiser(1.0))),
     "SynthesisISTA weight": (torch.tensor(0.1), lambda p: SynthesisISTA(Matrix(D), Matrix(rand(9, 9)), p)),
     "ConvolutionalISTA weight": (torch.tensor(0.1), lambda p: ConvolutionalISTA(Matrix(D), Matrix(rand(9, 9)), p)),
+    "RainKernels kernels": (rand(4, 3, 3, 3), lambda p: RainKernels(p)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
     "DenseProximalGradient weight": (
         torch.tensor(0.1),
@@ -124,7 +126,7 @@ CASES = {
     "NMFEnhancement dictionaries": (BINS, lambda p: NMFEnhancement(STFT_, [p, BINS])),
     "BlindDeblurring filters": (rand(2, 1, 3, 3), lambda p: BlindDeblurring(p)),
 }
-KEPT = ("ISTA dictionary", "IHT dictionary")
+KEPT = {"ISTA dictionary": (4, 6), "IHT dictionary": (4, 6), "RainKernels kernels": (2, 3, 8, 8)}  # with shapes of data
 
 
 def of(name):
@@ -155,8 +157,8 @@ def test_a_parameter_is_kept_and_learned_or_refused_by_name(name):
     if name in KEPT:
         iteration = make(given)
         assert any(each is given for each in iteration.parameters())
-        network = unroll(iteration, 2, tied="dictionary")
-        network(rand(4, 6)).square().sum().backward()
+        network = unroll(iteration, 2, tied=name.split()[1])
+        network(rand(*KEPT[name])).square().sum().backward()
         assert float(next(network.parameters()).grad.abs().max()) > 0
     else:
         cls, argument = name.split()

@@ -12,10 +12,13 @@ from unrolling.networks import (
     PNN,
     BatchNormUNet,
     ChannelNorm,
+    ComplexConvolution,
     ComplexResidual,
+    ComplexVolumeResNet,
     ConvBlock,
     ConvolutionalShrinkage,
     DnCNN,
+    EncoderDecoder,
     InstanceUNet,
     Joint,
     NormalisedUNet,
@@ -40,6 +43,9 @@ CASES = {
     "PixelDetector": (PixelDetector(4), "image", (2, 8, 9)),
     "ComplexResidual": (ComplexResidual(2, 4), "x", (2, 8, 9)),
     "ConvBlock": (ConvBlock(2, 4), "x", (2, 2, 8, 9)),
+    "EncoderDecoder": (EncoderDecoder(2), "y", (2, 8, 9)),
+    "ComplexConvolution": (ComplexConvolution(1, 2), "x", (2, 2, 5, 6, 4)),
+    "ComplexVolumeResNet": (ComplexVolumeResNet(2, 2), "data", (2, 5, 6, 4)),
     "InstanceUNet": (InstanceUNet(4, 1), "x", (2, 2, 8, 8)),
     "NormalisedUNet": (NormalisedUNet(4, 1), "x", (2, 8, 9)),
     "PNN": (PNN(3, (4, 2)), "x", (2, 4, 8, 9)),
@@ -52,13 +58,24 @@ CASES = {
     "TemporalConvolutions": (TemporalConvolutions(3, 2, width=4, blocks=2), "input", (2, 3, 9)),
     "Joint": (Joint(first=MLP(6, 4, 6), second=MLP(6, 4, 3)), "input", (2, 6)),
 }
-COMPLEX = {"ComplexResidual", "ConvolutionalShrinkage", "NormalisedUNet", "ResidualCNN", "ResidualCNN of images"}
+COMPLEX = {
+    "ComplexResidual",
+    "ComplexVolumeResNet",
+    "ConvolutionalShrinkage",
+    "NormalisedUNet",
+    "ResidualCNN",
+    "ResidualCNN of images",
+}
 
 
 def data(name):
     network, argument, shape = CASES[name]
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    return network.eval(), argument, torch.complex(x, x) if isinstance(network, ComplexResidual) else x
+    return (
+        network.eval(),
+        argument,
+        torch.complex(x, x) if isinstance(network, (ComplexResidual, ComplexVolumeResNet)) else x,
+    )
 
 
 def test_the_cases_are_all_networks():

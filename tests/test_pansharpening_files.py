@@ -10,10 +10,11 @@ from command_line import refused
 
 from unrolling.files._places import Tag, corner, finer
 from unrolling.files.rasters import read_raster, write_raster
-from unrolling.operators.modulation_transfer import Imagery
+from unrolling.operators.modulation_transfer import Imagery, ModulationTransfer
 from unrolling.systems.catalogue import find
 from unrolling.systems.imaging._bands import filled, sharpened
 from unrolling.tasks.images.pansharpening import Pansharpening
+from unrolling.tasks.images.scenes import scene_by_part
 from unrolling.training.weights import save_weights
 
 NAME = "imaging/pansharpening"
@@ -300,3 +301,39 @@ def test_what_does_not_fit_is_refused_in_one_line_and_nothing_is_written(applied
     refused(applied(ms, "--pan", pan, *out, "--gain", "1.5"), "gain is 1.5")
     refused(applied(ms, "--pan", pan, *out, "--gain", "0.3"), "built for 0.25: --set gain=0.3")
     assert not (tmp_path / "out.tif").exists()
+
+
+# Scenes
+
+
+def write_scene(path, bands=4, rows=48, columns=120, ratio=4):
+    from scipy.io import savemat
+
+    rng = np.random.default_rng(0)
+    ms = rng.integers(1, 2047, (rows, columns, bands)).astype(np.uint16)
+    pan = rng.integers(1, 2047, (ratio * rows, ratio * columns)).astype(np.uint16)
+    savemat(path, {"I_MS": ms, "I_PAN": pan})
+    return ms, pan
+
+
+def test_a_scene_is_divided_by_columns_with_a_gap(tmp_path):
+    ms, pan = write_scene(tmp_path / "scene.mat")
+    parts = scene_by_part(tmp_path / "scene.mat", ModulationTransfer())
+    whole = torch.from_numpy(ms.astype(np.float32)).movedim(-1, 0) / 2048
+    assert torch.equal(parts["train"]["scene"][:-1], whole[..., :56])
+    assert torch.equal(parts["validation"]["scene"][:-1], whole[..., 56:72])
+    assert torch.equal(parts["test"]["scene"][:-1], whole[..., 84:])
+    reduced = ModulationTransfer()(torch.from_numpy(pan.astype(np.float32))[None, None] / 2048)[0, 0]
+    torch.testing.assert_close(parts["test"]["scene"][-1], reduced[:, 84:])
+    own = Pansharpening(data=tmp_path / "scene.mat", crop=16)
+    assert own.bands == 4
+    assert own.test[0].target.shape == (1, 4, 48, 36)
+
+
+def test_scenes_that_cannot_be_divided_are_refused(tmp_path):
+    write_scene(tmp_path / "a.mat", ratio=2)
+    with pytest.raises(ValueError, match="2 times the bands' pixels along a side, and factor is 4; set factor=2"):
+        Pansharpening(data=tmp_path / "a.mat")
+    write_scene(tmp_path / "b.mat", columns=40)
+    with pytest.raises(ValueError, match="40 columns; at least 100"):
+        Pansharpening(data=tmp_path / "b.mat")

@@ -47,7 +47,12 @@ class MovieFilter(nn.Module):
 
         Raises:
             TypeError: real movies.
+            ValueError: another number of movies, or movies of other shapes.
         """
+        count = self.first.in_channels // 2
+        if len(movies) != count or any(movie.ndim != 4 or movie.shape != movies[0].shape for movie in movies):
+            shapes = ", ".join(str(tuple(movie.shape)) for movie in movies)
+            raise ValueError(f"movies are {count} of one shape (batch, height, width, frames); got {shapes}")
         if not all(movie.is_complex() for movie in movies):
             raise TypeError(f"movies are {movies[0].dtype}; filters of movies work on complex ones")
         x = torch.stack([part for movie in movies for part in (movie.real, movie.imag)], 1)

@@ -10,6 +10,7 @@ from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 
 
+@explain_call
 class ComplexConvolution(nn.Module):
     """A complex convolution of volumes by two real ones R and I: (R x_re - I x_im) + i (R x_im + I x_re), zeros beyond
     the border.
@@ -30,6 +31,7 @@ class ComplexConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 2 inputs, ...) to (batch, 2 outputs, ...), all real parts before all imaginary ones."""
+        check_input(self, x, "x", 2 * self.real.in_channels, None, None, None)
         r, i = self.real.weight, self.imaginary.weight
         weight = torch.cat([torch.cat([r, -i], 1), torch.cat([i, r], 1)])
         bias = None

@@ -102,6 +102,7 @@ class DirectionalDifferences(LinearOperator):
 
     def forward(self, x: Float[Tensor, "batch ... height width"]) -> Float[Tensor, "batch ... height width"]:
         """The differences."""
+        self.check_input(x)
         first, second, padding = self._places(x)
         if padding is None:
             return x * 0
@@ -109,6 +110,7 @@ class DirectionalDifferences(LinearOperator):
 
     def adjoint(self, y: Float[Tensor, "batch ... height width"]) -> Float[Tensor, "batch ... height width"]:
         """The transpose."""
+        self.check_output(y)
         first, _, padding = self._places(y)
         if padding is None:
             return y * 0

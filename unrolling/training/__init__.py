@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     )
     from unrolling.training.similarity import Dissimilarity
     from unrolling.training.stages import Stage, Turn, scaled
-    from unrolling.training.supervised import Supervised
+    from unrolling.training.supervised import Given, Supervised
     from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
     from unrolling.training.validation import Validations
     from unrolling.training.weights import load_weights, read_weights, remade, save_weights, shape
@@ -120,7 +120,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".similarity": ("Dissimilarity"),
         ".stages": ("Stage Turn scaled"),
-        ".supervised": ("Supervised"),
+        ".supervised": ("Given Supervised"),
         ".supervision": ("Last Logarithmic Power Supervision Weighted"),
         ".validation": ("Validations"),
         ".weights": ("load_weights read_weights remade save_weights shape"),
@@ -129,8 +129,8 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "Dissimilarity",
-    "Energy", "Exponential", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE",
-    "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon",
+    "Energy", "Exponential", "Given", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable",
+    "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon",
     "NegativeSISDR", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power",
     "ProjectionLoss", "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share",
     "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision", "Turn", "Validations",

@@ -58,7 +58,7 @@ class PostProcessing(Iteration):
         if not self.homogeneous:
             return state + self.network(state)
         inner = tuple(range(1, state.ndim))
-        size = norm(state, inner, keepdim=True) / math.sqrt(state[0].numel())
+        size = norm(state, inner, keepdim=True) / math.sqrt(math.prod(state.shape[1:]))
         return state + size * self.network(state / torch.where(size == 0, 1, size))
 
     def check(self, data: Any) -> None:

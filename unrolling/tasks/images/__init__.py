@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.denoising import Denoising
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
     from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
-    from unrolling.tasks.images.pansharpening import Pansharpening, mixed, varied
+    from unrolling.tasks.images.pansharpening import Pansharpening, as_other_sensors, mixed
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
     from unrolling.tasks.images.rain import Rain, rain_admm, read_pairs, video_luma
@@ -54,7 +54,7 @@ __getattr__, __dir__ = lazy(
         ".denoising": ("Denoising"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
-        ".pansharpening": ("Pansharpening mixed varied"),
+        ".pansharpening": ("Pansharpening as_other_sensors mixed"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
         ".rain": ("Rain rain_admm read_pairs video_luma"),
@@ -67,14 +67,14 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Deblocking", "Deblurring", "Denoising", "ERGAS", "Noise", "NoiseLevels", "Pansharpening", "Photographs",
-    "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "attribution", "best_shift",
-    "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress",
-    "deblockers", "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn", "enlargers", "ergas",
-    "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "least_squares", "linear_motion", "luma",
-    "mixed", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "rain_admm",
-    "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity",
-    "spectral_angle", "split", "stabiliser_of", "streak", "timing_crops", "unet_on", "universal_quality",
-    "varied", "video_luma",
+    "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "as_other_sensors",
+    "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary", "coefficients_of",
+    "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn",
+    "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "least_squares",
+    "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame",
+    "photograph", "rain_admm", "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors",
+    "similarity", "spectral_angle", "split", "stabiliser_of", "streak", "timing_crops", "unet_on",
+    "universal_quality", "video_luma",
 ]
 # fmt: on
 # End of what is written.

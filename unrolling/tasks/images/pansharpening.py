@@ -168,7 +168,7 @@ class Pansharpening(Pictures):
         crops = self.crops(batch, generator)
         if self.scene:
             return self.spoil(crops, generator)
-        return self.reduced(*varied(crops, generator))
+        return self.reduced(*as_other_sensors(crops, generator))
 
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """100 x the mean over scenes and bands of |x - t|^2 / |t|^2: ERGAS squared but for constants and for what the
@@ -289,7 +289,7 @@ def mixed(x: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("nbhw,nb->nhw", x, weights.to(x)).unsqueeze(1)
 
 
-def varied(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def as_other_sensors(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Photographs (batch, bands, height, width) as other sensors might have seen them, with a panchromatic image each:
     a random mixture with a little noise.
     """

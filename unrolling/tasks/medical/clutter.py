@@ -46,6 +46,7 @@ class Clutter(Task):
         seed: of the held-out movies.
         data: not taken.
         fixed: tensors of a weights file; none is needed.
+        held: how many movies are held out to validate on and to test on.
 
     Raises:
         ValueError: fewer than two frames, a negative noise or amplitude, unknown targets.
