@@ -118,7 +118,8 @@ def wrong(shape, declared, leading=False):
     if not leading:
         yield (2, 1, *shape)
         yield (2, 3, *shape)
-    yield (2, *shape, 1)
+    if not leading or None not in declared:
+        yield (2, *shape, 1)
     for position, size in enumerate(declared):
         if size is not None and size != 1:
             yield (2, *shape[:position], 1, *shape[position + 1 :])

@@ -94,7 +94,7 @@ CASES = {
     "VAMP dictionary": (D, lambda p: VAMP(p, SoftDenoiser(1.0))),
     "SynthesisISTA weight": (torch.tensor(0.1), lambda p: SynthesisISTA(Matrix(D), Matrix(rand(9, 9)), p)),
     "ConvolutionalISTA weight": (torch.tensor(0.1), lambda p: ConvolutionalISTA(Matrix(D), Matrix(rand(9, 9)), p)),
-    "RainKernels kernels": (rand(4, 3, 3, 3), lambda p: RainKernels(p)),
+    "RainKernels kernels": (rand(4, 3, 3, 3), lambda p: RainKernels(p, first=lambda o: 0.5 * o)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
     "DenseProximalGradient weight": (
         torch.tensor(0.1),

@@ -337,3 +337,10 @@ def test_scenes_that_cannot_be_divided_are_refused(tmp_path):
     write_scene(tmp_path / "b.mat", columns=40)
     with pytest.raises(ValueError, match="40 columns; at least 100"):
         Pansharpening(data=tmp_path / "b.mat")
+
+
+@pytest.mark.parametrize(("name", "inputs"), [("pansharpening", 3), ("pansharpening_mixture", 4)])
+def test_the_networks_of_the_catalogue_have_their_number_of_parameters(name, inputs):
+    system = find(f"imaging/{name}")
+    network = system.network(system.recipes["pansharpening"], Pansharpening.small())
+    assert sum(p.numel() for p in network.parameters()) == 4 * (28 * (9 * inputs + 1) + 28 * 253 + 253 + 56 + 1)
