@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tools.fuzz import mutations, seeds
 from unrolling.cli.main import main
@@ -257,15 +258,20 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
             source = source.with_suffix(".tif")
             source.write_bytes(seeds.stacks()["stack.tif"])
         if "dublid" in name:
-            from PIL import Image
-
             Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(source)
+    pan = []
+    if "pan" in {option.name for option in find(name).apply[task].options}:
+        pan = ["--pan", tmp_path / "pan.tif"]
+        bands = np.random.default_rng(0).integers(1, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(bands[:8, :8]).save(source.with_suffix(".tif"))
+        Image.fromarray(bands[..., 0]).save(pan[1])
+        source = source.with_suffix(".tif")
     before = names(tmp_path)
     own = {option.name for option in find(name).apply[task].options}
     plain = ["--plain"] if "plain" in own else []  # what is there, without the classical method in its place
     plain += ["--spacing", 1] if "spacing" in own else []
     plain += ["--units", "integrals"] if "units" in own else []
-    status, output, errors = unroll("apply", name, source, "--task", task, *plain)
+    status, output, errors = unroll("apply", name, source, "--task", task, *plain, *pan)
     assert (status, output) == (2, ""), errors
     assert errors.startswith("unroll: ")
     assert "finite" in errors or "NaN" in errors

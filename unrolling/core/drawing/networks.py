@@ -48,8 +48,8 @@ def _unrolled(network: Unrolled, data: Any = None) -> Chain:
     layers, parent, depth = list(network.layers), network.parent, len(network)
     first = layers[0]
     tied = sum(free_numbers(first, name) for name in network.tied)
-    own = sum(free_numbers(first, name) for name in network.untied)
-    words = f"{counted(depth, 'layer')}, {counted(tied + depth * own, 'learned number')}."
+    owns = [sum(free_numbers(layer, name) for name in network.untied) for layer in layers]
+    words = f"{counted(depth, 'layer')}, {counted(tied + sum(owns), 'learned number')}."
     chain = Chain(f"{class_name(parent)}, unrolled", words)
     if network.tied:
         title = "Shared by all layers" if depth > 1 else "Learned"
@@ -60,17 +60,19 @@ def _unrolled(network: Unrolled, data: Any = None) -> Chain:
     taps = ("problem", "shared") if network.tied else ("problem",)
     for number in _drawn(depth):
         if number is None:
-            left_out = depth - 3
-            gap = Block("gap", counted(left_out, "layer"), learned=left_out * own)
-            gap.right = short_count(left_out * own) if own else ""
+            left_out = sum(owns[2:-1])
+            gap = Block("gap", counted(depth - 3, "layer"), learned=left_out)
+            gap.right = short_count(left_out) if left_out else ""
             chain.flow.append(gap)
             continue
+        own = owns[number]
         block = Block("own" if own else "step", f"Layer {number + 1}", learned=own, taps=taps)
         block.right = f"{own:,} of its own" if own else ""
         if own and number == 0:
             block.lines = named_rows(first, network.untied)
         elif own:
-            block.words = "The same quantities, with values of its own."
+            of_other = own != owns[0]
+            block.words = f"The same quantities, {'some of another size' if of_other else 'with values of its own'}."
         chain.flow.append(block)
     return _framed(chain, first, network._prepared_once, _sizes(first, data))
 
