@@ -115,9 +115,12 @@ class RobustPCA(Separation):
             operators.
         low_rank_prox: (z, threshold) -> the prox of the penalty on L, ``SingularValueThreshold()`` by default.
         sparse_prox: (z, threshold) -> that on S, ``IsotropicShrink(dim=-1)`` by default; ``soft_threshold`` for |S|_1.
+        volumes: whether data are (batch, height, width, frames) and nothing else, in the precision of the numbers, as
+            networks take them: a movie without a batch would else be a batch of its rows.
 
     Raises:
         ValueError: a step size that is not positive, a negative weight; of data: fewer than two frames.
+        TypeError: of data with ``volumes``: another precision.
     """
 
     step_size: Tensor
@@ -134,8 +137,10 @@ class RobustPCA(Separation):
         step_size: float = 0.5,
         low_rank_prox: Prox | None = None,
         sparse_prox: Prox | None = None,
+        volumes: bool = False,
     ) -> None:
         super().__init__(low_rank_operator, sparse_operator, low_rank_prox, sparse_prox)
+        self.volumes = volumes
         if not step_size > 0:
             raise ValueError(f"step_size must be positive; got {step_size}")
         like = self.like()
@@ -144,6 +149,19 @@ class RobustPCA(Separation):
         self.sparse_threshold = scalar_parameter(check_weight(sparse_weight) * step_size, like)
         for name in ("step_size", "low_rank_threshold", "sparse_threshold"):
             constrain(self, name, Positive())
+
+    def check(self, data: Any) -> None:
+        super().check(data)
+        if not self.volumes or not isinstance(data, Tensor):
+            return
+        if data.ndim != 4:
+            raise ValueError(
+                f"data are movies of shape (batch, height, width, frames); got {tuple(data.shape)}. One movie is a "
+                "batch of 1: data.unsqueeze(0)"
+            )
+        numbers = self.step_size.dtype
+        if data.real.dtype != numbers:
+            raise TypeError(f"data is {data.dtype} and the numbers of the iteration are {numbers}; use one precision")
 
     def start(self, problem: Tensor) -> Separated:
         """L = S = 0."""

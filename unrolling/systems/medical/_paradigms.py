@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from unrolling.algorithms.splitting.robust_pca import RobustPCA
 from unrolling.core import Convergent
 from unrolling.networks._movie_filters import MovieCorrection, MovieShrink
@@ -33,26 +31,9 @@ def weights(task: Clutter) -> tuple[float, float]:
     return LEVELS[0] * (task.size + task.frames**0.5), LEVELS[1] * task.frames**0.5
 
 
-class MoviePCA(RobustPCA):
-    """``RobustPCA`` of movies (batch, height, width, frames) and of nothing else: a movie without a batch would be a
-    batch of its rows.
-    """
-
-    def check(self, data: Any) -> None:
-        super().check(data)
-        if isinstance(data, Tensor) and data.ndim != 4:
-            raise ValueError(
-                f"data are movies of shape (batch, height, width, frames); got {tuple(data.shape)}. One movie is a "
-                "batch of 1: data.unsqueeze(0)"
-            )
-        numbers = self.step_size.dtype
-        if isinstance(data, Tensor) and data.real.dtype != numbers:
-            raise TypeError(f"data is {data.dtype} and the numbers of the iteration are {numbers}; use one precision")
-
-
 def classical(task: Clutter, **proxes: Any) -> RobustPCA:
     """ISTA for robust principal component analysis."""
-    return MoviePCA(*weights(task), **proxes)
+    return RobustPCA(*weights(task), **proxes, volumes=True)
 
 
 def corrected(task: Clutter) -> Convergent:
