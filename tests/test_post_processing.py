@@ -230,26 +230,6 @@ def test_a_network_without_a_projector_is_told():
         ProjectionLoss()(None, rand(1, SIZE, SIZE), data=rand(1, *GEOMETRY.shape), network=network)
 
 
-def test_a_stage_with_running_statistics_trains_the_network_that_is_evaluated():
-    """The statistics stay to the bit, also over a validation in between, and the weights move."""
-    pairs = list(zip(rand(4, *GEOMETRY.shape), rand(4, SIZE, SIZE, seed=1), strict=True))
-    samples = Pairs(pairs, pairs)
-    network = unroll(
-        PostProcessing(FilteredBackProjection(GEOMETRY), moved(BatchNormUNet(2, 2, running=True))), 1, tied="network"
-    )
-    before = {name: t.clone() for name, t in network.state_dict().items()}
-    network.eval()
-    stage = Stage(3, rate=1e-3, batch=1, running_statistics=True)
-    fit(network, samples, [stage], validations=3, quiet=True)
-    after = network.state_dict()
-    gathered = [name for name in before if "running" in name or "batches_tracked" in name]
-    assert gathered
-    assert all(torch.equal(before[name], after[name]) for name in gathered)
-    assert any(not torch.equal(before[name], after[name]) for name in before if name not in gathered)
-    fit(network, samples, [Stage(3, rate=1e-3, batch=1)], validations=3, quiet=True)
-    assert any(not torch.equal(before[name], network.state_dict()[name]) for name in gathered)
-
-
 def test_a_homogeneous_one_knows_no_brightness():
     """N(c y) = c N(y) for c > 0, whatever the network is; without, it is not so; and nothing stays nothing."""
     fbp, unet, y = FilteredBackProjection(GEOMETRY), moved(BatchNormUNet(2, 2)).eval(), rand(2, *GEOMETRY.shape)

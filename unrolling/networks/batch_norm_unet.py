@@ -30,7 +30,7 @@ class BatchNormUNet(nn.Module):
 
     The statistics of a normalisation are those of each image, in training and in evaluation alike: what batches of a
     single image have in training, as the authors trained. Running averages of them, which batch normalisation
-    evaluates with, describe no image well where images differ: that cost 3 dB and more (``medical/fbpconvnet``).
+    evaluates with, are those of no single image.
     So every image has its own output, whatever else is in the batch; ``running`` gives batch normalisation as it was
     published.
 

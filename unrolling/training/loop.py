@@ -105,7 +105,7 @@ class Loop:
     def run(self) -> History:
         self._resume()
         network = self.network
-        network.to(self.fabric.device)
+        network.to(self.fabric.device).train()
         self._remember()
         try:
             with self.reporter, self.interrupt:
@@ -161,7 +161,6 @@ class Loop:
             unpack(self.optimizers, self.position.tensors, self.position.optimizers)
         supervised = Supervised(self.network, self.task, stage)
         model, *wrapped = self.fabric.setup(supervised, *self.optimizers)
-        stage.train(self.network)
         for turn in turns:
             turn.wrapped, wrapped[: len(turn.optimizers)] = wrapped[: len(turn.optimizers)], []
         first = sum(earlier.steps for earlier in self.schedule[:number])
@@ -214,7 +213,8 @@ class Loop:
             for count, part in enumerate(parts, 1):
                 hold = self.share.processes > 1 and count < len(parts)
                 with self.fabric.no_backward_sync(model) if hold else nullcontext():
-                    loss = model(Given(*(like_network(each, self.network) for each in part[:2])), which)
+                    given = Given(like_network(part.data, self.network), like_network(part.target, self.network))
+                    loss = model(given, which)
                     if kind.needs_gradients:
                         self.fabric.backward(loss / len(parts) if several else loss)
                 total = loss.detach() if total is None else total + loss.detach()

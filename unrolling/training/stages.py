@@ -76,9 +76,6 @@ class Stage:
         settings: plain numbers of the layers, by attribute name, that are set before each step: ``{"surrogate_width":
             Ramp(1.0, 0.2)}`` narrows a surrogate gradient. They are not saved with weights, and should not change what
             a trained layer computes.
-        running_statistics: normalisations of batches use the statistics that they have gathered, as in evaluation, and
-            leave them alone (frozen batch normalisation). A last stage of this kind fits the weights to the statistics
-            that evaluation uses, which of small batches are not those of training.
         repeat: steps taken on one batch before the next is drawn.
         inherit: before the first step the last of the layers takes the values of the one before it, those named here
             times a factor (``{"threshold": 0.8}``; {} copies): the warm start of greedy training. None leaves it as it
@@ -105,7 +102,6 @@ class Stage:
     project: Mapping[str, nn.Module] = field(default_factory=dict)
     draw: Mapping[str, float | Ramp] = field(default_factory=dict)
     settings: Mapping[str, float | Ramp] = field(default_factory=dict)
-    running_statistics: bool = False
     repeat: int = 1
     inherit: Mapping[str, float] | None = None
     stop: Patience | None = None
@@ -152,14 +148,6 @@ class Stage:
     def set(self, step: int) -> dict[str, float]:
         """What the layers' numbers are set to before a step."""
         return _values(self.settings, step, self.steps)
-
-    def train(self, network: nn.Module) -> None:
-        """Puts a network into the state that this stage trains it in."""
-        network.train()
-        if self.running_statistics:
-            for module in network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
 
     def describe(self) -> dict[str, Any]:
         """Plain values of what differs from a stage's defaults, for a checkpoint or a weights card."""

@@ -50,7 +50,7 @@ class Validations:
 
         network.eval()
         value = self.task.metric.value(evaluate(estimate, self.task, self.task.validation))
-        stage.train(network)
+        network.train()
         return value
 
     def improved(self, number: int, value: float) -> bool:
