@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from unrolling.files.movies import READS, SUFFIXES, check_movie_output, read_mov
 from unrolling.files.pictures import Picture
 from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition, Range
+from unrolling.systems.medical._parts import starts, taper
 from unrolling.systems.options import Option
 from unrolling.tasks.medical.clutter import RANGE_DB, Clutter, projection
 
@@ -152,14 +153,14 @@ def take_apart(network: Any, movie: Tensor, side: int = 32, frames: int = 20) ->
         side: pixels along a side of a part.
         frames: of a part.
     """
-    parts = [list(_starts(size, part)) for size, part in zip(movie.shape, (side, side, frames), strict=True)]
+    parts = [list(starts(size, part)) for size, part in zip(movie.shape, (side, side, frames), strict=True)]
     total = Separated(torch.zeros_like(movie), torch.zeros_like(movie))
     weights = movie.real.new_zeros(movie.shape)
     with Bar.inside("parts", len(parts[0]) * len(parts[1]) * len(parts[2])) as bar:
         for top, left, begin in product(*parts):
             place = (slice(top, top + side), slice(left, left + side), slice(begin, begin + frames))
             piece = movie[place]
-            rows, columns, length = (_taper(size) for size in piece.shape)
+            rows, columns, length = (taper(size) for size in piece.shape)
             window = rows[:, None, None] * columns[:, None] * length
             found = network.supervised(piece.unsqueeze(0))
             for whole, part in zip(total, found, strict=True):
@@ -167,19 +168,3 @@ def take_apart(network: Any, movie: Tensor, side: int = 32, frames: int = 20) ->
             weights[place] += window
             bar.advance()
     return Separated(*(part / weights for part in total))
-
-
-def _starts(size: int, part: int) -> Iterator[int]:
-    """Where parts begin: every half of their size, the last one at the border."""
-    if size <= part:
-        yield 0
-        return
-    yield from range(0, size - part, max(1, part // 2))
-    yield size - part
-
-
-def _taper(count: int) -> Tensor:
-    """A Tukey window, half of it flat; nowhere 0."""
-    ramp = (torch.arange(count) + 0.5) / max(1, count // 4)
-    ramp = torch.minimum(ramp, ramp.flip(0)).clamp(max=1)
-    return 0.5 - 0.5 * torch.cos(torch.pi * ramp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from unrolling.files.whole import check_place, write_bytes, writing
 from unrolling.operators.resize import bicubic_matrix, resize
 from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition
+from unrolling.systems.medical._parts import starts, taper
 from unrolling.systems.options import Option
 from unrolling.tasks.medical.microscopy import FACTOR, Microscopy, check_spread
 
@@ -145,12 +146,12 @@ def super_resolved(
     rows, columns = own.shape
     side = tile or max(rows, columns)
     total, weights = torch.zeros(FACTOR * rows, FACTOR * columns), torch.zeros(FACTOR * rows, FACTOR * columns)
-    places = [(top, left) for top in _starts(rows, side) for left in _starts(columns, side)]
+    places = [(top, left) for top in starts(rows, side) for left in starts(columns, side)]
     with Bar.inside("parts", len(places)) as bar:
         for top, left in places:
             part = own[top : top + side, left : left + side]
             found = _part(network, part)
-            window = _taper(found.shape[0]).unsqueeze(1) * _taper(found.shape[1])
+            window = taper(found.shape[0]).unsqueeze(1) * taper(found.shape[1])
             place = (
                 slice(FACTOR * top, FACTOR * top + found.shape[0]),
                 slice(FACTOR * left, FACTOR * left + found.shape[1]),
@@ -190,22 +191,6 @@ def _part(network: Any, variance: Tensor) -> Tensor:
     for layer in network.layers:
         state = layer(state, problem)
     return peak * network.layers[-1].estimate(state, problem)[0]
-
-
-def _starts(size: int, side: int) -> Iterator[int]:
-    """Where parts begin: every half of their side, the last one at the border."""
-    if size <= side:
-        yield 0
-        return
-    yield from range(0, size - side, max(1, side // 2))
-    yield size - side
-
-
-def _taper(count: int) -> Tensor:
-    """A Tukey window of so many pixels, half of it flat; nowhere 0."""
-    ramp = (torch.arange(count) + 0.5) / max(1, count // 4)
-    ramp = torch.minimum(ramp, ramp.flip(0)).clamp(max=1)
-    return 0.5 - 0.5 * torch.cos(torch.pi * ramp)
 
 
 def _write(path: Path, image: Tensor, resolution: tuple[float, float, int] | None) -> None:
