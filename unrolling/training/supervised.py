@@ -16,8 +16,8 @@ class Given:
     """Data and targets of a batch, for ``Supervised``.
 
     No collection that Fabric looks into: with ``bf16-mixed`` it would round every tensor among the arguments of a
-    module to bfloat16, data and targets with them, and operators would then be run, and losses summed, in bfloat16
-    (a filtered back-projection was 10 % too dim). Mixed precision is what autocast makes of networks, and no more.
+    module to bfloat16, data and targets with them, and operators would then be run, and losses summed, in bfloat16.
+    Mixed precision is what autocast makes of networks, and no more.
     """
 
     __slots__ = ("data", "target")
