@@ -77,8 +77,10 @@ def test_layers_with_smaller_kernels_are_the_parent_too():
     assert [layer.size for layer in net.layers] == 3 * [(5, 5, 1)] + 7 * [(3, 3, 1)]
 
 
-def test_deployed_it_is_the_same():
-    net, movie = network(depth=4).eval(), random(3, 9, 7, 6)
+@pytest.mark.parametrize("name", ["medical/corona", "medical/corona_released"])
+def test_deployed_it_is_the_same(name):
+    net, movie = network(name, depth=4).eval(), 5 * random(3, 9, 7, 6)
+    movie[2] = 0
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += 0.05 * random(*parameter.shape, dtype=torch.float32)
@@ -87,8 +89,8 @@ def test_deployed_it_is_the_same():
         assert "at once" in repr(quick)
         found, last = quick(movie, return_state=True)
         for part, other in zip((found, *last), (wanted, *state), strict=True):
-            assert torch.allclose(part, other, atol=1e-5)
-        assert torch.allclose(quick(movie, state), net(movie, state), atol=1e-5)
+            assert torch.allclose(part, other, atol=1e-4)
+        assert torch.allclose(quick(movie, state), net(movie, state), atol=1e-4)
         movie[1, 0, 0, 0] = torch.nan
         assert quick(movie).isnan().flatten(1).any(1).tolist() == [False, True, False]
 

@@ -183,7 +183,7 @@ def _same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _movie_steps(layers: Sequence[CORONA]) -> FusedLayers | None:
-    if any(layer.form != "survey" or layer.size[2] != 1 for layer in layers):
+    if any(layer.form != layers[0].form or layer.size[2] != 1 for layer in layers):
         return None
     from unrolling.algorithms.kernels.movie_steps import MovieSteps
 

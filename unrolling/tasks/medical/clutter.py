@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from unrolling.core import solve
 from unrolling.core.arguments import check_count, check_range
 from unrolling.networks.volume_resnet import ComplexVolumeResNet
 from unrolling.prox.low_rank import rank_projection
+from unrolling.prox.thresholds import soft_threshold
 from unrolling.tasks import exhibits
 from unrolling.tasks.base import NMSE, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method
@@ -25,8 +26,9 @@ from unrolling.tasks.medical.bubbles import contrast_movies
 HELD, TESTED, GROUP = 16, 32, 8  # movies to validate and to test on, and of a batch
 TARGETS = ("truth", "converged")
 WEIGHTS = (8.0, 1.0)  # lambda1 and lambda2 of the targets that are converged
-ITERATIONS, STOPS = 300, (10, 30, 100)  # of FISTA
-LEVELS = tuple((low, sparse) for low in (4.0, 8.0, 16.0) for sparse in (0.5, 1.0, 1.5))
+ITERATIONS, STOPS = 300, (20, 45, 90)  # of FISTA
+LEVELS = tuple((low, low * ratio) for low in (1.5, 3.0, 6.0) for ratio in (0.1, 0.117, 0.15))
+ENTRIES = tuple((low, low * ratio) for low in (2.0, 4.0) for ratio in (0.02, 0.025, 0.03))  # of |S|_1
 RANGE_DB = 40.0  # of pictures in decibels
 
 
@@ -174,9 +176,9 @@ class Clutter(Task):
         largest singular values; a residual network of the published size.
         """
 
-        def stopped(setting: tuple[float, float, int]) -> Callable[[Tensor], Tensor]:
+        def stopped(setting: tuple[float, float, int], **prox: Any) -> Callable[[Tensor], Tensor]:
             low, sparse, count = setting
-            method = FISTA(RobustPCA(low, sparse))
+            method = FISTA(RobustPCA(low, sparse, **prox))
             return lambda data: solve(method, data, tolerance=0.0, max_iterations=count).estimate
 
         def without(rank: int) -> Callable[[Tensor], Tensor]:
@@ -190,6 +192,12 @@ class Clutter(Task):
                 "robust PCA, FISTA, stopped early",
                 stopped,
                 tuple((*level, stop) for level in LEVELS for stop in STOPS),
+                "weights and iterations {setting}",
+            ),
+            Method(
+                "the same with |S|_1, sparse in entries",
+                partial(stopped, sparse_prox=soft_threshold),
+                tuple((*level, stop) for level in ENTRIES for stop in STOPS[1:]),
                 "weights and iterations {setting}",
             ),
             Method(
