@@ -21,7 +21,7 @@ from unrolling.training.stages import Adam, Cosine, Schedule, Stage
 
 DEPTH = 10
 ANALYSIS, INTERACTION = 25, 29  # pixels of the kernels along a side
-STEPS, PLAIN_STEPS = 5_000, 3_000
+STEPS = 5_000
 ALPHA, STEEPNESS = 0.1, 4.0  # of the published prox
 WEIGHT = 0.08  # of the sum of x, for the plain one
 TYING = Tying(tied=("analysis.profile", "last", "scale"), untied=("interaction.profile", "prox"))
@@ -59,11 +59,11 @@ def parent(make: Callable[[], nn.Module]) -> Callable[[Microscopy], Sparcom]:
     return built
 
 
-def trained(steps: int) -> Schedule:
+def schedule(depth: int) -> Schedule:
     """All layers at once."""
     return [
         Stage(
-            steps,
+            STEPS,
             rate=1e-2,
             rates={"analysis.profile": 1e-3, "interaction.profile": 1e-3},
             batch=8,
@@ -79,13 +79,9 @@ def ranges(task: Microscopy) -> dict[str, Any]:
     return {"psf": Range(round(0.85 * task.psf, 2), round(1.15 * task.psf, 2)), "frames": Range(100, 1000)}
 
 
-def recipe(make: Callable[[], nn.Module], steps: int) -> dict[str, Recipe]:
+def recipe(make: Callable[[], nn.Module]) -> dict[str, Recipe]:
     """With one of the proxes."""
-    return {
-        "microscopy": Recipe(
-            parent=parent(make), tying=TYING, depth=DEPTH, schedule=lambda depth: trained(steps), range=ranges
-        )
-    }
+    return {"microscopy": Recipe(parent=parent(make), tying=TYING, depth=DEPTH, schedule=schedule, range=ranges)}
 
 
 SYSTEM = System(
@@ -104,7 +100,7 @@ SYSTEM = System(
     ),
     references=REFERENCES,
     paradigm="objective",
-    recipes=recipe(gate, STEPS),
+    recipes=recipe(gate),
     apply={"microscopy": application()},
     not_exported={"microscopy": {"onnx": NO_ONNX}},
     variants=(
@@ -116,7 +112,7 @@ SYSTEM = System(
             equations="as medical/sparcom, with prox[k](x) = max(x - theta[k], 0); 1,155 numbers.",
             references=REFERENCES,
             paradigm="objective",
-            recipes=recipe(plain, PLAIN_STEPS),
+            recipes=recipe(plain),
             apply={"microscopy": application()},
             not_exported={"microscopy": {"onnx": NO_ONNX}},
         ),
