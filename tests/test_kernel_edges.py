@@ -8,8 +8,11 @@ from support_selection import needs_kernel, reference
 
 from unrolling.algorithms.detection import Received
 from unrolling.algorithms.detection.sphere import sphere_decode
-from unrolling.algorithms.kernels import packed_steps, thin_step
+from unrolling.algorithms.kernels import packed_steps, radial_steps, thin_step
+from unrolling.algorithms.kernels.radial_steps import RadialSteps, Shrink
+from unrolling.operators.radial import RadialConvolution, radii
 from unrolling.prox import tables
+from unrolling.prox.percentile import PercentileGate, SoftPositive, ranks_of_percentiles
 from unrolling.prox.support import support_select
 
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65]
@@ -116,3 +119,50 @@ def test_sphere_decoding_at_every_size(n, k, batch, levels):
     assert bool(((found.index >= 0) & (found.index < len(levels))).all())
     if n >= k:
         assert torch.equal(found.x, x)
+
+
+@pytest.mark.skipif(radial_steps._kernel() is None, reason="no C++ compiler")
+@pytest.mark.parametrize(
+    "prox",
+    [PercentileGate(0.4, 3.0), PercentileGate(0.4, 3.0, ranks="matlab"), SoftPositive(0.1)],
+    ids=["gate", "matlab", "plain"],
+)
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (2, 18), (10, 4), (16, 34), (34, 66), (12, 140)])
+def test_radial_steps_at_every_size(height, width, prox):
+    prox.requires_grad_(False)
+    first, *others = (RadialConvolution(0.2 * drawn(len(radii(k)), seed=k)) for k in (3, 5, 5))
+    shrink = (
+        Shrink(float(prox.threshold))
+        if isinstance(prox, SoftPositive)
+        else Shrink(float(prox.alpha), float(prox.steepness), *ranks_of_percentiles(height * width, prox.ranks))
+    )
+    run = RadialSteps.of(first, others, [shrink] * 2, (height, width))
+    for batch in (0, 1, 3):
+        images = drawn(batch, height, width, seed=1)
+        given = drawn(batch, height, width, seed=2) if batch == 3 else None
+        problem = first(images)
+        x = problem if given is None else given
+        for each in others:
+            x = problem + prox(x) - each(prox(x))
+        torch.testing.assert_close(run(images, given), x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(radial_steps._kernel() is None, reason="no C++ compiler")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38, 0.0])
+def test_radial_steps_leave_what_is_not_finite_to_others(value):
+    kernel = RadialConvolution(torch.ones(len(radii(3))))
+    for shrink in (Shrink(0.5, 2.0, 3, 3), Shrink(0.5)):
+        run = RadialSteps.of(kernel, [kernel], [shrink], (6, 8))
+        images = torch.full((2, 6, 8), value)
+        found = run(images.clone())
+        assert found is not None and not found.any() if value == 0 else found is None
+        assert value == 0 or run(torch.zeros(2, 6, 8), images) is None or value == 3e38
+
+
+def test_radial_steps_are_for_small_even_images_in_single_precision():
+    kernel = RadialConvolution(torch.ones(len(radii(3))))
+    shrink = [Shrink(0.5)]
+    for shape in ((5, 8), (8, 5), (radial_steps.LARGEST + 2, 8), (0, 8)):
+        assert RadialSteps.of(kernel, [kernel], shrink, shape) is None
+    assert RadialSteps.of(kernel.double(), [kernel], shrink, (6, 8)) is None
+    assert RadialSteps.of(RadialConvolution(torch.ones(1)), [RadialConvolution(torch.ones(1))], [None], (6, 8)) is None

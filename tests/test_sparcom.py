@@ -1,5 +1,6 @@
 """SPARCOM and the step that Learned SPARCOM unrolls: identities of the paper, its parent, and its counts."""
 
+import copy
 import math
 
 import pytest
@@ -238,6 +239,22 @@ def test_the_kernels_at_the_start_are_those_of_the_squared_spread():
     assert math.isclose(float(kernel.sum()), 1.0, rel_tol=1e-5)
     wide = gaussian_profile(25, 4 * 1.1 / math.sqrt(2))[radius_index(25)]
     assert torch.allclose(kernel, wide / wide.sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize("prox", [PercentileGate, lambda: SoftPositive(0.1)], ids=["gate", "plain"])
+def test_deployed_in_single_precision_it_is_the_same_network(prox):
+    net = network(prox)
+    single = copy.deepcopy(net).float()
+    run = deploy(single, "plain")
+    with torch.no_grad():
+        for size, batch in ((6, 2), (9, 3), (20, 1)):
+            data = movie(batch, 5, size)
+            expected, state = net(data, return_state=True)
+            tolerance = {"atol": 1e-5 * float(expected.abs().max()), "rtol": 1e-4}
+            torch.testing.assert_close(run(data.float()), expected.float(), **tolerance)
+            torch.testing.assert_close(run(data.float(), state.float()), net(data, state).float(), **tolerance)
+        data[0, 2, 3, 3] = math.nan
+        assert bool(run(data.float()).isnan().any())
 
 
 @pytest.mark.parametrize("prox", [PercentileGate, lambda: SoftPositive(0.1)], ids=["gate", "plain"])

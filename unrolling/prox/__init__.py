@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
     from unrolling.prox.low_rank import SingularValueThreshold, nuclear_norm, rank_projection, singular_value_threshold
     from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
-    from unrolling.prox.percentile import PercentileGate, SoftPositive, percentiles
+    from unrolling.prox.percentile import PercentileGate, SoftPositive, percentiles, ranks_of_percentiles
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
     from unrolling.prox.thresholds import check_threshold, hard_threshold, k_sparse, nonnegative, soft_threshold
@@ -49,7 +49,7 @@ __getattr__, __dir__ = lazy(
         ".isotropic": ("IsotropicShrink Ridge"),
         ".low_rank": ("SingularValueThreshold nuclear_norm rank_projection singular_value_threshold"),
         ".orthonormal": ("OrthonormalShrink Unitary"),
-        ".percentile": ("PercentileGate SoftPositive percentiles"),
+        ".percentile": ("PercentileGate SoftPositive percentiles ranks_of_percentiles"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
         ".thresholds": ("check_threshold hard_threshold k_sparse nonnegative soft_threshold"),
@@ -63,8 +63,8 @@ __all__ = [
     "SoftPositive", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold",
     "check_variance", "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold",
     "k_sparse", "nonnegative", "nuclear_norm", "parameter", "percentiles", "piecewise_polynomial",
-    "rank_projection", "singular_value_threshold", "soft_threshold", "support_select",
-    "surrogate_hard_threshold",
+    "rank_projection", "ranks_of_percentiles", "singular_value_threshold", "soft_threshold",
+    "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

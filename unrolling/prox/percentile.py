@@ -88,11 +88,15 @@ def percentiles(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """The first and the 99th percentile of each image, as pixels of it; see ``PercentileGate``."""
     rows = z.flatten(1)
-    count = rows.shape[1]
-    from_top = [_place(count, share, ranks) for share in (99, 1)]
-    low = rows.topk(count - from_top[0], dim=1, largest=False).values[:, -1]
-    high = rows.topk(from_top[1] + 1, dim=1).values[:, -1]
+    smallest, largest = ranks_of_percentiles(rows.shape[1], ranks)
+    low = rows.topk(smallest, dim=1, largest=False).values[:, -1]
+    high = rows.topk(largest, dim=1).values[:, -1]
     return low, high
+
+
+def ranks_of_percentiles(count: int, ranks: Ranks = "keras") -> tuple[int, int]:
+    """Of so many pixels the first percentile is the so many smallest, and the 99th the so many largest."""
+    return count - _place(count, 99, ranks), _place(count, 1, ranks) + 1
 
 
 def _place(count: int, percent: int, ranks: Ranks) -> int:

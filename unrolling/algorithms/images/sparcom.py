@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unrolling.algorithms.kernels.radial_steps import RadialSteps, Shrink
 from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
@@ -20,6 +22,7 @@ from unrolling.operators import transforms
 from unrolling.operators.point_spread import PointSpread
 from unrolling.operators.radial import RadialConvolution
 from unrolling.operators.resize import bicubic_matrix, resize
+from unrolling.prox.percentile import PercentileGate, SoftPositive, ranks_of_percentiles
 from unrolling.prox.thresholds import nonnegative
 
 Form = Literal["variance", "correlation"]
@@ -217,8 +220,9 @@ class Sparcom(Iteration):
 
 
 class SparcomLayers:
-    """All layers of a network with the values of the moment it was made: t is convolved with delta - W at once, whose
-    spectra are kept for the last size of image, as the matrices of its interpolation are.
+    """All layers of a network with the values of the moment it was made: t is convolved with delta - W at once. Small
+    images in single precision are left to a kernel, ``RadialSteps``; of others the spectra are kept for the last size,
+    as the matrices of its interpolation are.
     """
 
     def __init__(self, layers: Sequence[Sparcom]) -> None:
@@ -227,6 +231,7 @@ class SparcomLayers:
         self._grid = (0, 0)
         self._spectra: list[Tensor] = []
         self._matrices: list[Tensor] = []
+        self._small: RadialSteps | None = None
 
     def __call__(self, data: Any, state: Any = None) -> Tensor | None:
         """The state after the last layer; None for what is no movie of real numbers of the kernels' precision."""
@@ -236,7 +241,11 @@ class SparcomLayers:
         if self._size != data.shape[-2:]:
             self._keep(data)
         first, grid = self.layers[0], self._grid
-        problem = first.analysis(self._matrices[0] @ temporal_variance(data) @ self._matrices[1].T)
+        enlarged = self._matrices[0] @ temporal_variance(data) @ self._matrices[1].T
+        found = None if self._small is None else self._small(enlarged, state)
+        if found is not None:
+            return found
+        problem = first.analysis(enlarged)
         height, width = problem.shape[-2:]
         x = problem if state is None else state
         for layer, spectrum in zip(self.layers, self._spectra, strict=True):
@@ -248,10 +257,21 @@ class SparcomLayers:
         first: Any = self.layers[0]
         sides = tuple(first.prepare.factor * side for side in data.shape[-2:])
         self._grid = first.interaction.grid(*sides)
+        shrinks = [_shrink(layer.prox, math.prod(sides)) for layer in self.layers]
+        self._small = RadialSteps.of(first.analysis, [layer.interaction for layer in self.layers], shrinks, sides)
         self._spectra = [1 - layer.interaction.spectrum(self._grid) for layer in self.layers]
         pairs = zip(data.shape[-2:], sides, strict=True)
         self._matrices = [bicubic_matrix(side, to).to(data) for side, to in pairs]
         self._size = data.shape[-2:]
+
+
+def _shrink(prox: nn.Module, pixels: int) -> Shrink | None:
+    """A prox as the kernel has it; None for one that it has not."""
+    if type(prox) is SoftPositive:
+        return Shrink(float(prox.threshold))
+    if type(prox) is PercentileGate:
+        return Shrink(float(prox.alpha), float(prox.steepness), *ranks_of_percentiles(pixels, prox.ranks))
+    return None
 
 
 def _sparcom_layers(layers: Sequence[Sparcom]) -> FusedLayers | None:

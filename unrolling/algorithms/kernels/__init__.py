@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.kernels.movie_steps import MovieSteps
     from unrolling.algorithms.kernels.packed_steps import Products, pack, rows_of, run_packed_steps
     from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
+    from unrolling.algorithms.kernels.radial_steps import RadialSteps, Shrink
     from unrolling.algorithms.kernels.residual_form import ResidualForm, ResidualStep
     from unrolling.algorithms.kernels.shrinkage import Scratch, Shrinkage, own_copy, suits
     from unrolling.algorithms.kernels.thin_step import ThinStep, check_steps, run_thin_steps
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy(
         ".movie_steps": ("MovieSteps"),
         ".packed_steps": ("Products pack rows_of run_packed_steps"),
         ".product_form": ("ProductForm ProductStep"),
+        ".radial_steps": ("RadialSteps Shrink"),
         ".residual_form": ("ResidualForm ResidualStep"),
         ".shrinkage": ("Scratch Shrinkage own_copy suits"),
         ".thin_step": ("ThinStep check_steps run_thin_steps"),
@@ -26,9 +28,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "MovieSteps", "ProductForm", "ProductStep", "Products", "ResidualForm", "ResidualStep", "Scratch",
-    "Shrinkage", "ThinStep", "check_steps", "own_copy", "pack", "rows_of", "run_packed_steps",
-    "run_thin_steps", "suits",
+    "MovieSteps", "ProductForm", "ProductStep", "Products", "RadialSteps", "ResidualForm", "ResidualStep",
+    "Scratch", "Shrink", "Shrinkage", "ThinStep", "check_steps", "own_copy", "pack", "rows_of",
+    "run_packed_steps", "run_thin_steps", "suits",
 ]
 # fmt: on
 # End of what is written.
