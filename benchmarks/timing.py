@@ -28,6 +28,7 @@ def alternate(
     least: int = 20,
     wait: Callable[[], object] | None = None,
     warm: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each call, all of them in every round.
 
@@ -38,6 +39,8 @@ def alternate(
         wait: called after each call, for devices that work on their own.
         warm: whether each call comes after one of its own that is not timed, so that caches hold its data and not the
             others'.
+        clock: ``time.process_time`` for one thread on a machine that does other work besides, which holds up what takes
+            long more often than what does not.
     """
     wait = wait or _nothing
     for _ in range(3):
@@ -52,10 +55,10 @@ def alternate(
             if warm:
                 calls[name]()
                 wait()
-            start = time.perf_counter()
+            start = clock()
             calls[name]()
             wait()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
         turn += 1
     return times
 

@@ -107,7 +107,7 @@ class RadialSteps:
         kernels = [analysis, *interactions]
         plain = all(each.profile.dtype is torch.float32 and each.profile.is_cpu for each in kernels)
         known = [each for each in shrinks if each is not None]
-        fits = height % 2 == width % 2 == 0 and 0 < min(shape) and max(shape) <= LARGEST
+        fits = height % 2 == width % 2 == 0 and min(shape) > 0 and max(shape) <= LARGEST
         fits = fits and len({each.size for each in interactions}) == 1 and analysis.size <= interactions[0].size
         if not plain or not fits or len(known) < len(shrinks) or _kernel() is None:
             return None

@@ -176,7 +176,7 @@ class Microscopy(Task):
             ),
             Method("Richardson-Lucy", lucy, settings, "scikit-image; of the {setting}", kind="library"),
             Method("variance, interpolated", lambda _: self.enlarged, linear=True),
-            Generic("encoder-decoder, as Deep-STORM", lambda: _OnVariance(self.enlarged), 1500, 8, (1e-3,)),
+            Generic("encoder-decoder, as Deep-STORM", lambda: _OnVariance(self.enlarged), 5000, 8, (1e-3,)),
         ]
 
     def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
