@@ -22,6 +22,7 @@ SLOW = 40  # one of so many files is a program, whose reading takes longest
 def corpus(programs: bool = False) -> dict[str, bytes]:
     """All files by name, exported programs only where they are asked for."""
     made = {**seeds.pictures(), **seeds.sounds(), **seeds.arrays(), **stacks(), **scans(), **seeds.others()}
+    made |= {**movies(), **rasters()}
     return made | (seeds.programs() if programs else {})
 
 
@@ -35,6 +36,18 @@ def scans() -> dict[str, bytes]:
 def stacks() -> dict[str, bytes]:
     """Stacks of frames by name."""
     return seeds.stacks()
+
+
+@cache
+def movies() -> dict[str, bytes]:
+    """Movies of ultrasound by name."""
+    return seeds.movies()
+
+
+@cache
+def rasters() -> dict[str, bytes]:
+    """Bands of satellites by name."""
+    return seeds.rasters()
 
 
 @cache
@@ -54,8 +67,14 @@ def applications() -> dict[str, tuple[str, Any]]:
 
 def readers(name: str) -> Mapping[str, Reader]:
     """The functions that read a file of the corpus, by what they are for."""
+    from unrolling.files.movies import read_movie
+    from unrolling.files.rasters import read_raster
     from unrolling.files.scans import read_scan
     from unrolling.files.stacks import moments, read_stack
+
+    def known_pixels(path: Path) -> Any:
+        found = read_raster(path)
+        return found.values[:, found.valid]
 
     named = _named()
     stem, suffix = Path(name).stem, Path(name).suffix
@@ -66,6 +85,10 @@ def readers(name: str) -> Mapping[str, Reader]:
     general: dict[str, Reader] = {"files.scans.read_scan": read_scan} if name in scans() else {}
     if name in stacks():
         general = {"files.stacks.moments": lambda path: moments(read_stack(path))}
+    if name in movies():
+        general = {"files.movies.read_movie": read_movie}
+    if name in rasters():
+        general = {"files.rasters.read_raster": known_pixels}
     return general | {
         title: lambda path, read=application.read: _whole(read(path, {}))
         for title, (_, application) in applications().items()

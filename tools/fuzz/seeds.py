@@ -108,6 +108,54 @@ def stacks() -> dict[str, bytes]:
     }
 
 
+def movies() -> dict[str, bytes]:
+    """Name -> content: movies (height, width, frames) of ultrasound, whole or frame by frame."""
+    draw = np.random.default_rng(6)
+    movie = (draw.standard_normal((9, 8, 5)) + 1j * draw.standard_normal((9, 8, 5))).astype(np.complex64)
+
+    def saved(function, *given, **named):
+        content = io.BytesIO()
+        function(content, *given, **named)
+        return content.getvalue()
+
+    return {
+        "movie.npy": saved(np.save, movie),
+        "real_movie.npy": saved(np.save, movie.real.copy()),
+        "fortran_movie.npy": saved(np.save, np.asfortranarray(movie.astype(np.complex128))),
+        "movie.npz": saved(np.savez_compressed, movie=movie, rate=500.0),
+        "frames.npz": saved(np.savez, *np.moveaxis(movie, -1, 0)),
+    }
+
+
+def rasters() -> dict[str, bytes]:
+    """Name -> content: bands of a satellite with their place on the Earth."""
+    import tifffile
+
+    bands = np.random.default_rng(7).integers(1, 2000, (4, 9, 8), dtype=np.uint16)
+    bands[:, 2, 3] = 0
+    place = [
+        (33550, "d", 3, (2.0, 2.0, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, 500000.0, 4100000.0, 0.0), True),
+        (34735, "H", 8, (1, 1, 0, 1, 1025, 0, 1, 1), True),
+        (42113, "s", 2, "0", True),  # GDAL's number for no data
+    ]
+
+    def saved(array, **options):
+        content = io.BytesIO()
+        tifffile.imwrite(content, array, photometric="minisblack", extratags=place, metadata=None, **options)
+        return content.getvalue()
+
+    content = io.BytesIO()
+    np.save(content, bands.astype(np.float32))
+    return {
+        "bands.tif": saved(np.moveaxis(bands, 0, -1), planarconfig="contig"),
+        "separate_bands.tif": saved(bands, planarconfig="separate", compression="zlib"),
+        "float_bands.tif": saved(np.moveaxis(bands, 0, -1).astype(np.float32), planarconfig="contig", tile=(16, 16)),
+        "pan.tif": saved(bands[0], bigtiff=True, byteorder=">"),
+        "bands.npy": content.getvalue(),
+    }
+
+
 def sounds() -> dict[str, bytes]:
     """Name -> content."""
     import soundfile

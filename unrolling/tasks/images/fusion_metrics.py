@@ -89,8 +89,9 @@ def universal_quality(
     x, t = _pair(estimate, target)
     sides = tuple(min(window, side) for side in x.shape[-2:])
 
-    def mean(values: Tensor) -> Tensor:
-        return torch.nn.functional.avg_pool2d(values, sides, stride=1)
+    def mean(values: Tensor) -> Tensor:  # down and then across: a sixteenth of the sums of whole windows
+        down = torch.nn.functional.avg_pool2d(values, (sides[0], 1), stride=1)
+        return torch.nn.functional.avg_pool2d(down, (1, sides[1]), stride=1)
 
     # of a band's own size, so that a difference of squares keeps its digits
     shift = t.mean((-2, -1), keepdim=True)
