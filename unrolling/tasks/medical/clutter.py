@@ -26,9 +26,9 @@ from unrolling.tasks.medical.bubbles import contrast_movies
 HELD, TESTED, GROUP = 16, 32, 8  # movies to validate and to test on, and of a batch
 TARGETS = ("truth", "converged")
 WEIGHTS = (8.0, 1.0)  # lambda1 and lambda2 of the targets that are converged
-ITERATIONS, STOPS = 300, (20, 45, 90)  # of FISTA
-LEVELS = tuple((low, low * ratio) for low in (1.5, 3.0, 6.0) for ratio in (0.1, 0.117, 0.15))
-ENTRIES = tuple((low, low * ratio) for low in (2.0, 4.0) for ratio in (0.02, 0.025, 0.03))  # of |S|_1
+ITERATIONS, STOPS = 300, (25, 45)  # of ISTA and FISTA
+LEVELS = tuple((low, low * ratio) for low in (3.0, 6.0) for ratio in (0.1, 0.117, 0.14))
+ENTRIES = tuple((4.0, 4.0 * ratio) for ratio in (0.02, 0.025, 0.03))  # of |S|_1
 RANGE_DB = 40.0  # of pictures in decibels
 
 
@@ -197,7 +197,7 @@ class Clutter(Task):
             Method(
                 "the same with |S|_1, sparse in entries",
                 partial(stopped, sparse_prox=soft_threshold),
-                tuple((*level, stop) for level in ENTRIES for stop in STOPS[1:]),
+                tuple((*level, stop) for level in ENTRIES for stop in STOPS),
                 "weights and iterations {setting}",
             ),
             Method(
