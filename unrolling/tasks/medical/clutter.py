@@ -195,7 +195,7 @@ class Clutter(Task):
                 "weights and iterations {setting}",
             ),
             Method(
-                "the same with |S|_1, sparse in entries",
+                "entrywise robust PCA, |S|_1, FISTA, stopped early",
                 partial(stopped, sparse_prox=soft_threshold),
                 tuple((*level, stop) for level in ENTRIES for stop in STOPS),
                 "weights and iterations {setting}",
