@@ -40,11 +40,11 @@ def build(task: Clutter, depth: int, *, form: Any = "survey") -> Unrolled:
     return Unrolled(first.parent, [network.layers[0] for network in each], (), first.untied, first.gradient)
 
 
-def schedule(depth: int) -> Schedule:
+def schedule(depth: int, steps: int = 1600) -> Schedule:
     """All layers at once, on both parts."""
     return [
         Stage(
-            1600,
+            steps,
             rate=3e-3,
             rates=dict.fromkeys(THRESHOLDS, 1e-2),
             batch=4,
@@ -92,7 +92,7 @@ SYSTEM = System(
                     parent=partial(parent, form="released"),
                     tying=TYING,
                     depth=DEPTH,
-                    schedule=schedule,
+                    schedule=partial(schedule, steps=3000),
                     build=partial(build, form="released"),
                     range=ranges,
                 )
