@@ -126,17 +126,19 @@ def by_layer(network: Unrolled, task: Clutter, parent: RobustPCA) -> dict[str, l
 
 
 @torch.no_grad()
-def going_on(network: Unrolled, task: Clutter, parent: RobustPCA, limit: Tensor, iterations: int) -> dict[str, float]:
+def going_on(
+    network: Unrolled, task: Clutter, parent: RobustPCA, limit: Tensor, iterations: int
+) -> dict[str, float | None]:
     """What the last layer, repeated to convergence, leads to on the first test movies: NMSE, the distance from the
-    parent's limit over that limit's size, and how many movies converged.
+    parent's limit over that limit's size (both None where it diverges), and how many movies converged.
     """
     batch = task.test[0]
     found = solve(network.layers[-1], batch.data, tolerance=1e-5, max_iterations=iterations, on_divergence="mark")
     lost = ~torch.isfinite(found.estimate.abs()).flatten(1).all(1)
     distance = (found.estimate - limit).abs().flatten(1).norm(dim=1) / limit.abs().flatten(1).norm(dim=1)
     return {
-        "nmse": round(float(nmse(energies(lambda _: found.estimate, [batch]))), 3),
-        "distance": float(f"{float(distance.max()):.3g}"),
+        "nmse": None if lost.any() else round(float(nmse(energies(lambda _: found.estimate, [batch]))), 3),
+        "distance": None if lost.any() else float(f"{float(distance.max()):.3g}"),
         "converged": int(found.converged.sum()),
         "diverged": int(lost.sum()),
         "movies": len(batch.target),
@@ -297,7 +299,7 @@ def _range(counts: Sequence[int], most: int) -> str:
     return f"{low if low == high else f'{low} to {high}'} of {most}"
 
 
-def _limit(ends: Sequence[Mapping[str, float]]) -> str:
+def _limit(ends: Sequence[Mapping[str, Any]]) -> str:
     lost = sum(int(e["diverged"]) for e in ends)
     if lost:
         return f"diverges on {lost} of {sum(int(e['movies']) for e in ends)} movies"
