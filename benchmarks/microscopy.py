@@ -151,6 +151,7 @@ def of_time(options: argparse.Namespace) -> list[Row]:
                 {name: lambda run=run, data=data: run(data) for name, run in methods.items()},
                 seconds=options.seconds,
                 least=9,
+                warm=True,
                 clock=time.process_time if options.threads == 1 else time.perf_counter,
             )
         for ours in nets:

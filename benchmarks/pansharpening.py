@@ -2,8 +2,8 @@
 bicubic interpolation, Brovey, GSA, MTF-GLP, and projected gradient descent with total variation.
 
 Parts: ``photographs`` (the test photographs as three bands), ``scenes`` (the right 30 % of columns of each scene of
---data, a folder of MATLAB files with arrays I_MS and I_PAN), ``shifts`` (other transfers, ratios and a shifted
-panchromatic image, on the test photographs).
+--data, a folder of MATLAB files with arrays I_MS and I_PAN), ``shifts`` (other transfers and a shifted panchromatic
+image), ``ratios`` (of the pixels; both on four pieces of 256 x 256 pixels of the test photographs).
 
 Bars, on every scene: ERGAS of the network below that of bicubic interpolation, Brovey, GSA and total variation of the
 bands, spectral angle not above that of bicubic interpolation.
@@ -137,39 +137,54 @@ def of_scenes(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def of_shifts(options: argparse.Namespace) -> list[Row]:
-    """What a network does where a sensor is not what it takes it to be, or has another ratio."""
+def mean_scores(
+    part: str, name: str, methods: Mapping[str, Run], make: Callable[[Samples], Imagery], task: Pansharpening
+) -> list[Row]:
+    """A row for each method: the mean over the pieces of the test photographs, as a sensor might have seen them."""
+    pieces = [Samples(Imagery(*(each[k : k + 1] for each in task.timing.data)), task.timing.target[k : k + 1])
+              for k in range(len(task.timing.target))]  # fmt: skip
     rows: list[Row] = []
-    base = Pansharpening()
-    known = {**classical(base, True), **dict(networks(options.weights))}
-    wanted = {name: run for name, run in known.items() if name in BARRED or name.startswith(("MTF", "imaging/"))}
-
-    def add(name: str, methods: Mapping[str, Run], make: Callable[[Samples], Imagery], task: Pansharpening) -> None:
-        for method, run in methods.items():
-            found = [scores(run, Samples(make(s), s.target), task.factor) for s in task.test]
-            value, angle, quality = torch.tensor(found).mean(0).tolist()
-            rows.append({"part": "shifts", "set": name, "method": method, "value": value, "angle": angle,
-                         "quality": quality})  # fmt: skip
-
-    for gain in GAINS:
-        operator = ModulationTransfer(base.factor, gain)
-        add(f"transfer {gain:g}", wanted, lambda s, a=operator: Imagery(a(s.target), s.data.panchromatic), base)
-    for pixels in SHIFTS[1:]:
-
-        def moved(samples: Samples, pixels: int = pixels) -> Imagery:
-            return Imagery(samples.data.multispectral, samples.data.panchromatic.roll(pixels, -1))
-
-        add(f"shift of {pixels} pixels", wanted, moved, base)
-    for ratio in RATIOS:
-        task = Pansharpening(ratio)
-        methods = {n: r for n, r in classical(task, True).items() if n in wanted} | dict(
-            networks(options.weights, ratio)
-        )
-        add(f"ratio {ratio}", methods, lambda s: s.data, task)
+    for method, run in methods.items():
+        found = [scores(run, Samples(make(s), s.target), task.factor) for s in pieces]
+        value, angle, quality = torch.tensor(found).mean(0).tolist()
+        rows.append({"part": part, "set": name, "method": method, "value": value, "angle": angle, "quality": quality})
     return rows
 
 
-PARTS = {"photographs": of_photographs, "scenes": of_scenes, "shifts": of_shifts}
+def compared_methods(task: Pansharpening, weights: Path | None) -> dict[str, Run]:
+    """The direct methods that bars are set by, MTF-GLP, and the networks."""
+    known = {**classical(task, True), **dict(networks(weights, task.factor))}
+    return {name: run for name, run in known.items() if name in BARRED or name.startswith(("MTF", "imaging/"))}
+
+
+def of_shifts(options: argparse.Namespace) -> list[Row]:
+    """What a network does where a sensor is not what it takes it to be."""
+    base = Pansharpening()
+    methods = compared_methods(base, options.weights)
+
+    def through(gain: float) -> Callable[[Samples], Imagery]:
+        operator = ModulationTransfer(base.factor, gain)
+        return lambda s: Imagery(operator(s.target), s.data.panchromatic)
+
+    def moved(pixels: int) -> Callable[[Samples], Imagery]:
+        return lambda s: Imagery(s.data.multispectral, s.data.panchromatic.roll(pixels, -1))
+
+    sensors = {f"transfer {gain:g}": through(gain) for gain in GAINS}
+    sensors |= {f"shift of {pixels} pixels": moved(pixels) for pixels in SHIFTS[1:]}
+    return [row for name, make in sensors.items() for row in mean_scores("shifts", name, methods, make, base)]
+
+
+def of_ratios(options: argparse.Namespace) -> list[Row]:
+    """Another ratio of the pixels than the network was trained for."""
+    rows: list[Row] = []
+    for ratio in RATIOS:
+        task = Pansharpening(ratio)
+        methods = compared_methods(task, options.weights)
+        rows += mean_scores("ratios", f"ratio {ratio}", methods, lambda s: s.data, task)
+    return rows
+
+
+PARTS = {"photographs": of_photographs, "scenes": of_scenes, "shifts": of_shifts, "ratios": of_ratios}
 
 
 def line(row: Mapping[str, Any]) -> str:

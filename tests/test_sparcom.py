@@ -271,3 +271,12 @@ def test_deployed_it_is_the_same_network(prox):
         assert run(movie(0, 5, 6)).shape == (0, 12, 12)
     with pytest.raises((ValueError, TypeError)):
         run(movie(2, 1, 6))
+
+
+def test_variances_of_several_movies_are_those_of_each_to_the_bit():
+    data = movie(3, 40, 8).float()
+    with torch.no_grad():
+        assert torch.equal(temporal_variance(data), torch.cat([temporal_variance(each) for each in data.split(1)]))
+        assert temporal_variance(data[:0]).shape == (0, 8, 8)
+    learned = data.requires_grad_(True)
+    assert torch.equal(temporal_variance(learned), temporal_variance(data.detach()))

@@ -17,6 +17,7 @@ from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_count, check_numbers
 from unrolling.core.deploy import FusedLayers, register
+from unrolling.core.execution import transformed
 from unrolling.core.refusals import explain_call
 from unrolling.operators import transforms
 from unrolling.operators.point_spread import PointSpread
@@ -32,6 +33,10 @@ def temporal_variance(movie: Float[Tensor, "batch frames height width"]) -> Floa
     """The mean over the frames of the squared distance from their mean, of each pixel. An image that is taken from all
     frames, such as their median, does not change it.
     """
+    tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    at_hand = type(movie) is Tensor and movie.is_cpu and not (torch.is_grad_enabled() or tracing or transformed())
+    if at_hand and movie.ndim == 4 and len(movie) > 1:  # one by one, so that the cache holds what comes between
+        return torch.cat([temporal_variance(each) for each in movie.split(1)])
     return (movie - movie.mean(1, keepdim=True)).square().mean(1)
 
 

@@ -30,6 +30,7 @@ TILE = 960  # pixels along a side of what is sharpened at a time, margins includ
 APART = 0.5  # pixels of the panchromatic image that the corners of the two may be apart
 RELATED = Range(0.5, 1)  # correlation of a band with the panchromatic image, the largest of all bands
 MEASURED = "python -m benchmarks.pansharpening --shifts prints what was measured"
+RATIOS = "python -m benchmarks.pansharpening --part ratios prints what was measured"
 TRAINED = {"ratio": (4,), "transfer": (0.25,), "correlation": RELATED}
 
 
@@ -170,7 +171,7 @@ def _sharpen(
     }
     correlation = _correlation(data, small, ModulationTransfer(ratio))
     told["conditions"] = [
-        Condition("ratio", ratio, "read", effect=MEASURED),
+        Condition("ratio", ratio, "read", effect=RATIOS),
         *([] if gain is None else [Condition("transfer", gain, "given", effect=MEASURED)]),
         Condition(
             "correlation",
