@@ -23,7 +23,7 @@ LOSS = Dissimilarity(absolute=20.0)
 
 
 def parent(task: Any) -> KSpaceDescent:
-    """Nothing but consistency with the data, and the maps of the auto-calibration lines. Coils are combined by the maps:
+    """Nothing but consistency with the data, and the maps of the auto-calibration lines. These combine the coils too:
     the root of the sum of squares adds up the noise of all of them where there is no signal.
     """
     maps = NormalisedUNet(MAPS_WIDTH, MAPS_POOLS, offset="image")
@@ -31,8 +31,8 @@ def parent(task: Any) -> KSpaceDescent:
 
 
 def published() -> tuple[KSpaceDescent, int]:
-    """The step and the depth of the network as published, of 29,936,966 parameters, with its random first values and the
-    root of the sum of squares.
+    """The step and the depth of the network as published, of 29,936,966 parameters, with its random first values; the
+    root of the sum of squares combines its coils.
     """
     return KSpaceDescent(NormalisedUNet(18, 4), NormalisedUNet(8, 4)), 12
 
@@ -65,7 +65,8 @@ SYSTEM = System(
         "E x = (S_c x)_c,    R = E^H,    S_c = V(F^-1 A k0_c) / sqrt(sum_c |V(F^-1 A k0_c)|^2),    A the "
         "auto-calibration lines\n"
         "U[t], V: U-Nets on images of mean 0 and deviation 1, 10 and 4 channels at first, two and three halvings "
-        "(published: 12 steps, 18 and 8 channels, four halvings, x = sqrt(sum_c |F^-1 k_c|^2)). At the start eta = 1, U = 0, V = I."
+        "(published: 12 steps, 18 and 8 channels, four halvings, x = sqrt(sum_c |F^-1 k_c|^2)). At the start "
+        "eta = 1, U = 0, V = I."
     ),
     references=("sriram2020end", "hammernik2018learning"),
     recipes={
