@@ -23,7 +23,7 @@ task = Coils(acceleration=4)
 data, target = task.test[0]
 network = pretrained("medical/varnet")
 with torch.no_grad():
-    image = network(KSpace(data.samples, data.mask)).abs()  # no maps
+    image = network(KSpace(data.samples, data.mask))  # no maps
 
 # %%
 # The rivals have weights that are best on other heads of this kind.

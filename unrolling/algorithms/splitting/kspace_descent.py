@@ -91,7 +91,7 @@ class KSpaceDescent(Iteration):
         sensitivity: the network that finds maps, see ``CoilPreparation``; None takes those of ``CoilData``.
         step_size: eta.
         output: ``rss``, the root of the sum over coils of |F^H k|^2, as published; or ``maps``, R F^H k, a complex
-            image.
+            image, of which the magnitude where a network finds the maps, since the phase is then the network's own.
 
     Raises:
         ValueError: an unknown output, a step size that is not positive.
@@ -131,7 +131,10 @@ class KSpaceDescent(Iteration):
     def estimate(self, state: Tensor, problem: CoilProblem) -> Tensor:
         """The image (batch, height, width)."""
         images = ifft(state)
-        return scale.norm(images, 1) if self.output == "rss" else (problem.maps.conj() * images).sum(1)
+        if self.output == "rss":
+            return scale.norm(images, 1)
+        image = (problem.maps.conj() * images).sum(1)
+        return image.abs() if self.brings_maps else image
 
     def check(self, data: Any) -> None:
         if not isinstance(data, CoilData | KSpace):

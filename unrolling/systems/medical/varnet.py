@@ -61,7 +61,7 @@ SYSTEM = System(
     summary="magnetic resonance images from several coils whose sensitivities nobody knows: four steps of descent on "
     "k-space with U-Nets, one more for the maps.",
     equations=(
-        "k[t+1] = k[t] - eta[t] M (k[t] - k0) - F E U[t](R F^-1 k[t]),    k[0] = k0,    x = R F^-1 k[T]\n"
+        "k[t+1] = k[t] - eta[t] M (k[t] - k0) - F E U[t](R F^-1 k[t]),    k[0] = k0,    x = |R F^-1 k[T]|\n"
         "E x = (S_c x)_c,    R = E^H,    S_c = V(F^-1 A k0_c) / sqrt(sum_c |V(F^-1 A k0_c)|^2),    A the "
         "auto-calibration lines\n"
         "U[t], V: U-Nets on images of mean 0 and deviation 1, 10 and 4 channels at first, two and three halvings "
