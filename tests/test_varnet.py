@@ -77,7 +77,10 @@ def test_steps_are_the_formula_written_by_hand():
     assert torch.allclose(state, k, rtol=0, atol=1e-11)
     assert torch.allclose(iteration.estimate(state, problem), ifft(k).norm(dim=1), rtol=0, atol=1e-11)
     iteration.output = "maps"
-    assert torch.allclose(iteration.estimate(state, problem), (s.conj() * ifft(k)).sum(1), rtol=0, atol=1e-11)
+    combined = (s.conj() * ifft(k)).sum(1)
+    assert torch.allclose(iteration.estimate(state, problem), combined.abs(), rtol=0, atol=1e-11)
+    given = KSpaceDescent(net, output="maps")
+    assert torch.allclose(given.estimate(state, problem), combined, rtol=0, atol=1e-11)
 
 
 def test_a_scan_times_a_number_gives_the_image_times_it():
