@@ -1,12 +1,14 @@
 """Rain removal: the networks on Rain100L and on heavy rain, beside their classical parents, what becomes of pictures
-without rain, and a recurrent network trained here for as long.
+without rain, and a recurrent network trained here with as many multiply-adds.
 
 Bars on Rain100L (all 100 pictures, luma from 16 to 235): imaging/rcdnet at least 5 dB above the input, imaging/derain
 at least 3.5 dB, and that at least 1 dB above ADMM with directional total variation after as many steps.
 
+Beside each network stands what ``unroll apply`` writes: the photograph itself where hardly anything would be taken.
+
 Parts: ``rain100l``; ``heavy`` (rain_train_small without norain-1 and norain-10, whose scenes are in Rain100L too),
 ``dry`` (the clean pictures of Rain100L as input: what is left of them), ``rival`` (PReNet with as many numbers as
-imaging/rcdnet, trained for --steps).
+imaging/rcdnet, trained on the same crops for as many multiply-adds or for --steps; on Rain100L, in the rain and dry).
 
 --data names a folder with the sets rain100l and rain_train_small; what is not there is left out with a word. Settings
 of the classical methods come from the task's validation pictures. Intervals are those of a bootstrap over scenes: nine
@@ -30,7 +32,10 @@ from benchmarks.record import publish
 from unrolling import Unrolled
 from unrolling.core import Iteration
 from unrolling.evaluation.classical import steps_of
+from unrolling.evaluation.contenders import training
+from unrolling.evaluation.cost import cost_of
 from unrolling.systems.catalogue import find
+from unrolling.systems.imaging import _rain
 from unrolling.tasks.baselines import Generic, Iterative
 from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.images.rain import Rain, read_pairs, video_luma
@@ -91,8 +96,9 @@ def scored(part: str, methods: Mapping[str, Run], pairs: Pairs) -> list[Row]:
         low, high = interval(found[:, 0], groups)
         row: Row = {"part": part, "method": name, "pictures": len(found), "ssim": float(found[:, 1].mean())}
         row |= {"psnr": float(found[:, 0].mean()), "low": low, "high": high, "worst": float(found[:, 0].min())}
-        inputs = row["psnr"] if inputs is None else inputs
-        row["gain"] = row["psnr"] - inputs
+        if "input" in methods:
+            inputs = row["psnr"] if inputs is None else inputs
+            row["gain"] = row["psnr"] - inputs
         if part == "rain100l" and name in BARS:
             row |= {"value": row["gain"], "bar": BARS[name], "better": "high"}
         rows.append(row)
@@ -129,15 +135,29 @@ def piecewise(iteration: Iteration, count: int) -> Run:
     return lambda data: run(data)
 
 
-def rival(task: Rain, like: Unrolled, steps: int, batch: int) -> tuple[str, Run]:
-    """PReNet with as many numbers, trained on the same crops."""
+def rival(task: Rain, like: Unrolled, steps: int | None) -> tuple[str, Run]:
+    """PReNet with as many numbers, trained on the same crops, for as many multiply-adds where no steps are given."""
     size = sum(p.numel() for p in like.parameters())
     generic = next(each for each in task.baselines(size) if isinstance(each, Generic))
     torch.manual_seed(0)
     made: Any = generic.network()
+    least, batch = training(find("imaging/rcdnet").recipes["rain"].schedule(len(like)))
+    if steps is None:
+        ours, its = (cost_of(each, task.example()).multiply_adds or 1 for each in (like, made))
+        steps = round(least * ours / its)
     stage = Stage(steps, rate=generic.rates[0], batch=batch, annealing=Cosine(0.02, 1e-2), clip=1.0)
     fit(made, task, [stage], quiet=True, machine=Machine(precision="bf16-mixed"))
-    return f"{generic.name}, {steps} training steps", made.eval()
+    return f"{generic.name}, {steps} training steps of {batch} crops", made.eval()
+
+
+def applied(network: Run) -> Run:
+    """As ``unroll apply`` has it."""
+
+    def run(data: Tensor) -> Tensor:
+        clean = network(data)
+        return data if _rain.typical(data[0] - clean[0].clamp(0, 1)) < _rain.FAINT else clean
+
+    return run
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -157,7 +177,7 @@ def main() -> None:
     parser.add_argument("--without", choices=("parents",), action="append", default=[], help="what is left out")
     parser.add_argument("--converged", action="store_true", help="the parents after more steps, too")
     parser.add_argument("--pictures", type=int, metavar="N", help="the first N of every set only")
-    parser.add_argument("--steps", type=int, default=1000, help="that the rival is trained for")
+    parser.add_argument("--steps", type=int, help="that the rival is trained for")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", nargs="?", type=Path, const=Path("-"), metavar="FILE")
     options = parser.parse_args()
@@ -166,21 +186,24 @@ def main() -> None:
     parts = options.part or ["rain100l", "heavy", "dry"]
     found = {name: network(name, "rain", options.weights) for name in options.only or SYSTEMS}
     networks = {name: net for name, net in found.items() if net is not None}
+    runs: dict[str, Run] = dict(networks)
+    runs |= {f"{name}, `unroll apply`": applied(net) for name, net in networks.items()}
     methods: dict[str, Run] = {"input": lambda data: data}
     if "parents" not in options.without and {"rain100l", "heavy"} & set(parts):
         methods |= classical(Rain(), max((len(net) for net in networks.values()), default=5), options.converged)
-    methods |= networks
+    methods |= runs
     rows: list[Row] = []
     for part in parts:
         pairs = pairs_of(options.data, "heavy" if part == "heavy" else "rain100l", options.pictures)
         if not pairs:
             continue
+        dry = {name: (clean, clean) for name, (_, clean) in pairs.items()}
         if part == "dry":
-            rows += scored(part, dict(networks), {name: (clean, clean) for name, (_, clean) in pairs.items()})
+            rows += scored(part, runs, dry)
         elif part == "rival" and "imaging/rcdnet" in networks:
             task = Rain(data=options.photographs)
-            held = rival(task, networks["imaging/rcdnet"], options.steps, 2)
-            rows += scored(part, dict([("input", methods["input"]), held]), pairs)
+            held = dict([rival(task, networks["imaging/rcdnet"], options.steps)])
+            rows += [*scored(part, {"input": methods["input"], **held}, pairs), *scored("rival dry", held, dry)]
         elif part != "rival":
             rows += scored(part, methods, pairs)
         if part == "rain100l":

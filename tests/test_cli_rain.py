@@ -63,6 +63,28 @@ def test_a_photograph_is_taken_apart_as_the_network_does_it(name, apply, held, t
     assert told["rain"] > 0
 
 
+def test_a_photograph_of_which_hardly_anything_would_be_taken_stays_to_the_bit(apply, tmp_path, monkeypatch):
+    """As one without rain; below the threshold it is the network's answer that is written."""
+    source, clean, streaks = save(tmp_path / "photo.png"), tmp_path / "clean.png", tmp_path / "rain.png"
+    arguments = (NAMES[1], source, "-o", clean, "--rain", streaks, "--json", "--overwrite")
+    monkeypatch.setattr(rain, "FAINT", 0.0)
+    apply(*arguments)
+    assert not torch.equal(pixels.read(clean).pixels, pixels.read(source).pixels)
+    monkeypatch.setattr(rain, "FAINT", 255.0)
+    told = json.loads(apply(*arguments))
+    assert told["unchanged"] == "no more was found than there is in photographs without rain"
+    assert torch.equal(pixels.read(clean).pixels, pixels.read(source).pixels)
+    assert float(pixels.read(streaks).pixels.max()) == 0
+
+
+def test_what_stands_in_a_corner_is_not_typical_and_what_falls_everywhere_is():
+    corner = torch.zeros(3, 96, 130)
+    corner[:, :30, :30] = 0.5
+    assert rain.typical(corner) == 0
+    assert rain.typical(torch.full((1, 96, 130), 10 / 255)) == pytest.approx(10, abs=1e-3)
+    assert rain.typical(torch.full((3, 2, 1), 10 / 255)) == pytest.approx(10, abs=1e-3)
+
+
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 1), ("RGBA", 3), ("P", 3), ("1", 1)])
 def test_grey_photographs_and_those_with_alpha_are_worked_on(mode, channels, apply, held, tmp_path):
     source = save(tmp_path / "photo.png", channels, mode=mode)

@@ -20,6 +20,8 @@ from unrolling.systems.options import Option
 LEAST = 16  # pixels along a side that the network is given
 RAIN = Option("rain", Path, "a picture file for the rain, or a folder for those of several inputs")
 NAMED = "-rain.png"
+BLOCK = 32  # pixels along a side: rain falls everywhere, what only looks like it stands here and there
+FAINT = 4.0  # of 255, the typical block: below it more is taken of the scene than of rain
 RANGE = {"rain": Range(0, 44)}  # of 255, root mean square: of 95 in 100 training pictures
 
 
@@ -51,6 +53,19 @@ def take_apart(network: Unrolled, planes: Tensor) -> tuple[Tensor, Tensor]:
     return (clean, rain) if count == 3 else (clean.mean(0, keepdim=True), rain.mean(0, keepdim=True))
 
 
+def typical(taken: Tensor) -> float:
+    """Root mean square of what was taken (1 or 3, height, width) in the middle one of its blocks of 32 x 32 pixels by
+    size, of 255.
+    """
+    squares = taken.square().mean(0, keepdim=True).unsqueeze(0)
+    return 255 * float(functional.adaptive_avg_pool2d(squares, _blocks(taken)).sqrt().median())
+
+
+def _blocks(planes: Tensor) -> tuple[int, int]:
+    height, width = (max(1, round(side / BLOCK)) for side in planes.shape[-2:])
+    return height, width
+
+
 def _read(path: Path, options: Mapping[str, Any]) -> pixels.Picture:
     rain = options.get("rain")
     if rain is not None:
@@ -70,10 +85,13 @@ def _derain(
     network: Unrolled, task: Any, picture: pixels.Picture, outputs: Sequence[Path], rain: Path | None = None
 ) -> Mapping[str, Any]:
     clean, streaks = take_apart(network, picture.pixels)
-    taken = float((picture.pixels - clean).square().mean().sqrt())
-    told: dict[str, Any] = {**facts(picture), "rain": round(255 * taken, 2)}
+    taken = 255 * float((picture.pixels - clean).square().mean().sqrt())
+    told: dict[str, Any] = {**facts(picture), "rain": round(taken, 2)}
+    if typical(picture.pixels - clean) < FAINT:
+        told["unchanged"] = "no more was found than there is in photographs without rain"
+        clean, streaks = picture.pixels, torch.zeros_like(picture.pixels)
     told["conditions"] = [
-        Condition("rain", round(255 * taken, 2), "estimated", "of 255, root mean square", effect="some of it may stay")
+        Condition("rain", round(taken, 2), "estimated", "of 255, root mean square", effect="some of it may stay")
     ]
     if rain is not None:
         path = _rain_path(Path(rain), outputs[0])
