@@ -114,6 +114,7 @@ SYSTEM = System(
             paradigm="objective",
             recipes=recipe(plain),
             apply={"microscopy": application()},
+            not_exported={"microscopy": {"onnx": NO_ONNX}},
         ),
     ),
 )
