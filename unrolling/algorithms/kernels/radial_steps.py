@@ -61,7 +61,7 @@ class RadialSteps:
     ) -> None:
         self.shape, (height, width) = shape, shape
         size = interactions[0].size
-        grid = tuple(_multiple(max(side, size) + size // 2, 8) for side in shape)
+        grid = (_multiple(max(height, size) + size // 2, 8), _multiple(max(width, size) + size // 2, 8))
         rows, columns, half = grid[0] // 2, grid[1] // 2, width // 2
         padded_half, padded = _multiple(half, LANES), _multiple(columns, LANES)
         down, across = _basis(height, grid[0]), torch.zeros(2, columns, padded_half)
