@@ -254,6 +254,9 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
         source.write_bytes(content[field])
         if task in ("tomography", "nodules"):
             np.save(source, np.random.default_rng(0).random((30, 183), dtype=np.float32))
+        if task == "clutter":
+            movie = np.random.default_rng(0).standard_normal((2, 16, 16, 6))
+            np.save(source, (movie[0] + 1j * movie[1]).astype(np.complex64))
         if task == "microscopy":
             source = source.with_suffix(".tif")
             source.write_bytes(seeds.stacks()["stack.tif"])
