@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ from torch import Tensor, nn
 
 from benchmarks import record
 from benchmarks.image_methods import network
+from benchmarks.timing import alternate
 from unrolling.algorithms import FISTA, AlternatingProjections, RobustPCA, RobustPCAADMM
 from unrolling.core import Iteration, deploy, solve
+from unrolling.evaluation.classical import steps_of
 from unrolling.networks import ComplexVolumeResNet
 from unrolling.prox import soft_threshold
 from unrolling.systems.catalogue import catalogue
@@ -80,19 +82,6 @@ def best_of(make: Callable[[Any], Iteration], settings: list[Any], task: Clutter
     return setting, int(curve.argmin()) + 1, int((curve <= SLACK * curve.min()).argmax()) + 1
 
 
-def bare(iteration: Iteration, count: int) -> Run:
-    """So many steps, and nothing else: no look at convergence."""
-
-    def run(data: Tensor) -> Tensor:
-        problem = iteration.prepare(data)
-        state = iteration.start(problem)
-        for _ in range(count):
-            state = iteration(state, problem)
-        return iteration.estimate(state, problem)
-
-    return run
-
-
 def by_entries(low: float, sparse: float) -> RobustPCA:
     """With |S|_1."""
     return RobustPCA(low, sparse, sparse_prox=soft_threshold)
@@ -112,7 +101,9 @@ def classical() -> tuple[dict[str, Run], dict[str, Run]]:
         fista, words = FISTA(make(*weights)), f"{title}, lambda {weights[0]:g}, {weights[1]:g}"
         methods[f"{words}, {best} iterations"] = stopped(fista, best)
         timed[f"{words}, {enough} iterations by solve"] = stopped(fista, enough)
-        timed[f"{words}, {enough} iterations in a bare loop"] = bare(fista, enough)
+        timed[f"{words}, {enough} iterations in a bare loop"] = steps_of(
+            fista, enough
+        )  # nothing else, no look at convergence
     assert chosen is not None
     words = f"lambda {chosen[0]:g}, {chosen[1]:g}"
     for name, make in (("ISTA", lambda w: RobustPCA(*w)), ("ADMM", lambda w: RobustPCAADMM(*w))):
@@ -202,15 +193,14 @@ def of_time(options: argparse.Namespace) -> list[Row]:
         **classical()[1],
     }
     data = Clutter().timing.data[:1]
-    times: dict[str, list[float]] = {name: [] for name in methods}
-    begin = time.perf_counter()
     with torch.no_grad():
-        while time.perf_counter() - begin < options.seconds or len(times[next(iter(times))]) < LEAST:
-            for name, run in methods.items():
-                run(data)  # so that caches hold its own data, and not that of the one before
-                start = time.process_time()
-                run(data)
-                times[name].append(time.process_time() - start)
+        times = alternate(
+            {name: partial(run, data) for name, run in methods.items()},
+            seconds=options.seconds,
+            least=LEAST,
+            warm=True,
+            clock=time.process_time,
+        )
     first = float(np.median(times[next(iter(times))]))
     rows = []
     for name, each in times.items():

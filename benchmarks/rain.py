@@ -30,7 +30,6 @@ from torch import Tensor
 from benchmarks.image_methods import Row, chosen, methods_of, network
 from benchmarks.record import publish
 from unrolling import Unrolled
-from unrolling.core import Iteration
 from unrolling.evaluation.classical import steps_of
 from unrolling.evaluation.contenders import training
 from unrolling.evaluation.cost import cost_of
@@ -126,13 +125,8 @@ def classical(task: Rain, steps: int, converged: bool) -> dict[str, Run]:
         for count in (steps, method.iterations) if converged else (steps,):
             tuned = Iterative(method.name, method.make, method.settings, count, count if count == steps else None)
             iteration, setting = chosen(tuned, task, len(task.validation))
-            found[f"{method.name}, {count} steps, {setting}"] = piecewise(iteration, count)
+            found[f"{method.name}, {count} steps, {setting}"] = steps_of(iteration, count)
     return found
-
-
-def piecewise(iteration: Iteration, count: int) -> Run:
-    run = steps_of(iteration, count)
-    return lambda data: run(data)
 
 
 def rival(task: Rain, like: Unrolled, steps: int | None) -> tuple[str, Run]:
@@ -155,7 +149,7 @@ def applied(network: Run) -> Run:
 
     def run(data: Tensor) -> Tensor:
         clean = network(data)
-        return data if _rain.typical(data[0] - clean[0].clamp(0, 1)) < _rain.FAINT else clean
+        return data if _rain.typical(data[0] - clean[0]) < _rain.FAINT else clean
 
     return run
 
