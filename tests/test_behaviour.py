@@ -83,6 +83,19 @@ def test_an_algorithm_that_changed_and_a_number_that_does_not_count_are_found():
     assert "it learned layers.0.damping" in differences(other, data, record)[-1]
 
 
+def test_a_network_whose_bounded_numbers_were_trained_behaves_as_the_one_that_is_loaded():
+    data = Detection(streams=4, antennas=6, held_out=20).test[0].data
+    trained, loaded = (
+        unroll(ExpectationPropagation(pam(2).float(), damping=0.5), 3, untied=("damping",)) for _ in range(2)
+    )
+    with torch.no_grad():
+        for layer in trained.layers:
+            layer.parametrizations.damping.original.add_(0.6)
+    loaded.load_learned(trained.learned())
+    assert float(trained.layers[0].damping.detach()) > 0.9
+    assert differences(loaded, data, behaviour(trained, data)) == []
+
+
 def test_a_file_without_it_gets_it_and_nothing_else_changes(tmp_path):
     task = recovery()
     net = moved(network(task))

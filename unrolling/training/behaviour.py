@@ -109,6 +109,8 @@ def _run(network: nn.Module, data: Any) -> tuple[Any, dict[str, float], nn.Modul
     """The estimate, norms of gradients by learned tensor, the network that made them, and its inputs."""
     for number in (_double, _same):
         twin = copy.deepcopy(network).eval()
+        if isinstance(twin, Unrolled):
+            twin.load_learned(twin.learned())  # a bounded number has slope 1 where it was loaded, not where it has got
         twin._apply(number)
         twin.zero_grad(set_to_none=True)
         inputs = tree.apply(number, data)
