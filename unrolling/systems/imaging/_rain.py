@@ -21,7 +21,7 @@ LEAST = 16  # pixels along a side that the network is given
 RAIN = Option("rain", Path, "a picture file for the rain, or a folder for those of several inputs")
 NAMED = "-rain.png"
 BLOCK = 32  # pixels along a side: rain falls everywhere, what only looks like it stands here and there
-FAINT = 4.0  # of 255, the typical block: below it more is taken of the scene than of rain
+FAINT = 4.0  # of 255, the typical block: below it a photograph is taken for dry, which leaves faint rain alone too
 RANGE = {"rain": Range(0, 44)}  # of 255, root mean square: of 95 in 100 training pictures
 
 
