@@ -31,14 +31,15 @@ def psnr(estimate: Tensor, target: Tensor) -> float:
     return float(-10 * (estimate.clamp(0, 1) - target).square().mean().log10())
 
 
-def network(name: str, task: str, weights: Path | None, **options: Any) -> Unrolled | None:
+def network(name: str, task: str, weights: Path | None, *, depth: int | None = None, **options: Any) -> Unrolled | None:
     """With weights from the folder, else the shipped ones; None where there are neither."""
     system: System = find(name)
     recipe = system.recipes[task]
-    shipped = system.weights_path(task, recipe.depth, options)
+    shipped = system.weights_path(task, depth or recipe.depth, options)
     path = weights / shipped.name if weights is not None and (weights / shipped.name).is_file() else shipped
     if not path.is_file():
-        print(f"no weights for {name}, {task}: left out", file=sys.stderr)
+        layers = f", {depth} layers" if depth else ""
+        print(f"no weights for {name}, {task}{layers}: left out", file=sys.stderr)
         return None
     _, fixed, card = read_weights(path)
     found = system.network(recipe, system.task(task, fixed=fixed, **options), card["depth"])

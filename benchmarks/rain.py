@@ -6,7 +6,10 @@ at least 3.5 dB, and that at least 1 dB above ADMM with directional total variat
 
 Beside each network stands what ``unroll apply`` writes: the photograph itself where hardly anything would be taken.
 
-Parts: ``rain100l``; ``heavy`` (rain_train_small without norain-1 and norain-10, whose scenes are in Rain100L too),
+Parts: ``guard`` (how the photographs that ``unroll apply`` leaves as they are are told from others: crops of the
+training and validation photographs, dry and in drawn rain, a third of it at random, the others faint; the mean gain
+over all crops in the rain and the part of the dry ones that are changed, for several bounds of two measures);
+``rain100l``; ``heavy`` (rain_train_small without norain-1 and norain-10, whose scenes are in Rain100L too),
 ``dry`` (the clean pictures of Rain100L as input: what is left of them), ``rival`` (PReNet with as many numbers as
 imaging/rcdnet, trained on the same crops for as many multiply-adds or for --steps; on Rain100L, in the rain and dry).
 
@@ -26,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from benchmarks.image_methods import Row, chosen, methods_of, network
 from benchmarks.record import publish
@@ -46,6 +50,8 @@ Run = Callable[[Tensor], Tensor]
 SYSTEMS = ("imaging/derain", "imaging/rcdnet")
 BARS = {"imaging/derain": 3.5, "imaging/rcdnet": 5.0}  # dB above the input
 TWICE = {3: 4, 5: 14, 6: 25, 7: 36, 8: 47, 9: 58, 10: 69, 11: 80, 12: 91}  # pictures of Rain100L of one scene
+GUARD, CROPS = 256, 4  # side of the crops that the bound is chosen on, and how many of a photograph
+KINDS = ({}, {"brightness": 0.1}, {"brightness": 0.2})  # of the rain on them
 SHARED = ("norain-1.png", "norain-10.png")
 # Of the papers, trained on the 200 pairs that belong to Rain100L, whose rain is drawn as that of the test pictures is
 PUBLISHED = (
@@ -149,25 +155,71 @@ def applied(network: Run) -> Run:
 
     def run(data: Tensor) -> Tensor:
         clean = network(data)
-        return data if _rain.typical(data[0] - clean[0]) < _rain.FAINT else clean
+        return clean if _rain.detail_taken(clean[0], data[0] - clean[0]) > _rain.RAINY else data
 
     return run
+
+
+def typical(_: Tensor, taken: Tensor) -> float:
+    """Root mean square of what was taken in the middle one of its blocks by size, of 255."""
+    squares = taken.square().mean(0, keepdim=True).unsqueeze(0)
+    return 255 * float(
+        adaptive_avg_pool2d(squares, [max(1, side // _rain.BLOCK) for side in taken.shape[-2:]]).sqrt().median()
+    )
+
+
+MEASURES = {  # bounds beyond which a photograph counts as rainy
+    "taken in the typical block, of 255": (typical, (2.0, 3.0, 4.0, 5.0, 6.0, 8.0)),
+    "detail taken, of that which stays": (_rain.detail_taken, (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)),
+}
+
+
+@torch.no_grad()
+def of_guard(networks: Mapping[str, Run], task: Rain) -> list[Row]:
+    """The mean gain of rainy crops, and which part of the dry ones is changed, for every measure and bound."""
+    photographs = {**task.photographs["train"], **task.photographs["validation"]}
+    generator = torch.Generator().manual_seed(5)
+    found: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
+    for picture in photographs.values():
+        for turn in range(CROPS):
+            top, left = (int(torch.randint(side - GUARD + 1, (), generator=generator)) for side in picture.shape[-2:])
+            clean = picture[None, :, top : top + GUARD, left : left + GUARD]
+            clean = clean.mT if turn % 2 else clean
+            rains = [task.spoil(clean, generator, **kind).data for kind in KINDS]
+            for name, run in networks.items():
+                for data in (clean, *rains):
+                    estimate = run(data)
+                    gain = None if data is clean else score(run, data, clean)[0] - score(lambda x: x, data, clean)[0]
+                    for measure, (value, _) in MEASURES.items():
+                        found.setdefault((name, measure), []).append((value(estimate[0], data[0] - estimate[0]), gain))
+    rows: list[Row] = []
+    for (name, measure), values in found.items():
+        dry, rainy = [v for v, gain in values if gain is None], [v for v in values if v[1] is not None]
+        for bound in MEASURES[measure][1]:
+            row: Row = {"part": "guard", "method": f"{name}, {measure}: more than {bound:g}"}
+            row["gain"] = sum(gain for value, gain in rainy if gain is not None and value > bound) / len(rainy)
+            rows.append(row | {"changed": sum(value > bound for value in dry) / len(dry)})
+    return rows
 
 
 def line(row: Mapping[str, Any]) -> str:
     """A row as text."""
     spread = f" [{row['low']:.2f}, {row['high']:.2f}], worst {row['worst']:.2f}" if "low" in row else ""
     gain = f" ({row['gain']:+.2f})" if "gain" in row else ""
+    if "changed" in row:
+        return f"{row['part']:9s} {row['method']:75s} {row['gain']:+.2f} dB, changes {row['changed']:.1%} of dry crops"
     return f"{row['part']:9s} {row['method']:75s} {row['psnr']:6.2f} dB{gain}{spread}, SSIM {row['ssim']:.3f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="DIR", required=True)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the sets; `guard` needs none")
     parser.add_argument("--weights", type=Path, metavar="DIR")
-    parser.add_argument("--photographs", type=Path, metavar="DIR", help="that the rival is trained on, as by `--data`")
+    parser.add_argument(
+        "--photographs", type=Path, metavar="DIR", help="of `rival` and `guard`, beside those of the packages"
+    )
     parser.add_argument("--only", choices=SYSTEMS, action="append", help="several may be named; both by default")
-    parser.add_argument("--part", choices=("rain100l", "heavy", "dry", "rival"), action="append")
+    parser.add_argument("--part", choices=("guard", "rain100l", "heavy", "dry", "rival"), action="append")
     parser.add_argument("--without", choices=("parents",), action="append", default=[], help="what is left out")
     parser.add_argument("--converged", action="store_true", help="the parents after more steps, too")
     parser.add_argument("--pictures", type=int, metavar="N", help="the first N of every set only")
@@ -176,6 +228,8 @@ def main() -> None:
     parser.add_argument("--json", nargs="?", type=Path, const=Path("-"), metavar="FILE")
     options = parser.parse_args()
     options.device = "cpu"
+    if options.data is None and options.part != ["guard"]:
+        parser.error("--data DIR is needed, the folder of the sets")
     torch.set_num_threads(options.threads)
     parts = options.part or ["rain100l", "heavy", "dry"]
     found = {name: network(name, "rain", options.weights) for name in options.only or SYSTEMS}
@@ -188,6 +242,9 @@ def main() -> None:
     methods |= runs
     rows: list[Row] = []
     for part in parts:
+        if part == "guard":
+            rows += of_guard(networks, Rain(data=options.photographs))
+            continue
         pairs = pairs_of(options.data, "heavy" if part == "heavy" else "rain100l", options.pictures)
         if not pairs:
             continue

@@ -21,7 +21,8 @@ LEAST = 16  # pixels along a side that the network is given
 RAIN = Option("rain", Path, "a picture file for the rain, or a folder for those of several inputs")
 NAMED = "-rain.png"
 BLOCK = 32  # pixels along a side: rain falls everywhere, what only looks like it stands here and there
-FAINT = 4.0  # of 255, the typical block: below it a photograph is taken for dry, which leaves faint rain alone too
+LEAST_DETAIL = 0.5 / 255  # half a step of 8 bits
+RAINY = 0.3  # of the detail that stays: where less is taken a photograph counts as dry (benchmarks.rain, guard)
 RANGE = {"rain": Range(0, 44)}  # of 255, root mean square: of 95 in 100 training pictures
 
 
@@ -53,12 +54,21 @@ def take_apart(network: Unrolled, planes: Tensor) -> tuple[Tensor, Tensor]:
     return (clean, rain) if count == 3 else (clean.mean(0, keepdim=True), rain.mean(0, keepdim=True))
 
 
-def typical(taken: Tensor) -> float:
-    """Root mean square of what was taken (1 or 3, height, width) in the middle one of its blocks of 32 x 32 pixels by
-    size, of 255.
+def detail_taken(clean: Tensor, taken: Tensor) -> float:
+    """How large what was taken (1 or 3, height, width) is beside the detail of what stays: the root mean squares of
+    the differences of neighbours in a row, of the mean of the colours, in the middle one by size of blocks of 32 x 32
+    pixels, one over the other.
+
+    Rain falls everywhere and crosses rows; of textures, leaves and hair networks take some, and leave more.
     """
-    squares = taken.square().mean(0, keepdim=True).unsqueeze(0)
-    return 255 * float(functional.adaptive_avg_pool2d(squares, _blocks(taken)).sqrt().median())
+    return _row_detail(taken) / (_row_detail(clean) + LEAST_DETAIL)
+
+
+def _row_detail(planes: Tensor) -> float:
+    steps = planes.mean(0, keepdim=True).diff(dim=-1)
+    if steps.numel() == 0:
+        return 0.0
+    return float(functional.adaptive_avg_pool2d(steps.square().unsqueeze(0), _blocks(planes)).sqrt().median())
 
 
 def _blocks(planes: Tensor) -> tuple[int, int]:
@@ -87,7 +97,7 @@ def _derain(
     clean, streaks = take_apart(network, picture.pixels)
     taken = 255 * float((picture.pixels - clean).square().mean().sqrt())
     told: dict[str, Any] = {**facts(picture), "rain": round(taken, 2)}
-    if typical(picture.pixels - clean) < FAINT:
+    if not detail_taken(clean, picture.pixels - clean) > RAINY:
         told["unchanged"] = "no more was found than there is in photographs without rain"
         clean, streaks = picture.pixels, torch.zeros_like(picture.pixels)
     told["conditions"] = [
