@@ -50,7 +50,8 @@ def save(path, channels=3, height=30, width=37, mode=None):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_photograph_is_taken_apart_as_the_network_does_it(name, apply, held, tmp_path):
+def test_a_photograph_is_taken_apart_as_the_network_does_it(name, apply, held, tmp_path, monkeypatch):
+    monkeypatch.setattr(rain, "RAINY", 0.0)
     source, clean, streaks = save(tmp_path / "photo.png"), tmp_path / "clean.png", tmp_path / "rain.png"
     told = json.loads(apply(name, source, "-o", clean, "--rain", streaks, "--json"))
     photo = pixels.read(source).pixels
@@ -67,26 +68,35 @@ def test_a_photograph_of_which_hardly_anything_would_be_taken_stays_to_the_bit(a
     """As one without rain; below the threshold it is the network's answer that is written."""
     source, clean, streaks = save(tmp_path / "photo.png"), tmp_path / "clean.png", tmp_path / "rain.png"
     arguments = (NAMES[1], source, "-o", clean, "--rain", streaks, "--json", "--overwrite")
-    monkeypatch.setattr(rain, "FAINT", 0.0)
+    monkeypatch.setattr(rain, "RAINY", 0.0)
     apply(*arguments)
     assert not torch.equal(pixels.read(clean).pixels, pixels.read(source).pixels)
-    monkeypatch.setattr(rain, "FAINT", 255.0)
+    monkeypatch.setattr(rain, "RAINY", 255.0)
     told = json.loads(apply(*arguments))
     assert told["unchanged"] == "no more was found than there is in photographs without rain"
     assert torch.equal(pixels.read(clean).pixels, pixels.read(source).pixels)
     assert float(pixels.read(streaks).pixels.max()) == 0
 
 
-def test_what_stands_in_a_corner_is_not_typical_and_what_falls_everywhere_is():
-    corner = torch.zeros(3, 96, 130)
-    corner[:, :30, :30] = 0.5
-    assert rain.typical(corner) == 0
-    assert rain.typical(torch.full((1, 96, 130), 10 / 255)) == pytest.approx(10, abs=1e-3)
-    assert rain.typical(torch.full((3, 2, 1), 10 / 255)) == pytest.approx(10, abs=1e-3)
+def test_a_pole_is_not_typical_and_what_falls_everywhere_is_measured_by_the_detail_that_it_crosses():
+    """The ratio of both details, whatever the contrast; flat things, rows without neighbours and nothing are 0."""
+    torch.manual_seed(0)
+    clean = torch.rand(3, 96, 130)
+    pole = torch.zeros(3, 96, 130)
+    pole[:, :, 60:62] = 0.5
+    assert rain.detail_taken(clean, pole) == 0
+    mean = clean.mean(0, keepdim=True)
+    streaks = mean.roll((17, 31), (1, 2))
+    assert rain.detail_taken(mean, 0.4 * streaks) == pytest.approx(0.4, rel=0.05)
+    assert rain.detail_taken(0.1 * mean, 0.04 * streaks) == pytest.approx(0.4, rel=0.08)
+    assert rain.detail_taken(clean, torch.full_like(clean, 0.1)) == 0
+    assert rain.detail_taken(torch.rand(1, 5, 1), torch.rand(1, 5, 1)) == 0
+    assert rain.detail_taken(torch.zeros(3, 40, 40), torch.zeros(3, 40, 40)) == 0
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 1), ("RGBA", 3), ("P", 3), ("1", 1)])
-def test_grey_photographs_and_those_with_alpha_are_worked_on(mode, channels, apply, held, tmp_path):
+def test_grey_photographs_and_those_with_alpha_are_worked_on(mode, channels, apply, held, tmp_path, monkeypatch):
+    monkeypatch.setattr(rain, "RAINY", 0.0)
     source = save(tmp_path / "photo.png", channels, mode=mode)
     apply(NAMES[0], source, "-o", tmp_path / "clean.png", "--rain", tmp_path / "rain.png")
     before, after = pixels.read(source), pixels.read(tmp_path / "clean.png")
