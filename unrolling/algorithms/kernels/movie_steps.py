@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
 from unrolling.algorithms.splitting.robust_pca import Separated
+from unrolling.core import native
 
-AT_ONCE = 1 << 21  # numbers that what several layers make of the movie may have
+BLOCK = 32  # pixels of a row that the C++ kernel takes at once
+SHARE = 1 << 23  # multiply-adds of a thread at least
 COARSE = 0.05  # share of the largest singular value from which on single precision tells what is above it
 
 
 class MovieSteps:
     """The layers of a frozen network whose kernels have one frame.
 
-    L and S are four real channels of every frame, (batch frames, 4, height, width). What the layers make of the movie,
-    P1 * D and P2 * D, comes from one convolution for all layers with kernels of one size; a layer convolves the other
-    four channels, multiplies those of L by a matrix of real and imaginary frames by the same, and those of S by a
-    factor for each pixel or entry. Movies are divided by their level at the start, and the parts multiplied by it at
-    the end.
+    L and S are two real channels of every frame each, (batch frames, 2, height, width), as the movie is. A layer
+    correlates all six with its kernels in one call of a C++ kernel, multiplies those of L by a matrix of real and
+    imaginary frames by the same, and those of S by a factor for each pixel or entry. Movies are divided by their level
+    at the start, and the parts multiplied by it at the end.
 
     Args:
         layers: of the network, ``CORONA`` steps of one form.
@@ -45,28 +48,22 @@ class MovieSteps:
         unit = torch.where(level > 0, level, 1)
         batch, height, width, frames = data.shape
         movie = _channels(data / unit)
-        parts = None if state is None else torch.cat([_channels(part / unit) for part in state], 1)
-        for step, driven in zip(self.steps, self._driven(movie), strict=True):
-            found = driven if parts is None else conv2d(parts, step.kernels, padding=step.sides).add_(driven)
-            rows = found.reshape(batch, frames, 4, height * width)
-            tissue = rows[:, :, :2].reshape(batch, 2 * frames, height * width)
-            shrink = _real_shrinking(tissue, step.low) if self.released else _shrinking(tissue, frames, step.low)
+        given = [] if state is None else [_channels(part / unit) for part in state]
+        for step in self.steps:
+            tissue, blood = step(movie, *given)
+            rows = tissue.view(batch, 2 * frames, height * width)
+            shrink = _real_shrinking(rows, step.low) if self.released else _shrinking(rows, frames, step.low)
             if shrink is None:
                 return None
-            parts = torch.empty_like(rows)
-            parts[:, :, :2] = (shrink @ tissue).reshape(batch, frames, 2, -1)
-            blood = rows[:, :, 2:]
-            square = blood.square().sum(2, keepdim=True)
+            entries = blood.view(batch, frames, 2, height * width)
             if self.released:
-                factor = _garrote(square, step.sparse)
+                shrink_entries(entries, step.sparse)
             else:
-                lengths = square.sum(1, keepdim=True).sqrt_()
-                factor = torch.where(lengths > 0, (1 - step.sparse / lengths).clamp_min(0), 0)
-            torch.mul(blood, factor, out=parts[:, :, 2:])
-            parts = parts.reshape(batch * frames, 4, height, width)
-        assert parts is not None
-        whole = parts.reshape(batch, frames, 4, height, width).permute(2, 0, 3, 4, 1)
-        return Separated(*(torch.complex(whole[k], whole[k + 1]).mul_(level) for k in (0, 2)))
+                lengths = entries.square().sum((1, 2), keepdim=True).sqrt_()
+                entries.mul_(torch.where(lengths > 0, (1 - step.sparse / lengths).clamp_min(0), 0))
+            given = [(shrink @ rows).view_as(tissue), blood]
+        whole = [part.view(batch, frames, 2, height, width).permute(2, 0, 3, 4, 1) for part in given]
+        return Separated(*(torch.complex(part[0], part[1]).mul_(level) for part in whole))
 
     def _level(self, data: Tensor) -> Tensor:
         """The root mean square of each movie, (batch, 1, 1, 1), or 1."""
@@ -75,26 +72,60 @@ class MovieSteps:
             return numbers.new_ones(len(data), 1, 1, 1)
         return (2 * numbers.double().square().mean(1)).sqrt().to(numbers.dtype).reshape(-1, 1, 1, 1)
 
-    def _driven(self, movie: Tensor) -> Iterator[Tensor]:
-        """What each layer makes of the movie (batch frames, 2, height, width), biases and all: four channels."""
-        most = max(1, AT_ONCE // (2 * movie.numel()))
-        for sides, same in groupby(self.steps, lambda step: step.sides):
-            group = list(same)
-            for begin in range(0, len(group), most):
-                some = group[begin : begin + most]
-                weight, bias = torch.cat([s.movie for s in some]), torch.cat([s.bias for s in some])
-                yield from conv2d(movie, weight, bias, padding=sides).split(4, 1)
-
 
 class _Step:
-    """A layer's numbers."""
+    """A layer's numbers; called, what it makes of movie, tissue and blood before it shrinks them."""
 
     def __init__(self, layer: Any) -> None:
         weight, bias = (part.detach() for part in layer.merged())
-        weight = weight.squeeze(-1)
-        self.movie, self.kernels, self.bias = weight[:, :2].contiguous(), weight[:, 2:].contiguous(), bias.contiguous()
-        self.sides = [size // 2 for size in weight.shape[2:]]
+        self.weight, self.bias = weight.squeeze(-1), bias.contiguous()
+        self.sides = [size // 2 for size in self.weight.shape[2:]]
+        # for the kernel, of the movie alone and of all three
+        self.turned = {inputs: self.weight[:, :inputs].permute(1, 2, 3, 0).contiguous() for inputs in (2, 6)}
         self.low, self.sparse = float(layer.low_rank_threshold), float(layer.sparse_threshold)
+
+    def __call__(self, movie: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, (frames, _, height, width) = [movie, *parts], movie.shape
+        functions = _functions()
+        if functions is None:
+            found = conv2d(torch.cat(inputs, 1), self.weight[:, : 2 * len(inputs)], self.bias, padding=self.sides)
+            return found[:, :2].contiguous(), found[:, 2:].contiguous()
+        weight, size = self.turned[2 * len(inputs)], self.weight.shape[2:]
+        work = frames * height * width * weight.numel()
+        parallel = native.openmp()
+        threads = 1 if parallel is None else max(1, min(torch.get_num_threads(), frames, work // SHARE))
+        line = -(-width // BLOCK) * BLOCK + size[1] - 1
+        scratch = movie.new_empty(threads * 2 * len(inputs) * (height + size[0] - 1) * line)
+        outputs = torch.empty_like(movie), torch.empty_like(movie)
+        functions.convolution(
+            (ctypes.c_void_p * 3)(*(each.data_ptr() for each in inputs)),
+            (ctypes.c_void_p * 2)(*(each.data_ptr() for each in outputs)),
+            *(each.data_ptr() for each in (weight, self.bias, scratch)),
+            (ctypes.c_int64 * 7)(frames, height, width, *size, 2 * len(inputs), threads),
+            parallel,
+        )
+        native.counted(work)
+        return outputs
+
+
+class _Functions(NamedTuple):
+    convolution: Callable[..., None]
+    garrote: Callable[..., None]
+
+
+@functools.cache
+def _functions() -> _Functions | None:
+    """None where they could not be compiled."""
+    try:
+        library = native.load(Path(__file__).with_suffix(".cpp"))
+    except Exception as error:  # whatever it is, torch operators do the same
+        native.report("CORONA runs on torch operators, which take longer, as the kernel could not be built", error)
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    found = _Functions(library.movie_convolution, library.movie_garrote)
+    for function, arguments in zip(found, ([pointer] * 7, [pointer, *3 * [number], ctypes.c_float]), strict=True):
+        function.restype, function.argtypes = None, arguments  # pyright: ignore[reportFunctionMemberAccess]
+    return found
 
 
 def _channels(movie: Tensor) -> Tensor:
@@ -102,11 +133,19 @@ def _channels(movie: Tensor) -> Tensor:
     return torch.view_as_real(movie).permute(0, 3, 4, 1, 2).flatten(0, 1).contiguous()
 
 
-def _garrote(square: Tensor, threshold: float) -> Tensor:
-    """What entries are multiplied by, from the squares (batch, frames, 1, pixels) of their sizes."""
-    level = threshold * square.mean((1, 2, 3), keepdim=True)
+def shrink_entries(parts: Tensor, share: float) -> None:
+    """x <- x (1 - share m / |x|^2)_+ in place, of contiguous entries (batch, frames, 2, pixels) with real and imaginary
+    parts, m the mean of |x|^2.
+    """
+    functions = _functions()
+    if functions is not None:
+        batch, frames, _, pixels = parts.shape
+        functions.garrote(parts.data_ptr(), batch, frames, pixels, share)
+        return
+    square = parts.square().sum(2, keepdim=True)
+    level = share * square.mean((1, 2, 3), keepdim=True)
     gone = square <= level  # not its opposite, which takes NaN for something small
-    return (1 - level / square).masked_fill_(gone, 0)
+    parts.mul_((1 - level / square).masked_fill_(gone, 0))
 
 
 def _products(rows: Tensor) -> Tensor | None:
@@ -125,7 +164,7 @@ def _real_shrinking(rows: Tensor, share: float) -> Tensor | None:
     squares, vectors = torch.linalg.eigh(products)
     values = squares.clamp_min_(0).sqrt_()
     level = share * values[:, -1:]
-    factor = torch.where((values <= level) & (level > 0), 0, 1 - level / values.clamp_min(torch.finfo().tiny))
+    factor = (1 - level / values.clamp_min_(torch.finfo(values.dtype).tiny)).clamp_min_(0)
     return ((vectors * factor.unsqueeze(-2)) @ vectors.mT).to(torch.float32)
 
 
@@ -141,8 +180,7 @@ def _shrinking(rows: Tensor, frames: int, level: float) -> Tensor | None:
     imaginary = by[:, :, 1, :, 0] - by[:, :, 0, :, 1]
     squares, vectors = torch.linalg.eigh(torch.complex(real, imaginary))
     values = squares.clamp_min(0).sqrt()
-    gone = (values <= level) & (level > 0)
-    factor = torch.where(gone, 0, 1 - level / torch.where(values > 0, values, 1))
+    factor = (1 - level / values.clamp_min(torch.finfo(values.dtype).tiny)).clamp_min(0)
     matrix = ((vectors * factor.unsqueeze(-2)) @ vectors.mH).to(torch.complex64)
     turned = torch.stack([torch.stack([matrix.real, -matrix.imag], -1), torch.stack([matrix.imag, matrix.real], -1)], 2)
     return turned.reshape(len(rows), 2 * frames, 2 * frames)
