@@ -7,6 +7,7 @@ from PIL import Image
 
 from unrolling import deploy, unroll
 from unrolling.algorithms import CORONA, RobustPCA
+from unrolling.algorithms.kernels import movie_steps
 from unrolling.files.movies import read_movie
 from unrolling.networks import ComplexVolumeResNet
 from unrolling.prox import MeanGarrote
@@ -77,8 +78,11 @@ def test_layers_with_smaller_kernels_are_the_parent_too():
     assert [layer.size for layer in net.layers] == 3 * [(5, 5, 1)] + 7 * [(3, 3, 1)]
 
 
+@pytest.mark.parametrize("compiler", [True, False], ids=["in C++", "on torch operators"])
 @pytest.mark.parametrize("name", ["medical/corona", "medical/corona_released"])
-def test_deployed_it_is_the_same(name):
+def test_deployed_it_is_the_same(name, compiler, monkeypatch):
+    if not compiler:
+        monkeypatch.setattr(movie_steps, "_functions", lambda: None)
     net, movie = network(name, depth=4).eval(), 5 * random(3, 9, 7, 6)
     movie[2] = 0
     with torch.no_grad():

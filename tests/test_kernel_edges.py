@@ -5,13 +5,16 @@ values that are not finite. ``make sanitize`` runs these with the sanitizers.
 import pytest
 import torch
 from support_selection import needs_kernel, reference
+from torch.nn.functional import conv2d
 
 from unrolling.algorithms.detection import Received
 from unrolling.algorithms.detection.sphere import sphere_decode
-from unrolling.algorithms.kernels import packed_steps, radial_steps, thin_step
+from unrolling.algorithms.kernels import movie_steps, packed_steps, radial_steps, thin_step
 from unrolling.algorithms.kernels.radial_steps import RadialSteps, Shrink
+from unrolling.algorithms.splitting.corona import CORONA
 from unrolling.operators.radial import RadialConvolution, radii
 from unrolling.prox import tables
+from unrolling.prox.garrote import MeanGarrote
 from unrolling.prox.percentile import PercentileGate, SoftPositive, ranks_of_percentiles
 from unrolling.prox.support import support_select
 
@@ -166,3 +169,36 @@ def test_radial_steps_are_for_small_even_images_in_single_precision():
         assert RadialSteps.of(kernel, [kernel], shrink, shape) is None
     assert RadialSteps.of(kernel.double(), [kernel], shrink, (6, 8)) is None
     assert RadialSteps.of(RadialConvolution(torch.ones(1)), [RadialConvolution(torch.ones(1))], [None], (6, 8)) is None
+
+
+@pytest.mark.skipif(movie_steps._functions() is None, reason="no C++ compiler")
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (5, 3), (7, 9)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 33), (5, 32), (8, 65)])
+def test_movie_convolutions_at_every_size(height, width, size, monkeypatch):
+    """As torch has it, in one thread and in several, with and without the parts."""
+    monkeypatch.setattr(movie_steps, "SHARE", 1)
+    layer = CORONA(size=(*size, 1)).requires_grad_(False)
+    for k, each in enumerate(layer.parameters()):
+        each += 0.1 * drawn(each.numel(), seed=k).view_as(each)
+    step = movie_steps._Step(layer)
+    for frames in (1, 3):
+        parts = [drawn(frames, 2, height, width, seed=k) for k in range(3)]
+        for given in (parts[:1], parts):
+            wanted = conv2d(torch.cat(given, 1), step.weight[:, : 2 * len(given)], step.bias, padding=step.sides)
+            torch.testing.assert_close(torch.cat(step(*given), 1), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pixels", [1, 15, 16, 50])
+def test_entries_of_movies_are_shrunk_at_every_size_with_and_without_the_kernel(pixels, monkeypatch):
+    for movies in (0, 1, 2):
+        given = drawn(movies, 3, 2, pixels)
+        given[:1, 0, :, 0] = 0
+        entries = torch.complex(given[:, :, 0], given[:, :, 1])
+        wanted = torch.view_as_real(MeanGarrote()(entries, 0.7)).movedim(-1, 2) if movies else given
+        with_it, without = given.clone(), given.clone()
+        movie_steps.shrink_entries(with_it, 0.7)
+        with monkeypatch.context() as patch:
+            patch.setattr(movie_steps, "_functions", lambda: None)
+            movie_steps.shrink_entries(without, 0.7)
+        torch.testing.assert_close(with_it, wanted)
+        torch.testing.assert_close(without, wanted)
