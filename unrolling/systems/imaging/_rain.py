@@ -22,7 +22,7 @@ RAIN = Option("rain", Path, "a picture file for the rain, or a folder for those 
 NAMED = "-rain.png"
 BLOCK = 32  # pixels along a side: rain falls everywhere, what only looks like it stands here and there
 LEAST_DETAIL = 0.5 / 255  # half a step of 8 bits
-RAINY = 0.3  # of the detail that stays: where less is taken a photograph counts as dry (benchmarks.rain, guard)
+RAINY = 0.35  # of the detail that stays: where less is taken a photograph counts as dry (benchmarks.rain, guard)
 RANGE = {"rain": Range(0, 44)}  # of 255, root mean square: of 95 in 100 training pictures
 
 
