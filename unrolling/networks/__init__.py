@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from unrolling.networks.residual_blocks import ResidualBlocks
     from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
+    from unrolling.networks.srcnn import SRCNN, srcnn_channels
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
     from unrolling.networks.unet import UNet, unet_width
     from unrolling.networks.volume_resnet import ComplexConvolution, ComplexVolumeResNet
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy(
         ".residual_blocks": ("ResidualBlocks"),
         ".residual_cnn": ("ResidualCNN"),
         ".shrinkage": ("ConvolutionalShrinkage"),
+        ".srcnn": ("SRCNN srcnn_channels"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
         ".unet": ("UNet unet_width"),
         ".volume_resnet": ("ComplexConvolution ComplexVolumeResNet"),
@@ -52,9 +54,9 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
-    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN",
+    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN", "SRCNN",
     "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "normalised",
-    "pnn_width", "prenet_channels", "to_channels", "unet_width",
+    "pnn_width", "prenet_channels", "srcnn_channels", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

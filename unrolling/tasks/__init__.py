@@ -52,7 +52,7 @@ __getattr__, __dir__ = lazy(
         ".communications.sequence": ("SequenceDetection read_taps"),
         ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
         ".images.alignment": ("aligned best_shift shift_errors"),
-        ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers unet_on"),
+        ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers srcnn_on unet_on"),
         ".images.blocks": (
             "block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"
         ),
@@ -158,9 +158,9 @@ __all__ = [
     "scattered_mask", "scene_by_part", "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors",
     "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity", "simulated_movies", "simulated_thorax",
     "slices_by_part", "smooth", "sounds", "spams", "speak", "speaker_of", "spectral_angle", "split",
-    "split_speakers", "stabiliser_of", "stoi", "streak", "stretch", "support", "svd_filter", "timing_crops",
-    "toeplitz_channel", "unet_on", "unit_level", "universal_quality", "unknown", "vanishing_thresholds",
-    "varied", "video_luma", "warn", "with_phase",
+    "split_speakers", "srcnn_on", "stabiliser_of", "stoi", "streak", "stretch", "support", "svd_filter",
+    "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "universal_quality", "unknown",
+    "vanishing_thresholds", "varied", "video_luma", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.blobs import Blobs, Detected
     from unrolling.algorithms.images.component_substitution import brovey, gram_schmidt_adaptive, mtf_glp
+    from unrolling.algorithms.images.coupled_dictionary import patch_pairs, pursued
+    from unrolling.algorithms.images.coupled_patches import (
+        ContrastProblem,
+        CoupledSparseCoding,
+        NormalisedSparseCoding,
+        PatchProblem,
+        mean_filter,
+        patch_features,
+        patch_filters,
+        stages_for,
+    )
     from unrolling.algorithms.images.deraining import (
         LearnedProx,
         Parts,
@@ -37,7 +48,7 @@ if TYPE_CHECKING:
         check_colours,
     )
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
-    from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
+    from unrolling.algorithms.images.dublid import DUBLID, BlindProblem
     from unrolling.algorithms.images.pan_sharpening import (
         BandVariation,
         Fusion,
@@ -71,9 +82,14 @@ __getattr__, __dir__ = lazy(
         ),
         ".blobs": ("Blobs Detected"),
         ".component_substitution": ("brovey gram_schmidt_adaptive mtf_glp"),
+        ".coupled_dictionary": ("patch_pairs pursued"),
+        ".coupled_patches": (
+            "ContrastProblem CoupledSparseCoding NormalisedSparseCoding PatchProblem mean_filter patch_features "
+            "patch_filters stages_for"
+        ),
         ".deraining": ("LearnedProx Parts RainADMM RainState across_streaks along_streaks check_colours"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
-        ".dublid": ("BlindProblem Cascade DUBLID"),
+        ".dublid": ("BlindProblem DUBLID"),
         ".pan_sharpening": (
             "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics solved "
             "statistics_of"
@@ -88,15 +104,17 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cascade", "Compressed",
-    "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Fluctuations", "Fusion",
-    "GuidedProjection", "KernelState", "LearnedMaps", "LearnedProjection", "LearnedProx", "MultispectralFit",
-    "Outcome", "Parts", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
+    "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Compressed",
+    "ContrastProblem", "CoupledSparseCoding", "DUBLID", "Detected", "Diffusion", "EdgeStopping",
+    "EnlargedVariance", "Fluctuations", "Fusion", "GuidedProjection", "KernelState", "LearnedMaps",
+    "LearnedProjection", "LearnedProx", "MultispectralFit", "NormalisedSparseCoding", "Outcome", "Parts",
+    "PatchProblem", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
     "RainKernels", "RainState", "SIRT", "Sparcom", "SparcomLayers", "Statistics", "accelerated_sparcom",
     "across_streaks", "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size",
     "check_movie", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
-    "gram_schmidt_adaptive", "kernel_spectrum", "move_kernel", "mtf_glp", "normalise_kernel", "retrieve",
-    "sharpen", "solved", "statistics_of", "streak_kernels", "temporal_variance",
+    "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel",
+    "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve", "sharpen", "solved",
+    "stages_for", "statistics_of", "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

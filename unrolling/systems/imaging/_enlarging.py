@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition, Range
 from unrolling.systems.imaging._files import facts, reach, read, rgb, ycbcr
 from unrolling.systems.imaging._first import without_noise
+from unrolling.systems.options import Option
 from unrolling.tasks.images.noise import noise_levels
 
+FACTORS = (2, 3, 4)
 NOISE = 2.5  # level of 255 up to which noise is enlarged with the picture and the network still helps
 # Blocks of JPEG: the step across borders of blocks over that elsewhere, and the part of what the network adds to the
 # bicubic enlargement that is taken. Chosen on training photographs at qualities 20 to 95.
@@ -44,8 +47,29 @@ def _part(blocks: float) -> float:
     return float(np.interp(blocks, [x for x, _ in PARTS], [part for _, part in PARTS]))
 
 
-def _enlarge(network: Unrolled, task: Any, picture: pixels.Picture, outputs: Sequence[Path]) -> Mapping[str, Any]:
-    factor = task.factor
+# (network, task, luma (height, width), factor) -> luma enlarged, (1, factor height, factor width)
+Enlarger = Callable[[Any, Any, Tensor, int], Tensor]
+
+
+def _by_diffusion(network: Unrolled, task: Any, luma: Tensor, factor: int) -> Tensor:
+    # A step reaches half a filter there and back, and through reduction and its adjoint four pixels of the small
+    # image and more.
+    margin = -(-reach(network) // factor) + 6 * len(network)
+    return pixels.in_tiles(network, luma.unsqueeze(0), margin=margin, tile=512 // factor, scale=factor)
+
+
+def _enlarge(
+    network: Unrolled,
+    task: Any,
+    picture: pixels.Picture,
+    outputs: Sequence[Path],
+    factor: int | None = None,
+    *,
+    enlarger: Enlarger,
+) -> Mapping[str, Any]:
+    factor = task.factor if factor is None else factor
+    if factor not in FACTORS:
+        raise ValueError(f"--factor is {factor}; it is 2, 3 or 4")
     clean, noise = without_noise(picture.pixels, NOISE)
     colour = clean.shape[0] == 3
     luma, *chroma = ycbcr(clean) if colour else (clean[0],)
@@ -54,10 +78,7 @@ def _enlarge(network: Unrolled, task: Any, picture: pixels.Picture, outputs: Seq
     height, width = (factor * side for side in luma.shape)
     large = resize(luma.unsqueeze(0), height, width) if part < 1 else luma.new_zeros(1, 1, 1)
     if part > 0:
-        # A step reaches half a filter there and back, and through reduction and its adjoint four pixels of the small
-        # image and more.
-        margin = -(-reach(network) // factor) + 6 * len(network)
-        found = pixels.in_tiles(network, luma.unsqueeze(0), margin=margin, tile=512 // factor, scale=factor)
+        found = enlarger(network, task, luma, factor)
         large = found if part == 1 else torch.lerp(large, found, part)
     if colour:
         large = rgb(large[0], *(resize(c, height, width) for c in chroma))
@@ -87,15 +108,21 @@ def _enlarge(network: Unrolled, task: Any, picture: pixels.Picture, outputs: Seq
     return told
 
 
-def super_resolution() -> Application:
-    """Of pictures, whose luma the network enlarges; chroma is interpolated."""
+def super_resolution(enlarger: Enlarger = _by_diffusion, options: tuple[Option, ...] = ()) -> Application:
+    """Of pictures, whose luma the network enlarges; chroma is interpolated.
+
+    Args:
+        enlarger: how luma is enlarged.
+        options: ``factor`` among them where that may be another than the network's.
+    """
     return Application(
         pixels.READS,
         ("the enlarged picture",),
         read,
-        _enlarge,
+        partial(_enlarge, enlarger=enlarger),
         suffixes=pixels.SUFFIXES,
         default_suffixes=("-enlarged.png",),
         kept=pixels.WRITTEN,
+        options=options,
         check=pixels.check_output,
     )

@@ -7,7 +7,15 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.tasks.images.alignment import aligned, best_shift, shift_errors
-    from unrolling.tasks.images.baselines import deblockers, deblurrers, denoisers, dncnn_on, enlargers, unet_on
+    from unrolling.tasks.images.baselines import (
+        deblockers,
+        deblurrers,
+        denoisers,
+        dncnn_on,
+        enlargers,
+        srcnn_on,
+        unet_on,
+    )
     from unrolling.tasks.images.blocks import (
         block_decode,
         block_decoder,
@@ -46,7 +54,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".alignment": ("aligned best_shift shift_errors"),
-        ".baselines": ("deblockers deblurrers denoisers dncnn_on enlargers unet_on"),
+        ".baselines": ("deblockers deblurrers denoisers dncnn_on enlargers srcnn_on unet_on"),
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("linear_motion shake"),
         ".deblocking": ("Deblocking coefficients_of compress"),
@@ -73,8 +81,8 @@ __all__ = [
     "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "least_squares",
     "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame",
     "photograph", "rain_admm", "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors",
-    "similarity", "spectral_angle", "split", "stabiliser_of", "streak", "timing_crops", "unet_on",
-    "universal_quality", "video_luma",
+    "similarity", "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak", "timing_crops",
+    "unet_on", "universal_quality", "video_luma",
 ]
 # fmt: on
 # End of what is written.

@@ -18,6 +18,7 @@ from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.networks.dncnn import DnCNN, dncnn_channels
+from unrolling.networks.srcnn import SRCNN, srcnn_channels
 from unrolling.networks.unet import UNet, unet_width
 from unrolling.operators import BicubicReduction, FiniteDifferences, Identity
 from unrolling.prox.analysis import AnalysisProx
@@ -171,6 +172,12 @@ def dncnn_on(image: Image, size: int) -> Generic:
     return Generic(
         f"DnCNN, 5 layers of {channels} channels", lambda: _On(image, DnCNN(5, channels, normalise=False)), batch=8
     )
+
+
+def srcnn_on(image: Image, size: int) -> Generic:
+    """An SRCNN (9-1-5) with as many parameters, on the bicubic enlargement."""
+    channels = srcnn_channels(size)
+    return Generic(f"SRCNN 9-1-5, {channels} channels", lambda: _On(image, SRCNN(channels, channels)), batch=4)
 
 
 def unet_on(image: Image, size: int, *, levels: int = 2, channels: int = 1) -> Generic:
