@@ -14,7 +14,7 @@ import typer
 
 from unrolling._progress import Bar, duration
 from unrolling.cli import errors, prepare
-from unrolling.cli.apply_options import given
+from unrolling.cli.apply_options import given, task_of
 from unrolling.cli.inputs import Plan, Work, plan
 from unrolling.cli.options import (
     Compile,
@@ -67,6 +67,7 @@ def apply(
     from unrolling.systems.options import separate
 
     found = find(system)
+    task = task_of(context) if task is None else task
     name, _ = found.recipe(task)
     application = found.application(name)
     options, settings = separate(settings or [], application.options, found.options(name))

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 # Where the context keeps the parameters that the system adds, and their values.
 EXTRA, GIVEN = "unrolling.cli.apply_options.extra", "unrolling.cli.apply_options.given"
+TASK = "unrolling.cli.apply_options.task"
 
 
 class ApplyCommand(TyperCommand):
@@ -28,6 +29,8 @@ class ApplyCommand(TyperCommand):
         declared: tuple[Any, ...] = ()
         if system is not None:
             name, _ = system.recipe(task)
+            if task is None and (other := _meant(system, name, flags)) is not None:
+                name = ctx.meta[TASK] = other
             application = system.apply.get(name)
             declared = application.options if application else ()
             ctx.meta[EXTRA] = _parameters(system.name, declared)
@@ -54,6 +57,22 @@ class ApplyCommand(TyperCommand):
 def given(ctx: typer.Context) -> dict[str, Any]:
     """The values of the application's options that were typed."""
     return dict(ctx.meta.get(GIVEN, {}))
+
+
+def task_of(ctx: typer.Context) -> str | None:
+    """The task that the typed options belong to, where it was not named and is not the system's first; else None."""
+    return ctx.meta.get(TASK)
+
+
+def _meant(system: Any, usual: str, flags: Sequence[str]) -> str | None:
+    """The task whose application has a typed option that the usual one lacks, where it is the only one."""
+    own = {option.flag for option in system.apply[usual].options} if usual in system.apply else set()
+    others = [
+        name
+        for name, application in system.apply.items()
+        if any(option.flag in flags and option.flag not in own for option in application.options)
+    ]
+    return others[0] if len(others) == 1 else None
 
 
 def _parameters(system: str, declared: Sequence[Any]) -> list[Any]:

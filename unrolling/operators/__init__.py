@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         to_corner,
     )
     from unrolling.operators.geometry import FanBeam, Geometry, ParallelBeam, Rays, bin_positions
+    from unrolling.operators.groups import Groups, gather_groups, groups_of, match_patches, scatter_groups
     from unrolling.operators.half_spectrum import needs_gradient
     from unrolling.operators.linear import (
         Adjoint,
@@ -111,6 +112,7 @@ __getattr__, __dir__ = lazy(
             "normalise_maps to_corner"
         ),
         ".geometry": ("FanBeam Geometry ParallelBeam Rays bin_positions"),
+        ".groups": ("Groups gather_groups groups_of match_patches scatter_groups"),
         ".half_spectrum": ("needs_gradient"),
         ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum joined learnable"),
         ".modulation_transfer": ("Imagery ModulationTransfer gaussian_taps ratio_of"),
@@ -134,7 +136,7 @@ __all__ = [
     "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "CentredFourier", "Circulant",
     "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
     "Decimation", "DirectionalDifferences", "FanBeam", "FilterBank", "FilteredBackProjection",
-    "FiniteDifferences", "Geometry", "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator",
+    "FiniteDifferences", "Geometry", "Groups", "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator",
     "MaskedFourier", "Matrix", "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary",
     "PerBlockSensing", "PointSpread", "Radial", "RadialConvolution", "Radon", "Rays", "RealOutputs",
     "RowMatrix", "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution",
@@ -143,12 +145,13 @@ __all__ = [
     "convolve", "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic",
     "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size",
     "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops",
-    "gaussian_profile", "gaussian_taps", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft",
-    "join_blocks", "joined", "learnable", "margins", "masked", "needs_gradient", "noise_covariance",
-    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "radial_profile",
-    "radial_size", "radii", "radius_index", "ratio_of", "rfft", "root_sum_of_squares", "solve_positive",
-    "solve_regularised", "spectral_norm", "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv",
-    "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
+    "gather_groups", "gaussian_profile", "gaussian_taps", "groups_of", "hadamard", "has_spectrum", "idct",
+    "idct2", "ifft2", "irfft", "join_blocks", "joined", "learnable", "margins", "masked", "match_patches",
+    "needs_gradient", "noise_covariance", "normalise_maps", "per_image", "photon_counts", "prewhiten",
+    "projections", "radial_profile", "radial_size", "radii", "radius_index", "ratio_of", "rfft",
+    "root_sum_of_squares", "scatter_groups", "solve_positive", "solve_regularised", "spectral_norm",
+    "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield", "transfer",
+    "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem
+    from unrolling.algorithms.images.experts import Cliques, FieldOfExperts, Grouping, NonLocalExperts
+    from unrolling.algorithms.images.inpainting import KnownPixels, Masked, check_known, fill_missing
     from unrolling.algorithms.images.pan_sharpening import (
         BandVariation,
         Fusion,
@@ -90,6 +92,8 @@ __getattr__, __dir__ = lazy(
         ".deraining": ("LearnedProx Parts RainADMM RainState across_streaks along_streaks check_colours"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem DUBLID"),
+        ".experts": ("Cliques FieldOfExperts Grouping NonLocalExperts"),
+        ".inpainting": ("KnownPixels Masked check_known fill_missing"),
         ".pan_sharpening": (
             "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics solved "
             "statistics_of"
@@ -104,14 +108,15 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Compressed",
+    "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cliques", "Compressed",
     "ContrastProblem", "CoupledSparseCoding", "DUBLID", "Detected", "Diffusion", "EdgeStopping",
-    "EnlargedVariance", "Fluctuations", "Fusion", "GuidedProjection", "KernelState", "LearnedMaps",
-    "LearnedProjection", "LearnedProx", "MultispectralFit", "NormalisedSparseCoding", "Outcome", "Parts",
-    "PatchProblem", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
-    "RainKernels", "RainState", "SIRT", "Sparcom", "SparcomLayers", "Statistics", "accelerated_sparcom",
-    "across_streaks", "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size",
-    "check_movie", "correlations", "crop_kernel", "cut", "differences", "fit_kernel",
+    "EnlargedVariance", "FieldOfExperts", "Fluctuations", "Fusion", "Grouping", "GuidedProjection",
+    "KernelState", "KnownPixels", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked",
+    "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem",
+    "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState",
+    "SIRT", "Sparcom", "SparcomLayers", "Statistics", "accelerated_sparcom", "across_streaks",
+    "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size", "check_known",
+    "check_movie", "correlations", "crop_kernel", "cut", "differences", "fill_missing", "fit_kernel",
     "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel",
     "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve", "sharpen", "solved",
     "stages_for", "statistics_of", "streak_kernels", "temporal_variance",

@@ -12,12 +12,17 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.images.diffusion import Compressed
+from unrolling.algorithms.images.experts import FieldOfExperts
 from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.systems.base import Application, System
 from unrolling.systems.conditions import Condition, Range
 from unrolling.tasks.images.deblocking import coefficients_of
 from unrolling.training.weights import read_weights
+
+# pixels beyond which groups of similar patches have no effect that could be seen: `python -m benchmarks.nlr_mrf --part
+# tiles` measures it
+FAR = 64
 
 
 def shipped_values(system: System, task: str, key: str) -> list[Any]:
@@ -39,8 +44,10 @@ def shipped_values(system: System, task: str, key: str) -> list[Any]:
 
 def reach(network: Unrolled, extra: int = 0) -> int:
     """Pixels that an output of a diffusion network depends on, in each direction: in each step half a filter there and
-    half a filter back.
+    half a filter back. Of groups of patches, no more than ``FAR``.
     """
+    if isinstance(layer := network.layers[0], FieldOfExperts):
+        return min(len(network) * (layer.reach + extra), FAR)
     taps: Any = network.layers[0].filters
     return len(network) * (2 * (taps.taps().shape[-1] // 2) + extra)
 

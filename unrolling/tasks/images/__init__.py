@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
     from unrolling.tasks.images.denoising import Denoising
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
+    from unrolling.tasks.images.inpainting import Inpainting, pixel_mask, stroke_mask
     from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
     from unrolling.tasks.images.pansharpening import Pansharpening, as_other_sensors, mixed
     from unrolling.tasks.images.photographs import Photographs
@@ -61,6 +62,7 @@ __getattr__, __dir__ = lazy(
         ".deblurring": ("Deblurring Sharp kernel_error"),
         ".denoising": ("Denoising"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
+        ".inpainting": ("Inpainting pixel_mask stroke_mask"),
         ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
         ".pansharpening": ("Pansharpening as_other_sensors mixed"),
         ".photographs": ("Photographs"),
@@ -74,15 +76,16 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Deblocking", "Deblurring", "Denoising", "ERGAS", "Noise", "NoiseLevels", "Pansharpening", "Photographs",
-    "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "as_other_sensors",
-    "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary", "coefficients_of",
-    "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn",
-    "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "least_squares",
-    "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame",
-    "photograph", "rain_admm", "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors",
-    "similarity", "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak", "timing_crops",
-    "unet_on", "universal_quality", "video_luma",
+    "Deblocking", "Deblurring", "Denoising", "ERGAS", "Inpainting", "Noise", "NoiseLevels", "Pansharpening",
+    "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned",
+    "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
+    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on",
+    "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
+    "kernel_error", "least_squares", "linear_motion", "luma", "mixed", "noise_levels", "noise_of",
+    "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs",
+    "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split",
+    "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality",
+    "video_luma",
 ]
 # fmt: on
 # End of what is written.
