@@ -145,8 +145,10 @@ CLAIMS = (
         CORONA,
         "clutter",
         ("robust PCA, FISTA", "robust PCA, ISTA, at convergence"),
-        "A layer costs about what an iteration of FISTA does, so that the factor is that of their numbers: 50 for ten "
-        "layers against 500 iterations. The survey's own table has 3.",
+        "As they are called, a layer costs about what an iteration of FISTA does, so that the factor is that of their "
+        "numbers: 50 for ten layers against 500 iterations. Deployed, five layers of medical/corona_released (−16.25 "
+        "dB) are 45 times faster than FISTA where it stops improving, 20 times than a bare loop over its iterations "
+        "(python -m benchmarks.clutter --part time). The survey's own table has 3.",
         15.33 / 5.07,
     ),
     Claim(

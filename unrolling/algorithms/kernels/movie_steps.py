@@ -70,7 +70,10 @@ class MovieSteps:
         numbers = torch.view_as_real(data).flatten(1)
         if not self.first.normalise:
             return numbers.new_ones(len(data), 1, 1, 1)
-        return (2 * numbers.double().square().mean(1)).sqrt().to(numbers.dtype).reshape(-1, 1, 1, 1)
+        size = torch.linalg.vector_norm(
+            numbers, dim=1, dtype=torch.float64
+        )  # whose squares are beyond single precision
+        return (size * (2 / numbers.shape[1]) ** 0.5).to(numbers.dtype).reshape(-1, 1, 1, 1)
 
 
 class _Step:
