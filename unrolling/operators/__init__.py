@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         with_gaussian_noise,
     )
     from unrolling.operators.blocks import CodedDiffraction, Isometry, PerBlockSensing, ScrambledHadamard, hadamard
-    from unrolling.operators.borders import check_boundary, extend, fold
+    from unrolling.operators.borders import check_boundary, extend, fold, join
     from unrolling.operators.coil_maps import (
         calibration_region,
         estimate_maps,
@@ -101,7 +101,7 @@ __getattr__, __dir__ = lazy(
         ".adapters": ("from_deepinv from_pylops to_deepinv"),
         ".attenuation": ("from_counts from_hounsfield photon_counts to_hounsfield with_gaussian_noise"),
         ".blocks": ("CodedDiffraction Isometry PerBlockSensing ScrambledHadamard hadamard"),
-        ".borders": ("check_boundary extend fold"),
+        ".borders": ("check_boundary extend fold join"),
         ".coil_maps": ("calibration_region estimate_maps noise_covariance prewhiten root_sum_of_squares"),
         ".convolution": ("CircularConvolution ValidConvolution convolve_valid"),
         ".dct": ("DCT cut_blocks dct2 dct_matrix idct idct2 join_blocks"),
@@ -146,9 +146,9 @@ __all__ = [
     "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size",
     "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops",
     "gather_groups", "gaussian_profile", "gaussian_taps", "groups_of", "hadamard", "has_spectrum", "idct",
-    "idct2", "ifft2", "irfft", "join_blocks", "joined", "learnable", "margins", "masked", "match_patches",
-    "needs_gradient", "noise_covariance", "normalise_maps", "per_image", "photon_counts", "prewhiten",
-    "projections", "radial_profile", "radial_size", "radii", "radius_index", "ratio_of", "rfft",
+    "idct2", "ifft2", "irfft", "join", "join_blocks", "joined", "learnable", "margins", "masked",
+    "match_patches", "needs_gradient", "noise_covariance", "normalise_maps", "per_image", "photon_counts",
+    "prewhiten", "projections", "radial_profile", "radial_size", "radii", "radius_index", "ratio_of", "rfft",
     "root_sum_of_squares", "scatter_groups", "solve_positive", "solve_regularised", "spectral_norm",
     "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield", "transfer",
     "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",

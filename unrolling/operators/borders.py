@@ -46,6 +46,26 @@ def extend(x: Tensor, margins: Margins, boundary: Boundary) -> Tensor:
     return _extend(_extend(x, top, bottom, -2, boundary), left, right, -1, boundary)
 
 
+def join(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (..., height, width) on a larger periodic grid, without a step at its borders: the rows, then the columns,
+    that are added after the image go in equal steps from its last one to its first.
+
+    Raises:
+        ValueError: a grid smaller than the image.
+    """
+    for dim, length in ((-2, size[0]), (-1, size[1])):
+        gap = length - x.shape[dim]
+        if gap < 0:
+            raise ValueError(
+                f"the grid has {size[0]} x {size[1]} pixels, less than the image in shape {tuple(x.shape)}"
+            )
+        part = torch.arange(1, gap + 1, dtype=x.dtype, device=x.device) / (gap + 1)
+        part = part if dim == -1 else part.unsqueeze(-1)
+        first, last = x.narrow(dim, 0, 1), x.narrow(dim, x.shape[dim] - 1, 1)
+        x = torch.cat([x, last + part * (first - last)], dim)
+    return x
+
+
 def fold(y: Tensor, margins: Margins, boundary: Boundary) -> Tensor:
     """The adjoint of ``extend``: what lies in the margins is added to the pixels it was copied from."""
     top, bottom, left, right = margins

@@ -6,6 +6,11 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.algorithms.images.alternating_deblurring import (
+        AlternatingDeblurring,
+        AlternatingProblem,
+        AlternatingState,
+    )
     from unrolling.algorithms.images.blind_deblurring import (
         BlindDeblurring,
         BlindState,
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.images.blind_steps import (
         correlations,
         crop_kernel,
+        deconvolve,
         fit_kernel,
         kernel_spectrum,
         move_kernel,
@@ -64,6 +70,14 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.post_processing import PostProcessing
     from unrolling.algorithms.images.rain_kernels import KernelState, LearnedMaps, RainKernels, streak_kernels
+    from unrolling.algorithms.images.sharp_features import (
+        Features,
+        LearnedFeatures,
+        ThresholdedGradients,
+        central_differences,
+        convolved,
+        derivatives_of_gaussians,
+    )
     from unrolling.algorithms.images.sirt import SIRT
     from unrolling.algorithms.images.sparcom import (
         EnlargedVariance,
@@ -78,9 +92,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".alternating_deblurring": ("AlternatingDeblurring AlternatingProblem AlternatingState"),
         ".blind_deblurring": ("BlindDeblurring BlindState Outcome check_image check_kernel_size cut differences"),
         ".blind_steps": (
-            "correlations crop_kernel fit_kernel kernel_spectrum move_kernel normalise_kernel retrieve sharpen"
+            "correlations crop_kernel deconvolve fit_kernel kernel_spectrum move_kernel normalise_kernel retrieve "
+            "sharpen"
         ),
         ".blobs": ("Blobs Detected"),
         ".component_substitution": ("brovey gram_schmidt_adaptive mtf_glp"),
@@ -100,6 +116,9 @@ __getattr__, __dir__ = lazy(
         ),
         ".post_processing": ("PostProcessing"),
         ".rain_kernels": ("KernelState LearnedMaps RainKernels streak_kernels"),
+        ".sharp_features": (
+            "Features LearnedFeatures ThresholdedGradients central_differences convolved derivatives_of_gaussians"
+        ),
         ".sirt": ("SIRT"),
         ".sparcom": (
             "EnlargedVariance Fluctuations Sparcom SparcomLayers accelerated_sparcom check_movie temporal_variance"
@@ -108,15 +127,17 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BandVariation", "BlindDeblurring", "BlindProblem", "BlindState", "Blobs", "Cliques", "Compressed",
-    "ContrastProblem", "CoupledSparseCoding", "DUBLID", "Detected", "Diffusion", "EdgeStopping",
-    "EnlargedVariance", "FieldOfExperts", "Fluctuations", "Fusion", "Grouping", "GuidedProjection",
-    "KernelState", "KnownPixels", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked",
-    "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem",
-    "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState",
-    "SIRT", "Sparcom", "SparcomLayers", "Statistics", "accelerated_sparcom", "across_streaks",
-    "along_streaks", "brovey", "check_colours", "check_image", "check_kernel_size", "check_known",
-    "check_movie", "correlations", "crop_kernel", "cut", "differences", "fill_missing", "fit_kernel",
+    "AlternatingDeblurring", "AlternatingProblem", "AlternatingState", "BandVariation", "BlindDeblurring",
+    "BlindProblem", "BlindState", "Blobs", "Cliques", "Compressed", "ContrastProblem", "CoupledSparseCoding",
+    "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Features", "FieldOfExperts",
+    "Fluctuations", "Fusion", "Grouping", "GuidedProjection", "KernelState", "KnownPixels",
+    "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked", "MultispectralFit",
+    "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem", "PeronaMalik",
+    "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState", "SIRT",
+    "Sparcom", "SparcomLayers", "Statistics", "ThresholdedGradients", "accelerated_sparcom",
+    "across_streaks", "along_streaks", "brovey", "central_differences", "check_colours", "check_image",
+    "check_kernel_size", "check_known", "check_movie", "convolved", "correlations", "crop_kernel", "cut",
+    "deconvolve", "derivatives_of_gaussians", "differences", "fill_missing", "fit_kernel",
     "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel",
     "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve", "sharpen", "solved",
     "stages_for", "statistics_of", "streak_kernels", "temporal_variance",

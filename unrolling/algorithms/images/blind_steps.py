@@ -131,6 +131,18 @@ class _Correlations(torch.autograd.Function):
         )
 
 
+def deconvolve(image: Tensor, kernel: Tensor, ridge: Tensor | float) -> Complex[Tensor, "batch colours height half"]:
+    """argmin_x |y - k * x|^2 + beta |x|^2, in the Fourier domain.
+
+    Args:
+        image: the spectrum of y, (batch, colours, height, half).
+        kernel: that of k, (batch, height, half).
+        ridge: beta.
+    """
+    k = kernel.unsqueeze(1)
+    return k.conj() * image * (1 / (_square(k) + ridge))
+
+
 def crop_kernel(
     spectrum: Tensor, size: Size, support: Size
 ) -> tuple[Float[Tensor, "batch kh kw"], Float[Tensor, "batch height width"]]:

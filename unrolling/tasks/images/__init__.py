@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from unrolling.tasks.images.blurs import linear_motion, shake
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
-    from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error
+    from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error, kernel_loss
     from unrolling.tasks.images.denoising import Denoising
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
     from unrolling.tasks.images.inpainting import Inpainting, pixel_mask, stroke_mask
@@ -59,7 +59,7 @@ __getattr__, __dir__ = lazy(
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("linear_motion shake"),
         ".deblocking": ("Deblocking coefficients_of compress"),
-        ".deblurring": ("Deblurring Sharp kernel_error"),
+        ".deblurring": ("Deblurring Sharp kernel_error kernel_loss"),
         ".denoising": ("Denoising"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".inpainting": ("Inpainting pixel_mask stroke_mask"),
@@ -81,11 +81,11 @@ __all__ = [
     "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
     "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on",
     "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
-    "kernel_error", "least_squares", "linear_motion", "luma", "mixed", "noise_levels", "noise_of",
-    "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs",
-    "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split",
-    "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality",
-    "video_luma",
+    "kernel_error", "kernel_loss", "least_squares", "linear_motion", "luma", "mixed", "noise_levels",
+    "noise_of", "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read",
+    "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle",
+    "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on",
+    "universal_quality", "video_luma",
 ]
 # fmt: on
 # End of what is written.

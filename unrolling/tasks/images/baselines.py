@@ -134,7 +134,7 @@ def enlargers(operator: BicubicReduction, factor: int) -> list[Baseline]:
     ]
 
 
-def deblurrers(colour: bool) -> list[Baseline]:
+def deblurrers(colour: bool, kernel_size: int = 45) -> list[Baseline]:
     """The blurred image, and total variation with an unknown kernel, survey (7): two differences, zeta falling by a
     twentieth in each step; the smaller its weight and coupling, the less it changes the image.
     """
@@ -142,7 +142,9 @@ def deblurrers(colour: bool) -> list[Baseline]:
     def variation(setting: tuple[float, float]) -> BlindDeblurring:
         weight, coupling = setting
         filters = differences() if not colour else differences().repeat(1, 3, 1, 1) / 3
-        return BlindDeblurring(filters, weight=weight, coupling=coupling, retrieval=10.0, rate=0.95, kernel_size=45)
+        return BlindDeblurring(
+            filters, weight=weight, coupling=coupling, retrieval=10.0, rate=0.95, kernel_size=kernel_size
+        )
 
     settings = tuple((weight, coupling) for weight in (0.0003, 0.001, 0.003) for coupling in (0.5, 2.0, 10.0))
     return [

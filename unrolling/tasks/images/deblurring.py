@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from unrolling.core.arguments import check_count
 from unrolling.operators.convolution import convolve_valid
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline
@@ -22,7 +23,13 @@ from unrolling.tasks.images.sources import Drawn, few_drawn
 
 SHIFT = 12  # pixels in each direction by which image and kernel may be apart
 SIZE = 31  # of the kernels that blur
-LENGTHS = ("shortest", "longest", "noise")  # options that a weights file is named by where they are not the usual
+REACH = 14  # pixels by which the kernels of the classical method are larger, so that they may lie anywhere
+LENGTHS = (
+    "shortest",
+    "longest",
+    "noise",
+    "size",
+)  # options that a weights file is named by where they are not the usual
 KINDS = ("linear", "shake", "both")
 KERNEL_WEIGHT = 1.0  # of the kernel's relative error beside the logarithm of the image's
 FLOOR = 1e-5  # of the mean squared error under that logarithm: 50 dB
@@ -47,8 +54,9 @@ class Deblurring(Pictures):
     Args:
         kind: of the kernels: ``linear`` motion at all angles, ``shake``, or ``both`` in turn.
         shortest: length of the shortest linear motion, in pixels.
-        longest: of the longest, up to 31.
+        longest: of the longest, up to ``size`` where there are straight motions.
         noise: standard deviation, for images in [0, 1].
+        size: pixels along a side of the kernels, odd.
         colour: 1 for colour pictures (batch, 3, height, width).
         seed: of kernels, noise and crops.
         data: as for ``Pictures``.
@@ -57,13 +65,21 @@ class Deblurring(Pictures):
         each: test samples per photograph.
 
     Raises:
-        ValueError: an unknown kind, lengths out of order or beyond 31, negative noise, and what ``Pictures`` refuses.
+        ValueError: an unknown kind, lengths out of order or beyond the kernel, an even size or one below 3, negative
+            noise, and what ``Pictures`` refuses.
     """
 
     name = "deblurring"
     given = "a blurred photograph"
     sought = "the sharp photograph, and the motion of the camera"
-    options: Mapping[str, Any] = {"kind": "linear", "shortest": 5.0, "longest": 31.0, "noise": 0.01, "colour": 0}
+    options: Mapping[str, Any] = {
+        "kind": "linear",
+        "shortest": 5.0,
+        "longest": 31.0,
+        "noise": 0.01,
+        "size": SIZE,
+        "colour": 0,
+    }
     notes = (
         "Image and kernel are known up to a shift: scores take the best one within 12 pixels, of the blurred image "
         "too, 12 pixels from the border.",
@@ -81,24 +97,21 @@ class Deblurring(Pictures):
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 168,
         each: int = 10,
+        size: int = SIZE,
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}; it is one of {', '.join(KINDS)}")
-        if not 1 <= shortest <= longest <= SIZE:
+        check_count(size, "size", 3)
+        if size % 2 == 0:
+            raise ValueError(f"size is {size}; kernels have an odd number of pixels along each side")
+        if not 1 <= shortest <= longest or (longest > size and kind != "shake"):
             raise ValueError(
-                f"lengths go from shortest to longest, 1 to {SIZE} pixels; got {shortest:g} and {longest:g}"
+                f"lengths go from shortest to longest, 1 to {size} pixels; got {shortest:g} and {longest:g}"
             )
         if not noise >= 0:
             raise ValueError(f"noise is {noise}; a standard deviation is at least 0")
-        self.kind, self.shortest, self.longest, self.noise, self.colour, self.each, self.blurred_crop = (
-            kind,
-            shortest,
-            longest,
-            noise,
-            bool(colour),
-            each,
-            crop,
-        )
+        self.kind, self.shortest, self.longest, self.noise, self.size = kind, shortest, longest, noise, size
+        self.colour, self.each, self.blurred_crop = bool(colour), each, crop
         words = {
             "linear": f"linear motion over {shortest:g} to {longest:g} pixels",
             "shake": "a trembling hand",
@@ -108,7 +121,7 @@ class Deblurring(Pictures):
             f"Photographs blurred by {words} that is unknown, noise {noise:g}; PSNR at the best shift "
             f"within {SHIFT} pixels."
         )
-        super().__init__(seed, data, crop + SIZE - 1)
+        super().__init__(seed, data, crop + size - 1)
         if colour:
             self.shown = False
 
@@ -117,10 +130,10 @@ class Deblurring(Pictures):
 
     @property
     def least(self) -> int:
-        return SIZE + 2 * SHIFT + 45
+        return self.size + 2 * SHIFT + 45
 
     def kernels(self, count: int, generator: torch.Generator, length: float | None = None) -> Tensor:
-        """Random kernels, (count, 31, 31)."""
+        """Random kernels, (count, size, size)."""
         return torch.stack([self._kernel(generator, length) for _ in range(count)])
 
     def _kernel(self, generator: torch.Generator, length: float | None) -> Tensor:
@@ -130,13 +143,13 @@ class Deblurring(Pictures):
             or (self.kind == "both" and bool(torch.rand((), generator=generator) < 0.5))
         )
         if not straight:
-            return shake(SIZE, generator)
+            return shake(self.size, generator)
         length = (
             self.shortest + (self.longest - self.shortest) * float(torch.rand((), generator=generator))
             if length is None
             else length
         )
-        return linear_motion(length, math.pi * float(torch.rand((), generator=generator)), SIZE)
+        return linear_motion(length, math.pi * float(torch.rand((), generator=generator)), self.size)
 
     @classmethod
     def small(cls) -> Deblurring:
@@ -150,7 +163,10 @@ class Deblurring(Pictures):
 
     def baselines(self, size: int) -> Sequence[Baseline]:
         """Total variation, the blurred image, and a U-Net at the image's own size."""
-        return [*deblurrers(self.colour), unet_on(lambda data: data, size, channels=3 if self.colour else 1)]
+        return [
+            *deblurrers(self.colour, self.size + REACH),
+            unet_on(lambda data: data, size, channels=3 if self.colour else 1),
+        ]
 
     def spoil(self, clean: Tensor, generator: torch.Generator, length: float | None = None) -> Samples:
         blurred, _, sharp = self._blur(clean, generator, length)
@@ -161,7 +177,7 @@ class Deblurring(Pictures):
     ) -> tuple[Tensor, Tensor, Tensor]:
         kernel = self.kernels(clean.shape[0], generator, length)
         valid = convolve_valid(clean, kernel)
-        edge = SIZE // 2
+        edge = self.size // 2
         return (
             valid + self.noise * torch.randn(valid.shape, generator=generator),
             kernel,
@@ -191,7 +207,7 @@ class Deblurring(Pictures):
         return [self.spoil(picture.unsqueeze(0), generator) for picture, generator in self._held(part, seed)]
 
     def kernels_of(self, part: str) -> list[Tensor]:
-        """The kernels behind ``validation`` or ``test``, (1, 31, 31) each."""
+        """The kernels behind ``validation`` or ``test``, (1, size, size) each."""
         seeds = {"validation": VALIDATION_SEED, "test": TEST_SEED}
         return [self.kernels(1, generator) for _, generator in self._held(part, seeds[part])]
 
@@ -241,7 +257,7 @@ class Deblurring(Pictures):
         return [
             Shift(
                 "length of the motion in pixels",
-                (3.0, 7.0, 15.0, 23.0, 31.0),
+                tuple(length for length in (3.0, 7.0, 15.0, 23.0, 31.0) if length <= self.size),
                 made,
                 None,
                 "Straight motion at random angles.",
@@ -255,7 +271,7 @@ class Deblurring(Pictures):
             "longest": self.longest,
             "noise": self.noise,
             "colour": int(self.colour),
-        }
+        } | ({} if self.size == SIZE else {"size": self.size})
         return {**super().identity(), **own}
 
 
@@ -266,6 +282,14 @@ def _texture(crop: Tensor) -> float:
     grey = crop if crop.ndim == 3 else crop.mean(1)
     corner = grey[..., :-1, :-1]
     return float(((grey[..., 1:, :-1] - corner).abs() + (grey[..., :-1, 1:] - corner).abs() > STEEP).float().mean())
+
+
+def kernel_loss(estimate: Any, target: Any) -> Tensor:
+    """The mean over images of |k' - k|^2 / |k|^2 at the best shift, of what holds a ``kernel``: a loss that no image is
+    recovered for, as Schuler, Hirsch, Harmeling and Schoelkopf 2016 train with.
+    """
+    error = kernel_error(estimate.kernel, target.kernel)
+    return (error / target.kernel.square().sum((-2, -1))).mean()
 
 
 def kernel_error(estimate: Tensor, target: Tensor) -> Tensor:
