@@ -76,8 +76,8 @@ def recipe(activation: str) -> Recipe:
 MODULES = (
     "y_j = sum_l alpha_jl h_l,    x_j = sum_l beta_jl h_l,    j = 1 ... 8\n"
     "k = [F^-1 { sum_j conj(X_j) Y_j / (sum_j |X_j|^2 + beta_k) }]_+ / sum,    x <- F^-1 { conj(K) Y / (|K|^2 + "
-    "beta_x) }\nf (32 filters of 9 x 9 for each of y and x), M, alpha, beta, beta_k, beta_x in each of three stages; at "
-    "the start derivatives, those of x thresholded. The image: total variation with the last k."
+    "beta_x) }\nf (32 filters of 9 x 9 for each of y and x), M, alpha, beta, beta_k, beta_x in each of three stages; "
+    "at the start derivatives, those of x thresholded. The image: total variation with the last k."
 )
 NOT_EXPORTED: dict[str, dict[str, str]] = {}
 
