@@ -170,12 +170,12 @@ def remembered(network: Run) -> Run:
     return run
 
 
-def applied(network: Run) -> Run:
+def applied(network: Run, bound: float) -> Run:
     """As ``unroll apply`` has it."""
 
     def run(data: Tensor) -> Tensor:
         clean = network(data)
-        return clean if _rain.detail_taken(clean[0], data[0] - clean[0]) > _rain.RAINY else data
+        return clean if _rain.detail_taken(clean[0], data[0] - clean[0]) > bound else data
 
     return run
 
@@ -256,7 +256,7 @@ def main() -> None:
     found = {name: network(name, "rain", options.weights) for name in options.only or SYSTEMS}
     networks = {name: net for name, net in found.items() if net is not None}
     runs: dict[str, Run] = {name: remembered(net) for name, net in networks.items()}
-    runs |= {f"{name}, `unroll apply`": applied(run) for name, run in runs.items()}
+    runs |= {f"{name}, `unroll apply`": applied(run, _rain.RAINY[name]) for name, run in runs.items()}
     methods: dict[str, Run] = {"input": lambda data: data}
     if "parents" not in options.without and {"rain100l", "heavy"} & set(parts):
         methods |= classical(Rain(), max((len(net) for net in networks.values()), default=5), options.converged)

@@ -51,7 +51,7 @@ def save(path, channels=3, height=30, width=37, mode=None):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_photograph_is_taken_apart_as_the_network_does_it(name, apply, held, tmp_path, monkeypatch):
-    monkeypatch.setattr(rain, "RAINY", 0.0)
+    monkeypatch.setitem(rain.RAINY, name, 0.0)
     source, clean, streaks = save(tmp_path / "photo.png"), tmp_path / "clean.png", tmp_path / "rain.png"
     told = json.loads(apply(name, source, "-o", clean, "--rain", streaks, "--json"))
     photo = pixels.read(source).pixels
@@ -68,10 +68,10 @@ def test_a_photograph_of_which_hardly_anything_would_be_taken_stays_to_the_bit(a
     """As one without rain; below the threshold it is the network's answer that is written."""
     source, clean, streaks = save(tmp_path / "photo.png"), tmp_path / "clean.png", tmp_path / "rain.png"
     arguments = (NAMES[1], source, "-o", clean, "--rain", streaks, "--json", "--overwrite")
-    monkeypatch.setattr(rain, "RAINY", 0.0)
+    monkeypatch.setitem(rain.RAINY, NAMES[1], 0.0)
     apply(*arguments)
     assert not torch.equal(pixels.read(clean).pixels, pixels.read(source).pixels)
-    monkeypatch.setattr(rain, "RAINY", 255.0)
+    monkeypatch.setitem(rain.RAINY, NAMES[1], 255.0)
     told = json.loads(apply(*arguments))
     assert told["unchanged"] == "no more was found than there is in photographs without rain"
     assert torch.equal(pixels.read(clean).pixels, pixels.read(source).pixels)
@@ -96,7 +96,7 @@ def test_a_pole_is_not_typical_and_what_falls_everywhere_is_measured_by_the_deta
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 1), ("RGBA", 3), ("P", 3), ("1", 1)])
 def test_grey_photographs_and_those_with_alpha_are_worked_on(mode, channels, apply, held, tmp_path, monkeypatch):
-    monkeypatch.setattr(rain, "RAINY", 0.0)
+    monkeypatch.setitem(rain.RAINY, NAMES[0], 0.0)
     source = save(tmp_path / "photo.png", channels, mode=mode)
     apply(NAMES[0], source, "-o", tmp_path / "clean.png", "--rain", tmp_path / "rain.png")
     before, after = pixels.read(source), pixels.read(tmp_path / "clean.png")

@@ -56,6 +56,6 @@ SYSTEM = System(
             range=RANGE,
         )
     },
-    apply={"rain": application()},
+    apply={"rain": application("imaging/derain")},
     paradigm="inductive-bias",
 )

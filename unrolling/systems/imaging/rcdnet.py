@@ -130,6 +130,6 @@ SYSTEM = System(
         )
     },
     baselines={"rain": classical},
-    apply={"rain": application()},
+    apply={"rain": application("imaging/rcdnet")},
     paradigm="inductive-bias",
 )
