@@ -75,7 +75,9 @@ def chosen_parent(task: Any, system: Any, stages: int) -> tuple[Iteration, Any]:
 
 def others(task: Any) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """scikit-image's methods for a known kernel, their settings from validation photographs."""
-    from skimage import restoration
+    from skimage import restoration as library
+
+    restoration: Any = library
 
     def framed(run: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Tensor, Tensor], Tensor]:
         def deblurred(y: Tensor, kernel: Tensor) -> Tensor:

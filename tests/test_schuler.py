@@ -220,6 +220,10 @@ def test_kernels_of_gaussian_processes_are_kernels_and_come_from_the_seed():
         (lambda: small_task("deblurring", kind="shake", size=16), "odd number of pixels"),
         (lambda: small_task("deblurring", size=17), "1 to 17 pixels"),
         (lambda: small_task("deblurring", size=1), "size"),
+        (
+            lambda: find("imaging/schuler").recipes["deblurring"].parent(small_task("deblurring", colour=1)),
+            "grey pictures",
+        ),
         (lambda: LearnedFeatures(20, 8), "at least 24 filters"),
         (lambda: LearnedFeatures(side=8), "odd number of pixels"),
         (lambda: LearnedFeatures(activation="sigmoid"), "'tanh' or 'relu'"),

@@ -108,8 +108,8 @@ class AlternatingDeblurring(Iteration):
 
     def prepare(self, data: Tensor) -> AlternatingProblem:
         """y, scaled, and its spectrum."""
-        differences = [(data.narrow(d, 1, data.shape[d] - 1) - data.narrow(d, 0, data.shape[d] - 1)) for d in (1, 2)]
-        square = sum(d.square().flatten(1).mean(1) for d in differences)
+        down, right = data[:, 1:] - data[:, :-1], data[..., 1:] - data[..., :-1]
+        square = down.square().mean((1, 2)) + right.square().mean((1, 2))
         # an image without differences is left as it is
         scale = torch.where(square == 0, 1, square).sqrt().reshape(-1, 1, 1)
         y = ((data - data.mean((-2, -1), keepdim=True)) / scale).unsqueeze(1)
@@ -139,10 +139,10 @@ class AlternatingDeblurring(Iteration):
         height, width = image.shape[-2:]
         if self.periodic:
             return self._solved(Blurred(image, state.kernel))
-        margin = self.kernel_size - 1
-        wide = extend(image, (margin // 2,) * 4, "symmetric")
+        m = self.kernel_size // 2
+        wide = extend(image, (m, m, m, m), "symmetric")
         found = self._solved(Blurred(join(wide, self._grid(wide)), state.kernel))
-        return found[:, margin // 2 : margin // 2 + height, margin // 2 : margin // 2 + width]
+        return found[:, m : m + height, m : m + width]
 
     def supervised(self, state: AlternatingState, problem: AlternatingProblem) -> Outcome:
         """Image and kernel, for losses on both; a loss on the kernel needs no image, and x of the last stage stands in

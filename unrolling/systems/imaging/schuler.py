@@ -18,14 +18,22 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 DEPTH = 3
 SLACK = 8  # pixels by which kernels are larger than those of the task, so that they may lie anywhere
 BATCH = 4
-OPTIONS = {"kind": "shake", "size": 17, "crop": 128}
+OPTIONS = {"kind": "shake", "size": 17}
 SETTINGS = ((1.0, 1.0, 0), (2.0, 0.1, 3), (2.0, 1.0, 3), (2.0, 1.0, 8))  # threshold, kernel_ridge, shocks
 RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
 RATES = {"kernel_ridge": 1e-2, "image_ridge": 1e-2, "features.to_blurred": 3e-3, "features.to_sharp": 3e-3}
 
 
 def parent(task: Deblurring, *, activation: str = "tanh", layers: int = 2) -> AlternatingDeblurring:
-    """Alternating minimisation with thresholded gradients."""
+    """Alternating minimisation with thresholded gradients.
+
+    Raises:
+        ValueError: pictures with colours.
+    """
+    if task.colour:
+        raise ValueError(
+            "this network deblurs grey pictures (colour=0); unroll apply does the colours of a picture one by one"
+        )
     features = LearnedFeatures(activation=activation, layers=layers)  # pyright: ignore[reportArgumentType]
     return AlternatingDeblurring(features, kernel_size=task.size + SLACK)
 

@@ -61,7 +61,7 @@ class Deblurring(Pictures):
         seed: of kernels, noise and crops.
         data: as for ``Pictures``.
         fixed: tensors of a weights file; none is needed.
-        crop: side of the blurred training crops.
+        crop: side of the blurred training crops; by default 168 pixels, for kernels of at most 17 pixels 128.
         each: test samples per photograph.
 
     Raises:
@@ -95,7 +95,7 @@ class Deblurring(Pictures):
         seed: int = 0,
         data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
-        crop: int = 168,
+        crop: int | None = None,
         each: int = 10,
         size: int = SIZE,
     ) -> None:
@@ -110,6 +110,7 @@ class Deblurring(Pictures):
             )
         if not noise >= 0:
             raise ValueError(f"noise is {noise}; a standard deviation is at least 0")
+        crop = crop if crop is not None else 128 if size <= 17 else 168
         self.kind, self.shortest, self.longest, self.noise, self.size = kind, shortest, longest, noise, size
         self.colour, self.each, self.blurred_crop = bool(colour), each, crop
         words = {
