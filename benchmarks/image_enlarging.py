@@ -39,17 +39,19 @@ def enlarging(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     rows: list[Row] = []
     for factor in (2, 3, 4):
         methods: dict[str, Run] = {"bicubic": BicubicReduction(factor).enlarge}
+        classical: dict[str, Run] = {}
         if factor == 2:
             depth = find("imaging/scn").recipes["super_resolution"].depth
             for name, parent in (("normalised", normalised(task)), ("exact", exact(task))):
-                methods[f"coupled sparse coding, {name}, ISTA, {depth} iterations"] = steps_of(parent, depth)
-                methods[f"coupled sparse coding, {name}, ISTA, converged"] = steps_of(parent, CONVERGED)
-            methods["coupled sparse coding, OMP, 3 atoms"] = partial(_pursued, normalised(task))
+                classical[f"coupled sparse coding, {name}, ISTA, {depth} iterations"] = steps_of(parent, depth)
+                classical[f"coupled sparse coding, {name}, ISTA, converged"] = steps_of(parent, CONVERGED)
+            classical["coupled sparse coding, OMP, 3 atoms"] = partial(_pursued, normalised(task))
         if factor == 3 and diffusion is not None:
             methods["imaging/tnrd_sr"] = diffusion
         for name, net in found.items():
             if net is not None:
                 methods[name] = net if factor == 2 else Cascade([net] * stages_for(factor), factor)
+        rows += scores(root, factor, classical, ("set5",))  # they take minutes
         rows += scores(root, factor, methods)
     return rows
 
@@ -70,11 +72,11 @@ def rival(root: Path, weights: Path | None, seconds: float) -> list[Row]:
     return scores(root, 2, methods)
 
 
-def scores(root: Path, factor: int, methods: dict[str, Run]) -> list[Row]:
-    """Of Set5 and Set14, where they are there."""
+def scores(root: Path, factor: int, methods: dict[str, Run], sets: tuple[str, ...] = ("set5", "set14")) -> list[Row]:
+    """Of sets that are there."""
     border = 4 if factor == 2 else factor
     rows: list[Row] = []
-    for name in ("set5", "set14"):
+    for name in sets if methods else ():
         if not (root / name).is_dir():
             print(f"{root / name} is not there: left out", file=sys.stderr)
             continue

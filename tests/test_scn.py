@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from unrolling import unroll
 from unrolling.algorithms import GramISTA
-from unrolling.algorithms.images.coupled_dictionary import coupled_dictionary, patch_pairs, pursued
+from unrolling.algorithms.images.coupled_dictionary import coupled_dictionaries, patch_pairs, pursued
 from unrolling.algorithms.images.coupled_patches import (
     Cascade,
     CoupledSparseCoding,
@@ -205,7 +205,7 @@ def test_a_coupled_dictionary_is_the_least_squares_of_sharp_patches_on_codes():
     blurred = reduction.enlarge(reduction(sharp.unsqueeze(0)))[0]
     low, high = patch_pairs([(blurred, sharp)], 400, f=F, p=P)
     torch.testing.assert_close(torch.linalg.vector_norm(low, dim=1), torch.ones(len(low), dtype=torch.float64))
-    one, two = coupled_dictionary(low, high, ATOMS, 0.05, epochs=1)
+    one, two = coupled_dictionaries(low, high, ATOMS, 0.05, epochs=1)
     torch.testing.assert_close(torch.linalg.vector_norm(one, dim=0), torch.ones(ATOMS, dtype=torch.float64))
     from sklearn.decomposition import sparse_encode
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from unrolling.algorithms.images.coupled_dictionary import coupled_dictionary, patch_pairs
+from unrolling.algorithms.images.coupled_dictionary import coupled_dictionaries, patch_pairs
 from unrolling.systems.imaging._coupled import ATOMS, START
 from unrolling.tasks.images.super_resolution import SuperResolution
 from unrolling.training import files
@@ -30,7 +30,7 @@ def main() -> None:
         batch = task.spoil(sharp.unsqueeze(0), torch.Generator())
         pairs.append((task.operator.enlarge(batch.data)[0], sharp))
     low, high = patch_pairs(pairs, COUNT)
-    found = coupled_dictionary(low, high, ATOMS, WEIGHT, epochs=EPOCHS)
+    found = coupled_dictionaries(low, high, ATOMS, WEIGHT, epochs=EPOCHS)
     settings = {"patches": len(low), "weight": WEIGHT, "epochs": EPOCHS}
     files.write(
         options.out,

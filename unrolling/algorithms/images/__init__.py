@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.blobs import Blobs, Detected
     from unrolling.algorithms.images.component_substitution import brovey, gram_schmidt_adaptive, mtf_glp
-    from unrolling.algorithms.images.coupled_dictionary import patch_pairs, pursued
+    from unrolling.algorithms.images.coupled_dictionary import coupled_dictionaries, patch_pairs, pursued
     from unrolling.algorithms.images.coupled_patches import (
         ContrastProblem,
         CoupledSparseCoding,
@@ -100,7 +100,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".blobs": ("Blobs Detected"),
         ".component_substitution": ("brovey gram_schmidt_adaptive mtf_glp"),
-        ".coupled_dictionary": ("patch_pairs pursued"),
+        ".coupled_dictionary": ("coupled_dictionaries patch_pairs pursued"),
         ".coupled_patches": (
             "ContrastProblem CoupledSparseCoding NormalisedSparseCoding PatchProblem mean_filter patch_features "
             "patch_filters stages_for"
@@ -136,11 +136,11 @@ __all__ = [
     "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState", "SIRT",
     "Sparcom", "SparcomLayers", "Statistics", "ThresholdedGradients", "accelerated_sparcom",
     "across_streaks", "along_streaks", "brovey", "central_differences", "check_colours", "check_image",
-    "check_kernel_size", "check_known", "check_movie", "convolved", "correlations", "crop_kernel", "cut",
-    "deconvolve", "derivatives_of_gaussians", "differences", "fill_missing", "fit_kernel",
-    "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel",
-    "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve", "sharpen", "solved",
-    "stages_for", "statistics_of", "streak_kernels", "temporal_variance",
+    "check_kernel_size", "check_known", "check_movie", "convolved", "correlations", "coupled_dictionaries",
+    "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians", "differences", "fill_missing",
+    "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp",
+    "normalise_kernel", "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve", "sharpen",
+    "solved", "stages_for", "statistics_of", "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

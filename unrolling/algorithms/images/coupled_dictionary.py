@@ -62,7 +62,7 @@ def patch_pairs(
     return low, high
 
 
-def coupled_dictionary(
+def coupled_dictionaries(
     low: Float[Tensor, "count features"],
     high: Float[Tensor, "count pixels"],
     atoms: int = 128,
@@ -137,7 +137,9 @@ def pursued(
     kept = rows.unsqueeze(1) & columns
     low = coding.low.double()
     correlations = (problem.encoded * coding.weight)[:, kept].reshape(-1, low.shape[1]).double()  # D_y^T c
-    found = orthogonal_mp_gram((low.T @ low).numpy(), correlations.T.numpy(), n_nonzero_coefs=atoms)
+    with warnings.catch_warnings():  # of flat patches, whose code has fewer atoms
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = orthogonal_mp_gram((low.T @ low).numpy(), correlations.T.numpy(), n_nonzero_coefs=atoms)
     codes = torch.from_numpy(found).reshape(low.shape[1], -1).T.reshape(len(data), -1, low.shape[1])
     state = torch.zeros_like(problem.encoded)
     state[:, kept] = codes.to(data.dtype) / coding.scale
