@@ -182,10 +182,9 @@ def applied(network: Run, bound: float) -> Run:
 
 def typical(_: Tensor, taken: Tensor) -> float:
     """Root mean square of what was taken in the middle one of its blocks by size, of 255."""
+    height, width = (max(1, side // _rain.BLOCK) for side in taken.shape[-2:])
     squares = taken.square().mean(0, keepdim=True).unsqueeze(0)
-    return 255 * float(
-        adaptive_avg_pool2d(squares, [max(1, side // _rain.BLOCK) for side in taken.shape[-2:]]).sqrt().median()
-    )
+    return 255 * float(adaptive_avg_pool2d(squares, (height, width)).sqrt().median())
 
 
 MEASURES = {  # bounds beyond which a photograph counts as rainy
@@ -266,7 +265,7 @@ def main() -> None:
         if part == "guard":
             rows += of_guard(networks, Rain(data=options.photographs))
             continue
-        pairs = pairs_of(options.data, "heavy" if part == "heavy" else "rain100l", options.pictures)
+        pairs = pairs_of(options.data or Path(), "heavy" if part == "heavy" else "rain100l", options.pictures)
         if not pairs:
             continue
         dry = {name: (clean, clean) for name, (_, clean) in pairs.items()}
