@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
-from unrolling.core import Iteration, Positive, constrain, tree
+from unrolling.core import Bounded, Iteration, Positive, constrain, tree
 from unrolling.core.arguments import check_count
 from unrolling.operators.linear import learnable
 from unrolling.operators.strided import StridedDictionary, to_cells
@@ -20,6 +20,8 @@ from unrolling.prox import soft_threshold
 
 MIDDLE = 0.5  # what is taken from pictures first, so that a code of zeros is a grey picture
 USUAL, LEAST = 25 / 255, 0.5 / 255  # the level at which ``slope`` changes nothing, and that below which it stays
+
+STEEPEST = 0.9  # slope and momentum, either way
 
 
 class NoisyImage(NamedTuple):
@@ -99,8 +101,8 @@ class StridedISTA(Iteration):
 
     Parameters: ``dictionary`` D, ``encoder`` E (its adjoint takes the place of mu D^T) and ``decoder`` C (makes the
     picture of the last code), all equal D, or mu D, at the start; ``threshold`` theta at a noise of 25 / 255, positive,
-    one per atom; ``slope`` b, one per atom: the threshold goes with sigma (sigma / (25 / 255))^b, so that 0, as at the
-    start, is the classical rule; ``momentum`` beta; ``remainder`` tau^2, positive.
+    one per atom; ``slope`` b, one per atom, in [-0.9, 0.9]: the threshold goes with sigma (sigma / (25 / 255))^b, so that 0, as at
+    the start, is the classical rule; ``momentum`` beta, in [-0.9, 0.9]; ``remainder`` tau^2, positive.
 
     Args:
         dictionary: D.
@@ -146,6 +148,9 @@ class StridedISTA(Iteration):
         self.remainder = scalar_parameter(remainder**2, like)
         constrain(self, "threshold", Positive())
         constrain(self, "remainder", Positive())
+        # Weaker noise then never has the larger threshold, and no momentum alone makes steps grow.
+        constrain(self, "slope", Bounded(-STEEPEST, STEEPEST))
+        constrain(self, "momentum", Bounded(-STEEPEST, STEEPEST))
 
     @property
     def shifts(self) -> float:

@@ -32,6 +32,7 @@ from unrolling.tasks.images.noise import (
 # Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
 SIGMA = Option("sigma", float, "standard deviation of the noise", "of 255", "estimated")
+TILE, ALIGN = 512, 4  # pixels of the pieces that pictures are worked on in; the grids of dictionaries begin at multiples
 LEAST = 8  # pixels along a side that the network is given
 APART, SLACK = 1.6, 2.0  # ratio and difference from which on a given level and the estimated one do not agree
 EFFECT = "the picture is scaled to the noise of the weights"
@@ -112,7 +113,24 @@ def _returned(planes: Tensor, stabilisers: Sequence[Stabiliser | None]) -> Tenso
     )
 
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # of (count, height, width) and (count,) levels of 255
+Denoiser = Callable[[Tensor, Tensor], Tensor]  # of (count, height, width) in [0, 1] and (count,) levels of 255
+
+
+def _as_grey(network: Denoiser, numbers: Sequence[int], colour: bool) -> Denoiser:
+    """A denoiser of opponent colours, by their numbers, that are brought to the range of grey pictures: brightness to
+    the mean of the colours, the others around the middle grey.
+    """
+    if not colour:
+        return network
+    first = torch.tensor([float(k == 0) for k in numbers])
+    scale = torch.where(first > 0, 3**-0.5, 1.0)
+    middle = torch.where(first > 0, 0.0, 0.5).reshape(-1, 1, 1)
+
+    def run(planes: Tensor, levels: Tensor) -> Tensor:
+        each = scale.reshape(-1, 1, 1)
+        return (network(planes * each + middle, levels * scale) - middle) / each
+
+    return run
 
 
 def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Tensor:
@@ -128,6 +146,7 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
         found: noise in them.
     """
     count = planes.shape[0]
+    colour = count == 3
     smoothed = [k for k, kind in enumerate(found.kinds) if kind == "smoothed"]
     active = [k for k, kind in enumerate(found.kinds) if kind != "none"]
     levels = torch.tensor(found.levels)
@@ -136,9 +155,11 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
     if smoothed:
         changed = opponent(_stabilised(planes, found.stabilisers))
         for k in smoothed:
-            corrections.append(_coarse(network, margin, changed[k]))
+            corrections.append(_coarse(_as_grey(network, [k], colour), margin, changed[k]))
             rest = noise_levels(changed[k] + corrections[-1])
             levels[k] = levels[k] if rest is None else rest.middle
+
+    of_active = _as_grey(network, active, colour)
 
     def run(piece: Tensor) -> Tensor:
         # Colours are changed tile by tile: of a large picture nothing is held twice.
@@ -147,14 +168,14 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
         if smoothed:
             coarse[smoothed] += piece[count:]
         result = values.clone()
-        result[active] = torch.lerp(values[active], network(coarse[active], levels[active]), parts)
+        result[active] = torch.lerp(values[active], of_active(coarse[active], levels[active]), parts)
         return _returned(from_opponent(result), found.stabilisers)
 
     stack = torch.cat([planes, torch.stack(corrections)]) if corrections else planes
     height, width = planes.shape[-2:]
     # Filters see a mirrored border, which needs some pixels.
     wide = functional.pad(stack, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
-    return pixels.in_tiles(run, wide, margin=margin)[:, :height, :width]
+    return pixels.in_tiles(run, wide, margin=margin, tile=TILE, align=ALIGN)[:, :height, :width]
 
 
 def _coarse(network: Denoiser, margin: int, plane: Tensor) -> Tensor:

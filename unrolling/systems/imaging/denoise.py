@@ -29,7 +29,7 @@ def parent(task: Any) -> StridedISTA:
 
 def schedule(depth: int, steps: int = 20_000, last: int = 300) -> Schedule:
     """The picture as it lies, a crop at a time; then the mean over all positions, as it is used."""
-    options: dict[str, Any] = {"clip": 1.0, "rates": {"threshold": 1e-2, "slope": 1e-2, "momentum": 5e-3, "remainder": 1e-2}}
+    options: dict[str, Any] = {"clip": 1.0, "rates": {"threshold": 5e-3, "slope": 5e-3, "remainder": 1e-2}}
     return [
         Stage(steps, rate=2e-3, batch=16, annealing=Cosine(0.01, 1e-2), settings={"shifts": 1.0}, **options),
         Stage(last, rate=1e-4, batch=2, annealing=Cosine(0.05, 1e-1), settings={"shifts": float(STRIDE)}, **options),
