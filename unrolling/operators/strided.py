@@ -42,11 +42,11 @@ class StridedDictionary(LinearOperator):
             raise ValueError(f"stride {stride} must divide the atoms' side {atoms.shape[2]}")
         super().__init__((atoms.shape[0], None, None), (atoms.shape[1], None, None))
         self.patch, self.stride, self.overlap = atoms.shape[2], stride, atoms.shape[2] // stride
-        keep(self, "kernel", functional.pixel_unshuffle(atoms.detach(), stride).contiguous(), atoms)
+        keep(self, "kernel", to_cells(atoms.detach(), stride).contiguous(), atoms)
 
     def atoms(self) -> Float[Tensor, "count channels p p"]:
         """The atoms as little images."""
-        return functional.pixel_shuffle(self.kernel.detach(), self.stride)
+        return from_cells(self.kernel.detach(), self.stride)
 
     def forward(self, x: Float[Tensor, "batch atoms rows columns"]) -> Float[Tensor, "batch channels height width"]:
         """The image of a code."""
@@ -55,7 +55,7 @@ class StridedDictionary(LinearOperator):
                 f"an image has {self.overlap} x {self.overlap} positions at least; StridedDictionary got a code of "
                 f"shape {tuple(x.shape)}"
             )
-        return functional.pixel_shuffle(self.cells(x), self.stride)
+        return from_cells(self.cells(x), self.stride)
 
     def adjoint(self, y: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch atoms rows columns"]:
         """The inner product of every atom with the image at every position."""
@@ -74,8 +74,24 @@ class StridedDictionary(LinearOperator):
         return functional.conv2d(cells, self.kernel, padding=self.overlap - 1)
 
 
-def to_cells(image: Float[Tensor, "batch channels height width"], stride: int) -> Tensor:
+def to_cells(
+    image: Float[Tensor, "batch channels height width"], stride: int
+) -> Float[Tensor, "batch cell_channels rows columns"]:
     """Pixels in cells of s x s, (batch, channels s s, height / s, width / s), in the layout that convolutions with many
     channels are fast in.
     """
-    return functional.pixel_unshuffle(image, stride).contiguous(memory_format=torch.channels_last)
+    batch, channels, height, width = image.shape
+    rows, columns = height // stride, width // stride
+    cells = image.reshape(batch, channels, rows, stride, columns, stride).permute(0, 1, 3, 5, 2, 4)
+    return cells.reshape(batch, channels * stride**2, rows, columns).contiguous(memory_format=torch.channels_last)
+
+
+def from_cells(
+    cells: Float[Tensor, "*batch cell_channels rows columns"], stride: int
+) -> Float[Tensor, "*batch channels height width"]:
+    """The inverse of ``to_cells``, for any number of dimensions before the channels."""
+    *batch, deep, rows, columns = cells.shape
+    channels = deep // stride**2
+    order = [*range(len(batch)), *(len(batch) + k for k in (0, 3, 1, 4, 2))]
+    pixels = cells.reshape(*batch, channels, stride, stride, rows, columns).permute(order)
+    return pixels.reshape(*batch, channels, rows * stride, columns * stride)

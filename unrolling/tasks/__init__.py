@@ -61,8 +61,13 @@ __getattr__, __dir__ = lazy(
         ".images.deblurring": ("Deblurring Sharp kernel_error kernel_loss"),
         ".images.denoising": ("Denoising"),
         ".images.fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
+<<<<<<< HEAD
         ".images.inpainting": ("Inpainting pixel_mask stroke_mask"),
         ".images.noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
+=======
+        ".images.noise": ("Noise Stabiliser noise_of stabiliser_of"),
+        ".images.noise_levels": ("ColourNoiseLevels level_denoisers"),
+>>>>>>> d38ef44 (Sparse coding with a stride against JPEG and for enlarging; tests of the family)
         ".images.pansharpening": ("Pansharpening as_other_sensors mixed"),
         ".images.photographs": ("Photographs"),
         ".images.pictures": ("Pictures similarity timing_crops"),
@@ -127,6 +132,7 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
+<<<<<<< HEAD
     "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Clutter", "Codes", "Coils", "Compressive",
     "Corpus", "Deblocking", "Deblurring", "DecisionDirected", "Denoising", "Detection", "DetectionLoss",
     "ERGAS", "Echoes", "Ellipses", "Emitters", "Enhancement", "Exhibits", "Generic", "ImageAUC",
@@ -163,6 +169,43 @@ __all__ = [
     "stretch", "stroke_mask", "support", "svd_filter", "timing_crops", "toeplitz_channel", "unet_on",
     "unit_level", "universal_quality", "unknown", "vanishing_thresholds", "varied", "video_luma", "warn",
     "with_phase",
+=======
+    "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Clutter", "Codes", "Coils", "ColourNoiseLevels",
+    "Compressive", "Corpus", "Deblocking", "Deblurring", "DecisionDirected", "Denoising", "Detection",
+    "DetectionLoss", "ERGAS", "Echoes", "Ellipses", "Emitters", "Enhancement", "Exhibits", "Generic",
+    "ImageAUC", "Iterative", "JACCARD", "Lazily", "MRI", "Mean", "MeanIoU", "MeanRatio", "Method", "Metric",
+    "Microscopy", "Mixtures", "NLL", "NMSE", "Nodules", "Noise", "OnImage", "PSNR", "Pairs", "Panels",
+    "Pansharpening", "Peaks", "Photographs", "Pictures", "Published2017", "Published2019", "Rain", "Ratio",
+    "Recorded", "Recovery", "SER", "SI_SDR_IMPROVEMENT", "Samples", "Sensitivity", "Separation",
+    "SequenceDetection", "Sharp", "Shift", "Shown", "Sound", "SparseTask", "Spikes", "Stabiliser",
+    "SuperResolution", "Task", "Thorax", "Tomography", "VaryingDictionary", "Voice", "algorithm", "aligned",
+    "as_other_sensors", "as_real", "attribution", "best_order", "best_shift", "block_decode",
+    "block_decoder", "block_dictionary", "cartesian_mask", "check_acceleration", "check_law", "check_rate",
+    "check_snr", "check_spread", "circles", "coefficients_of", "coherence", "coherent_dictionary", "colours",
+    "components", "compress", "concatenate", "conditioned_dictionary", "contrast_movies", "converged",
+    "converged_codes", "cosines", "count", "coupling", "ct_by_part", "curve", "deblockers", "deblurrers",
+    "denoisers", "detectors", "dncnn_on", "draw_ellipses", "draw_emitters", "draw_noise", "draw_streaks",
+    "draw_voice", "drawn", "drawn_dictionary", "drawn_mask", "enlargers", "equispaced_mask", "ergas",
+    "estimates_of", "evaluate", "examine", "exponential_correlation", "few_drawn", "find_folders",
+    "find_task", "first", "first_words", "fitted_psnr", "fixed_channel", "focal", "folder", "found_at",
+    "free_mean", "gaussian_dictionary", "generated", "hard_thresholding", "head", "heat", "hits",
+    "iid_channels", "improvement_pieces", "is_algorithm", "is_scene", "jaccard", "kernel_error",
+    "kronecker_channels", "labels", "lasso", "layers", "learn_dictionary", "least_squares",
+    "level_denoisers", "limits", "linear_convergence", "linear_motion", "loaded", "luma", "magnitude_errors",
+    "mask_kind", "matches", "measured", "message_passing", "mixed", "modules", "morphologies", "moved",
+    "nmse_pieces", "no_false_positives", "noise_of", "noise_variance", "orthonormal_rows", "parent_among",
+    "patch_frame", "peaks", "pesq", "photograph", "picture_pieces", "pieces_of", "poisson_disc_mask",
+    "precision", "predicted", "projection", "pursuit_counts", "radial_mask", "rain_admm", "random_ellipses",
+    "random_head", "read", "read_channels", "read_ct", "read_dictionary", "read_mask", "read_noises",
+    "read_pairs", "read_scene", "read_signal", "read_slices", "read_speakers", "read_taps", "recall",
+    "receive_coils", "record", "regressed_snr", "relative_errors", "richardson_lucy", "running_median",
+    "scattered_mask", "scene_by_part", "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors",
+    "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity", "simulated_movies", "simulated_thorax",
+    "slices_by_part", "smooth", "sounds", "spams", "speak", "speaker_of", "spectral_angle", "split",
+    "split_speakers", "stabiliser_of", "stoi", "streak", "stretch", "support", "svd_filter", "timing_crops",
+    "toeplitz_channel", "unet_on", "unit_level", "universal_quality", "unknown", "vanishing_thresholds",
+    "varied", "video_luma", "warn", "with_phase",
+>>>>>>> d38ef44 (Sparse coding with a stride against JPEG and for enlarging; tests of the family)
 ]
 # fmt: on
 # End of what is written.

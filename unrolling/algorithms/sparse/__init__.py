@@ -40,6 +40,15 @@ if TYPE_CHECKING:
     from unrolling.algorithms.sparse.ista import ISTA, GramISTA, ThinISTA, is_soft, penalty_of
     from unrolling.algorithms.sparse.lama import LAMA, LAMAState, Normalised, Normalising
     from unrolling.algorithms.sparse.learned_iht import GramHardISTA, GramIHT
+    from unrolling.algorithms.sparse.strided import (
+        Codes,
+        NoisyImage,
+        Shifted,
+        Shifts,
+        StridedCoding,
+        StridedISTA,
+        cosine_atoms,
+    )
     from unrolling.algorithms.sparse.synthesis import Decoded, SynthesisISTA, SynthesisState
     from unrolling.algorithms.sparse.varying import Mixed, Mixing, Sensed, VaryingISTA
 
@@ -62,20 +71,22 @@ __getattr__, __dir__ = lazy(
         ".ista": ("GramISTA ISTA ThinISTA is_soft penalty_of"),
         ".lama": ("LAMA LAMAState Normalised Normalising"),
         ".learned_iht": ("GramHardISTA GramIHT"),
+        ".strided": ("Codes NoisyImage Shifted Shifts StridedCoding StridedISTA cosine_atoms"),
         ".synthesis": ("Decoded SynthesisISTA SynthesisState"),
         ".varying": ("Mixed Mixing Sensed VaryingISTA"),
     },
 )
 # fmt: off
 __all__ = [
-    "AugmentedISTA", "AugmentedProblem", "AugmentedState", "CoDState", "Continuation", "ConvolutionalISTA",
-    "CoordinateDescent", "CoupledISTA", "Decoded", "FISTA", "FISTAState", "GatedISTA", "GramHardISTA",
-    "GramIHT", "GramISTA", "HyperLISTA", "HyperProblem", "HyperState", "IHT", "ISTA", "LAMA", "LAMAState",
-    "Mixed", "Mixing", "Normalised", "Normalising", "SelectedState", "Selection", "SelectiveGramISTA",
-    "Sensed", "SynthesisISTA", "SynthesisState", "ThinISTA", "VaryingISTA", "analytic_weights",
-    "as_operator", "check_dictionary", "check_selection", "check_step_size", "check_weight", "check_width",
-    "each_weight", "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov",
-    "penalty_of", "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
+    "AugmentedISTA", "AugmentedProblem", "AugmentedState", "CoDState", "Codes", "Continuation",
+    "ConvolutionalISTA", "CoordinateDescent", "CoupledISTA", "Decoded", "FISTA", "FISTAState", "GatedISTA",
+    "GramHardISTA", "GramIHT", "GramISTA", "HyperLISTA", "HyperProblem", "HyperState", "IHT", "ISTA", "LAMA",
+    "LAMAState", "Mixed", "Mixing", "NoisyImage", "Normalised", "Normalising", "SelectedState", "Selection",
+    "SelectiveGramISTA", "Sensed", "Shifted", "Shifts", "StridedCoding", "StridedISTA", "SynthesisISTA",
+    "SynthesisState", "ThinISTA", "VaryingISTA", "analytic_weights", "as_operator", "check_dictionary",
+    "check_selection", "check_step_size", "check_weight", "check_width", "cosine_atoms", "each_weight",
+    "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov", "penalty_of",
+    "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
 ]
 # fmt: on
 # End of what is written.

@@ -4,7 +4,9 @@ averaged over the positions of its grid.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from math import isqrt
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,9 +15,9 @@ from torch.nn import functional
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.core import Bounded, Iteration, Positive, constrain, tree
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_numbers
 from unrolling.operators.linear import learnable
-from unrolling.operators.strided import StridedDictionary, to_cells
+from unrolling.operators.strided import StridedDictionary, from_cells, to_cells
 from unrolling.prox import soft_threshold
 
 MIDDLE = 0.5  # what is taken from pictures first, so that a code of zeros is a grey picture
@@ -34,9 +36,10 @@ class NoisyImage(NamedTuple):
 class Shifted(NamedTuple):
     """A picture at every position of the grid that its atoms lie on."""
 
-    image: Tensor  # as it was given
+    image: Tensor  # what is coded, (batch, channels, height, width), or without channels where there is one
     cells: Tensor  # (batch, shifts, channels s s, rows, columns): less the middle grey
-    sigma: Tensor  # (batch, 1, 1, 1, 1)
+    level: Tensor  # (batch or 1, 1, 1, 1, 1): how strongly it is disturbed
+    data: Any  # as they were given
 
 
 class Codes(NamedTuple):
@@ -47,64 +50,70 @@ class Codes(NamedTuple):
 
 
 class Shifts(nn.Module):
-    """Puts a picture at positions of a grid of s x s pixels: ``NoisyImage`` to ``Shifted``.
+    """Puts a picture at positions of a grid of s x s pixels: data to ``Shifted``.
 
     Args:
+        observe: data -> (the picture that is coded, the level of what disturbs it, (batch or 1,)).
         stride: s.
         count: along a side: s for all of them, 1 for the picture as it lies.
     """
 
-    def __init__(self, stride: int, count: int) -> None:
+    def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], stride: int, count: int) -> None:
         super().__init__()
-        self.stride, self.count = stride, float(count)
+        self.observe, self.stride, self.count = observe, stride, float(count)
 
-    def forward(self, data: NoisyImage) -> Shifted:
-        image = data.image.unsqueeze(1) if data.image.ndim == 3 else data.image
+    def forward(self, data: Any) -> Shifted:
+        given, level = self.observe(data)
+        image = given.unsqueeze(1) if given.ndim == 3 else given
         s, count = self.stride, int(self.count)
         height, width = image.shape[-2:]
-        down, right = (-(height + count - 1) % s, -(width + count - 1) % s)
+        rows, columns = (side + count - 1 + -(side + count - 1) % s for side in (height, width))
         # Where a shift leaves pixels free, the mirrored picture; beyond the border atoms are cut off.
-        wide = _mirrored(image - MIDDLE, count - 1, count - 1 + down, count - 1 + right)
-        rows, columns = height + count - 1 + down, width + count - 1 + right
+        wide = _mirrored(image - MIDDLE, count - 1, rows - height, columns - width)
         moved = [
             to_cells(wide[..., count - 1 - i : count - 1 - i + rows, count - 1 - j : count - 1 - j + columns], s)
             for i in range(count)
             for j in range(count)
         ]
         cells = torch.stack(moved, 1) if count > 1 else moved[0].unsqueeze(1)
-        return Shifted(data.image, cells, data.sigma.reshape(-1, 1, 1, 1, 1))
-
-    def back(self, cells: Tensor, image: Tensor) -> Tensor:
-        """The mean of pictures at all positions, cut to the size of ``image``."""
-        s, count = self.stride, int(self.count)
-        height, width = image.shape[-2:]
-        whole = functional.pixel_shuffle(cells, s)  # (batch, shifts, channels, rows, columns)
-        total = None
-        for i in range(count):
-            for j in range(count):
-                part = whole[:, i * count + j, :, i : i + height, j : j + width]
-                total = part if total is None else total + part
-        assert total is not None
-        mean = total / count**2 + MIDDLE
-        return mean.squeeze(1) if image.ndim == 3 else mean
+        return Shifted(given, cells, level.reshape(-1, 1, 1, 1, 1), data)
 
 
-class StridedISTA(Iteration):
-    """z+ = S_theta(v + mu D^T (y - D v)), v = z + beta (z - z-), for min_z 0.5 |y - D z|^2 + sigma sum_i lambda_i |z_i|,
-    theta = mu lambda sigma, of a picture y with white noise of standard deviation sigma; D a convolutional dictionary
-    with a stride, beta = 0 until it is learned.
+def _back(cells: Tensor, image: Tensor, stride: int) -> Tensor:
+    """The mean of pictures at all positions, cut to the size of ``image``, the middle grey added."""
+    whole = from_cells(cells, stride)  # (batch, shifts, channels, rows, columns)
+    count, (height, width) = isqrt(cells.shape[1]), image.shape[-2:]
+    total = None
+    for i in range(count):
+        for j in range(count):
+            part = whole[:, i * count + j, :, i : i + height, j : j + width]
+            total = part if total is None else total + part
+    assert total is not None
+    mean = total / count**2 + MIDDLE
+    return mean.squeeze(1) if image.ndim == 3 else mean
+
+
+class StridedCoding(Iteration):
+    """z+ = S_theta(v + mu D^T (y - D v)), v = z + beta (z - z-), theta = mu lambda l, for
+
+        min_z 0.5 |y - D z|^2 + l sum_i lambda_i |z_i|
+
+    of a picture y that is disturbed at a level l; D a convolutional dictionary with a stride, beta = 0 until it is
+    learned.
 
     ISTA (survey (2)-(4)) in the form of Simon and Elad 2019, arXiv:1909.05742: atoms lie at every s-th pixel, and the
     answer is the mean over all s^2 positions of their grid. What the dictionary does not explain is taken to be
-    Gaussian of variance tau^2, so that the estimate is D z + tau^2 / (tau^2 + sigma^2) (y - D z): without noise it is
-    y.
+    Gaussian of variance tau^2, so that the estimate is C z + tau^2 / (tau^2 + l^2) (y - C z): undisturbed it is y.
+    Subclasses say what y and l are, and what else is known of the answer.
 
     Parameters: ``dictionary`` D, ``encoder`` E (its adjoint takes the place of mu D^T) and ``decoder`` C (makes the
-    picture of the last code), all equal D, or mu D, at the start; ``threshold`` theta at a noise of 25 / 255, positive,
-    one per atom; ``slope`` b, one per atom, in [-0.9, 0.9]: the threshold goes with sigma (sigma / (25 / 255))^b, so that 0, as at
-    the start, is the classical rule; ``momentum`` beta, in [-0.9, 0.9]; ``remainder`` tau^2, positive.
+    picture of the last code), all equal D, or mu D, at the start; ``threshold`` theta at a level of 25 / 255, positive,
+    one per atom; ``slope`` b, one per atom, in [-0.9, 0.9]: the threshold goes with l (l / (25 / 255))^b, so that 0, as
+    at the start, is the classical rule; ``momentum`` beta, in [-0.9, 0.9]; ``remainder`` tau^2, positive.
 
     Args:
+        observe: data -> (y, l), y (batch, channels, height, width), or without channels where there is one, l (batch or
+            1,).
         dictionary: D.
         weight: lambda >= 0, a number or (atoms,).
         step_size: mu; by default 1 / |D|^2.
@@ -119,6 +128,7 @@ class StridedISTA(Iteration):
 
     def __init__(
         self,
+        observe: Callable[[Any], tuple[Tensor, Tensor]],
         dictionary: StridedDictionary,
         weight: float | Tensor,
         *,
@@ -135,7 +145,7 @@ class StridedISTA(Iteration):
             step_size = 1 / dictionary.norm(1e-4, shape=(dictionary.kernel.shape[0], side, side)) ** 2
         if not step_size > 0:
             raise ValueError(f"step_size must be positive; got {step_size}")
-        self.prepare = Shifts(stride, shifts)
+        self.prepare = Shifts(observe, stride, shifts)
         self.step_size = step_size
         self.dictionary = learnable(dictionary)
         self.encoder = learnable(dictionary, scale=step_size)
@@ -148,7 +158,7 @@ class StridedISTA(Iteration):
         self.remainder = scalar_parameter(remainder**2, like)
         constrain(self, "threshold", Positive())
         constrain(self, "remainder", Positive())
-        # Weaker noise then never has the larger threshold, and no momentum alone makes steps grow.
+        # A weaker disturbance then never has the larger threshold, and no momentum alone makes steps grow.
         constrain(self, "slope", Bounded(-STEEPEST, STEEPEST))
         constrain(self, "momentum", Bounded(-STEEPEST, STEEPEST))
 
@@ -163,10 +173,9 @@ class StridedISTA(Iteration):
 
     def start(self, problem: Shifted) -> Codes:
         """z = 0."""
-        cells = problem.cells
-        more = self._dictionary().overlap - 1
-        rows, columns = cells.shape[-2] + more, cells.shape[-1] + more
-        zero = cells.new_zeros(cells.shape[0], cells.shape[1], self._dictionary().kernel.shape[0], rows, columns)
+        cells, atoms = problem.cells, self._dictionary().kernel.shape[0]
+        rows, columns = (side + self._dictionary().overlap - 1 for side in cells.shape[-2:])
+        zero = cells.new_zeros(cells.shape[0], cells.shape[1], atoms, rows, columns)
         return Codes(zero, zero)
 
     def forward(self, state: Codes, problem: Shifted, scale: float = 1.0) -> Codes:
@@ -174,30 +183,29 @@ class StridedISTA(Iteration):
         ahead = torch.lerp(state.previous, state.code, (1 + self.momentum).to(state.code.dtype)).flatten(0, 1)
         left = problem.cells.flatten(0, 1) - self._dictionary().cells(ahead)
         moved = ahead + self._modules["encoder"].correlate(left)  # pyright: ignore
-        level = self.level(problem.sigma)
+        level = self.thresholds(problem.level)
         threshold = level if scale == 1.0 else scale * level
         code = soft_threshold(moved.unflatten(0, state.code.shape[:2]), threshold.to(moved.dtype))
         return Codes(code, state.code)
 
-    def level(self, sigma: Float[Tensor, "batch 1 1 1 1"]) -> Tensor:
-        """The thresholds at a noise, (batch, 1, atoms, 1, 1)."""
-        above = (sigma.clamp_min(LEAST) / USUAL).log()
-        return (sigma / USUAL) * self.threshold * (self.slope * above).exp()
+    def thresholds(self, level: Float[Tensor, "batch 1 1 1 1"]) -> Tensor:
+        """Of all atoms at a level, (batch, 1, atoms, 1, 1)."""
+        above = (level.clamp_min(LEAST) / USUAL).log()
+        return (level / USUAL) * self.threshold * (self.slope * above).exp()
 
     def estimate(self, state: Codes, problem: Shifted) -> Tensor:
-        """C z, and the part of the remainder that is not noise; the mean over positions."""
+        """C z, the mean over positions, and the part of the remainder that is no disturbance."""
         decoder: StridedDictionary = self._modules["decoder"]  # pyright: ignore[reportAssignmentType]
         image = problem.image
         cells = decoder.cells(state.code.flatten(0, 1)).unflatten(0, state.code.shape[:2])
-        mean = self.prepare.back(cells.to(image.dtype), image)
-        variance = problem.sigma.square().reshape(-1, *(1,) * (image.ndim - 1))
-        kept = self.remainder / (self.remainder + variance)
-        return mean + kept * (image - mean)
+        mean = _back(cells.to(image.dtype), image, decoder.stride)
+        variance = problem.level.square().reshape(-1, *(1,) * (image.ndim - 1))
+        return mean + self.remainder / (self.remainder + variance) * (image - mean)
 
     def objective(self, state: Codes, problem: Shifted) -> Float[Tensor, " batch"]:
-        """0.5 |y - D z|^2 + sigma sum_i lambda_i |z_i|, added over positions, (batch,)."""
+        """0.5 |y - D z|^2 + l sum_i lambda_i |z_i|, added over positions, (batch,)."""
         left = problem.cells.flatten(0, 1) - self._dictionary().cells(state.code.flatten(0, 1))
-        weighted = self.level(problem.sigma) / self.step_size * state.code.abs()
+        weighted = self.thresholds(problem.level) / self.step_size * state.code.abs()
         return 0.5 * left.unflatten(0, state.code.shape[:2]).square().flatten(1).sum(1) + weighted.flatten(1).sum(1)
 
     def residual(self, new: Codes, old: Codes, problem: Shifted) -> Tensor:
@@ -208,16 +216,18 @@ class StridedISTA(Iteration):
         """The decoder's atoms as pictures, (count, height, width); of colours their mean."""
         return self.decoder.atoms().mean(1)  # pyright: ignore[reportCallIssue]
 
-    def check(self, data: NoisyImage) -> None:
-        super().check(data)
-        image, sigma = data
+    def check_picture(self, image: Tensor) -> None:
+        """Refuses pictures of another shape than (batch, channels, height, width), or (batch, height, width) of one
+        channel, and those smaller than an atom.
+
+        Raises:
+            ValueError: with the shape.
+        """
         channels = self._dictionary().output_shape[0]
         if image.ndim not in (3, 4) or (image.shape[1] if image.ndim == 4 else 1) != channels:
             one = ", or (batch, height, width)" if channels == 1 else ""
             raise ValueError(f"image is (batch, {channels}, height, width){one}; got shape {tuple(image.shape)}")
-        if sigma.shape != image.shape[:1]:
-            raise ValueError(f"sigma is ({image.shape[0]},), one for each picture; got shape {tuple(sigma.shape)}")
-        least = max(self._dictionary().patch, int(self.shifts))
+        least = self._dictionary().patch
         if min(image.shape[-2:]) < least:
             raise ValueError(
                 f"pictures have {least} x {least} pixels at least; got {image.shape[-2]} x {image.shape[-1]}"
@@ -227,11 +237,39 @@ class StridedISTA(Iteration):
         return self._modules["dictionary"]  # pyright: ignore[reportReturnType]
 
 
+class StridedISTA(StridedCoding):
+    """``StridedCoding`` of a picture with white noise of given standard deviation: y the picture, l = sigma; data are
+    ``NoisyImage``.
+
+    Parameters: those of ``StridedCoding``.
+
+    Args:
+        dictionary, weight, options: as for ``StridedCoding``.
+
+    Raises:
+        ValueError: as ``StridedCoding``.
+    """
+
+    def __init__(self, dictionary: StridedDictionary, weight: float | Tensor, **options: Any) -> None:
+        super().__init__(_noisy, dictionary, weight, **options)
+
+    def check(self, data: NoisyImage) -> None:
+        super().check(data)
+        image, sigma = data
+        for name, value in zip(NoisyImage._fields, data, strict=True):
+            check_numbers(value, name, "denoising", real=True)
+        self.check_picture(image)
+        if sigma.shape != image.shape[:1]:
+            raise ValueError(f"sigma is ({image.shape[0]},), one for each picture; got shape {tuple(sigma.shape)}")
+
+
+def _noisy(data: NoisyImage) -> tuple[Tensor, Tensor]:
+    return data.image, data.sigma
+
+
 def _mirrored(image: Tensor, before: int, below: int, right: int) -> Tensor:
-    """Mirrored pixels above and to the left, below, and to the right."""
-    if not (before or below or right):
-        return image
-    return functional.pad(image, (before, right, before, below), mode="reflect")
+    """So many mirrored pixels above and to the left, below, and to the right."""
+    return functional.pad(image, (before, right, before, below), mode="reflect") if before or below or right else image
 
 
 def cosine_atoms(count: int, size: int) -> Float[Tensor, "count size size"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.systems.base import Application, System
@@ -32,10 +34,12 @@ from unrolling.tasks.images.noise import (
 # Orthonormal, so that noise of the same strength in red, green and blue is that in all three.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5**0.5, 0.0, -(1.5**0.5)], [0.5**0.5, -(2**0.5), 0.5**0.5]]) / 3**0.5
 SIGMA = Option("sigma", float, "standard deviation of the noise", "of 255", "estimated")
-TILE, ALIGN = 512, 4  # pixels of the pieces that pictures are worked on in; the grids of dictionaries begin at multiples
+TILE, ALIGN = (
+    512,
+    4,
+)  # pixels of the pieces that pictures are worked on in; the grids of dictionaries begin at multiples
 LEAST = 8  # pixels along a side that the network is given
 APART, SLACK = 1.6, 2.0  # ratio and difference from which on a given level and the estimated one do not agree
-EFFECT = "the picture is scaled to the noise of the weights"
 
 
 class Found(NamedTuple):
@@ -133,7 +137,7 @@ def _as_grey(network: Denoiser, numbers: Sequence[int], colour: bool) -> Denoise
     return run
 
 
-def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Tensor:
+def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found, tile: int = TILE) -> Tensor:
     """A picture without the noise that was found in it.
 
     White noise goes at its level. Of noise that was smoothed, what is coarse goes first, at half the size; what is
@@ -144,6 +148,7 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
         margin: pixels that its results depend on, in each direction.
         planes: (1 or 3, height, width).
         found: noise in them.
+        tile: side of the pieces that are worked on at a time, besides the margin.
     """
     count = planes.shape[0]
     colour = count == 3
@@ -175,7 +180,7 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found) -> Ten
     height, width = planes.shape[-2:]
     # Filters see a mirrored border, which needs some pixels.
     wide = functional.pad(stack, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
-    return pixels.in_tiles(run, wide, margin=margin, tile=TILE, align=ALIGN)[:, :height, :width]
+    return pixels.in_tiles(run, wide, margin=margin, tile=tile, align=ALIGN)[:, :height, :width]
 
 
 def _coarse(network: Denoiser, margin: int, plane: Tensor) -> Tensor:
@@ -186,7 +191,9 @@ def _coarse(network: Denoiser, margin: int, plane: Tensor) -> Tensor:
     levels = noise_levels(small[0])
     if levels is None or levels.high <= 0:
         return torch.zeros_like(plane)
-    clean = pixels.in_tiles(lambda piece: network(piece, torch.tensor([levels.high])), small, margin=margin)
+    clean = pixels.in_tiles(
+        lambda piece: network(piece, torch.tensor([levels.high])), small, margin=margin, align=ALIGN
+    )
     added = functional.interpolate((clean - small)[None], padded.shape[-2:], mode="bicubic", align_corners=False)
     return added[0, 0, :height, :width]
 
@@ -218,13 +225,53 @@ def _nearest_sigma(system: System, task: str, content: Content, options: Mapping
     return {"sigma": min(shipped_values(system, task, "sigma"), key=lambda value: abs(log(value) - log(sigma)))}
 
 
+class Way(NamedTuple):
+    """How the networks of a system take noise of different strengths."""
+
+    clean: Callable[[Unrolled, Any], Denoiser]  # of a network and its task
+    margin: Callable[[Unrolled], int]  # pixels that its results depend on, in each direction
+    effect: str  # of noise of another level than that of the weights
+    trained: Callable[[Any], Any]  # for what, of a task
+    tile: int = TILE
+
+
+def _scaled(network: Unrolled, task: Any) -> Denoiser:
+    """For weights of one strength: the picture is scaled to the strength of its noise."""
+
+    def clean(planes: Tensor, levels: Tensor) -> Tensor:
+        ratio = (task.sigma / levels).reshape(-1, 1, 1)
+        return network(planes * ratio) / ratio
+
+    return clean
+
+
+def _told(network: Unrolled, task: Any) -> Denoiser:
+    """For networks that are told the level; stronger noise than they know is scaled to theirs."""
+
+    def clean(planes: Tensor, levels: Tensor) -> Tensor:
+        ratio = (task.most / levels).clamp_max(1.0)
+        each = ratio.reshape(-1, 1, 1)
+        return network(NoisyImage(planes * each, levels * ratio / 255)) / each
+
+    return clean
+
+
+SCALED = Way(_scaled, reach, "the picture is scaled to the noise of the weights", lambda task: task.sigma)
+
+
+def told_levels(margin: int, tile: int) -> Way:
+    """Of networks on the tasks of noise levels."""
+    effect = "above it the picture is scaled to the strongest noise of the weights"
+    return Way(_told, lambda network: margin, effect, lambda task: [0.0, task.most], tile)
+
+
 def _denoise(
-    network: Unrolled, task: Any, content: Content, outputs: Sequence[Path], sigma: float | None = None
+    network: Unrolled, task: Any, content: Content, outputs: Sequence[Path], sigma: float | None = None, *, way: Way
 ) -> Mapping[str, Any]:
     picture, found = content
-    told: dict[str, Any] = {**facts(picture), "trained_for": task.sigma}
+    told: dict[str, Any] = {**facts(picture), "trained_for": way.trained(task)}
     if sigma is not None:
-        told |= _given(sigma, found, outputs[0])
+        told |= _given(sigma, found, outputs[0], way.effect)
         count = picture.pixels.shape[0]
         found = Found(("white",) * count, (sigma,) * count, (None,) * count, 0.0, 0.0)
     elif found is None:
@@ -232,23 +279,18 @@ def _denoise(
             f"{told['height']} x {told['width']} pixels are too few to tell the noise; say how strong it is, --sigma"
         )
     else:
-        told |= _estimated(found)
-
-    def clean(planes: Tensor, levels: Tensor) -> Tensor:
-        # Between strengths that were trained for, the image is scaled to the strength of its noise.
-        ratio = (task.sigma / levels).reshape(-1, 1, 1)
-        return network(planes * ratio) / ratio
-
+        told |= _estimated(found, way.effect)
     if "unchanged" in told or found is None:
         pixels.write(outputs[0], picture)
     else:
-        pixels.write(outputs[0], picture.replaced(denoise(clean, reach(network), picture.pixels, found)))
+        clean = denoise(way.clean(network, task), way.margin(network), picture.pixels, found, way.tile)
+        pixels.write(outputs[0], picture.replaced(clean))
     return told
 
 
-def _given(sigma: float, found: Found | None, output: Path) -> dict[str, Any]:
+def _given(sigma: float, found: Found | None, output: Path, effect: str) -> dict[str, Any]:
     """What is told where the level was given."""
-    conditions = [Condition("noise", sigma, "given", "of 255", effect=EFFECT)]
+    conditions = [Condition("noise", sigma, "given", "of 255", effect=effect)]
     if found is not None:
         level = found.level if found.kind != "none" else 0.0
         conditions.append(Condition("by the picture itself", round(found.level, 2), "estimated"))
@@ -263,7 +305,7 @@ def _given(sigma: float, found: Found | None, output: Path) -> dict[str, Any]:
     return {"conditions": conditions, "sigma": sigma, "sigma_is": "given"}
 
 
-def _estimated(found: Found) -> dict[str, Any]:
+def _estimated(found: Found, effect: str) -> dict[str, Any]:
     """What is told where the level was estimated."""
     level = round(found.level, 2)
     told: dict[str, Any] = {"sigma": level, "sigma_is": "estimated", "noise": found.kind}
@@ -271,7 +313,7 @@ def _estimated(found: Found) -> dict[str, Any]:
         told["unchanged"] = "no noise was found that could be told from texture"
         told["conditions"] = [Condition("noise at most", level, "estimated", "of 255")]
         return told
-    told["conditions"] = [Condition("noise", level, "estimated", "of 255", effect=EFFECT)]
+    told["conditions"] = [Condition("noise", level, "estimated", "of 255", effect=effect)]
     told["conditions"].append(
         Condition(
             "its kind",
@@ -291,17 +333,17 @@ def _estimated(found: Found) -> dict[str, Any]:
     return told
 
 
-def denoising() -> Application:
+def denoising(way: Way = SCALED) -> Application:
     """Of pictures, grey and colour, with noise of a given or an estimated strength."""
     return Application(
         pixels.READS,
         ("the picture without noise",),
         _read,
-        _denoise,
+        partial(_denoise, way=way),
         suffixes=pixels.SUFFIXES,
         default_suffixes=("-denoised.png",),
         kept=pixels.WRITTEN,
         options=(SIGMA,),
-        settings=_nearest_sigma,
+        settings=_nearest_sigma if way is SCALED else None,
         check=pixels.check_output,
     )

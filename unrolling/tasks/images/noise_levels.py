@@ -16,7 +16,7 @@ from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline, Method
 from unrolling.tasks.images import sources as images
-from unrolling.tasks.images.baselines import dncnn_on
+from unrolling.tasks.images.baselines import dncnn_on, unet_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
 
@@ -120,8 +120,8 @@ class NoiseLevels(Pictures):
 
 
 class ColourNoiseLevels(NoiseLevels):
-    """``NoiseLevels`` of photographs in colour: pictures are (batch, 3, height, width), the noise is independent in red,
-    green and blue, and the PSNR is over all three.
+    """``NoiseLevels`` of photographs in colour: pictures are (batch, 3, height, width), the noise is independent in
+    red, green and blue, and the PSNR is over all three.
     """
 
     name = "colour_noise_levels"
@@ -136,6 +136,10 @@ class ColourNoiseLevels(NoiseLevels):
     def convert(self, picture: Any) -> Tensor:
         """Three colours."""
         return images.colours(picture)
+
+    def baselines(self, size: int) -> Sequence[Baseline]:
+        """As of grey photographs, and a U-Net that is not told the level."""
+        return [*level_denoisers(), unet_on(lambda data: data.image, size, channels=3)]
 
 
 def level_denoisers() -> list[Baseline]:
