@@ -33,8 +33,8 @@ from unrolling.algorithms import FISTA
 from unrolling.algorithms.sparse.strided import NoisyImage, StridedISTA
 from unrolling.operators.strided import StridedDictionary
 from unrolling.systems.catalogue import find
-from unrolling.systems.imaging._denoising import Found, denoise, find_noise, told_levels
 from unrolling.systems.imaging._coding import STRIDE
+from unrolling.systems.imaging._denoising import Found, denoise, find_noise, told_levels
 from unrolling.systems.imaging.denoise import MARGIN, TILE
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.noise_levels import level_denoisers

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         wrap,
     )
     from unrolling.operators.stft import STFT, RealOutputs, masked, sqrt_hann, with_phase
+    from unrolling.operators.strided import StridedDictionary, from_cells, to_cells
     from unrolling.operators.transforms import fft2, ifft2, irfft, rfft
     from unrolling.operators.volumes import VolumeConvolution, correlate_volumes
     from unrolling.operators.wavelets import Wavelet
@@ -126,6 +127,7 @@ __getattr__, __dir__ = lazy(
         ".sparse": ("Rows SparseMatrix"),
         ".spectral": ("Circulant Identity check_kernel convolve divide fast_size has_spectrum per_image transfer wrap"),
         ".stft": ("RealOutputs STFT masked sqrt_hann with_phase"),
+        ".strided": ("StridedDictionary from_cells to_cells"),
         ".transforms": ("fft2 ifft2 irfft rfft"),
         ".volumes": ("VolumeConvolution correlate_volumes"),
         ".wavelets": ("Wavelet"),
@@ -139,19 +141,20 @@ __all__ = [
     "FiniteDifferences", "Geometry", "Groups", "Identity", "Imagery", "Isometry", "KSpace", "LinearOperator",
     "MaskedFourier", "Matrix", "ModulationTransfer", "MultiCoilFourier", "ParallelBeam", "PatchDictionary",
     "PerBlockSensing", "PointSpread", "Radial", "RadialConvolution", "Radon", "Rays", "RealOutputs",
-    "RowMatrix", "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "Sum", "ValidConvolution",
-    "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region",
-    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
-    "convolve", "convolve_valid", "correlate", "correlate_adjoint", "correlate_volumes", "cubic",
-    "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps", "extend", "fast_size",
-    "fft2", "fold", "from_corner", "from_counts", "from_deepinv", "from_hounsfield", "from_pylops",
-    "gather_groups", "gaussian_profile", "gaussian_taps", "groups_of", "hadamard", "has_spectrum", "idct",
-    "idct2", "ifft2", "irfft", "join", "join_blocks", "joined", "learnable", "margins", "masked",
-    "match_patches", "needs_gradient", "noise_covariance", "normalise_maps", "per_image", "photon_counts",
-    "prewhiten", "projections", "radial_profile", "radial_size", "radii", "radius_index", "ratio_of", "rfft",
-    "root_sum_of_squares", "scatter_groups", "solve_positive", "solve_regularised", "spectral_norm",
-    "spread_matrix", "sqrt_hann", "to_corner", "to_deepinv", "to_hounsfield", "transfer",
-    "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
+    "RowMatrix", "Rows", "STFT", "Scaled", "ScrambledHadamard", "SparseMatrix", "StridedDictionary", "Sum",
+    "ValidConvolution", "VolumeConvolution", "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions",
+    "calibration_region", "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins",
+    "conjugate_gradients", "convolve", "convolve_valid", "correlate", "correlate_adjoint",
+    "correlate_volumes", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide", "estimate_maps",
+    "extend", "fast_size", "fft2", "fold", "from_cells", "from_corner", "from_counts", "from_deepinv",
+    "from_hounsfield", "from_pylops", "gather_groups", "gaussian_profile", "gaussian_taps", "groups_of",
+    "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join", "join_blocks", "joined",
+    "learnable", "margins", "masked", "match_patches", "needs_gradient", "noise_covariance",
+    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "radial_profile",
+    "radial_size", "radii", "radius_index", "ratio_of", "rfft", "root_sum_of_squares", "scatter_groups",
+    "solve_positive", "solve_regularised", "spectral_norm", "spread_matrix", "sqrt_hann", "to_cells",
+    "to_corner", "to_deepinv", "to_hounsfield", "transfer", "with_gaussian_noise", "with_phase", "wrap",
+    "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

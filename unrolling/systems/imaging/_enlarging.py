@@ -67,7 +67,7 @@ def _enlarge(
     *,
     enlarger: Enlarger,
 ) -> Mapping[str, Any]:
-    factor = task.factor if factor is None else factor
+    factor = getattr(task, "factor", FACTORS[0]) if factor is None else factor
     if factor not in FACTORS:
         raise ValueError(f"--factor is {factor}; it is 2, 3 or 4")
     clean, noise = without_noise(picture.pixels, NOISE)

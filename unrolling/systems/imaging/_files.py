@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +142,21 @@ def _nearest_quality(system: System, task: str, content: Decoded, options: Mappi
     return {"quality": min(shipped_values(system, task, "quality"), key=lambda value: abs(log(value) - log(quality)))}
 
 
-def _deblock(network: Unrolled, task: Any, content: Decoded, outputs: Sequence[Path]) -> Mapping[str, Any]:
+class JPEGWay(NamedTuple):
+    """How the networks of a system take files of different qualities."""
+
+    part: Callable[[float], float]  # of their change that is taken at a quality
+    margin: Callable[[Unrolled], int]  # pixels that their results depend on, in each direction
+    trained: Callable[[Any], Any]  # for what qualities, of a task
+    tile: int = 512
+
+
+ONE_QUALITY = JPEGWay(part_of, lambda network: reach(network, extra=7), lambda task: task.quality)
+
+
+def _deblock(
+    network: Unrolled, task: Any, content: Decoded, outputs: Sequence[Path], *, way: JPEGWay
+) -> Mapping[str, Any]:
     values, table, orientation, profile = content
     planes = torch.from_numpy(values / 255)
     luma = planes if planes.ndim == 2 else planes[..., 0]
@@ -154,7 +169,7 @@ def _deblock(network: Unrolled, task: Any, content: Decoded, outputs: Sequence[P
     stack = torch.stack([padded, coefficients_of(padded.unsqueeze(0), steps)[0], known])
 
     quality = quality_of(table)
-    part = part_of(quality)
+    part = way.part(quality)
 
     def run(piece: Tensor) -> Tensor:
         return network(Compressed(piece[:1], piece[1:2], steps, piece[2:]))
@@ -162,7 +177,7 @@ def _deblock(network: Unrolled, task: Any, content: Decoded, outputs: Sequence[P
     clean = luma
     if part > 0:
         # A projection lets a pixel see its whole block.
-        found = pixels.in_tiles(run, stack, margin=reach(network, extra=7), align=8)[0, :height, :width]
+        found = pixels.in_tiles(run, stack, margin=way.margin(network), tile=way.tile, align=8)[0, :height, :width]
         clean = found if part == 1 else torch.lerp(luma, found, part)
     if planes.ndim == 3:
         clean = rgb(clean, planes[..., 1] - 128 / 255, planes[..., 2] - 128 / 255)
@@ -171,14 +186,12 @@ def _deblock(network: Unrolled, task: Any, content: Decoded, outputs: Sequence[P
     turned = np.ascontiguousarray(pixels.turned(clean.movedim(0, -1).numpy(), orientation))
     picture = pixels.Picture(torch.from_numpy(turned).movedim(-1, 0), profile=profile)
     pixels.write(outputs[0], picture)
-    told: dict[str, Any] = {**facts(picture), "quality": quality, "trained_for": task.quality, "part": part}
+    trained = way.trained(task)
+    told: dict[str, Any] = {**facts(picture), "quality": quality, "trained_for": trained, "part": part}
     effect = f"{part:.0%} of the change that they make is taken" if part else "the picture is given back"
     told["conditions"] = [Condition("quality", quality, "read", effect=effect)]
     if part == 0:
-        told["unchanged"] = (
-            f"at quality {quality} the weights, for {task.quality}, would change more than JPEG did (up to "
-            f"{HELPED.high:g} they help)"
-        )
+        told["unchanged"] = f"at quality {quality} the weights, for {trained}, would change more than JPEG did"
     return told
 
 
@@ -194,15 +207,15 @@ def ycbcr(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return y, (b - y) / 1.772, (r - y) / 1.402
 
 
-def deblocking() -> Application:
+def deblocking(way: JPEGWay = ONE_QUALITY) -> Application:
     """Of JPEG files, whose luma is worked on."""
     return Application(
         "a JPEG file, grey or colour",
         ("the picture without compression artefacts",),
         _open_jpeg,
-        _deblock,
+        partial(_deblock, way=way),
         suffixes=(".jpg", ".jpeg"),
         default_suffixes=("-deblocked.png",),  # as .jpg, the picture would lose again what was won
-        settings=_nearest_quality,
+        settings=_nearest_quality if way is ONE_QUALITY else None,
         check=_check_lossless,
     )

@@ -11,9 +11,17 @@ from unrolling.algorithms.images.strided_restoration import StridedDeblocking
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._coding import DEPTH, EQUATIONS, TYING, cosines, schedule
+from unrolling.systems.imaging._files import JPEGWay, deblocking
 from unrolling.tasks.baselines import Baseline, Iterative
 
 WEIGHT, WEIGHTS = 0.6, (0.3, 0.6, 1.2)
+MARGIN, TILE = 48, 256  # pixels: of pieces of large pictures
+HIGHEST = 98  # quality
+
+
+def _part(quality: float) -> float:
+    """All of the change, where the weights know the quality."""
+    return float(quality <= HIGHEST)
 
 
 def baselines(system: System, task: Any) -> list[Baseline]:
@@ -43,4 +51,9 @@ SYSTEM = System(
         )
     },
     baselines={"deblocking_qualities": baselines},
+    apply={
+        "deblocking_qualities": deblocking(
+            JPEGWay(_part, lambda network: MARGIN, lambda task: f"{task.lowest} to {task.highest}", TILE)
+        )
+    },
 )

@@ -27,16 +27,14 @@ if TYPE_CHECKING:
     )
     from unrolling.tasks.images.blurs import linear_motion, shake
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
+    from unrolling.tasks.images.deblocking_qualities import DeblockingQualities
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error, kernel_loss
     from unrolling.tasks.images.denoising import Denoising
+    from unrolling.tasks.images.enlarging import EnlargingFactors
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
-<<<<<<< HEAD
     from unrolling.tasks.images.inpainting import Inpainting, pixel_mask, stroke_mask
-    from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
-=======
-    from unrolling.tasks.images.noise import Noise, Stabiliser, noise_of, stabiliser_of
-    from unrolling.tasks.images.noise_levels import ColourNoiseLevels, level_denoisers
->>>>>>> d38ef44 (Sparse coding with a stride against JPEG and for enlarging; tests of the family)
+    from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_of, stabiliser_of
+    from unrolling.tasks.images.noise_levels import ColourDenoisingLevels, DenoisingLevels, level_denoisers
     from unrolling.tasks.images.pansharpening import Pansharpening, as_other_sensors, mixed
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
@@ -64,16 +62,14 @@ __getattr__, __dir__ = lazy(
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("linear_motion shake"),
         ".deblocking": ("Deblocking coefficients_of compress"),
+        ".deblocking_qualities": ("DeblockingQualities"),
         ".deblurring": ("Deblurring Sharp kernel_error kernel_loss"),
         ".denoising": ("Denoising"),
+        ".enlarging": ("EnlargingFactors"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
-<<<<<<< HEAD
         ".inpainting": ("Inpainting pixel_mask stroke_mask"),
-        ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
-=======
-        ".noise": ("Noise Stabiliser noise_of stabiliser_of"),
-        ".noise_levels": ("ColourNoiseLevels level_denoisers"),
->>>>>>> d38ef44 (Sparse coding with a stride against JPEG and for enlarging; tests of the family)
+        ".noise": ("Noise NoiseLevels Stabiliser noise_of stabiliser_of"),
+        ".noise_levels": ("ColourDenoisingLevels DenoisingLevels level_denoisers"),
         ".pansharpening": ("Pansharpening as_other_sensors mixed"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
@@ -86,27 +82,17 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-<<<<<<< HEAD
-    "Deblocking", "Deblurring", "Denoising", "ERGAS", "Inpainting", "Noise", "NoiseLevels", "Pansharpening",
-=======
-    "ColourNoiseLevels", "Deblocking", "Deblurring", "Denoising", "ERGAS", "Noise", "Pansharpening",
->>>>>>> d38ef44 (Sparse coding with a stride against JPEG and for enlarging; tests of the family)
+    "ColourDenoisingLevels", "Deblocking", "DeblockingQualities", "Deblurring", "Denoising",
+    "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting", "Noise", "NoiseLevels", "Pansharpening",
     "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned",
     "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
     "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on",
     "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
-<<<<<<< HEAD
-    "kernel_error", "kernel_loss", "least_squares", "linear_motion", "luma", "mixed", "noise_levels",
+    "kernel_error", "kernel_loss", "least_squares", "level_denoisers", "linear_motion", "luma", "mixed",
     "noise_of", "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read",
     "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle",
     "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on",
     "universal_quality", "video_luma",
-=======
-    "kernel_error", "least_squares", "level_denoisers", "linear_motion", "luma", "mixed", "noise_of",
-    "orthonormal_rows", "patch_frame", "photograph", "rain_admm", "read", "read_pairs", "read_scene",
-    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "stabiliser_of",
-    "streak", "timing_crops", "unet_on", "universal_quality", "video_luma",
->>>>>>> d38ef44 (Sparse coding with a stride against JPEG and for enlarging; tests of the family)
 ]
 # fmt: on
 # End of what is written.

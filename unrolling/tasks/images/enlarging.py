@@ -21,8 +21,8 @@ ERROR = 2e-4  # mean squared error at a factor of 2; with its square each factor
 
 
 class EnlargingFactors(Pictures):
-    """y = the photograph reduced by 2, 3 or 4 by antialiased bicubic interpolation and rounded to 8 bits; scores leave a
-    border of that many pixels out.
+    """y = the photograph reduced by 2, 3 or 4 by antialiased bicubic interpolation and rounded to 8 bits; scores leave
+    a border of that many pixels out.
 
     Data are ``SmallImage(image, factor)``. A batch of training has one factor, each as often; scores are means over the
     three.

@@ -25,7 +25,7 @@ LEVELS = (15.0, 25.0, 50.0)  # of 255, at which is scored
 POWER, ERROR = 1.2, 1.2e-3  # the error at 25
 
 
-class NoiseLevels(Pictures):
+class DenoisingLevels(Pictures):
     """y = x + e, e white with a standard deviation that is given with each picture; noise is neither clipped nor
     quantised, estimates are clipped to [0, 1] for scores.
 
@@ -71,7 +71,7 @@ class NoiseLevels(Pictures):
         super().__init__(seed, data, crop)
 
     @classmethod
-    def small(cls) -> NoiseLevels:
+    def small(cls) -> DenoisingLevels:
         return cls(crop=24, data=few_drawn())
 
     def baselines(self, size: int) -> Sequence[Baseline]:
@@ -119,8 +119,8 @@ class NoiseLevels(Pictures):
         return {**super().identity(), "most": self.most}
 
 
-class ColourNoiseLevels(NoiseLevels):
-    """``NoiseLevels`` of photographs in colour: pictures are (batch, 3, height, width), the noise is independent in
+class ColourDenoisingLevels(DenoisingLevels):
+    """``DenoisingLevels`` of photographs in colour: pictures are (batch, 3, height, width), the noise is independent in
     red, green and blue, and the PSNR is over all three.
     """
 
