@@ -13,6 +13,7 @@ from torch import Tensor
 from unrolling.algorithms.images.diffusion import Compressed, QuantisedBlocks
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.algorithms.sparse.strided import Codes, Shifted, StridedCoding
+from unrolling.core.arguments import check_numbers
 from unrolling.operators.resize import BicubicReduction
 from unrolling.operators.strided import StridedDictionary
 
@@ -94,6 +95,7 @@ class StridedEnlarging(StridedCoding):
 
     def check(self, data: SmallImage) -> None:
         super().check(data)
+        check_numbers(data.image, "image", "enlarging", real=True)
         factor = data.factor
         if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
             raise ValueError(f"factor is {factor!r}; it is a whole number above 1")

@@ -142,7 +142,7 @@ class StridedCoding(Iteration):
         check_count(shifts, "shifts", 1, stride)
         if step_size is None:
             side = 4 * dictionary.overlap  # positions: atoms farther apart do not meet
-            step_size = 1 / dictionary.norm(1e-4, shape=(dictionary.kernel.shape[0], side, side)) ** 2
+            step_size = 1 / dictionary.norm(1e-2, shape=(dictionary.kernel.shape[0], side, side)) ** 2
         if not step_size > 0:
             raise ValueError(f"step_size must be positive; got {step_size}")
         self.prepare = Shifts(observe, stride, shifts)

@@ -36,7 +36,7 @@ def cosines(kind: Callable[..., StridedCoding], weight: float, shifts: int = STR
     """
     atoms = cosine_atoms(ATOMS, SIZE).unsqueeze(1)
     side = 4 * SIZE // STRIDE
-    scale = 1 / StridedDictionary(atoms, STRIDE).norm(1e-4, shape=(ATOMS, side, side))
+    scale = 1 / StridedDictionary(atoms, STRIDE).norm(1e-3, shape=(ATOMS, side, side))
     return kind(StridedDictionary(scale * atoms, STRIDE), scale * weight, step_size=1.0, shifts=shifts)
 
 
