@@ -88,6 +88,12 @@ if TYPE_CHECKING:
         check_movie,
         temporal_variance,
     )
+    from unrolling.algorithms.images.strided_restoration import (
+        SmallImage,
+        StridedDeblocking,
+        StridedEnlarging,
+        rounding_level,
+    )
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -123,6 +129,7 @@ __getattr__, __dir__ = lazy(
         ".sparcom": (
             "EnlargedVariance Fluctuations Sparcom SparcomLayers accelerated_sparcom check_movie temporal_variance"
         ),
+        ".strided_restoration": ("SmallImage StridedDeblocking StridedEnlarging rounding_level"),
     },
 )
 # fmt: off
@@ -134,13 +141,14 @@ __all__ = [
     "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked", "MultispectralFit",
     "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem", "PeronaMalik",
     "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState", "SIRT",
-    "Sparcom", "SparcomLayers", "Statistics", "ThresholdedGradients", "accelerated_sparcom",
-    "across_streaks", "along_streaks", "brovey", "central_differences", "check_colours", "check_image",
-    "check_kernel_size", "check_known", "check_movie", "convolved", "correlations", "coupled_dictionaries",
-    "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians", "differences", "fill_missing",
-    "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp",
-    "normalise_kernel", "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve", "sharpen",
-    "solved", "stages_for", "statistics_of", "streak_kernels", "temporal_variance",
+    "SmallImage", "Sparcom", "SparcomLayers", "Statistics", "StridedDeblocking", "StridedEnlarging",
+    "ThresholdedGradients", "accelerated_sparcom", "across_streaks", "along_streaks", "brovey",
+    "central_differences", "check_colours", "check_image", "check_kernel_size", "check_known", "check_movie",
+    "convolved", "correlations", "coupled_dictionaries", "crop_kernel", "cut", "deconvolve",
+    "derivatives_of_gaussians", "differences", "fill_missing", "fit_kernel", "gram_schmidt_adaptive",
+    "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel", "patch_features",
+    "patch_filters", "patch_pairs", "pursued", "retrieve", "rounding_level", "sharpen", "solved",
+    "stages_for", "statistics_of", "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.
