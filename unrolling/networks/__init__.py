@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unrolling.networks.residual import ComplexResidual
     from unrolling.networks.residual_blocks import ResidualBlocks
     from unrolling.networks.residual_cnn import ResidualCNN
+    from unrolling.networks.restoration_unit import RestorationUnit, StoppingPolicy
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
     from unrolling.networks.srcnn import SRCNN, srcnn_channels
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy(
         ".residual": ("ComplexResidual"),
         ".residual_blocks": ("ResidualBlocks"),
         ".residual_cnn": ("ResidualCNN"),
+        ".restoration_unit": ("RestorationUnit StoppingPolicy"),
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".srcnn": ("SRCNN srcnn_channels"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
@@ -54,9 +56,10 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
-    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN", "SRCNN",
-    "TemporalConvolutions", "UNet", "dncnn_channels", "from_channels", "hidden_width", "normalised",
-    "pnn_width", "prenet_channels", "srcnn_channels", "to_channels", "unet_width",
+    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN",
+    "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "UNet", "dncnn_channels",
+    "from_channels", "hidden_width", "normalised", "pnn_width", "prenet_channels", "srcnn_channels",
+    "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -53,6 +53,8 @@ __getattr__, __dir__ = lazy(
         ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
         ".images.alignment": ("aligned best_shift shift_errors"),
         ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers srcnn_on unet_on"),
+        ".images.blind_deblocking": ("BlindDeblocking"),
+        ".images.blind_denoising": ("BlindDenoising"),
         ".images.blocks": (
             "block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"
         ),
@@ -130,10 +132,10 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ACCURACY", "AMI", "AUC", "BER", "Baseline", "Claim", "Clutter", "Codes", "Coils",
-    "ColourDenoisingLevels", "Compressive", "Corpus", "Deblocking", "DeblockingQualities", "Deblurring",
-    "DecisionDirected", "Denoising", "DenoisingLevels", "Detection", "DetectionLoss", "ERGAS", "Echoes",
-    "Ellipses", "Emitters", "Enhancement", "EnlargingFactors", "Exhibits", "Generic", "ImageAUC",
+    "ACCURACY", "AMI", "AUC", "BER", "Baseline", "BlindDeblocking", "BlindDenoising", "Claim", "Clutter",
+    "Codes", "Coils", "ColourDenoisingLevels", "Compressive", "Corpus", "Deblocking", "DeblockingQualities",
+    "Deblurring", "DecisionDirected", "Denoising", "DenoisingLevels", "Detection", "DetectionLoss", "ERGAS",
+    "Echoes", "Ellipses", "Emitters", "Enhancement", "EnlargingFactors", "Exhibits", "Generic", "ImageAUC",
     "Inpainting", "Iterative", "JACCARD", "Lazily", "MRI", "Mean", "MeanIoU", "MeanRatio", "Method",
     "Metric", "Microscopy", "Mixtures", "NLL", "NMSE", "Nodules", "Noise", "NoiseLevels", "OnImage", "PSNR",
     "Pairs", "Panels", "Pansharpening", "Peaks", "Photographs", "Pictures", "Published2017", "Published2019",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unrolling.training.eight_bits import packed, unpacked
     from unrolling.training.files import read, write
     from unrolling.training.fingerprints import fingerprint, same
+    from unrolling.training.halting_losses import DepthByLevel, ExpectedReward, TemporalDifference, decibels, image_of
     from unrolling.training.health import (
         Change,
         Health,
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazy(
         ".eight_bits": ("packed unpacked"),
         ".files": ("read write"),
         ".fingerprints": ("fingerprint same"),
+        ".halting_losses": ("DepthByLevel ExpectedReward TemporalDifference decibels image_of"),
         ".health": ("Change Health activations examine find_fault gradient_norms place snapshot"),
         ".identity": ("alike of_network of_task summary"),
         ".initialise": ("assign deepen retie"),
@@ -128,21 +130,22 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "Dissimilarity",
-    "Energy", "Exponential", "Given", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable",
-    "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon",
-    "NegativeSISDR", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power",
-    "ProjectionLoss", "Ramp", "RelativeMSE", "Reporter", "SGD", "SampleLoss", "Scheme", "Share",
-    "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision", "Turn", "Validations",
-    "Weighted", "WeightedSum", "activations", "alike", "asked", "assign", "by_name", "check_draw",
-    "check_schedule", "compute", "copied", "deep_supervision", "deepen", "describe", "detnet", "differences",
-    "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_scheme", "fingerprint",
-    "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow",
-    "grow_then_refine", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights",
-    "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "packed",
-    "place", "projection_schedule", "put", "read", "read_weights", "remade", "retie", "same", "save_weights",
-    "scaled", "set_generators", "shape", "snapshot", "summary", "to_device", "trained_by", "trajectory",
-    "unique", "unpack", "unpacked", "unused_at_start", "with_curriculum", "without_influence", "write",
+    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "DepthByLevel",
+    "Dissimilarity", "Energy", "ExpectedReward", "Exponential", "Given", "Health", "History", "Interrupt",
+    "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative",
+    "MultiplicativeUpdate", "Muon", "NegativeSISDR", "NelderMead", "Optimizer", "Patience",
+    "PermutationInvariant", "Position", "Power", "ProjectionLoss", "Ramp", "RelativeMSE", "Reporter", "SGD",
+    "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision",
+    "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked",
+    "assign", "by_name", "check_draw", "check_schedule", "compute", "copied", "decibels", "deep_supervision",
+    "deepen", "describe", "detnet", "differences", "end_to_end", "energy", "estimate_seconds", "examine",
+    "find_fault", "find_scheme", "fingerprint", "fits", "generator", "gradient_norms", "greedy",
+    "greedy_then_joint", "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning",
+    "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part",
+    "of_network", "of_task", "of_turn", "pack", "packed", "place", "projection_schedule", "put", "read",
+    "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
+    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked",
+    "unused_at_start", "with_curriculum", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

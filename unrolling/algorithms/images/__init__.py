@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem
     from unrolling.algorithms.images.experts import Cliques, FieldOfExperts, Grouping, NonLocalExperts
+    from unrolling.algorithms.images.halting import Halting, HaltingRestoration
     from unrolling.algorithms.images.inpainting import KnownPixels, Masked, check_known, fill_missing
     from unrolling.algorithms.images.pan_sharpening import (
         BandVariation,
@@ -115,6 +116,7 @@ __getattr__, __dir__ = lazy(
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem DUBLID"),
         ".experts": ("Cliques FieldOfExperts Grouping NonLocalExperts"),
+        ".halting": ("Halting HaltingRestoration"),
         ".inpainting": ("KnownPixels Masked check_known fill_missing"),
         ".pan_sharpening": (
             "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics solved "
@@ -137,11 +139,11 @@ __all__ = [
     "AlternatingDeblurring", "AlternatingProblem", "AlternatingState", "BandVariation", "BlindDeblurring",
     "BlindProblem", "BlindState", "Blobs", "Cliques", "Compressed", "ContrastProblem", "CoupledSparseCoding",
     "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Features", "FieldOfExperts",
-    "Fluctuations", "Fusion", "Grouping", "GuidedProjection", "KernelState", "KnownPixels",
-    "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked", "MultispectralFit",
-    "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem", "PeronaMalik",
-    "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState", "SIRT",
-    "SmallImage", "Sparcom", "SparcomLayers", "Statistics", "StridedDeblocking", "StridedEnlarging",
+    "Fluctuations", "Fusion", "Grouping", "GuidedProjection", "Halting", "HaltingRestoration", "KernelState",
+    "KnownPixels", "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked",
+    "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem",
+    "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState",
+    "SIRT", "SmallImage", "Sparcom", "SparcomLayers", "Statistics", "StridedDeblocking", "StridedEnlarging",
     "ThresholdedGradients", "accelerated_sparcom", "across_streaks", "along_streaks", "brovey",
     "central_differences", "check_colours", "check_image", "check_kernel_size", "check_known", "check_movie",
     "convolved", "correlations", "coupled_dictionaries", "crop_kernel", "cut", "deconvolve",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         srcnn_on,
         unet_on,
     )
+    from unrolling.tasks.images.blind_deblocking import BlindDeblocking
+    from unrolling.tasks.images.blind_denoising import BlindDenoising
     from unrolling.tasks.images.blocks import (
         block_decode,
         block_decoder,
@@ -59,6 +61,8 @@ __getattr__, __dir__ = lazy(
     {
         ".alignment": ("aligned best_shift shift_errors"),
         ".baselines": ("deblockers deblurrers denoisers dncnn_on enlargers srcnn_on unet_on"),
+        ".blind_deblocking": ("BlindDeblocking"),
+        ".blind_denoising": ("BlindDenoising"),
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("linear_motion shake"),
         ".deblocking": ("Deblocking coefficients_of compress"),
@@ -82,17 +86,17 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ColourDenoisingLevels", "Deblocking", "DeblockingQualities", "Deblurring", "Denoising",
-    "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting", "Noise", "NoiseLevels", "Pansharpening",
-    "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned",
-    "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
-    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on",
-    "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
-    "kernel_error", "kernel_loss", "least_squares", "level_denoisers", "linear_motion", "luma", "mixed",
-    "noise_of", "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read",
-    "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle",
-    "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on",
-    "universal_quality", "video_luma",
+    "BlindDeblocking", "BlindDenoising", "ColourDenoisingLevels", "Deblocking", "DeblockingQualities",
+    "Deblurring", "Denoising", "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting", "Noise",
+    "NoiseLevels", "Pansharpening", "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser",
+    "SuperResolution", "aligned", "as_other_sensors", "attribution", "best_shift", "block_decode",
+    "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress", "deblockers",
+    "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn",
+    "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss", "least_squares", "level_denoisers",
+    "linear_motion", "luma", "mixed", "noise_of", "orthonormal_rows", "patch_frame", "photograph",
+    "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors",
+    "similarity", "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask",
+    "timing_crops", "unet_on", "universal_quality", "video_luma",
 ]
 # fmt: on
 # End of what is written.
