@@ -60,6 +60,13 @@ def outcome(iteration: Iteration | Unrolled, y: Tensor, stages: int) -> tuple[Te
     return image, state.kernel
 
 
+@torch.no_grad()
+def kernel_of(iteration: Iteration | Unrolled, y: Tensor, stages: int) -> Tensor:
+    """The kernel after so many stages, for which no image is needed."""
+    net = iteration if isinstance(iteration, Unrolled) else unroll(iteration, stages)
+    return net.run(y).kernel
+
+
 def chosen_parent(task: Any, system: Any, stages: int) -> tuple[Iteration, Any]:
     """Alternating minimisation with the setting whose kernels are nearest on validation photographs."""
     (method,) = system.baselines["deblurring"](system, task)
@@ -67,7 +74,7 @@ def chosen_parent(task: Any, system: Any, stages: int) -> tuple[Iteration, Any]:
 
     def error(setting: Any) -> float:
         iteration = method.make(setting)
-        return float(np.mean([relative_error(outcome(iteration, b.data, stages)[1], k) for b, k in held]))
+        return float(np.mean([relative_error(kernel_of(iteration, b.data, stages), k) for b, k in held]))
 
     best = min(method.settings, key=error)
     return method.make(best), best
@@ -213,7 +220,7 @@ def levin(root: Path, weights: Path | None, pairs: int) -> list[Row]:
             kernel = torch.from_numpy(truth[name.split("_")[1].replace("kernel", "k")]).float().unsqueeze(0)
             least = error(y, x, kernel)
             for way, (iteration, count) in ways.items():
-                ratio = error(y, x, outcome(iteration, y, count)[1]) / least
+                ratio = error(y, x, kernel_of(iteration, y, count)) / least
                 ratios[way].append((kernel.shape[-1], ratio))
     rows: list[Row] = []
     for size in (task.size, task.size + 8):

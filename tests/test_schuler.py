@@ -22,6 +22,7 @@ from unrolling.algorithms import (
 )
 from unrolling.operators import join
 from unrolling.systems.catalogue import find
+from unrolling.tasks import kernel_loss
 from unrolling.testing import check_iteration
 
 SIDE, BATCH, CHANNELS = 16, 2, 3
@@ -173,8 +174,9 @@ def test_shocks_make_an_edge_steep_and_leave_what_is_flat():
 def test_contrast_and_brightness_change_no_kernel():
     iteration = AlternatingDeblurring(LearnedFeatures(threshold=0.5), kernel_size=7).double()
     data = gaussian(2, 40, 37)
-    wanted, found = (unroll(iteration, 2).run(d).kernel for d in (data, 40 * data + 3))
-    torch.testing.assert_close(found, wanted, atol=1e-9, rtol=0)
+    wanted, *found = (unroll(iteration, 2).run(d).kernel for d in (data, 40 * data + 3, 1e200 * data, 1e-200 * data))
+    for kernel in found:
+        torch.testing.assert_close(kernel, wanted, atol=1e-9, rtol=0)
     flat = unroll(iteration, 2)(torch.full((1, 30, 30), 0.7, dtype=torch.float64))
     torch.testing.assert_close(flat, torch.full_like(flat, 0.7))
 
@@ -238,6 +240,11 @@ def test_kernels_of_gaussian_processes_are_kernels_and_come_from_the_seed():
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_loss_on_kernels_needs_kernels():
+    with pytest.raises(TypeError, match="the estimate is"):
+        kernel_loss(torch.rand(2, 5, 5), torch.rand(2, 5, 5))
 
 
 @pytest.mark.parametrize(("name", "count"), [("schuler", 20_166), ("schuler_relu", 20_262)])

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unrolling.core.refusals import explained
+
 Boundary = Literal["circular", "symmetric", "zero"]
 BOUNDARIES = ("circular", "symmetric", "zero")
 Margins = tuple[int, int, int, int]  # rows before and after, columns before and after
@@ -46,6 +48,7 @@ def extend(x: Tensor, margins: Margins, boundary: Boundary) -> Tensor:
     return _extend(_extend(x, top, bottom, -2, boundary), left, right, -1, boundary)
 
 
+@explained
 def join(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Images (..., height, width) on a larger periodic grid, without a step at its borders: the rows, then the columns,
     that are added after the image go in equal steps from its last one to its first.

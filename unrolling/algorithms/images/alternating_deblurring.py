@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -97,7 +98,7 @@ class AlternatingDeblurring(Iteration):
         self.features = features
         given = next((p for p in features.parameters() if p.is_floating_point()), torch.zeros(()))
         for name, value in (("kernel_ridge", kernel_ridge), ("image_ridge", image_ridge), ("variation", variation)):
-            check_range(value, name, 0.0, above=True)
+            check_range(value, name, 0.0, math.inf, above=True, below=True)
         for name, value in (("kernel_ridge", kernel_ridge), ("image_ridge", image_ridge)):
             setattr(self, name, scalar_parameter(value, given.detach()))
             constrain(self, name, Positive())
@@ -108,11 +109,12 @@ class AlternatingDeblurring(Iteration):
 
     def prepare(self, data: Tensor) -> AlternatingProblem:
         """y, scaled, and its spectrum."""
-        down, right = data[:, 1:] - data[:, :-1], data[..., 1:] - data[..., :-1]
+        y = data - data.mean((-2, -1), keepdim=True)
+        # first by the largest value, whose square is always a number; an image without differences is left as it is
+        y = y / _divisor(y.abs().flatten(1).amax(1))
+        down, right = y[:, 1:] - y[:, :-1], y[..., 1:] - y[..., :-1]
         square = down.square().mean((1, 2)) + right.square().mean((1, 2))
-        # an image without differences is left as it is
-        scale = torch.where(square == 0, 1, square).sqrt().reshape(-1, 1, 1)
-        y = ((data - data.mean((-2, -1), keepdim=True)) / scale).unsqueeze(1)
+        y = (y / _divisor(square).sqrt()).unsqueeze(1)
         return AlternatingProblem(data, y, rfft2(join(y, self._grid(y))))
 
     def start(self, problem: AlternatingProblem) -> AlternatingState:
@@ -170,6 +172,11 @@ class AlternatingDeblurring(Iteration):
             return height, width
         margin = self.kernel_size - 1
         return -(-(height + margin) // GRID) * GRID, -(-(width + margin) // GRID) * GRID
+
+
+def _divisor(scale: Tensor) -> Tensor:
+    """(batch, 1, 1): the scale of each image, or 1 where that is 0."""
+    return torch.where(scale == 0, 1, scale).reshape(-1, 1, 1)
 
 
 def _embed(features: Tensor, size: Size) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling.core.arguments import check_count
+from unrolling.core.refusals import kind_of
 from unrolling.operators.convolution import convolve_valid
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline
@@ -288,7 +289,16 @@ def _texture(crop: Tensor) -> float:
 def kernel_loss(estimate: Any, target: Any) -> Tensor:
     """The mean over images of |k' - k|^2 / |k|^2 at the best shift, of what holds a ``kernel``: a loss that no image is
     recovered for, as Schuler, Hirsch, Harmeling and Schoelkopf 2016 train with.
+
+    Raises:
+        TypeError: an estimate or a target without a kernel.
     """
+    for name, value in (("estimate", estimate), ("target", target)):
+        if not hasattr(value, "kernel"):
+            raise TypeError(
+                f"kernel_loss compares kernels, and the {name} is {kind_of(value)}; a network for blind deblurring "
+                "gives one (`supervised`), and so do the training samples of the task deblurring"
+            )
     error = kernel_error(estimate.kernel, target.kernel)
     return (error / target.kernel.square().sum((-2, -1))).mean()
 
