@@ -22,6 +22,7 @@ from unrolling.algorithms import (
     ConvolutionalISTA,
     CoordinateDescent,
     CoupledISTA,
+    CoupledSparseCoding,
     DenoisedLeastSquares,
     DenseProximalGradient,
     Detector,
@@ -39,6 +40,7 @@ from unrolling.algorithms import (
     NMFActivations,
     NMFEnhancement,
     NMFSeparation,
+    NormalisedSparseCoding,
     ProjectedGradient,
     ProximalGradient,
     RainKernels,
@@ -66,6 +68,7 @@ LEVELS = pam(2).float()
 STFT_ = STFT(8, 4)
 BINS = unit(5, 3).abs() / unit(5, 3).norm(dim=0)
 TERM = LeastSquares(Matrix(D))
+PATCHES = {"features": rand(6, 3, 3), "low": D, "high": rand(1, 9), "weight": torch.tensor(0.1)}
 # By class and argument: the tensor, and what is made with it.
 CASES = {
     "ISTA dictionary": (D, lambda p: ISTA(p, 0.1)),
@@ -125,6 +128,11 @@ CASES = {
     "NMFSeparation dictionaries": (BINS, lambda p: NMFSeparation(STFT_, [p, BINS])),
     "NMFEnhancement dictionaries": (BINS, lambda p: NMFEnhancement(STFT_, [p, BINS])),
     "BlindDeblurring filters": (rand(2, 1, 3, 3), lambda p: BlindDeblurring(p)),
+}
+CASES |= {
+    f"{kind.__name__} {name}": (PATCHES[name], lambda p, kind=kind, name=name: kind(**{**PATCHES, name: p}))
+    for kind in (CoupledSparseCoding, NormalisedSparseCoding)
+    for name in PATCHES
 }
 KEPT = {"ISTA dictionary": (4, 6), "IHT dictionary": (4, 6), "RainKernels kernels": (2, 3, 8, 8)}  # with shapes of data
 

@@ -59,7 +59,7 @@ class SRCNN(nn.Module):
     def forward(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The sharper image."""
         check_input(self, y, "y", None, None)
-        x = extend(y, (self.margin,) * 4, "symmetric").unsqueeze(1)
+        x = extend(y, (self.margin, self.margin, self.margin, self.margin), "symmetric").unsqueeze(1)
         for number, layer in enumerate(self.convolutions):
             x = layer(x) if number == 2 else torch.relu(layer(x))
         return x.squeeze(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -44,7 +45,7 @@ def patch_pairs(
     for blurred, sharp in pairs:
         if blurred.shape != sharp.shape:
             raise ValueError(f"a pair has as many pixels in both; got {tuple(blurred.shape)} and {tuple(sharp.shape)}")
-        one, two = (extend(x.double(), (f // 2,) * 4, "symmetric") for x in (blurred, sharp))
+        one, two = (extend(x.double(), (f // 2, f // 2, f // 2, f // 2), "symmetric") for x in (blurred, sharp))
         places = torch.randint(0, blurred.numel(), (3 * -(-count // len(pairs)),), generator=generator)
         rows, columns = places // blurred.shape[1], places % blurred.shape[1]
         near = torch.arange(f)
@@ -98,10 +99,10 @@ def coupled_dictionaries(
         from sklearn.decomposition import MiniBatchDictionaryLearning
         from sklearn.exceptions import ConvergenceWarning
 
+    options: dict[str, Any] = {"alpha": weight, "transform_alpha": weight, "max_iter": epochs, "random_state": seed}
     learner = MiniBatchDictionaryLearning(
-        atoms, alpha=weight, max_iter=epochs, batch_size=256, fit_algorithm="cd", random_state=seed, shuffle=True
+        atoms, batch_size=256, fit_algorithm="cd", transform_algorithm="lasso_cd", **options
     )
-    learner.transform_algorithm, learner.transform_alpha = "lasso_cd", weight
     with warnings.catch_warnings():  # of early codes, which the next epoch improves
         warnings.simplefilter("ignore", ConvergenceWarning)
         codes = torch.from_numpy(learner.fit_transform(low.double().numpy()))

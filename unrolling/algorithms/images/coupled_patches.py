@@ -183,7 +183,7 @@ class CoupledSparseCoding(Iteration):
         """y, mirrored beyond its borders as far as patches reach."""
         height, width = (self.factor * side for side in data.shape[-2:])
         large = data if self.factor == 1 else _whole(resize, data, height, width)
-        return extend(large, (self.margin,) * 4, "symmetric")
+        return extend(large, (self.margin, self.margin, self.margin, self.margin), "symmetric")
 
     def _encoded(self, features: Tensor) -> Tensor:
         return features.movedim(1, -1) @ self.encoder.T
