@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.image_methods import Row, Run, network, psnr, scored
 from unrolling.algorithms.images.coupled_dictionary import pursued
-from unrolling.algorithms.images.coupled_patches import Cascade, stages_for
+from unrolling.algorithms.images.coupled_patches import EnlargingCascade, stages_for
 from unrolling.evaluation.classical import steps_of
 from unrolling.evaluation.contenders import training
 from unrolling.evaluation.generic import train_generic
@@ -50,7 +50,7 @@ def enlarging(root: Path, weights: Path | None, seconds: float) -> list[Row]:
             methods["imaging/tnrd_sr"] = diffusion
         for name, net in found.items():
             if net is not None:
-                methods[name] = net if factor == 2 else Cascade([net] * stages_for(factor), factor)
+                methods[name] = net if factor == 2 else EnlargingCascade([net] * stages_for(factor), factor)
         rows += scores(root, factor, classical, ("set5",))  # they take minutes
         rows += scores(root, factor, methods)
     return rows

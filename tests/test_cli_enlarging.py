@@ -7,7 +7,7 @@ from pictured import scene, small_task, uint8
 from PIL import Image
 from test_cli_images import save
 
-from unrolling.algorithms.images.coupled_patches import Cascade
+from unrolling.algorithms.images.coupled_patches import EnlargingCascade
 from unrolling.operators.resize import resize
 from unrolling.systems.catalogue import find
 from unrolling.systems.imaging._files import rgb, ycbcr
@@ -34,7 +34,7 @@ def test_a_picture_is_doubled_until_it_is_large_enough(unroll, doubling, tmp_pat
     colours = torch.from_numpy(np.asarray(Image.open(source), dtype=np.float32) / 255).movedim(-1, 0)
     luma, *chroma = ycbcr(colours)
     with torch.no_grad():
-        wanted = Cascade([doubling[0]] * (1 if factor == 2 else 2), factor)(luma.unsqueeze(0))
+        wanted = EnlargingCascade([doubling[0]] * (1 if factor == 2 else 2), factor)(luma.unsqueeze(0))
     planes = [resize(c, factor * 19, factor * 23) for c in chroma]
     difference = np.asarray(Image.open(out)).astype(int) - uint8(rgb(wanted[0], *planes).movedim(0, -1).numpy())
     assert difference.shape == (factor * 19, factor * 23, 3)

@@ -11,8 +11,8 @@ from unrolling import unroll
 from unrolling.algorithms import GramISTA
 from unrolling.algorithms.images.coupled_dictionary import coupled_dictionaries, patch_pairs, pursued
 from unrolling.algorithms.images.coupled_patches import (
-    Cascade,
     CoupledSparseCoding,
+    EnlargingCascade,
     NormalisedSparseCoding,
     mean_filter,
     patch_features,
@@ -233,13 +233,13 @@ def test_a_cascade_doubles_until_it_is_large_enough():
 
     assert [stages_for(factor) for factor in (1, 2, 3, 4, 5)] == [0, 1, 2, 2, 3]
     small = images(2, 5, 6)
-    assert torch.equal(Cascade([Double(), Double()], 4)(small), Double()(Double()(small)))
+    assert torch.equal(EnlargingCascade([Double(), Double()], 4)(small), Double()(Double()(small)))
     four = Double()(Double()(small))
-    three = Cascade([Double(), Double()], 3)(small)
+    three = EnlargingCascade([Double(), Double()], 3)(small)
     assert three.shape == (2, 15, 18)
     torch.testing.assert_close(three.mean(), four.mean(), atol=1e-3, rtol=0)
     with pytest.raises(ValueError, match="2 stages that enlarge 2 times reach 3 times; got 1"):
-        Cascade([Double()], 3)
+        EnlargingCascade([Double()], 3)
 
 
 # Bad input

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from unrolling.algorithms.images.coupled_patches import (
         ContrastProblem,
         CoupledSparseCoding,
+        EnlargingCascade,
         NormalisedSparseCoding,
         PatchProblem,
         mean_filter,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
         check_colours,
     )
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
-    from unrolling.algorithms.images.dublid import DUBLID, BlindProblem
+    from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
     from unrolling.algorithms.images.experts import Cliques, FieldOfExperts, Grouping, NonLocalExperts
     from unrolling.algorithms.images.halting import Halting, HaltingRestoration
     from unrolling.algorithms.images.inpainting import KnownPixels, Masked, check_known, fill_missing
@@ -109,12 +110,12 @@ __getattr__, __dir__ = lazy(
         ".component_substitution": ("brovey gram_schmidt_adaptive mtf_glp"),
         ".coupled_dictionary": ("coupled_dictionaries patch_pairs pursued"),
         ".coupled_patches": (
-            "ContrastProblem CoupledSparseCoding NormalisedSparseCoding PatchProblem mean_filter patch_features "
-            "patch_filters stages_for"
+            "ContrastProblem CoupledSparseCoding EnlargingCascade NormalisedSparseCoding PatchProblem mean_filter "
+            "patch_features patch_filters stages_for"
         ),
         ".deraining": ("LearnedProx Parts RainADMM RainState across_streaks along_streaks check_colours"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
-        ".dublid": ("BlindProblem DUBLID"),
+        ".dublid": ("BlindProblem Cascade DUBLID"),
         ".experts": ("Cliques FieldOfExperts Grouping NonLocalExperts"),
         ".halting": ("Halting HaltingRestoration"),
         ".inpainting": ("KnownPixels Masked check_known fill_missing"),
@@ -137,20 +138,21 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "AlternatingDeblurring", "AlternatingProblem", "AlternatingState", "BandVariation", "BlindDeblurring",
-    "BlindProblem", "BlindState", "Blobs", "Cliques", "Compressed", "ContrastProblem", "CoupledSparseCoding",
-    "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance", "Features", "FieldOfExperts",
-    "Fluctuations", "Fusion", "Grouping", "GuidedProjection", "Halting", "HaltingRestoration", "KernelState",
-    "KnownPixels", "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked",
-    "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem",
-    "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState",
-    "SIRT", "SmallImage", "Sparcom", "SparcomLayers", "Statistics", "StridedDeblocking", "StridedEnlarging",
-    "ThresholdedGradients", "accelerated_sparcom", "across_streaks", "along_streaks", "brovey",
-    "central_differences", "check_colours", "check_image", "check_kernel_size", "check_known", "check_movie",
-    "convolved", "correlations", "coupled_dictionaries", "crop_kernel", "cut", "deconvolve",
-    "derivatives_of_gaussians", "differences", "fill_missing", "fit_kernel", "gram_schmidt_adaptive",
-    "kernel_spectrum", "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel", "patch_features",
-    "patch_filters", "patch_pairs", "pursued", "retrieve", "rounding_level", "sharpen", "solved",
-    "stages_for", "statistics_of", "streak_kernels", "temporal_variance",
+    "BlindProblem", "BlindState", "Blobs", "Cascade", "Cliques", "Compressed", "ContrastProblem",
+    "CoupledSparseCoding", "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance",
+    "EnlargingCascade", "Features", "FieldOfExperts", "Fluctuations", "Fusion", "Grouping",
+    "GuidedProjection", "Halting", "HaltingRestoration", "KernelState", "KnownPixels", "LearnedFeatures",
+    "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked", "MultispectralFit", "NonLocalExperts",
+    "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem", "PeronaMalik", "PostProcessing",
+    "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState", "SIRT", "SmallImage", "Sparcom",
+    "SparcomLayers", "Statistics", "StridedDeblocking", "StridedEnlarging", "ThresholdedGradients",
+    "accelerated_sparcom", "across_streaks", "along_streaks", "brovey", "central_differences",
+    "check_colours", "check_image", "check_kernel_size", "check_known", "check_movie", "convolved",
+    "correlations", "coupled_dictionaries", "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians",
+    "differences", "fill_missing", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter",
+    "move_kernel", "mtf_glp", "normalise_kernel", "patch_features", "patch_filters", "patch_pairs",
+    "pursued", "retrieve", "rounding_level", "sharpen", "solved", "stages_for", "statistics_of",
+    "streak_kernels", "temporal_variance",
 ]
 # fmt: on
 # End of what is written.

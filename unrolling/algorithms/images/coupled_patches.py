@@ -285,7 +285,7 @@ def mean_filter(f: int = 9, p: int = 5) -> Float[Tensor, "side side"]:
     return torch.outer(line, line)
 
 
-class Cascade(nn.Module):
+class EnlargingCascade(nn.Module):
     """Networks that enlarge, one after the other, and bicubic interpolation back where they go beyond ``factor``: two
     that double make three times, or four (Wang et al. 2015, section 4.3).
 
