@@ -13,7 +13,7 @@ from unrolling.tasks.images.super_resolution import SuperResolution
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 2  # one recurrence
-STEPS = 8_000
+STEPS = 16_000
 REFERENCES = ("wang2015deep", "yang2010image", "dong2016image")
 
 
