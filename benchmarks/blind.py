@@ -68,15 +68,20 @@ def kernel_of(iteration: Iteration | Unrolled, y: Tensor, stages: int) -> Tensor
 
 
 def chosen_parent(task: Any, system: Any, stages: int) -> tuple[Iteration, Any]:
-    """Alternating minimisation with the setting whose kernels are nearest on validation photographs."""
+    """Alternating minimisation with the features whose kernels are nearest on validation photographs, and the weight of
+    total variation whose images are best with them.
+    """
     (method,) = system.baselines["deblurring"](system, task)
     held = list(zip(task.validation, task.kernels_of("validation"), strict=True))[::2]
 
     def error(setting: Any) -> float:
-        iteration = method.make(setting)
-        return float(np.mean([relative_error(kernel_of(iteration, b.data, stages), k) for b, k in held]))
+        return float(np.mean([relative_error(kernel_of(method.make(setting), b.data, stages), k) for b, k in held]))
 
-    best = min(method.settings, key=error)
+    def quality(setting: Any) -> float:
+        return float(np.mean([score(outcome(method.make(setting), b.data, stages)[0], b.target) for b, _ in held]))
+
+    features = min({setting[:-1]: setting for setting in method.settings}.values(), key=error)[:-1]
+    best = max((setting for setting in method.settings if setting[:-1] == features), key=quality)
     return method.make(best), best
 
 

@@ -88,7 +88,7 @@ class AlternatingDeblurring(Iteration):
         kernel_size: int = 25,
         kernel_ridge: float = 1.0,
         image_ridge: float = 0.03,
-        variation: float = 0.004,
+        variation: float = 0.006,
         finishing: int = 20,
         periodic: bool = False,
     ) -> None:

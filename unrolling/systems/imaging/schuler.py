@@ -19,7 +19,8 @@ DEPTH = 3
 SLACK = 8  # pixels by which kernels are larger than those of the task, so that they may lie anywhere
 BATCH = 4
 OPTIONS = {"kind": "shake", "size": 17}
-SETTINGS = ((1.0, 1.0, 0), (2.0, 0.1, 3), (2.0, 1.0, 3), (2.0, 1.0, 8))  # threshold, kernel_ridge, shocks
+# threshold, kernel_ridge, shocks, variation
+SETTINGS = tuple((*features, v) for features in ((1.0, 1.0, 0), (2.0, 1.0, 3)) for v in (0.006, 0.02))
 RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
 RATES = {"kernel_ridge": 1e-2, "image_ridge": 1e-2, "features.to_blurred": 3e-3, "features.to_sharp": 3e-3}
 
@@ -59,13 +60,13 @@ def schedule(depth: int) -> Schedule:
 def classical(system: System, task: Deblurring) -> list[Iterative]:
     """Alternating minimisation with the features of Cho and Lee."""
 
-    def made(setting: tuple[float, float, int]) -> AlternatingDeblurring:
-        threshold, ridge, shocks = setting
+    def made(setting: tuple[float, float, int, float]) -> AlternatingDeblurring:
+        threshold, ridge, shocks, variation = setting
         features = ThresholdedGradients(threshold, shocks=shocks)
-        return AlternatingDeblurring(features, kernel_size=task.size + SLACK, kernel_ridge=ridge)
+        return AlternatingDeblurring(features, kernel_size=task.size + SLACK, kernel_ridge=ridge, variation=variation)
 
     name = "alternating minimisation, thresholded gradients"
-    return [Iterative(name, made, SETTINGS, DEPTH, setting="threshold, ridge, shocks")]
+    return [Iterative(name, made, SETTINGS, DEPTH, setting="threshold, ridge, shocks, variation")]
 
 
 def recipe(activation: str) -> Recipe:
