@@ -61,13 +61,13 @@ def normalised(task: Any, weight: float = NORMALISED) -> NormalisedSparseCoding:
 def classical(task: Any, parent: Callable[..., CoupledSparseCoding]) -> list[Baseline]:
     """The parent run to convergence, orthogonal matching pursuit with the same dictionary, and SRCNN."""
     size = sum(p.numel() for p in parent(task).parameters())
-    settings = tuple(weight * (NORMALISED if parent is normalised else WEIGHT) for weight in (0.5, 1.0, 2.0))
+    usual = NORMALISED if parent is normalised else WEIGHT
     rows: list[Baseline] = [
-        Iterative("coupled sparse coding, ISTA", lambda w: parent(task, w), settings, 100, tuning=30),
+        Iterative("coupled sparse coding, ISTA", lambda w: parent(task, w), (usual,), 80),
         Method(
             "coupled sparse coding, orthogonal matching pursuit",
             lambda atoms: lambda data: pursued(parent(task), data, atoms),
-            (3, 6),
+            (3,),
             "scikit-learn; {setting} atoms a patch, a patch at every third pixel",
             kind="library",
         ),
