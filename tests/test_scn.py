@@ -174,6 +174,11 @@ def test_srcnn_can_have_as_many_parameters_as_asked_for(size):
     assert sum(p.numel() for p in SRCNN(channels, channels).parameters()) == pytest.approx(size, rel=0.02, abs=120)
 
 
+def test_an_untrained_srcnn_gives_its_input():
+    y = torch.rand(2, 9, 8, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(SRCNN(4, 3)(y), y)
+
+
 def test_srcnn_is_sparse_coding_with_non_negative_codes_and_no_recurrence():
     """As Dong et al. read it: features of patches and their mean, a step of ISTA, sharp patches added up where they
     lie. Features that may be negative pass a ReLU as pairs, c = max(c, 0) - max(-c, 0).

@@ -30,7 +30,8 @@ class SRCNN(nn.Module):
         first: channels after the first convolution.
         second: after the second.
         sizes: pixels along a side of the filters, odd.
-        seed: of the start, normal with the variance of He et al. 2015; the last convolution's is smaller.
+        seed: of the start: normal with the variance of He et al. 2015, but for a first channel that hands y through
+            and last filters of zero, so that an untrained network gives an image without negative pixels as it is.
 
     Raises:
         ValueError: sizes that are not odd.
@@ -52,9 +53,12 @@ class SRCNN(nn.Module):
             for number, layer in enumerate(self.convolutions):
                 assert isinstance(layer, nn.Conv2d)
                 assert layer.bias is not None
-                deviation = math.sqrt(2 / layer.weight[0].numel()) * (0.1 if number == 2 else 1)
+                deviation = math.sqrt(2 / layer.weight[0].numel()) if number < 2 else 0.0
                 layer.weight.normal_(0, deviation, generator=generator)
                 layer.bias.zero_()
+                middle = sizes[number] // 2
+                layer.weight[0] = 0
+                layer.weight[0, 0, middle, middle] = 1
 
     def forward(self, y: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """The sharper image."""
