@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_range
 from unrolling.core.refusals import explain
+
+# what roughness is multiplied by, what is added to it under the logarithm, and the mean of the logarithm
+ROUGH, FLAT, USUAL = 20.0, 0.02, -1.5
 
 
 @explain
@@ -60,33 +63,42 @@ class RestorationUnit(nn.Module):
 
 @explain
 class StoppingPolicy(nn.Module):
-    """The value of going on, of a picture and of what was seen of it before: two convolutions of 3 x 3 with a stride of
-    2 and ReLU, their means over the picture, an LSTM cell and a linear layer; before training it always goes on.
+    """The value of going on, of a picture and of what was seen of it before: what is rough in it (less its mean over
+    3 x 3 pixels), two convolutions of 3 x 3 with a stride of 2 and ReLU, the logarithms of their means over the
+    picture, an LSTM cell and a linear layer of both; before training it always goes on.
 
-    The policy of Zhang, Lu, Liu and Dong 2019, arXiv:1805.07709, in small.
+    The policy of Zhang, Lu, Liu and Dong 2019, arXiv:1805.07709, in small; roughness and its logarithm, which follow
+    the noise and not the brightness, are ours.
 
     Args:
         channels: of the first convolution; the second has twice as many.
         hidden: numbers of the LSTM cell.
+        scale: of the values: what the last layer gives is multiplied by it. A few dB for Q-learning, whose values are
+            gains; 1 for soft halting, whose chances would soon be sure, and learn no more.
     """
 
-    def __init__(self, channels: int = 8, hidden: int = 12) -> None:
+    def __init__(self, channels: int = 8, hidden: int = 12, scale: float = 1.0) -> None:
         super().__init__()
+        check_range(scale, "scale", 0.0, above=True)
+        self.scale = scale
         check_count(channels, "channels")
         check_count(hidden, "hidden")
         self.first, self.second = nn.Conv2d(1, channels, 3, 2), nn.Conv2d(channels, 2 * channels, 3, 2)
         self.cell = nn.LSTMCell(2 * channels, hidden)
-        self.last = nn.Linear(hidden, 1)
+        self.last = nn.Linear(hidden + 2 * channels, 1)
         self.features = 2 * hidden
         nn.init.zeros_(self.last.weight)
-        nn.init.constant_(self.last.bias, 0.5)
+        nn.init.constant_(self.last.bias, 0.1)
 
     def forward(
         self, x: Float[Tensor, "batch height width"], memory: Float[Tensor, "batch features"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch features"]]:
-        """q, and the memory after it; a picture needs 7 x 7 pixels."""
-        z = nn.functional.relu(self.first(x.unsqueeze(1)))
-        seen = nn.functional.relu(self.second(z)).mean((2, 3))
-        hidden, cell = self.cell(10 * seen.to(memory), tuple(memory.chunk(2, 1)))
+        """q, and the memory after it; a picture needs 9 x 9 pixels."""
+        wide = x.unsqueeze(1)
+        rough = wide[..., 1:-1, 1:-1] - nn.functional.avg_pool2d(wide, 3, 1)
+        z = nn.functional.relu(self.first(ROUGH * rough))
+        seen = ((nn.functional.relu(self.second(z)).mean((2, 3)) + FLAT).log() - USUAL).to(memory)
+        hidden, cell = self.cell(seen, tuple(memory.chunk(2, 1)))
         hidden, cell = hidden.to(memory), cell.to(memory)
-        return self.last(hidden).squeeze(1).to(memory), torch.cat([hidden, cell], 1)
+        value = self.scale * self.last(torch.cat([hidden, seen], 1)).squeeze(1).to(memory)
+        return value, torch.cat([hidden, cell], 1)

@@ -117,7 +117,7 @@ def _nearest(image: Tensor, count: int, size: int, radius: int) -> tuple[Tensor,
     """
     height, width = image.shape[-2:]
     half, across = size // 2, 2 * radius + 1
-    inner = extend(image, (half,) * 4, "symmetric")
+    inner = extend(image, (half, half, half, half), "symmetric")
     wide = nn.functional.pad(inner.unsqueeze(1), (radius,) * 4, mode="replicate").squeeze(1)
     columns = torch.arange(width, device=image.device)
     shifts = torch.arange(-radius, radius + 1, device=image.device)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FLOOR = 1e-6  # of a mean squared error: 60 dB
 
@@ -55,11 +55,19 @@ class ExpectedReward:
     """Soft halting: minus the gain of the step in dB times the chance that it is taken by a policy that goes on with
     chance sigmoid(q). Over all steps that is minus the expected PSNR at the stop, but for that of the data; it is
     differentiable in q.
+
+    Attributes:
+        entropy: in dB, what the entropy of the lot is worth (in nats), so that no decision is ever quite sure and goes
+            on learning: the best q then is the value of going on over ``entropy``.
     """
+
+    entropy: float = 0.0
 
     def __call__(self, estimate: Tensor, target: Tensor, state: Any) -> Tensor:
         gain = (decibels(state.x, target) - decibels(state.before, target)).detach()
-        return -(state.reached * torch.sigmoid(state.asked) * gain).mean()
+        go, stop = torch.sigmoid(state.asked), nn.functional.logsigmoid(-state.asked)
+        unsure = -go * nn.functional.logsigmoid(state.asked) - (1 - go) * stop
+        return -(state.reached * (go * gain + self.entropy * unsure)).mean()
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,17 @@ class TemporalDifference:
 
     Attributes:
         reward: lambda, of a dB.
+        most: the number of steps at which all ends, so that nothing is gained after it; None where it never does, and
+            the last value leans on itself.
     """
 
     reward: float = 1.0
+    most: int | None = None
 
     def __call__(self, estimate: Tensor, target: Tensor, state: Any) -> Tensor:
         gain = (decibels(state.x, target) - decibels(state.before, target)).detach()
-        wanted = self.reward * gain + state.value.detach().clamp_min(0)
+        later = state.value.detach().clamp_min(0)
+        if self.most is not None:
+            later = later * (state.steps < self.most).to(later)
+        wanted = self.reward * gain + later
         return (state.asked - wanted).square().mean()

@@ -19,7 +19,7 @@ from unrolling.systems.imaging._denoising import find_noise
 from unrolling.systems.imaging._files import facts, read
 
 MIDDLE = 512  # pixels along a side of the part that the policy looks at
-LEAST = 8  # pixels along a side that the network is given
+LEAST = 10  # pixels along a side that the network is given
 
 
 @torch.no_grad()

@@ -24,14 +24,16 @@ from unrolling.training.stages import Cosine, Power, Schedule, Stage
 DEPTH = 12  # steps at most
 LEVEL, TRAINED = 6.0, 8  # grey levels that a step is to take away; steps at most in training, for noise of 50
 JPEG_LEVEL = 1.3  # the same of the error of JPEG, which is 10 at a quality of 10 and 6 at 40
-UNIT, POLICY = 7_000, 1_200  # training steps
+ENTROPY = 0.05  # dB, of the lots that soft halting draws
+DECIBELS = 5.0  # of the values of Q-learning
+UNIT, POLICY = 7_000, 3_000  # training steps
 
 
-def restorer(data_term: DataTerm) -> HaltingRestoration:
+def restorer(data_term: DataTerm, scale: float) -> HaltingRestoration:
     """A unit that changes nothing, and a policy that always goes on."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return HaltingRestoration(data_term, RestorationUnit(), StoppingPolicy())
+        return HaltingRestoration(data_term, RestorationUnit(), StoppingPolicy(scale=scale))
 
 
 def schedule(loss: Loss, level: float) -> Callable[[int], Schedule]:
@@ -56,21 +58,21 @@ def schedule(loss: Loss, level: float) -> Callable[[int], Schedule]:
     return made
 
 
-def recipes(loss: Loss) -> dict[str, Recipe]:
+def recipes(loss: Loss, scale: float) -> dict[str, Recipe]:
     """On noise of any strength, and on JPEG of any quality, where every step ends with the projection onto what the
     file says.
     """
     tying = Tying(tied=("unit", "policy"))
     return {
         "blind_denoising": Recipe(
-            parent=lambda task: restorer(LeastSquares(Identity())),
+            parent=lambda task: restorer(LeastSquares(Identity()), scale),
             tying=tying,
             depth=DEPTH,
             schedule=schedule(loss, LEVEL),
             range=lambda task: {"noise": Range(*task.levels)},
         ),
         "blind_deblocking": Recipe(
-            parent=lambda task: restorer(QuantisedBlocks()),
+            parent=lambda task: restorer(QuantisedBlocks(), scale),
             tying=tying,
             depth=DEPTH,
             schedule=schedule(loss, JPEG_LEVEL),
@@ -96,7 +98,7 @@ SYSTEM = System(
     "picture needs, by a policy that says when to stop.",
     equations=EQUATIONS + "to maximise the expected PSNR at the stop, going on with chance sigmoid(q).",
     references=REFERENCES,
-    recipes=recipes(ExpectedReward()),
+    recipes=recipes(ExpectedReward(ENTROPY), 1.0),
     apply={"blind_denoising": application()},
     variants=(
         System(
@@ -107,7 +109,7 @@ SYSTEM = System(
             "published, by Q-learning.",
             equations=EQUATIONS + "by Q-learning: q[t] = gain of PSNR in step t + max(q[t+1], 0).",
             references=REFERENCES,
-            recipes=recipes(TemporalDifference()),
+            recipes=recipes(TemporalDifference(most=DEPTH), DECIBELS),
             apply={"blind_denoising": application()},
         ),
     ),

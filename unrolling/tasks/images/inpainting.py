@@ -148,7 +148,8 @@ class Inpainting(Pictures):
         parts = torch.rand(2, batch, generator=generator)
         single, under = (low + (high - low) * part for (low, high), part in zip((DRAWN, STROKES), parts, strict=True))
         which = (torch.rand(batch, 1, 1, generator=generator) < 0.5).float()
-        masks = [make(*clean.shape, part, generator) for make, part in ((pixel_mask, single), (stroke_mask, under))]
+        shape = (clean.shape[0], clean.shape[1], clean.shape[2])
+        masks = [make(*shape, part, generator) for make, part in ((pixel_mask, single), (stroke_mask, under))]
         return self.spoil(clean, generator, which * masks[0] + (1 - which) * masks[1])
 
     def draw_held_out(self, part: str, seed: int) -> list[Samples]:
@@ -157,7 +158,7 @@ class Inpainting(Pictures):
             picture = whole if self._given else _middle(whole, HELD_OUT)
             for kind, (make, missing) in enumerate(((pixel_mask, self.missing), (stroke_mask, self.strokes))):
                 generator = torch.Generator().manual_seed(seed + 7919 * self.seed + 2 * number + kind)
-                mask = make(1, *picture.shape, missing, generator)
+                mask = make(1, picture.shape[0], picture.shape[1], missing, generator)
                 batches.append(self.spoil(picture.unsqueeze(0), generator, mask))
         return batches
 
@@ -166,7 +167,8 @@ class Inpainting(Pictures):
 
         def made(missing: float) -> Samples:
             clean, generator = self.timing.target[:2], torch.Generator().manual_seed(4_000_003 + self.seed)
-            return self.spoil(clean, generator, pixel_mask(*clean.shape, missing, generator))
+            batch, height, width = clean.shape
+            return self.spoil(clean, generator, pixel_mask(batch, height, width, missing, generator))
 
         return [
             Shift(
