@@ -125,6 +125,7 @@ class StridedCoding(Iteration):
     """
 
     algorithm = "ISTA"
+    unused_at_start = ("momentum",)
 
     def __init__(
         self,
