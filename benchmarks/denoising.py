@@ -16,7 +16,7 @@ of weights files to use before the shipped ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -264,7 +264,7 @@ PARTS: dict[str, Callable[[Path, Path | None], list[Row]]] = {
 }
 
 
-def line(row: Row) -> str:
+def line(row: Mapping[str, Any]) -> str:
     """A row as text."""
     numbers = {key: row[key] for key in ("psnr", "worst", "most", "ratio", "low", "high", "seconds") if key in row}
     text = " ".join(f"{key} {value:.4g}" if key != "psnr" else f"{value:.2f} dB" for key, value in numbers.items())

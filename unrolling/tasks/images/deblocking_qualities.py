@@ -53,7 +53,7 @@ class DeblockingQualities(Deblocking):
         check_range(least, "least", 1, 100)
         check_range(most, "most", least, 100)
         self.lowest, self.highest = int(least), int(most)
-        super().__init__(QUALITIES[0], seed, data, crop)
+        super().__init__(QUALITIES[0], seed, data, crop=crop)
         words = ", ".join(map(str, QUALITIES))
         self.summary = (
             f"Photographs compressed by JPEG at qualities of {least} to {most}; scored at {words}; none of the test "
