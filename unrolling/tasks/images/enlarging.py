@@ -43,6 +43,7 @@ class EnlargingFactors(Pictures):
     options: Mapping[str, Any] = {}
     grains = 1  # a batch shares its factor
     multiple = 12
+    sides = (800, 500)  # small ones have more texture to a pixel, as the usual test sets have
     notes = ("A border as wide as the factor is left out; the small images are rounded to 8 bits.",)
     summary = (
         "Photographs from 1 / 4, 1 / 9 and 1 / 16 of their pixels (bicubic, antialiased); none of the test photographs "

@@ -52,6 +52,7 @@ class DenoisingLevels(Pictures):
         "estimates are clipped to [0, 1].",
     )
     words = "Photographs"
+    sides = (800, 500)  # small ones have more texture to a pixel, as the usual test sets have
 
     def __init__(
         self,

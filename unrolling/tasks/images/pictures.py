@@ -51,6 +51,7 @@ class Pictures(Task):
         "data": "1, luma from 0 (black) to 1 (white)",
         "estimate": "1, luma from 0 (black) to 1 (white)",
     }
+    sides: tuple[int, ...] = (LARGEST,)  # of the photographs in ``extra``, each of which is trained on at all of them
     multiple = 1  # of which a picture's sides are brought to be multiples, by cropping
 
     def __init__(
@@ -76,7 +77,12 @@ class Pictures(Task):
         if extra:
             assert root is not None
             more = images.folder(root / EXTRA, self.convert)
-            parts["train"] = parts["train"] | {f"{EXTRA}/{name}": _reduced(picture) for name, picture in more.items()}
+            sides = self.sides
+            parts["train"] = parts["train"] | {
+                f"{EXTRA}/{name}" + (f" ({side})" if side != sides[0] else ""): _reduced(picture, side)
+                for side in sides
+                for name, picture in more.items()
+            }
         found = {part: {name: self._whole(p) for name, p in pictures.items()} for part, pictures in parts.items()}
         for part, pictures in found.items():
             for name, picture in pictures.items():
@@ -224,8 +230,8 @@ def _crop(picture: Tensor, side: int, generator: torch.Generator) -> Tensor:
     return crop.mT if turn >= 4 else crop
 
 
-def _reduced(picture: Tensor) -> Tensor:
-    """A large picture with its longer side brought to ``LARGEST`` pixels."""
+def _reduced(picture: Tensor, side: int) -> Tensor:
+    """A large picture with its longer side brought to so many pixels."""
     height, width = picture.shape[-2:]
-    ratio = LARGEST / max(height, width)
+    ratio = side / max(height, width)
     return picture if ratio >= 1 else resize(picture, round(ratio * height), round(ratio * width)).clamp(0, 1)
