@@ -37,7 +37,7 @@ from unrolling.systems.imaging._coding import STRIDE
 from unrolling.systems.imaging._denoising import Found, denoise, find_noise, told_levels
 from unrolling.systems.imaging.denoise import MARGIN, TILE
 from unrolling.tasks.images import sources as images
-from unrolling.tasks.images.noise_levels import level_denoisers
+from unrolling.tasks.images.known_noise import level_denoisers
 
 LEVELS = (15.0, 25.0, 50.0)
 GREY, COLOUR = ("set12", "bsd68"), ("cbsd68",)

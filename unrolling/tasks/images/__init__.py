@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.enlarging import EnlargingFactors
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
     from unrolling.tasks.images.inpainting import Inpainting, pixel_mask, stroke_mask
-    from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_of, stabiliser_of
-    from unrolling.tasks.images.noise_levels import ColourDenoisingLevels, DenoisingLevels, level_denoisers
+    from unrolling.tasks.images.known_noise import ColourDenoisingLevels, DenoisingLevels, level_denoisers
+    from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
     from unrolling.tasks.images.pansharpening import Pansharpening, as_other_sensors, mixed
     from unrolling.tasks.images.photographs import Photographs
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
@@ -72,8 +72,8 @@ __getattr__, __dir__ = lazy(
         ".enlarging": ("EnlargingFactors"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".inpainting": ("Inpainting pixel_mask stroke_mask"),
-        ".noise": ("Noise NoiseLevels Stabiliser noise_of stabiliser_of"),
-        ".noise_levels": ("ColourDenoisingLevels DenoisingLevels level_denoisers"),
+        ".known_noise": ("ColourDenoisingLevels DenoisingLevels level_denoisers"),
+        ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
         ".pansharpening": ("Pansharpening as_other_sensors mixed"),
         ".photographs": ("Photographs"),
         ".pictures": ("Pictures similarity timing_crops"),
@@ -93,10 +93,10 @@ __all__ = [
     "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress", "deblockers",
     "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn",
     "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss", "least_squares", "level_denoisers",
-    "linear_motion", "luma", "mixed", "noise_of", "orthonormal_rows", "patch_frame", "photograph",
-    "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors",
-    "similarity", "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask",
-    "timing_crops", "unet_on", "universal_quality", "video_luma",
+    "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows", "patch_frame",
+    "photograph", "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene", "scene_by_part", "shake",
+    "shift_errors", "similarity", "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak",
+    "stroke_mask", "timing_crops", "unet_on", "universal_quality", "video_luma",
 ]
 # fmt: on
 # End of what is written.
