@@ -45,17 +45,25 @@ from unrolling.algorithms import (
     ProximalGradient,
     RainKernels,
     SelectiveGramISTA,
+    StridedCoding,
+    StridedDeblocking,
+    StridedEnlarging,
+    StridedISTA,
     SynthesisISTA,
     ThinISTA,
     pam,
 )
 from unrolling.core import Iteration
-from unrolling.operators import STFT, FiniteDifferences
+from unrolling.operators import STFT, FiniteDifferences, StridedDictionary
 from unrolling.prox import SoftDenoiser, soft_threshold
 
 
 def rand(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def atoms():
+    return StridedDictionary(rand(5, 1, 4, 4), 2)
 
 
 def unit(m, n):
@@ -97,6 +105,10 @@ CASES = {
     "VAMP dictionary": (D, lambda p: VAMP(p, SoftDenoiser(1.0))),
     "SynthesisISTA weight": (torch.tensor(0.1), lambda p: SynthesisISTA(Matrix(D), Matrix(rand(9, 9)), p)),
     "ConvolutionalISTA weight": (torch.tensor(0.1), lambda p: ConvolutionalISTA(Matrix(D), Matrix(rand(9, 9)), p)),
+    "StridedCoding weight": (torch.tensor(0.1), lambda p: StridedCoding(lambda data: data, atoms(), p)),
+    "StridedISTA weight": (torch.tensor(0.1), lambda p: StridedISTA(atoms(), p)),
+    "StridedDeblocking weight": (torch.tensor(0.1), lambda p: StridedDeblocking(atoms(), p)),
+    "StridedEnlarging weight": (torch.tensor(0.1), lambda p: StridedEnlarging(atoms(), p)),
     "RainKernels kernels": (rand(4, 3, 3, 3), lambda p: RainKernels(p, first=lambda o: 0.5 * o)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
     "DenseProximalGradient weight": (

@@ -1,6 +1,6 @@
 """Learns the coupled dictionary that imaging/scn starts from: ``python -m tools.coupled_dictionary --data free``.
 
-Writes ``unrolling/systems/imaging/weights/start_of_scn.safetensors``: D_y (100, 128) and D_x (25, 128) in half
+Writes ``unrolling/systems/imaging/dictionaries/scn.safetensors``: D_y (100, 128) and D_x (25, 128) in half
 precision, with a card that says what they were learned from. A minute on one core.
 """
 

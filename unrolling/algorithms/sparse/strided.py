@@ -94,11 +94,10 @@ def _back(cells: Tensor, image: Tensor, stride: int) -> Tensor:
 
 
 class StridedCoding(Iteration):
-    """z+ = S_theta(v + mu D^T (y - D v)), v = z + beta (z - z-), theta = mu lambda l, for
+    """z+ = S_theta(v + mu D^T (y - D v)), v = z + beta (z - z-), theta = mu lambda l: sparse coding of a picture y that
+    is disturbed at a level l.
 
-        min_z 0.5 |y - D z|^2 + l sum_i lambda_i |z_i|
-
-    of a picture y that is disturbed at a level l; D a convolutional dictionary with a stride, beta = 0 until it is
+    For min_z 0.5 |y - D z|^2 + l sum_i lambda_i |z_i|, D a convolutional dictionary with a stride; beta = 0 until it is
     learned.
 
     ISTA (survey (2)-(4)) in the form of Simon and Elad 2019, arXiv:1909.05742: atoms lie at every s-th pixel, and the

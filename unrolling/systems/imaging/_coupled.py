@@ -28,7 +28,7 @@ from unrolling.tasks.images.baselines import srcnn_on
 from unrolling.training import files
 
 ATOMS, FEATURE, PATCH = 128, 9, 5
-START = Path(__file__).parent / "weights" / "start_of_scn.safetensors"
+START = Path(__file__).parent / "dictionaries" / "scn.safetensors"
 # lambda of the parents, chosen on validation photographs
 WEIGHT, NORMALISED = 0.02, 0.05
 RANGE = TRAINED
