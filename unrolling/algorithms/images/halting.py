@@ -26,6 +26,7 @@ class Halting(NamedTuple):
     before: Tensor  # (batch, height, width): x before the last step
     asked: Tensor  # (batch,): q before it
     reached: Tensor  # (batch,): the chance of a policy that draws lots, sigmoid(q) for going on, to have come that far
+    mixture: Tensor  # (batch, height, width): what that policy would answer on average, if the rest stopped here
 
 
 class HaltingRestoration(Iteration):
@@ -48,6 +49,8 @@ class HaltingRestoration(Iteration):
             never stops.
     """
 
+    algorithm = "PeronaMalik"
+
     def __init__(self, data_term: DataTerm, unit: nn.Module, policy: nn.Module | None = None) -> None:
         super().__init__()
         self.data_term = data_term
@@ -64,7 +67,7 @@ class HaltingRestoration(Iteration):
         features: Any = 1 if self.policy is None else self.policy.features
         value, memory = self._asked(x, x.new_zeros(x.shape[0], features))
         one = x.new_ones(x.shape[0])
-        return Halting(x, x, memory, value, one, torch.zeros_like(one), x, one, one)
+        return Halting(x, x, memory, value, one, torch.zeros_like(one), x, one, one, x)
 
     def forward(self, state: Halting, problem: Problem) -> Halting:
         running = state.running * (state.value > 0).to(state.running)
@@ -74,11 +77,17 @@ class HaltingRestoration(Iteration):
         # The chance to have come to the decision before this step: all before it were for going on.
         first = (state.steps > 0).to(state.reached)
         reached = state.reached * (1 - first + first * torch.sigmoid(state.asked))
-        return Halting(answer, x, memory, value, running, state.steps + 1, state.x, state.value, reached)
+        going = (reached * torch.sigmoid(state.value)).reshape(-1, 1, 1)
+        mixture = x if self.policy is None else state.mixture + going * (x - state.x)
+        return Halting(answer, x, memory, value, running, state.steps + 1, state.x, state.value, reached, mixture)
 
     def estimate(self, state: Halting, problem: Problem) -> Float[Tensor, "batch height width"]:
         """Each picture where it stopped, or as it is."""
         return state.answer
+
+    def supervised(self, state: Halting, problem: Problem) -> Float[Tensor, "batch height width"]:
+        """The answer of a policy that draws lots, on average over them: it has a gradient in the policy."""
+        return state.mixture
 
     def residual(self, new: Halting, old: Halting, problem: Problem) -> Float[Tensor, " batch"]:
         """0 where a picture has stopped, infinity where it goes on, NaN where it left the finite numbers; without a

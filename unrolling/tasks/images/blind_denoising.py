@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 
 from unrolling._extras import extra
+from unrolling.algorithms.images.diffusion import PeronaMalik
+from unrolling.algorithms.splitting.data_terms import LeastSquares
+from unrolling.operators import Identity
 from unrolling.tasks.base import Samples, Shift
-from unrolling.tasks.baselines import Baseline, Method
+from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.images.baselines import dncnn_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
@@ -73,8 +76,17 @@ class BlindDenoising(Pictures):
         return cls(crop=24, data=few_drawn())
 
     def baselines(self, size: int) -> Sequence[Baseline]:
-        """Total variation and non-local means at the level that wavelets estimate, and a DnCNN."""
+        """Diffusion, total variation and non-local means at the level that wavelets estimate, and a DnCNN."""
+        settings = tuple((contrast, weight) for contrast in (0.05, 0.08, 0.12) for weight in (0.03, 0.06, 0.12))
         return [
+            Iterative(
+                "Perona-Malik with reaction",
+                lambda s: PeronaMalik(LeastSquares(Identity()), s[0], weight=s[1]),
+                settings,
+                200,
+                tuning=60,
+                setting="contrast",
+            ),
             Method(
                 "total variation",
                 lambda factor: _each(lambda image, sigma: _variation(image, factor * sigma)),

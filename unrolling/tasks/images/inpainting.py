@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling._extras import extra
+from unrolling.algorithms.images.diffusion import PeronaMalik
 from unrolling.algorithms.images.inpainting import KnownPixels, Masked, fill_missing
 from unrolling.algorithms.splitting.primal_dual import ChambollePock
 from unrolling.core.arguments import check_count
@@ -122,8 +123,16 @@ class Inpainting(Pictures):
         return cls(crop=24, data=few_drawn())
 
     def baselines(self, size: int) -> Sequence[Baseline]:
-        """Total variation, biharmonic filling, the first filling, and a DnCNN on it."""
+        """Diffusion, total variation, biharmonic filling, the first filling, and a DnCNN on it."""
         return [
+            Iterative(
+                "Perona-Malik between the known pixels",
+                lambda c: PeronaMalik(KnownPixels(), c),
+                (0.02, 0.05, 0.1),
+                300,
+                tuning=100,
+                setting="contrast",
+            ),
             Iterative(
                 "total variation, Chambolle-Pock",
                 lambda w: ChambollePock(KnownPixels(), FiniteDifferences(), IsotropicShrink(), w, primal_step=0.35),
