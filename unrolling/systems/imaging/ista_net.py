@@ -1,0 +1,72 @@
+"""ISTA-Net+: compressive imaging by proximal gradient steps with a learned transform, one network for many rates
+(Zhang and Ghanem 2018).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unrolling.algorithms.splitting.block_projections import BlockProjections, RatedProximalGradient
+from unrolling.core import Unrolled, unroll
+from unrolling.networks.transform_shrinkage import TransformShrinkage
+from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.conditions import Range
+from unrolling.tasks.images.compressive_rates import CompressiveRates
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+DEPTH, CHANNELS, THRESHOLD = 9, 32, 0.001
+STEPS = 36_000
+RATED = ("step_size", "threshold", "step_slope", "threshold_slope", "gain_slope")
+LEARNED = ("prox", *RATED)
+
+
+def parent(task: CompressiveRates) -> RatedProximalGradient:
+    """Gradient steps on 0.5 |Phi x - y|^2 from the linear estimate: the last convolution is zero, so that the prox is
+    the identity.
+    """
+    prox = TransformShrinkage(CHANNELS)
+    return RatedProximalGradient(BlockProjections(task.block), prox, THRESHOLD, channels=CHANNELS)
+
+
+def build(task: CompressiveRates, depth: int) -> Unrolled:
+    """Each layer with random numbers of its own: as they have no say at the start, it is the parent all the same."""
+    network = unroll(parent(task), depth, untied=LEARNED)
+    layer: Any
+    for number, layer in enumerate(network.layers):
+        layer.prox.draw(number)
+    return network
+
+
+def schedule(depth: int) -> Schedule:
+    """All layers at once, two crops of 99 x 99 pixels at a time."""
+    rates = dict.fromkeys(RATED, 5e-3)
+    return [Stage(STEPS, rate=5e-4, batch=2, rates=rates, annealing=Cosine(0.01, 1e-2), clip=1.0)]
+
+
+SYSTEM = System(
+    name="imaging/ista_net",
+    title="ISTA-Net+",
+    paradigm="objective",
+    summary="photographs from 1 to 50 % of their measurements through random projections of blocks: proximal gradient "
+    "steps with a learned transform and soft thresholds, one network for all rates and matrices.",
+    equations=(
+        "r = x - mu[t] e^(b[t].f) Phi^T (Phi x - y),    x <- r + G[t](B[t](e^(E[t].f) S(F[t](D[t] r), "
+        "theta[t] e^(C[t].f))))\n"
+        "Phi: the matrix of the data for every block of 33 x 33 pixels, orthonormal rows. D, G: a convolution of "
+        "3 x 3, to 32 channels and back; F, B: two with a ReLU between them; over the whole picture, so that blocks "
+        "know their neighbours. S: soft threshold. f: the weights of five rates, 1 to 50 %.\n"
+        "At the start G = 0, b = C = E = 0, mu = 1, theta = 0.001, and x is the best linear estimate for pixels with "
+        "covariance 1 + exp(-distance / 40)."
+    ),
+    references=("zhang2018istanet",),
+    recipes={
+        "compressive_rates": Recipe(
+            parent=parent,
+            tying=Tying(untied=LEARNED),
+            depth=DEPTH,
+            schedule=schedule,
+            build=build,
+            range=lambda task: {"measured": Range(100 * task.rates[0], 100 * task.rates[1])},
+        )
+    },
+)
