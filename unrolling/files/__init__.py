@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.files.block_samples import Measured, read_block_samples
     from unrolling.files.decoding import Arrays, check_size
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import checked
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".block_samples": ("Measured read_block_samples"),
         ".decoding": ("Arrays check_size"),
         ".ending": ("ends_in_order"),
         ".gate": ("checked"),
@@ -54,15 +56,15 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Moments", "Output", "Picture",
-    "Processor", "Raster", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Vectors",
-    "apply", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
+    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Measured", "Moments", "Output",
+    "Picture", "Processor", "Raster", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack",
+    "Vectors", "apply", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
     "check_scan_output", "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite",
     "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others",
     "listed", "locked", "mapping", "match_channels", "moments", "numbers", "one_of", "pillow",
-    "probe_folder", "reach", "read_kspace", "read_movie", "read_raster", "read_scan", "read_sequences",
-    "read_stack", "read_vectors", "reading", "record", "resample", "scan_files", "shares", "short",
-    "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
+    "probe_folder", "reach", "read_block_samples", "read_kspace", "read_movie", "read_raster", "read_scan",
+    "read_sequences", "read_stack", "read_vectors", "reading", "record", "resample", "scan_files", "shares",
+    "short", "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
     "write_image", "write_movie", "write_raster", "write_scan", "write_symbols", "writing",
 ]
 # fmt: on

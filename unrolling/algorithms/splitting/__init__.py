@@ -7,6 +7,16 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.algorithms.splitting.admm import ADMM, ADMMState, Splitting
+    from unrolling.algorithms.splitting.block_projections import (
+        BlockProjections,
+        BlockSamples,
+        RatedProximalGradient,
+        check_blocks,
+        measure_blocks,
+        orthonormalised,
+        rate_weights,
+        spread_blocks,
+    )
     from unrolling.algorithms.splitting.conditioned import Conditioned, ConditionedSplitting, sampling_features
     from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient, ConjugateState
     from unrolling.algorithms.splitting.corona import CORONA, Levelled
@@ -54,6 +64,10 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".admm": ("ADMM ADMMState Splitting"),
+        ".block_projections": (
+            "BlockProjections BlockSamples RatedProximalGradient check_blocks measure_blocks orthonormalised "
+            "rate_weights spread_blocks"
+        ),
         ".conditioned": ("Conditioned ConditionedSplitting sampling_features"),
         ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
         ".corona": ("CORONA Levelled"),
@@ -77,16 +91,17 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "ADMM", "ADMMState", "AlternatingProjections", "Blurred", "CORONA", "ChambollePock", "CoilPreparation",
-    "CoilProblem", "CoilSampling", "Conditioned", "ConditionedSplitting", "ConjugateGradient",
-    "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient", "DenseState",
-    "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting", "KSpaceDescent",
-    "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual", "LearnedPrimalDualState",
-    "LeastSquares", "Levelled", "Movies", "PDHG", "PDHGState", "PrimalDualState", "Problem",
-    "ProjectedGradient", "ProximalGradient", "RelaxedProjection", "RelaxedState", "RobustPCA",
-    "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation", "Splitting",
-    "Transmission", "calibration_mask", "check_kspace", "check_movies", "diagonal_steps",
-    "least_squares_start", "sampling_features",
+    "ADMM", "ADMMState", "AlternatingProjections", "BlockProjections", "BlockSamples", "Blurred", "CORONA",
+    "ChambollePock", "CoilPreparation", "CoilProblem", "CoilSampling", "Conditioned", "ConditionedSplitting",
+    "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient",
+    "DenseState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
+    "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
+    "LearnedPrimalDualState", "LeastSquares", "Levelled", "Movies", "PDHG", "PDHGState", "PrimalDualState",
+    "Problem", "ProjectedGradient", "ProximalGradient", "RatedProximalGradient", "RelaxedProjection",
+    "RelaxedState", "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation",
+    "SplitSeparation", "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace",
+    "check_movies", "diagonal_steps", "least_squares_start", "measure_blocks", "orthonormalised",
+    "rate_weights", "sampling_features", "spread_blocks",
 ]
 # fmt: on
 # End of what is written.

@@ -55,7 +55,7 @@ def orthonormalised(data: BlockSamples) -> BlockSamples:
     return BlockSamples(solved.reshape(data.samples.shape).to(data.samples), q.mT.contiguous().to(data.matrix))
 
 
-def measure(x: Tensor, matrix: Tensor) -> Tensor:
+def measure_blocks(x: Tensor, matrix: Tensor) -> Tensor:
     """Phi b of every block b of images (batch, height, width), the sides multiples of b: (batch, rows, columns, m).
 
     Args:
@@ -64,8 +64,8 @@ def measure(x: Tensor, matrix: Tensor) -> Tensor:
     return _to_cells(x, math.isqrt(matrix.shape[-1])) @ matrix.mT.unsqueeze(1)
 
 
-def spread(y: Tensor, matrix: Tensor) -> Tensor:
-    """The adjoint of ``measure``: Phi^T y of every block, put in its place."""
+def spread_blocks(y: Tensor, matrix: Tensor) -> Tensor:
+    """The adjoint of ``measure_blocks``: Phi^T y of every block, put in its place."""
     return _from_cells(y @ matrix.unsqueeze(1), math.isqrt(matrix.shape[-1]))
 
 
@@ -114,21 +114,21 @@ class BlockProjections(DataTerm):
         """Phi^T y, and what the rate means for steps and thresholds."""
         samples, matrix = data
         weights = samples.new_tensor([rate_weights(matrix.shape[-2] / self.block**2)])
-        return Problem(spread(samples, matrix), None, data, weights)
+        return Problem(spread_blocks(samples, matrix), None, data, weights)
 
     def image(self, x: Tensor, data: BlockSamples) -> Tensor:
-        return measure(x, data.matrix)
+        return measure_blocks(x, data.matrix)
 
     def adjoint(self, y: Tensor, data: BlockSamples) -> Tensor:
-        return spread(y, data.matrix)
+        return spread_blocks(y, data.matrix)
 
     def gradient(self, x: Tensor, problem: Problem) -> Tensor:
         """Phi^T (Phi x - y), in the precision of x under autocast too: a residual is a small difference."""
         samples, matrix = problem.data
         if not torch.is_autocast_enabled(x.device.type):
-            return spread(measure(x, matrix) - samples, matrix)
+            return spread_blocks(measure_blocks(x, matrix) - samples, matrix)
         with torch.autocast(x.device.type, enabled=False):
-            return spread(measure(x, matrix) - samples, matrix)
+            return spread_blocks(measure_blocks(x, matrix) - samples, matrix)
 
     def start(self, problem: Problem) -> Tensor:
         """The linear estimate."""
@@ -147,12 +147,12 @@ class BlockProjections(DataTerm):
         shared = matrix.shape[0] == 1
         right = samples.reshape(1, -1, m) if shared else samples.flatten(1, 2)
         solved = torch.cholesky_solve(right.mT, lower).mT.reshape(batch, rows, columns, m)
-        return spread(solved, across)
+        return spread_blocks(solved, across)
 
     def solve(self, b: Tensor, rho: Tensor | float, problem: Problem) -> Tensor:
         """(Phi^T Phi + rho I)^-1 b = (b - Phi^T Phi b / (1 + rho)) / rho, the rows being orthonormal."""
         matrix = problem.data.matrix
-        return (b - spread(measure(b, matrix), matrix) / (1 + rho)) / rho
+        return (b - spread_blocks(measure_blocks(b, matrix), matrix) / (1 + rho)) / rho
 
     def check(self, data: BlockSamples) -> None:
         check_blocks(data, self.block)
@@ -228,7 +228,8 @@ class RatedProximalGradient(ProximalGradient):
         self.step_slope = nn.Parameter(torch.zeros(len(RATES)))
         self.threshold_slope, self.gain_slope = (nn.Parameter(torch.zeros(channels, len(RATES))) for _ in range(2))
 
-    def forward(self, state: Tensor, problem: Problem, scale: float = 1.0) -> Tensor:
+    def descend(self, state: Tensor, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+        """What the prox is given: the picture after the gradient step, thresholds and gains."""
         found = problem.features
         if found is None:
             raise ValueError("the step depends on the rate of the measurements, and the data term tells none")
@@ -236,7 +237,10 @@ class RatedProximalGradient(ProximalGradient):
         length = self.step_size * torch.exp((self.step_slope * found[0]).sum())
         threshold = self.threshold * torch.exp((self.threshold_slope * found[0]).sum(1))
         gain = torch.exp((self.gain_slope * found[0]).sum(1))
-        moved = state - length * self.data_term.gradient(state, problem)
+        return state - length * self.data_term.gradient(state, problem), threshold, gain
+
+    def forward(self, state: Tensor, problem: Problem, scale: float = 1.0) -> Tensor:
+        moved, threshold, gain = self.descend(state, problem)
         return self.prox(moved, threshold if scale == 1.0 else scale * threshold, gain)
 
     def objective(self, state: Tensor, problem: Problem) -> Tensor:

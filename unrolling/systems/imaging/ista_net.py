@@ -11,6 +11,7 @@ from unrolling.core import Unrolled, unroll
 from unrolling.networks.transform_shrinkage import TransformShrinkage
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
+from unrolling.systems.imaging._block_samples import application
 from unrolling.tasks.images.compressive_rates import CompressiveRates
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -68,5 +69,12 @@ SYSTEM = System(
             build=build,
             range=lambda task: {"measured": Range(100 * task.rates[0], 100 * task.rates[1])},
         )
+    },
+    apply={"compressive_rates": application()},
+    not_exported={
+        "compressive_rates": {
+            "onnx": "the linear estimate that it starts at factors a matrix (Cholesky), for which the format has no "
+            "operation; torch does"
+        }
     },
 )

@@ -1,0 +1,124 @@
+"""Compressive imaging on the published test sets: photographs from random projections of blocks of 33 x 33 pixels, at
+every rate of the literature, beside classical methods and published networks.
+
+As published: pictures whole, their sides filled up with zeros to multiples of 33, scores over the picture itself,
+estimates clipped to [0, 1]; the mean over pictures of the PSNR of each. Matrices are random ones with orthonormal rows,
+drawn by seed; none was trained with. Bars: 32.6 dB on Set11 at 25 %, and no less than ISTA-Net+ (a network for each
+rate) at 10 and 50 %, all with one network.
+
+--data names a folder with the sets set11 and bsd68; what is not there is left out with a word. Weights of the classical
+methods come from validation photographs of the task. --file names a weights file in the place of the shipped one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.image_methods import Row, Run, chosen, methods_of, psnr, sets
+from unrolling.algorithms.splitting.block_projections import BLOCK, BlockSamples, measure_blocks
+from unrolling.evaluation.classical import steps_of
+from unrolling.systems.catalogue import find
+from unrolling.tasks.baselines import Iterative
+from unrolling.training.weights import load_weights, read_weights
+
+RATES = (0.01, 0.04, 0.1, 0.25, 0.3, 0.4, 0.5)
+NAME, TASK = "imaging/ista_net", "compressive_rates"
+# PSNR on Set11 as the papers print it. Zhang and Ghanem 2018, Table 1, whose networks are trained for one rate and one
+# random matrix; Song et al. 2023 (OCTUF, arXiv:2304.13986) and Guo and Gan 2024 (CPP-Net), whose matrices are learned.
+PUBLISHED: dict[str, dict[float, float]] = {
+    "ReconNet, published": {0.25: 25.60},
+    "ISTA-Net+, published": {0.01: 17.34, 0.04: 21.31, 0.1: 26.64, 0.25: 32.57, 0.3: 33.82, 0.4: 36.06, 0.5: 38.07},
+    "OCTUF, learned matrix, published": {0.1: 30.70, 0.25: 36.10, 0.5: 41.34},
+    "CPP-Net, learned matrix, published": {0.1: 31.27, 0.25: 36.35, 0.5: 41.39},
+}
+
+
+def whole(picture: Tensor, block: int = BLOCK) -> Tensor:
+    """A picture (height, width) filled up with zeros to whole blocks, as a batch of one."""
+    height, width = picture.shape
+    return torch.nn.functional.pad(picture, (0, -width % block, 0, -height % block)).unsqueeze(0)
+
+
+def measured(picture: Tensor, matrix: Tensor) -> BlockSamples:
+    """Its samples."""
+    return BlockSamples(measure_blocks(whole(picture), matrix), matrix)
+
+
+def score(run: Run, picture: Tensor, matrix: Tensor) -> tuple[float, float]:
+    """PSNR, and seconds of this thread's processor."""
+    data = measured(picture, matrix)
+    begun = time.process_time()
+    with torch.no_grad():
+        found = run(data)[0, : picture.shape[0], : picture.shape[1]]
+    return psnr(found, picture), time.process_time() - begun
+
+
+def row_of(method: str, run: Run, task: Any, pictures: list[Tensor], rate: float, matrices: int) -> Row:
+    """The means over pictures and matrices."""
+    pairs = [score(run, picture, task.matrix(rate, k)) for k in range(matrices) for picture in pictures]
+    value, seconds = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
+    return {"method": method, "psnr": value, "seconds": seconds}
+
+
+def network(file: Path | None) -> Any:
+    """With the shipped weights, or those of a file; None where there are none."""
+    system = find(NAME)
+    recipe = system.recipes[TASK]
+    path = file or system.weights_path(TASK, recipe.depth, {})
+    if not path.is_file():
+        print(f"no weights for {NAME}: left out", file=sys.stderr)
+        return None
+    card = read_weights(path)[2]
+    found = system.network(recipe, system.task(TASK), card["depth"])
+    load_weights(found, path, system=NAME)
+    return found.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--file", type=Path, help="a weights file")
+    parser.add_argument("--sets", nargs="+", default=["set11", "bsd68"])
+    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES))
+    parser.add_argument("--every", type=int, default=1, help="only every so many pictures")
+    parser.add_argument("--matrices", type=int, default=1, help="so many random matrices for each rate")
+    parser.add_argument("--classical", action="store_true", help="total variation and wavelets too, which take long")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    task: Any = find(NAME).task(TASK)
+    methods: dict[str, Run] = {"linear estimate": task.linear}
+    if options.classical:
+        for method in methods_of(task, Iterative):
+            iteration, setting = chosen(method, task)
+            methods[f"{method.name}, {setting}"] = steps_of(iteration, method.iterations)
+    found = network(options.file)
+    if found is not None:
+        methods[NAME] = found
+    rows: list[Row] = []
+    for name, pictures in sets(options.data, *options.sets).items():
+        held = list(pictures.values())[:: options.every]
+        published = PUBLISHED if name == "set11" and options.every == 1 else {}
+        for rate in options.rates:
+            found_here = [row_of(method, run, task, held, rate, options.matrices) for method, run in methods.items()]
+            found_here += [{"method": m, "psnr": values[rate]} for m, values in published.items() if rate in values]
+            for row in found_here:
+                rows.append({"set": name, "rate": rate, "images": len(held), **row})
+                if not options.json:
+                    took = f"{row['seconds']:7.2f} s a picture" if "seconds" in row else ""
+                    print(f"{name:6s} {rate:5.0%}  {row['method']:40s} {row['psnr']:6.2f} dB {took}", flush=True)
+    if options.json:
+        print(json.dumps({"benchmark": "compressive", "threads": options.threads, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
