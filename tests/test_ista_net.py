@@ -254,9 +254,8 @@ def test_the_loss_weighs_an_error_by_what_is_usual_at_the_rate(task):
     assert losses[1] == pytest.approx(losses[0] * 10 ** (1.7 * (0.5**0.5 - (6 / 64) ** 0.5)))
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_classical_methods_beat_the_linear_estimate_or_come_near(task, index):
-    """Run for a few steps from the linear start, they stay consistent with the data."""
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_classical_methods_explain_the_data(task, index):
     method = task.baselines(1000)[index]
     sample = task.test[1]
     found = solve(method.make(0.01), sample.data, tolerance=0.0, max_iterations=20).estimate

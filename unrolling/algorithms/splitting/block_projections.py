@@ -59,13 +59,19 @@ def measure_blocks(x: Tensor, matrix: Tensor) -> Tensor:
     """Phi b of every block b of images (batch, height, width), the sides multiples of b: (batch, rows, columns, m).
 
     Args:
+        x: the images.
         matrix: (batch or 1, m, b b).
     """
     return _to_cells(x, math.isqrt(matrix.shape[-1])) @ matrix.mT.unsqueeze(1)
 
 
 def spread_blocks(y: Tensor, matrix: Tensor) -> Tensor:
-    """The adjoint of ``measure_blocks``: Phi^T y of every block, put in its place."""
+    """The adjoint of ``measure_blocks``: Phi^T y of every block, put in its place.
+
+    Args:
+        y: (batch, rows, columns, m).
+        matrix: (batch or 1, m, b b).
+    """
     return _from_cells(y @ matrix.unsqueeze(1), math.isqrt(matrix.shape[-1]))
 
 
@@ -212,6 +218,7 @@ class RatedProximalGradient(ProximalGradient):
         ValueError: as ``ProximalGradient``; fewer than one channel.
     """
 
+    algorithm = "ProximalGradient"
     added = ("step_slope", "threshold_slope", "gain_slope")
 
     def __init__(

@@ -59,7 +59,7 @@ SYSTEM = System(
         "At the start G = 0, b = C = E = 0, mu = 1, theta = 0.001, and x is the best linear estimate for pixels with "
         "covariance 1 + exp(-distance / 40)."
     ),
-    references=("zhang2018istanet",),
+    references=("zhang2018ista",),
     recipes={
         "compressive_rates": Recipe(
             parent=parent,

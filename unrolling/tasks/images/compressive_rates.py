@@ -185,19 +185,20 @@ class CompressiveRates(Pictures):
         return spread_blocks(data.samples, self._estimates[key])
 
     def baselines(self, size: int) -> Sequence[Baseline]:
-        """The linear estimate, total variation and wavelets by FISTA, and a U-Net on the linear estimate."""
+        """Total variation and wavelets, the linear estimate, and a U-Net on it."""
 
-        def variation(weight: float) -> FISTA:
-            prox = AnalysisProx(FiniteDifferences(), 8.0, iterations=10)
-            return FISTA(ProximalGradient(BlockProjections(self.block), prox, weight))
+        def variation(weight: float) -> ProximalGradient:
+            prox = AnalysisProx(FiniteDifferences(), 8.0, iterations=5)
+            return ProximalGradient(BlockProjections(self.block), prox, weight)
 
         def wavelets(weight: float) -> FISTA:
             prox = AnalysisProx(PaddedWavelet(), 1.0, iterations=5, dim=None)
             return FISTA(ProximalGradient(BlockProjections(self.block), prox, weight))
 
         return [
-            Iterative("total variation, FISTA", variation, (0.003, 0.01, 0.03), 200, tuning=60),
-            Iterative("wavelets, FISTA", wavelets, (0.003, 0.01, 0.03), 200, tuning=60),
+            Iterative("total variation, FISTA", lambda w: FISTA(variation(w)), (0.003, 0.01, 0.03), 100, tuning=30),
+            Iterative("total variation, proximal gradient", variation, (0.01,), 100),
+            Iterative("wavelets, FISTA", wavelets, (0.003, 0.01, 0.03), 100, tuning=30),
             Method("linear estimate", lambda _: self.linear, linear=True),
             unet_on(self.linear, size, levels=3),
         ]
