@@ -17,6 +17,7 @@ from unrolling.algorithms import (
     VAMP,
     AugmentedISTA,
     BlindDeblurring,
+    BlockProjections,
     ChambollePock,
     ConjugateGradient,
     ConvolutionalISTA,
@@ -44,6 +45,7 @@ from unrolling.algorithms import (
     ProjectedGradient,
     ProximalGradient,
     RainKernels,
+    RatedProximalGradient,
     SelectiveGramISTA,
     StridedCoding,
     StridedDeblocking,
@@ -111,6 +113,10 @@ CASES = {
     "StridedEnlarging weight": (torch.tensor(0.1), lambda p: StridedEnlarging(atoms(), p)),
     "RainKernels kernels": (rand(4, 3, 3, 3), lambda p: RainKernels(p, first=lambda o: 0.5 * o)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
+    "RatedProximalGradient weight": (
+        torch.tensor(0.1),
+        lambda p: RatedProximalGradient(BlockProjections(2), lambda z, t, g: soft_threshold(z, t), p, channels=1),
+    ),
     "DenseProximalGradient weight": (
         torch.tensor(0.1),
         lambda p: DenseProximalGradient(TERM, soft_threshold, 2, weight=p),

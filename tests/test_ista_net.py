@@ -260,7 +260,7 @@ def test_classical_methods_explain_the_data(task, index):
     sample = task.test[1]
     found = solve(method.make(0.01), sample.data, tolerance=0.0, max_iterations=20).estimate
     relative = (measure_blocks(found, sample.data.matrix) - sample.data.samples).norm() / sample.data.samples.norm()
-    assert relative < 0.05
+    assert relative < 0.1
 
 
 def test_the_padded_wavelet_is_an_isometry():

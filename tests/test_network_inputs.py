@@ -29,6 +29,7 @@ from unrolling.networks import (
     ResidualBlocks,
     ResidualCNN,
     TemporalConvolutions,
+    TransformShrinkage,
     UNet,
 )
 
@@ -55,6 +56,7 @@ CASES = {
     "ResidualCNN": (ResidualCNN(2, 4), "z", (2, 8, 9)),
     "ResidualCNN of images": (ResidualCNN(2, 4, 3), "z", (2, 3, 8, 9)),
     "SRCNN": (SRCNN(4, 4, (3, 1, 3)), "y", (2, 8, 9)),
+    "TransformShrinkage": (TransformShrinkage(4), "z", (2, 8, 9)),
     "ConvolutionalShrinkage": (ConvolutionalShrinkage(4), "u", (2, 8, 9)),
     "ChannelNorm": (ChannelNorm(3), "x", (2, 3, 9)),
     "TemporalConvolutions": (TemporalConvolutions(3, 2, width=4, blocks=2), "input", (2, 3, 9)),

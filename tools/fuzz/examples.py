@@ -106,6 +106,7 @@ def _images() -> dict[type, tuple[dict[str, Any], Any]]:
     )
     variation = AnalysisProx(FiniteDifferences(), 8.0, iterations=3)
     term = splitting.LeastSquares(Identity())
+    blocks = splitting.BlockSamples(_rand(3, 2, 2, 5), _rand(1, 5, 16))
     return {
         images.PeronaMalik: ({"data_term": term, "contrast": 0.1, "step_size": 0.2, "weight": 0.1}, image),
         splitting.ChambollePock: (
@@ -148,6 +149,17 @@ def _images() -> dict[type, tuple[dict[str, Any], Any]]:
         splitting.ProximalGradient: (
             {"data_term": splitting.KnownBlur(), "prox": variation, "weight": 0.1, "step_size": 1.0},
             blurred,
+        ),
+        splitting.BlockProjections: ({"block": 4}, (blocks,)),
+        splitting.RatedProximalGradient: (
+            {
+                "data_term": splitting.BlockProjections(4),
+                "prox": networks.TransformShrinkage(3),
+                "weight": 0.1,
+                "step_size": 1.0,
+                "channels": 3,
+            },
+            blocks,
         ),
         splitting.ProjectedGradient: (
             {"levels": torch.tensor([-1.0, 1.0]), "step_size": 0.3, "damping": 0.2},

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
     from unrolling.networks.srcnn import SRCNN, srcnn_channels
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
+    from unrolling.networks.transform_shrinkage import TransformShrinkage
     from unrolling.networks.unet import UNet, unet_width
     from unrolling.networks.volume_resnet import ComplexConvolution, ComplexVolumeResNet
 
@@ -48,6 +49,7 @@ __getattr__, __dir__ = lazy(
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".srcnn": ("SRCNN srcnn_channels"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
+        ".transform_shrinkage": ("TransformShrinkage"),
         ".unet": ("UNet unet_width"),
         ".volume_resnet": ("ComplexConvolution ComplexVolumeResNet"),
     },
@@ -57,9 +59,9 @@ __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
     "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN",
-    "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "UNet", "dncnn_channels",
-    "from_channels", "hidden_width", "normalised", "pnn_width", "prenet_channels", "srcnn_channels",
-    "to_channels", "unet_width",
+    "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet",
+    "dncnn_channels", "from_channels", "hidden_width", "normalised", "pnn_width", "prenet_channels",
+    "srcnn_channels", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

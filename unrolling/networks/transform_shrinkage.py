@@ -52,13 +52,13 @@ class TransformShrinkage(nn.Module):
         self.synthesis.zero_()
 
     def forward(
-        self, z: Float[Tensor, "batch height width"], threshold: Tensor | float, gain: Tensor | float = 1.0
+        self, z: Float[Tensor, "batch height width"], threshold: Tensor | float = 0.01, gain: Tensor | float = 1.0
     ) -> Float[Tensor, "batch height width"]:
         """The images after the step.
 
         Args:
             z: before it.
-            threshold: t, one for all channels or (channels,).
+            threshold: t, one for all channels or (channels,); 0.01 is where the paper starts.
             gain: a factor of each channel after S_t, likewise.
         """
         check_input(self, z, "z", None, None)
