@@ -94,6 +94,7 @@ def _proxes() -> dict[type, tuple[dict[str, Any], Any]]:
 
 
 def _images() -> dict[type, tuple[dict[str, Any], Any]]:
+    from unrolling import networks
     from unrolling.algorithms import images, splitting
     from unrolling.operators import CoilData, FiniteDifferences, Identity, KSpace, ParallelBeam, Radon
     from unrolling.prox import AnalysisProx, IsotropicShrink, soft_threshold
