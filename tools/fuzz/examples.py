@@ -152,6 +152,7 @@ def _images() -> dict[type, tuple[dict[str, Any], Any]]:
             blurred,
         ),
         splitting.BlockProjections: ({"block": 4}, (blocks,)),
+        splitting.LearnedProjections: ({"m": 5, "block": 4, "binary": True}, (image,)),
         splitting.RatedProximalGradient: (
             {
                 "data_term": splitting.BlockProjections(4),

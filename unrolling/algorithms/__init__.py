@@ -130,6 +130,7 @@ __getattr__, __dir__ = lazy(
             "ForwardOperator LearnedPDHG LearnedPDHGState LearnedPrimalDual LearnedPrimalDualState Transmission "
             "least_squares_start"
         ),
+        ".splitting.learned_projections": ("LearnedProjections"),
         ".splitting.primal_dual": ("ChambollePock PrimalDualState"),
         ".splitting.primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".splitting.projected_gradient": ("ProjectedGradient"),
@@ -156,8 +157,8 @@ __all__ = [
     "Grouping", "GuidedProjection", "HQSState", "HalfQuadraticSplitting", "Halting", "HaltingRestoration",
     "HyperLISTA", "HyperProblem", "HyperState", "IHT", "ISTA", "KSpaceDescent", "KernelState", "KnownBlur",
     "KnownPixels", "LAMA", "LAMAState", "LearnedFeatures", "LearnedMaps", "LearnedPDHG", "LearnedPDHGState",
-    "LearnedPrimalDual", "LearnedPrimalDualState", "LearnedProjection", "LearnedProx", "LeastSquares",
-    "Levelled", "MISI", "MISIState", "MMNetLayer", "Magnitudes", "Masked", "MatchedFilter",
+    "LearnedPrimalDual", "LearnedPrimalDualState", "LearnedProjection", "LearnedProjections", "LearnedProx",
+    "LeastSquares", "Levelled", "MISI", "MISIState", "MMNetLayer", "Magnitudes", "Masked", "MatchedFilter",
     "MatchedFiltering", "Messages", "Mixed", "Mixing", "Mixture", "Modulation", "MovieSteps", "Movies",
     "MultispectralFit", "NMF", "NMFActivations", "NMFEnhancement", "NMFSeparation", "NMFState",
     "NoiseEstimate", "NoisyImage", "NonLocalExperts", "Normalised", "NormalisedSparseCoding", "Normalising",

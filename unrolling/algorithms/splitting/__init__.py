@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Transmission,
         least_squares_start,
     )
+    from unrolling.algorithms.splitting.learned_projections import LearnedProjections
     from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
@@ -80,6 +81,7 @@ __getattr__, __dir__ = lazy(
             "ForwardOperator LearnedPDHG LearnedPDHGState LearnedPrimalDual LearnedPrimalDualState Transmission "
             "least_squares_start"
         ),
+        ".learned_projections": ("LearnedProjections"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".projected_gradient": ("ProjectedGradient"),
@@ -96,12 +98,13 @@ __all__ = [
     "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient",
     "DenseState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
     "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
-    "LearnedPrimalDualState", "LeastSquares", "Levelled", "Movies", "PDHG", "PDHGState", "PrimalDualState",
-    "Problem", "ProjectedGradient", "ProximalGradient", "RatedProximalGradient", "RelaxedProjection",
-    "RelaxedState", "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation",
-    "SplitSeparation", "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace",
-    "check_movies", "diagonal_steps", "least_squares_start", "measure_blocks", "orthonormalised",
-    "rate_weights", "sampling_features", "spread_blocks",
+    "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled", "Movies", "PDHG",
+    "PDHGState", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
+    "RatedProximalGradient", "RelaxedProjection", "RelaxedState", "RobustPCA", "RobustPCAADMM",
+    "SampledFourier", "Separated", "Separation", "SplitSeparation", "Splitting", "Transmission",
+    "calibration_mask", "check_blocks", "check_kspace", "check_movies", "diagonal_steps",
+    "least_squares_start", "measure_blocks", "orthonormalised", "rate_weights", "sampling_features",
+    "spread_blocks",
 ]
 # fmt: on
 # End of what is written.

@@ -4,21 +4,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from unrolling.algorithms.splitting.block_projections import BlockProjections, RatedProximalGradient
+from unrolling.algorithms.splitting.learned_projections import LearnedProjections
 from unrolling.core import Unrolled, unroll
 from unrolling.networks.transform_shrinkage import TransformShrinkage
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._block_samples import application
+from unrolling.tasks.images.compressive_learned import CompressiveLearned
 from unrolling.tasks.images.compressive_rates import CompressiveRates
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH, CHANNELS, THRESHOLD = 9, 32, 0.001
 STEPS = 36_000
-RATED = ("step_size", "threshold", "step_slope", "threshold_slope", "gain_slope")
+RATED: tuple[str, ...] = ("step_size", "threshold", "step_slope", "threshold_slope", "gain_slope")
 LEARNED = ("prox", *RATED)
+MATRIX = "data_term.matrix"
+NO_ONNX = (
+    "the linear estimate that it starts at factors a matrix (Cholesky), for which the format has no operation; torch "
+    "does"
+)
 
 
 def parent(task: CompressiveRates) -> RatedProximalGradient:
@@ -31,7 +40,11 @@ def parent(task: CompressiveRates) -> RatedProximalGradient:
 
 def build(task: CompressiveRates, depth: int) -> Unrolled:
     """Each layer with random numbers of its own: as they have no say at the start, it is the parent all the same."""
-    network = unroll(parent(task), depth, untied=LEARNED)
+    return redrawn(unroll(parent(task), depth, untied=LEARNED))
+
+
+def redrawn(network: Unrolled) -> Unrolled:
+    """The network with other random numbers in each layer."""
     layer: Any
     for number, layer in enumerate(network.layers):
         layer.prox.draw(number)
@@ -42,6 +55,50 @@ def schedule(depth: int) -> Schedule:
     """All layers at once, two crops of 99 x 99 pixels at a time."""
     rates = dict.fromkeys(RATED, 5e-3)
     return [Stage(STEPS, rate=5e-4, batch=2, rates=rates, annealing=Cosine(0.01, 1e-2), clip=1.0)]
+
+
+def learned_parent(task: CompressiveLearned, *, binary: bool = False) -> RatedProximalGradient:
+    """As ``parent``, with measurements that begin as the principal components of pixels that resemble their
+    neighbours.
+    """
+    term = LearnedProjections(task.m, task.block, binary=binary)
+    return RatedProximalGradient(term, TransformShrinkage(CHANNELS), THRESHOLD, channels=CHANNELS)
+
+
+def learned_build(task: CompressiveLearned, depth: int, *, binary: bool = False) -> Unrolled:
+    """Layers as in ``build``, and one matrix for all."""
+    return redrawn(unroll(learned_parent(task, binary=binary), depth, tied=(MATRIX,), untied=LEARNED))
+
+
+def learned_schedule(depth: int) -> Schedule:
+    """As ``schedule``, the matrix more slowly."""
+    return [replace(stage, rates={**stage.rates, MATRIX: 1e-4}) for stage in schedule(depth)]
+
+
+def learned(name: str, title: str, summary: str, matrix: str, binary: bool) -> System:
+    """A variant that learns what is measured."""
+    return System(
+        name=name,
+        title=title,
+        paradigm="objective",
+        summary=summary,
+        equations=(
+            f"y = W b of every block b of 33 x 33 pixels, {matrix}, learned with the network; Phi = L^-1 W with "
+            "W W^T = L L^T and L^-1 y in the place of W and y; then as imaging/ista_net.\n"
+            "At the start W holds the first principal components of pixels with covariance 1 + exp(-distance / 40)."
+        ),
+        references=("zhang2018ista", "shi2017deep", "zhang2020optimization"),
+        recipes={
+            "compressive_learned": Recipe(
+                parent=partial(learned_parent, binary=binary),
+                tying=Tying(tied=(MATRIX,), untied=LEARNED),
+                depth=DEPTH,
+                schedule=learned_schedule,
+                build=partial(learned_build, binary=binary),
+            )
+        },
+        not_exported={"compressive_learned": {"onnx": NO_ONNX}},
+    )
 
 
 SYSTEM = System(
@@ -71,10 +128,22 @@ SYSTEM = System(
         )
     },
     apply={"compressive_rates": application()},
-    not_exported={
-        "compressive_rates": {
-            "onnx": "the linear estimate that it starts at factors a matrix (Cholesky), for which the format has no "
-            "operation; torch does"
-        }
-    },
+    not_exported={"compressive_rates": {"onnx": NO_ONNX}},
+    variants=(
+        learned(
+            "imaging/ista_net_learned",
+            "ISTA-Net+ with learned measurements",
+            "photographs from a quarter of their measurements, which are learned with the network that recovers them.",
+            "W (272, 1089) of real numbers",
+            False,
+        ),
+        learned(
+            "imaging/ista_net_binary",
+            "ISTA-Net+ with learned binary measurements",
+            "photographs from a quarter of their measurements, each a sum and difference of pixels as mirrors that are "
+            "flipped give it, which are learned with the network that recovers them.",
+            "W (272, 1089) of -1 and 1 over 33",
+            True,
+        ),
+    ),
 )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         patch_frame,
     )
     from unrolling.tasks.images.blurs import linear_motion, shake
+    from unrolling.tasks.images.compressive_learned import CompressiveLearned
     from unrolling.tasks.images.compressive_rates import CompressiveRates, PaddedWavelet
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
     from unrolling.tasks.images.deblocking_qualities import DeblockingQualities
@@ -66,6 +67,7 @@ __getattr__, __dir__ = lazy(
         ".blind_denoising": ("BlindDenoising"),
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("linear_motion shake"),
+        ".compressive_learned": ("CompressiveLearned"),
         ".compressive_rates": ("CompressiveRates PaddedWavelet"),
         ".deblocking": ("Deblocking coefficients_of compress"),
         ".deblocking_qualities": ("DeblockingQualities"),
@@ -88,17 +90,18 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BlindDeblocking", "BlindDenoising", "ColourDenoisingLevels", "CompressiveRates", "Deblocking",
-    "DeblockingQualities", "Deblurring", "Denoising", "DenoisingLevels", "ERGAS", "EnlargingFactors",
-    "Inpainting", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening", "Photographs", "Pictures",
-    "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "as_other_sensors", "attribution",
-    "best_shift", "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours",
-    "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on", "draw_streaks", "drawn", "enlargers",
-    "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss", "least_squares",
-    "level_denoisers", "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows",
-    "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene",
-    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "srcnn_on",
-    "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality", "video_luma",
+    "BlindDeblocking", "BlindDenoising", "ColourDenoisingLevels", "CompressiveLearned", "CompressiveRates",
+    "Deblocking", "DeblockingQualities", "Deblurring", "Denoising", "DenoisingLevels", "ERGAS",
+    "EnlargingFactors", "Inpainting", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening",
+    "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned",
+    "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
+    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on",
+    "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
+    "kernel_error", "kernel_loss", "least_squares", "level_denoisers", "linear_motion", "luma", "mixed",
+    "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm",
+    "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity",
+    "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops",
+    "unet_on", "universal_quality", "video_luma",
 ]
 # fmt: on
 # End of what is written.

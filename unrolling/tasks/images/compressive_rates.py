@@ -94,6 +94,7 @@ class CompressiveRates(Pictures):
         self.rates, self.block, self.multiple = (least, most), block, block
         self._matrices: dict[tuple[float, int], Tensor] = {}
         self._estimates: dict[tuple[int, float], Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
         self.summary = (
             f"Photographs from {least:.0%} to {most:.0%} of their measurements: each block of {block} x {block} pixels "
             "through the same random projections, which are told; scored at 10, 25 and 50 % with matrices that were "
@@ -158,7 +159,10 @@ class CompressiveRates(Pictures):
         """The mean over pictures of the root of the mean squared error, over what a good reconstruction has at the
         rate, 10^-(0.75 + 1.7 sqrt(m / b^2)). Crops with much texture have a hundred times the squared error of others.
         """
-        root = (data.matrix.shape[1] / data.matrix.shape[2]) ** 0.5
+        return self.weighed((data.matrix.shape[1] / data.matrix.shape[2]) ** 0.5, estimate, target)
+
+    def weighed(self, root: float, estimate: Tensor, target: Tensor) -> Tensor:
+        """The loss at a rate, whose root is given."""
         error = (estimate - target).square().flatten(1).mean(1)
         return 10 ** ((BASE + SLOPE * root) / 20) * (error + LEAST).sqrt().mean()
 
