@@ -93,8 +93,9 @@ class BlockProjections(DataTerm):
     """y = Phi b + noise for every block b of b x b pixels, Phi with orthonormal rows; data are ``BlockSamples``.
 
     Iterations start at the best linear estimate C Phi^T (Phi C Phi^T + r I)^-1 y of blocks whose pixels have the
-    covariance 1 + exp(-d / 40), d their distance in pixels; on photographs it is as good as the covariance of training
-    blocks (`python -m benchmarks.compressive` prints both). ``Problem.features`` are ``rate_weights`` of m / b^2.
+    covariance 1 + exp(-d / 40), d their distance in pixels; `python -m benchmarks.compressive` prints how far on
+    photographs it is from that of the covariance of training blocks. ``Problem.features`` are ``rate_weights`` of
+    m / b^2.
 
     Args:
         block: b, the side of blocks.
