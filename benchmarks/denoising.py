@@ -129,7 +129,7 @@ def of_levels(root: Path, weights: Path | None) -> list[Row]:
         return []
     rows: list[Row] = []
     for name, pictures in sets(root, "set12").items():
-        for sigma in (0.0, 1.0, 2.0, 5.0, 10.0, 35.0, 75.0, 100.0):
+        for sigma in (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0, 75.0, 100.0):
             pairs = noisy(pictures, sigma)
             with torch.no_grad():
                 each = [psnr(cleaned(found, y, max(sigma, 1e-3)), x) for y, x in pairs]

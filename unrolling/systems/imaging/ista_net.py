@@ -53,7 +53,7 @@ def redrawn(network: Unrolled) -> Unrolled:
 
 def schedule(depth: int) -> Schedule:
     """All layers at once, two crops of 99 x 99 pixels at a time."""
-    rates = dict.fromkeys(RATED, 5e-3)
+    rates: dict[str, float] = dict.fromkeys(RATED, 5e-3)
     return [Stage(STEPS, rate=5e-4, batch=2, rates=rates, annealing=Cosine(0.01, 1e-2), clip=1.0)]
 
 
