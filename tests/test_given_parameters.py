@@ -29,6 +29,7 @@ from unrolling.algorithms import (
     Detector,
     DetNetLayer,
     ExpectationPropagation,
+    FieldOfExperts,
     GatedISTA,
     GramHardISTA,
     GramIHT,
@@ -41,6 +42,7 @@ from unrolling.algorithms import (
     NMFActivations,
     NMFEnhancement,
     NMFSeparation,
+    NonLocalExperts,
     NormalisedSparseCoding,
     ProjectedGradient,
     ProximalGradient,
@@ -62,6 +64,12 @@ from unrolling.prox import SoftDenoiser, soft_threshold
 
 def rand(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def balanced(*shape):
+    """Filters of zero mean."""
+    filters = rand(*shape)
+    return filters - filters.mean(tuple(range(1, len(shape))), keepdim=True)
 
 
 def atoms():
@@ -111,6 +119,10 @@ CASES = {
     "StridedISTA weight": (torch.tensor(0.1), lambda p: StridedISTA(atoms(), p)),
     "StridedDeblocking weight": (torch.tensor(0.1), lambda p: StridedDeblocking(atoms(), p)),
     "StridedEnlarging weight": (torch.tensor(0.1), lambda p: StridedEnlarging(atoms(), p)),
+    "FieldOfExperts filters": (balanced(3, 3, 3), lambda p: FieldOfExperts(TERM, p)),
+    "FieldOfExperts amplitude": (torch.ones(3), lambda p: FieldOfExperts(TERM, balanced(3, 3, 3), amplitude=p)),
+    "NonLocalExperts filters": (balanced(3, 2, 3, 3), lambda p: NonLocalExperts(TERM, p)),
+    "NonLocalExperts amplitude": (torch.ones(3), lambda p: NonLocalExperts(TERM, balanced(3, 2, 3, 3), amplitude=p)),
     "RainKernels kernels": (rand(4, 3, 3, 3), lambda p: RainKernels(p, first=lambda o: 0.5 * o)),
     "ProximalGradient weight": (torch.tensor(0.1), lambda p: ProximalGradient(TERM, soft_threshold, p)),
     "RatedProximalGradient weight": (

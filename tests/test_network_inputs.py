@@ -28,6 +28,8 @@ from unrolling.networks import (
     PReNet,
     ResidualBlocks,
     ResidualCNN,
+    RestorationUnit,
+    StoppingPolicy,
     TemporalConvolutions,
     TransformShrinkage,
     UNet,
@@ -55,6 +57,7 @@ CASES = {
     "ResidualBlocks": (ResidualBlocks(4, 1), "x", (2, 4, 8, 9)),
     "ResidualCNN": (ResidualCNN(2, 4), "z", (2, 8, 9)),
     "ResidualCNN of images": (ResidualCNN(2, 4, 3), "z", (2, 3, 8, 9)),
+    "RestorationUnit": (RestorationUnit(4, 1), "x", (2, 8, 9)),
     "SRCNN": (SRCNN(4, 4, (3, 1, 3)), "y", (2, 8, 9)),
     "TransformShrinkage": (TransformShrinkage(4), "z", (2, 8, 9)),
     "ConvolutionalShrinkage": (ConvolutionalShrinkage(4), "u", (2, 8, 9)),
@@ -83,7 +86,10 @@ def data(name):
 
 
 def test_the_cases_are_all_networks():
-    found = {getattr(networks, name) for name in networks.__all__} - {PReLU}  # a function of numbers
+    found = {getattr(networks, name) for name in networks.__all__} - {
+        PReLU,
+        StoppingPolicy,
+    }  # a function of numbers; one that takes its memory besides
     assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
         type(network) for network, _, _ in CASES.values()
     }

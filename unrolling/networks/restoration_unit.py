@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count, check_range
-from unrolling.core.refusals import explain
+from unrolling.core.arguments import check_count, check_input, check_range
+from unrolling.core.refusals import explain_call
 
 # what roughness is multiplied by, what is added to it under the logarithm, and the mean of the logarithm
 ROUGH, FLAT, USUAL = 20.0, 0.02, -1.5
 
 
-@explain
+@explain_call
 class RestorationUnit(nn.Module):
     """A correction of pictures: 2 x 2 pixels become four channels, a few convolutions of 3 x 3 with ReLU, and back;
     zero at the start.
@@ -44,6 +44,7 @@ class RestorationUnit(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
         """f(x)."""
+        check_input(self, x, "x", None, None)
         height, width = x.shape[-2:]
         # Exactly even sides, whatever they are: one row and column more at the most.
         wide = nn.functional.pad(x.unsqueeze(1), (0, width % 2, 0, height % 2), mode="replicate")
@@ -61,7 +62,7 @@ class RestorationUnit(nn.Module):
         return 2 * (len(self.convolutions) + 1) + 1
 
 
-@explain
+@explain_call
 class StoppingPolicy(nn.Module):
     """The value of going on, of a picture and of what was seen of it before: what is rough in it (less its mean over
     3 x 3 pixels), two convolutions of 3 x 3 with a stride of 2 and ReLU, the logarithms of their means over the
@@ -94,6 +95,7 @@ class StoppingPolicy(nn.Module):
         self, x: Float[Tensor, "batch height width"], memory: Float[Tensor, "batch features"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch features"]]:
         """q, and the memory after it; a picture needs 9 x 9 pixels."""
+        check_input(self, x, "x", None, None)
         wide = x.unsqueeze(1)
         rough = wide[..., 1:-1, 1:-1] - nn.functional.avg_pool2d(wide, 3, 1)
         z = nn.functional.relu(self.first(ROUGH * rough))

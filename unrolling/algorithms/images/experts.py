@@ -251,7 +251,8 @@ class NonLocalExperts(FieldOfExperts):
         if filters.ndim != 4:
             raise ValueError(f"filters are (count, matches, height, width); got shape {tuple(filters.shape)}")
         grouping = Grouping(data_term, filters.shape[1], size, radius)
-        self._init(grouping, filters, amplitude, weight, step_size, scale)
+        # As of the local field their values are taken: a parameter would not stay the one that was given.
+        self._init(grouping, filters[:], amplitude, weight, step_size, scale)
         self.radius = radius
 
     @property
