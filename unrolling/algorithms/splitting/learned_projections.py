@@ -65,7 +65,9 @@ class LearnedProjections(BlockProjections):
         lower = torch.linalg.cholesky(w @ w.mT)
         return torch.linalg.solve_triangular(lower, w, upper=False).unsqueeze(0)
 
-    def forward(self, data: Float[Tensor, "batch height width"]) -> Problem:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, data: Float[Tensor, "batch height width"]
+    ) -> Problem:
         """The samples of images with orthonormal rows, and what the rate means for steps and thresholds."""
         if not torch.is_autocast_enabled(data.device.type):
             return self._problem(data)

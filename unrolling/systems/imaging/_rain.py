@@ -106,7 +106,8 @@ def _derain(
     clean, streaks = take_apart(network, picture.pixels)
     taken = 255 * float((picture.pixels - clean).square().mean().sqrt())
     told: dict[str, Any] = {**facts(picture), "rain": round(taken, 2)}
-    if not detail_taken(clean, picture.pixels - clean) > RAINY[system]:
+    # NaN is below no bound: it goes on to the writer, which refuses it.
+    if detail_taken(clean, picture.pixels - clean) <= RAINY[system]:
         told["unchanged"] = "no more was found than there is in photographs without rain"
         clean, streaks = picture.pixels, torch.zeros_like(picture.pixels)
     told["conditions"] = [
