@@ -36,8 +36,8 @@ for axis, (name, picture) in zip(axes, {"of y": features.blurred, "of x": featur
     axis.set_axis_off()
 
 # %%
-# The other two modules, stage by stage: the error is the squared distance of k' from k at the best shift, over that of k
-# from zero.
+# The other two modules, stage by stage: the error is the squared distance of k' from k at the best shift, over that of
+# k from zero.
 network = unroll(iteration, 3)
 true = {"true": torch.nn.functional.pad(kernel, (4, 4, 4, 4))}
 with torch.no_grad():
