@@ -42,8 +42,8 @@ for level in levels:
     print(f"noise {level:2.0f}: " + ", ".join(f"{name} {psnr(picture):.2f} dB" for name, picture in rows[-1].items()))
 
 # %%
-# The cosines were weighted for a noise of 25 and blur what is fine; learned atoms keep edges. What is finer than the
-# noise is lost to all of them: at 60 the grass is gone.
+# The cosines were weighted for a noise of 25 and leave some of it; learned atoms keep edges. What is finer than the
+# noise is lost to all of them: at 60 the hair is a surface.
 figure, axes = plt.subplots(3, 4, figsize=(8, 6.6), layout="constrained")
 for line, level, row in zip(axes, levels, rows, strict=True):
     for axis, (name, picture) in zip(line, row.items(), strict=True):
