@@ -148,6 +148,8 @@ def test_samples_of_other_levels_do_not_change_one():
         ({"image": picture(2, 3, 20, 20)}, r"image is \(batch, 1, height, width\)"),
         ({"image": picture(2, 5, 20)}, "6 x 6 pixels at least"),
         ({"sigma": torch.ones(3, dtype=TORCH)}, r"sigma is \(2,\)"),
+        ({"sigma": torch.tensor([0.1, -0.1], dtype=TORCH)}, "sigma is a part of white, from 0 to 1"),
+        ({"sigma": torch.tensor([25.0, 25.0], dtype=TORCH)}, r"25 / 255, not 25"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(change, words):
@@ -208,3 +210,10 @@ def test_data_of_another_kind_are_refused():
     with pytest.raises(TypeError, match="Compressed"):
         solve(iteration, picture(1, 16, 16), max_iterations=1)
     assert Compressed._fields[0] == "image"
+
+
+def test_a_level_that_is_nan_spoils_its_own_sample_alone():
+    given = data()._replace(sigma=torch.tensor([0.1, torch.nan], dtype=TORCH))
+    found = coding().estimate(coding()(coding().start(p := coding().prepare(given)), p), p)
+    assert bool(found[0].isfinite().all())
+    assert bool(found[1].isnan().all())

@@ -107,7 +107,8 @@ def coupled_dictionaries(
         warnings.simplefilter("ignore", ConvergenceWarning)
         codes = torch.from_numpy(learner.fit_transform(low.double().numpy()))
     found = torch.from_numpy(learner.components_).T
-    norms = torch.linalg.vector_norm(found, dim=0).clamp_min(1e-12)
+    norms = torch.linalg.vector_norm(found, dim=0)
+    norms = torch.where(norms > 0, norms, 1)  # of an atom that was never used
     codes = codes * norms
     gram = codes.T @ codes
     ridge = 1e-6 * gram.diagonal().mean() * torch.eye(atoms, dtype=gram.dtype)

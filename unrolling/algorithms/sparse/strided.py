@@ -16,6 +16,7 @@ from torch.nn import functional
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.core import Bounded, Iteration, Positive, constrain, tree
 from unrolling.core.arguments import check_count, check_numbers
+from unrolling.core.execution import is_plain
 from unrolling.operators.linear import learnable
 from unrolling.operators.strided import StridedDictionary, from_cells, to_cells
 from unrolling.prox import soft_threshold
@@ -261,6 +262,11 @@ class StridedISTA(StridedCoding):
         self.check_picture(image)
         if sigma.shape != image.shape[:1]:
             raise ValueError(f"sigma is ({image.shape[0]},), one for each picture; got shape {tuple(sigma.shape)}")
+        if is_plain() and bool(((sigma < 0) | (sigma > 1)).any()):
+            low, high = float(sigma.min()), float(sigma.max())
+            raise ValueError(
+                f"sigma is a part of white, from 0 to 1 (25 / 255, not 25); it goes from {low:.4g} to {high:.4g}"
+            )
 
 
 def _noisy(data: NoisyImage) -> tuple[Tensor, Tensor]:

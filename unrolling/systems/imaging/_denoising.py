@@ -160,7 +160,7 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found, tile: 
     if smoothed:
         changed = opponent(_stabilised(planes, found.stabilisers))
         for k in smoothed:
-            corrections.append(_coarse(_as_grey(network, [k], colour), margin, changed[k]))
+            corrections.append(_coarse(_as_grey(network, [k], colour), margin, changed[k], tile))
             rest = noise_levels(changed[k] + corrections[-1])
             levels[k] = levels[k] if rest is None else rest.middle
 
@@ -183,7 +183,7 @@ def denoise(network: Denoiser, margin: int, planes: Tensor, found: Found, tile: 
     return pixels.in_tiles(run, wide, margin=margin, tile=tile, align=ALIGN)[:, :height, :width]
 
 
-def _coarse(network: Denoiser, margin: int, plane: Tensor) -> Tensor:
+def _coarse(network: Denoiser, margin: int, plane: Tensor, tile: int) -> Tensor:
     """What is to be added to a plane (height, width) to take the noise out of its picture of half the size."""
     height, width = plane.shape
     padded = functional.pad(plane[None, None], (0, width % 2, 0, height % 2), mode="replicate")
@@ -191,9 +191,8 @@ def _coarse(network: Denoiser, margin: int, plane: Tensor) -> Tensor:
     levels = noise_levels(small[0])
     if levels is None or levels.high <= 0:
         return torch.zeros_like(plane)
-    clean = pixels.in_tiles(
-        lambda piece: network(piece, torch.tensor([levels.high])), small, margin=margin, align=ALIGN
-    )
+    level = torch.tensor([levels.high])
+    clean = pixels.in_tiles(lambda piece: network(piece, level), small, margin=margin, tile=tile, align=ALIGN)
     added = functional.interpolate((clean - small)[None], padded.shape[-2:], mode="bicubic", align_corners=False)
     return added[0, 0, :height, :width]
 

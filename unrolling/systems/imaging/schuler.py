@@ -88,8 +88,6 @@ MODULES = (
     "beta_x) }\nf (32 filters of 9 x 9 for each of y and x), M, alpha, beta, beta_k, beta_x in each of three stages; "
     "at the start derivatives, those of x thresholded. The image: total variation with the last k."
 )
-NOT_EXPORTED: dict[str, dict[str, str]] = {}
-
 SYSTEM = System(
     name="imaging/schuler",
     title="Learning to deblur",
@@ -101,7 +99,6 @@ SYSTEM = System(
     recipes={"deblurring": recipe("tanh")},
     baselines={"deblurring": classical},
     apply={"deblurring": application()},
-    not_exported=NOT_EXPORTED,
     variants=(
         System(
             name="imaging/schuler_relu",
@@ -114,7 +111,6 @@ SYSTEM = System(
             recipes={"deblurring": recipe("relu")},
             baselines={"deblurring": classical},
             apply={"deblurring": application()},
-            not_exported=NOT_EXPORTED,
         ),
     ),
 )

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unrolling._extras import extra
 from unrolling.algorithms.images.blind_deblurring import BlindDeblurring, differences
 from unrolling.algorithms.images.diffusion import PeronaMalik, QuantisedBlocks
 from unrolling.algorithms.sparse.fista import FISTA
@@ -24,6 +23,7 @@ from unrolling.operators import BicubicReduction, FiniteDifferences, Identity
 from unrolling.prox.analysis import AnalysisProx
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method
+from unrolling.tasks.images._library import block_matching, non_local_means
 
 Image = Callable[[Any], Tensor]  # data -> pictures
 
@@ -58,7 +58,7 @@ def denoisers(sigma: float) -> list[Baseline]:
         ),
         Method(
             "non-local means",
-            lambda factor: lambda data: _each(lambda image: _non_local_means(image, sigma / 255, factor), data),
+            lambda factor: lambda data: _each(lambda image: non_local_means(image, sigma / 255, factor), data),
             (0.5, 0.6, 0.7),
             "scikit-image; patches of 5, distances up to 6, h {setting:g} sigma",
             kind="library",
@@ -68,7 +68,7 @@ def denoisers(sigma: float) -> list[Baseline]:
         methods.append(
             Method(
                 "BM3D",
-                lambda factor: lambda data: _each(lambda image: _bm3d(image, factor * sigma / 255), data),
+                lambda factor: lambda data: _each(lambda image: block_matching(image, factor * sigma / 255), data),
                 note="package bm3d, for non-commercial use",
                 settings=(1.0,),
                 limit=1,
@@ -76,20 +76,6 @@ def denoisers(sigma: float) -> list[Baseline]:
             )
         )
     return methods
-
-
-def _non_local_means(image: np.ndarray, sigma: float, factor: float) -> np.ndarray:
-    with extra("non-local means"):
-        from skimage.restoration import denoise_nl_means
-
-    options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
-    return denoise_nl_means(image, h=factor * sigma, sigma=sigma, **options)
-
-
-def _bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
-    from bm3d import bm3d  # pyright: ignore[reportMissingImports]
-
-    return np.asarray(bm3d(image, sigma))
 
 
 def _each(run: Callable[[np.ndarray], np.ndarray], data: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.operators import Identity
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline, Iterative, Method
+from unrolling.tasks.images._library import non_local_means, variation
 from unrolling.tasks.images.baselines import dncnn_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
@@ -89,14 +90,14 @@ class BlindDenoising(Pictures):
             ),
             Method(
                 "total variation",
-                lambda factor: _each(lambda image, sigma: _variation(image, factor * sigma)),
+                lambda factor: _each(lambda image, sigma: variation(image, factor * sigma)),
                 (0.5, 0.6, 0.7, 0.8),
                 "scikit-image; weight {setting:g} times the estimated sigma",
                 kind="library",
             ),
             Method(
                 "non-local means",
-                lambda factor: _each(lambda image, sigma: _non_local_means(image, sigma, factor)),
+                lambda factor: _each(lambda image, sigma: non_local_means(image, sigma, factor)),
                 (0.5, 0.6, 0.7),
                 "scikit-image; h {setting:g} times the estimated sigma",
                 kind="library",
@@ -152,16 +153,3 @@ def _each(run: Any) -> Any:
         return torch.from_numpy(np.stack(found).astype(np.float32))
 
     return estimates
-
-
-def _variation(image: np.ndarray, weight: float) -> np.ndarray:
-    from skimage.restoration import denoise_tv_chambolle
-
-    return denoise_tv_chambolle(image, weight=weight)
-
-
-def _non_local_means(image: np.ndarray, sigma: float, factor: float) -> np.ndarray:
-    from skimage.restoration import denoise_nl_means
-
-    options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
-    return denoise_nl_means(image, h=factor * sigma, sigma=sigma, **options)

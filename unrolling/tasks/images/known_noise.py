@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling._extras import extra
 from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline, Method
 from unrolling.tasks.images import sources as images
+from unrolling.tasks.images._library import block_matching, non_local_means, variation, wavelets
 from unrolling.tasks.images.baselines import dncnn_on, unet_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
@@ -40,7 +40,7 @@ class DenoisingLevels(Pictures):
         crop: side of the training crops.
 
     Raises:
-        ValueError: a level that is not positive, and what ``Pictures`` refuses.
+        ValueError: a level that is not positive, or above 255, and what ``Pictures`` refuses.
     """
 
     name = "noise_levels"
@@ -62,8 +62,8 @@ class DenoisingLevels(Pictures):
         fixed: Mapping[str, Tensor] | None = None,
         crop: int = 64,
     ) -> None:
-        if not 0 < most < float("inf"):
-            raise ValueError(f"most is {most}; the strongest noise has a standard deviation above 0, of 255")
+        if not 0 < most <= 255:
+            raise ValueError(f"most is {most}; the strongest noise has a standard deviation above 0, up to 255")
         self.most = most
         self.summary = (
             f"{self.words} with white Gaussian noise of 0 to {most:g} of 255, told with each of them; scored at 15, 25 "
@@ -148,21 +148,21 @@ def level_denoisers() -> list[Baseline]:
     methods: list[Baseline] = [
         Method(
             "total variation",
-            lambda factor: _each(lambda image, sigma: _variation(image, factor * sigma)),
+            lambda factor: _each(lambda image, sigma: variation(image, factor * sigma)),
             (0.5, 0.6, 0.7, 0.8),
             "scikit-image; Chambolle's method, weight {setting:g} sigma",
             kind="library",
         ),
         Method(
             "non-local means",
-            lambda factor: _each(lambda image, sigma: _non_local_means(image, sigma, factor)),
+            lambda factor: _each(lambda image, sigma: non_local_means(image, sigma, factor)),
             (0.5, 0.6, 0.7),
             "scikit-image; patches of 5, distances up to 6, h {setting:g} sigma",
             kind="library",
         ),
         Method(
             "wavelets, BayesShrink",
-            lambda mode: _each(lambda image, sigma: _wavelets(image, sigma, mode)),
+            lambda mode: _each(lambda image, sigma: wavelets(image, sigma, mode)),
             ("soft", "hard"),
             "scikit-image; {setting} thresholds",
             kind="library",
@@ -172,7 +172,7 @@ def level_denoisers() -> list[Baseline]:
         methods.append(
             Method(
                 "BM3D",
-                lambda factor: _each(lambda image, sigma: _bm3d(image, factor * sigma)),
+                lambda factor: _each(lambda image, sigma: block_matching(image, factor * sigma)),
                 (1.0,),
                 "package bm3d, for non-commercial use",
                 limit=1,
@@ -196,36 +196,3 @@ def _each(run: Callable[[np.ndarray, float], np.ndarray]) -> Callable[[NoisyImag
         return stack.movedim(-1, 1) if colour else stack
 
     return estimates
-
-
-def _axis(image: np.ndarray) -> dict[str, Any]:
-    return {"channel_axis": -1 if image.ndim == 3 else None}
-
-
-def _variation(image: np.ndarray, weight: float) -> np.ndarray:
-    with extra("total variation"):
-        from skimage.restoration import denoise_tv_chambolle
-
-    return denoise_tv_chambolle(image, weight=weight, eps=1e-5, max_num_iter=200, **_axis(image))
-
-
-def _non_local_means(image: np.ndarray, sigma: float, factor: float) -> np.ndarray:
-    with extra("non-local means"):
-        from skimage.restoration import denoise_nl_means
-
-    options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, **_axis(image)}
-    return denoise_nl_means(image, h=factor * sigma, sigma=sigma, **options)
-
-
-def _wavelets(image: np.ndarray, sigma: float, mode: str) -> np.ndarray:
-    with extra("wavelet shrinkage"):
-        from skimage.restoration import denoise_wavelet
-
-    options: dict[str, Any] = {"convert2ycbcr": image.ndim == 3, "rescale_sigma": True, **_axis(image)}
-    return denoise_wavelet(image, sigma=sigma, mode=mode, method="BayesShrink", **options)
-
-
-def _bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
-    import bm3d  # pyright: ignore[reportMissingImports]
-
-    return np.asarray(bm3d.bm3d_rgb(image, sigma) if image.ndim == 3 else bm3d.bm3d(image, sigma))
