@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.image_methods import Row, network, psnr, sets
+from benchmarks.image_methods import Row, direct, network, psnr, sets
 from benchmarks.record import options, publish, start
 from benchmarks.timing import alternate, compared
 from unrolling import Unrolled, solve
@@ -37,7 +37,6 @@ from unrolling.systems.imaging._coding import STRIDE
 from unrolling.systems.imaging._denoising import Found, denoise, find_noise, told_levels
 from unrolling.systems.imaging.denoise import MARGIN, TILE
 from unrolling.tasks.images import sources as images
-from unrolling.tasks.images.known_noise import level_denoisers
 
 LEVELS = (15.0, 25.0, 50.0)
 GREY, COLOUR = ("set12", "bsd68"), ("cbsd68",)
@@ -88,6 +87,12 @@ def cleaned(found: Unrolled, planes: Tensor, sigma: float) -> Tensor:
     return denoise(way.clean(found, task), MARGIN, stack, level, TILE).reshape(planes.shape)
 
 
+@cache
+def libraries() -> dict[str, Callable[[NoisyImage], Tensor]]:
+    """Other libraries' methods, each with the setting that is best on the task's validation photographs."""
+    return direct(find("imaging/denoise").task("noise_levels"), "library")
+
+
 def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
     """The published sets; of large ones every so many pictures."""
     rows: list[Row] = []
@@ -99,10 +104,9 @@ def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
             methods: dict[str, Callable[[Tensor], Tensor]] = {"noisy": lambda y: y}
             if found is not None:
                 methods["imaging/denoise"] = lambda y, sigma=sigma: cleaned(found, y, sigma)
-            for method in level_denoisers():
-                if method.name != "BM3D" or name == "set12":  # a minute a picture
-                    run = method.make(method.settings[len(method.settings) // 2])
-                    methods[method.name] = lambda y, run=run, sigma=sigma: run(
+            for title, run in libraries().items():
+                if title != "BM3D" or name == "set12":  # a minute a picture
+                    methods[title] = lambda y, run=run, sigma=sigma: run(
                         NoisyImage(y.unsqueeze(0), torch.tensor([sigma / 255]))
                     )[0]
             tnrd = network("imaging/tnrd_7x7", "denoising", weights) if sigma == 25 and name in GREY else None
@@ -238,9 +242,7 @@ def of_time(root: Path, weights: Path | None) -> list[Row]:
     y = torch.rand(512, 512, generator=torch.Generator().manual_seed(0))
     data = NoisyImage(y.unsqueeze(0), torch.tensor([25 / 255]))
     runs: dict[str, Callable[[], Any]] = {"imaging/denoise": lambda: cleaned(found, y, 25.0)}
-    for method in level_denoisers():
-        run = method.make(method.settings[0])
-        runs[method.name] = lambda run=run: run(data)
+    runs |= {name: lambda run=run: run(data) for name, run in libraries().items()}
     with torch.no_grad():
         times = alternate(runs, seconds=5.0, least=3)
     return [
