@@ -40,6 +40,7 @@ written: $(READY)
 	$(BIN)/python -m tools.public_names
 	$(BIN)/python -m unrolling.systems.index
 	$(BIN)/python -m tools.system_tables
+	$(BIN)/python -m tools.published_tables
 
 # The site, in out/site: warnings are errors, examples run, then every link and anchor is looked up. SPHINX="-D plot_gallery=0" runs none.
 docs: $(DOCS_READY)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.image_methods import Row, Run, chosen, methods_of, psnr, sets
+from benchmarks.image_methods import Row, Run, beside, chosen, methods_of, psnr, sets
 from unrolling.algorithms.splitting.block_projections import BLOCK, BlockProjections, BlockSamples, measure_blocks
 from unrolling.evaluation.classical import steps_of
 from unrolling.systems.catalogue import find
@@ -34,14 +34,7 @@ from unrolling.training.weights import load_weights, read_weights
 
 RATES = (0.01, 0.04, 0.1, 0.25, 0.3, 0.4, 0.5)
 NAME, TASK = "imaging/ista_net", "compressive_rates"
-# PSNR on Set11 as the papers print it. Zhang and Ghanem 2018, Table 1, whose networks are trained for one rate and one
-# random matrix; Song et al. 2023 (OCTUF, arXiv:2304.13986) and Guo and Gan 2024 (CPP-Net), whose matrices are learned.
-PUBLISHED: dict[str, dict[float, float]] = {
-    "ReconNet, published": {0.25: 25.60},
-    "ISTA-Net+, published": {0.01: 17.34, 0.04: 21.31, 0.1: 26.64, 0.25: 32.57, 0.3: 33.82, 0.4: 36.06, 0.5: 38.07},
-    "OCTUF, learned matrix, published": {0.1: 30.70, 0.25: 36.10, 0.5: 41.34},
-    "CPP-Net, learned matrix, published": {0.1: 31.27, 0.25: 36.35, 0.5: 41.39},
-}
+TABLES = {"set11": "set11", "bsd68": "bsd68, compressive"}  # of published figures
 
 
 def whole(picture: Tensor, block: int = BLOCK) -> Tensor:
@@ -130,18 +123,19 @@ def main() -> None:
     rows: list[Row] = []
     for name, pictures in sets(options.data, *options.sets).items():
         held = list(pictures.values())[:: options.every]
-        published = PUBLISHED if name == "set11" and options.every == 1 else {}
+        table = TABLES.get(name) if options.every == 1 else None
         for rate in options.rates if options.learned is None else (0.25,):
             if options.learned is None:
                 found_here = [row_of(each, run, task, held, rate, options.matrices) for each, run in methods.items()]
             else:
                 found_here = learned(options.learned, options.file, held)
-            found_here += [{"method": m, "psnr": values[rate]} for m, values in published.items() if rate in values]
+            if table is not None and rate in RATES:
+                found_here += beside({}, table, f"{rate:.0%}".replace("%", " %"))
             for row in found_here:
                 rows.append({"set": name, "rate": rate, "images": len(held), **row})
                 if not options.json:
                     took = f"{row['seconds']:7.2f} s a picture" if "seconds" in row else ""
-                    print(f"{name:6s} {rate:5.0%}  {row['method']:40s} {row['psnr']:6.2f} dB {took}", flush=True)
+                    print(f"{name:6s} {rate:5.0%}  {row['method']:56s} {row['psnr']:6.2f} dB {took}", flush=True)
     if options.json:
         print(json.dumps({"benchmark": "compressive", "threads": options.threads, "rows": rows}, indent=1))
 

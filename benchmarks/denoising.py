@@ -16,7 +16,7 @@ of weights files to use before the shipped ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.image_methods import Row, direct, network, psnr, sets
+from benchmarks.image_methods import Row, beside, direct, line, network, psnr, sets
 from benchmarks.record import options, publish, start
 from benchmarks.timing import alternate, compared
 from unrolling import Unrolled, solve
@@ -40,30 +40,6 @@ from unrolling.tasks.images import sources as images
 
 LEVELS = (15.0, 25.0, 50.0)
 GREY, COLOUR = ("set12", "bsd68"), ("cbsd68",)
-# dB at 15, 25 and 50 as their papers and those that compare with them give them
-PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
-    "set12": {
-        "BM3D (2007)": (32.37, 29.97, 26.72),
-        "TNRD 7 x 7 (2017), 26,645 numbers a level": (32.50, 30.06, 26.81),
-        "DnCNN (2017), 556,032 numbers a level": (32.86, 30.44, 27.18),
-        "DRUNet (2021), 32.6 million numbers": (33.25, 30.94, 27.90),
-        "Restormer (2022), 26 million numbers": (33.42, 31.08, 28.00),
-    },
-    "bsd68": {
-        "BM3D (2007)": (31.07, 28.57, 25.62),
-        "TNRD 7 x 7 (2017), 26,645 numbers a level": (31.42, 28.92, 25.97),
-        "DnCNN (2017), 556,032 numbers a level": (31.73, 29.23, 26.23),
-        "CSCNet (2019), about 64,000 numbers": (31.57, 29.11, 26.24),
-        "DRUNet (2021), 32.6 million numbers": (31.91, 29.48, 26.59),
-        "Restormer (2022), 26 million numbers": (31.96, 29.52, 26.62),
-    },
-    "cbsd68": {
-        "CBM3D (2007)": (33.52, 30.71, 27.38),
-        "CDnCNN (2017), 668,000 numbers": (33.89, 31.23, 27.92),
-        "DRUNet (2021), 32.6 million numbers": (34.30, 31.69, 28.51),
-        "Restormer (2022), 26 million numbers": (34.40, 31.79, 28.60),
-    },
-}
 
 
 def noisy(pictures: dict[str, Tensor], sigma: float) -> list[tuple[Tensor, Tensor]]:
@@ -99,7 +75,7 @@ def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
     found = shipped(weights)
     for name, whole in (sets(root, *GREY) | colours(root)).items():
         pictures = whole if name == "set12" else dict(list(whole.items())[::every])
-        for number, sigma in enumerate(LEVELS):
+        for sigma in LEVELS:
             pairs = noisy(pictures, sigma)
             methods: dict[str, Callable[[Tensor], Tensor]] = {"noisy": lambda y: y}
             if found is not None:
@@ -119,8 +95,7 @@ def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
                     for title, run in methods.items()
                 ]
             if len(pictures) == len(whole):
-                published = PUBLISHED[name].items()
-                rows += [{**row, "method": f"{key}, published", "psnr": db[number]} for key, db in published]
+                rows += beside(row, name, f"{sigma:g}")
     return rows
 
 
@@ -267,13 +242,6 @@ PARTS: dict[str, Callable[[Path, Path | None], list[Row]]] = {
     "pieces": of_pieces,
     "time": of_time,
 }
-
-
-def line(row: Mapping[str, Any]) -> str:
-    """A row as text."""
-    numbers = {key: row[key] for key in ("psnr", "worst", "most", "ratio", "low", "high", "seconds") if key in row}
-    text = " ".join(f"{key} {value:.4g}" if key != "psnr" else f"{value:.2f} dB" for key, value in numbers.items())
-    return f"{row['part']:8s} {row['set']:20s} {row['method']:60s} {text}"
 
 
 def main() -> None:

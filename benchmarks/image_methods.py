@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.published import TABLES
 from benchmarks.timing import alternate, compared
 from unrolling import Unrolled
 from unrolling.core import Iteration
@@ -32,11 +33,17 @@ def psnr(estimate: Tensor, target: Tensor) -> float:
 
 
 def network(name: str, task: str, weights: Path | None, *, depth: int | None = None, **options: Any) -> Unrolled | None:
-    """With weights from the folder, else the shipped ones; None where there are neither."""
+    """With weights from the folder, or from a file of this system's, else the shipped ones; None where there are
+    neither.
+    """
     system: System = find(name)
     recipe = system.recipes[task]
     shipped = system.weights_path(task, depth or recipe.depth, options)
-    path = weights / shipped.name if weights is not None and (weights / shipped.name).is_file() else shipped
+    path = shipped
+    if weights is not None and weights.is_file() and read_weights(weights)[2]["system"] == name:
+        path = weights
+    elif weights is not None and (weights / shipped.name).is_file():
+        path = weights / shipped.name
     if not path.is_file():
         layers = f", {depth} layers" if depth else ""
         print(f"no weights for {name}, {task}{layers}: left out", file=sys.stderr)
@@ -72,13 +79,30 @@ def chosen(method: Iterative, task: Any, batches: int = 4) -> tuple[Iteration, A
 
 def sets(root: Path, *names: str) -> dict[str, dict[str, Tensor]]:
     """Those that are there."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name in names:
-        if (root / name).is_dir():
-            found[name] = images.folder(root / name)
-        else:
-            print(f"{root / name} is not there: left out", file=sys.stderr)
-    return found
+    return {name: images.folder(root / name) for name in names if not absent(root / name)}
+
+
+def absent(folder: Path) -> bool:
+    """Whether a set is not there, and then a word about it."""
+    if folder.is_dir():
+        return False
+    print(f"{folder} is not there: left out", file=sys.stderr)
+    return True
+
+
+def beside(row: Row, table: str, column: str) -> list[Row]:
+    """The published rows of a set at a level, a quality, a factor or a rate, made from the row of a measurement."""
+    return [{**row, "method": method, "psnr": value} for method, value in TABLES[table].at(column)]
+
+
+NUMBERS = ("gain", "worst", "below", "most", "ratio", "low", "high", "seconds", "gigabytes", "kept")
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row as text."""
+    words = [f"{row['psnr']:.2f} dB"] if "psnr" in row else []
+    words += [f"{key} {row[key]:.4g}" for key in NUMBERS if key in row]
+    return f"{row['part']:8s} {row['set']:32s} {row['method']:64s} {' '.join(words)}"
 
 
 def scored(
