@@ -85,6 +85,7 @@ def _train(
         "system": job.system.name,
         "task": job.task.identity(),
         "schedule": [stage.describe() for stage in job.schedule],
+        **({} if job.without_truth is None else {"without_truth": job.without_truth}),
         "seed": seed,
         "weights_are": choose,
         **({"validations": validations} if best else {}),

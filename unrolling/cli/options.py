@@ -42,6 +42,13 @@ def paradigms(incomplete: str) -> list[str]:
     return [name for name in PARADIGMS if name.startswith(incomplete)]
 
 
+def losses(incomplete: str) -> list[str]:
+    """Losses without truth."""
+    from unrolling.training.supported import ENERGY, LOSSES
+
+    return [name for name in (*LOSSES, ENERGY) if name.startswith(incomplete)]
+
+
 SystemName = Annotated[
     str,
     typer.Argument(
@@ -79,6 +86,16 @@ Threads = Annotated[
 ]
 ScheduleName = Annotated[
     str | None, typer.Option("--schedule", help="a scheme from `unroll schedules` instead of the system's own")
+]
+WithoutTruth = Annotated[
+    str | None,
+    typer.Option(
+        "--without-truth",
+        metavar="LOSS",
+        help="train on the data alone, whatever targets there are: split, equivariant, sure, recorrupted, neighbours or "
+        "energy, as far as the task supports them",
+        autocompletion=losses,
+    ),
 ]
 Curriculum = Annotated[
     list[str] | None,

@@ -31,6 +31,7 @@ class Job:
     schedule: list[Any]
     folder: Path
     weights: Path | None  # instead of training
+    without_truth: str | None = None  # the loss in the place of the schedule's
 
 
 def prepare(
@@ -47,6 +48,7 @@ def prepare(
     steps: int | None = None,
     schedule: str | None = None,
     curriculum: list[str] | None = None,
+    without_truth: str | None = None,
     pretrained: bool = False,
     weights: Path | None = None,
     write: bool = True,
@@ -57,6 +59,7 @@ def prepare(
 
     Args:
         system, task, data, depth, seed, given, threads, steps, schedule, curriculum: as on the command line.
+        without_truth: the loss to train on in the place of the schedule's.
         out: the folder; by default one in ``parent_folder`` whose name tells this run from others.
         parent_folder: of folders with names of their own.
         pretrained: take the shipped weights.
@@ -71,6 +74,8 @@ def prepare(
     import torch
 
     from unrolling.systems.catalogue import find
+    from unrolling.training.supported import find_loss
+    from unrolling.training.supported import without_truth as replace_losses
     from unrolling.training.weights import read_weights
 
     if threads is not None and threads < 1:
@@ -92,7 +97,7 @@ def prepare(
         schedule=schedule,
         curriculum=curriculum,
         files={"data": data, "weights": weights},
-        more={"pretrained": pretrained, **(name or {})},
+        more={"pretrained": pretrained, "without-truth-": without_truth or "", **(name or {})},
     )
     folder = out or Path(parent_folder) / runs.folder_name(found.name, task_name, parts)
     if write:
@@ -116,7 +121,9 @@ def prepare(
         torch.set_num_threads(threads or held.threads or torch.get_num_threads())
         torch.manual_seed(seed)
         network = found.network(recipe, held, depth)
-    return Job(found, task_name, recipe, held, network, stages, folder, path)
+    if without_truth is not None:
+        stages = replace_losses(stages, find_loss(without_truth, held, network))
+    return Job(found, task_name, recipe, held, network, stages, folder, path, without_truth)
 
 
 def resolved(

@@ -13,7 +13,7 @@ WEIGHTS = "weights.safetensors"
 PAGES = ("comparison.json", "comparison.md", "index.html")  # of a comparison
 # What of a card says which run its weights are of.
 OF_A_RUN = (
-    *("system", "task", "schedule", "seed", "weights_are", "validations", "precision"),
+    *("system", "task", "schedule", "seed", "weights_are", "validations", "precision", "without_truth"),
     *("iteration", "depth", "tied", "untied"),
 )
 LONGEST = 150  # characters of a folder's name

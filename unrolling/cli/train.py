@@ -27,6 +27,7 @@ from unrolling.cli.options import (
     SystemName,
     TaskName,
     Threads,
+    WithoutTruth,
 )
 
 
@@ -38,6 +39,7 @@ def train(
     steps: Steps = None,
     schedule: ScheduleName = None,
     curriculum: Curriculum = None,
+    truth: WithoutTruth = None,
     seed: Seed = 0,
     device: Device = "cpu",
     devices: Annotated[
@@ -93,6 +95,7 @@ def train(
         "steps": steps,
         "schedule": schedule,
         "curriculum": curriculum,
+        "without_truth": truth,
         "weights": start,
         "write": not dry_run,
         "quiet": quiet or as_json,

@@ -10,8 +10,21 @@ if TYPE_CHECKING:
     from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, is_algorithm, parent_among
     from unrolling.tasks.catalogue import find_task, first_words, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
+    from unrolling.tasks.draws import Draws
     from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
     from unrolling.tasks.images import *
+    from unrolling.tasks.measurements import (
+        PICTURES,
+        Direct,
+        Gaussian,
+        Measurement,
+        Poisson,
+        RowsMeasurement,
+        RowsOfData,
+        SampledMeasurement,
+        denoising_measurement,
+        image_measurement,
+    )
     from unrolling.tasks.medical import *
     from unrolling.tasks.metrics import (
         ACCURACY,
@@ -35,6 +48,16 @@ if TYPE_CHECKING:
     from unrolling.tasks.samples import Samples, concatenate, count, first, moved, select
     from unrolling.tasks.sparse import *
     from unrolling.tasks.speech import *
+    from unrolling.tasks.transformations import (
+        Flips,
+        Permutations,
+        Product,
+        Rotations,
+        Shifts,
+        Transformations,
+        Turns,
+        rotate,
+    )
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -50,6 +73,7 @@ __getattr__, __dir__ = lazy(
         ".communications.detection": ("Detection check_snr"),
         ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
+        ".draws": ("Draws"),
         ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
         ".images.alignment": ("aligned best_shift shift_errors"),
         ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers srcnn_on unet_on"),
@@ -78,6 +102,10 @@ __getattr__, __dir__ = lazy(
         ".images.sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
         ".images.streaks": ("draw_streaks streak"),
         ".images.super_resolution": ("SuperResolution"),
+        ".measurements": (
+            "Direct Gaussian Measurement PICTURES Poisson RowsMeasurement RowsOfData SampledMeasurement "
+            "denoising_measurement image_measurement"
+        ),
         ".medical.augment": ("varied"),
         ".medical.bubbles": ("Echoes contrast_movies"),
         ".medical.clutter": ("Clutter converged projection svd_filter"),
@@ -130,6 +158,7 @@ __getattr__, __dir__ = lazy(
         ".speech.speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
         ".speech.voices": ("Voice draw_voice speak"),
         ".speech.wiener": ("DecisionDirected"),
+        ".transformations": ("Flips Permutations Product Rotations Shifts Transformations Turns rotate"),
     },
 )
 # fmt: off
@@ -137,41 +166,43 @@ __all__ = [
     "ACCURACY", "AMI", "AUC", "BER", "Baseline", "BlindDeblocking", "BlindDenoising", "Claim", "Clutter",
     "Codes", "Coils", "ColourDenoisingLevels", "Compressive", "CompressiveLearned", "CompressiveRates",
     "Corpus", "Deblocking", "DeblockingQualities", "Deblurring", "DecisionDirected", "Denoising",
-    "DenoisingLevels", "Detection", "DetectionLoss", "ERGAS", "Echoes", "Ellipses", "Emitters",
-    "Enhancement", "EnlargingFactors", "Exhibits", "Generic", "ImageAUC", "Inpainting", "Iterative",
-    "JACCARD", "Lazily", "MRI", "Mean", "MeanIoU", "MeanRatio", "Method", "Metric", "Microscopy", "Mixtures",
-    "NLL", "NMSE", "Nodules", "Noise", "NoiseLevels", "OnImage", "PSNR", "PaddedWavelet", "Pairs", "Panels",
-    "Pansharpening", "Peaks", "Photographs", "Pictures", "Published2017", "Published2019", "Rain", "Ratio",
-    "Recorded", "Recovery", "SER", "SI_SDR_IMPROVEMENT", "Samples", "Sensitivity", "Separation",
-    "SequenceDetection", "Sharp", "Shift", "Shown", "Sound", "SparseTask", "Spikes", "Stabiliser",
-    "SuperResolution", "Task", "Thorax", "Tomography", "VaryingDictionary", "Voice", "algorithm", "aligned",
-    "as_other_sensors", "as_real", "attribution", "best_order", "best_shift", "block_decode",
+    "DenoisingLevels", "Detection", "DetectionLoss", "Direct", "Draws", "ERGAS", "Echoes", "Ellipses",
+    "Emitters", "Enhancement", "EnlargingFactors", "Exhibits", "Flips", "Gaussian", "Generic", "ImageAUC",
+    "Inpainting", "Iterative", "JACCARD", "Lazily", "MRI", "Mean", "MeanIoU", "MeanRatio", "Measurement",
+    "Method", "Metric", "Microscopy", "Mixtures", "NLL", "NMSE", "Nodules", "Noise", "NoiseLevels",
+    "OnImage", "PICTURES", "PSNR", "PaddedWavelet", "Pairs", "Panels", "Pansharpening", "Peaks",
+    "Permutations", "Photographs", "Pictures", "Poisson", "Product", "Published2017", "Published2019",
+    "Rain", "Ratio", "Recorded", "Recovery", "Rotations", "RowsMeasurement", "RowsOfData", "SER",
+    "SI_SDR_IMPROVEMENT", "SampledMeasurement", "Samples", "Sensitivity", "Separation", "SequenceDetection",
+    "Sharp", "Shift", "Shifts", "Shown", "Sound", "SparseTask", "Spikes", "Stabiliser", "SuperResolution",
+    "Task", "Thorax", "Tomography", "Transformations", "Turns", "VaryingDictionary", "Voice", "algorithm",
+    "aligned", "as_other_sensors", "as_real", "attribution", "best_order", "best_shift", "block_decode",
     "block_decoder", "block_dictionary", "cartesian_mask", "check_acceleration", "check_law", "check_rate",
     "check_snr", "check_spread", "circles", "coefficients_of", "coherence", "coherent_dictionary", "colours",
     "components", "compress", "concatenate", "conditioned_dictionary", "contrast_movies", "converged",
     "converged_codes", "cosines", "count", "coupling", "ct_by_part", "curve", "deblockers", "deblurrers",
-    "denoisers", "detectors", "dncnn_on", "draw_ellipses", "draw_emitters", "draw_noise", "draw_streaks",
-    "draw_voice", "drawn", "drawn_dictionary", "drawn_mask", "enlargers", "equispaced_mask", "ergas",
-    "estimates_of", "evaluate", "examine", "exponential_correlation", "few_drawn", "find_folders",
-    "find_task", "first", "first_words", "fitted_psnr", "fixed_channel", "focal", "folder", "found_at",
-    "free_mean", "gaussian_dictionary", "generated", "hard_thresholding", "head", "heat", "hits",
-    "iid_channels", "improvement_pieces", "is_algorithm", "is_scene", "jaccard", "kernel_error",
-    "kernel_loss", "kronecker_channels", "labels", "lasso", "layers", "learn_dictionary", "least_squares",
-    "level_denoisers", "limits", "linear_convergence", "linear_motion", "loaded", "luma", "magnitude_errors",
-    "mask_kind", "matches", "measured", "message_passing", "mixed", "modules", "morphologies", "moved",
-    "nmse_pieces", "no_false_positives", "noise_levels", "noise_of", "noise_variance", "orthonormal_rows",
-    "parent_among", "patch_frame", "peaks", "pesq", "photograph", "picture_pieces", "pieces_of",
-    "pixel_mask", "poisson_disc_mask", "precision", "predicted", "projection", "pursuit_counts",
-    "radial_mask", "rain_admm", "random_ellipses", "random_head", "read", "read_channels", "read_ct",
-    "read_dictionary", "read_mask", "read_noises", "read_pairs", "read_scene", "read_signal", "read_slices",
-    "read_speakers", "read_taps", "recall", "receive_coils", "record", "regressed_snr", "relative_errors",
-    "richardson_lucy", "running_median", "scattered_mask", "scene_by_part", "scikit_learn", "scoring_unet",
-    "sdr", "select", "sequence_detectors", "shake", "shepp_logan", "shift_errors", "si_sdr", "similarity",
-    "simulated_movies", "simulated_thorax", "slices_by_part", "smooth", "sounds", "spams", "speak",
-    "speaker_of", "spectral_angle", "split", "split_speakers", "srcnn_on", "stabiliser_of", "stoi", "streak",
-    "stretch", "stroke_mask", "support", "svd_filter", "timing_crops", "toeplitz_channel", "unet_on",
-    "unit_level", "universal_quality", "unknown", "vanishing_thresholds", "varied", "video_luma", "warn",
-    "with_phase",
+    "denoisers", "denoising_measurement", "detectors", "dncnn_on", "draw_ellipses", "draw_emitters",
+    "draw_noise", "draw_streaks", "draw_voice", "drawn", "drawn_dictionary", "drawn_mask", "enlargers",
+    "equispaced_mask", "ergas", "estimates_of", "evaluate", "examine", "exponential_correlation",
+    "few_drawn", "find_folders", "find_task", "first", "first_words", "fitted_psnr", "fixed_channel",
+    "focal", "folder", "found_at", "free_mean", "gaussian_dictionary", "generated", "hard_thresholding",
+    "head", "heat", "hits", "iid_channels", "image_measurement", "improvement_pieces", "is_algorithm",
+    "is_scene", "jaccard", "kernel_error", "kernel_loss", "kronecker_channels", "labels", "lasso", "layers",
+    "learn_dictionary", "least_squares", "level_denoisers", "limits", "linear_convergence", "linear_motion",
+    "loaded", "luma", "magnitude_errors", "mask_kind", "matches", "measured", "message_passing", "mixed",
+    "modules", "morphologies", "moved", "nmse_pieces", "no_false_positives", "noise_levels", "noise_of",
+    "noise_variance", "orthonormal_rows", "parent_among", "patch_frame", "peaks", "pesq", "photograph",
+    "picture_pieces", "pieces_of", "pixel_mask", "poisson_disc_mask", "precision", "predicted", "projection",
+    "pursuit_counts", "radial_mask", "rain_admm", "random_ellipses", "random_head", "read", "read_channels",
+    "read_ct", "read_dictionary", "read_mask", "read_noises", "read_pairs", "read_scene", "read_signal",
+    "read_slices", "read_speakers", "read_taps", "recall", "receive_coils", "record", "regressed_snr",
+    "relative_errors", "richardson_lucy", "rotate", "running_median", "scattered_mask", "scene_by_part",
+    "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors", "shake", "shepp_logan",
+    "shift_errors", "si_sdr", "similarity", "simulated_movies", "simulated_thorax", "slices_by_part",
+    "smooth", "sounds", "spams", "speak", "speaker_of", "spectral_angle", "split", "split_speakers",
+    "srcnn_on", "stabiliser_of", "stoi", "streak", "stretch", "stroke_mask", "support", "svd_filter",
+    "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "universal_quality", "unknown",
+    "vanishing_thresholds", "varied", "video_luma", "warn", "with_phase",
 ]
 # fmt: on
 # End of what is written.

@@ -14,6 +14,7 @@ from unrolling.core.refusals import explain
 from unrolling.tasks import exhibits
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown
+from unrolling.tasks.measurements import Measurement
 from unrolling.tasks.metrics import BER, NMSE, PSNR, SER, Metric, nmse_pieces
 from unrolling.tasks.samples import Samples, count, first
 
@@ -115,6 +116,17 @@ class Task:
                 f"the samples of {self.name} have no target: give the task a `loss` that needs none, or the stage one"
             )
         return (estimate - target).square().mean()
+
+    def measurement(self) -> Measurement:
+        """How data come about, y = A x + noise, which losses without truth ask for.
+
+        Raises:
+            ValueError: the task does not say.
+        """
+        raise ValueError(
+            f"the task {self.name} does not say how its data come about (`measurement`): a loss without truth needs "
+            "the operator that acts on the signal"
+        )
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         """(units, width): the metric's pieces of estimates, after what the task does to them first (clamping, aligning,

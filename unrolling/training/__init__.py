@@ -83,8 +83,19 @@ if TYPE_CHECKING:
     from unrolling.training.stages import Stage, Turn, scaled
     from unrolling.training.supervised import Given, Supervised
     from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
+    from unrolling.training.supported import check_measured, equivariant, find_loss
     from unrolling.training.validation import Validations
     from unrolling.training.weights import load_weights, read_weights, remade, save_weights, shape
+    from unrolling.training.without_truth import (
+        SURE,
+        Consistency,
+        Equivariance,
+        Neighbours,
+        Recorrupted,
+        Splitting,
+        Sum,
+        pixels_of_blocks,
+    )
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -124,28 +135,32 @@ __getattr__, __dir__ = lazy(
         ".stages": ("Stage Turn scaled"),
         ".supervised": ("Given Supervised"),
         ".supervision": ("Last Logarithmic Power Supervision Weighted"),
+        ".supported": ("check_measured equivariant find_loss"),
         ".validation": ("Validations"),
         ".weights": ("load_weights read_weights remade save_weights shape"),
+        ".without_truth": ("Consistency Equivariance Neighbours Recorrupted SURE Splitting Sum pixels_of_blocks"),
     },
 )
 # fmt: off
 __all__ = [
-    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Constant", "Cosine", "DepthByLevel",
-    "Dissimilarity", "Energy", "ExpectedReward", "Exponential", "Given", "Health", "History", "Interrupt",
-    "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative",
-    "MultiplicativeUpdate", "Muon", "NegativeSISDR", "NelderMead", "Optimizer", "Patience",
-    "PermutationInvariant", "Position", "Power", "ProjectionLoss", "Ramp", "RelativeMSE", "Reporter", "SGD",
-    "SampleLoss", "Scheme", "Share", "ShiftInvariantMSE", "Stage", "StagePlan", "Supervised", "Supervision",
+    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Consistency", "Constant", "Cosine",
+    "DepthByLevel", "Dissimilarity", "Energy", "Equivariance", "ExpectedReward", "Exponential", "Given",
+    "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE",
+    "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR", "Neighbours", "NelderMead",
+    "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "ProjectionLoss", "Ramp",
+    "Recorrupted", "RelativeMSE", "Reporter", "SGD", "SURE", "SampleLoss", "Scheme", "Share",
+    "ShiftInvariantMSE", "Splitting", "Stage", "StagePlan", "Sum", "Supervised", "Supervision",
     "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked",
-    "assign", "by_name", "check_draw", "check_schedule", "compute", "copied", "decibels", "deep_supervision",
-    "deepen", "describe", "detnet", "differences", "end_to_end", "energy", "estimate_seconds", "examine",
-    "find_fault", "find_scheme", "fingerprint", "fits", "generator", "gradient_norms", "greedy",
-    "greedy_then_joint", "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning",
-    "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part",
-    "of_network", "of_task", "of_turn", "pack", "packed", "place", "projection_schedule", "put", "read",
-    "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked",
-    "unused_at_start", "with_curriculum", "without_influence", "write",
+    "assign", "by_name", "check_draw", "check_measured", "check_schedule", "compute", "copied", "decibels",
+    "deep_supervision", "deepen", "describe", "detnet", "differences", "end_to_end", "energy", "equivariant",
+    "estimate_seconds", "examine", "find_fault", "find_loss", "find_scheme", "fingerprint", "fits",
+    "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine",
+    "image_of", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights",
+    "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "packed",
+    "pixels_of_blocks", "place", "projection_schedule", "put", "read", "read_weights", "remade", "retie",
+    "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
+    "trained_by", "trajectory", "unique", "unpack", "unpacked", "unused_at_start", "with_curriculum",
+    "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

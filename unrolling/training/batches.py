@@ -70,6 +70,12 @@ class Share:
         )
         return usual if usual % parts == 0 else parts
 
+    def of_part(self, part: int, grains: int) -> range:
+        """Which grains of all fall to a micro-batch of this process."""
+        each = grains // (self.processes * self.accumulate)
+        begin = (self.rank * self.accumulate + part) * each
+        return range(begin, begin + each)
+
 
 def check_draw(task: Task, stage: Stage, number: int) -> None:
     """Refuses a curriculum on what the task does not draw with.
@@ -95,9 +101,7 @@ class _Steps(Dataset[list[Samples]]):
     def __init__(self, task: Task, stage: Stage, share: Share, seed: int, first: int) -> None:
         self.task, self.stage, self.share, self.seed, self.first = task, stage, share, seed, first
         self.grains = share.grains(stage.batch, task.grains)
-        each = self.grains // (share.processes * share.accumulate)
-        begin = share.rank * share.accumulate * each
-        self.parts = [range(begin + k * each, begin + (k + 1) * each) for k in range(share.accumulate)]
+        self.parts = [share.of_part(part, self.grains) for part in range(share.accumulate)]
 
     def __getitem__(self, step: int) -> list[Samples]:
         """The micro-batches of a step of the stage."""

@@ -10,6 +10,7 @@ from unrolling.training.batches import check_draw
 from unrolling.training.learnables import Learnable, groups, matching, of_turn, trained_by
 from unrolling.training.losses import Energy, Loss, asked, describe
 from unrolling.training.stages import Last, Schedule, Stage
+from unrolling.training.supported import check_measured
 
 
 def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
@@ -48,6 +49,7 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
                 raise ValueError(f"stage {number} sets {name!r}, which is no number of {kind}")
         for loss in [turn.loss for turn in stage.turns] or [stage.loss or task.loss]:
             _check_loss(loss, network, number)
+            check_measured(loss, task)
 
 
 def _check_loss(loss: Loss, network: nn.Module, number: int) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from unrolling.core import Unrolled
 from unrolling.tasks.base import Samples, Task
+from unrolling.tasks.draws import Draws
 from unrolling.training import health
-from unrolling.training.batches import Share, batches, like_network, to_device
+from unrolling.training.batches import Share, batches, generator, like_network, to_device
 from unrolling.training.checkpoints import Checkpoints, Position, copied, put, set_generators
 from unrolling.training.interrupt import Interrupt
 from unrolling.training.learnables import Learnable, groups, learnables, matching, of_turn, trained_by
@@ -25,6 +26,7 @@ from unrolling.training.supervised import Given, Supervised
 from unrolling.training.validation import Validations
 
 LOG = "training.jsonl"
+OF_LOSSES = 1  # tells generators of losses from those of batches
 
 
 class History(NamedTuple):
@@ -211,9 +213,10 @@ class Loop:
             for optimizer in wrapped:
                 optimizer.zero_grad()
             for count, part in enumerate(parts, 1):
+                draws = self._draws(stage, count - 1, global_step)
                 hold = self.share.processes > 1 and count < len(parts)
                 with self.fabric.no_backward_sync(model) if hold else nullcontext():
-                    given = Given(like_network(part.data, self.network), like_network(part.target, self.network))
+                    given = Given(like_network(part.data, self.network), like_network(part.target, self.network), draws)
                     loss = model(given, which)
                     if kind.needs_gradients:
                         self.fabric.backward(loss / len(parts) if several else loss)
@@ -245,6 +248,11 @@ class Loop:
                     for item in matching(name, chosen):
                         item.tensor.copy_(constraint.project(item.tensor))  # pyright: ignore[reportCallIssue]
         return loss
+
+    def _draws(self, stage: Stage, part: int, global_step: int) -> Draws:
+        """What a loss draws for a micro-batch of this process, each grain of it from a generator of its own."""
+        grains = self.share.of_part(part, self.share.grains(stage.batch, self.task.grains))
+        return Draws([generator(self.seed, global_step, grain, OF_LOSSES) for grain in grains])
 
     def _set(self, stage: Stage, step: int) -> None:
         """Numbers of the layers that move along the stage."""

@@ -9,7 +9,10 @@ A loss that needs more than these two says so by the names of further parameters
 - ``data``: what the network was given;
 - ``network``: the network itself, to be run again on other data (equivariance, Stein's unbiased risk estimate, data
   split in two) or asked for its children (a critic);
-- ``state``: the state of an unrolled network that the estimate was read from (``Energy``).
+- ``run``: data -> the network's estimate after as many layers as this one;
+- ``state``: the state of an unrolled network that the estimate was read from (``Energy``);
+- ``measurement``: how the task's data come about (``tasks.measurements``); ``draws``: random numbers of the step; and
+  ``kept``: what the loss's own ``show`` kept from the network. Those of ``training.without_truth`` ask for these.
 
 The target is None where the task's samples have none.
 """
@@ -31,11 +34,21 @@ from unrolling.core import scale, tree
 from unrolling.tasks.speech.speech_metrics import si_sdr
 
 Loss = Callable[..., Tensor]
-MORE = ("data", "network", "state")  # what a loss may ask for besides estimate and target
+MORE = (
+    "data",
+    "network",
+    "run",
+    "state",
+    "measurement",
+    "draws",
+    "kept",
+)  # what a loss may ask for besides estimate and target
 
 
 def asked(loss: Loss) -> tuple[str, ...]:
-    """Which of ``MORE`` a loss takes."""
+    """Which of ``MORE`` a loss takes; one of many parts says it by ``asks``."""
+    if hasattr(loss, "asks"):
+        return tuple(loss.asks)  # pyright: ignore[reportFunctionMemberAccess]
     try:
         parameters = list(inspect.signature(loss).parameters)
     except (TypeError, ValueError):  # a function of C without a signature

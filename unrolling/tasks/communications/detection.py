@@ -31,6 +31,8 @@ from unrolling.tasks.communications.channels import (
     noise_variance,
     read_channels,
 )
+from unrolling.tasks.measurements import Gaussian, Measurement, RowsOfData
+from unrolling.tasks.transformations import Permutations
 
 CHANNELS = ("iid", "toeplitz", "kronecker", "kronecker-fixed")
 FIXED = ("toeplitz", "kronecker-fixed")  # of these, those that are one channel for all samples
@@ -245,6 +247,13 @@ class Detection(Task):
                 1.0,
                 "A detector that needs the noise is told a wrong variance.",
             ),
+        )
+
+    def measurement(self) -> Measurement:
+        return Measurement(
+            RowsOfData(),
+            lambda data: Gaussian(data.noise_variance.sqrt().reshape(-1)),
+            transformations=Permutations(),
         )
 
     def _draw(self, part: str, batch: int, generator: torch.Generator, low: float, high: float) -> Samples:

@@ -19,6 +19,7 @@ from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.images.blocks import least_squares, orthonormal_rows
 from unrolling.tasks.images.compressive_rates import CompressiveRates
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Measurement
 
 
 class CompressiveLearned(CompressiveRates):
@@ -67,6 +68,12 @@ class CompressiveLearned(CompressiveRates):
         self.summary = (
             f"Photographs from {self.m} numbers of each block of {block} x {block} pixels, {ratio:.0%}, which a method "
             "measures as it likes."
+        )
+
+    def measurement(self) -> Measurement:
+        raise ValueError(
+            f"the data of the task {self.name} are the photographs themselves, of which the network chooses what it "
+            "measures: there is no training without them"
         )
 
     @classmethod

@@ -30,6 +30,7 @@ from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.blocks import least_squares
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import PICTURES, Measurement, RowsMeasurement
 
 SCORED = (0.1, 0.25, 0.5)
 POOL = 4  # orthogonal matrices, from whose rows those of training are drawn
@@ -132,6 +133,9 @@ class CompressiveRates(Pictures):
         rows, order = (torch.randperm(pixels, generator=generator) for _ in range(2))
         signs = 2.0 * torch.randint(2, (pixels,), generator=generator) - 1
         return (self._pool[which][rows[:m]][:, order] * signs).unsqueeze(0).contiguous()
+
+    def measurement(self) -> Measurement:
+        return RowsMeasurement(BlockProjections(self.block), transformations=PICTURES)
 
     def spoil(self, clean: Tensor, generator: torch.Generator, matrix: Tensor | None = None) -> Samples:
         matrix = self.drawn_matrix(generator) if matrix is None else matrix

@@ -14,6 +14,7 @@ from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.images.baselines import denoisers, dncnn_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Gaussian, Measurement, denoising_measurement
 
 
 class Denoising(Pictures):
@@ -69,6 +70,9 @@ class Denoising(Pictures):
     def baselines(self, size: int) -> Sequence[Baseline]:
         """Classical denoisers, other libraries', and a DnCNN."""
         return [*denoisers(self.sigma), dncnn_on(lambda data: data, size)]
+
+    def measurement(self) -> Measurement:
+        return denoising_measurement(Gaussian(self.sigma / 255))
 
     def spoil(self, clean: Tensor, generator: torch.Generator, sigma: float | None = None) -> Samples:
         sigma = self.sigma if sigma is None else sigma

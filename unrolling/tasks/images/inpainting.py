@@ -22,6 +22,7 @@ from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.images.baselines import dncnn_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Measurement, SampledMeasurement
 
 HELD_OUT = 192  # pixels along a side of the packages' photographs that are held out
 KINDS = ("pixels", "strokes")
@@ -144,6 +145,9 @@ class Inpainting(Pictures):
             Method("the first filling", lambda _: lambda data: fill_missing(*data)),
             dncnn_on(lambda data: fill_missing(*data), size),
         ]
+
+    def measurement(self) -> Measurement:
+        return SampledMeasurement(KnownPixels(), fourier=False)
 
     def spoil(self, clean: Tensor, generator: torch.Generator, mask: Tensor | None = None) -> Samples:
         batch, height, width = clean.shape

@@ -19,6 +19,7 @@ from unrolling.tasks.images._library import block_matching, non_local_means, var
 from unrolling.tasks.images.baselines import dncnn_on, unet_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Gaussian, Measurement, denoising_measurement
 
 LEVELS = (15.0, 25.0, 50.0)  # of 255, at which is scored
 # Mean squared errors of good denoisers over BSD68 go about with this power of the level: each level counts alike.
@@ -80,6 +81,9 @@ class DenoisingLevels(Pictures):
         the level.
         """
         return [*level_denoisers(), dncnn_on(lambda data: data.image, size)]
+
+    def measurement(self) -> Measurement:
+        return denoising_measurement(lambda data: Gaussian(data.sigma))
 
     def spoil(self, clean: Tensor, generator: torch.Generator, sigma: float | Tensor | None = None) -> Samples:
         """Noise of one level, or of one for each picture; by default levels of training."""

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.operators.resize import BicubicReduction
 from unrolling.tasks.base import Samples
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.images.baselines import dncnn_on, enlargers
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Measurement, image_measurement
 
 
 class SuperResolution(Pictures):
@@ -72,6 +74,9 @@ class SuperResolution(Pictures):
     def baselines(self, size: int) -> Sequence[Baseline]:
         """Classical enlargement, and a DnCNN on the bicubic one."""
         return [*enlargers(self.operator, self.factor), dncnn_on(self.operator.enlarge, size)]
+
+    def measurement(self) -> Measurement:
+        return image_measurement(LeastSquares(self.operator))
 
     def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
         small = (self.operator(clean).clamp(0, 1) * 255).round() / 255

@@ -30,6 +30,7 @@ from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
+from unrolling.tasks.measurements import Gaussian, Measurement, SampledMeasurement
 from unrolling.tasks.medical import phantoms, sampling
 from unrolling.tasks.medical.mri import read_mask
 from unrolling.tasks.medical.receivers import receive_coils
@@ -241,6 +242,9 @@ class Coils(Task):
         """The mask, the acceleration, and whether maps are estimated."""
         mask = options["mask"] if options["mask"] in MASKS else "mask"
         return f"{mask}{options['acceleration']:g}{'' if options['maps'] == 'true' else '-estimated'}"
+
+    def measurement(self) -> Measurement:
+        return SampledMeasurement(CoilSampling(), Gaussian(self.noise) if self.noise else None)
 
     def zero_filled(self, data: CoilData) -> Tensor:
         """sum_c conj(S_c) . F^H y_c, with zeros for what was not measured."""

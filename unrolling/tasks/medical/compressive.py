@@ -20,6 +20,7 @@ from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.blocks import least_squares, orthonormal_rows
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Measurement, image_measurement
 
 
 class Compressive(Pictures):
@@ -110,6 +111,9 @@ class Compressive(Pictures):
             Method("linear estimate", lambda _: self.linear, linear=True),
             unet_on(self.linear, size, levels=3),
         ]
+
+    def measurement(self) -> Measurement:
+        return image_measurement(LeastSquares(self.sensing))
 
     def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
         return Samples(self.sensing(clean), clean)

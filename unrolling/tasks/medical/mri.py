@@ -28,6 +28,7 @@ from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
+from unrolling.tasks.measurements import Gaussian, Measurement, SampledMeasurement
 from unrolling.tasks.medical import phantoms, sampling
 from unrolling.tasks.medical.augment import varied
 from unrolling.tasks.medical.slices import magnitude_errors, relative_errors, slices_by_part
@@ -229,6 +230,11 @@ class MRI(Task):
     def serves(cls, trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         """Those of any mask serve for each: a network knows the mask from its data."""
         return trained["mask"] == "any" and bool(trained["real"]) == bool(wanted["real"])
+
+    def measurement(self) -> Measurement:
+        return SampledMeasurement(
+            SampledFourier(real=self.real), Gaussian(self.noise) if self.noise else None, paired=self.real
+        )
 
     def zero_filled(self, data: KSpace) -> Tensor:
         """The image with zeros for what was not measured."""

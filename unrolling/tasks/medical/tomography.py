@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.images.sirt import SIRT
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.primal_dual_operator import PDHG, diagonal_steps
 from unrolling.core import solve
 from unrolling.core.arguments import check_count, check_range
@@ -29,6 +30,7 @@ from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.pictures import similarity
+from unrolling.tasks.measurements import Gaussian, Measurement, image_measurement
 from unrolling.tasks.medical.ct import ct_by_part
 from unrolling.tasks.medical.ellipses import random_ellipses, random_head, shepp_logan
 from unrolling.tasks.medical.regression import regressed_snr
@@ -188,6 +190,12 @@ class Tomography(Task):
         """Size, beam, views and dose."""
         dose = f"photons{options['photons']:g}" if options["photons"] else f"noise{100 * options['noise']:g}"
         return f"{options['size']}-{options['beam']}{options['views']}-{dose}"
+
+    def measurement(self) -> Measurement:
+        return image_measurement(LeastSquares(self.radon), self._level if self.noise and not self.photons else None)
+
+    def _level(self, y: Tensor) -> Gaussian:
+        return Gaussian(self.noise * y.abs().mean((-2, -1)))
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         if self._data is None:

@@ -11,14 +11,18 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.ista import Prox
+from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.core import Unrolled
+from unrolling.operators import Matrix
 from unrolling.prox import BlockSoftThreshold, nonnegative, soft_threshold
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline
 from unrolling.tasks.exhibits import Claim
+from unrolling.tasks.measurements import Measurement
 from unrolling.tasks.sparse import baselines, theory
 from unrolling.tasks.sparse.dictionaries import drawn_dictionary
 from unrolling.tasks.sparse.signals import SparseTask, measured
+from unrolling.tasks.transformations import Permutations
 
 QUIET = 40.0  # dB of SNR from which on the densest signals decide the mean error
 FEW = 10_000  # entries of a dictionary under which a product is not worth a second thread
@@ -127,6 +131,13 @@ class Recovery(SparseTask):
         self.summary = (
             f"Recover {n} {sign}unknowns, {share} of them non-zero{kind}, from {m} random "
             f"measurements{through} {noise}."
+        )
+
+    def measurement(self) -> Measurement:
+        return Measurement(
+            LeastSquares(Matrix(self.dictionary)),
+            self.noise_of(),
+            transformations=Permutations() if self.independent else None,
         )
 
     def draw(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling.tasks.base import NMSE, Task
+from unrolling.tasks.measurements import Gaussian
 from unrolling.tasks.sparse.dictionaries import gaussian_dictionary, read_dictionary
 
 
@@ -74,6 +75,19 @@ class SparseTask(Task):
         given = fixed["dictionary"] if fixed is not None else None if data is None else read_dictionary(data)
         self.dictionary = draw(m, n, seed) if given is None else given
         self.probability, self.snr, self.seed = probability, snr, seed
+
+    def noise_of(self) -> Callable[[Any], Gaussian] | None:
+        """The noise of some data, as far as their own spread tells it: std(y) / sqrt(1 + 10^(SNR / 10)); None without
+        noise.
+        """
+        if self.snr == float("inf"):
+            return None
+
+        def level(data: Any) -> Gaussian:
+            y = data if isinstance(data, Tensor) else data[0]
+            return Gaussian(y.std(dim=1) / (1 + 10 ** (self.snr / 10)) ** 0.5)
+
+        return level
 
     def fixed_tensors(self) -> dict[str, Tensor]:
         return {"dictionary": self.dictionary}

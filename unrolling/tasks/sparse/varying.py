@@ -13,9 +13,11 @@ from unrolling.algorithms.sparse.fista import FISTA
 from unrolling.algorithms.sparse.varying import Sensed, VaryingISTA
 from unrolling.tasks.base import Samples
 from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.tasks.measurements import Measurement, RowsOfData
 from unrolling.tasks.sparse.baselines import FIRST_WEIGHT, RATE, WEIGHTS
 from unrolling.tasks.sparse.dictionaries import gaussian_dictionary
 from unrolling.tasks.sparse.signals import SparseTask, measured
+from unrolling.tasks.transformations import Permutations
 
 HELD = 20  # dictionaries of each held-out set
 MARGIN = 1.05  # of a step size that is safe for all variations: noise on A raises |A|^2 a little
@@ -83,6 +85,9 @@ class VaryingDictionary(SparseTask):
             )
             varied = varied / torch.linalg.vector_norm(varied, dim=0)
         return varied
+
+    def measurement(self) -> Measurement:
+        return Measurement(RowsOfData(), self.noise_of(), transformations=Permutations())
 
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """Signals measured with one new variation, which is the data's ``dictionary`` (1, m, n)."""

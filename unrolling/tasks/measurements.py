@@ -1,0 +1,245 @@
+"""How data come about, y = A x + noise: what losses without truth ask of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolling.algorithms.splitting.data_terms import DataTerm
+from unrolling.core.arguments import check_range
+from unrolling.tasks.draws import Draws
+from unrolling.tasks.transformations import Flips, Product, Shifts, Transformations, Turns
+
+CENTRE = 2  # frequencies to either side of zero that a network always sees
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """White noise; of complex measurements, on real and imaginary part.
+
+    Attributes:
+        sigma: standard deviation, one for all samples or (batch,).
+    """
+
+    sigma: float | Tensor
+
+    def deviation(self, y: Tensor) -> Tensor:
+        """The standard deviation, in a shape that y is multiplied by."""
+        sigma = torch.as_tensor(self.sigma, device=y.device, dtype=y.real.dtype)
+        return sigma.reshape(-1, *(1,) * (y.ndim - 1)) if sigma.ndim else sigma
+
+    def sample(self, clean: Tensor, draws: Draws) -> Tensor:
+        """Noisy measurements."""
+        return clean + self.deviation(clean) * draws.normal(clean)
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Counts times a gain: y = gain z, z Poisson of mean A x / gain.
+
+    Attributes:
+        gain: what a count is worth, above 0.
+    """
+
+    gain: float
+
+    def __post_init__(self) -> None:
+        check_range(self.gain, "gain", 0.0, above=True)
+
+    def deviation(self, y: Tensor) -> Tensor:
+        """The standard deviation at the mean of each sample of y, in a shape that y is multiplied by."""
+        mean = y.clamp_min(0).flatten(1).mean(1)
+        return (self.gain * mean).sqrt().reshape(-1, *(1,) * (y.ndim - 1))
+
+    def sample(self, clean: Tensor, draws: Draws) -> Tensor:
+        """Noisy measurements; negative means count as zero, and no gradient goes through the counts."""
+        return self.gain * draws.poisson(clean.clamp_min(0) / self.gain)
+
+
+Noise = Gaussian | Poisson
+
+
+class Measurement:
+    """y = A x + noise for data that are y, or have it in their first field.
+
+    Attributes:
+        term: A of the data and its adjoint.
+        invertible: whether A is the identity, so that a network sees all that there is to see, and noise alone is what
+            it must not copy.
+        transformations: what the signals are as likely after as before; None where nothing is known.
+        splits: whether ``split`` divides measurements.
+
+    Args:
+        term: as above.
+        noise: of some data, or what tells it from them; None where there is none, or nobody knows it.
+        invertible, transformations: as above.
+    """
+
+    splits = False
+
+    def __init__(
+        self,
+        term: DataTerm,
+        noise: Noise | Callable[[Any], Noise] | None = None,
+        *,
+        invertible: bool = False,
+        transformations: Transformations | None = None,
+    ) -> None:
+        self.term, self._noise, self.invertible = term, noise, invertible
+        self.transformations = transformations
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise of a known strength is on the measurements."""
+        return self._noise is not None
+
+    def noise(self, data: Any) -> Noise | None:
+        """Of the measurements of some data."""
+        return self._noise(data) if callable(self._noise) else self._noise
+
+    def image(self, x: Tensor, data: Any) -> Tensor:
+        """A x, of the shape of the measurements and zero where nothing is measured."""
+        return self._term(data).image(x, data)
+
+    def adjoint(self, y: Tensor, data: Any) -> Tensor:
+        """A^H y."""
+        return self._term(data).adjoint(y, data)
+
+    def measured(self, data: Any) -> Tensor:
+        """y (batch, ...)."""
+        return data if isinstance(data, Tensor) else data[0]
+
+    def replaced(self, data: Any, y: Tensor) -> Any:
+        """The same data with other measurements; what was not measured stays so."""
+        return y if isinstance(data, Tensor) else data._replace(**{data._fields[0]: y})
+
+    def where(self, data: Any) -> Tensor | None:
+        """1 where something was measured, 0 elsewhere, in a shape that y is multiplied by; None: everywhere."""
+        return None
+
+    def sample(self, x: Tensor, data: Any, draws: Draws) -> Any:
+        """Data as they would be of the signal x: A x with noise where that is known."""
+        clean, noise, where = self.image(x, data), self.noise(data), self.where(data)
+        y = clean if noise is None else noise.sample(clean, draws)
+        return self.replaced(data, y if where is None else where * y)
+
+    def split(self, data: Any, part: float, draws: Draws) -> tuple[Any, Any]:
+        """Two data of the same signal that have no measurement in common, at random: about ``part`` of the
+        measurements, and the others.
+
+        Raises:
+            TypeError: the measurements of this task cannot be taken apart.
+        """
+        raise TypeError("these measurements cannot be split: the network knows its operator as a whole")
+
+    def _term(self, data: Any) -> DataTerm:
+        y = self.measured(data)
+        buffers = list(self.term.buffers())
+        if buffers and (buffers[0].device != y.device or buffers[0].real.dtype != y.real.dtype):
+            self.term.to(y.device, y.real.dtype)
+        return self.term
+
+
+PICTURES = Product((Turns(), Flips(), Shifts()))
+
+
+class SampledMeasurement(Measurement):
+    """Of data with a mask, the second field: ``KSpace``, ``CoilData``, pictures with missing pixels.
+
+    Args:
+        fourier: whether the mask is of frequencies, the lowest of which every network sees.
+        paired: whether the signal is real, so that a frequency tells what its opposite holds: both are split alike.
+    """
+
+    splits = True
+
+    def __init__(self, term: DataTerm, noise: Any = None, *, fourier: bool = True, paired: bool = False) -> None:
+        super().__init__(term, noise, transformations=PICTURES)
+        self.fourier, self.paired = fourier, paired
+
+    def where(self, data: Any) -> Tensor:
+        mask, y = data[1], self.measured(data)
+        return (mask != 0).to(mask).reshape(mask.shape[0], *(1,) * (y.ndim - mask.ndim), *mask.shape[1:])
+
+    def split(self, data: Any, part: float, draws: Draws) -> tuple[Any, Any]:
+        check_range(part, "part", 0.0, 1.0, above=True, below=True)
+        y, mask = self.measured(data), data[1].expand(self.measured(data).shape[0], *data[1].shape[1:])
+        values = draws.uniform(torch.zeros_like(mask))
+        if self.paired:
+            values = torch.maximum(values, values.flip((-2, -1)).roll((1, 1), (-2, -1)))
+            part = part**0.5  # both of a pair are below it with the square of its chance
+        seen = values < part
+        if self.fourier:
+            seen = seen | _lowest(mask)
+        return self._under(data, y, mask * seen), self._under(data, y, mask * ~seen)
+
+    def _under(self, data: Any, y: Tensor, mask: Tensor) -> Any:
+        known = (mask != 0).to(mask).reshape(mask.shape[0], *(1,) * (y.ndim - mask.ndim), *mask.shape[1:])
+        first, second = data._fields[:2]
+        return data._replace(**{first: known * y, second: mask})
+
+
+def _lowest(mask: Tensor) -> Tensor:
+    """Which frequencies of a mask (batch, height, width), or of whole lines, lie around zero, at (0, 0)."""
+    near = [
+        torch.fft.fftfreq(side, 1 / side, device=mask.device).abs() <= CENTRE * (side > 2 * CENTRE + 1)
+        for side in mask.shape[-2:]
+    ]
+    return near[0].unsqueeze(1) & near[1]
+
+
+class RowsMeasurement(Measurement):
+    """Of data that are ``BlockSamples``: some rows of the matrix are one measurement, the others another."""
+
+    splits = True
+
+    def split(self, data: Any, part: float, draws: Draws) -> tuple[Any, Any]:
+        check_range(part, "part", 0.0, 1.0, above=True, below=True)
+        rows = data.matrix.shape[1]
+        if rows < 2:
+            raise ValueError("one measurement of each block cannot be split; it takes two at least")
+        count = min(max(1, round(part * rows)), rows - 1)
+        # One order for all samples where they share a matrix, which stays shared.
+        order = draws.uniform(torch.zeros(data.matrix.shape[0], rows)).argsort(1).to(data.matrix.device)
+
+        def taken(index: Tensor) -> Any:
+            matrix = data.matrix.gather(1, index.unsqueeze(-1).expand(-1, -1, data.matrix.shape[-1]))
+            batch, height, width, _ = data.samples.shape
+            each = index.reshape(index.shape[0], 1, 1, -1).expand(batch, height, width, -1)
+            return data._replace(samples=data.samples.gather(-1, each), matrix=matrix)
+
+        return taken(order[:, :count].sort(1).values), taken(order[:, count:].sort(1).values)
+
+
+class Direct(DataTerm):
+    """y = x, of any shape: denoising."""
+
+    def image(self, x: Tensor, data: Any) -> Tensor:
+        return x
+
+    def adjoint(self, y: Tensor, data: Any) -> Tensor:
+        return y
+
+
+class RowsOfData(DataTerm):
+    """y = A x for data (y, A, ...), A (batch or 1, m, n) belonging to each sample."""
+
+    def image(self, x: Tensor, data: Any) -> Tensor:
+        return torch.einsum("...mn,...n->...m", data[1], x)
+
+    def adjoint(self, y: Tensor, data: Any) -> Tensor:
+        return torch.einsum("...mn,...m->...n", data[1].conj(), y)
+
+
+def image_measurement(term: DataTerm, noise: Noise | Callable[[Any], Noise] | None = None) -> Measurement:
+    """Of pictures, which are as likely turned, mirrored and shifted."""
+    return Measurement(term, noise, transformations=PICTURES)
+
+
+def denoising_measurement(noise: Noise | Callable[[Any], Noise]) -> Measurement:
+    """Of pictures with noise on them."""
+    return Measurement(Direct(), noise, invertible=True, transformations=PICTURES)
