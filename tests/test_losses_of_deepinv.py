@@ -79,7 +79,7 @@ class Network(nn.Module):
 
 
 def image(seed=0):
-    return 0.5 + 0.2 * gaussian(1, SIZE, SIZE, seed=seed).float()
+    return (0.5 + 0.2 * gaussian(1, SIZE, SIZE, seed=seed).float()).clamp(0, 1)
 
 
 def gradient(value, network):
@@ -229,7 +229,6 @@ def test_splitting_of_k_space(deepinv):
     class Masks:
         get_masks = partial(lambda mask: [mask], first)
 
-    estimate = model(seen)
     # their transform is centred: the image and its k-space have their origins in the middle
-    value = theirs(x_net=centred(estimate), y=centred(data.samples), physics=physics, model=Masks())
-    agree(Splitting(0.6)(estimate, None, measurement, kept), value, network)
+    value = theirs(x_net=centred(model(seen)), y=centred(data.samples), physics=physics, model=Masks())
+    agree(Splitting(0.6)(model(seen), None, measurement, kept), value, network)

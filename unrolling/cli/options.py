@@ -92,8 +92,8 @@ WithoutTruth = Annotated[
     typer.Option(
         "--without-truth",
         metavar="LOSS",
-        help="train on the data alone, whatever targets there are: split, equivariant, sure, recorrupted, neighbours or "
-        "energy, as far as the task supports them",
+        help="train on the data alone: by split, equivariant, sure, recorrupted, neighbours or energy, as far as the "
+        "task supports them",
         autocompletion=losses,
     ),
 ]

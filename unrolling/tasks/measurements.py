@@ -151,6 +151,7 @@ class SampledMeasurement(Measurement):
     """Of data with a mask, the second field: ``KSpace``, ``CoilData``, pictures with missing pixels.
 
     Args:
+        term, noise: as for ``Measurement``.
         fourier: whether the mask is of frequencies, the lowest of which every network sees.
         paired: whether the signal is real, so that a frequency tells what its opposite holds: both are split alike.
     """

@@ -220,10 +220,9 @@ class Coils(Task):
         return self._held("test", 2_000_003)
 
     def _held(self, part: str, seed: int) -> list[Samples]:
-        return [
-            self.measure(each.unsqueeze(0), torch.Generator().manual_seed(seed + 7919 * self.seed + n))
-            for n, each in enumerate(self.slices[part])
-        ]
+        seeds = (seed + 7919 * self.seed + n for n in range(len(self.slices[part])))
+        pairs = zip(self.slices[part], seeds, strict=True)
+        return [self.measure(each.unsqueeze(0), torch.Generator().manual_seed(seed)) for each, seed in pairs]
 
     @cached_property
     def timing(self) -> Samples:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -376,12 +375,8 @@ class Coils(Task):
             "slices": {part: len(held) for part, held in self.slices.items()},
         }
         note = images.attribution(self._data)
-        return {
-            "name": self.name,
-            **own,
-            **({"attribution": note} if note else {}),
-            "fingerprint": digest.hexdigest()[:16],
-        }
+        source = {"attribution": note} if note else {}
+        return {"name": self.name, **own, **source, "fingerprint": digest.hexdigest()[:16]}
 
 
 def check_acceleration(acceleration: float) -> None:

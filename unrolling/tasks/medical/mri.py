@@ -156,8 +156,9 @@ class MRI(Task):
             for part, held in found.items()
         }
 
-    def _mask(self, mask: str, rate: float) -> Tensor:
-        height, width = (self.size, self.size) if self._data is None else tuple(self.slices["test"][0].shape)
+    def _mask(self, mask: str, rate: float, shape: tuple[int, int] | None = None) -> Tensor:
+        whole = (self.size, self.size) if self._data is None else tuple(self.slices["test"][0].shape)
+        height, width = whole if shape is None else shape
         if mask == "any":
             mask = "radial" if height == width else "cartesian"
         if mask == "cartesian":
@@ -296,11 +297,12 @@ class MRI(Task):
 
     def _drawn(self, chosen: list[Tensor], generator: torch.Generator) -> Samples:
         target = torch.stack(chosen)
+        height, width = target.shape[-2:]
         if self.mask_name != "any":
-            mask = self.mask if target.shape[-2:] == self.mask.shape[-2:] else self._mask(self.mask_name, self.sampled)
+            whole = (height, width) == self.mask.shape[-2:]
+            mask = self.mask if whole else self._mask(self.mask_name, self.sampled, (height, width))
             return self.measure(target, generator, mask)
         rates = (LOWER * self.lowest, min(1.0, UPPER * self.sampled))
-        height, width = target.shape[-2:]
         masks = [sampling.drawn_mask(height, width, rates, generator) for _ in chosen]
         return self.measure(target, generator, torch.fft.ifftshift(torch.stack(masks), (-2, -1)))
 
