@@ -28,6 +28,7 @@ from unrolling.algorithms import (
     DenseProximalGradient,
     Detector,
     DetNetLayer,
+    DouglasRachford,
     ExpectationPropagation,
     FieldOfExperts,
     GatedISTA,
@@ -44,6 +45,7 @@ from unrolling.algorithms import (
     NMFSeparation,
     NonLocalExperts,
     NormalisedSparseCoding,
+    PotentialDescent,
     ProjectedGradient,
     ProximalGradient,
     RainKernels,
@@ -59,7 +61,7 @@ from unrolling.algorithms import (
 )
 from unrolling.core import Iteration
 from unrolling.operators import STFT, FiniteDifferences, StridedDictionary
-from unrolling.prox import SoftDenoiser, soft_threshold
+from unrolling.prox import GradientStep, SoftDenoiser, soft_threshold
 
 
 def rand(*shape, seed=0):
@@ -141,6 +143,11 @@ CASES = {
     "PDHG transform_step": (
         torch.tensor(0.1),
         lambda p: PDHG(Matrix(D), Matrix(rand(9, 9)), soft_threshold, 0.1, transform_step=p),
+    ),
+    "DouglasRachford weight": (torch.tensor(0.1), lambda p: DouglasRachford(TERM, soft_threshold, p)),
+    "PotentialDescent weight": (
+        torch.tensor(0.1),
+        lambda p: PotentialDescent(TERM, GradientStep(nn.Identity()), p),
     ),
     "ConjugateGradient weight": (torch.tensor(0.1), lambda p: ConjugateGradient(TERM, p)),
     "DenoisedLeastSquares weight": (torch.tensor(0.1), lambda p: DenoisedLeastSquares(TERM, weight=p)),

@@ -22,10 +22,13 @@ from unrolling.networks import (
     EncoderDecoder,
     InstanceUNet,
     Joint,
+    LipschitzBatchNorm,
+    LipschitzDnCNN,
     NormalisedUNet,
     PixelDetector,
     PReLU,
     PReNet,
+    RealSpectralNorm,
     ResidualBlocks,
     ResidualCNN,
     RestorationUnit,
@@ -39,6 +42,7 @@ from unrolling.networks import (
 CASES = {
     "MLP": (MLP(6, 4, 3), "input", (2, 6)),
     "DnCNN": (DnCNN(3, 4), "y", (2, 8, 9)),
+    "LipschitzDnCNN": (LipschitzDnCNN(3, 4, normalise=True), "y", (2, 8, 9)),
     "DnCNN of colours": (DnCNN(3, 4, 3), "y", (2, 3, 8, 9)),
     "UNet": (UNet(4, 1), "y", (2, 8, 9)),
     "UNet of channels": (UNet(4, 1, 3), "y", (2, 3, 8, 9)),
@@ -89,6 +93,8 @@ def test_the_cases_are_all_networks():
     found = {getattr(networks, name) for name in networks.__all__} - {
         PReLU,
         StoppingPolicy,
+        RealSpectralNorm,
+        LipschitzBatchNorm,
     }  # a function of numbers; one that takes its memory besides
     assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
         type(network) for network, _, _ in CASES.values()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core.naming import value_of
-from unrolling.core.sharing import written_buffers
+from unrolling.core.sharing import working_buffers, written_buffers
 
 
 class Learned(NamedTuple):
@@ -29,12 +29,15 @@ class Learned(NamedTuple):
 
 
 def statistics_of(layers: Sequence[nn.Module], several: bool) -> dict[str, Tensor]:
-    """The buffers that forward writes, each once: ``layers.3.prior.1.running_mean``, or without the layer where all
-    share it and there are not several.
+    """The buffers that forward writes and an answer needs, each once: ``layers.3.prior.1.running_mean``, or without the
+    layer where all share it and there are not several.
     """
     found: dict[int, tuple[str, Tensor]] = {}
     for number, layer in enumerate(layers):
+        working = working_buffers(layer)
         for name, buffer in written_buffers(layer):
+            if id(buffer) in working:
+                continue
             found.setdefault(id(buffer), (f"layers.{number}.{name}" if several else name, buffer))
     return dict(found.values())
 

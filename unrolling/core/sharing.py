@@ -39,6 +39,18 @@ def written_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield f"{path}.{name}" if path else name, buffer
 
 
+def working_buffers(module: nn.Module) -> set[int]:
+    """The ids of written buffers that training alone works with, named in ``working_buffers = ("vector",)``: a
+    checkpoint holds them, weights do not.
+    """
+    return {
+        id(buffer)
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None and name in getattr(part, "working_buffers", ())
+    }
+
+
 def other_buffers(module: nn.Module) -> list[tuple[str, nn.Module, str]]:
     """The buffers that forward is not known to write, each with its owner and its name there: all layers share them."""
     written = {name for name, _ in written_buffers(module)}

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from unrolling.networks.residual_cnn import ResidualCNN
     from unrolling.networks.restoration_unit import RestorationUnit, StoppingPolicy
     from unrolling.networks.shrinkage import ConvolutionalShrinkage
+    from unrolling.networks.spectral_normalisation import (
+        LipschitzBatchNorm,
+        LipschitzDnCNN,
+        RealSpectralNorm,
+        lipschitz_bound,
+        normalise_convolutions,
+    )
     from unrolling.networks.srcnn import SRCNN, srcnn_channels
     from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
     from unrolling.networks.transform_shrinkage import TransformShrinkage
@@ -47,6 +54,9 @@ __getattr__, __dir__ = lazy(
         ".residual_cnn": ("ResidualCNN"),
         ".restoration_unit": ("RestorationUnit StoppingPolicy"),
         ".shrinkage": ("ConvolutionalShrinkage"),
+        ".spectral_normalisation": (
+            "LipschitzBatchNorm LipschitzDnCNN RealSpectralNorm lipschitz_bound normalise_convolutions"
+        ),
         ".srcnn": ("SRCNN srcnn_channels"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
         ".transform_shrinkage": ("TransformShrinkage"),
@@ -57,11 +67,12 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
-    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint", "MLP",
-    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "ResidualBlocks", "ResidualCNN",
-    "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet",
-    "dncnn_channels", "from_channels", "hidden_width", "normalised", "pnn_width", "prenet_channels",
-    "srcnn_channels", "to_channels", "unet_width",
+    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint",
+    "LipschitzBatchNorm", "LipschitzDnCNN", "MLP", "NormalisedUNet", "PNN", "PReLU", "PReNet",
+    "PixelDetector", "RealSpectralNorm", "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN",
+    "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet", "dncnn_channels",
+    "from_channels", "hidden_width", "lipschitz_bound", "normalise_convolutions", "normalised", "pnn_width",
+    "prenet_channels", "srcnn_channels", "to_channels", "unet_width",
 ]
 # fmt: on
 # End of what is written.

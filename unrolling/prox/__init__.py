@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unrolling.prox.low_rank import SingularValueThreshold, nuclear_norm, rank_projection, singular_value_threshold
     from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
     from unrolling.prox.percentile import PercentileGate, SoftPositive, percentiles, ranks_of_percentiles
+    from unrolling.prox.plug_and_play import Averaged, DenoiserProx, GradientStep, MonteCarloDenoiser
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
     from unrolling.prox.thresholds import check_threshold, hard_threshold, k_sparse, nonnegative, soft_threshold
@@ -50,6 +51,7 @@ __getattr__, __dir__ = lazy(
         ".low_rank": ("SingularValueThreshold nuclear_norm rank_projection singular_value_threshold"),
         ".orthonormal": ("OrthonormalShrink Unitary"),
         ".percentile": ("PercentileGate SoftPositive percentiles ranks_of_percentiles"),
+        ".plug_and_play": ("Averaged DenoiserProx GradientStep MonteCarloDenoiser"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
         ".thresholds": ("check_threshold hard_threshold k_sparse nonnegative soft_threshold"),
@@ -57,14 +59,14 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AnalysisProx", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "DirectionalTV",
-    "ExponentialDenoiser", "IsotropicShrink", "LinearSpline", "MeanGarrote", "OrthonormalShrink",
-    "PercentileGate", "PiecewiseLinear", "RadialBasis", "Ridge", "SingularValueThreshold", "SoftDenoiser",
-    "SoftPositive", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary", "check_threshold",
-    "check_variance", "clamp_coefficients", "deviation_from", "fit_radial_basis", "hard_threshold",
-    "k_sparse", "nonnegative", "nuclear_norm", "parameter", "percentiles", "piecewise_polynomial",
-    "rank_projection", "ranks_of_percentiles", "singular_value_threshold", "soft_threshold",
-    "support_select", "surrogate_hard_threshold",
+    "AnalysisProx", "Averaged", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "DenoiserProx",
+    "DirectionalTV", "ExponentialDenoiser", "GradientStep", "IsotropicShrink", "LinearSpline", "MeanGarrote",
+    "MonteCarloDenoiser", "OrthonormalShrink", "PercentileGate", "PiecewiseLinear", "RadialBasis", "Ridge",
+    "SingularValueThreshold", "SoftDenoiser", "SoftPositive", "Spline", "Transform",
+    "TunedBernoulliGaussian", "Unitary", "check_threshold", "check_variance", "clamp_coefficients",
+    "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "nuclear_norm",
+    "parameter", "percentiles", "piecewise_polynomial", "rank_projection", "ranks_of_percentiles",
+    "singular_value_threshold", "soft_threshold", "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on
 # End of what is written.

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.splitting.conditioned import Conditioned, ConditionedSplitting, sampling_features
     from unrolling.algorithms.splitting.conjugate_gradient import ConjugateGradient, ConjugateState
+    from unrolling.algorithms.splitting.convergence_conditions import (
+        PlugAndPlayConditions,
+        curvature,
+        plug_and_play_conditions,
+        residual_lipschitz,
+    )
     from unrolling.algorithms.splitting.corona import CORONA, Levelled
     from unrolling.algorithms.splitting.data_terms import (
         Blurred,
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
     from unrolling.algorithms.splitting.dense_gradient import DenseProximalGradient, DenseState
+    from unrolling.algorithms.splitting.douglas_rachford import DouglasRachford, DouglasRachfordState
     from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
     from unrolling.algorithms.splitting.kspace_descent import (
         CoilPreparation,
@@ -49,6 +56,8 @@ if TYPE_CHECKING:
         least_squares_start,
     )
     from unrolling.algorithms.splitting.learned_projections import LearnedProjections
+    from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
+    from unrolling.algorithms.splitting.potential_descent import PotentialDescent
     from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
@@ -71,10 +80,12 @@ __getattr__, __dir__ = lazy(
         ),
         ".conditioned": ("Conditioned ConditionedSplitting sampling_features"),
         ".conjugate_gradient": ("ConjugateGradient ConjugateState"),
+        ".convergence_conditions": ("PlugAndPlayConditions curvature plug_and_play_conditions residual_lipschitz"),
         ".corona": ("CORONA Levelled"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".denoised_least_squares": ("DenoisedLeastSquares"),
         ".dense_gradient": ("DenseProximalGradient DenseState"),
+        ".douglas_rachford": ("DouglasRachford DouglasRachfordState"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
         ".kspace_descent": ("CoilPreparation CoilProblem KSpaceDescent calibration_mask"),
         ".learned_primal_dual": (
@@ -82,6 +93,8 @@ __getattr__, __dir__ = lazy(
             "least_squares_start"
         ),
         ".learned_projections": ("LearnedProjections"),
+        ".objectives": ("objective_of penalty_of"),
+        ".potential_descent": ("PotentialDescent"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".projected_gradient": ("ProjectedGradient"),
@@ -96,15 +109,16 @@ __all__ = [
     "ADMM", "ADMMState", "AlternatingProjections", "BlockProjections", "BlockSamples", "Blurred", "CORONA",
     "ChambollePock", "CoilPreparation", "CoilProblem", "CoilSampling", "Conditioned", "ConditionedSplitting",
     "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient",
-    "DenseState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
-    "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
-    "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled", "Movies", "PDHG",
-    "PDHGState", "PrimalDualState", "Problem", "ProjectedGradient", "ProximalGradient",
-    "RatedProximalGradient", "RelaxedProjection", "RelaxedState", "RobustPCA", "RobustPCAADMM",
-    "SampledFourier", "Separated", "Separation", "SplitSeparation", "Splitting", "Transmission",
-    "calibration_mask", "check_blocks", "check_kspace", "check_movies", "diagonal_steps",
-    "least_squares_start", "measure_blocks", "orthonormalised", "rate_weights", "sampling_features",
-    "spread_blocks",
+    "DenseState", "DouglasRachford", "DouglasRachfordState", "ForwardOperator", "GradientProjection",
+    "HQSState", "HalfQuadraticSplitting", "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState",
+    "LearnedPrimalDual", "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled",
+    "Movies", "PDHG", "PDHGState", "PlugAndPlayConditions", "PotentialDescent", "PrimalDualState", "Problem",
+    "ProjectedGradient", "ProximalGradient", "RatedProximalGradient", "RelaxedProjection", "RelaxedState",
+    "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation",
+    "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace", "check_movies",
+    "curvature", "diagonal_steps", "least_squares_start", "measure_blocks", "objective_of",
+    "orthonormalised", "penalty_of", "plug_and_play_conditions", "rate_weights", "residual_lipschitz",
+    "sampling_features", "spread_blocks",
 ]
 # fmt: on
 # End of what is written.

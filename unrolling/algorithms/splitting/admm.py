@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_weight
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
+from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_count, check_range
 from unrolling.core.refusals import explain
@@ -208,18 +209,17 @@ class ADMM(Iteration):
         know their ``penalty``.
 
         Raises:
-            AttributeError: a splitting without weight, whose penalty nobody knows.
+            AttributeError: a splitting without weight, or with a denoiser, whose penalty nobody knows.
         """
         if any(part.weight is None for part in self._parts()):
             raise AttributeError("a splitting whose prox has no weight has no known penalty, and ADMM no objective")
-        return self._objective
+        return objective_of(self, self._objective, *(part.prox for part in self._parts()))
 
     def _objective(self, state: ADMMState, problem: Problem) -> Tensor:
         total = self.data_term.value(state.x, problem)
         for part in self._parts():
             image = part.transform(state.x)
-            own = getattr(part.prox, "penalty", None)
-            total = total + ((part.weight * image.abs()).flatten(1).sum(1) if own is None else own(image, part.weight))
+            total = total + penalty_of(part.prox, image, part.weight)
         return total
 
     def check(self, data: Any) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
+from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.core.arguments import check_count, check_range
 from unrolling.operators.normal_equations import solve_positive
@@ -92,12 +93,18 @@ class HalfQuadraticSplitting(Iteration):
         right = problem.back + beta * self.transform.adjoint(z)
         return HQSState(self._solve(right, beta, problem), state.steps + 1)
 
-    def objective(self, state: HQSState, problem: Problem) -> Tensor:
-        """0.5 |A x - y|^2 + lambda g(D x), (batch,)."""
+    @property
+    def objective(self) -> Callable[[HQSState, Problem], Tensor]:
+        """0.5 |A x - y|^2 + lambda g(D x), (batch,), of a state and a problem.
+
+        Raises:
+            AttributeError: a denoiser in the place of a prox, whose penalty nobody knows.
+        """
+        return objective_of(self, self._objective, self.prox)
+
+    def _objective(self, state: HQSState, problem: Problem) -> Tensor:
         image = self.transform(state.x)
-        own = getattr(self.prox, "penalty", None)
-        penalty = (self.weight * image.abs()).flatten(1).sum(1) if own is None else own(image, self.weight)
-        return self.data_term.value(state.x, problem) + penalty
+        return self.data_term.value(state.x, problem) + penalty_of(self.prox, image, self.weight)
 
     def residual(self, new: HQSState, old: HQSState, problem: Problem) -> Tensor:
         """Of x; infinite until beta has stopped growing."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
+from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators.linear import LinearOperator
 
@@ -89,12 +90,18 @@ class ChambollePock(Iteration):
         x = self.data_term.solve(problem.back + state.x / tau - self.transform.adjoint(dual), 1 / tau, problem)
         return PrimalDualState(x, x + self.extrapolation * (x - state.x), dual)
 
-    def objective(self, state: PrimalDualState, problem: Problem) -> Tensor:
-        """0.5 |A x - y|^2 + lambda g(D x), (batch,)."""
+    @property
+    def objective(self) -> Callable[[PrimalDualState, Problem], Tensor]:
+        """0.5 |A x - y|^2 + lambda g(D x), (batch,), of a state and a problem.
+
+        Raises:
+            AttributeError: a denoiser in the place of a prox, whose penalty nobody knows.
+        """
+        return objective_of(self, self._objective, self.prox)
+
+    def _objective(self, state: PrimalDualState, problem: Problem) -> Tensor:
         image = self.transform(state.x)
-        own = getattr(self.prox, "penalty", None)
-        penalty = (self.weight * image.abs()).flatten(1).sum(1) if own is None else own(image, self.weight)
-        return self.data_term.value(state.x, problem) + penalty
+        return self.data_term.value(state.x, problem) + penalty_of(self.prox, image, self.weight)
 
     def residual(self, new: PrimalDualState, old: PrimalDualState, problem: Problem) -> Tensor:
         """Of x and the dual."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
+from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.core.arguments import check_range
 from unrolling.operators.linear import LinearOperator
@@ -149,12 +150,21 @@ class PDHG(Iteration):
         """(u - sigma y) / (1 + sigma): the prox of sigma F* for F = 0.5 |. - y|^2."""
         return (u - step * y) / (1 + step)
 
-    def objective(self, state: PDHGState, problem: Tensor) -> Tensor:
-        """0.5 |A x - y|^2 + lambda g(D x) + mu r(x), (batch,); |.|_1 for a prox that does not know its ``penalty``."""
+    @property
+    def objective(self) -> Callable[[PDHGState, Tensor], Tensor]:
+        """0.5 |A x - y|^2 + lambda g(D x) + mu r(x), (batch,), of a state and a problem;
+        |.|_1 for a prox that does not know its ``penalty``.
+
+        Raises:
+            AttributeError: a denoiser in the place of a prox, whose penalty nobody knows.
+        """
+        return objective_of(self, self._objective, self.prox, self.image_prox)
+
+    def _objective(self, state: PDHGState, problem: Tensor) -> Tensor:
         value = 0.5 * (self.operator(state.x) - problem).abs().square().flatten(1).sum(1)
         if self.transform is not None:
-            value = value + _penalty(self.prox, self.transform(state.x), self.weight)
-        return value if self.image_prox is None else value + _penalty(self.image_prox, state.x, self._image_weight())
+            value = value + penalty_of(self.prox, self.transform(state.x), self.weight)
+        return value if self.image_prox is None else value + penalty_of(self.image_prox, state.x, self._image_weight())
 
     def residual(self, new: PDHGState, old: PDHGState, problem: Tensor) -> Tensor:
         """Of x and the duals, the largest."""
@@ -209,8 +219,3 @@ def diagonal_steps(
 
 def _largest(step: float | Tensor) -> float:
     return float(torch.as_tensor(step).max())
-
-
-def _penalty(prox: Any, image: Tensor, weight: Tensor | float) -> Tensor:
-    own = getattr(prox, "penalty", None)
-    return (weight * image.abs()).flatten(1).sum(1) if own is None else own(image, weight)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
+from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
 from unrolling.core import Iteration, Positive, constrain
 
 
@@ -61,12 +62,19 @@ class ProximalGradient(Iteration):
         threshold = self.threshold if scale == 1.0 else scale * self.threshold
         return self.prox(state - self.step_size * self.data_term.gradient(state, problem), threshold)
 
-    def objective(self, state: Tensor, problem: Problem) -> Tensor:
-        """0.5 |A x - y|^2 + lambda g(x), (batch,); |.|_1 for a prox that does not know its ``penalty``."""
+    @property
+    def objective(self) -> Callable[[Tensor, Problem], Tensor]:
+        """0.5 |A x - y|^2 + lambda g(x), (batch,), of a state and a problem; |.|_1 for a prox that does not know
+        its ``penalty``.
+
+        Raises:
+            AttributeError: a denoiser in the place of a prox, whose penalty nobody knows.
+        """
+        return objective_of(self, self._objective, self.prox)
+
+    def _objective(self, state: Tensor, problem: Problem) -> Tensor:
         weight = self.threshold / self.step_size
-        own = getattr(self.prox, "penalty", None)
-        penalty = (weight * state.abs()).flatten(1).sum(1) if own is None else own(state, weight)
-        return self.data_term.value(state, problem) + penalty
+        return self.data_term.value(state, problem) + penalty_of(self.prox, state, weight)
 
     def check(self, data: Any) -> None:
         super().check(data)
