@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.training.adaptation import Adapted, adapt
     from unrolling.training.annealing import Annealing, Constant, Cosine, Exponential, Patience, Ramp
     from unrolling.training.batches import Share, check_draw, generator, like_network, to_device
     from unrolling.training.behaviour import differences, unused_at_start, without_influence
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".adaptation": ("Adapted adapt"),
         ".annealing": ("Annealing Constant Cosine Exponential Patience Ramp"),
         ".batches": ("Share check_draw generator like_network to_device"),
         ".behaviour": ("differences unused_at_start without_influence"),
@@ -143,24 +145,24 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Adam", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Consistency", "Constant", "Cosine",
-    "DepthByLevel", "Dissimilarity", "Energy", "Equivariance", "ExpectedReward", "Exponential", "Given",
-    "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic", "Loop", "MSE",
-    "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR", "Neighbours", "NelderMead",
-    "Optimizer", "Patience", "PermutationInvariant", "Position", "Power", "ProjectionLoss", "Ramp",
-    "Recorrupted", "RelativeMSE", "Reporter", "SGD", "SURE", "SampleLoss", "Scheme", "Share",
-    "ShiftInvariantMSE", "Splitting", "Stage", "StagePlan", "Sum", "Supervised", "Supervision",
-    "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations", "alike", "asked",
-    "assign", "by_name", "check_draw", "check_measured", "check_schedule", "compute", "copied", "decibels",
-    "deep_supervision", "deepen", "describe", "detnet", "differences", "end_to_end", "energy", "equivariant",
-    "estimate_seconds", "examine", "find_fault", "find_loss", "find_scheme", "fingerprint", "fits",
-    "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow", "grow_then_refine",
-    "image_of", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load", "load_weights",
-    "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn", "pack", "packed",
-    "pixels_of_blocks", "place", "projection_schedule", "put", "read", "read_weights", "remade", "retie",
-    "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary", "to_device",
-    "trained_by", "trajectory", "unique", "unpack", "unpacked", "unused_at_start", "with_curriculum",
-    "without_influence", "write",
+    "Adam", "Adapted", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Consistency", "Constant",
+    "Cosine", "DepthByLevel", "Dissimilarity", "Energy", "Equivariance", "ExpectedReward", "Exponential",
+    "Given", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic",
+    "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR",
+    "Neighbours", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power",
+    "ProjectionLoss", "Ramp", "Recorrupted", "RelativeMSE", "Reporter", "SGD", "SURE", "SampleLoss",
+    "Scheme", "Share", "ShiftInvariantMSE", "Splitting", "Stage", "StagePlan", "Sum", "Supervised",
+    "Supervision", "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations",
+    "adapt", "alike", "asked", "assign", "by_name", "check_draw", "check_measured", "check_schedule",
+    "compute", "copied", "decibels", "deep_supervision", "deepen", "describe", "detnet", "differences",
+    "end_to_end", "energy", "equivariant", "estimate_seconds", "examine", "find_fault", "find_loss",
+    "find_scheme", "fingerprint", "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint",
+    "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning", "like_network",
+    "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part", "of_network",
+    "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
+    "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
+    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked",
+    "unused_at_start", "with_curriculum", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.
