@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.image_methods import Row, network, psnr
+from benchmarks.image_methods import Row, beside, network, psnr
 from benchmarks.images import SHIFT, non_blind, with_true_kernel
 from unrolling import Unrolled
 from unrolling.core import Iteration, unroll
@@ -269,7 +269,9 @@ def survey(root: Path, weights: Path | None, pairs: int) -> list[Row]:
             mean = float(np.mean(each))
             gain = mean - float(np.mean(values["blurred"]))
             rows.append({"part": "survey", "set": f"noise {noise:g}", "method": name, "psnr": mean, "gain": gain})
-    return rows
+    # Their pictures are others, all test pictures of BSDS500.
+    row = {"part": "survey", "set": "bsds500, noise 0"}
+    return rows + beside(row, "bsds500, straight motions", "without noise")
 
 
 PARTS = {"kernels": kernels, "levin": levin, "survey": survey}

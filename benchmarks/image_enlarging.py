@@ -64,6 +64,8 @@ def enlarging(root: Path, weights: Path | None, seconds: float) -> list[Row]:
                 methods[name] = net if factor == 2 else EnlargingCascade([net] * stages_for(factor), factor)
         rows += scores(root, factor, classical, ("set5",))  # they take minutes
         rows += scores(root, factor, methods)
+        for name in ("set5", "set14"):
+            rows += beside({"part": "enlarging", "set": f"{name} x{factor}"}, name, f"x{factor}")
     return rows
 
 

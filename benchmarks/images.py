@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.image_enlarging import enlarging, rival
-from benchmarks.image_methods import Row, Run, chosen, direct, methods_of, network, psnr, scored, sets, speed
+from benchmarks.image_methods import Row, Run, beside, chosen, direct, methods_of, network, psnr, scored, sets, speed
 from unrolling import Unrolled, solve
 from unrolling.algorithms.splitting.data_terms import Blurred, KnownBlur
 from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting
@@ -70,6 +70,7 @@ def denoising(root: Path, weights: Path | None, seconds: float) -> list[Row]:
         ]
         used = methods if name == "bsd68" else {key: run for key, run in methods.items() if key != "BM3D"}
         rows += scored("denoising", name, used, pairs)
+        rows += beside({"part": "denoising", "set": name}, name, "25")
     if "imaging/tnrd" in methods:
         rows += speed(
             "denoising",
@@ -98,6 +99,7 @@ def jpeg(root: Path, weights: Path | None, seconds: float) -> list[Row]:
             for x in (p[: p.shape[0] // 8 * 8, : p.shape[1] // 8 * 8] for p in pictures.values())
         ]
         rows += scored("jpeg", name, methods, pairs, lambda e, t: psnr((e.clamp(0, 1) * 255).round() / 255, t))
+        rows += beside({"part": "jpeg", "set": name}, name, "10")
     return rows
 
 
