@@ -11,6 +11,7 @@ from torch import Tensor
 from unrolling._progress import Bar
 from unrolling.core import Safeguarded, Unrolled
 from unrolling.evaluation import illustrate
+from unrolling.evaluation.bands import measure_coverage
 from unrolling.evaluation.budget import shortened
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.contenders import Measured, short, training
@@ -170,6 +171,11 @@ def compare(
             if guarded_rows and not guarded[0].error:
                 comparison.safeguard = _guarded(network, task, guarded_rows[0])
 
+        def bars() -> None:
+            bar.update(name="calibrating error bars")
+            away = task.shifts() if effort != "quick" else ()
+            comparison.coverage = measure_coverage(network, task, away, budget=None if allowed is None else allowed / 8)
+
         def shifts() -> None:
             bar.advance(name="away from the training data")
             comparison.shifts = sweep(
@@ -187,6 +193,7 @@ def compare(
         part("Examples", examples)
         part("Estimates after each layer", progress)
         part("The safeguard", guard)
+        part("Error bars", bars)
         if effort != "quick":
             part("Shifts", shifts)
         if effort == "thorough":

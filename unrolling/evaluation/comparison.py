@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unrolling.evaluation.records import (
+    CoverageReport,
     Criterion,
     Curve,
     LayerReport,
@@ -54,6 +55,7 @@ class Comparison:
     shifts: list[ShiftReport] = field(default_factory=list)
     sizes: list[SizeCurve] = field(default_factory=list)
     safeguard: SafeguardReport | None = None
+    coverage: CoverageReport | None = None
     theory: list[Claim] = field(default_factory=list)
     bibliography: list[str] = field(default_factory=list)  # BibTeX entries
     equations: str = ""  # of a layer, as plain text
@@ -157,6 +159,7 @@ class Comparison:
             "shifts": plain(self.shifts),
             "sizes": plain(self.sizes),
             "safeguard": plain(self.safeguard),
+            "coverage": plain(self.coverage),
             "theory": plain(self.theory),
             "bibliography": self.bibliography,
             "equations": self.equations,

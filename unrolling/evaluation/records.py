@@ -146,6 +146,32 @@ class SafeguardReport:
 
 
 @dataclass
+class CoverageRow:
+    """How often half-widths held on some samples."""
+
+    where: str  # the test set, or the name of a shift
+    value: float | None  # of the shift
+    trained: bool  # whether these samples are like those of training
+    covered: float  # share of entries within, the mean over samples
+    low: float  # of 95 %
+    high: float
+    width: float  # mean half-width
+    samples: int
+    holds: bool  # whether the promise lies below the upper end
+    unlike: bool  # whether scores alone tell that these samples are unlike those of the calibration
+
+
+@dataclass
+class CoverageReport:
+    """Half-widths calibrated on samples that the network was not trained on, and how often they hold."""
+
+    level: float  # promised
+    calibration: int  # samples
+    score: str  # what makes half-widths differ, in words
+    rows: list[CoverageRow]  # the test set first
+
+
+@dataclass
 class LayerReport:
     """Layer by layer, medians over samples; lists are as long as the network is deep."""
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from unrolling.report.pictures import Gallery, Image, Slider, atom_images, galleries, sliders
     from unrolling.report.sounds import groups, spectrogram, wav_uri
     from unrolling.report.study import (
+        coverage_rows,
+        coverage_words,
         criteria_rows,
         layer_figures,
         safeguard_words,
@@ -69,7 +71,10 @@ __getattr__, __dir__ = lazy(
         ".parameters": ("moved parameter_figures parameter_rows spread_text"),
         ".pictures": ("Gallery Image Slider atom_images galleries sliders"),
         ".sounds": ("groups spectrogram wav_uri"),
-        ".study": ("criteria_rows layer_figures safeguard_words shift_figures size_figure spread_words"),
+        ".study": (
+            "coverage_rows coverage_words criteria_rows layer_figures safeguard_words shift_figures size_figure "
+            "spread_words"
+        ),
         ".survey_table": ("entries markdown_survey_table stored_comparisons write_survey_table"),
         ".table": (
             "batch_sizes best best_quality contending cost_rows markdown markdown_table network_row paired_text "
@@ -85,15 +90,15 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "along", "atom_images",
     "batch_sizes", "best", "best_quality", "busiest_window", "bytes_text", "code_groups", "contending",
-    "cost_rows", "count_text", "criteria_rows", "data_uri", "decimals", "digits", "drawn", "entries",
-    "environment", "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text",
-    "layer_figures", "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown",
-    "markdown_survey_table", "markdown_table", "marker", "mosaic", "moved", "name_beside", "names_below",
-    "network_row", "paired_text", "parameter_figures", "parameter_rows", "png", "png_within", "print_table",
-    "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison", "render",
-    "safeguard_words", "seconds_text", "seconds_tick", "shape_text", "shift_figures", "size_figure",
-    "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_text", "spread_words", "stems",
-    "stored_comparisons", "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap",
+    "cost_rows", "count_text", "coverage_rows", "coverage_words", "criteria_rows", "data_uri", "decimals",
+    "digits", "drawn", "entries", "environment", "error_by_iteration", "error_by_time", "galleries", "grey",
+    "groups", "interval_text", "layer_figures", "line_chart", "linear_ticks", "log_ticks", "magnitudes",
+    "markdown", "markdown_survey_table", "markdown_table", "marker", "mosaic", "moved", "name_beside",
+    "names_below", "network_row", "paired_text", "parameter_figures", "parameter_rows", "png", "png_within",
+    "print_table", "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison",
+    "render", "safeguard_words", "seconds_text", "seconds_tick", "shape_text", "shift_figures",
+    "size_figure", "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_text", "spread_words",
+    "stems", "stored_comparisons", "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap",
     "write_collection", "write_page", "write_survey_table", "y_range",
 ]
 # fmt: on

@@ -67,6 +67,8 @@ def render(comparison: Comparison) -> str:
             shifts=study.shift_figures(comparison),
             sizes=study.size_figure(comparison),
             safeguard=study.safeguard_words(comparison),
+            coverage=study.coverage_words(comparison),
+            coverage_rows=study.coverage_rows(comparison),
             environment=_flat(comparison.environment),
         )
     )

@@ -250,6 +250,44 @@ def spread_words(comparison: Comparison) -> str:
     )
 
 
+def coverage_words(comparison: Comparison) -> str:
+    """What the error bars promise, and where they do not hold."""
+    report = comparison.coverage
+    if report is None or not report.rows:
+        return ""
+    test, *away = report.rows
+    text = (
+        f"Half-widths around each entry of an estimate, calibrated on {count_text(report.calibration)} samples to hold "
+        f"for {report.level:.0%} of the entries of a new one; what makes them differ is {report.score}. "
+        f"On the test set {test.covered:.1%} lie within (95 % interval {test.low:.1%} to {test.high:.1%}), with a mean "
+        f"half-width of {value_text(test.width)}"
+        + ("" if test.holds else ", so that the promise is not kept: its samples are not like those of the calibration")
+        + "."
+    )
+    if away:
+        lost = [row for row in away if not row.holds]
+        text += (
+            " The promise needs samples like those of the calibration. Away from them it "
+            + (f"is kept at {len(away) - len(lost)} of {len(away)} values" if lost else "is kept at all values too")
+            + (f", and the scores alone give away {sum(row.unlike for row in lost)} of the others." if lost else ".")
+        )
+    return text
+
+
+def coverage_rows(comparison: Comparison) -> list[list[str]]:
+    """Per set of samples: which, share within, its interval, mean half-width, and what is to be said."""
+    return [
+        [
+            row.where if row.value is None else f"{row.where}: {value_text(row.value)}",
+            f"{row.covered:.1%}",
+            f"{row.low:.1%} to {row.high:.1%}",
+            value_text(row.width),
+            ("" if row.holds else "does not hold") + ("; seen from the scores" if row.unlike else ""),
+        ]
+        for row in (comparison.coverage.rows if comparison.coverage else [])
+    ]
+
+
 def safeguard_words(comparison: Comparison) -> str:
     """What the safeguard promises, keeps and costs."""
     guard = comparison.safeguard

@@ -10,7 +10,7 @@ from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.headlines import standing, stands
 from unrolling.evaluation.records import Row
 from unrolling.evaluation.significance import PERMUTATIONS
-from unrolling.report.study import HEADS, criteria_rows, safeguard_words
+from unrolling.report.study import HEADS, coverage_words, criteria_rows, safeguard_words
 from unrolling.report.text import (
     ABSENT,
     bytes_text,
@@ -138,7 +138,7 @@ def markdown(comparison: Comparison) -> str:
             else ("stays ahead of its parent")
         )
         parts.append(f"- {shift.name}: the network {where}.")
-    parts += [safeguard_words(comparison), *(f"- {note}" for note in comparison.notes)]
+    parts += [safeguard_words(comparison), coverage_words(comparison), *(f"- {note}" for note in comparison.notes)]
     if comparison.command:
         parts.append(f"```\n{comparison.command}\n```")
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
