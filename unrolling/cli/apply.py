@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling._progress import Bar, duration
-from unrolling.cli import errors, prepare
+from unrolling.cli import errors, half_widths, prepare
 from unrolling.cli.apply_options import given, task_of
 from unrolling.cli.inputs import Plan, Work, plan
 from unrolling.cli.options import (
@@ -52,6 +52,14 @@ def apply(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="use the weights of this file instead of the shipped ones")
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval",
+            metavar="LEVEL",
+            help="also write half-widths that hold for so large a part of the entries, 0.9, as OUTPUT-halfwidth.npy",
+        ),
+    ] = None,
     compiling: Compile = "auto",
     settings: Settings = None,
     threads: Threads = None,
@@ -72,7 +80,9 @@ def apply(
     application = found.application(name)
     options, settings = separate(settings or [], application.options, found.options(name))
     options |= given(context)
-    networks = _Networks(found, name, task, depth, weights, settings, threads, options, patience(compiling))
+    if interval is not None:
+        half_widths.check_level(interval, application)
+    networks = _Networks(found, name, task, depth, weights, settings, threads, options, patience(compiling), interval)
     with keeping_others(not overwrite):
         what = plan(found.name, application, files, output or [])
         for note in what.notes:
@@ -151,12 +161,15 @@ class _Networks:
         threads: int | None,
         options: dict[str, Any],
         after: float,
+        interval: float | None = None,
     ) -> None:
         self.system, self.name, self.task = system, name, task
         self.application = system.application(name)
         self.depth, self.weights, self.settings, self.threads, self.options = depth, weights, settings, threads, options
         self.after = after  # seconds of plain work after which a network is compiled
+        self.interval = interval
         self.built: dict[tuple[str, ...], Any] = {}
+        self.promises: dict[int, Any] = {}  # by the network they are of
 
     def run(self, work: Work) -> _Result:
         """Work on a file, which is decoded once."""
@@ -170,6 +183,8 @@ class _Networks:
             facts = dict(self.application.run(job.network, job.task, content, work.outputs, **self.options))
             if facts.get("unchanged"):
                 _give_back(work)
+            if self.interval is not None:
+                facts["more"] = {**facts.get("more", {}), **self._half_widths(job, content, work)}
             if adaptive.seconds > before:
                 facts["compiled"] = (
                     f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later "
@@ -180,6 +195,13 @@ class _Networks:
         said = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
         conditions = with_ranges(facts.pop("conditions", []), job.network)
         return _Result(work, facts, conditions, list(dict.fromkeys(said)), time.perf_counter() - begin)
+
+    def _half_widths(self, job: Any, content: Any, work: Work) -> dict[str, str]:
+        assert self.interval is not None
+        if id(job) not in self.promises:
+            self.promises[id(job)] = half_widths.calibrated(job, self.interval)
+        promise = self.promises[id(job)]
+        return half_widths.write_half_widths(job, self.application, content, work.outputs, self.options, promise)
 
     def _job(self, content: Any) -> Any:
         from unrolling.core import deploy

@@ -142,8 +142,11 @@ class Calibrated(nn.Module):
         """
         return 20 * torch.log10(peak / self.error_bound(data, level))
 
-    def extra_repr(self) -> str:
-        return f"level={self.level:g}, unit={self.unit!r}, factor={float(self.factor):.4g}, samples={self.samples}"
+    def __repr__(self) -> str:
+        return (
+            f"Calibrated(level={self.level:g}, unit={self.unit!r}, score={type(self.score).__name__}, "
+            f"factor={float(self.factor):.4g}, samples={self.samples})"
+        )
 
 
 @torch.no_grad()

@@ -167,6 +167,7 @@ class CoverageReport:
 
     level: float  # promised
     calibration: int  # samples
+    kind: str  # of samples, in words
     score: str  # what makes half-widths differ, in words
     rows: list[CoverageRow]  # the test set first
 

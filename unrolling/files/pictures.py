@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from unrolling.files.decoding import check_size, decoding
 from unrolling.files.gate import checked
 from unrolling.files.whole import check_place, writing
 
+_KEPT: ContextVar[list[Tensor] | None] = ContextVar("kept", default=None)
 WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 SUFFIXES = (*WRITTEN, ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif")  # that are taken from folders
 DEEP = (".png", ".tif", ".tiff")  # that hold 16 bits
@@ -272,6 +274,19 @@ def check_output(path: str | Path, picture: Picture | None = None) -> None:
     check_place(path)
 
 
+@contextmanager
+def kept_back() -> Iterator[list[Tensor]]:
+    """Pictures that would be written are collected instead, their pixels (channels, height, width) as they came,
+    neither cut to [0, 1] nor rounded.
+    """
+    pixels: list[Tensor] = []
+    token = _KEPT.set(pixels)
+    try:
+        yield pixels
+    finally:
+        _KEPT.reset(token)
+
+
 def write(path: str | Path, picture: Picture) -> None:
     """Write a picture, with its depth, alpha, profile and notes where the kind of file holds them; whole or not at all.
 
@@ -285,6 +300,9 @@ def write(path: str | Path, picture: Picture) -> None:
         raise ValueError(
             f"{path}: pictures are written as {', '.join(WRITTEN)}; {path.suffix or 'no suffix'} is none of them"
         )
+    if (kept := _KEPT.get()) is not None:
+        kept.append(picture.pixels)
+        return
     if picture.alpha is not None and suffix in OPAQUE:
         warnings.warn(f"{path}: {suffix} files hold no alpha; it is left out", stacklevel=2)
         picture = replace(picture, alpha=None)

@@ -257,8 +257,8 @@ def coverage_words(comparison: Comparison) -> str:
         return ""
     test, *away = report.rows
     text = (
-        f"Half-widths around each entry of an estimate, calibrated on {count_text(report.calibration)} samples to hold "
-        f"for {report.level:.0%} of the entries of a new one; what makes them differ is {report.score}. "
+        f"Half-widths around each entry of an estimate, calibrated on {count_text(report.calibration)} {report.kind} "
+        f"to hold for {report.level:.0%} of the entries of a new one; what makes them differ is {report.score}. "
         f"On the test set {test.covered:.1%} lie within (95 % interval {test.low:.1%} to {test.high:.1%}), with a mean "
         f"half-width of {value_text(test.width)}"
         + ("" if test.holds else ", so that the promise is not kept: its samples are not like those of the calibration")
