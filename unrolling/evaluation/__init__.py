@@ -6,7 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.evaluation.bands import measure_coverage
+    from unrolling.evaluation.bands import calibration_of, least, measure_coverage, usual_score
     from unrolling.evaluation.baselines import Affine, affine_estimate, best, linear_mmse, run_method
     from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of, shortened
     from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".bands": ("measure_coverage"),
+        ".bands": ("calibration_of least measure_coverage usual_score"),
         ".baselines": ("Affine affine_estimate best linear_mmse run_method"),
         ".budget": ("Allowance Part foreseen left_out part_of shortened"),
         ".classical": ("Trace run_classical steps_of trace"),
@@ -94,13 +94,14 @@ __all__ = [
     "Interval", "LayerReport", "LayerSpread", "LearnedHalfWidth", "Measured", "NAN", "NoiseSpread", "Paired",
     "Parameter", "Part", "Row", "SafeguardReport", "Seconds", "ShiftCurve", "ShiftReport", "SizeCurve",
     "Spread", "TookTooLongError", "Trace", "UnlikeCalibrationWarning", "affine_estimate", "atoms", "best",
-    "bounds", "calibrate", "compare_gradients", "compare_network", "cost_of", "cost_of_long", "coverage",
-    "environment", "examine_layers", "few", "foreseen", "headline", "holm", "interval", "is_classical",
-    "learn_half_width", "left_out", "linear_mmse", "measure_coverage", "paired", "paired_rows", "parameters",
-    "part_of", "plain", "quality_of_layers", "resampled_values", "resamples", "run_classical", "run_method",
-    "saved_bytes", "scored_batches", "short", "shortened", "size_sweep", "spread", "standard_rules",
-    "standing", "stands", "steps_of", "strongest", "sweep", "symbol_sets", "time_all", "trace",
-    "train_generic", "train_mlp", "train_working_mlp", "training",
+    "bounds", "calibrate", "calibration_of", "compare_gradients", "compare_network", "cost_of",
+    "cost_of_long", "coverage", "environment", "examine_layers", "few", "foreseen", "headline", "holm",
+    "interval", "is_classical", "learn_half_width", "least", "left_out", "linear_mmse", "measure_coverage",
+    "paired", "paired_rows", "parameters", "part_of", "plain", "quality_of_layers", "resampled_values",
+    "resamples", "run_classical", "run_method", "saved_bytes", "scored_batches", "short", "shortened",
+    "size_sweep", "spread", "standard_rules", "standing", "stands", "steps_of", "strongest", "sweep",
+    "symbol_sets", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
+    "usual_score",
 ]
 # fmt: on
 # End of what is written.

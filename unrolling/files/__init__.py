@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unrolling.files.kspace import image_origin, is_centred, read_kspace
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.movies import check_movie_output, read_movie, write_movie
-    from unrolling.files.pictures import Picture, in_tiles, pillow, turned
+    from unrolling.files.pictures import Picture, in_tiles, kept_back, pillow, turned
     from unrolling.files.png16 import Header, chunks, header
     from unrolling.files.rasters import Raster, check_raster_output, read_raster, write_raster
     from unrolling.files.received import Vectors, numbers, read_sequences, read_vectors, whitened, write_symbols
@@ -38,7 +38,7 @@ __getattr__, __dir__ = lazy(
         ".kspace": ("image_origin is_centred read_kspace"),
         ".lock": ("InUseError locked"),
         ".movies": ("check_movie_output read_movie write_movie"),
-        ".pictures": ("Picture in_tiles pillow turned"),
+        ".pictures": ("Picture in_tiles kept_back pillow turned"),
         ".png16": ("Header chunks header"),
         ".rasters": ("Raster check_raster_output read_raster write_raster"),
         ".received": ("Vectors numbers read_sequences read_vectors whitened write_symbols"),
@@ -61,7 +61,7 @@ __all__ = [
     "Vectors", "apply", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
     "check_scan_output", "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite",
     "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others",
-    "listed", "locked", "mapping", "match_channels", "moments", "numbers", "one_of", "pillow",
+    "kept_back", "listed", "locked", "mapping", "match_channels", "moments", "numbers", "one_of", "pillow",
     "probe_folder", "reach", "read_block_samples", "read_kspace", "read_movie", "read_raster", "read_scan",
     "read_sequences", "read_stack", "read_vectors", "reading", "record", "resample", "scan_files", "shares",
     "short", "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
