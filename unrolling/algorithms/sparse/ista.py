@@ -29,7 +29,7 @@ from unrolling.prox import soft_threshold
 Prox = Callable[[Tensor, Tensor], Tensor]
 
 
-def penalty_of(prox: Prox, x: Tensor, weight: Tensor) -> Float[Tensor, " batch"]:
+def penalty_of(prox: Prox, x: Tensor, weight: Tensor | float) -> Float[Tensor, " batch"]:
     """What a prox is the prox of, (batch,): its own ``penalty`` where it has one (``BlockSoftThreshold``), sum_i
     weight_i |x_i| otherwise.
     """

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         least_squares_start,
     )
     from unrolling.algorithms.splitting.learned_projections import LearnedProjections
-    from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
+    from unrolling.algorithms.splitting.objectives import objective_of
     from unrolling.algorithms.splitting.potential_descent import PotentialDescent
     from unrolling.algorithms.splitting.primal_dual import ChambollePock, PrimalDualState
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
@@ -93,7 +93,7 @@ __getattr__, __dir__ = lazy(
             "least_squares_start"
         ),
         ".learned_projections": ("LearnedProjections"),
-        ".objectives": ("objective_of penalty_of"),
+        ".objectives": ("objective_of"),
         ".potential_descent": ("PotentialDescent"),
         ".primal_dual": ("ChambollePock PrimalDualState"),
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
@@ -117,8 +117,8 @@ __all__ = [
     "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation",
     "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace", "check_movies",
     "curvature", "diagonal_steps", "least_squares_start", "measure_blocks", "objective_of",
-    "orthonormalised", "penalty_of", "plug_and_play_conditions", "rate_weights", "residual_lipschitz",
-    "sampling_features", "spread_blocks",
+    "orthonormalised", "plug_and_play_conditions", "rate_weights", "residual_lipschitz", "sampling_features",
+    "spread_blocks",
 ]
 # fmt: on
 # End of what is written.

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.algorithms.sparse.dictionary import check_weight
+from unrolling.algorithms.sparse.ista import penalty_of
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
-from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
+from unrolling.algorithms.splitting.objectives import objective_of
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_count, check_range
 from unrolling.core.refusals import explain

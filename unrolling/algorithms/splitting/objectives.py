@@ -10,12 +10,6 @@ from torch import Tensor
 from unrolling.core.naming import class_name
 
 
-def penalty_of(prox: Any, image: Tensor, weight: Tensor | float) -> Tensor:
-    """The weighted penalty of each image, (batch,): the prox's own, |.|_1 for one that does not name it."""
-    own = getattr(prox, "penalty", None)
-    return (weight * image.abs()).flatten(1).sum(1) if own is None else own(image, weight)
-
-
 def objective_of(iteration: Any, value: Callable[..., Tensor], *proxes: Any) -> Callable[..., Tensor]:
     """An iteration's objective, unless one of its proxes says ``penalty = None``, as denoisers do.
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
+from unrolling.algorithms.sparse.ista import penalty_of
 from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
-from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
+from unrolling.algorithms.splitting.objectives import objective_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.operators.linear import LinearOperator
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.dictionary import check_weight, scalar_parameter
-from unrolling.algorithms.splitting.objectives import objective_of, penalty_of
+from unrolling.algorithms.sparse.ista import penalty_of
+from unrolling.algorithms.splitting.objectives import objective_of
 from unrolling.core import Iteration, Positive, constrain, tree
 from unrolling.core.arguments import check_range
 from unrolling.operators.linear import LinearOperator
