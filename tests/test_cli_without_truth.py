@@ -1,6 +1,12 @@
-"""``unroll train --without-truth``."""
+"""``unroll train --without-truth`` and ``unroll apply --adapt``."""
 
 import json
+
+import numpy as np
+from test_cli_images import CSNET
+from test_cli_images import apply as apply
+from test_cli_images import held as held
+from test_cli_kspace import measured
 
 from unrolling.training.weights import read_weights
 
@@ -42,3 +48,30 @@ def test_the_plan_names_the_loss(unroll, tmp_path):
     )
     assert status == 0, errors
     assert {row["loss"] for row in json.loads(output)["stages"]} == {"SURE(step=0.1, weight=1.0)"}
+
+
+def test_an_input_may_be_adapted_to(apply, tmp_path, monkeypatch):
+    from unrolling.training import adaptation
+
+    _, samples, mask = measured(24)
+    np.save(tmp_path / "k.npy", samples.numpy())
+    np.save(tmp_path / "mask.npy", mask.numpy())
+    run = adaptation.adapt
+    monkeypatch.setattr(adaptation, "adapt", lambda *given, **more: run(*given, **more, steps=4, every=2))
+    words = (CSNET, tmp_path / "k.npy", "--mask", tmp_path / "mask.npy")
+    assert apply(*words, "-o", tmp_path / "plain.npy")[0] == 0
+    status, _, errors = apply(*words, "-o", tmp_path / "adapted.npy", "--adapt", "split")
+    assert status == 0, errors
+    one, other = (np.load(tmp_path / f"{name}.npy") for name in ("plain", "adapted"))
+    if "found nothing better" in errors:
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    else:
+        assert "the network was adapted: what it missed of kept measurements fell from" in errors
+        assert np.abs(one - other).max() > 0
+    status, _, errors = apply(*words, "-o", tmp_path / "no.npy", "--adapt", "sure")
+    assert status == 2
+    assert "supports split, equivariant" in errors
+    assert not (tmp_path / "no.npy").exists()
+    status, _, errors = apply(*words, "-o", tmp_path / "no.npy", "--adapt", "split", "--interval", 0.9)
+    assert status == 2
+    assert "--adapt makes another one of it" in errors

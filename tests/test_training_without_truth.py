@@ -31,7 +31,7 @@ from unrolling.tasks.draws import Draws
 from unrolling.tasks.measurements import Poisson
 from unrolling.training import Machine
 from unrolling.training.batches import generator
-from unrolling.training.supported import find_loss, supported, without_truth
+from unrolling.training.supported import find_loss, supported, with_loss
 from unrolling.training.without_truth import SURE, Consistency, Recorrupted, Splitting, Sum
 
 
@@ -67,7 +67,7 @@ def test_training_goes_the_same_way_with_targets_that_are_nan(name):
     for blind in (False, True):
         task, network = small_denoising(blind), Filters()
         loss = find_loss(name, task)
-        fit(network, task, without_truth([Stage(3, rate=1e-2, batch=4)], loss), validations=0, quiet=True)
+        fit(network, task, with_loss([Stage(3, rate=1e-2, batch=4)], loss), validations=0, quiet=True)
         ends.append(bits(network))
     assert same(*ends)
     assert not same(ends[0], bits(Filters()))
@@ -82,7 +82,7 @@ def test_unrolled_networks_learn_from_measurements_alone(name):
             measure = task.measure
             task.measure = lambda *args, m=measure: (s := m(*args))._replace(target=torch.full_like(s.target, math.nan))
         network = find("medical/admm_csnet").network(find("medical/admm_csnet").recipe("mri")[1], task, 2)
-        schedule = without_truth([Stage(2, rate=1e-3, batch=2, depth=1), Stage(2, batch=2)], find_loss(name, task))
+        schedule = with_loss([Stage(2, rate=1e-3, batch=2, depth=1), Stage(2, batch=2)], find_loss(name, task))
         fit(network, task, schedule, validations=0, quiet=True)
         ends.append(bits(network))
     assert same(*ends)

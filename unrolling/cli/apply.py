@@ -14,6 +14,7 @@ import typer
 
 from unrolling._progress import Bar, duration
 from unrolling.cli import errors, half_widths, prepare
+from unrolling.cli.adapting import AdaptingForward
 from unrolling.cli.apply_options import given, task_of
 from unrolling.cli.inputs import Plan, Work, plan
 from unrolling.cli.options import (
@@ -61,6 +62,15 @@ def apply(
         ),
     ] = None,
     compiling: Compile = "auto",
+    adapting: Annotated[
+        str | None,
+        typer.Option(
+            "--adapt",
+            metavar="LOSS",
+            help="fit the network to each input first, by a loss without truth that the task supports (see `unroll "
+            "train --without-truth`); takes a minute or more",
+        ),
+    ] = None,
     settings: Settings = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -82,7 +92,10 @@ def apply(
     options |= given(context)
     if interval is not None:
         half_widths.check_level(interval, application)
-    networks = _Networks(found, name, task, depth, weights, settings, threads, options, patience(compiling), interval)
+    if interval is not None and adapting is not None:
+        raise ValueError("--interval holds for the network as it was calibrated, and --adapt makes another one of it")
+    more = (options, patience(compiling), interval, adapting)
+    networks = _Networks(found, name, task, depth, weights, settings, threads, *more)
     with keeping_others(not overwrite):
         what = plan(found.name, application, files, output or [])
         for note in what.notes:
@@ -143,8 +156,9 @@ class _Result:
             print(f"{where}: {what}" + ("" if number else f" ({about})"))
         for path, what in self.facts.get("more", {}).items():
             print(f"{path}: {what}")
-        if "compiled" in self.facts:
-            print(self.facts["compiled"], file=sys.stderr)
+        for key in ("adapted", "compiled"):
+            if key in self.facts:
+                print(self.facts[key], file=sys.stderr)
 
 
 class _Networks:
@@ -162,10 +176,12 @@ class _Networks:
         options: dict[str, Any],
         after: float,
         interval: float | None = None,
+        adapting: str | None = None,
     ) -> None:
         self.system, self.name, self.task = system, name, task
         self.application = system.application(name)
         self.depth, self.weights, self.settings, self.threads, self.options = depth, weights, settings, threads, options
+        self.adapting = adapting  # the loss to adapt to each input by
         self.after = after  # seconds of plain work after which a network is compiled
         self.interval = interval
         self.built: dict[tuple[str, ...], Any] = {}
@@ -179,12 +195,14 @@ class _Networks:
             content = self.application.read(work.source, self.options)
             job = self._job(content)
             adaptive = job.network.forward
-            before = adaptive.seconds
+            before, calls = adaptive.seconds, len(getattr(adaptive, "done", ()))
             facts = dict(self.application.run(job.network, job.task, content, work.outputs, **self.options))
             if facts.get("unchanged"):
                 _give_back(work)
             if self.interval is not None:
                 facts["more"] = {**facts.get("more", {}), **self._half_widths(job, content, work)}
+            if self.adapting is not None:
+                facts["adapted"] = adaptive.sentence(calls)
             if adaptive.seconds > before:
                 facts["compiled"] = (
                     f"the network was compiled, which took {adaptive.seconds - before:.0f} s; later "
@@ -233,7 +251,10 @@ class _Networks:
             job.network.eval()
             job.network.trained_for = job.recipe.ranges(job.task, card)
             # What an application calls is the forward pass for inference.
-            job.network.forward = deploy(job.network, after=self.after)
+            if self.adapting is None:
+                job.network.forward = deploy(job.network, after=self.after)
+            else:
+                job.network.forward = AdaptingForward(job.network, job.task, self.adapting)
             self.built[key] = job
         return self.built[key]
 

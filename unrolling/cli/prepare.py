@@ -74,8 +74,7 @@ def prepare(
     import torch
 
     from unrolling.systems.catalogue import find
-    from unrolling.training.supported import find_loss
-    from unrolling.training.supported import without_truth as replace_losses
+    from unrolling.training.supported import find_loss, with_loss
     from unrolling.training.weights import read_weights
 
     if threads is not None and threads < 1:
@@ -122,7 +121,7 @@ def prepare(
         torch.manual_seed(seed)
         network = found.network(recipe, held, depth)
     if without_truth is not None:
-        stages = replace_losses(stages, find_loss(without_truth, held, network))
+        stages = with_loss(stages, find_loss(without_truth, held, network))
     return Job(found, task_name, recipe, held, network, stages, folder, path, without_truth)
 
 

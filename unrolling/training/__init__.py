@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from unrolling.training.stages import Stage, Turn, scaled
     from unrolling.training.supervised import Given, Supervised
     from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
-    from unrolling.training.supported import check_measured, equivariant, find_loss
+    from unrolling.training.supported import check_measured, equivariant, find_loss, with_loss
     from unrolling.training.validation import Validations
     from unrolling.training.weights import load_weights, read_weights, remade, save_weights, shape
     from unrolling.training.without_truth import (
@@ -137,7 +137,7 @@ __getattr__, __dir__ = lazy(
         ".stages": ("Stage Turn scaled"),
         ".supervised": ("Given Supervised"),
         ".supervision": ("Last Logarithmic Power Supervision Weighted"),
-        ".supported": ("check_measured equivariant find_loss"),
+        ".supported": ("check_measured equivariant find_loss with_loss"),
         ".validation": ("Validations"),
         ".weights": ("load_weights read_weights remade save_weights shape"),
         ".without_truth": ("Consistency Equivariance Neighbours Recorrupted SURE Splitting Sum pixels_of_blocks"),
@@ -162,7 +162,7 @@ __all__ = [
     "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
     "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
     "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked",
-    "unused_at_start", "with_curriculum", "without_influence", "write",
+    "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

@@ -93,7 +93,7 @@ def find_loss(name: str, task: Task, network: Any = None) -> Loss:
     raise AssertionError(name)
 
 
-def without_truth(schedule: list[Any], loss: Loss) -> list[Any]:
+def with_loss(schedule: list[Any], loss: Loss) -> list[Any]:
     """A schedule whose stages are trained on a loss without truth in the place of their own.
 
     Raises:
