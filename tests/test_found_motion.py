@@ -36,7 +36,16 @@ def applied(unroll, tmp_path):
         Image.fromarray((255 * picture).round().to(torch.uint8).numpy()).save(tmp_path / "a.png")
         output = tmp_path / "b.png"
         status, out, said = unroll(
-            "apply", BLIND, tmp_path / "a.png", "-o", output, "--overwrite", "--json", *arguments
+            "apply",
+            BLIND,
+            tmp_path / "a.png",
+            "-o",
+            output,
+            "--task",
+            "deblurring",
+            "--overwrite",
+            "--json",
+            *arguments,
         )
         assert status == 0, said
         return torch.from_numpy(np.asarray(Image.open(output), dtype=np.float32) / 255), json.loads(out)

@@ -86,16 +86,21 @@ def apply(
 
     found = find(system)
     task = task_of(context) if task is None else task
-    name, _ = found.recipe(task)
+    typed = given(context)
+    # Weights of one's own are of the first task where none is named.
+    keys = (*typed, *(pair.partition("=")[0].replace("-", "_") for pair in settings or []))
+    name = found.recipe(task)[0] if weights is not None else found.applied(task, keys)
     application = found.application(name)
     options, settings = separate(settings or [], application.options, found.options(name))
-    options |= given(context)
+    options |= typed
+    if other := options.keys() - {option.name for option in application.options}:
+        raise ValueError(f"--{sorted(other)[0].replace('_', '-')} is no option of {found.name} for the task {name}")
     if interval is not None:
         half_widths.check_level(interval, application)
     if interval is not None and adapting is not None:
         raise ValueError("--interval holds for the network as it was calibrated, and --adapt makes another one of it")
     more = (options, patience(compiling), interval, adapting)
-    networks = _Networks(found, name, task, depth, weights, settings, threads, *more)
+    networks = _Networks(found, name, name, depth, weights, settings, threads, *more)
     with keeping_others(not overwrite):
         what = plan(found.name, application, files, output or [])
         for note in what.notes:

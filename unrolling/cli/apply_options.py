@@ -28,7 +28,7 @@ class ApplyCommand(TyperCommand):
         system = _system(positional)
         declared: tuple[Any, ...] = ()
         if system is not None:
-            name, _ = system.recipe(task)
+            name = system.recipe(task)[0] if "--weights" in flags else system.applied(task)
             if task is None and (other := _meant(system, name, flags)) is not None:
                 name = ctx.meta[TASK] = other
             application = system.apply.get(name)

@@ -51,6 +51,7 @@ def prepare(
     without_truth: str | None = None,
     pretrained: bool = False,
     weights: Path | None = None,
+    start: bool = False,
     write: bool = True,
     quiet: bool = False,
     name: Mapping[str, Any] | None = None,
@@ -64,6 +65,7 @@ def prepare(
         parent_folder: of folders with names of their own.
         pretrained: take the shipped weights.
         weights: a file to take weights from, or to start from.
+        start: whether they are started from: then they may be of another task.
         write: whether the folder is needed.
         quiet: no progress bar.
         name: what else tells this run from others.
@@ -109,6 +111,8 @@ def prepare(
         _, fixed, card = read_weights(path)
         depth = card["depth"] if depth is None else depth
         trained = card.get("task") or {}
+        if start and trained.get("name") != task_name:
+            trained, fixed = {"name": task_name}, None
         if card.get("system") != found.name or trained.get("name") != task_name:
             raise ValueError(
                 f"{path} holds weights of {card.get('system')} for the task {trained.get('name')}, not "

@@ -97,6 +97,7 @@ def train(
         "curriculum": curriculum,
         "without_truth": truth,
         "weights": start,
+        "start": start is not None,
         "write": not dry_run,
         "quiet": quiet or as_json,
         "name": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +127,8 @@ class System:
         variants: systems that are this one with other parts, reachable by their own names.
         baselines: by task, from the system and the task, what it alone is compared with, besides what the task names.
         apply: how the network is applied to files, by task, where it can be.
+        applied_first: the task whose weights files are worked on with where no task is named, if it is not the first
+            one and weights for it are shipped.
         not_exported: by task, the formats of ``unroll export`` that it has no form in, each with the reason.
         home: folder beside whose ``weights`` the system lies; the catalogue sets it.
 
@@ -144,6 +146,7 @@ class System:
     variants: tuple[System, ...] = field(default=(), kw_only=True)
     baselines: Mapping[str, Callable[[System, Any], Sequence[Baseline]]] = field(default_factory=dict, kw_only=True)
     apply: Mapping[str, Application] = field(default_factory=dict, kw_only=True)
+    applied_first: str = field(default="", kw_only=True)
     not_exported: Mapping[str, Mapping[str, str]] = field(default_factory=dict, kw_only=True)
     home: Path = field(default=Path(), kw_only=True, compare=False)
 
@@ -184,6 +187,23 @@ class System:
                 + (f"; it can for {', '.join(self.apply)} (--task)" if self.apply else "")
             )
         return self.apply[task]
+
+    def applied(self, task: str | None, keys: Iterable[str] = ()) -> str:
+        """The task that ``unroll apply`` takes: the one that is named; else ``applied_first``, where weights for it are
+        shipped and it has all options that were given; else the first.
+
+        Args:
+            task: its name, or None.
+            keys: of the options that were given, the task's and the application's.
+
+        Raises:
+            ValueError: an unknown task.
+        """
+        name, _ = self.recipe(task)
+        first = self.applied_first
+        if task is not None or not first or not self.weights_files(first):
+            return name
+        return first if {*keys} <= {*self.options(first), *(o.name for o in self.application(first).options)} else name
 
     def task(self, name: str, **options: Any) -> Task:
         """A task by name, its options those of the recipe unless given."""

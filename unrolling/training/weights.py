@@ -231,6 +231,9 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
         raise ValueError(f"{path} holds weights of {card.get('system')}, not of {system}")
     mine, later = shape(network), _added(network, card)
     mine |= {key: [name for name in mine[key] if name not in later] for key in ("tied", "untied")}
+    # What was given more parameters as a class of its own takes the weights of the class that it extends.
+    if later and card.get("iteration") in {cls.__name__ for cls in type(network.parent).__mro__}:
+        mine["iteration"] = card["iteration"]
     different = [
         f"{key} is {card.get(key)} there and {value} here" for key, value in mine.items() if card.get(key) != value
     ]

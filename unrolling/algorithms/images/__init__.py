@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         deconvolve,
         fit_kernel,
         kernel_spectrum,
+        maps,
         move_kernel,
         normalise_kernel,
         retrieve,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.images.diffusion import Compressed, Diffusion, EdgeStopping, PeronaMalik, QuantisedBlocks
     from unrolling.algorithms.images.dublid import DUBLID, BlindProblem, Cascade
+    from unrolling.algorithms.images.dublid_levels import DUBLIDLevels, LevelCascade, LevelProblem, blended, variance
     from unrolling.algorithms.images.experts import Cliques, FieldOfExperts, Grouping, NonLocalExperts
     from unrolling.algorithms.images.halting import Halting, HaltingRestoration
     from unrolling.algorithms.images.inpainting import KnownPixels, Masked, check_known, fill_missing
@@ -103,7 +105,7 @@ __getattr__, __dir__ = lazy(
         ".alternating_deblurring": ("AlternatingDeblurring AlternatingProblem AlternatingState"),
         ".blind_deblurring": ("BlindDeblurring BlindState Outcome check_image check_kernel_size cut differences"),
         ".blind_steps": (
-            "correlations crop_kernel deconvolve fit_kernel kernel_spectrum move_kernel normalise_kernel retrieve "
+            "correlations crop_kernel deconvolve fit_kernel kernel_spectrum maps move_kernel normalise_kernel retrieve "
             "sharpen"
         ),
         ".blobs": ("Blobs Detected"),
@@ -116,6 +118,7 @@ __getattr__, __dir__ = lazy(
         ".deraining": ("LearnedProx Parts RainADMM RainState across_streaks along_streaks check_colours"),
         ".diffusion": ("Compressed Diffusion EdgeStopping PeronaMalik QuantisedBlocks"),
         ".dublid": ("BlindProblem Cascade DUBLID"),
+        ".dublid_levels": ("DUBLIDLevels LevelCascade LevelProblem blended variance"),
         ".experts": ("Cliques FieldOfExperts Grouping NonLocalExperts"),
         ".halting": ("Halting HaltingRestoration"),
         ".inpainting": ("KnownPixels Masked check_known fill_missing"),
@@ -139,20 +142,21 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "AlternatingDeblurring", "AlternatingProblem", "AlternatingState", "BandVariation", "BlindDeblurring",
     "BlindProblem", "BlindState", "Blobs", "Cascade", "Cliques", "Compressed", "ContrastProblem",
-    "CoupledSparseCoding", "DUBLID", "Detected", "Diffusion", "EdgeStopping", "EnlargedVariance",
-    "EnlargingCascade", "Features", "FieldOfExperts", "Fluctuations", "Fusion", "Grouping",
-    "GuidedProjection", "Halting", "HaltingRestoration", "KernelState", "KnownPixels", "LearnedFeatures",
-    "LearnedMaps", "LearnedProjection", "LearnedProx", "Masked", "MultispectralFit", "NonLocalExperts",
-    "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem", "PeronaMalik", "PostProcessing",
-    "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState", "SIRT", "SmallImage", "Sparcom",
-    "SparcomLayers", "Statistics", "StridedDeblocking", "StridedEnlarging", "ThresholdedGradients",
-    "accelerated_sparcom", "across_streaks", "along_streaks", "brovey", "central_differences",
-    "check_colours", "check_image", "check_kernel_size", "check_known", "check_movie", "convolved",
-    "correlations", "coupled_dictionaries", "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians",
-    "differences", "fill_missing", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "mean_filter",
-    "move_kernel", "mtf_glp", "normalise_kernel", "patch_features", "patch_filters", "patch_pairs",
-    "pursued", "retrieve", "rounding_level", "sharpen", "solved", "stages_for", "statistics_of",
-    "streak_kernels", "temporal_variance",
+    "CoupledSparseCoding", "DUBLID", "DUBLIDLevels", "Detected", "Diffusion", "EdgeStopping",
+    "EnlargedVariance", "EnlargingCascade", "Features", "FieldOfExperts", "Fluctuations", "Fusion",
+    "Grouping", "GuidedProjection", "Halting", "HaltingRestoration", "KernelState", "KnownPixels",
+    "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "LevelCascade", "LevelProblem",
+    "Masked", "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts",
+    "PatchProblem", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
+    "RainKernels", "RainState", "SIRT", "SmallImage", "Sparcom", "SparcomLayers", "Statistics",
+    "StridedDeblocking", "StridedEnlarging", "ThresholdedGradients", "accelerated_sparcom", "across_streaks",
+    "along_streaks", "blended", "brovey", "central_differences", "check_colours", "check_image",
+    "check_kernel_size", "check_known", "check_movie", "convolved", "correlations", "coupled_dictionaries",
+    "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians", "differences", "fill_missing",
+    "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "maps", "mean_filter", "move_kernel",
+    "mtf_glp", "normalise_kernel", "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve",
+    "rounding_level", "sharpen", "solved", "stages_for", "statistics_of", "streak_kernels",
+    "temporal_variance", "variance",
 ]
 # fmt: on
 # End of what is written.

@@ -24,7 +24,7 @@ def kernel_spectrum(kernel: Float[Tensor, "batch kh kw"], size: Size) -> Complex
 
 
 def sharpen(
-    features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Float[Tensor, " channels"]
+    features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Float[Tensor, "*batch channels"]
 ) -> Complex[Tensor, "batch channels height half"]:
     """M1: g_i = argmin 0.5 |f_i * y - k * g_i|^2 + |g_i - z_i|^2 / (2 zeta_i), in the Fourier domain.
 
@@ -32,7 +32,7 @@ def sharpen(
         features: the spectra of f_i * y, (batch, channels, height, half).
         sparse: those of z_i.
         kernel: that of k, (batch, height, half).
-        coupling: zeta.
+        coupling: zeta; of each image its own where it is (batch, channels).
     """
     if needs_gradient(features, sparse, kernel, coupling):
         return _Sharpen.apply(features, sparse, kernel, coupling)  # pyright: ignore[reportReturnType]
@@ -40,7 +40,7 @@ def sharpen(
 
 
 def _sharpen(features: Tensor, sparse: Tensor, kernel: Tensor, coupling: Tensor) -> Tensor:
-    zeta, k = coupling.reshape(-1, 1, 1), kernel.unsqueeze(1)
+    zeta, k = maps(coupling), kernel.unsqueeze(1)
     # a complex product takes a third of the time of a division
     return (zeta * (k.conj() * features) + sparse) * (1 / (zeta * _square(k) + 1))
 
@@ -65,15 +65,26 @@ class _Sharpen(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:  # pyright: ignore
         features, kernel, coupling, sharp = ctx.saved_tensors
-        zeta, k = coupling.reshape(-1, 1, 1), kernel.unsqueeze(1)
+        zeta, k = maps(coupling), kernel.unsqueeze(1)
         square = _square(kernel)
         h = grad * (1 / (zeta * square.unsqueeze(1) + 1))
         a = torch.view_as_real(features * h.conj()).flatten(2)  # (batch, channels, 2 frequencies)
         b = (torch.view_as_real(sharp) * torch.view_as_real(h)).sum(-1).flatten(2)
         by_coupling = a @ torch.view_as_real(kernel).flatten(1).unsqueeze(-1) - b @ square.flatten(1).unsqueeze(-1)
-        first = torch.view_as_complex((coupling @ a).unflatten(1, (*kernel.shape[1:], 2)))
-        by_kernel = first - 2 * (coupling @ b).unflatten(1, kernel.shape[1:]) * kernel
-        return (zeta * k) * h if ctx.needs_input_grad[0] else None, h, by_kernel, by_coupling.sum((0, 2))
+        first = torch.view_as_complex(_added(coupling, a).unflatten(1, (*kernel.shape[1:], 2)))
+        by_kernel = first - 2 * _added(coupling, b).unflatten(1, kernel.shape[1:]) * kernel
+        by_coupling = by_coupling.sum((0, 2)) if coupling.ndim == 1 else by_coupling.squeeze(2)
+        return (zeta * k) * h if ctx.needs_input_grad[0] else None, h, by_kernel, by_coupling
+
+
+def maps(values: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels 1 1"]:
+    """One number of each channel, for all pixels or frequencies."""
+    return values.reshape(*values.shape, 1, 1)
+
+
+def _added(coupling: Tensor, each: Tensor) -> Tensor:
+    """sum_i zeta_i a_i over channels, (batch, channels, n) -> (batch, n)."""
+    return coupling @ each if coupling.ndim == 1 else (coupling.unsqueeze(1) @ each).squeeze(1)
 
 
 def fit_kernel(features: Tensor, sparse: Tensor, ridge: Tensor | float) -> Complex[Tensor, "batch height half"]:
@@ -169,7 +180,7 @@ def normalise_kernel(kernel: Float[Tensor, "batch kh kw"], least: float = 1e-8) 
 
 
 def retrieve(
-    image: Tensor, sharp: Tensor, kernel: Tensor, filters: Tensor, weight: Float[Tensor, " channels"]
+    image: Tensor, sharp: Tensor, kernel: Tensor, filters: Tensor, weight: Float[Tensor, "*batch channels"]
 ) -> Complex[Tensor, "batch colours height half"]:
     """M4, survey (11): x = argmin 0.5 |y - k * x|^2 + sum_i (eta_i / 2) |f_i * x - g_i|^2, in the Fourier domain.
 
@@ -180,12 +191,12 @@ def retrieve(
         sharp: those of g_i, (batch, channels, height, half).
         kernel: that of k, (batch, height, half).
         filters: those of f_ic, (channels, colours, height, half).
-        weight: eta.
+        weight: eta; of each image its own where it is (batch, channels), for grey images.
     """
-    eta, k = weight.reshape(-1, 1, 1, 1), kernel.unsqueeze(1)
+    eta, k = weight.reshape(*weight.shape, 1, 1, 1), kernel.unsqueeze(1)
     right = k.conj() * image + (eta * filters.conj() * sharp.unsqueeze(2)).sum(1)
     if image.shape[1] == 1:
-        return right * (1 / (_square(k) + (eta * _square(filters)).sum(0)))
+        return right * (1 / (_square(k) + (eta * _square(filters)).sum(-4)))
     # (colours, colours) at each frequency; the kernel adds |k|^2 to its diagonal.
     gram = (eta.unsqueeze(1) * filters.conj().unsqueeze(2) * filters.unsqueeze(1)).sum(0).movedim((0, 1), (-2, -1))
     identity = torch.eye(image.shape[1], dtype=gram.dtype, device=gram.device)

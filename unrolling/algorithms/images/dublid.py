@@ -12,6 +12,7 @@ from unrolling.algorithms.images.blind_deblurring import BlindState, Outcome, ch
 from unrolling.algorithms.images.blind_steps import (
     crop_kernel,
     kernel_spectrum,
+    maps,
     move_kernel,
     normalise_kernel,
     retrieve,
@@ -149,6 +150,7 @@ class DUBLID(Iteration):
     """
 
     algorithm = "BlindDeblurring"
+    kind_of_cascade: type[Cascade] = Cascade
 
     threshold: Tensor
     coupling: Tensor
@@ -173,7 +175,7 @@ class DUBLID(Iteration):
         check_kernel_size(kernel_size)
         if not (threshold > 0 and coupling > 0):
             raise ValueError(f"threshold and coupling must be positive; got {threshold} and {coupling}")
-        self.cascade = Cascade(channels, layers, colours, start=start, seed=seed)
+        self.cascade = self.kind_of_cascade(channels, layers, colours, start=start, seed=seed)
         self.prepare = self.cascade
         for name, value in (("threshold", threshold), ("coupling", coupling)):
             setattr(self, name, nn.Parameter(torch.full((channels,), value)))
@@ -191,21 +193,24 @@ class DUBLID(Iteration):
             problem.blurred.new_zeros(problem.blurred.shape[0], self.kernel_size, self.kernel_size)
         )
         deepest = self._embed(problem.features[-1], size)
-        sparse = rfft2(soft_threshold(deepest, self.initial_threshold.reshape(-1, 1, 1)))
+        sparse = rfft2(soft_threshold(deepest, maps(self.at("initial_threshold", problem))))
         return BlindState(kernel, rfft2(deepest), sparse, 0)
 
     def forward(self, state: BlindState, problem: BlindProblem) -> BlindState:
         size = self._grid(problem.blurred)
         features = rfft2(self._embed(problem.features[max(self.layers - 1 - state.steps, 0)], size))
         kernel = kernel_spectrum(state.kernel, size)
-        sharp = sharpen(features, state.sparse, kernel, self.coupling)
-        sparse = rfft2(soft_threshold(irfft2(sharp, size), self.threshold.reshape(-1, 1, 1)))
-        found, whole = crop_kernel(
-            move_kernel(features, sparse, kernel, self.kernel_step), size, (self.kernel_size, self.kernel_size)
-        )
+        sharp = sharpen(features, state.sparse, kernel, self.at("coupling", problem))
+        sparse = rfft2(soft_threshold(irfft2(sharp, size), maps(self.at("threshold", problem))))
+        moved = move_kernel(features, sparse, kernel, self.at("kernel_step", problem))
+        found, whole = crop_kernel(moved, size, (self.kernel_size, self.kernel_size))
         top = torch.logsumexp(SHARPNESS * whole.flatten(1), 1) / SHARPNESS
-        lowered = found - (KERNEL_SHARE * self.kernel_threshold) * top.reshape(-1, 1, 1)
+        lowered = found - (KERNEL_SHARE * self.at("kernel_threshold", problem)) * top.reshape(-1, 1, 1)
         return BlindState(normalise_kernel(lowered), sharp, sparse, state.steps + 1)
+
+    def at(self, name: str, problem: BlindProblem) -> Tensor:
+        """A parameter as it is for a problem; here the same for all."""
+        return getattr(self, name)
 
     def estimate(self, state: BlindState, problem: BlindProblem) -> Tensor:
         """x of (11), (batch, height, width) or (batch, colours, height, width)."""
@@ -214,10 +219,10 @@ class DUBLID(Iteration):
     def supervised(self, state: BlindState, problem: BlindProblem) -> Outcome:
         """Image and kernel, for losses on both."""
         size = self._grid(problem.blurred)
-        sharp = rfft2(soft_threshold(irfft2(state.sharp, size), self.final_threshold.reshape(-1, 1, 1)))
+        sharp = rfft2(soft_threshold(irfft2(state.sharp, size), maps(self.at("final_threshold", problem))))
         filters = rfft2(wrap(self.cascade.taps(), *size))
         image = rfft2(self._embed(problem.blurred, size))
-        found = retrieve(image, sharp, kernel_spectrum(state.kernel, size), filters, self.retrieval)
+        found = retrieve(image, sharp, kernel_spectrum(state.kernel, size), filters, self.at("retrieval", problem))
         return Outcome(cut(irfft2(found, size), problem.blurred, self.kernel_size - 1), state.kernel)
 
     def residual(self, new: BlindState, old: BlindState, problem: BlindProblem) -> Tensor:

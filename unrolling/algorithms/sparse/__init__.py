@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Shifts,
         StridedCoding,
         StridedISTA,
+        check_noise,
         cosine_atoms,
     )
     from unrolling.algorithms.sparse.synthesis import Decoded, SynthesisISTA, SynthesisState
@@ -71,7 +72,7 @@ __getattr__, __dir__ = lazy(
         ".ista": ("GramISTA ISTA ThinISTA is_soft penalty_of"),
         ".lama": ("LAMA LAMAState Normalised Normalising"),
         ".learned_iht": ("GramHardISTA GramIHT"),
-        ".strided": ("Codes NoisyImage Shifted Shifts StridedCoding StridedISTA cosine_atoms"),
+        ".strided": ("Codes NoisyImage Shifted Shifts StridedCoding StridedISTA check_noise cosine_atoms"),
         ".synthesis": ("Decoded SynthesisISTA SynthesisState"),
         ".varying": ("Mixed Mixing Sensed VaryingISTA"),
     },
@@ -84,9 +85,9 @@ __all__ = [
     "LAMAState", "Mixed", "Mixing", "NoisyImage", "Normalised", "Normalising", "SelectedState", "Selection",
     "SelectiveGramISTA", "Sensed", "Shifted", "Shifts", "StridedCoding", "StridedISTA", "SynthesisISTA",
     "SynthesisState", "ThinISTA", "VaryingISTA", "analytic_weights", "as_operator", "check_dictionary",
-    "check_selection", "check_step_size", "check_weight", "check_width", "cosine_atoms", "each_weight",
-    "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov", "penalty_of",
-    "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
+    "check_noise", "check_selection", "check_step_size", "check_weight", "check_width", "cosine_atoms",
+    "each_weight", "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov",
+    "penalty_of", "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
 ]
 # fmt: on
 # End of what is written.

@@ -256,17 +256,27 @@ class StridedISTA(StridedCoding):
 
     def check(self, data: NoisyImage) -> None:
         super().check(data)
-        image, sigma = data
+        image = data.image
         for name, value in zip(NoisyImage._fields, data, strict=True):
             check_numbers(value, name, "denoising", real=True)
         self.check_picture(image)
-        if sigma.shape != image.shape[:1]:
-            raise ValueError(f"sigma is ({image.shape[0]},), one for each picture; got shape {tuple(sigma.shape)}")
-        if is_plain() and bool(((sigma < 0) | (sigma > 1)).any()):
-            low, high = float(sigma.min()), float(sigma.max())
-            raise ValueError(
-                f"sigma is a part of white, from 0 to 1 (25 / 255, not 25); it goes from {low:.4g} to {high:.4g}"
-            )
+        check_noise(data)
+
+
+def check_noise(data: NoisyImage) -> None:
+    """Refuses levels of noise that are no part of white, or not one for each picture.
+
+    Raises:
+        ValueError: with the shape, or how far they go.
+    """
+    image, sigma = data
+    if sigma.shape != image.shape[:1]:
+        raise ValueError(f"sigma is ({image.shape[0]},), one for each picture; got shape {tuple(sigma.shape)}")
+    if is_plain() and bool(((sigma < 0) | (sigma > 1)).any()):
+        low, high = float(sigma.min()), float(sigma.max())
+        raise ValueError(
+            f"sigma is a part of white, from 0 to 1 (25 / 255, not 25); it goes from {low:.4g} to {high:.4g}"
+        )
 
 
 def _noisy(data: NoisyImage) -> tuple[Tensor, Tensor]:

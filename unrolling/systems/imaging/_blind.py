@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from unrolling.algorithms.images.dublid_levels import DUBLIDLevels
+from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.core import Unrolled
 from unrolling.files import pictures as pixels
 from unrolling.systems.base import Application, System
@@ -81,7 +83,7 @@ def _kind(system: System, task: str, content: Content, options: Mapping[str, Any
         return {"kind": shipped[0]} if len(shipped) == 1 else {}
     if system.name not in _FOR_ALL:
         _FOR_ALL[system.name] = system.pretrained(task, kind="both")
-    kernel = _kernels(_FOR_ALL[system.name], _middle(content.planes.mean(0)).unsqueeze(0))[-1][0]
+    kernel = _kernels(_FOR_ALL[system.name], middle_part(content.planes.mean(0)).unsqueeze(0))[-1][0]
     shorter, longer = spreads(kernel)
     return {"kind": "linear" if shorter <= max(STRAIGHT, SLENDER * longer) and longer > SHARP else "both"}
 
@@ -101,7 +103,7 @@ def _deblur(
     luma = planes if together else planes.mean(0)
     straight = task.kind == "linear"
     added = _missing(noise) if straight else 0.0
-    kernels = _kernels(network, _noisier(_middle(luma), added).unsqueeze(0))
+    kernels = _kernels(network, _noisier(middle_part(luma), added).unsqueeze(0))
     shorter, longer = spreads(kernels[-1][0])
     whole = max(height, width) <= LARGEST
 
@@ -112,7 +114,7 @@ def _deblur(
         margin = size // 2
         wide = torch.nn.functional.pad(piece, (margin,) * 4, mode="reflect")
         found = (
-            _with_kernels(network, wide.unsqueeze(0), kernels)[0] if together else _with_kernels(network, wide, kernels)
+            with_kernels(network, wide.unsqueeze(0), kernels)[0] if together else with_kernels(network, wide, kernels)
         )
         return found[..., margin:-margin, margin:-margin]
 
@@ -134,12 +136,17 @@ def _deblur(
             sharp = run(planes) if whole else pixels.in_tiles(run, planes, margin=MARGIN, tile=LARGEST - 2 * MARGIN)
         pixels.write(outputs[0], picture.replaced(sharp[: picture.pixels.shape[0]]))
     if show_kernel:
-        path = outputs[0].with_name(f"{outputs[0].stem}-kernel.png")
-        pixels.check_output(path)
-        enlarged = (kernels[-1] / kernels[-1].max()).repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
-        pixels.write(path, pixels.Picture(enlarged))
-        told["more"] = {str(path): f"the blur kernel, {ENLARGED} times its size"}
+        told["more"] = kernel_picture(outputs[0], kernels[-1])
     return told
+
+
+def kernel_picture(output: Path, kernel: Tensor) -> dict[str, str]:
+    """Writes a kernel (1, height, width) beside an output; what was written, by its path."""
+    path = output.with_name(f"{output.stem}-kernel.png")
+    pixels.check_output(path)
+    enlarged = (kernel / kernel.max()).repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
+    pixels.write(path, pixels.Picture(enlarged))
+    return {str(path): f"the blur kernel, {ENLARGED} times its size"}
 
 
 def _missing(noise: float) -> float:
@@ -164,7 +171,7 @@ def _conditions(noise: float, added: float, straight: bool, longer: float) -> li
     ]
 
 
-def _middle(luma: Tensor) -> Tensor:
+def middle_part(luma: Tensor) -> Tensor:
     """The part of a large image that the kernels are found from."""
     height, width = luma.shape[-2:]
     top, left = (max(0, (side - LARGEST) // 2) for side in (height, width))
@@ -177,15 +184,20 @@ def _kernels(network: Unrolled, image: Tensor) -> list[Tensor]:
     return [state.kernel for state in network.trajectory(image)]
 
 
-def _with_kernels(network: Unrolled, images: Tensor, kernels: Sequence[Tensor]) -> Tensor:
-    """The estimate where the kernel after each layer is given: pieces of one picture share its kernel."""
+def with_kernels(network: Unrolled, images: Any, kernels: Sequence[Tensor]) -> Tensor:
+    """The estimate where the kernel after each layer is given: pieces of one picture share its kernel. Of a network
+    that may keep the picture, what it would be if it kept nothing.
+    """
+    count = images.image.shape[0] if isinstance(images, NoisyImage) else images.shape[0]
     state: Any = None
     last: Any = None
     problem: Any = None
     for number, ((layer, problem), kernel) in enumerate(zip(network.prepared(images), kernels, strict=True)):
         state = layer.start(problem) if number == 0 else state
-        state = layer(state, problem)._replace(kernel=kernel.expand(images.shape[0], -1, -1))
+        state = layer(state, problem)._replace(kernel=kernel.expand(count, -1, -1))
         last = layer
+    if isinstance(last, DUBLIDLevels):
+        return last.restored(state, problem).image
     return last.estimate(state, problem)
 
 

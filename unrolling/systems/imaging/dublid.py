@@ -7,24 +7,28 @@ from __future__ import annotations
 
 from unrolling.algorithms.images.blind_deblurring import BlindDeblurring
 from unrolling.algorithms.images.dublid import DUBLID
+from unrolling.algorithms.images.dublid_levels import DUBLIDLevels
 from unrolling.operators.filters import zero_mean_atoms
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._blind import application
+from unrolling.systems.imaging._camera import camera_application
+from unrolling.tasks.images.camera_blur import CameraBlur
 from unrolling.tasks.images.deblurring import Deblurring
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 ONCE = ("cascade", "initial_threshold", "final_threshold", "retrieval")
 EACH = ("threshold", "coupling", "kernel_step", "kernel_threshold")
+LEVELS_ONCE = ("initial_slope", "final_slope", "retrieval_slope", "keeping")
+LEVELS_EACH = ("threshold_slope", "coupling_slope", "kernel_step_slope", "kernel_threshold_slope")
 DEPTH = 10
 RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
 SIZE = 7  # of the filters in the survey's form
-NOT_EXPORTED = {
-    "deblurring": {
-        "onnx": "ONNX Runtime transforms sizes that are no powers of two with fewer digits than torch, and "
-        "deconvolution magnifies what is lost: the estimates differ by up to 2e-4 of the largest value"
-    }
-}
+NO_ONNX = (
+    "ONNX Runtime transforms sizes that are no powers of two with fewer digits than torch, and deconvolution magnifies "
+    "what is lost: the estimates differ by up to 2e-4 of the largest value"
+)
+NOT_EXPORTED = {"deblurring": {"onnx": NO_ONNX}}
 
 
 def parent(task: Deblurring, *, channels: int = 16, layers: int = DEPTH) -> DUBLID:
@@ -32,6 +36,11 @@ def parent(task: Deblurring, *, channels: int = 16, layers: int = DEPTH) -> DUBL
     earlier steps.
     """
     return DUBLID(channels, layers, colours=3 if task.colour else 1, start="derivatives")
+
+
+def camera_parent(task: CameraBlur) -> DUBLIDLevels:
+    """The same, told the noise, and keeping a picture whose kernel is no blur."""
+    return DUBLIDLevels(16, DEPTH, start="derivatives")
 
 
 def survey_parent(task: Deblurring) -> BlindDeblurring:
@@ -45,6 +54,14 @@ def survey_parent(task: Deblurring) -> BlindDeblurring:
 def trained(steps: int, rate: float, rates: dict[str, float]) -> Schedule:
     """All layers at once, on the image and the kernel."""
     return [Stage(steps, rate=rate, rates=rates, batch=2, annealing=Cosine(0.02, 1e-2), clip=1.0)]
+
+
+def camera_schedule(steps: int) -> Schedule:
+    """All layers at once, a crop at a time: every one is another blur at another level, and many small steps average
+    them better than few of many crops in the same time.
+    """
+    rates: dict[str, float] = dict.fromkeys((*ONCE[1:], *EACH, *LEVELS_ONCE, *LEVELS_EACH), 1e-2)
+    return [Stage(steps, rate=1e-3, rates=rates, batch=1, annealing=Cosine(0.02, 1e-2), clip=1.0)]
 
 
 SYSTEM = System(
@@ -68,10 +85,18 @@ SYSTEM = System(
             depth=DEPTH,
             schedule=lambda depth: trained(4000, 2e-3, dict.fromkeys((*ONCE[1:], *EACH), 2e-2)),
             range=RANGE,
-        )
+        ),
+        "camera_blur": Recipe(
+            parent=camera_parent,
+            tying=Tying(tied=(*ONCE, *LEVELS_ONCE), untied=(*EACH, *LEVELS_EACH)),
+            depth=DEPTH,
+            schedule=lambda depth: camera_schedule(6000),
+            range=lambda task: {"noise": Range(0, 255 * task.most)},
+        ),
     },
-    apply={"deblurring": application()},
-    not_exported=NOT_EXPORTED,
+    apply={"deblurring": application(), "camera_blur": camera_application()},
+    applied_first="camera_blur",
+    not_exported=NOT_EXPORTED | {"camera_blur": {"onnx": NO_ONNX}},
     variants=(
         System(
             name="imaging/dublid_survey",

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         orthonormal_rows,
         patch_frame,
     )
-    from unrolling.tasks.images.blurs import linear_motion, shake
+    from unrolling.tasks.images.blurs import disc, linear_motion, shake
+    from unrolling.tasks.images.camera_blur import Blur, CameraBlur
     from unrolling.tasks.images.compressive_learned import CompressiveLearned
     from unrolling.tasks.images.compressive_rates import CompressiveRates, PaddedWavelet
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
@@ -66,7 +67,8 @@ __getattr__, __dir__ = lazy(
         ".blind_deblocking": ("BlindDeblocking"),
         ".blind_denoising": ("BlindDenoising"),
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
-        ".blurs": ("linear_motion shake"),
+        ".blurs": ("disc linear_motion shake"),
+        ".camera_blur": ("Blur CameraBlur"),
         ".compressive_learned": ("CompressiveLearned"),
         ".compressive_rates": ("CompressiveRates PaddedWavelet"),
         ".deblocking": ("Deblocking coefficients_of compress"),
@@ -90,12 +92,12 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BlindDeblocking", "BlindDenoising", "ColourDenoisingLevels", "CompressiveLearned", "CompressiveRates",
-    "Deblocking", "DeblockingQualities", "Deblurring", "Denoising", "DenoisingLevels", "ERGAS",
-    "EnlargingFactors", "Inpainting", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening",
+    "BlindDeblocking", "BlindDenoising", "Blur", "CameraBlur", "ColourDenoisingLevels", "CompressiveLearned",
+    "CompressiveRates", "Deblocking", "DeblockingQualities", "Deblurring", "Denoising", "DenoisingLevels",
+    "ERGAS", "EnlargingFactors", "Inpainting", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening",
     "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned",
     "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
-    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "dncnn_on",
+    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "disc", "dncnn_on",
     "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
     "kernel_error", "kernel_loss", "least_squares", "level_denoisers", "linear_motion", "luma", "mixed",
     "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm",

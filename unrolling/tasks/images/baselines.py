@@ -120,22 +120,32 @@ def enlargers(operator: BicubicReduction, factor: int) -> list[Baseline]:
     ]
 
 
-def deblurrers(colour: bool, kernel_size: int = 45) -> list[Baseline]:
+def deblurrers(
+    colour: bool,
+    kernel_size: int = 45,
+    *,
+    make: type[BlindDeblurring] = BlindDeblurring,
+    image: Image = lambda data: data,
+) -> list[Baseline]:
     """The blurred image, and total variation with an unknown kernel, survey (7): two differences, zeta falling by a
     twentieth in each step; the smaller its weight and coupling, the less it changes the image.
+
+    Args:
+        colour: whether images have three colours.
+        kernel_size: of the kernel that is sought.
+        make: the iteration, where data are more than an image.
+        image: of the data.
     """
 
     def variation(setting: tuple[float, float]) -> BlindDeblurring:
         weight, coupling = setting
         filters = differences() if not colour else differences().repeat(1, 3, 1, 1) / 3
-        return BlindDeblurring(
-            filters, weight=weight, coupling=coupling, retrieval=10.0, rate=0.95, kernel_size=kernel_size
-        )
+        return make(filters, weight=weight, coupling=coupling, retrieval=10.0, rate=0.95, kernel_size=kernel_size)
 
     settings = tuple((weight, coupling) for weight in (0.0003, 0.001, 0.003) for coupling in (0.5, 2.0, 10.0))
     return [
         Iterative("total variation, half-quadratic", variation, settings, 300, tuning=60),
-        Method("the blurred image", lambda _: lambda data: data, linear=True),
+        Method("the blurred image", lambda _: image, linear=True),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Random blur kernels: straight motion, and the trembling of a hand."""
+"""Blur kernels: straight motion, the trembling of a hand, and a lens that is out of focus."""
 
 from __future__ import annotations
 
@@ -64,6 +64,29 @@ def shake(size: int, generator: torch.Generator, *, smoothness: float = 0.3) -> 
     part = 0.3 + 0.6 * float(torch.rand((), generator=generator))
     path = path * (part * (size - 1) / 2 / max(extent, 1e-9))
     return _draw(path[:, 0], path[:, 1], size)
+
+
+def disc(radius: float, size: int, *, edge: float = 1.0) -> Float[Tensor, "size size"]:
+    """The kernel of a lens that is out of focus: a disc, whose brightness falls from 1 to 0 along its edge; sum 1.
+
+    Args:
+        radius: pixels, where the brightness is a half; 0 is no blur.
+        size: side of the kernel, odd.
+        edge: pixels over which it falls.
+
+    Raises:
+        ValueError: a disc that does not fit.
+    """
+    _check_size(size)
+    check_range(radius, "radius", 0.0)
+    check_range(edge, "edge", 0.0, above=True)
+    if radius + edge / 2 > size / 2:
+        raise ValueError(f"a disc with a radius of {radius:g} pixels does not fit into a kernel of {size}")
+    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    distance = (x.square() + x.square().unsqueeze(1)).sqrt()
+    kernel = ((radius - distance) / edge + 0.5).clamp(0, 1)
+    kernel[size // 2, size // 2] = 1  # of discs smaller than a pixel as well
+    return (kernel / kernel.sum()).float()
 
 
 def _draw(rows: Tensor, columns: Tensor, size: int) -> Tensor:

@@ -210,8 +210,12 @@ class Deblurring(Pictures):
 
     def kernels_of(self, part: str) -> list[Tensor]:
         """The kernels behind ``validation`` or ``test``, (1, size, size) each."""
-        seeds = {"validation": VALIDATION_SEED, "test": TEST_SEED}
-        return [self.kernels(1, generator) for _, generator in self._held(part, seeds[part])]
+        return [self.kernels(1, generator) for _, generator in self._held(part, self.seed_of(part))]
+
+    @staticmethod
+    def seed_of(part: str) -> int:
+        """Of the kernels and the noise of ``validation`` or ``test``."""
+        return {"validation": VALIDATION_SEED, "test": TEST_SEED}[part]
 
     def _held(self, part: str, seed: int) -> list[tuple[Tensor, torch.Generator]]:
         count = self.each if part == "test" else max(1, self.each // 2)
@@ -236,8 +240,12 @@ class Deblurring(Pictures):
         loss = ((moved - inner).square().flatten(1).mean(1) + FLOOR).log().mean()
         if hasattr(estimate, "kernel") and hasattr(target, "kernel"):
             relative = kernel_error(estimate.kernel, target.kernel) / target.kernel.square().sum((-2, -1))
-            loss = loss + KERNEL_WEIGHT * relative.mean()
+            loss = loss + KERNEL_WEIGHT * self.weighed(relative).mean()
         return loss
+
+    def weighed(self, relative: Tensor) -> Tensor:
+        """The relative errors of kernels as they count in the loss."""
+        return relative
 
     def pieces(self, estimate: Tensor, samples: Samples) -> Tensor:
         true = samples.target.image if isinstance(samples.target, Sharp) else samples.target
