@@ -9,6 +9,7 @@ from tiny import bits, same
 from torch import nn
 
 from unrolling import Stage, fit, unroll
+from unrolling.algorithms import LeastSquares
 from unrolling.operators import CoilData, Matrix
 from unrolling.systems.catalogue import find
 from unrolling.tasks import (
@@ -28,10 +29,10 @@ from unrolling.tasks import (
     VaryingDictionary,
 )
 from unrolling.tasks.draws import Draws
-from unrolling.tasks.measurements import Poisson
+from unrolling.tasks.measurements import Gaussian, Measurement, Poisson
 from unrolling.training import Machine
 from unrolling.training.batches import generator
-from unrolling.training.supported import find_loss, supported, with_loss
+from unrolling.training.losses_by_name import find_loss, supported, with_loss
 from unrolling.training.without_truth import SURE, Consistency, Recorrupted, Splitting, Sum
 
 
@@ -187,6 +188,21 @@ def test_what_is_not_supported_is_refused_before_the_first_step_with_what_is():
             wrong()
     with pytest.raises(ValueError, match="show the network different data"):
         Sum((1.0, Splitting()), (1.0, Recorrupted()))
+
+
+def test_pairs_of_data_alone_are_enough_where_the_operator_is_known():
+    matrix = gaussian(6, 6, seed=4).float()
+    x = gaussian(64, 6).float()
+    y = x @ matrix.T + 2.0 * torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+    measurement = Measurement(LeastSquares(Matrix(matrix)), Gaussian(2.0))
+    own = Pairs([(each, None) for each in y], [(each, None) for each in y], measurement=measurement)
+    network = nn.Linear(6, 6, bias=False)
+    inverse = torch.linalg.inv(matrix)
+    with torch.no_grad():
+        network.weight.copy_(inverse)  # of all noise that there is
+    fit(network, own, [Stage(150, rate=3e-3, batch=64, loss=SURE())], validations=0, quiet=True)
+    errors = [(y @ weight.T - x).square().mean().item() for weight in (inverse, network.weight.detach())]
+    assert errors[1] < 0.7 * errors[0]
 
 
 def test_a_sum_asks_for_what_its_terms_ask_for():

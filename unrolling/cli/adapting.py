@@ -25,7 +25,7 @@ class AdaptingForward:
     seconds, failure = 0.0, None  # nothing is compiled
 
     def __init__(self, network: Any, task: Any, name: str) -> None:
-        from unrolling.training.supported import find_loss
+        from unrolling.training.losses_by_name import find_loss
         from unrolling.training.without_truth import Splitting
 
         loss = find_loss(name, task, network)

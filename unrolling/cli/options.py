@@ -44,7 +44,7 @@ def paradigms(incomplete: str) -> list[str]:
 
 def losses(incomplete: str) -> list[str]:
     """Losses without truth."""
-    from unrolling.training.supported import ENERGY, LOSSES
+    from unrolling.training.losses_by_name import ENERGY, LOSSES
 
     return [name for name in (*LOSSES, ENERGY) if name.startswith(incomplete)]
 

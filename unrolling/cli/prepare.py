@@ -76,7 +76,7 @@ def prepare(
     import torch
 
     from unrolling.systems.catalogue import find
-    from unrolling.training.supported import find_loss, with_loss
+    from unrolling.training.losses_by_name import find_loss, with_loss
     from unrolling.training.weights import read_weights
 
     if threads is not None and threads < 1:

@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 
 from unrolling.core import tree
 from unrolling.tasks.base import NMSE, Metric, Samples, Task
+from unrolling.tasks.measurements import Measurement
 
 READ = 64  # training pairs that a fingerprint reads
 Source = Sequence[tuple[Any, Tensor | None]] | Any  # what has `__len__` and `__getitem__`: a list, a torch Dataset
@@ -33,6 +34,7 @@ class Pairs(Task):
         loss: (estimate, target) -> scalar, which may ask for more (``training.losses``); mean squared error by default.
         augment: (sample, generator) -> sample, applied to each training pair: crops, turns, noise.
         name: for the record of a run.
+        measurement: how data come about, y = A x + noise, which losses without truth ask for.
 
     Raises:
         ValueError: no pair, a pair that is none, samples of different shapes.
@@ -48,11 +50,13 @@ class Pairs(Task):
         loss: Callable[..., Tensor] | None = None,
         augment: Callable[[Any, torch.Generator], Any] | None = None,
         name: str = "pairs",
+        measurement: Measurement | None = None,
     ) -> None:
         for part, source in (("training", training), ("validation", validation), ("test", test)):
             if source is not None and len(source) == 0:
                 raise ValueError(f"{part} holds no pair of data and target")
         self.training, self.augment, self.metric, self.name = training, augment, metric, name
+        self._measurement = measurement
         self.summary = f"Recover targets from data: {len(training)} training pairs of your own."
         if test is None:
             self.summary += (
@@ -69,6 +73,14 @@ class Pairs(Task):
         chosen = torch.randint(len(self.training), (batch,), generator=generator).tolist()
         pairs = [self.training[index] for index in chosen]
         return _stack(pairs if self.augment is None else [self.augment(pair, generator) for pair in pairs], chosen)
+
+    def measurement(self) -> Measurement:
+        """That of ``measurement``.
+
+        Raises:
+            ValueError: none was given.
+        """
+        return super().measurement() if self._measurement is None else self._measurement
 
     def identity(self) -> dict[str, Any]:
         """Name, number of training pairs, and a fingerprint of about ``READ`` of them; none of pairs that differ each

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         describe,
         trajectory,
     )
+    from unrolling.training.losses_by_name import check_measured, equivariant, find_loss, supported, with_loss
     from unrolling.training.machine import Machine, is_main
     from unrolling.training.multiplicative import Multiplicative, MultiplicativeUpdate
     from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon, NelderMead, Optimizer, pack, unpack
@@ -84,7 +85,6 @@ if TYPE_CHECKING:
     from unrolling.training.stages import Stage, Turn, scaled
     from unrolling.training.supervised import Given, Supervised
     from unrolling.training.supervision import Last, Logarithmic, Power, Supervision, Weighted
-    from unrolling.training.supported import check_measured, equivariant, find_loss, with_loss
     from unrolling.training.validation import Validations
     from unrolling.training.weights import load_weights, read_weights, remade, save_weights, shape
     from unrolling.training.without_truth import (
@@ -123,6 +123,7 @@ __getattr__, __dir__ = lazy(
             "Energy LogNMSE MSE NegativeSISDR PermutationInvariant RelativeMSE SampleLoss ShiftInvariantMSE "
             "WeightedSum asked compute describe trajectory"
         ),
+        ".losses_by_name": ("check_measured equivariant find_loss supported with_loss"),
         ".machine": ("Machine is_main"),
         ".multiplicative": ("Multiplicative MultiplicativeUpdate"),
         ".optimizers": ("Adam LBFGS Muon NelderMead Optimizer SGD pack unpack"),
@@ -137,7 +138,6 @@ __getattr__, __dir__ = lazy(
         ".stages": ("Stage Turn scaled"),
         ".supervised": ("Given Supervised"),
         ".supervision": ("Last Logarithmic Power Supervision Weighted"),
-        ".supported": ("check_measured equivariant find_loss with_loss"),
         ".validation": ("Validations"),
         ".weights": ("load_weights read_weights remade save_weights shape"),
         ".without_truth": ("Consistency Equivariance Neighbours Recorrupted SURE Splitting Sum pixels_of_blocks"),
@@ -161,8 +161,8 @@ __all__ = [
     "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part", "of_network",
     "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
     "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "summary", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked",
-    "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
+    "snapshot", "summary", "supported", "to_device", "trained_by", "trajectory", "unique", "unpack",
+    "unpacked", "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

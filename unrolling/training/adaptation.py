@@ -19,9 +19,9 @@ from unrolling.training.batches import generator, like_network
 from unrolling.training.checkpoints import copied, put
 from unrolling.training.learnables import groups, learnables, trained_by
 from unrolling.training.losses import Loss, asked
+from unrolling.training.losses_by_name import check_measured
 from unrolling.training.stages import Stage
 from unrolling.training.supervised import Given, Supervised
-from unrolling.training.supported import check_measured
 from unrolling.training.without_truth import Consistency
 
 HELD, LOOKED = 2, 3  # tell generators of what is held out and of what is looked at from those of the steps

@@ -9,8 +9,8 @@ from unrolling.tasks.base import Task
 from unrolling.training.batches import check_draw
 from unrolling.training.learnables import Learnable, groups, matching, of_turn, trained_by
 from unrolling.training.losses import Energy, Loss, asked, describe
+from unrolling.training.losses_by_name import check_measured
 from unrolling.training.stages import Last, Schedule, Stage
-from unrolling.training.supported import check_measured
 
 
 def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
