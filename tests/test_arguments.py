@@ -15,6 +15,8 @@ from unrolling.core import Equilibrium, Safeguarded, deploy, tree
 from unrolling.operators import (
     DCT,
     STFT,
+    BayerInterpolation,
+    BayerMosaic,
     BicubicReduction,
     BlockSensing,
     CentredFourier,
@@ -65,6 +67,8 @@ OPERATORS = {
     "Composition": (Matrix(rand(5, 6)) @ Matrix(rand(6, 3)), (3,), torch.float32),
     "Sum": (Matrix(rand(5, 6)) + Matrix(rand(5, 6)), (6,), torch.float32),
     "Scaled": (2 * Matrix(rand(5, 6)), (6,), torch.float32),
+    "BayerInterpolation": (BayerInterpolation(), (8, 6), torch.float32),
+    "BayerMosaic": (BayerMosaic(), (3, 8, 6), torch.float32),
     "BicubicReduction": (BicubicReduction(2), (8, 4), torch.float32),
     "BlockSensing": (BlockSensing(rand(2, 4)), (8, 4), torch.float32),
     "CentredFourier": (CentredFourier(torch.ones(8, 4)), (8, 4), torch.complex64),

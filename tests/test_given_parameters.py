@@ -25,6 +25,7 @@ from unrolling.algorithms import (
     CoupledISTA,
     CoupledSparseCoding,
     DenoisedLeastSquares,
+    DenoisedPrimalDual,
     DenseProximalGradient,
     Detector,
     DetNetLayer,
@@ -145,6 +146,7 @@ CASES = {
         lambda p: PDHG(Matrix(D), Matrix(rand(9, 9)), soft_threshold, 0.1, transform_step=p),
     ),
     "DouglasRachford weight": (torch.tensor(0.1), lambda p: DouglasRachford(TERM, soft_threshold, p)),
+    "DenoisedPrimalDual weight": (torch.tensor(0.1), lambda p: DenoisedPrimalDual(TERM, soft_threshold, p)),
     "PotentialDescent weight": (
         torch.tensor(0.1),
         lambda p: PotentialDescent(TERM, GradientStep(nn.Identity()), p),

@@ -144,7 +144,9 @@ def test_a_denoiser_of_one_level_is_scaled_to_others(network):
 
 def test_the_parts_of_complex_images_are_denoised_one_by_one():
     z = torch.complex(Y, Y.flip(0))
-    assert torch.equal(DenoiserProx(Linear(), sigma=1.0)(z), torch.complex(Linear()(Y), Linear()(Y.flip(0))))
+    assert torch.equal(
+        DenoiserProx(Linear(), sigma=1.0, parts=True)(z), torch.complex(Linear()(Y), Linear()(Y.flip(0)))
+    )
 
 
 def test_what_a_denoiser_cannot_be_is_refused_with_the_way_out():
@@ -160,6 +162,8 @@ def test_what_a_denoiser_cannot_be_is_refused_with_the_way_out():
         DenoiserProx(shrinks, told=True)(Y, torch.ones(8, 8))
     with pytest.raises(ValueError, match=r"made \(3, 8\) of images \(3, 8, 8\)"):
         DenoiserProx(lambda x: x[..., 0], sigma=1.0)(Y)
+    with pytest.raises(TypeError, match=r"takes real images .*: parts=True denoises real and"):
+        DenoiserProx(nn.Identity(), sigma=1.0)(torch.complex(Y, Y))
     with pytest.raises(TypeError, match="z is a list"):
         DenoiserProx(nn.Identity(), sigma=1.0)([1.0])
     with pytest.raises(TypeError, match="denoiser is Identity, which has no potential; GradientStep"):

@@ -8,7 +8,7 @@ from iterations import gaussian
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, spectral_norm, weight_norm
 
-from unrolling import Iteration, unroll
+from unrolling import Iteration, Positive, constrain, unroll
 from unrolling.training import files
 
 N = 6
@@ -209,3 +209,13 @@ def test_spectral_norms_are_as_saved_after_loading_into_a_fresh_network(name, le
     fresh.load_learned(net.learned())
     y = gaussian(5, N, seed=5, dtype=torch.float32)
     torch.testing.assert_close(fresh.eval()(y), net(y), rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_of_untied_layers_are_apart_beside_a_tied_constraint():
+    """torch's deepcopy remembers storages, so that the memory of one layer's statistics was that of all."""
+    iteration = Denoising(PRIORS["batch norm"]())
+    constrain(iteration, "step_size", Positive())
+    net = trained(iteration, untied="prior", tied="step_size")
+    means = [layer.prior[1].running_mean for layer in net.layers]
+    assert len({mean.data_ptr() for mean in means}) == 3
+    assert not torch.allclose(means[0], means[1])

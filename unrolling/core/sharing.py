@@ -140,6 +140,13 @@ def layer_memo(iteration: Iteration, tied: set[str], untied: set[str]) -> dict[i
     return memo
 
 
+def own_memo(memo: dict[Any, Any]) -> dict[Any, Any]:
+    """A memo for one more layer. Under "torch" torch keeps the storages that were copied; in one dictionary for all
+    layers they would share the memory of buffers that are each layer's own.
+    """
+    return {**memo, "torch": dict(memo.get("torch", {}))}
+
+
 def _of_layer(iteration: Iteration, path: str, own: set[int]) -> bool:
     """Whether a written buffer is each layer's own: where the sub-module that it serves has untied parameters, or has
     no parameters at all and the layers differ.

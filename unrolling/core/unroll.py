@@ -25,6 +25,7 @@ from unrolling.core.sharing import (
     layer_memo,
     learnable_copy,
     other_buffers,
+    own_memo,
     refuse_written,
     versions,
     written_buffers,
@@ -391,7 +392,7 @@ def unroll(
     if untied_names:
         shared = layer_memo(iteration, set(tied_names), set(untied_names))
         # A layer is a copy in which everything that `shared` holds is the same object as in the other layers.
-        layers = [copy.deepcopy(iteration, dict(shared)) for _ in range(depth)]
+        layers = [copy.deepcopy(iteration, own_memo(shared)) for _ in range(depth)]
     else:
         layers = [learnable_copy(iteration, tied_names)] * depth
     return Unrolled(iteration, layers, tied_names, untied_names, gradient)

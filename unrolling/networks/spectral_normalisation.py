@@ -4,6 +4,9 @@ Lipschitz constant that is known.
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,9 +18,11 @@ from unrolling.core.constraints import allow_pickling
 from unrolling.core.execution import is_plain
 from unrolling.core.refusals import explain_call, explained
 from unrolling.networks.dncnn import DnCNN
-from unrolling.operators.layers import convolution_norm, convolved, correlated, has_size_free_norm, weight_norm
+from unrolling.operators.layers import Geometry, convolution_norm, convolved, correlated, weight_norm
 
 SLACK = 1e-2  # by which the norm of a layer may exceed its limit: weights that were rounded, and how sharp the bound is
+MOST = 256  # norms that are remembered: a network is copied, saved and loaded more often than it changes
+_NORMS: dict[Any, float] = {}
 # Lipschitz constant 1, of each entry for itself
 STEADY = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh, nn.Softsign, nn.Hardsigmoid)
 
@@ -61,16 +66,23 @@ class RealSpectralNorm(nn.Module):
         check_range(limit, "limit", 0.0, float("inf"), above=True, below=True)
         check_count(steps, "steps")
         self.limit, self.shape, self.steps = float(limit), tuple(shape), steps
-        self.size_free = has_size_free_norm(layer) if size_free is None else size_free
-        self._layer = (layer,)  # in a tuple, so that it is no sub-module of its own parametrization
+        self.geometry = Geometry.of(layer)  # and not the layer, which has other parameters
+        self.size_free = self.geometry.is_bounded if size_free is None else size_free
         start = torch.randn(1, layer.in_channels, *shape, generator=torch.Generator().manual_seed(0))
         self.register_buffer("vector", (start / torch.linalg.vector_norm(start)).to(layer.weight))
         self.register_buffer("norm", layer.weight.new_tensor(self.limit))
         self._known: tuple[int, int] | None = None
 
     def exact(self, weight: Tensor) -> float:
-        """|W|, of the size that is asked for, or a bound for all sizes."""
-        return weight_norm(self._layer[0], weight, None if self.size_free else self.shape)
+        """|W|, of the size that is asked for, or a bound for all sizes; of the last weights it is remembered."""
+        numbers = weight.detach().cpu().contiguous()
+        digest = hashlib.blake2b(numbers.view(torch.uint8).numpy().tobytes()).digest()
+        key = digest, tuple(weight.shape), self.geometry, None if self.size_free else self.shape
+        if key not in _NORMS:
+            while len(_NORMS) >= MOST:
+                _NORMS.pop(next(iter(_NORMS)))
+            _NORMS[key] = weight_norm(self.geometry, weight, None if self.size_free else self.shape)
+        return _NORMS[key]
 
     def forward(self, weight: Tensor) -> Tensor:
         """The normalised weight."""
@@ -95,18 +107,18 @@ class RealSpectralNorm(nn.Module):
                 self.norm.fill_(max(found, torch.finfo(self.norm.dtype).tiny))
 
     def _iterated(self, weight: Tensor) -> Tensor:
-        layer, vector = self._layer[0], self.vector
+        geometry, vector = self.geometry, self.vector
         with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
             for _ in range(self.steps):
-                image = convolved(layer, weight, vector)
-                back = correlated(layer, weight, image, self.shape)
+                image = convolved(geometry, weight, vector)
+                back = correlated(geometry, weight, image, self.shape)
                 vector = functional.normalize(back.flatten(), dim=0).reshape(vector.shape)
-            image = convolved(layer, weight, vector)
+            image = convolved(geometry, weight, vector)
             u = functional.normalize(image.flatten(), dim=0).reshape(image.shape)
             self.vector.copy_(vector)
         # <u, W v> as a sum over taps: one correlation of two fixed images with the weight
         with torch.autocast(weight.device.type, enabled=False):
-            norm = (u * convolved(layer, weight, vector)).sum()
+            norm = (u * convolved(geometry, weight, vector)).sum()
         return norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
     def right_inverse(self, value: Tensor) -> Tensor:
@@ -120,6 +132,9 @@ class RealSpectralNorm(nn.Module):
             self.norm.fill_(self.limit)
         self._known = None
         return value.clone()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None}  # of a copy the weight is another tensor
 
     def extra_repr(self) -> str:
         return f"limit={self.limit:g}, shape={self.shape}, steps={self.steps}"
@@ -174,11 +189,14 @@ def normalise_convolutions(
     for layer in layers:
         if parametrize.is_parametrized(layer, "weight"):
             raise ValueError("a convolution's weight has a parametrization already; take it off first")
-        size_free = has_size_free_norm(layer)
+        size_free = Geometry.of(layer).is_bounded
         with torch.no_grad():
             norm = convolution_norm(layer, None if size_free else shape)
             layer.weight.mul_(limit / norm if norm > 0 else 1)
+        training = layer.training
+        layer.eval()  # what is registered is tried out, which in training would move it
         parametrize.register_parametrization(layer, "weight", RealSpectralNorm(layer, limit, shape, steps=steps))
+        layer.train(training)
         allow_pickling(layer)
     for owner in list(network.modules()):
         for name, part in list(owner.named_children()):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         to_hounsfield,
         with_gaussian_noise,
     )
+    from unrolling.operators.bayer import BayerInterpolation, BayerMosaic, bayer_mask
     from unrolling.operators.blocks import CodedDiffraction, Isometry, PerBlockSensing, ScrambledHadamard, hadamard
     from unrolling.operators.borders import check_boundary, extend, fold, join
     from unrolling.operators.coil_maps import (
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         normalise_maps,
         to_corner,
     )
-    from unrolling.operators.geometry import FanBeam, Geometry, ParallelBeam, Rays, bin_positions
+    from unrolling.operators.geometry import FanBeam, ParallelBeam, Rays, bin_positions
     from unrolling.operators.groups import Groups, gather_groups, groups_of, match_patches, scatter_groups
     from unrolling.operators.half_spectrum import needs_gradient
     from unrolling.operators.layers import (
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
         convolution_norm,
         convolved,
         correlated,
-        has_size_free_norm,
         symbol_bound,
         weight_norm,
     )
@@ -110,6 +110,7 @@ __getattr__, __dir__ = lazy(
     {
         ".adapters": ("from_deepinv from_pylops to_deepinv"),
         ".attenuation": ("from_counts from_hounsfield photon_counts to_hounsfield with_gaussian_noise"),
+        ".bayer": ("BayerInterpolation BayerMosaic bayer_mask"),
         ".blocks": ("CodedDiffraction Isometry PerBlockSensing ScrambledHadamard hadamard"),
         ".borders": ("check_boundary extend fold join"),
         ".coil_maps": ("calibration_region estimate_maps noise_covariance prewhiten root_sum_of_squares"),
@@ -121,12 +122,10 @@ __getattr__, __dir__ = lazy(
             "CentredFourier CoilData KSpace MaskedFourier MultiCoilFourier check_mask check_origins from_corner "
             "normalise_maps to_corner"
         ),
-        ".geometry": ("FanBeam Geometry ParallelBeam Rays bin_positions"),
+        ".geometry": ("FanBeam ParallelBeam Rays bin_positions"),
         ".groups": ("Groups gather_groups groups_of match_patches scatter_groups"),
         ".half_spectrum": ("needs_gradient"),
-        ".layers": (
-            "LayerConvolution convolution_norm convolved correlated has_size_free_norm symbol_bound weight_norm"
-        ),
+        ".layers": ("LayerConvolution convolution_norm convolved correlated symbol_bound weight_norm"),
         ".linear": ("Adjoint Composition LinearOperator Matrix RowMatrix Scaled Sum joined learnable"),
         ".modulation_transfer": ("Imagery ModulationTransfer gaussian_taps ratio_of"),
         ".normal_equations": ("conjugate_gradients solve_positive solve_regularised"),
@@ -147,27 +146,27 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Adjoint", "BasisFilters", "BicubicReduction", "BlockSensing", "CentredFourier", "Circulant",
-    "CircularConvolution", "CircularFilterBank", "CodedDiffraction", "CoilData", "Composition", "DCT",
-    "Decimation", "DirectionalDifferences", "FanBeam", "FilterBank", "FilteredBackProjection",
-    "FiniteDifferences", "Geometry", "Groups", "Identity", "Imagery", "Isometry", "KSpace",
+    "Adjoint", "BasisFilters", "BayerInterpolation", "BayerMosaic", "BicubicReduction", "BlockSensing",
+    "CentredFourier", "Circulant", "CircularConvolution", "CircularFilterBank", "CodedDiffraction",
+    "CoilData", "Composition", "DCT", "Decimation", "DirectionalDifferences", "FanBeam", "FilterBank",
+    "FilteredBackProjection", "FiniteDifferences", "Groups", "Identity", "Imagery", "Isometry", "KSpace",
     "LayerConvolution", "LinearOperator", "MaskedFourier", "Matrix", "ModulationTransfer",
     "MultiCoilFourier", "ParallelBeam", "PatchDictionary", "PerBlockSensing", "PointSpread", "Radial",
     "RadialConvolution", "Radon", "Rays", "RealOutputs", "RowMatrix", "Rows", "STFT", "Scaled",
     "ScrambledHadamard", "SparseMatrix", "StridedDictionary", "Sum", "ValidConvolution", "VolumeConvolution",
-    "Wavelet", "angle_weights", "bicubic_matrix", "bin_positions", "calibration_region", "check_boundary",
-    "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
+    "Wavelet", "angle_weights", "bayer_mask", "bicubic_matrix", "bin_positions", "calibration_region",
+    "check_boundary", "check_kernel", "check_mask", "check_multiple", "check_origins", "conjugate_gradients",
     "convolution_norm", "convolve", "convolve_valid", "convolved", "correlate", "correlate_adjoint",
     "correlate_volumes", "correlated", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide",
     "estimate_maps", "extend", "fast_size", "fft2", "fold", "from_cells", "from_corner", "from_counts",
     "from_deepinv", "from_hounsfield", "from_pylops", "gather_groups", "gaussian_profile", "gaussian_taps",
-    "groups_of", "hadamard", "has_size_free_norm", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join",
-    "join_blocks", "joined", "learnable", "margins", "masked", "match_patches", "needs_gradient",
-    "noise_covariance", "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections",
-    "radial_profile", "radial_size", "radii", "radius_index", "ratio_of", "rfft", "root_sum_of_squares",
-    "scatter_groups", "solve_positive", "solve_regularised", "spectral_norm", "spread_matrix", "sqrt_hann",
-    "symbol_bound", "to_cells", "to_corner", "to_deepinv", "to_hounsfield", "transfer", "weight_norm",
-    "with_gaussian_noise", "with_phase", "wrap", "zero_mean_atoms",
+    "groups_of", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join", "join_blocks",
+    "joined", "learnable", "margins", "masked", "match_patches", "needs_gradient", "noise_covariance",
+    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "radial_profile",
+    "radial_size", "radii", "radius_index", "ratio_of", "rfft", "root_sum_of_squares", "scatter_groups",
+    "solve_positive", "solve_regularised", "spectral_norm", "spread_matrix", "sqrt_hann", "symbol_bound",
+    "to_cells", "to_corner", "to_deepinv", "to_hounsfield", "transfer", "weight_norm", "with_gaussian_noise",
+    "with_phase", "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

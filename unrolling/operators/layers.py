@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import cos, pi
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,54 @@ from unrolling.operators.linear import LinearOperator
 from unrolling.operators.norms import spectral_norm
 
 GRID = 32  # frequencies along an axis for each degree of a symbol: its bound then is at most 1 % too large
+
+
+class Geometry(NamedTuple):
+    """How an ``nn.Conv2d`` lays its weight over images."""
+
+    inputs: int
+    groups: int
+    taps: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    rows: tuple[int, int]  # of padding, above and below
+    columns: tuple[int, int]  # of padding, left and right
+    mode: str
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d) -> Geometry:
+        """That of a layer.
+
+        Raises:
+            TypeError: another layer.
+        """
+        if not isinstance(layer, nn.Conv2d):
+            raise TypeError(f"layer is {type(layer).__name__}; it must be an nn.Conv2d")
+        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        pairs: Any = (layer.kernel_size, layer.stride, layer.dilation)
+        taps, stride, dilation = ((int(a), int(b)) for a, b in pairs)
+        return cls(
+            layer.in_channels, layer.groups, taps, stride, dilation, (top, bottom), (left, right), layer.padding_mode
+        )
+
+    def output(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the result for images of a shape."""
+        sizes = [
+            (size + before + after - dilation * (taps - 1) - 1) // stride + 1
+            for size, (before, after), dilation, taps, stride in zip(
+                shape, (self.rows, self.columns), self.dilation, self.taps, self.stride, strict=True
+            )
+        ]
+        return sizes[0], sizes[1]
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a bound of its norm for images of every size."""
+        whole = [
+            sum(padding) == dilation * (taps - 1)
+            for padding, dilation, taps in zip((self.rows, self.columns), self.dilation, self.taps, strict=True)
+        ]
+        return self.mode == "zeros" or (self.mode == "circular" and all(whole))
 
 
 class LayerConvolution(LinearOperator):
@@ -32,52 +80,37 @@ class LayerConvolution(LinearOperator):
     """
 
     def __init__(self, layer: nn.Conv2d, shape: tuple[int, int]) -> None:
-        if not isinstance(layer, nn.Conv2d):
-            raise TypeError(f"layer is {type(layer).__name__}; LayerConvolution is that of an nn.Conv2d")
-        sides = [
-            (size + before + after - dilation * (taps - 1) - 1) // stride + 1
-            for size, (before, after), dilation, taps, stride in zip(
-                shape, _padding(layer), layer.dilation, layer.kernel_size, layer.stride, strict=True
-            )
-        ]
-        super().__init__((layer.in_channels, *shape), (layer.out_channels, *sides))
+        geometry = Geometry.of(layer)
+        super().__init__((layer.in_channels, *shape), (layer.out_channels, *geometry.output(shape)))
+        self.geometry = geometry
         self.layer = layer
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """W x."""
-        return convolved(self.layer, self.layer.weight, x)
+        return convolved(self.geometry, self.layer.weight, x)
 
     def adjoint(self, y: Float[Tensor, "batch outputs rows columns"]) -> Float[Tensor, "batch inputs height width"]:
         """W^T y."""
-        return correlated(self.layer, self.layer.weight, y, tuple(self.input_shape[1:]))
+        return correlated(self.geometry, self.layer.weight, y, tuple(self.input_shape[1:]))
 
 
-def convolved(layer: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
+def convolved(geometry: Geometry, weight: Tensor, x: Tensor) -> Tensor:
     """What a layer with this weight makes of images, without its bias."""
-    return functional.conv2d(_padded(layer, x), weight, None, layer.stride, 0, layer.dilation, layer.groups)
+    mode = "constant" if geometry.mode == "zeros" else geometry.mode
+    wide = functional.pad(x, (*geometry.columns, *geometry.rows), mode=mode)
+    return functional.conv2d(wide, weight, None, geometry.stride, 0, geometry.dilation, geometry.groups)
 
 
-def correlated(layer: nn.Conv2d, weight: Tensor, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+def correlated(geometry: Geometry, weight: Tensor, y: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The adjoint of ``convolved`` on images of a shape (height, width)."""
-    (top, bottom), (left, right) = _padding(layer)
+    (top, bottom), (left, right) = geometry.rows, geometry.columns
     height, width = shape
-    wide = (y.shape[0], layer.in_channels, height + top + bottom, width + left + right)
-    grown = torch.nn.grad.conv2d_input(wide, weight, y, layer.stride, 0, layer.dilation, layer.groups)
-    if layer.padding_mode == "zeros":
+    wide = (y.shape[0], geometry.inputs, height + top + bottom, width + left + right)
+    grown = torch.nn.grad.conv2d_input(wide, weight, y, geometry.stride, 0, geometry.dilation, geometry.groups)
+    if geometry.mode == "zeros":
         return grown[..., top : top + height, left : left + width]
-    grown = _folded(grown.mT, height, top, bottom, layer.padding_mode).mT
-    return _folded(grown, width, left, right, layer.padding_mode)
-
-
-def _padding(layer: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(top, bottom), (left, right)."""
-    left, right, top, bottom = layer._reversed_padding_repeated_twice
-    return (top, bottom), (left, right)
-
-
-def _padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    grown = _folded(grown.mT, height, top, bottom, geometry.mode).mT
+    return _folded(grown, width, left, right, geometry.mode)
 
 
 def _folded(wide: Tensor, size: int, before: int, after: int, mode: str) -> Tensor:
@@ -117,39 +150,26 @@ def convolution_norm(layer: nn.Conv2d, shape: tuple[int, int] | None = None, *, 
         ValueError: no shape, and a border for which there is no bound: of another size than the image, reflected or
             repeated pixels.
     """
-    return weight_norm(layer, layer.weight, shape, tolerance=tolerance)
+    return weight_norm(Geometry.of(layer), layer.weight, shape, tolerance=tolerance)
 
 
 @torch.no_grad()
 def weight_norm(
-    layer: nn.Conv2d, weight: Tensor, shape: tuple[int, int] | None = None, *, tolerance: float = 1e-4
+    geometry: Geometry, weight: Tensor, shape: tuple[int, int] | None = None, *, tolerance: float = 1e-4
 ) -> float:
     """``convolution_norm`` of a layer with another weight."""
     weight = weight.detach()
     if not bool(torch.isfinite(weight).all()):
         raise ArithmeticError("the weight of a convolution holds values that are NaN or infinite; it has no norm")
     if shape is not None:
-        operator = _Weighted(layer, weight.double(), shape)
-        return spectral_norm(
-            operator, (layer.in_channels, *shape), weight.new_empty((), dtype=torch.float64), tolerance
-        )
-    if not has_size_free_norm(layer):
+        like = weight.new_empty((), dtype=torch.float64)
+        return spectral_norm(_Weighted(geometry, weight.double(), shape), (geometry.inputs, *shape), like, tolerance)
+    if not geometry.is_bounded:
         raise ValueError(
-            f"the norm of a convolution with padding {layer.padding_mode!r} of {layer.padding} depends on the images' "
-            "size without bound: give shape=(height, width)"
+            f"the norm of a convolution with padding {geometry.mode!r} of {geometry.rows} rows and {geometry.columns} "
+            "columns depends on the images' size without bound: give shape=(height, width)"
         )
-    return symbol_bound(weight, layer.groups)
-
-
-def has_size_free_norm(layer: nn.Conv2d) -> bool:
-    """Whether there is a bound for images of every size."""
-    if layer.padding_mode == "zeros":
-        return True
-    whole = [
-        before + after == dilation * (taps - 1)
-        for (before, after), dilation, taps in zip(_padding(layer), layer.dilation, layer.kernel_size, strict=True)
-    ]
-    return layer.padding_mode == "circular" and all(whole)
+    return symbol_bound(weight, geometry.groups)
 
 
 def symbol_bound(weight: Float[Tensor, "outputs inputs rows columns"], groups: int = 1) -> float:
@@ -172,11 +192,11 @@ def symbol_bound(weight: Float[Tensor, "outputs inputs rows columns"], groups: i
 class _Weighted:
     """A layer's convolution with another weight, for ``spectral_norm``."""
 
-    def __init__(self, layer: nn.Conv2d, weight: Tensor, shape: tuple[int, int]) -> None:
-        self.layer, self.weight, self.shape = layer, weight, shape
+    def __init__(self, geometry: Geometry, weight: Tensor, shape: tuple[int, int]) -> None:
+        self.geometry, self.weight, self.shape = geometry, weight, shape
 
-    def __call__(self, x: Tensor) -> Any:
-        return convolved(self.layer, self.weight, x)
+    def __call__(self, x: Tensor) -> Tensor:
+        return convolved(self.geometry, self.weight, x)
 
-    def adjoint(self, y: Tensor) -> Any:
-        return correlated(self.layer, self.weight, y, self.shape)
+    def adjoint(self, y: Tensor) -> Tensor:
+        return correlated(self.geometry, self.weight, y, self.shape)

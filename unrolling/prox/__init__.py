@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unrolling.prox.influence import LinearSpline, RadialBasis, fit_radial_basis
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
     from unrolling.prox.low_rank import SingularValueThreshold, nuclear_norm, rank_projection, singular_value_threshold
+    from unrolling.prox.opponent import OpponentProx
     from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
     from unrolling.prox.percentile import PercentileGate, SoftPositive, percentiles, ranks_of_percentiles
     from unrolling.prox.plug_and_play import Averaged, DenoiserProx, GradientStep, MonteCarloDenoiser
@@ -49,6 +50,7 @@ __getattr__, __dir__ = lazy(
         ".influence": ("LinearSpline RadialBasis fit_radial_basis"),
         ".isotropic": ("IsotropicShrink Ridge"),
         ".low_rank": ("SingularValueThreshold nuclear_norm rank_projection singular_value_threshold"),
+        ".opponent": ("OpponentProx"),
         ".orthonormal": ("OrthonormalShrink Unitary"),
         ".percentile": ("PercentileGate SoftPositive percentiles ranks_of_percentiles"),
         ".plug_and_play": ("Averaged DenoiserProx GradientStep MonteCarloDenoiser"),
@@ -61,8 +63,8 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "AnalysisProx", "Averaged", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "DenoiserProx",
     "DirectionalTV", "ExponentialDenoiser", "GradientStep", "IsotropicShrink", "LinearSpline", "MeanGarrote",
-    "MonteCarloDenoiser", "OrthonormalShrink", "PercentileGate", "PiecewiseLinear", "RadialBasis", "Ridge",
-    "SingularValueThreshold", "SoftDenoiser", "SoftPositive", "Spline", "Transform",
+    "MonteCarloDenoiser", "OpponentProx", "OrthonormalShrink", "PercentileGate", "PiecewiseLinear",
+    "RadialBasis", "Ridge", "SingularValueThreshold", "SoftDenoiser", "SoftPositive", "Spline", "Transform",
     "TunedBernoulliGaussian", "Unitary", "check_threshold", "check_variance", "clamp_coefficients",
     "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "nuclear_norm",
     "parameter", "percentiles", "piecewise_polynomial", "rank_projection", "ranks_of_percentiles",

@@ -32,8 +32,8 @@ class DenoiserProx(nn.Module):
     which turns a denoiser of one level into one of all and keeps the Lipschitz constant of D(z) - z (Xu, Sun, Liu,
     Wohlberg and Kamilov 2020, arXiv:2002.11546).
 
-    Complex images are denoised as their real and imaginary parts, each with noise of sigma. It has no known penalty, so
-    that iterations with it have no ``objective``.
+    Of complex images, with ``parts``, the real and the imaginary part are denoised, each with noise of sigma. It has no
+    known penalty, so that iterations with it have no ``objective``.
 
     Parameters: those of ``denoiser``.
 
@@ -43,8 +43,10 @@ class DenoiserProx(nn.Module):
         told: whether D takes the level, (batch,), as a second argument; or a function of image and level that gives
             what it takes, such as ``NoisyImage`` for networks of imaging/denoise.
         trained_at: s, the one level that D was trained for.
+        parts: whether images may be complex.
 
     Raises:
+        TypeError: when run, complex images without ``parts``.
         ValueError: nothing said of the level; a level that is not positive; both ``sigma`` and ``trained_at``; when
             run, a denoiser that changes the shape, no threshold where one is needed, or one that is not one number or
             one for each sample.
@@ -59,6 +61,7 @@ class DenoiserProx(nn.Module):
         sigma: float | None = None,
         told: Told = False,
         trained_at: float | None = None,
+        parts: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("sigma", sigma), ("trained_at", trained_at)):
@@ -72,6 +75,7 @@ class DenoiserProx(nn.Module):
         if trained_at is not None and (sigma is not None or told is not False):
             raise ValueError("trained_at scales a denoiser of one level; it goes with neither sigma nor told")
         self.denoiser, self.sigma, self.told, self.trained_at = denoiser, sigma, told, trained_at
+        self.parts = bool(parts)
 
     def forward(self, z: Tensor, threshold: Tensor | float | None = None) -> Tensor:
         """The denoised images.
@@ -83,6 +87,11 @@ class DenoiserProx(nn.Module):
         """
         check_numbers(z, "z", "DenoiserProx")
         if z.is_complex():
+            if not self.parts:
+                raise TypeError(
+                    f"z is {z.dtype}, and a denoiser takes real images (batch, ...): parts=True denoises real and "
+                    "imaginary part"
+                )
             real, imaginary = (self._denoised(part, threshold) for part in (z.real, z.imag))
             return torch.complex(real.contiguous(), imaginary.contiguous())
         return self._denoised(z, threshold)

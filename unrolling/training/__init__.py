@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         unique,
     )
     from unrolling.training.checks import check_schedule
+    from unrolling.training.denoiser import DenoiserLoss
     from unrolling.training.eight_bits import packed, unpacked
     from unrolling.training.files import read, write
     from unrolling.training.fingerprints import fingerprint, same
@@ -109,6 +110,7 @@ __getattr__, __dir__ = lazy(
             "AnotherRunError Checkpoints Position copied fits load network_part put set_generators unique"
         ),
         ".checks": ("check_schedule"),
+        ".denoiser": ("DenoiserLoss"),
         ".eight_bits": ("packed unpacked"),
         ".files": ("read write"),
         ".fingerprints": ("fingerprint same"),
@@ -146,11 +148,11 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Adam", "Adapted", "Annealing", "AnotherRunError", "Change", "Checkpoints", "Consistency", "Constant",
-    "Cosine", "DepthByLevel", "Dissimilarity", "Energy", "Equivariance", "ExpectedReward", "Exponential",
-    "Given", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE", "Logarithmic",
-    "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon", "NegativeSISDR",
-    "Neighbours", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position", "Power",
-    "ProjectionLoss", "Ramp", "Recorrupted", "RelativeMSE", "Reporter", "SGD", "SURE", "SampleLoss",
+    "Cosine", "DenoiserLoss", "DepthByLevel", "Dissimilarity", "Energy", "Equivariance", "ExpectedReward",
+    "Exponential", "Given", "Health", "History", "Interrupt", "LBFGS", "Last", "Learnable", "LogNMSE",
+    "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon",
+    "NegativeSISDR", "Neighbours", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position",
+    "Power", "ProjectionLoss", "Ramp", "Recorrupted", "RelativeMSE", "Reporter", "SGD", "SURE", "SampleLoss",
     "Scheme", "Share", "ShiftInvariantMSE", "Splitting", "Stage", "StagePlan", "Sum", "Supervised",
     "Supervision", "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations",
     "adapt", "alike", "asked", "assign", "by_name", "check_draw", "check_measured", "check_schedule",

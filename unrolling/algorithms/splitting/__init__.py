@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         check_kspace,
     )
     from unrolling.algorithms.splitting.denoised_least_squares import DenoisedLeastSquares
+    from unrolling.algorithms.splitting.denoised_primal_dual import DenoisedPrimalDual, DenoisedPrimalDualState
     from unrolling.algorithms.splitting.dense_gradient import DenseProximalGradient, DenseState
     from unrolling.algorithms.splitting.douglas_rachford import DouglasRachford, DouglasRachfordState
     from unrolling.algorithms.splitting.half_quadratic import HalfQuadraticSplitting, HQSState
@@ -84,6 +85,7 @@ __getattr__, __dir__ = lazy(
         ".corona": ("CORONA Levelled"),
         ".data_terms": ("Blurred CoilSampling DataTerm KnownBlur LeastSquares Problem SampledFourier check_kspace"),
         ".denoised_least_squares": ("DenoisedLeastSquares"),
+        ".denoised_primal_dual": ("DenoisedPrimalDual DenoisedPrimalDualState"),
         ".dense_gradient": ("DenseProximalGradient DenseState"),
         ".douglas_rachford": ("DouglasRachford DouglasRachfordState"),
         ".half_quadratic": ("HQSState HalfQuadraticSplitting"),
@@ -108,11 +110,12 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "ADMM", "ADMMState", "AlternatingProjections", "BlockProjections", "BlockSamples", "Blurred", "CORONA",
     "ChambollePock", "CoilPreparation", "CoilProblem", "CoilSampling", "Conditioned", "ConditionedSplitting",
-    "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenseProximalGradient",
-    "DenseState", "DouglasRachford", "DouglasRachfordState", "ForwardOperator", "GradientProjection",
-    "HQSState", "HalfQuadraticSplitting", "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState",
-    "LearnedPrimalDual", "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled",
-    "Movies", "PDHG", "PDHGState", "PlugAndPlayConditions", "PotentialDescent", "PrimalDualState", "Problem",
+    "ConjugateGradient", "ConjugateState", "DataTerm", "DenoisedLeastSquares", "DenoisedPrimalDual",
+    "DenoisedPrimalDualState", "DenseProximalGradient", "DenseState", "DouglasRachford",
+    "DouglasRachfordState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
+    "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
+    "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled", "Movies", "PDHG",
+    "PDHGState", "PlugAndPlayConditions", "PotentialDescent", "PrimalDualState", "Problem",
     "ProjectedGradient", "ProximalGradient", "RatedProximalGradient", "RelaxedProjection", "RelaxedState",
     "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation",
     "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace", "check_movies",

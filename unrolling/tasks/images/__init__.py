@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
     from unrolling.tasks.images.deblocking_qualities import DeblockingQualities
     from unrolling.tasks.images.deblurring import Deblurring, Sharp, kernel_error, kernel_loss
+    from unrolling.tasks.images.demosaicking import Demosaicking
     from unrolling.tasks.images.denoising import Denoising
     from unrolling.tasks.images.enlarging import EnlargingFactors
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
     from unrolling.tasks.images.inpainting import Inpainting, pixel_mask, stroke_mask
+    from unrolling.tasks.images.known_deblurring import KnownDeblurring, wiener
     from unrolling.tasks.images.known_noise import ColourDenoisingLevels, DenoisingLevels, level_denoisers
     from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
     from unrolling.tasks.images.pansharpening import Pansharpening, as_other_sensors, mixed
@@ -74,10 +76,12 @@ __getattr__, __dir__ = lazy(
         ".deblocking": ("Deblocking coefficients_of compress"),
         ".deblocking_qualities": ("DeblockingQualities"),
         ".deblurring": ("Deblurring Sharp kernel_error kernel_loss"),
+        ".demosaicking": ("Demosaicking"),
         ".denoising": ("Denoising"),
         ".enlarging": ("EnlargingFactors"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".inpainting": ("Inpainting pixel_mask stroke_mask"),
+        ".known_deblurring": ("KnownDeblurring wiener"),
         ".known_noise": ("ColourDenoisingLevels DenoisingLevels level_denoisers"),
         ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
         ".pansharpening": ("Pansharpening as_other_sensors mixed"),
@@ -93,17 +97,18 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BlindDeblocking", "BlindDenoising", "Blur", "CameraBlur", "ColourDenoisingLevels", "CompressiveLearned",
-    "CompressiveRates", "Deblocking", "DeblockingQualities", "Deblurring", "Denoising", "DenoisingLevels",
-    "ERGAS", "EnlargingFactors", "Inpainting", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening",
-    "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned",
-    "as_other_sensors", "attribution", "best_shift", "block_decode", "block_decoder", "block_dictionary",
-    "coefficients_of", "colours", "compress", "deblockers", "deblurrers", "denoisers", "disc", "dncnn_on",
-    "draw_streaks", "drawn", "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene",
-    "kernel_error", "kernel_loss", "least_squares", "level_denoisers", "linear_motion", "luma", "mixed",
-    "noise_levels", "noise_of", "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm",
-    "read", "read_pairs", "read_scene", "scene_by_part", "shake", "shift_errors", "similarity",
-    "spectral_angle", "split", "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops",
-    "unet_on", "universal_quality", "video_luma",
+    "CompressiveRates", "Deblocking", "DeblockingQualities", "Deblurring", "Demosaicking", "Denoising",
+    "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting", "KnownDeblurring", "Noise", "NoiseLevels",
+    "PaddedWavelet", "Pansharpening", "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser",
+    "SuperResolution", "aligned", "as_other_sensors", "attribution", "best_shift", "block_decode",
+    "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress", "deblockers",
+    "deblurrers", "denoisers", "disc", "dncnn_on", "draw_streaks", "drawn", "enlargers", "ergas",
+    "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss", "least_squares",
+    "level_denoisers", "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows",
+    "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene",
+    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "srcnn_on",
+    "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality", "video_luma",
+    "wiener",
 ]
 # fmt: on
 # End of what is written.
