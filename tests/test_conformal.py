@@ -108,7 +108,7 @@ def test_the_spread_over_layers_is_that_of_the_last_estimates():
     estimate, score = LayerSpread(net, last=2)(y)
     x = torch.stack(list(net.estimates(y))).detach()
     spread = (x[2:4] - x[4]).square().mean(0).sqrt()
-    torch.testing.assert_close(score, spread + 0.1 * spread.square().mean(1, keepdim=True).sqrt())
+    torch.testing.assert_close(score, spread + spread.square().mean(1, keepdim=True).sqrt())
     torch.testing.assert_close(estimate, net(y), rtol=0, atol=0)
     with pytest.raises(ValueError, match="two layers"):
         LayerSpread(unroll(ISTA(Matrix(torch.eye(3)), 0.1), 1))
@@ -120,7 +120,7 @@ def test_the_spread_under_noise_of_a_linear_network_is_known_and_no_sample_depen
     score = NoiseSpread(nn.Linear(8, 5, bias=False), size=0.1, draws=4000)
     score.network.weight.data = matrix
     expected = 0.1 * y.square().mean(1, keepdim=True).sqrt() * matrix.norm(dim=1)
-    expected = expected + 0.1 * expected.square().mean(1, keepdim=True).sqrt()
+    expected = expected + expected.square().mean(1, keepdim=True).sqrt()
     with torch.no_grad():
         torch.testing.assert_close(score(y)[1], expected, rtol=0.05, atol=0)
         few = NoiseSpread(HALF, draws=3)
@@ -165,6 +165,17 @@ def test_samples_unlike_those_of_the_calibration_are_told():
     with pytest.warns(UnlikeCalibrationWarning, match="2 of 2 samples are unlike the 300"):
         found(noisy(2, 5, size=30.0).data)
     assert not coverage(calibrate(HALF, [noisy(60, 1)]), [noisy(60, 2, size=10.0)]).holds
+
+
+def test_a_batch_is_told_by_the_distribution_of_its_scores_where_no_sample_is_odd():
+    found = calibrate(HALF, [noisy(300, 3)], score=NoiseSpread(HALF, 0.05))
+    alarms = sum(found.unlike(found.score(noisy(40, 100 + k).data)[1].square().flatten(1).mean(1)) for k in range(40))
+    size = lambda data: found.score(data)[1].square().flatten(1).mean(1).sqrt()  # noqa: E731
+    assert sum(found.unlike(size(noisy(40, 100 + k).data)) for k in range(40)) <= 1
+    wide = size(noisy(40, 7, scale=2.0).data)
+    assert found.unlike(wide)
+    assert alarms == 40  # squares of the scores
+    assert not found.unlike(wide[:2])
 
 
 def test_sets_of_symbols_hold_what_lies_within_and_the_nearest_one():

@@ -19,6 +19,7 @@ from unrolling.tasks.samples import Samples, count
 
 Unit = Literal["entry", "sample"]
 RARE = 0.01  # of an exchangeable sample's place among the calibration samples, below which it is said to be unlike them
+UNLIKELY, FEW = 0.001, 3  # the same of the scores of a batch; samples, from which on that is tested
 
 
 class Band(NamedTuple):
@@ -100,11 +101,12 @@ class Calibrated(nn.Module):
     @torch.no_grad()
     def forward(self, data: Any) -> Band:
         estimate, score = self.score(data)
-        places = self.places(_size(score))
-        if bool((places < RARE).any()):
-            number = int((places < RARE).sum())
+        number = int((self.places(_size(score)) < RARE).sum())
+        if self.unlike(_size(score)):
+            number = len(score)
+        if number:
             warnings.warn(
-                f"{number} of {len(places)} samples {'is' if number == 1 else 'are'} unlike the {self.samples} of the "
+                f"{number} of {len(score)} samples {'is' if number == 1 else 'are'} unlike the {self.samples} of the "
                 f"calibration (their scores lie outside): half-widths do not promise {100 * self.level:g} % there",
                 UnlikeCalibrationWarning,
                 stacklevel=2,
@@ -123,6 +125,22 @@ class Calibrated(nn.Module):
         place = (2.0 * (1 + torch.minimum(above, below)) / (self.samples + 1)).clamp(max=1.0)
         outside = (size > 2 * self.seen[-1]) | (2 * size < self.seen[0]) | size.isnan()
         return torch.where(outside, 0.0, place)
+
+    def unlike(self, size: Tensor) -> bool:
+        """Whether the root mean square scores of a batch, (batch,), are distributed otherwise than those of the
+        calibration: Kolmogorov and Smirnov's test of two samples at 0.1 %, by its asymptotic law; of one or two samples
+        it says nothing.
+        """
+        size = size.double().to(self.seen.device)
+        one, two = len(size), self.samples
+        if one < FEW or bool(size.isnan().any()):
+            return bool(size.isnan().any())
+        both = torch.cat((size, self.seen))
+        parts = [(torch.searchsorted(each.sort().values, both, right=True) / len(each)) for each in (size, self.seen)]
+        root = math.sqrt(one * two / (one + two))
+        apart = (root + 0.12 + 0.11 / root) * float((parts[0] - parts[1]).abs().max())
+        law = 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * apart) ** 2) for k in range(1, 20))
+        return law < UNLIKELY
 
     @torch.no_grad()
     def error_bound(self, data: Any, level: float | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unrolling.core import Unrolled, tree
 from unrolling.core.arguments import check_count
 
-FLOOR = 0.1  # of a sample's root mean square score: no entry is certain
+FLOOR = 1.0  # of a sample's root mean square score: no entry is certain
 FEATURES = 3  # of an entry, that a learned score sees
 HIDDEN, SMALLEST = 16, 1e-6
 
@@ -36,7 +36,8 @@ class Constant(nn.Module):
 
 class LayerSpread(nn.Module):
     """How far the last layers are from agreeing: s = root mean square of |x_k - x_K| over the layers k before the last
-    one, K, and a tenth of its mean over the sample.
+    one, K, and its root mean
+    square over the sample.
 
     Args:
         network: unrolled, of two layers at least.
@@ -250,6 +251,6 @@ def _deviation(estimates: Sequence[Tensor], middle: Tensor) -> Tensor:
 
 
 def _floored(score: Tensor) -> Tensor:
-    """A tenth of the sample's root mean square added, so that where all agree nothing is infinitely certain."""
+    """The sample's root mean square added, so that where all agree nothing is infinitely certain."""
     usual = score.square().flatten(1).mean(1).sqrt().reshape(-1, *(1,) * (score.ndim - 1))
     return score + FLOOR * usual + torch.finfo(score.dtype).tiny
