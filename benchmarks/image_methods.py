@@ -95,7 +95,7 @@ def beside(row: Row, table: str, column: str) -> list[Row]:
     return [{**row, "method": method, "psnr": value} for method, value in TABLES[table].at(column)]
 
 
-NUMBERS = ("gain", "worst", "below", "most", "ratio", "low", "high", "seconds", "gigabytes", "kept")
+NUMBERS = ("gain", "worst", "below", "most", "ratio", "low", "high", "seconds", "gigabytes")
 
 
 def line(row: Mapping[str, Any]) -> str:

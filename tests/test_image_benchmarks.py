@@ -78,7 +78,7 @@ def test_files_of_high_quality_go_through_apply(data, weights, monkeypatch):
     for row in found(rows, "imaging/deblock").values():
         assert row["images"] == 1
         assert row["worst"] == pytest.approx(row["gain"])
-        assert row["below"] == (row["gain"] < 0)
+        assert row["below"] == (row["gain"] < -1e-3)
         assert row["method"].endswith("one.png")
     # The weights of quality 10 give back what is above 80.
     assert found(rows, "imaging/tnrd_jpeg")["classic5, quality 98"]["gain"] == 0
