@@ -51,7 +51,9 @@ def test_a_killed_run_resumes_to_the_bit(kills, tmp_path):
     assert history.steps == STEPS
 
 
-@pytest.mark.parametrize("optimizer", [Adam(weight_decay=0.01), SGD(), LBFGS(iterations=3), Muon()], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", [Adam(weight_decay=0.01), SGD(), LBFGS(iterations=3), Muon(), Muon(kernels=True)], ids=str
+)
 def test_every_optimizer_resumes_to_the_bit(optimizer, tmp_path):
     task = recovery(Interrupted)
     schedule = [Stage(8, rate=1e-2, batch=8, optimizer=optimizer, repeat=2)]

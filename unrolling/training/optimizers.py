@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unrolling._extras import extra
 
+SMALLEST = 1e-3  # of a tensor's singular values on average, where its norm sets the step: zeros shall move too
 Group = dict[str, Any]  # {"params": [...], "lr": rate}
 
 
@@ -109,27 +110,84 @@ class Muon(Optimizer):
     Attributes:
         momentum: of the matrices.
         weight_decay: of the matrices.
+        kernels: whether kernels of convolutions, of three dimensions and more, are matrices too, (first, all others).
+            Matrices and kernels then move by the learning rate times their own norm in every step, whatever their size.
         others: for tensors that are not matrices, such as thresholds.
+
+    Raises:
+        ValueError: ``weight_decay`` with ``kernels``, whose steps are a part of their norm.
     """
 
     momentum: float = 0.95
     weight_decay: float = 0.0
+    kernels: bool = False
     others: Optimizer = field(default_factory=Adam)
 
+    def __post_init__(self) -> None:
+        if self.kernels and self.weight_decay:
+            raise ValueError("with kernels=True steps are a part of a tensor's norm, and weight_decay has no meaning")
+
     def make(self, groups: list[Group]) -> list[torch.optim.Optimizer]:
+        def is_matrix(p: Tensor) -> bool:
+            return p.is_floating_point() and p.ndim > 1 and min(_as_matrix(p)) > 1 if self.kernels else p.ndim == 2
+
         def some(matrices: bool) -> list[Group]:
-            parts = [{**group, "params": [p for p in group["params"] if (p.ndim == 2) == matrices]} for group in groups]
+            parts = [{**group, "params": [p for p in group["params"] if is_matrix(p) == matrices]} for group in groups]
             return [part for part in parts if part["params"]]
 
         made: list[torch.optim.Optimizer] = []
         if matrices := some(True):
-            made.append(torch.optim.Muon(matrices, momentum=self.momentum, weight_decay=self.weight_decay))
+            if self.kernels:
+                made.append(_Orthogonalised(matrices, self.momentum))
+            else:
+                made.append(torch.optim.Muon(matrices, momentum=self.momentum, weight_decay=self.weight_decay))
         if others := some(False):
             made += self.others.make(others)
         return made
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "others": self.others.describe()}
+        described = {**super().describe(), "others": self.others.describe()}
+        if not self.kernels:  # cards and checkpoints that were written before there was a choice
+            del described["kernels"]
+        return described
+
+
+class _Orthogonalised(torch.optim.Optimizer):
+    """W <- W - rate |W| U / sqrt(r), U the orthogonal factor of the momentum by five Newton-Schulz steps, r the smaller
+    side: torch's Muon for tensors of any dimension, and steps that are a part of the tensor's norm.
+    """
+
+    def __init__(self, groups: list[Group], momentum: float) -> None:
+        super().__init__(groups, {"momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                mean = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                mean.lerp_(p.grad, 1 - group["momentum"])
+                rows, columns = _as_matrix(p)
+                factor = _orthogonal(p.grad.lerp(mean, group["momentum"]).reshape(rows, columns)).reshape(p.shape)
+                least = min(rows, columns) ** 0.5
+                p.sub_(factor.to(p.dtype) * (group["lr"] * p.norm().clamp_min(SMALLEST * least) / least))
+
+
+def _as_matrix(p: Tensor) -> tuple[int, int]:
+    return p.shape[0], p.numel() // max(p.shape[0], 1)
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """Singular values brought near 1, in bfloat16, by the quintic of Jordan et al. 2024."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.to(torch.bfloat16)
+    wide = x.T if x.shape[0] > x.shape[1] else x
+    wide = wide / (wide.norm() + 1e-7)
+    for _ in range(5):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    return wide.T if x.shape[0] > x.shape[1] else wide
 
 
 @dataclass(frozen=True)

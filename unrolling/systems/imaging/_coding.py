@@ -10,6 +10,7 @@ from typing import Any
 from unrolling.algorithms.sparse.strided import StridedCoding, cosine_atoms
 from unrolling.operators.strided import StridedDictionary
 from unrolling.systems.base import Tying
+from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 ATOMS, SIZE, STRIDE, DEPTH = 175, 12, 4, 12
@@ -43,15 +44,26 @@ def cosines(kind: Callable[..., StridedCoding], weight: float, shifts: int = STR
 def schedule(steps: int, last: int = 300) -> Callable[[int], Schedule]:
     """The picture as it lies, which a random crop makes a random position; then the mean over all positions, as it is
     used.
+
+    Dictionaries learn by Muon: steps are a part of their norm and alike in all directions, of which a dictionary of
+    smooth atoms has few strong ones.
     """
-    rates = {"threshold": 5e-3, "slope": 5e-3, "remainder": 1e-2}
-    options: dict[str, Any] = {"clip": 1.0, "rates": rates}
+    rates = {"threshold": 5e-3, "slope": 5e-3, "remainder": 1e-2, "momentum": 2e-3}
+    options: dict[str, Any] = {"clip": 1.0, "rates": rates, "optimizer": Muon(kernels=True)}
 
     def made(depth: int) -> Schedule:
         alone, all_of_them = {"shifts": 1.0}, {"shifts": float(STRIDE)}
+        gentle = {name: rate / 10 for name, rate in rates.items()}
         return [
-            Stage(steps, rate=2e-3, batch=16, annealing=Cosine(0.01, 1e-2), settings=alone, **options),
-            Stage(last, rate=1e-4, batch=2, annealing=Cosine(0.05, 1e-1), settings=all_of_them, **options),
+            Stage(steps, rate=1e-2, batch=16, annealing=Cosine(0.01, 1e-2), settings=alone, **options),
+            Stage(
+                last,
+                rate=5e-4,
+                batch=2,
+                annealing=Cosine(0.05, 1e-1),
+                settings=all_of_them,
+                **options | {"rates": gentle},
+            ),
         ]
 
     return made
