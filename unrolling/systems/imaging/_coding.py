@@ -41,7 +41,7 @@ def cosines(kind: Callable[..., StridedCoding], weight: float, shifts: int = STR
     return kind(StridedDictionary(scale * atoms, STRIDE), scale * weight, step_size=1.0, shifts=shifts)
 
 
-def schedule(steps: int, last: int = 300) -> Callable[[int], Schedule]:
+def schedule(steps: int, last: int = 300, batch: int = 16) -> Callable[[int], Schedule]:
     """The picture as it lies, which a random crop makes a random position; then the mean over all positions, as it is
     used.
 
@@ -55,7 +55,7 @@ def schedule(steps: int, last: int = 300) -> Callable[[int], Schedule]:
         alone, all_of_them = {"shifts": 1.0}, {"shifts": float(STRIDE)}
         gentle = {name: rate / 10 for name, rate in rates.items()}
         return [
-            Stage(steps, rate=1e-2, batch=16, annealing=Cosine(0.01, 1e-2), settings=alone, **options),
+            Stage(steps, rate=1e-2, batch=batch, annealing=Cosine(0.01, 1e-2), settings=alone, **options),
             Stage(
                 last,
                 rate=5e-4,

@@ -37,7 +37,7 @@ SYSTEM = System(
             parent=lambda task: cosines(StridedISTA, WEIGHT),
             tying=TYING,
             depth=DEPTH,
-            schedule=schedule(20_000),
+            schedule=schedule(30_000, batch=7),
             range=lambda task: {"noise": Range(0, task.most)},
         )
     },
