@@ -1,6 +1,7 @@
 """The command line: what it prints and writes, and how it refuses."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -21,6 +22,15 @@ def logged(folder):
     return [
         line["step"] for line in map(json.loads, (folder / "training.jsonl").read_text().splitlines()) if "loss" in line
     ]
+
+
+def test_large_tensors_lie_in_huge_pages_unless_told_otherwise(unroll, monkeypatch):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    unroll("list")
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    unroll("list")
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
 
 
 # list and show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -56,6 +57,9 @@ for command in (show, train, compare, export, schedules, gradients, reproduce, t
 def main() -> None:
     """Run the command; mistakes of the caller end with one line and exit status 2, not with a traceback."""
     _any_text()
+    # Large tensors come and go with every operation: in huge pages the system clears them at half the time. PyTorch
+    # reads this at its first allocation; where the system has no such pages, nothing changes.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         empty = [word for word in sys.argv[1:] if not word or (word.startswith("--") and word.endswith("="))]
         if empty:
