@@ -10,12 +10,13 @@ from typing import Any
 from unrolling.algorithms.sparse.strided import StridedCoding, cosine_atoms
 from unrolling.operators.strided import StridedDictionary
 from unrolling.systems.base import Tying
-from unrolling.training.optimizers import Muon
+from unrolling.training.optimizers import Muon, Optimizer
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 ATOMS, SIZE, STRIDE, DEPTH = 175, 12, 4, 12
 SHARED = ("dictionary", "encoder", "decoder", "remainder")
 EACH = ("threshold", "slope", "momentum")
+MUON = Muon(kernels=True)
 TYING = Tying(tied=SHARED, untied=EACH)
 EQUATIONS = (
     "v[t] = z[t] + beta[t] (z[t] - z[t-1]),    z[t+1] = S_theta[t](l)(v[t] + E^T (y - D v[t])),    z[0] = 0;    the "
@@ -41,28 +42,31 @@ def cosines(kind: Callable[..., StridedCoding], weight: float, shifts: int = STR
     return kind(StridedDictionary(scale * atoms, STRIDE), scale * weight, step_size=1.0, shifts=shifts)
 
 
-def schedule(steps: int, last: int = 300, batch: int = 16) -> Callable[[int], Schedule]:
+def schedule(
+    steps: int, last: int = 300, *, optimizer: Optimizer = MUON, rate: float = 1e-2
+) -> Callable[[int], Schedule]:
     """The picture as it lies, which a random crop makes a random position; then the mean over all positions, as it is
     used.
 
-    Dictionaries learn by Muon: steps are a part of their norm and alike in all directions, of which a dictionary of
-    smooth atoms has few strong ones.
+    Dictionaries learn faster at first by Muon, whose steps are a part of their norm and alike in all directions; in the
+    end the denoiser is as good by Adam.
     """
     rates = {"threshold": 5e-3, "slope": 5e-3, "remainder": 1e-2, "momentum": 2e-3}
-    options: dict[str, Any] = {"clip": 1.0, "rates": rates, "optimizer": Muon(kernels=True)}
+    options: dict[str, Any] = {"clip": 1.0, "optimizer": optimizer}
 
     def made(depth: int) -> Schedule:
         alone, all_of_them = {"shifts": 1.0}, {"shifts": float(STRIDE)}
-        gentle = {name: rate / 10 for name, rate in rates.items()}
+        gentle = {name: each / 10 for name, each in rates.items()}
         return [
-            Stage(steps, rate=1e-2, batch=batch, annealing=Cosine(0.01, 1e-2), settings=alone, **options),
+            Stage(steps, rate=rate, batch=16, annealing=Cosine(0.01, 1e-2), settings=alone, rates=rates, **options),
             Stage(
                 last,
-                rate=5e-4,
+                rate=rate / 20,
                 batch=2,
                 annealing=Cosine(0.05, 1e-1),
                 settings=all_of_them,
-                **options | {"rates": gentle},
+                rates=gentle,
+                **options,
             ),
         ]
 

@@ -13,6 +13,7 @@ from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._coding import DEPTH, EQUATIONS, TYING, cosines, schedule
 from unrolling.systems.imaging._denoising import denoising, told_levels
 from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.training.optimizers import Adam
 
 WEIGHT, WEIGHTS = 1.8, (1.2, 1.8, 2.4)  # lambda, chosen on validation photographs for as many steps; candidates
 MARGIN, TILE = 48, 256  # pixels: of pieces of large pictures
@@ -37,7 +38,7 @@ SYSTEM = System(
             parent=lambda task: cosines(StridedISTA, WEIGHT),
             tying=TYING,
             depth=DEPTH,
-            schedule=schedule(30_000, batch=7),
+            schedule=schedule(20_000, optimizer=Adam(), rate=2e-3),
             range=lambda task: {"noise": Range(0, task.most)},
         )
     },

@@ -61,7 +61,7 @@ class DenoisingLevels(Pictures):
         seed: int = 0,
         data: str | Path | Drawn | None = None,
         fixed: Mapping[str, Tensor] | None = None,
-        crop: int = 96,
+        crop: int = 64,
     ) -> None:
         if not 0 < most <= 255:
             raise ValueError(f"most is {most}; the strongest noise has a standard deviation above 0, up to 255")
