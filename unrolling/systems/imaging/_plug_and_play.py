@@ -9,7 +9,7 @@ from unrolling.prox.plug_and_play import DenoiserProx
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 LAYERS, CHANNELS = 7, 32  # of the denoisers' networks
-STEPS, BATCH = 12_000, 16
+STEPS, BATCH = 20_000, 4
 
 
 def quiet(network: nn.Module, sigma: float) -> DenoiserProx:

@@ -18,7 +18,7 @@ from unrolling.tasks.images.denoising import Denoising
 from unrolling.training.stages import Schedule
 
 SIGMA = 5.0  # of 255
-EPSILON = 1.0  # of D - I; each layer has the norm EPSILON^(1 / LAYERS)
+EPSILON = 0.8  # of D - I; each layer has the norm EPSILON^(1 / LAYERS). Near 1 the steps of PnP-DRS would be endless
 
 
 def parent(task: Denoising) -> ProximalGradient:
@@ -49,7 +49,7 @@ SYSTEM = System(
     "converge, and say when.",
     equations=(
         "D(x) = x - R(x),    R seven convolutions of 3 x 3 with rectifiers between them, each divided by its norm as "
-        "an operator on images, so that |R(x) - R(y)| <= epsilon |x - y|\n"
+        "an operator on images, so that |R(x) - R(y)| <= epsilon |x - y|, epsilon = 0.8\n"
         "PnP-FBS: x <- D(x - alpha A^T (A x - y)) contracts for epsilon / (mu (1 + epsilon)) < alpha < 2 / L - epsilon "
         "/ (L (1 + epsilon))\n"
         "PnP-DRS: v = prox_{alpha f}(z),    x = D(2 v - z),    z <- z + x - v contracts for alpha > epsilon / "
