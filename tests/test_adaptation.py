@@ -64,7 +64,7 @@ def test_it_is_never_worse_by_its_criterion_and_ends_early():
     shrink = OrthonormalShrink(Wavelet(2))
     network = unroll(ProximalGradient(SampledFourier(real=True), shrink, 0.01), 6, tied="threshold")
     data = task.test[0].data
-    ruined = adapt(network, data, Splitting(), task.measurement(), steps=200, rate=3.0, every=1, patience=3)
+    ruined = adapt(network, data, Splitting(), task.measurement(), steps=200, rate=10.0, every=1, patience=3)
     assert ruined.criterion[-1] > 1.2 * ruined.criterion[0]
     assert len(ruined.criterion) < 20
     again = adapt(ruined.network, data, Splitting(), task.measurement(), steps=1)

@@ -20,7 +20,9 @@ def test_a_loss_without_truth_is_in_the_card_and_in_the_folder(unroll, tmp_path,
     assert "without-truth-split" in folder.name
     card = read_weights(folder / "weights.safetensors")[2]
     assert card["without_truth"] == "split"
-    assert {stage["loss"] for stage in card["schedule"]} == {"Splitting(part=0.6, relative=True)"}
+    assert {stage["loss"] for stage in card["schedule"]} == {
+        "1 Splitting(part=0.8, relative=True, weighted=True) + 3 Consistency(relative=True)"
+    }
     # the same folder is not that of the supervised run
     status, _, errors = unroll("train", *arguments, "--out", folder, "-q")
     assert status == 2

@@ -209,7 +209,7 @@ def test_a_sum_asks_for_what_its_terms_ask_for():
     task = MRI(size=16)
     both = Sum((1.0, Splitting(0.7)), (0.5, Consistency()))
     assert set(both.asks) == {"measurement", "kept", "data"}
-    assert repr(both) == "1 Splitting(part=0.7, relative=False) + 0.5 Consistency(relative=False)"
+    assert repr(both) == "1 Splitting(part=0.7, relative=False, weighted=False) + 0.5 Consistency(relative=False)"
     data, measurement = task.draw(2, generator(0)).data, task.measurement()
     _, kept = both.show(data, measurement, draws(0))
     x = gaussian(2, 16, 16).float()

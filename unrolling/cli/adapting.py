@@ -29,7 +29,7 @@ class AdaptingForward:
         from unrolling.training.without_truth import Splitting
 
         loss = find_loss(name, task, network)
-        self.loss = Splitting(PART, relative=True) if isinstance(loss, Splitting) else loss
+        self.loss = Splitting(PART, relative=True) if name == "split" else loss
         self.network, self.measurement = copy.deepcopy(network), None
         if name != "energy":
             self.measurement = task.measurement()

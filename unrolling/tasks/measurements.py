@@ -15,6 +15,8 @@ from unrolling.tasks.draws import Draws
 from unrolling.tasks.transformations import Flips, Product, Shifts, Transformations, Turns
 
 CENTRE = 2  # frequencies to either side of zero that a network always sees
+NEAR = 4  # entries to either side whose mask tells how much is missing there
+LEAST, RAREST = 1e-3, 0.05  # shares of missing and of measured entries below which neither counts less, or more
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,16 @@ class Measurement:
         y = clean if noise is None else noise.sample(clean, draws)
         return self.replaced(data, y if where is None else where * y)
 
-    def split(self, data: Any, part: float, draws: Draws) -> tuple[Any, Any]:
+    def split(self, data: Any, part: float, draws: Draws, weighted: bool = False) -> tuple[Any, Any]:
         """Two data of the same signal that have no measurement in common, at random: about ``part`` of the
         measurements, and the others.
+
+        Args:
+            data: to be divided.
+            part: above.
+            draws: of what goes where.
+            weighted: where measurements are denser in some places than in others, the second's are multiplied by the
+                root of how rare they are, so that all places count alike.
 
         Raises:
             TypeError: the measurements of this task cannot be taken apart.
@@ -164,24 +173,60 @@ class SampledMeasurement(Measurement):
 
     def where(self, data: Any) -> Tensor:
         mask, y = data[1], self.measured(data)
-        return (mask != 0).to(mask).reshape(mask.shape[0], *(1,) * (y.ndim - mask.ndim), *mask.shape[1:])
+        return _over((mask != 0).to(mask), y)
 
-    def split(self, data: Any, part: float, draws: Draws) -> tuple[Any, Any]:
+    def split(self, data: Any, part: float, draws: Draws, weighted: bool = False) -> tuple[Any, Any]:
+        """As of ``Measurement``; a measurement is kept from the first as often as its like are missing in the mask
+        around it, so that the first is to the whole what the whole is to all that there is.
+        """
         check_range(part, "part", 0.0, 1.0, above=True, below=True)
         y, mask = self.measured(data), data[1].expand(self.measured(data).shape[0], *data[1].shape[1:])
-        values = draws.uniform(torch.zeros_like(mask))
+        values, share = draws.uniform(torch.zeros_like(mask)), _share_around(mask)
+        chance = _missing(share, mask, 1 - part)
         if self.paired:
-            values = torch.maximum(values, values.flip((-2, -1)).roll((1, 1), (-2, -1)))
-            part = part**0.5  # both of a pair are below it with the square of its chance
-        seen = values < part
+            values = (values + _opposite(values)) % 1  # one number for both of a pair, still uniform
+            chance = torch.maximum(chance, _opposite(chance))
+        seen = values >= chance
         if self.fourier:
             seen = seen | _lowest(mask)
-        return self._under(data, y, mask * seen), self._under(data, y, mask * ~seen)
+        kept = self._under(data, y, mask * ~seen)
+        if weighted:
+            weight = (share.mean((-2, -1), keepdim=True) / share.clamp_min(RAREST)).sqrt()
+            first, second = data._fields[:2]
+            kept = kept._replace(**{first: _over(weight, y) * kept[0], second: weight * kept[1]})
+        return self._under(data, y, mask * seen), kept
 
     def _under(self, data: Any, y: Tensor, mask: Tensor) -> Any:
-        known = (mask != 0).to(mask).reshape(mask.shape[0], *(1,) * (y.ndim - mask.ndim), *mask.shape[1:])
+        known = _over((mask != 0).to(mask), y)
         first, second = data._fields[:2]
         return data._replace(**{first: known * y, second: mask})
+
+
+def _opposite(x: Tensor) -> Tensor:
+    """x(-k), zero frequency at (0, 0)."""
+    return x.flip((-2, -1)).roll((1, 1), (-2, -1))
+
+
+def _over(mask: Tensor, y: Tensor) -> Tensor:
+    """A mask (batch, height, width) in a shape that y (batch, ..., height, width) is multiplied by."""
+    return mask.reshape(mask.shape[0], *(1,) * (y.ndim - mask.ndim), *mask.shape[1:])
+
+
+def _share_around(mask: Tensor) -> Tensor:
+    """How much was measured in the neighbourhood of each place of a mask (batch, height, width)."""
+    known, reach = (mask != 0).to(mask), [min(NEAR, (side - 1) // 2) for side in mask.shape[-2:]]
+    wide = torch.nn.functional.pad(known, (reach[1], reach[1], reach[0], reach[0]), mode="circular")
+    return torch.nn.functional.avg_pool2d(wide, [2 * r + 1 for r in reach], stride=1)
+
+
+def _missing(share: Tensor, mask: Tensor, part: float) -> Tensor:
+    """In proportion to what is missing around each place, the mean over what was measured being ``part``; the same
+    everywhere where nothing is missing.
+    """
+    known = (mask != 0).to(mask)
+    missing = (1 - share).clamp_min(LEAST)
+    mean = (missing * known).sum((-2, -1), keepdim=True) / known.sum((-2, -1), keepdim=True).clamp_min(1)
+    return (part * missing / mean).clamp_max(1)
 
 
 def _lowest(mask: Tensor) -> Tensor:
@@ -198,7 +243,7 @@ class RowsMeasurement(Measurement):
 
     splits = True
 
-    def split(self, data: Any, part: float, draws: Draws) -> tuple[Any, Any]:
+    def split(self, data: Any, part: float, draws: Draws, weighted: bool = False) -> tuple[Any, Any]:
         check_range(part, "part", 0.0, 1.0, above=True, below=True)
         rows = data.matrix.shape[1]
         if rows < 2:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         describe,
         trajectory,
     )
-    from unrolling.training.losses_by_name import check_measured, equivariant, find_loss, supported, with_loss
+    from unrolling.training.losses_by_name import check_measured, equivariant, find_loss, split, supported, with_loss
     from unrolling.training.machine import Machine, is_main
     from unrolling.training.multiplicative import Multiplicative, MultiplicativeUpdate
     from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon, NelderMead, Optimizer, pack, unpack
@@ -125,7 +125,7 @@ __getattr__, __dir__ = lazy(
             "Energy LogNMSE MSE NegativeSISDR PermutationInvariant RelativeMSE SampleLoss ShiftInvariantMSE "
             "WeightedSum asked compute describe trajectory"
         ),
-        ".losses_by_name": ("check_measured equivariant find_loss supported with_loss"),
+        ".losses_by_name": ("check_measured equivariant find_loss split supported with_loss"),
         ".machine": ("Machine is_main"),
         ".multiplicative": ("Multiplicative MultiplicativeUpdate"),
         ".optimizers": ("Adam LBFGS Muon NelderMead Optimizer SGD pack unpack"),
@@ -163,7 +163,7 @@ __all__ = [
     "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part", "of_network",
     "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
     "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "summary", "supported", "to_device", "trained_by", "trajectory", "unique", "unpack",
+    "snapshot", "split", "summary", "supported", "to_device", "trained_by", "trajectory", "unique", "unpack",
     "unpacked", "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
 ]
 # fmt: on

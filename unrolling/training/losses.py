@@ -65,7 +65,7 @@ def describe(loss: Any) -> Any:
     """A loss as plain values: what a checkpoint compares and a card shows."""
     if loss is None:
         return "of the task"
-    return repr(loss) if is_dataclass(loss) else getattr(loss, "__name__", type(loss).__name__)
+    return repr(loss) if is_dataclass(loss) or hasattr(loss, "asks") else getattr(loss, "__name__", type(loss).__name__)
 
 
 class SampleLoss:

@@ -79,10 +79,13 @@ class Splitting:
     Attributes:
         part: of the measurements that the network sees; of k-space, the lowest frequencies besides.
         relative: |A_2 x' - y_2| / |y_2| in its place, so that every sample counts alike.
+        weighted: rare measurements, such as high frequencies, count more in the loss, by how rare they are (Millard and
+            Chiew 2023, doi:10.1109/TCI.2023.3299212).
     """
 
     part: float = 0.6
     relative: bool = False
+    weighted: bool = False
 
     def __post_init__(self) -> None:
         check_range(self.part, "part", 0.0, 1.0, above=True, below=True)
@@ -98,7 +101,7 @@ class Splitting:
 
     def show(self, data: Any, measurement: Measurement, draws: Draws) -> tuple[Any, Any]:
         """What the network sees, and what is kept from it."""
-        return measurement.split(data, self.part, draws)
+        return measurement.split(data, self.part, draws, self.weighted)
 
     def __call__(self, estimate: Tensor, target: Any, measurement: Measurement, kept: Any) -> Tensor:
         return _misfit(measurement, estimate, kept, self.relative)
