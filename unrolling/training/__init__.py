@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         describe,
         trajectory,
     )
-    from unrolling.training.losses_by_name import check_measured, equivariant, find_loss, split, supported, with_loss
+    from unrolling.training.losses_by_name import check_measured, find_loss, supported, with_loss
     from unrolling.training.machine import Machine, is_main
     from unrolling.training.multiplicative import Multiplicative, MultiplicativeUpdate
     from unrolling.training.optimizers import LBFGS, SGD, Adam, Muon, NelderMead, Optimizer, pack, unpack
@@ -125,7 +125,7 @@ __getattr__, __dir__ = lazy(
             "Energy LogNMSE MSE NegativeSISDR PermutationInvariant RelativeMSE SampleLoss ShiftInvariantMSE "
             "WeightedSum asked compute describe trajectory"
         ),
-        ".losses_by_name": ("check_measured equivariant find_loss split supported with_loss"),
+        ".losses_by_name": ("check_measured find_loss supported with_loss"),
         ".machine": ("Machine is_main"),
         ".multiplicative": ("Multiplicative MultiplicativeUpdate"),
         ".optimizers": ("Adam LBFGS Muon NelderMead Optimizer SGD pack unpack"),
@@ -157,14 +157,14 @@ __all__ = [
     "Supervision", "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations",
     "adapt", "alike", "asked", "assign", "by_name", "check_draw", "check_measured", "check_schedule",
     "compute", "copied", "decibels", "deep_supervision", "deepen", "describe", "detnet", "differences",
-    "end_to_end", "energy", "equivariant", "estimate_seconds", "examine", "find_fault", "find_loss",
-    "find_scheme", "fingerprint", "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint",
-    "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning", "like_network",
-    "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part", "of_network",
-    "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
-    "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "split", "summary", "supported", "to_device", "trained_by", "trajectory", "unique", "unpack",
-    "unpacked", "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
+    "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_loss", "find_scheme",
+    "fingerprint", "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow",
+    "grow_then_refine", "image_of", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load",
+    "load_weights", "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn",
+    "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put", "read", "read_weights",
+    "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary",
+    "supported", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked", "unused_at_start",
+    "with_curriculum", "with_loss", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

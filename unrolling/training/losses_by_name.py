@@ -14,22 +14,22 @@ from unrolling.training.losses import Energy, Loss, asked
 from unrolling.training.without_truth import SURE, Consistency, Equivariance, Neighbours, Recorrupted, Splitting, Sum
 
 
-def equivariant(measurement: Measurement) -> Sum:
+def _equivariant(measurement: Measurement) -> Sum:
     """Equivariance with what keeps the estimate at the data: ``SURE`` where there is noise, else ``Consistency``."""
     if measurement.noisy:
         return Sum((1.0, SURE()), (1.0, Equivariance()))
     return Sum((1.0, Consistency(relative=True)), (1.0, Equivariance(relative=True)))
 
 
-def split(measurement: Measurement) -> Loss:
+def _split(measurement: Measurement) -> Loss:
     """Splitting; without noise the estimate is held to all measurements besides, to those that the network saw too."""
     kept = Splitting(0.8, relative=True, weighted=True)
     return kept if measurement.noisy else Sum((1.0, kept), (3.0, Consistency(relative=True)))
 
 
 LOSSES: Mapping[str, Callable[[Measurement], Loss]] = {
-    "split": split,
-    "equivariant": equivariant,
+    "split": _split,
+    "equivariant": _equivariant,
     "sure": lambda _: SURE(),
     "recorrupted": lambda _: Recorrupted(),
     "neighbours": lambda _: Neighbours(),
