@@ -17,10 +17,12 @@ from unrolling.tasks import (
     Coils,
     CompressiveRates,
     Deblocking,
+    Demosaicking,
     Denoising,
     DenoisingLevels,
     Detection,
     Inpainting,
+    KnownDeblurring,
     Pairs,
     Recovery,
     Samples,
@@ -144,6 +146,8 @@ def test_each_task_supports_what_its_operator_and_noise_allow():
         "recovery": (Recovery, {"equivariant"}),
         "varying_dictionary": (VaryingDictionary, {"equivariant"}),
         "detection": (Detection, {"equivariant", "sure", "recorrupted"}),
+        "known_deblurring": (KnownDeblurring, {"equivariant", "sure", "recorrupted"}),
+        "demosaicking": (Demosaicking, {"equivariant"}),
         "deblocking": (Deblocking, set()),
     }
     for kind, names in expected.values():

@@ -21,6 +21,7 @@ from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Gaussian, Measurement, image_measurement
 
 CHROMA = 4.0  # how much smoother differences of colours are taken to be than brightness
 
@@ -90,6 +91,9 @@ class Demosaicking(Pictures):
     def term(self) -> LeastSquares:
         """0.5 |A x - y|^2, from the bilinear interpolation."""
         return LeastSquares(self.operator, initial=self.bilinear)
+
+    def measurement(self) -> Measurement:
+        return image_measurement(self.term(), Gaussian(self.noise) if self.noise else None)
 
     def baselines(self, size: int) -> Sequence[Baseline]:
         """Total variation of brightness and of differences of colours, bilinear interpolation, and a U-Net on it."""

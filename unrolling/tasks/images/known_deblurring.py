@@ -22,6 +22,7 @@ from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.blurs import linear_motion, shake
 from unrolling.tasks.images.pictures import Pictures
 from unrolling.tasks.images.sources import Drawn, few_drawn
+from unrolling.tasks.measurements import Gaussian, Measurement, image_measurement
 
 KINDS = ("linear", "shake", "both")
 SHORTEST = 3.0  # pixels of straight motions
@@ -119,6 +120,9 @@ class KnownDeblurring(Pictures):
 
     def spoil(self, clean: Tensor, generator: torch.Generator) -> Samples:
         return self.blur(clean, self.kernels(clean.shape[0], generator), generator)
+
+    def measurement(self) -> Measurement:
+        return image_measurement(KnownBlur(), Gaussian(self.noise))
 
     def baselines(self, size: int) -> Sequence[Baseline]:
         """Total variation, the best regularised inverse filter, the blurred image, and a U-Net on it."""
