@@ -94,7 +94,7 @@ __getattr__, __dir__ = lazy(
         ".images.enlarging": ("EnlargingFactors"),
         ".images.fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".images.inpainting": ("Inpainting pixel_mask stroke_mask"),
-        ".images.known_deblurring": ("KnownDeblurring"),
+        ".images.known_deblurring": ("KnownDeblurring wiener_filter"),
         ".images.known_noise": ("ColourDenoisingLevels DenoisingLevels level_denoisers"),
         ".images.noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
         ".images.pansharpening": ("Pansharpening as_other_sensors mixed"),
@@ -206,7 +206,7 @@ __all__ = [
     "smooth", "sounds", "spams", "speak", "speaker_of", "spectral_angle", "split", "split_speakers",
     "srcnn_on", "stabiliser_of", "stoi", "streak", "stretch", "stroke_mask", "support", "svd_filter",
     "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "universal_quality", "unknown",
-    "vanishing_thresholds", "varied", "video_luma", "warn", "with_phase",
+    "vanishing_thresholds", "varied", "video_luma", "warn", "wiener_filter", "with_phase",
 ]
 # fmt: on
 # End of what is written.

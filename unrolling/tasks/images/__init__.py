@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.enlarging import EnlargingFactors
     from unrolling.tasks.images.fusion_metrics import ERGAS, ergas, spectral_angle, universal_quality
     from unrolling.tasks.images.inpainting import Inpainting, pixel_mask, stroke_mask
-    from unrolling.tasks.images.known_deblurring import KnownDeblurring, wiener
+    from unrolling.tasks.images.known_deblurring import KnownDeblurring, wiener_filter
     from unrolling.tasks.images.known_noise import ColourDenoisingLevels, DenoisingLevels, level_denoisers
     from unrolling.tasks.images.noise import Noise, NoiseLevels, Stabiliser, noise_levels, noise_of, stabiliser_of
     from unrolling.tasks.images.pansharpening import Pansharpening, as_other_sensors, mixed
@@ -81,7 +81,7 @@ __getattr__, __dir__ = lazy(
         ".enlarging": ("EnlargingFactors"),
         ".fusion_metrics": ("ERGAS ergas spectral_angle universal_quality"),
         ".inpainting": ("Inpainting pixel_mask stroke_mask"),
-        ".known_deblurring": ("KnownDeblurring wiener"),
+        ".known_deblurring": ("KnownDeblurring wiener_filter"),
         ".known_noise": ("ColourDenoisingLevels DenoisingLevels level_denoisers"),
         ".noise": ("Noise NoiseLevels Stabiliser noise_levels noise_of stabiliser_of"),
         ".pansharpening": ("Pansharpening as_other_sensors mixed"),
@@ -108,7 +108,7 @@ __all__ = [
     "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene",
     "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "srcnn_on",
     "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality", "video_luma",
-    "wiener",
+    "wiener_filter",
 ]
 # fmt: on
 # End of what is written.

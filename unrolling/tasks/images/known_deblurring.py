@@ -138,7 +138,7 @@ class KnownDeblurring(Pictures):
             ),
             Method(
                 "Wiener filter",
-                lambda weight: lambda data: wiener(data, weight),
+                lambda weight: lambda data: wiener_filter(data, weight),
                 tuple(round(weight * self.noise**2, 6) for weight in (100.0, 300.0, 1000.0, 3000.0)),
                 "of photographs with noise over signal {setting:g} |frequency|^2",
             ),
@@ -163,7 +163,7 @@ class KnownDeblurring(Pictures):
         return {**super().identity(), "kind": self.kind, "noise": self.noise, "size": self.size}
 
 
-def wiener(data: Blurred, weight: float) -> Tensor:
+def wiener_filter(data: Blurred, weight: float) -> Tensor:
     """F^-1 [conj(k) y / (|k|^2 + w |d|^2)], |d|^2 that of finite differences: the linear estimate of least error for
     photographs whose power falls as 1 / |frequency|^2, w the noise's over theirs at a frequency of 1.
     """
