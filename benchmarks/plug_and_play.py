@@ -16,7 +16,7 @@ task known_deblurring and its kernels serve. --weights names a folder of weights
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ def of_decay(options: argparse.Namespace) -> list[Row]:
             for method, iteration in methods.items():
                 slope, fit = line_of(residuals(iteration, data))
                 promised = steps is not None if method.startswith("PnP-FBS") else least is not None
-                row = {"part": "decay", "set": words, "method": f"{method}, {called(name, trained)}"}
+                row: Row = {"part": "decay", "set": words, "method": f"{method}, {called(name, trained)}"}
                 row |= {"epsilon": epsilon, "rate": 10**slope, "promised": promised, "value": fit}
                 if promised and method.startswith("PnP-FBS"):
                     row["bound"] = found.gradient_rate(step)
@@ -220,7 +220,7 @@ def _douglas(net: nn.Module, name: str) -> Iterative:
 def of_deblurring(options: argparse.Namespace) -> list[Row]:
     """Total variation first; what a denoiser adds to it."""
     task = KnownDeblurring(noise=NOISE)
-    small = [b._replace(target=middle(b.target, 128)) for b in task.validation[:2]]
+    small = [b._replace(target=middle(b.target, options.crop or 128)) for b in task.validation[:2]]
     generator = torch.Generator().manual_seed(7)
     task.validation = [task.spoil(b.target, generator) for b in small]  # pyright: ignore[reportAttributeAccessIssue]
     where, pairs = pairs_of(options, task)
@@ -250,7 +250,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
 SHOWN = ("value", "as_matrix", "epsilon", "rate", "bound", "psnr", "promised")
 
 
-def line(row: Row) -> str:
+def line(row: Mapping[str, Any]) -> str:
     """A row as text."""
     words = " ".join(f"{key} {row[key]:.4g}" for key in SHOWN if key in row)
     return f"{row['part']:10s} {row['set']:28s} {row['method']:60s} {words}"

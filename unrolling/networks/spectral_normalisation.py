@@ -65,7 +65,7 @@ class RealSpectralNorm(nn.Module):
         super().__init__()
         check_range(limit, "limit", 0.0, float("inf"), above=True, below=True)
         check_count(steps, "steps")
-        self.limit, self.shape, self.steps = float(limit), tuple(shape), steps
+        self.limit, self.shape, self.steps = float(limit), (int(shape[0]), int(shape[1])), steps
         self.geometry = Geometry.of(layer)  # and not the layer, which has other parameters
         self.size_free = self.geometry.is_bounded if size_free is None else size_free
         start = torch.randn(1, layer.in_channels, *shape, generator=torch.Generator().manual_seed(0))

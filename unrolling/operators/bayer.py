@@ -67,7 +67,7 @@ class BayerMosaic(LinearOperator):
         return b / (self._mask(b) + rho)
 
     def _mask(self, like: Tensor) -> Tensor:
-        return bayer_mask(*like.shape[-2:], self.pattern, like)
+        return bayer_mask(like.shape[-2], like.shape[-1], self.pattern, like)
 
 
 class BayerInterpolation(LinearOperator):
@@ -101,7 +101,7 @@ class BayerInterpolation(LinearOperator):
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The mask, and where it is zero one over the weights that are seen."""
-        mask = bayer_mask(*like.shape[-2:], self.pattern, like)
+        mask = bayer_mask(like.shape[-2], like.shape[-1], self.pattern, like)
         total = _blurred(mask.unsqueeze(0)).squeeze(0)
         return mask, (1 - mask) / torch.where(total == 0, 1, total)
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from unrolling.core.refusals import explained
 from unrolling.operators.linear import LinearOperator
@@ -106,7 +107,8 @@ def correlated(geometry: Geometry, weight: Tensor, y: Tensor, shape: tuple[int, 
     (top, bottom), (left, right) = geometry.rows, geometry.columns
     height, width = shape
     wide = (y.shape[0], geometry.inputs, height + top + bottom, width + left + right)
-    grown = torch.nn.grad.conv2d_input(wide, weight, y, geometry.stride, 0, geometry.dilation, geometry.groups)
+    laid: Any = (geometry.stride, 0, geometry.dilation, geometry.groups)
+    grown = conv2d_input(wide, weight, y, *laid)
     if geometry.mode == "zeros":
         return grown[..., top : top + height, left : left + width]
     grown = _folded(grown.mT, height, top, bottom, geometry.mode).mT

@@ -78,7 +78,7 @@ class DenoisedPrimalDual(Iteration):
         self.prepare = data_term
         tensors = [*data_term.parameters(), *data_term.buffers()]
         like = next((t for t in tensors if t.is_floating_point() or t.is_complex()), torch.zeros(()))
-        values = {"fidelity": fidelity, "primal_step": primal_step, "dual_step": dual_step}
+        values: dict[str, Any] = {"fidelity": fidelity, "primal_step": primal_step, "dual_step": dual_step}
         values["threshold"] = check_weight(weight) * primal_step
         for name, value in values.items():
             setattr(self, name, scalar_parameter(value, like))

@@ -163,7 +163,7 @@ class PDHG(Iteration):
 
     def _objective(self, state: PDHGState, problem: Tensor) -> Tensor:
         value = 0.5 * (self.operator(state.x) - problem).abs().square().flatten(1).sum(1)
-        if self.transform is not None:
+        if self.transform is not None and self.prox is not None:
             value = value + penalty_of(self.prox, self.transform(state.x), self.weight)
         return value if self.image_prox is None else value + penalty_of(self.image_prox, state.x, self._image_weight())
 
