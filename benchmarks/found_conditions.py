@@ -55,7 +55,7 @@ class Applied:
 
     def __init__(self, system: str) -> None:
         self.system = find(system)
-        self.task = next(iter(self.system.recipes))
+        self.task = self.system.applied(None)
         self.application = self.system.application(self.task)
         self.networks: dict[tuple[Any, ...], Any] = {}
         self.folder = tempfile.TemporaryDirectory()

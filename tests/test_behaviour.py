@@ -26,7 +26,9 @@ KNOWN = {
     "derain": {
         f"layers.{k}.{name}" for k in (0, 4) for name in ("rain_weight", *(f"rain_prox.network.{p}" for p in PARTS))
     },
-    "dublid": {"layers.0.kernel_threshold", "layers.0.kernel_step"},
+    "dublid": {
+        f"layers.{k}.kernel_{p}" for k in (0, 1) for p in ("threshold", "threshold_slope", "step", "step_slope")
+    },
     "hyperlista": {"support_scale"},
     "alista": {"layers.15.threshold"},
 }

@@ -197,7 +197,7 @@ def test_a_system_brings_its_own_options(unroll, tmp_path):
     assert "of 255" in " ".join(tnrd.replace("│", " ").split())
     assert "--show-kernel" not in tnrd
     assert "--mask" not in tnrd
-    _, dublid, _ = unroll("apply", "imaging/dublid", "--help")
+    _, dublid, _ = unroll("apply", "imaging/dublid", "--task", "deblurring", "--help")
     assert "--show-kernel" in dublid
     assert "of 255" not in dublid
 
