@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from smoothing import MIDDLE, TERM, Linear, Y, noise
 from torch import nn
 
-from unrolling import Equilibrium, solve, unroll
+from unrolling import solve, unroll
 from unrolling.algorithms import (
     ADMM,
-    AMP,
     PDHG,
     Blurred,
     ChambollePock,
@@ -24,18 +24,10 @@ from unrolling.algorithms import (
     residual_lipschitz,
 )
 from unrolling.algorithms.splitting import ADMMState, DouglasRachfordState
-from unrolling.core import Implicit
 from unrolling.networks import DnCNN, LipschitzDnCNN, UNet
 from unrolling.operators import CircularConvolution, Identity, KSpace, Matrix
-from unrolling.operators.transforms import fft2, ifft2
-from unrolling.prox import Averaged, DenoiserProx, GradientStep, MonteCarloDenoiser, SoftDenoiser, soft_threshold
+from unrolling.prox import DenoiserProx, GradientStep, soft_threshold
 from unrolling.testing import check_iteration
-
-MIDDLE = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]], dtype=torch.float64)  # spectrum 0.2 to 1
-
-
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def shrinks(image, sigma):
@@ -43,22 +35,6 @@ def shrinks(image, sigma):
     return soft_threshold(image, sigma.square().reshape(-1, 1, 1))
 
 
-class Linear(nn.Module):
-    """D x = F^-1 (s F x), s = 1 / (1 + t |l|^2), l a Laplacian's: (I + t L^T L)^-1."""
-
-    def __init__(self, strength=2.0, size=8):
-        super().__init__()
-        w = 2 - 2 * torch.cos(2 * torch.pi * torch.arange(size, dtype=torch.float64) / size)
-        self.register_buffer("square", (w[:, None] + w).square())
-        self.strength = strength
-
-    def forward(self, x, sigma=None):
-        t = self.strength if sigma is None else sigma.square().reshape(-1, 1, 1)
-        return ifft2(fft2(x) / (1 + t * self.square)).real
-
-
-TERM = LeastSquares(CircularConvolution(MIDDLE))
-Y = noise(3, 8, 8)
 RUNS = {
     "FBS": lambda prox: ProximalGradient(TERM, prox, 0.1, step_size=0.8),
     "HQS": lambda prox: HalfQuadraticSplitting(TERM, Identity(), prox, 0.1, largest=4.0),
@@ -100,11 +76,6 @@ def test_potential_descent_and_splitting_are_sound_iterations():
     check_iteration(DouglasRachford(TERM, soft_threshold, 0.1).double(), small, skip=("compile", "export"))
     descent = PotentialDescent(TERM, GradientStep(Linear(size=4)), 0.3).double()
     check_iteration(descent, small, skip=left_out)
-
-
-class Channel(nn.Module):
-    def forward(self, x):
-        return x.unsqueeze(1)
 
 
 # How a denoiser is told the level
@@ -335,129 +306,3 @@ def test_where_the_conditions_hold_distances_shrink_and_the_residual_falls_in_a_
         shrunk = (iteration(x, problem) - iteration(y, problem)).flatten(1).norm(dim=1)
         assert bool((shrunk <= conditions.gradient_rate(step) * (x - y).flatten(1).norm(dim=1)).all())
         assert conditions.gradient_rate(step) < 1
-
-
-# Potentials
-
-
-def test_a_gradient_step_is_what_finite_differences_say_and_its_residual_is_a_gradient():
-    torch.manual_seed(0)
-    net = nn.Sequential(Channel(), nn.Conv2d(1, 3, 3, padding=1), nn.Softplus(), nn.Conv2d(3, 1, 3, padding=1), Flat())
-    step, x = GradientStep(net).double(), noise(1, 4, 4)
-    moved = torch.zeros(16, dtype=torch.float64)
-    for k in range(16):
-        h = torch.zeros(16, dtype=torch.float64)
-        h[k] = 1e-5
-        moved[k] = (step.potential(x + h.reshape(1, 4, 4)) - step.potential(x - h.reshape(1, 4, 4))).item() / 2e-5
-    torch.testing.assert_close((x - step(x)).flatten(), moved, rtol=1e-6, atol=1e-6)
-    J = torch.func.jacrev(lambda v: step.gradient(v.reshape(1, 4, 4)).flatten())(x.flatten())
-    torch.testing.assert_close(J, J.mT)
-    with torch.no_grad():
-        assert not step(x).requires_grad
-    linear = GradientStep(Linear())
-    S = 1 - 1 / (1 + 2 * Linear().square)
-    torch.testing.assert_close(linear(Y), torch.fft.ifft2((1 - S * S) * torch.fft.fft2(Y)).real)
-
-
-class Flat(nn.Module):
-    def forward(self, x):
-        return x.squeeze(1)
-
-
-def test_the_objective_with_a_potential_falls_in_every_step():
-    torch.manual_seed(0)
-    net = nn.Sequential(Channel(), nn.Conv2d(1, 3, 3, padding=1), nn.Softplus(), nn.Conv2d(3, 1, 3, padding=1), Flat())
-    descent = PotentialDescent(TERM, GradientStep(net), 0.5, step_size=1.0).double()
-    problem = descent.prepare(Y)
-    state, values = descent.start(problem), []
-    with torch.no_grad():
-        for _ in range(20):
-            values.append(descent.objective(state, problem))
-            state = descent(state, problem)
-    assert bool((torch.stack(values).diff(dim=0) <= 1e-12).all())
-    assert bool((values[-1] < 0.95 * values[0]).all())
-
-
-# Message passing
-
-
-def test_the_divergence_of_a_linear_denoiser_is_that_of_its_probe_whatever_the_step():
-    smoother = Linear()
-    denoiser = MonteCarloDenoiser(DenoiserProx(smoother, sigma=1.0), (8, 8), probes=2).double()
-    for size in (1e-3, 1.0, 1e3):
-        estimate, derivative = denoiser(size * Y.flatten(1), torch.ones(3, 1, dtype=torch.float64))
-        torch.testing.assert_close(estimate, smoother(size * Y).flatten(1))
-        probe = denoiser.probe
-        wanted = float((probe * smoother(probe)).sum() / (2 * 64))
-        torch.testing.assert_close(derivative, torch.full((3, 1), wanted, dtype=torch.float64), rtol=1e-6, atol=1e-9)
-    many = MonteCarloDenoiser(DenoiserProx(smoother, sigma=1.0), (8, 8), probes=2000).double()
-    trace = float((1 / (1 + 2 * smoother.square)).sum() / 64)
-    derivative = many(Y.flatten(1), torch.ones(3, 1, dtype=torch.float64)).derivative
-    assert float(derivative[0]) == pytest.approx(trace, rel=0.02)
-
-
-def test_amp_with_an_image_denoiser_is_amp():
-    """A threshold of tau^2 makes S_tau, SoftDenoiser(1); the derivative is a Monte-Carlo estimate."""
-    A = noise(48, 64) / 48**0.5
-    y = noise(3, 64, seed=5) * (noise(3, 64, seed=6) > 1.5) @ A.T
-
-    def soft(image, sigma):
-        return soft_threshold(image, sigma.reshape(-1, 1, 1))
-
-    denoiser = MonteCarloDenoiser(DenoiserProx(soft, told=True), (8, 8), probes=300)
-    wanted, found = (unroll(AMP(A, each), 6)(y) for each in (SoftDenoiser(1.0), denoiser))
-    torch.testing.assert_close(found, wanted, rtol=0, atol=0.05)
-    with pytest.raises(ValueError, match=r"r has 60 entries, and images of \(8, 8\) have 64"):
-        denoiser(noise(2, 60), torch.ones(2, 1))
-
-
-# Equilibrium
-
-
-@pytest.mark.parametrize("kind", ["FBS", "DRS"])
-def test_the_implicit_gradient_of_plug_and_play_is_that_of_long_backpropagation(kind):
-    torch.manual_seed(0)
-    term = LeastSquares(CircularConvolution(MIDDLE)).double()
-    network = LipschitzDnCNN(3, 4, epsilon=0.05, shape=(8, 8)).double().eval()
-    prox = DenoiserProx(network, sigma=0.1)
-    iteration = {
-        "FBS": ProximalGradient(term, prox, 0.0, step_size=1.2),
-        "DRS": DouglasRachford(term, prox, 0.0, step_size=2.0),
-    }[kind].double()
-    names = ("prox", "step_size")
-    model = Equilibrium(iteration, learned=names, gradient=Implicit(), tolerance=1e-11, max_iterations=2000)
-    long = unroll(iteration, 300, tied=names)
-    gradients = []
-    for each in (model, long):
-        each(Y).square().sum().backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in each.parameters() if p.grad is not None]))
-    implicit, unrolled = gradients
-    assert float(unrolled.norm()) > 0
-    assert float((implicit - unrolled).norm() / unrolled.norm()) < 1e-3
-
-
-def test_an_equilibrium_keeps_no_more_for_many_steps_than_for_few():
-    torch.manual_seed(0)
-    term = LeastSquares(CircularConvolution(MIDDLE)).double()
-    prox = DenoiserProx(LipschitzDnCNN(3, 4, epsilon=0.05, shape=(8, 8)).double().eval(), sigma=0.1)
-    iteration = ProximalGradient(term, prox, 0.0, step_size=1.2).double()
-
-    def kept(network):
-        sizes = []
-
-        def pack(tensor):
-            sizes.append(tensor.numel())
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            network(Y)
-        return sum(sizes)
-
-    few, many = (Equilibrium(iteration, learned="prox", tolerance=t, max_iterations=2000) for t in (1e-1, 1e-11))
-    assert int(many.solve(Y).iterations.max()) > 5 * int(few.solve(Y).iterations.max())
-    assert kept(few) == kept(many)
-    assert kept(unroll(iteration, 20, tied="prox")) > 5 * kept(many)
-
-
-def test_an_average_may_be_a_prox():
-    assert torch.equal(DenoiserProx(Averaged(nn.Identity(), 0.3), sigma=1.0)(Y), 0.7 * Y + 0.3 * Y)
