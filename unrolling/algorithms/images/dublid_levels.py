@@ -93,7 +93,7 @@ class DUBLIDLevels(DUBLID):
         level = problem.level if value.ndim else problem.level.unsqueeze(2)
         return value + slope * level if name == "kernel_threshold" else value * (slope * level).exp()
 
-    def supervised(self, state: BlindState, problem: LevelProblem) -> Outcome:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def supervised(self, state: BlindState, problem: LevelProblem) -> Outcome:  # pyright: ignore
         """Image and kernel, for losses on both."""
         found = self.restored(state, problem)
         return found._replace(image=blended(problem.blurred.squeeze(1), found.image, self.trust(found, problem)))
