@@ -203,8 +203,10 @@ def calibrate(
     if unit not in ("entry", "sample"):
         raise ValueError(f"unit is {unit!r}; coverage is promised of an 'entry' or of a whole 'sample'")
     if score is None:
-        layers = isinstance(network, Unrolled) and len(network) > 1
-        score = LayerSpread(network) if layers else Constant(network)
+        if isinstance(network, Unrolled) and len(network) > 1:
+            score = LayerSpread(network)
+        else:
+            score = Constant(network)
     measured = [one for batch in samples for one in _measured(score, batch)]
     number, needed = len(measured), math.ceil(level / (1 - level) - 1e-9)
     if number < needed:

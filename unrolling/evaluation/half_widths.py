@@ -181,8 +181,8 @@ class LearnedHalfWidth(nn.Module):
             nn.Conv2d(FEATURES, hidden, taps, padding=taps // 2), nn.ReLU(), nn.Conv2d(hidden, hidden, 1), nn.ReLU()
         )
         self.last = nn.Conv2d(hidden, 1, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, data: Any) -> tuple[Tensor, Tensor]:
         estimate, score = self.score(data)
