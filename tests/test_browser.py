@@ -58,7 +58,7 @@ def test_it_opens_without_a_complaint_and_shows_what_it_holds(page, tmp_path, co
     assert done.returncode == 0, done.stderr
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert not complaints
-    assert done.stdout.count("<section") == 13  # one for each part of a comparison that has them all
+    assert done.stdout.count("<section") == 14  # one for each part of a comparison that has them all
     assert done.stdout.count("<svg") >= 10
     assert comparison.rows[0].name in done.stdout
 

@@ -338,7 +338,7 @@ def test_a_kernel_larger_than_the_picture_is_refused(apply, tmp_path):
     [
         ([TNRD, "a.png", "-o", "b.png", "--mask", "m.npy"], "has no option --mask"),
         ([TNRD, "a.png", "-o", "b.png", "--sigma", "-3"], "between 0 and 255"),
-        ([BLIND, "a.png", "-o", "b.png", "--sigma", "3"], "has no option --sigma"),
+        ([JPEG, "a.png", "-o", "b.png", "--sigma", "3"], "has no option --sigma"),
         ([TNRD, "missing.png", "-o", "b.png"], "missing.png does not exist"),
         ([JPEG, "a.png", "-o", "b.png"], "known from a JPEG file alone"),
     ],

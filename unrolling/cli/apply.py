@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolling._progress import Bar, duration
-from unrolling.cli import errors, half_widths, prepare
-from unrolling.cli.adapting import AdaptingForward
+from unrolling.cli import errors, prepare
 from unrolling.cli.apply_options import given, task_of
 from unrolling.cli.inputs import Plan, Work, plan
 from unrolling.cli.options import (
@@ -96,6 +95,8 @@ def apply(
     if other := options.keys() - {option.name for option in application.options}:
         raise ValueError(f"--{sorted(other)[0].replace('_', '-')} is no option of {found.name} for the task {name}")
     if interval is not None:
+        from unrolling.cli import half_widths
+
         half_widths.check_level(interval, application)
     if interval is not None and adapting is not None:
         raise ValueError("--interval holds for the network as it was calibrated, and --adapt makes another one of it")
@@ -220,6 +221,8 @@ class _Networks:
         return _Result(work, facts, conditions, list(dict.fromkeys(said)), time.perf_counter() - begin)
 
     def _half_widths(self, job: Any, content: Any, work: Work) -> dict[str, str]:
+        from unrolling.cli import half_widths
+
         assert self.interval is not None
         if id(job) not in self.promises:
             self.promises[id(job)] = half_widths.calibrated(job, self.interval)
@@ -259,6 +262,8 @@ class _Networks:
             if self.adapting is None:
                 job.network.forward = deploy(job.network, after=self.after)
             else:
+                from unrolling.cli.adapting import AdaptingForward
+
                 job.network.forward = AdaptingForward(job.network, job.task, self.adapting)
             self.built[key] = job
         return self.built[key]
