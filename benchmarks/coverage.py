@@ -27,8 +27,7 @@ from torch import nn
 from benchmarks.image_methods import Row, sets
 from benchmarks.record import options, publish, start
 from unrolling import pretrained
-from unrolling.evaluation import Constant, LayerSpread, LearnedHalfWidth, NoiseSpread, learn_half_width
-from unrolling.evaluation.bands import usual_score
+from unrolling.evaluation import Constant, LayerSpread, LearnedHalfWidth, NoiseSpread, learn_half_width, usual_score
 from unrolling.evaluation.conformal import RARE, calibrate, coverage, symbol_sets
 from unrolling.systems.catalogue import find
 from unrolling.tasks.samples import Samples, count, select

@@ -199,13 +199,19 @@ class _Networks:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             content = self.application.read(work.source, self.options)
+            if self.interval is not None:
+                from unrolling.cli.half_widths import check_content
+
+                check_content(content)
             job = self._job(content)
             adaptive = job.network.forward
             before, calls = adaptive.seconds, len(getattr(adaptive, "done", ()))
             facts = dict(self.application.run(job.network, job.task, content, work.outputs, **self.options))
             if facts.get("unchanged"):
                 _give_back(work)
-            if self.interval is not None:
+            if self.interval is not None and facts.get("unchanged"):
+                warnings.warn("the input was given back as it is: it has no half-widths", stacklevel=2)
+            elif self.interval is not None:
                 facts["more"] = {**facts.get("more", {}), **self._half_widths(job, content, work)}
             if self.adapting is not None:
                 facts["adapted"] = adaptive.sentence(calls)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolling.evaluation.bands import calibration_of, least
-from unrolling.evaluation.conformal import RARE, Calibrated
+from unrolling.evaluation.bands import calibration_of
+from unrolling.evaluation.conformal import RARE, Calibrated, least
 from unrolling.files import pictures
 from unrolling.files.whole import write_bytes
 
@@ -39,6 +39,20 @@ def check_level(level: float, application: Any) -> None:
         raise ValueError(
             f"--interval is for systems that write pictures or arrays; this one writes {application.writes[0]}"
         )
+
+
+def check_content(content: Any) -> None:
+    """Refuses, before any work, a picture in colour.
+
+    Raises:
+        ValueError: it is one.
+    """
+    for part in content if isinstance(content, tuple) else (content,):
+        if isinstance(part, pictures.Picture) and part.pixels.shape[0] > 1:
+            raise ValueError(
+                "half-widths are for pictures in grey: colours are mixed after the network, and what each of them owes "
+                "to which half-width is not known. Convert the picture to grey, or leave out --interval"
+            )
 
 
 def calibrated(job: Any, level: float) -> Calibrated:
@@ -139,8 +153,5 @@ def _result(job: Any, application: Any, content: Any, options: Mapping[str, Any]
     if pixels is None:
         raise ValueError("the application wrote no picture; there is nothing to give half-widths of")
     if pixels.ndim == 3 and pixels.shape[0] > 1:
-        raise ValueError(
-            "half-widths are for pictures in grey: colours are mixed after the network, and what each of them owes to "
-            "which half-width is not known. Convert the picture to grey, or leave out --interval"
-        )
+        raise ValueError("the application made a picture in colour, which has no half-widths")
     return pixels.reshape(pixels.shape[-2:]).numpy()

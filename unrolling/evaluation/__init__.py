@@ -6,7 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.evaluation.bands import calibration_of, least, measure_coverage, usual_score
+    from unrolling.evaluation.bands import calibration_of, measure_coverage
     from unrolling.evaluation.baselines import Affine, affine_estimate, best, linear_mmse, run_method
     from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of, shortened
     from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         UnlikeCalibrationWarning,
         calibrate,
         coverage,
+        least,
         symbol_sets,
     )
     from unrolling.evaluation.contenders import NAN, Measured, short, training
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         LearnedHalfWidth,
         NoiseSpread,
         learn_half_width,
+        usual_score,
     )
     from unrolling.evaluation.headlines import headline, is_classical, standing, stands, strongest
     from unrolling.evaluation.illustrate import atoms, parameters
@@ -62,19 +64,21 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".bands": ("calibration_of least measure_coverage usual_score"),
+        ".bands": ("calibration_of measure_coverage"),
         ".baselines": ("Affine affine_estimate best linear_mmse run_method"),
         ".budget": ("Allowance Part foreseen left_out part_of shortened"),
         ".classical": ("Trace run_classical steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
-        ".conformal": ("Band Calibrated Coverage UnlikeCalibrationWarning calibrate coverage symbol_sets"),
+        ".conformal": ("Band Calibrated Coverage UnlikeCalibrationWarning calibrate coverage least symbol_sets"),
         ".contenders": ("Measured NAN short training"),
         ".cost": ("cost_of cost_of_long"),
         ".deadline": ("TookTooLongError"),
         ".generic": ("train_generic train_mlp train_working_mlp"),
         ".gradient_modes": ("GradientRow compare_gradients saved_bytes standard_rules"),
-        ".half_widths": ("Constant DropoutSpread LayerSpread LearnedHalfWidth NoiseSpread learn_half_width"),
+        ".half_widths": (
+            "Constant DropoutSpread LayerSpread LearnedHalfWidth NoiseSpread learn_half_width usual_score"
+        ),
         ".headlines": ("headline is_classical standing stands strongest"),
         ".illustrate": ("atoms parameters"),
         ".layers": ("examine_layers quality_of_layers"),

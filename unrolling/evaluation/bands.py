@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from itertools import chain
@@ -12,8 +11,8 @@ from torch import nn
 
 from unrolling.core import Unrolled
 from unrolling.evaluation.budget import foreseen, part_of
-from unrolling.evaluation.conformal import Calibrated, Coverage, UnlikeCalibrationWarning, calibrate, coverage
-from unrolling.evaluation.half_widths import Constant, LayerSpread
+from unrolling.evaluation.conformal import Calibrated, Coverage, UnlikeCalibrationWarning, calibrate, coverage, least
+from unrolling.evaluation.half_widths import LayerSpread, usual_score
 from unrolling.evaluation.records import CoverageReport, CoverageRow
 from unrolling.tasks.base import Samples, Shift, Task, count, first
 
@@ -52,26 +51,18 @@ def measure_coverage(
         share = budget / max(once * total, 1e-12)
         calibration, test = part_of(calibration, share).batches, part_of(test, share).batches
         shifted = [(shift, value, part_of([samples], share).batches[0]) for shift, value, samples in shifted]
-    if sum(map(count, calibration)) < least(level) or not all(map(_comparable, (*calibration, *test))):
+    if sum(map(count, calibration)) < least(level) or not all(
+        _comparable(score, each[0]) for each in (calibration, test)
+    ):
         return None
     calibrated = calibrate(network, calibration, level, score=score)
     rows = [_row("the test set", None, True, coverage(calibrated, test), False)]
     for shift, value, samples in shifted:
-        if _comparable(samples):
+        if _comparable(score, samples):
             unlike = _unlike(calibrated, samples)
             rows.append(_row(shift.name, value, value == shift.trained, coverage(calibrated, [samples]), unlike))
     name = "the spread over the last layers" if isinstance(score, LayerSpread) else "the same everywhere"
     return CoverageReport(level, calibrated.samples, kind, name, rows)
-
-
-def least(level: float) -> int:
-    """How many samples a level needs, n / (n + 1) being what n can promise."""
-    return math.ceil(level / (1 - level) - 1e-9)
-
-
-def usual_score(network: Unrolled) -> nn.Module:
-    """The spread over the last layers, where there are layers."""
-    return LayerSpread(network) if len(network) > 1 else Constant(network)
 
 
 @torch.no_grad()
@@ -86,7 +77,7 @@ def calibration_of(network: Unrolled, task: Task, level: float, budget: float | 
         once = foreseen(lambda: score(probe.data)) / count(probe)
         total = sum(map(count, samples))
         samples = part_of(samples, max(budget / max(once * total, 1e-12), 2 * least(level) / total)).batches
-    if sum(map(count, samples)) < least(level) or not all(map(_comparable, samples)):
+    if sum(map(count, samples)) < least(level) or not _comparable(score, samples[0]):
         return None
     return calibrate(network, samples, level, score=score)
 
@@ -100,8 +91,12 @@ def _samples(task: Task) -> tuple[list[Samples], str]:
     return [task.draw(PIECE, generator) for _ in range(DRAWN // PIECE)], "samples drawn as in training"
 
 
-def _comparable(samples: Samples) -> bool:
-    return isinstance(samples.target, torch.Tensor)
+def _comparable(score: nn.Module, samples: Samples) -> bool:
+    """Whether there is a target of the estimate's shape."""
+    if not isinstance(samples.target, torch.Tensor):
+        return False
+    one = first(samples, 1)
+    return score(one.data)[0].shape == one.target.shape
 
 
 def _unlike(calibrated: Calibrated, samples: Samples) -> bool:

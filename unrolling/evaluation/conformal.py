@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unrolling.core import Unrolled
-from unrolling.evaluation.half_widths import Constant, LayerSpread
+from unrolling.evaluation.half_widths import usual_score
 from unrolling.tasks.samples import Samples, count
 
 Unit = Literal["entry", "sample"]
@@ -202,13 +201,9 @@ def calibrate(
         raise ValueError(f"level is {level}; it is a probability between 0 and 1, such as 0.9")
     if unit not in ("entry", "sample"):
         raise ValueError(f"unit is {unit!r}; coverage is promised of an 'entry' or of a whole 'sample'")
-    if score is None:
-        if isinstance(network, Unrolled) and len(network) > 1:
-            score = LayerSpread(network)
-        else:
-            score = Constant(network)
+    score = usual_score(network) if score is None else score
     measured = [one for batch in samples for one in _measured(score, batch)]
-    number, needed = len(measured), math.ceil(level / (1 - level) - 1e-9)
+    number, needed = len(measured), least(level)
     if number < needed:
         raise ValueError(
             f"{100 * level:g} % needs {needed} samples at least; {number} were given: with n samples the promise is "
@@ -220,6 +215,11 @@ def calibrate(
         factor = _controlled([one.ratios for one in measured], level)
     errors = torch.stack([one.error / one.score for one in measured])
     return Calibrated(score, factor, level, unit, errors, torch.stack([one.score for one in measured]))
+
+
+def least(level: float) -> int:
+    """How many samples a level needs, n / (n + 1) being what n can promise."""
+    return math.ceil(level / (1 - level) - 1e-9)
 
 
 @torch.no_grad()

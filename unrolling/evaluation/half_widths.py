@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,13 +58,8 @@ class LayerSpread(nn.Module):
         self.network, self.last = network, last
 
     def forward(self, data: Any) -> tuple[Tensor, Tensor]:
-        final = self.network(data)
-        # The last layer's own estimate is left out: what follows the layers, if anything does, is in `final` alone.
-        kept: list[Tensor] = []
-        for number, estimate in enumerate(self.network.estimates(data)):
-            if len(self.network) - 1 - self.last <= number < len(self.network) - 1:
-                kept.append((estimate - final).abs().square())
-        return final, _floored(torch.stack(kept).mean(0).sqrt())
+        *before, final = deque(self.network.estimates(data), self.last + 1)
+        return final, _floored(_deviation(before, final))
 
 
 class NoiseSpread(nn.Module):
@@ -160,6 +156,11 @@ class DropoutSpread(nn.Module):
             for module, was in zip(self._dropouts, before, strict=True):
                 module.train(was)
         return estimate, _floored(_deviation(several, estimate))
+
+
+def usual_score(network: Any) -> nn.Module:
+    """The spread over the last layers of an unrolled network, a constant for any other."""
+    return LayerSpread(network) if isinstance(network, Unrolled) and len(network) > 1 else Constant(network)
 
 
 class LearnedHalfWidth(nn.Module):

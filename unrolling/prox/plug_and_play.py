@@ -194,7 +194,7 @@ class GradientStep(nn.Module):
 @explain_call
 class MonteCarloDenoiser(nn.Module):
     """An image denoiser for message passing: D(r, tau) with its average derivative (1 / n) div D(r), estimated as
-    (1 / (e n)) h^T (D(r + e h) - D(r)), h standard normal, e = max(max |r| / 1000, 1e-5).
+    (1 / (e n)) h^T (D(r + e h) - D(r)), h standard normal, e = max(max |r|, tau) / 1000.
 
     Ramani, Blu and Unser 2008, doi:10.1109/TIP.2008.2001404; in AMP Metzler, Maleki and Baraniuk 2016 (D-AMP),
     doi:10.1109/TIT.2016.2556683. h is drawn once from a seed, and the same for all calls, so that the forward pass is a
@@ -236,7 +236,8 @@ class MonteCarloDenoiser(nn.Module):
     def _derivative(self, images: Tensor, t: Tensor, found: Tensor) -> Tensor:
         """The average derivative of each image, (images,)."""
         size = tree.rows(images).abs().amax(1) if images.numel() else images.new_zeros(images.shape[0])
-        step = (size / 1000).clamp_min(1e-5).reshape(-1, *[1] * len(self.shape))
+        size = torch.maximum(size, t.sqrt())
+        step = (torch.where(size == 0, 1, size) / 1000).reshape(-1, *[1] * len(self.shape))
         total = images.new_zeros(images.shape[0])
         for probe in self.probe:
             moved = self.prox(images + step * probe, t) - found
