@@ -73,7 +73,7 @@ def trained(shape: Shape, steps: int, photographs: Path | None) -> Row:
     network = shape.network()
     options: dict[str, Any] = {"optimizer": Muon(kernels=True), "clip": 1.0, "rates": RATES}
     stage = Stage(steps, rate=1e-2, batch=7, annealing=Cosine(0.01, 1e-2), **options)
-    fit(network, task, [stage], machine=Machine(precision="bf16-mixed"), validations=0, quiet=True)
+    fit(network, task, [stage], machine=Machine(precision="auto"), validations=0, quiet=True)
     return {"shape": shape.words(), "numbers": sum(p.numel() for p in network.parameters()), "network": network}
 
 

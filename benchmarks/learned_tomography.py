@@ -44,7 +44,7 @@ def train_unet(task: Tomography, steps: int, path: Path) -> None:
     made = unet(task)
     print(f"{sum(p.numel() for p in made.parameters())} numbers")
     schedule = [Stage(steps, rate=1e-3, batch=4, annealing=Cosine(0.02, 1e-3), clip=1.0)]
-    history = fit(made, task, schedule, validations=10, machine=Machine(precision="bf16-mixed"), quiet=True)
+    history = fit(made, task, schedule, validations=10, machine=Machine(precision="auto"), quiet=True)
     print(history)
     torch.save(made.state_dict(), path)
 

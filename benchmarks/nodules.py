@@ -131,7 +131,7 @@ class Row:
 def trained(network: nn.Module, task: Nodules, schedule: Schedule, folder: Path, seed: int) -> float:
     """CPU seconds of a training."""
     begin = time.process_time()
-    fit(network, task, schedule, folder, seed=seed, validations=0, quiet=True, machine=Machine(precision="bf16-mixed"))
+    fit(network, task, schedule, folder, seed=seed, validations=0, quiet=True, machine=Machine(precision="auto"))
     return time.process_time() - begin
 
 

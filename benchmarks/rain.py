@@ -154,7 +154,7 @@ def rival(task: Rain, like: Unrolled, steps: int | None) -> tuple[str, Run]:
         ours, its = (cost_of(each, task.example()).multiply_adds or 1 for each in (like, made))
         steps = round(least * ours / its)
     stage = Stage(steps, rate=generic.rates[0], batch=batch, annealing=Cosine(0.02, 1e-2), clip=1.0)
-    fit(made, task, [stage], quiet=True, machine=Machine(precision="bf16-mixed"))
+    fit(made, task, [stage], quiet=True, machine=Machine(precision="auto"))
     return f"{generic.name}, {steps} training steps of {batch} crops", made.eval()
 
 

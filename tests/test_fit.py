@@ -301,6 +301,7 @@ def test_checkpointed_gradients_train_to_the_same_bits():
     assert same(bits(plain), bits(sparing))
 
 
+@pytest.mark.filterwarnings("ignore:.*no arithmetic in bfloat16")
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_other_precisions_train(precision):
     task = recovery(held_out=200)

@@ -45,7 +45,9 @@ def train(
     devices: Annotated[
         int, typer.Option("--devices", help="processes, one per device; under torchrun as many as it started")
     ] = 1,
-    precision: Annotated[str, typer.Option("--precision", help="32-true, bf16-mixed, 16-mixed or 64-true")] = "32-true",
+    precision: Annotated[
+        str, typer.Option("--precision", help="32-true, bf16-mixed, 16-mixed, 64-true or auto")
+    ] = "32-true",
     strategy: Annotated[
         str, typer.Option("--strategy", help="of Lightning Fabric; auto is ddp for several processes")
     ] = "auto",
@@ -103,7 +105,7 @@ def train(
         "name": {
             "best": best,
             "validations": "" if validations == 10 else validations,
-            "precision-": "" if precision == "32-true" else precision,
+            "precision-": "" if machine.precision == "32-true" else machine.precision,
         },
     }
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)

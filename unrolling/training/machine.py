@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ class Machine:
     Attributes:
         device: ``cpu``, ``cuda`` (or ``cuda:1``), ``mps`` or ``auto``.
         devices: how many processes, one per device; under ``torchrun`` as many as it started.
-        precision: as Fabric has it: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``.
+        precision: as Fabric has it: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``; or ``auto``: ``bf16-mixed``
+            where the device computes in bfloat16, ``32-true`` elsewhere.
         strategy: as Fabric has it; ``auto`` is one process, or ``ddp`` for several.
         accumulate: micro-batches per process and step, for a global batch that does not fit into memory.
         workers: processes that draw batches ahead; 0 draws them in the training process.
@@ -39,19 +41,34 @@ class Machine:
             raise ValueError(f"accumulate is {self.accumulate}; a step has at least one micro-batch")
         if self.workers < 0:
             raise ValueError(f"workers is {self.workers}; it is a number of processes, 0 for none")
+        if self.precision == "auto":
+            object.__setattr__(self, "precision", "bf16-mixed" if self._has_bfloat16() else "32-true")
 
     def check(self) -> None:
-        """Refuses a device that is not here.
+        """Refuses a device that is not here; warns of a precision that this processor is slow in.
 
         Raises:
             ValueError: no CUDA device, or more of them than there are.
         """
+        if self.precision.startswith("bf16") and not self._has_bfloat16():
+            warnings.warn(
+                f"this {self.device} device has no arithmetic in bfloat16: precision {self.precision} is slower here than "
+                "32-true, ten times for convolutions on a processor; auto takes it only where it is faster",
+                stacklevel=3,
+            )
         if not self.device.startswith("cuda"):
             return
         if not torch.cuda.is_available():
             raise ValueError(f"device {self.device}: there is no CUDA device here")
         if isinstance(self.devices, int) and self.devices > torch.cuda.device_count():
             raise ValueError(f"devices is {self.devices}; there are {torch.cuda.device_count()} CUDA devices here")
+
+    def _has_bfloat16(self) -> bool:
+        if self.device.startswith("cuda") or (self.device == "auto" and torch.cuda.is_available()):
+            return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+        if self.device == "mps" or (self.device == "auto" and torch.backends.mps.is_available()):
+            return True
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # AVX-512 at least, or bfloat16 of ARM
 
     def fabric(self, loggers: Sequence[Any] = ()) -> Fabric:
         """A Fabric that has been launched: with several processes, this one is now one of them.
