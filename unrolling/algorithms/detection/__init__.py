@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         MatchedFilter,
         MatchedFiltering,
         Modulation,
+        Observation,
         Posterior,
         Received,
         adjoint,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         decide,
         find_modulation,
         gram,
+        gray_labels,
         level_posterior,
         mean_gain,
         noise_of,
@@ -42,8 +44,16 @@ if TYPE_CHECKING:
         judge_noise,
         linear_estimate,
     )
-    from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector
+    from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector, simulate_received
     from unrolling.algorithms.detection.semidefinite import Relaxed, semidefinite_relaxation
+    from unrolling.algorithms.detection.soft_bits import (
+        SoftBits,
+        best_factor,
+        exact_llrs,
+        gaussian_llrs,
+        level_llrs,
+        mutual_information,
+    )
     from unrolling.algorithms.detection.sphere import Decisions, sphere_decode
     from unrolling.algorithms.detection.taps import (
         ChannelEstimate,
@@ -68,14 +78,15 @@ __getattr__, __dir__ = lazy(
         ".detnet": ("DetNetLayer DetNetState"),
         ".linear_detection": ("lmmse matched_filter zero_forcing"),
         ".mimo": (
-            "Detector MatchedFilter MatchedFiltering Modulation Posterior Received adjoint apply at_unit_gain "
-            "check_levels check_received check_rising check_symmetric complex_symbols decide find_modulation gram "
-            "level_posterior mean_gain noise_of pam posterior real_form wrong_bits"
+            "Detector MatchedFilter MatchedFiltering Modulation Observation Posterior Received adjoint apply "
+            "at_unit_gain check_levels check_received check_rising check_symmetric complex_symbols decide "
+            "find_modulation gram gray_labels level_posterior mean_gain noise_of pam posterior real_form wrong_bits"
         ),
         ".mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
         ".received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
-        ".safeguarded": ("Safeguard SafeguardedDetector"),
+        ".safeguarded": ("Safeguard SafeguardedDetector simulate_received"),
         ".semidefinite": ("Relaxed semidefinite_relaxation"),
+        ".soft_bits": ("SoftBits best_factor exact_llrs gaussian_llrs level_llrs mutual_information"),
         ".sphere": ("Decisions sphere_decode"),
         ".taps": ("ChannelEstimate TapsFit fit_to_taps fitted least_squares_taps viterbi_data"),
         ".trellis": ("GaussianLikelihood Observed Trellis check_observed check_trellis"),
@@ -86,13 +97,15 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "AlphabetFit", "BCJR", "Channel", "ChannelEstimate", "Decisions", "DetNetLayer", "DetNetState",
     "Detector", "FreeMatrix", "GaussianLikelihood", "MMNetLayer", "MatchedFilter", "MatchedFiltering",
-    "Messages", "Modulation", "NoiseEstimate", "Observed", "Posterior", "Received", "Relaxed", "Safeguard",
-    "SafeguardedDetector", "ScaledAdjoint", "TapsFit", "Trellis", "Viterbi", "adjoint", "apply",
-    "at_unit_gain", "check_levels", "check_observed", "check_received", "check_rising", "check_symmetric",
-    "check_trellis", "complex_symbols", "decide", "find_modulation", "fit_to_taps", "fitted", "fixed_oamp",
-    "gram", "judge_alphabet", "judge_noise", "least_squares_taps", "level_posterior", "linear_estimate",
-    "lmmse", "matched_filter", "mean_gain", "noise_of", "pam", "posterior", "real_form",
-    "semidefinite_relaxation", "sphere_decode", "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
+    "Messages", "Modulation", "NoiseEstimate", "Observation", "Observed", "Posterior", "Received", "Relaxed",
+    "Safeguard", "SafeguardedDetector", "ScaledAdjoint", "SoftBits", "TapsFit", "Trellis", "Viterbi",
+    "adjoint", "apply", "at_unit_gain", "best_factor", "check_levels", "check_observed", "check_received",
+    "check_rising", "check_symmetric", "check_trellis", "complex_symbols", "decide", "exact_llrs",
+    "find_modulation", "fit_to_taps", "fitted", "fixed_oamp", "gaussian_llrs", "gram", "gray_labels",
+    "judge_alphabet", "judge_noise", "least_squares_taps", "level_llrs", "level_posterior",
+    "linear_estimate", "lmmse", "matched_filter", "mean_gain", "mutual_information", "noise_of", "pam",
+    "posterior", "real_form", "semidefinite_relaxation", "simulate_received", "sphere_decode",
+    "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

@@ -16,6 +16,7 @@ from unrolling.core.arguments import check_count
 
 INPUTS = ("concat", "gradient")
 HEADS = ("soft_sign", "one_hot")
+RAREST = 1e-4  # probability that a score stands for
 
 
 class DetNetState(NamedTuple):
@@ -215,6 +216,19 @@ class DetNetLayer(Detector):
         if self.streams:
             return head.unflatten(1, (self.streams, len(self.levels))) @ self.levels
         return torch.einsum("bmk,m->bk", head, self.levels)
+
+    def level_logs(self, state: DetNetState, problem: MatchedFilter) -> Tensor:
+        """Of the layer's answer as the probabilities that a network of least square error has: scores are theirs, and a
+        soft sign is the mean of a symbol, p(+) - p(-). Those below 1e-4, and negative ones, are 1e-4.
+        """
+        head = self(state, problem).head
+        if self.head == "soft_sign":
+            scores = torch.stack([1 - head, 1 + head], -1) / 2
+        elif self.streams:
+            scores = head.unflatten(1, (self.streams, len(self.levels)))
+        else:
+            scores = head.mT
+        return scores.clamp_min(RAREST).log()
 
     def residual(self, new: DetNetState, old: DetNetState, problem: MatchedFilter) -> Tensor:
         """Of x; the rest is memory."""

@@ -5,7 +5,7 @@ mean of a symbol in Gaussian noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -100,16 +100,33 @@ def decide(x: Tensor, levels: Tensor) -> Tensor:
     return torch.where(x.isnan(), -1, index)
 
 
-def wrong_bits(order: int) -> Tensor:
-    """(M, M) int64: in how many bits the labels of two levels differ, neighbours in one (the reflected code of Gray, US
-    patent 2632058).
+def gray_labels(order: int) -> Tensor:
+    """(M, bits) int64: the bits of each level, the first of them the most significant, neighbours different in one (the
+    reflected code of Gray, US patent 2632058).
+
+    Raises:
+        ValueError: an order that is not a power of two, or is below 2 or above 4,096.
     """
     if order < 2 or order & (order - 1):
         raise ValueError(f"order is {order}; it is the number of levels, a power of two: 2, 4, 8")
     if order > 4096:
-        raise ValueError(f"order is {order}; labels are compared of at most 4,096 levels")
-    label = [index ^ (index >> 1) for index in range(order)]
-    return torch.tensor([[(a ^ b).bit_count() for b in label] for a in label])
+        raise ValueError(f"order is {order}; there are labels for at most 4,096 levels")
+    index = torch.arange(order)
+    label = index ^ (index >> 1)
+    return (label.unsqueeze(1) >> torch.arange(order.bit_length() - 2, -1, -1)) & 1
+
+
+def wrong_bits(order: int) -> Tensor:
+    """(M, M) int64: in how many bits the labels of two levels differ (``gray_labels``)."""
+    labels = gray_labels(order)
+    return (labels.unsqueeze(1) != labels).sum(2)
+
+
+class Observation(NamedTuple):
+    """A symbol in Gaussian noise, z = s + tau w, which is what an iteration makes of the rest."""
+
+    z: Tensor  # (batch, K)
+    variance: Tensor  # tau^2 > 0 (batch, K) or (batch, 1)
 
 
 class Posterior(NamedTuple):
@@ -230,6 +247,21 @@ class Detector(Iteration):
     def check(self, data: Received) -> None:
         super().check(data)
         check_received(data, needs_noise=self.needs_noise)
+
+    def observed(self, state: Any, problem: Any) -> Observation | None:
+        """What a step from here takes each symbol to be seen as; None where it does not work with such a model."""
+        return None
+
+    def level_logs(self, state: Any, problem: Any) -> Tensor:
+        """log p(level) of each symbol as a step from here sees it, up to a constant, (batch, K, M).
+
+        Raises:
+            TypeError: a detector whose steps have no such model.
+        """
+        seen = self.observed(state, problem)
+        if seen is None:
+            raise TypeError(f"{type(self).__name__} gives estimates, and no probabilities of levels")
+        return -(seen.z.unsqueeze(-1) - self.levels.to(seen.z)).square() / (2 * seen.variance.unsqueeze(-1))
 
 
 def check_rising(levels: Tensor) -> None:

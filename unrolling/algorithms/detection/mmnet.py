@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Detector, Received, apply, gram, level_posterior, noise_of
+from unrolling.algorithms.detection.mimo import Detector, Observation, Received, apply, gram, level_posterior, noise_of
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.core import Positive, constrain, scale
 from unrolling.core.arguments import check_count, check_numbers, check_range
@@ -128,6 +128,10 @@ class MMNetLayer(Detector):
 
     def forward(self, state: Float[Tensor, "batch K"], problem: Channel) -> Float[Tensor, "batch K"]:
         """One layer."""
+        return level_posterior(*self.observed(state, problem), self.levels).mean
+
+    def observed(self, state: Float[Tensor, "batch K"], problem: Channel) -> Observation:
+        """z and tau^2 / theta."""
         y, channel, gain, energy, noise = problem
         residual = y - apply(channel, state)
         left = (residual / gain).square().sum(1, keepdim=True)
@@ -141,7 +145,7 @@ class MMNetLayer(Detector):
         remaining = (identity - product).square().sum((1, 2)).unsqueeze(1)
         amplified = (gain.unsqueeze(-1) * matrix).square().sum((1, 2)).unsqueeze(1)
         variance = ((error * remaining + noise * amplified) / matrix.shape[1]).clamp_min(_LEAST)
-        return level_posterior(linear, variance / self.precision, self.levels).mean
+        return Observation(linear, variance / self.precision)
 
     def check(self, data: Received) -> None:
         super().check(data)

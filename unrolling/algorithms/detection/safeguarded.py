@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unrolling.algorithms.detection.mimo import Received, apply, check_received, decide
+from unrolling.algorithms.detection.mimo import Received, apply, check_received, decide, noise_of
 from unrolling.algorithms.detection.received_noise import NoiseEstimate, judge_noise, linear_estimate
 from unrolling.core.refusals import explain_call
 
@@ -111,14 +111,28 @@ class SafeguardedDetector(nn.Module):
         """Whether the network makes more errors than LMMSE over the channels of a group."""
         assert data.noise_variance is not None
         generator = torch.Generator().manual_seed(self.seed)
-        pick = group[torch.arange(self.trials) % len(group)].to(data.y.device)
-        channel = data.channel if data.channel.shape[0] == 1 else data.channel[pick]
-        variance = data.noise_variance if data.noise_variance.shape[0] == 1 else data.noise_variance[pick]
-        shape = (self.trials, channel.shape[2])
-        sent = torch.randint(len(self.levels), shape, generator=generator).to(data.y.device)
-        white = torch.randn(self.trials, channel.shape[1], generator=generator, dtype=torch.float64)
-        y = apply(channel, self.levels.to(channel)[sent]) + variance.sqrt() * white.to(channel)
-        trial = Received(y, channel, variance)
-        linear = linear_estimate(trial, variance)[0]
+        pick = group[torch.arange(self.trials) % len(group)]
+        trial, sent = simulate_received(data, pick, self.levels, generator)
+        linear = linear_estimate(trial, noise_of(trial))[0]
         wrong = [(decide(x, self.levels) != sent).sum() for x in (self._nearer(trial)[0], linear)]
         return bool(wrong[0] > wrong[1])
+
+
+def simulate_received(
+    data: Received, pick: Tensor, levels: Tensor, generator: torch.Generator
+) -> tuple[Received, Tensor]:
+    """Symbols sent over channels of a file, in their noise: what would be received, and the indices of their levels.
+
+    Args:
+        data: with its noise variance.
+        pick: which vectors' channels, (count,); one that all share is taken as it is.
+        levels: (M,) of a real dimension.
+        generator: of symbols and noise.
+    """
+    pick, noise = pick.to(data.y.device), noise_of(data)
+    channel = data.channel if data.channel.shape[0] == 1 else data.channel[pick]
+    variance = noise if noise.shape[0] == 1 else noise[pick]
+    sent = torch.randint(len(levels), (len(pick), channel.shape[2]), generator=generator).to(data.y.device)
+    white = torch.randn(len(pick), channel.shape[1], generator=generator, dtype=torch.float64)
+    y = apply(channel, levels.to(channel)[sent]) + variance.sqrt() * white.to(channel)
+    return Received(y, channel, variance), sent

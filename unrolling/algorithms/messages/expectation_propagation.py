@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import (
     Detector,
+    Observation,
     Received,
     adjoint,
     at_unit_gain,
@@ -101,6 +102,11 @@ class ExpectationPropagation(Detector):
         )
         keep = torch.where(precision > 0, self.damping, 1.0)
         return self._seen(torch.lerp(precision, state.precision, keep), torch.lerp(shift, state.shift, keep), problem)
+
+    def observed(self, state: EPState, problem: Quadratic) -> Observation:
+        """The message of the others after the step, and its variance."""
+        after = self(state, problem)
+        return Observation(after.message, after.cavity)
 
     def _seen(self, precision: Tensor, shift: Tensor, problem: Quadratic) -> EPState:
         """What each symbol hears from the others, and makes of it."""

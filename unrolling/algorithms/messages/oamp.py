@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import (
     Detector,
+    Observation,
     Received,
     adjoint,
     apply,
@@ -97,6 +98,11 @@ class OAMP(Detector):
 
     def forward(self, state: Float[Tensor, "batch K"], problem: Spectrum) -> Float[Tensor, "batch K"]:
         """One step."""
+        linear, variance = self.observed(state, problem)
+        return self.gain * (level_posterior(linear, variance, self.levels).mean - self.divergence * linear)
+
+    def observed(self, state: Float[Tensor, "batch K"], problem: Spectrum) -> Observation:
+        """z and tau^2."""
         matched, values, basis, outside, noise, antennas = problem
         streams = matched.shape[1]
         gradient = matched - values * adjoint(basis, state)  # V^T H^T r
@@ -108,4 +114,4 @@ class OAMP(Detector):
         remaining = 1 - self.variance_scale * scale * values * inverse  # eigenvalues of I - theta W H
         amplified = (self.variance_scale * scale * inverse).square() * values  # of theta^2 W W^T
         variance = (error * remaining.square() + noise * amplified).mean(1, keepdim=True).clamp_min(_LEAST)
-        return self.gain * (level_posterior(linear, variance, self.levels).mean - self.divergence * linear)
+        return Observation(linear, variance)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.detection.mimo import (
     Detector,
+    Observation,
     Received,
     adjoint,
     at_unit_gain,
@@ -91,13 +92,18 @@ class LAMA(Detector):
 
     def forward(self, state: LAMAState, problem: Normalised) -> LAMAState:
         """One step."""
-        matched, products, noise, load = problem
-        tau = (self.noise_scale * noise + load * state.variance).clamp_min(_LEAST)
-        mean, spread = level_posterior(state.x + state.residual, tau, self.levels)
+        matched, products, _, load = problem
+        seen, tau = self.observed(state, problem)
+        mean, spread = level_posterior(seen, tau, self.levels)
         variance = spread.mean(1, keepdim=True)
         x = damp(mean, state.x, self.damping)
         residual = matched - adjoint(products, x) + (load * variance / tau) * state.residual
         return LAMAState(x, damp(residual, state.residual, self.damping), damp(variance, state.variance, self.damping))
+
+    def observed(self, state: LAMAState, problem: Normalised) -> Observation:
+        """z and tau^2."""
+        tau = (self.noise_scale * problem.noise + problem.load * state.variance).clamp_min(_LEAST)
+        return Observation(state.x + state.residual, tau)
 
     def advice(self) -> str:
         return "LAMA is for channels with independent entries: raise its damping, or use OAMP"

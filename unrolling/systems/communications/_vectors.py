@@ -15,6 +15,7 @@ from unrolling.algorithms.detection.mimo import Received, complex_symbols, decid
 from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.received_noise import AlphabetFit, NoiseEstimate, judge_alphabet, judge_noise
 from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector
+from unrolling.algorithms.detection.soft_bits import soft_bits
 from unrolling.core import Unrolled
 from unrolling.core.scale import divide, power_of_two
 from unrolling.files.decoding import Arrays
@@ -32,8 +33,10 @@ BLOCK = 4096  # vectors at a time
 DEPENDENT = 1e-10
 SAME = 1e-4  # largest relative difference of two channels that are one
 MARGIN = 2.0  # dB on either side of a file's SNR that a network for its channel is trained for
+TRIALS = 2000  # vectors that are drawn for the factor of soft bits
 COUNTED = 500  # channels whose condition numbers are looked at
 
+SOFT = Option("soft", bool, "log-likelihood ratios of bits in the place of symbols, (batch, streams, bits of a symbol)")
 PLAIN = Option("plain", bool, "the network's decisions as they are, without LMMSE where it is likelier")
 ADAPT = (
     Option("adapt", bool, "train a network for the file's channel first"),
@@ -57,13 +60,13 @@ def detection(train: Training | None = None) -> Application:
         train: (task, seed) -> a network trained for the task's channel, for detectors that are made for one.
     """
     if train is None:
-        run, options = _detect, (PLAIN,)
+        run, options = _detect, (PLAIN, SOFT)
     else:
 
         def run(*given: Any, **more: Any) -> Mapping[str, Any]:
             return _detect(*given, train=train, **more)
 
-        options = (PLAIN, *ADAPT)
+        options = (PLAIN, SOFT, *ADAPT)
     return Application(
         "a .npz file with y (batch, N), channel (N, K) or (batch, N, K), and for most detectors noise_variance, E "
         "|n_i|^2: a number or (batch,)",
@@ -108,6 +111,7 @@ def _detect(
     outputs: Sequence[Path],
     *,
     plain: bool = False,
+    soft: bool = False,
     adapt: bool = False,
     channel: Path | None = None,
     seed: int = 0,
@@ -157,8 +161,21 @@ def _detect(
         )
     levels = task.levels
     _check_scale(data, levels[decide(estimate, levels)], path)
-    for out, x in zip(outputs, (levels[decide(estimate, levels)], estimate), strict=False):
-        x = complex_symbols(x) if task.modulation.complex else x
+    written = [levels[decide(estimate, levels)], estimate]
+    if task.modulation.complex:
+        written = [complex_symbols(x) for x in written]
+    if soft:
+        found = soft_bits(network, data._replace(noise_variance=_variance(data, parts)), trials=0 if plain else TRIALS)
+        if found.linear:
+            warnings.warn(
+                f"{path}: on vectors that were drawn over these channels, LMMSE's ratios tell more of the bits "
+                "than the network's, and are what is written (--plain: the network's)",
+                stacklevel=2,
+            )
+        written[0] = torch.cat(found.llrs.chunk(2, 1), 2) if task.modulation.complex else found.llrs
+        if not plain:
+            facts["bits told by a soft bit"] = round(found.information, 4)
+    for out, x in zip(outputs, written, strict=False):
         write_symbols(out, x[0] if single else x)
     linear = sum(int(part.linear.sum()) for part in parts)
     conditions = _conditions(data, task, parts[0].noise, alphabet, told=data.noise_variance is not None)
@@ -178,6 +195,12 @@ def _detect(
         "network_distrusted": distrusted,
         "conditions": conditions,
     }
+
+
+def _variance(data: Received, parts: Sequence[Safeguard]) -> Tensor:
+    """sigma^2 as told, or shown where that is the likelier one."""
+    told = torch.cat([part.noise.variance for part in parts])
+    return told.to(data.y) if len(told) == len(data.y) else told[:1].to(data.y)
 
 
 def _check_scale(data: Received, symbols: Tensor, path: Path) -> None:

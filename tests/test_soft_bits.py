@@ -1,0 +1,221 @@
+"""Log-likelihood ratios of bits: against enumeration, against one another, and what they tell."""
+
+from itertools import product
+from math import inf, log
+
+import pytest
+import torch
+
+from unrolling import unroll
+from unrolling.algorithms.detection.detnet import DetNetLayer
+from unrolling.algorithms.detection.mimo import Received, apply, gray_labels, level_posterior, pam, wrong_bits
+from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
+from unrolling.algorithms.detection.soft_bits import (
+    best_factor,
+    exact_llrs,
+    gaussian_llrs,
+    level_llrs,
+    mutual_information,
+    soft_bits,
+)
+from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
+from unrolling.algorithms.messages.oamp import OAMP
+from unrolling.algorithms.sparse.lama import LAMA
+from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
+from unrolling.tasks import Detection
+
+
+def sent(count, antennas, streams, order, variance, seed=0, dtype=torch.float64):
+    """Data of independent channels, and the bits behind them."""
+    draw = torch.Generator().manual_seed(seed)
+    channel = torch.randn(count, antennas, streams, generator=draw, dtype=dtype) / antennas**0.5
+    index = torch.randint(order, (count, streams), generator=draw)
+    noise = torch.full((1, 1), variance, dtype=dtype)
+    white = torch.randn(count, antennas, generator=draw, dtype=dtype)
+    y = apply(channel, pam(order).to(dtype)[index]) + noise.sqrt() * white
+    return Received(y, channel, noise), gray_labels(order)[index]
+
+
+@pytest.mark.parametrize("order", [2, 4, 8, 16])
+def test_labels_of_neighbours_differ_in_one_bit_and_all_are_different(order):
+    labels = gray_labels(order)
+    assert labels.shape == (order, order.bit_length() - 1)
+    assert len(set(map(tuple, labels.tolist()))) == order
+    assert (labels[1:] != labels[:-1]).sum(1).tolist() == [1] * (order - 1)
+    assert bool((wrong_bits(order) == wrong_bits(order).mT).all())
+    assert int(wrong_bits(order).diagonal().sum()) == 0
+
+
+@pytest.mark.parametrize("order", [0, 1, 3, 8192])
+def test_no_labels_for_what_is_no_alphabet(order):
+    with pytest.raises(ValueError, match="order is"):
+        gray_labels(order)
+
+
+@pytest.mark.parametrize(("order", "streams"), [(2, 1), (2, 3), (4, 2), (4, 3)])
+def test_exact_ratios_are_those_of_a_sum_over_all_vectors(order, streams):
+    """By a loop in Python over every vector of symbols."""
+    data, _ = sent(3, 4, streams, order, 0.1)
+    levels, labels = pam(order), gray_labels(order)
+    found = exact_llrs(data, levels)
+    for b, k, bit in product(range(3), range(streams), range(labels.shape[1])):
+        sums = [0.0, 0.0]
+        for index in product(range(order), repeat=streams):
+            left = data.y[b] - data.channel[b] @ levels[list(index)]
+            sums[int(labels[index[k], bit])] += float((-left.square().sum() / 0.2).exp())
+        assert float(found[b, k, bit]) == pytest.approx(log(sums[0] / sums[1]), abs=1e-9)
+
+
+def test_exact_ratios_stay_finite_without_hope_of_error_and_refuse_too_many_vectors():
+    data, bits = sent(4, 6, 3, 4, 1e-8)
+    found = exact_llrs(data, pam(4))
+    assert bool(found.isfinite().all())
+    assert bool(((found < 0).long() == bits).all())
+    with pytest.raises(ValueError, match="soft_bits"):
+        exact_llrs(sent(1, 20, 11, 4, 0.1)[0], pam(4))
+    with pytest.raises(ValueError, match="positive"):
+        exact_llrs(data._replace(noise_variance=torch.zeros(1, 1, dtype=torch.float64)), pam(4))
+    with pytest.raises(ValueError, match="noise"):
+        exact_llrs(data._replace(noise_variance=None), pam(4))
+
+
+def test_one_stream_over_orthogonal_channels_is_the_scalar_ratio():
+    """With orthogonal columns each symbol is alone: the exact ratio is that of its own observation."""
+    draw = torch.Generator().manual_seed(2)
+    basis = torch.linalg.qr(torch.randn(5, 6, 3, generator=draw, dtype=torch.float64))[0]
+    y = torch.randn(5, 6, generator=draw, dtype=torch.float64)
+    noise = torch.full((5, 1), 0.3, dtype=torch.float64)
+    scalar = gaussian_llrs(apply(basis.mT, y), noise.expand(5, 3), pam(4))
+    torch.testing.assert_close(exact_llrs(Received(y, basis, noise), pam(4)), scalar, atol=1e-9, rtol=1e-9)
+
+
+def test_two_levels_are_a_product_and_a_posterior_mean_is_its_tanh():
+    z, variance = torch.linspace(-3, 3, 13, dtype=torch.float64), torch.full((13,), 0.4, dtype=torch.float64)
+    found = gaussian_llrs(z, variance, pam(2)).squeeze(-1)
+    torch.testing.assert_close(found, -2 * z / variance)
+    mean = level_posterior(z, variance, pam(2)).mean
+    torch.testing.assert_close(mean, -torch.tanh(found / 2))
+
+
+def test_ratios_of_levels_ignore_what_all_share_and_turn_round_with_the_alphabet():
+    logs = torch.randn(7, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(level_llrs(logs + 1e3), level_llrs(logs), atol=1e-9, rtol=1e-9)
+    # In the reflected code turning the alphabet round changes the first bit and no other.
+    turned = level_llrs(logs.flip(-1))
+    torch.testing.assert_close(turned[:, 0], -level_llrs(logs)[:, 0])
+    torch.testing.assert_close(turned[:, 1:], level_llrs(logs)[:, 1:])
+    with pytest.raises(ValueError, match="order is 3"):
+        level_llrs(logs[:, :3])
+    assert bool(level_llrs(torch.tensor([0.0, -inf])).isfinite().all())
+
+
+def detectors(order, streams, antennas):
+    """A network of each kind that has soft bits, in single precision."""
+    levels = pam(order).float()
+    return {
+        "OAMP": unroll(OAMP(levels), 6, untied=("step_size", "variance_scale")),
+        "EP": unroll(ExpectationPropagation(levels), 6, untied=("damping",)),
+        "AMP": unroll(LAMA(levels), 6, untied=("noise_scale",)),
+        "MMNet": unroll(MMNetLayer(levels, ScaledAdjoint(levels), streams), 6, untied=("precision",)),
+        "DetNet": unroll(
+            DetNetLayer(
+                levels,
+                hidden=16,
+                auxiliary=4,
+                head="soft_sign" if order == 2 else "one_hot",
+                damping=0.5,
+                initial="projected_gradient",
+            ),
+            6,
+            untied=("hidden", "update"),
+        ),
+    }
+
+
+@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("name", ["OAMP", "EP", "AMP", "MMNet", "DetNet"])
+def test_every_detector_gives_ratios_that_tell_less_than_the_exact_ones_and_more_than_none(name, order):
+    data, bits = sent(400, 12, 4, order, 0.02, dtype=torch.float32)
+    network = detectors(order, 4, 12)[name]
+    found = soft_bits(network, data)
+    assert found.llrs.shape == bits.shape
+    told, exact = mutual_information(found.llrs, bits), mutual_information(exact_llrs(data, pam(order)), bits)
+    assert 0.3 < told < exact + 0.02
+    # And what is drawn says before what they will tell.
+    assert told == pytest.approx(found.information, abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["OAMP", "EP", "AMP", "MMNet"])
+def test_the_posterior_of_what_the_last_layer_observed_is_its_answer(name):
+    data, _ = sent(50, 8, 3, 4, 0.05, dtype=torch.float32)
+    network = detectors(4, 3, 8)[name]
+    *before, _ = network.trajectory(data)
+    layer, problem = network.prepared(data)[-1]
+    seen = layer.observed(before[-1], problem)
+    mean = level_posterior(seen.z, seen.variance, layer.levels).mean
+    assert bool((mean == network(data)).all())
+
+
+def test_ratios_do_not_depend_on_scale_or_company():
+    data, _ = sent(60, 8, 3, 4, 0.05, dtype=torch.float32)
+    network = detectors(4, 3, 8)["EP"]
+    whole = soft_bits(network, data, trials=0).llrs
+    assert whole.isfinite().all()
+    louder = Received(1024 * data.y, 1024 * data.channel, 2.0**20 * data.noise_variance)
+    assert bool((soft_bits(network, louder, trials=0).llrs == whole).all())
+    few = Received(data.y[:7], data.channel[:7], data.noise_variance)
+    torch.testing.assert_close(soft_bits(network, few, trials=0).llrs, whole[:7], rtol=1e-4, atol=1e-3)
+
+
+def test_overconfident_ratios_are_scaled_back_and_misleading_ones_give_way_to_lmmse():
+    data, bits = sent(1000, 8, 4, 2, 0.3, dtype=torch.float32)
+    network = detectors(2, 4, 8)["OAMP"]
+    with torch.no_grad():
+        network.get_parameter("layers.5.variance_scale").fill_(0.3)
+    own = soft_bits(network, data, trials=0)
+    scaled = soft_bits(network, data)
+    assert mutual_information(scaled.llrs, bits) >= mutual_information(own.llrs, bits)
+    with torch.no_grad():
+        network.get_parameter("layers.5.step_size").fill_(-3.0)
+    found = soft_bits(network, data)
+    assert found.linear
+    assert mutual_information(found.llrs, bits) > 0.3
+    assert soft_bits(network, data, seed=0).llrs.equal(found.llrs)
+
+
+def test_the_best_factor_is_the_one_that_tells_most():
+    draw = torch.Generator().manual_seed(4)
+    bits = torch.randint(2, (20_000,), generator=draw)
+    z = (1 - 2 * bits) + torch.randn(20_000, generator=draw, dtype=torch.float64)
+    right = 2 * z  # of noise of variance one
+    assert best_factor(3 * right, bits) == pytest.approx(1 / 3, rel=0.05)
+    factor = best_factor(right, bits)
+    most = mutual_information(factor * right, bits)
+    assert all(mutual_information(factor * each * right, bits) < most for each in (0.9, 1.1))
+    assert best_factor(right.abs() * (1 - 2 * bits), bits) < 100  # without an error: certain, but not endlessly
+    assert most == pytest.approx(0.4859, abs=0.02)  # capacity of two levels at 0 dB, by quadrature
+
+
+def test_what_is_asked_of_no_detector_is_refused():
+    data, _ = sent(5, 6, 3, 2, 0.1, dtype=torch.float32)
+    gradient = unroll(ProjectedGradient(pam(2).float()), 3)
+    with pytest.raises(TypeError, match="no probabilities"):
+        soft_bits(gradient, data)
+    with pytest.raises(TypeError, match="unrolled detector"):
+        soft_bits(torch.nn.Linear(2, 2), data)
+    network = detectors(2, 3, 6)["OAMP"]
+    with pytest.raises(ValueError, match="trials"):
+        soft_bits(network, data, trials=-1)
+    with pytest.raises(ValueError, match="noise"):
+        soft_bits(network, data._replace(noise_variance=None))
+    with pytest.raises(ValueError, match="one ratio for each bit"):
+        mutual_information(torch.zeros(3), torch.zeros(4))
+    with pytest.raises(ValueError, match="0 or 1"):
+        best_factor(torch.zeros(3), 2 * torch.ones(3))
+
+
+def test_the_task_draws_what_soft_bits_take():
+    task = Detection(streams=2, antennas=4, modulation="16qam", snr=12.0, held_out=50)
+    data, _ = task.at(14.0, 200, torch.Generator().manual_seed(0))
+    network = unroll(ExpectationPropagation(task.levels), 6)
+    assert soft_bits(network, data).llrs.shape == (200, 4, 2)
