@@ -7,7 +7,7 @@ import pytest
 import torch
 from iterations import gaussian
 
-from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, pam, real_form
+from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, gray_labels, pam, real_form
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.systems.catalogue import find
 from unrolling.systems.communications import _vectors as files
@@ -312,3 +312,47 @@ def test_a_channel_on_another_scale_than_what_was_received_is_refused_or_made_up
         assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
     else:
         assert (torch.from_numpy(np.load(tmp_path / "a-symbols.npy")) != x).float().mean() < 0.02
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_soft_bits_are_written_in_the_place_of_symbols(apply, vectors, tmp_path, plain):
+    data, x = vectors
+    status, output, errors = apply(
+        "communications/ep_net",
+        saved(tmp_path / "received.npz", **as_saved(data)),
+        *("-o", tmp_path / "bits.npy", "--soft", "--json"),
+        *(["--plain"] if plain else []),
+    )
+    assert status == 0
+    assert ("the ratios of the list tell more" in output) == ('"source": "list"' in output)
+    (said,) = json.loads(output)["results"] if "results" in json.loads(output) else [json.loads(output)]
+    assert said["soft_bits"]["source"] in (("network",) if plain else ("network", "list"))
+    assert ("bits told by list" in said["soft_bits"]) == (not plain)
+    bits = np.load(tmp_path / "bits.npy")
+    assert bits.shape == (*x.shape, 1)
+    # The label of the lower level is 0: symbols above zero are ones, of negative ratio.
+    assert ((bits[..., 0] < 0) == (x.numpy() > 0)).mean() > 0.98
+
+
+def test_soft_bits_of_complex_symbols_are_a_row_for_each_stream(apply, tmp_path):
+    """First the bits of the real part, then those of the imaginary."""
+    task = Detection(streams=2, antennas=4, modulation="16qam", held_out=10)
+    system = find("communications/ep_net")
+    network = system.network(system.recipes["detection"], task, 5)
+    card = {"system": system.name, "task": task.identity(), "seed": 0}
+    save_weights(network, tmp_path / "w.safetensors", card, task.fixed_tensors())
+    data, x = task.at(25.0, 40, torch.Generator().manual_seed(0))
+    real, imaginary = data.channel.chunk(2, 2)[0].chunk(2, 1)
+    channel = 2**0.5 * torch.complex(real, imaginary)
+    y = torch.complex(*data.y.chunk(2, 1))
+    source = saved(tmp_path / "r.npz", y=y, channel=channel, noise_variance=2 * data.noise_variance)
+    status, output, errors = apply(
+        "communications/ep_net", source, "-o", tmp_path / "b.npy", "--soft", "--weights", tmp_path / "w.safetensors"
+    )
+    assert status == 0, errors
+    assert "log p(0) / p(1) of the bits" in output
+    bits = np.load(tmp_path / "b.npy")
+    assert bits.shape == (40, 2, 4)
+    labels = gray_labels(4)[decide(x, task.levels)]
+    wanted = torch.cat(labels.chunk(2, 1), 2).numpy()
+    assert ((bits < 0) == wanted).mean() > 0.95

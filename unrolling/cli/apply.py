@@ -157,6 +157,7 @@ class _Result:
         for number, (path, what) in enumerate(zip(self.work.outputs, application.writes, strict=False)):
             if unchanged:
                 what = "the input as it is" + ("" if unchanged is True else f": {unchanged}")
+            what = self.facts.get("holds", {}).get(str(path), what)
             files = self.facts.get("files", {}).get(str(path), [])
             where = f"{files[0]} to {Path(files[-1]).name}" if files else path
             print(f"{where}: {what}" + ("" if number else f" ({about})"))

@@ -33,10 +33,11 @@ class Application:
         writes: what each output file holds, in their order.
         read: (path, options) -> content: the file decoded, once; what the other functions are given.
         run: (network, task, content, outputs) -> what became of it, plain values by name; ``options`` that were given
-            come as keyword arguments. Four names are understood: ``conditions``, a list of
+            come as keyword arguments. Five names are understood: ``conditions``, a list of
             ``unrolling.systems.conditions.Condition``, what was found out about the input; ``unchanged``, the reason
             why the input was given back; ``more``, what other files hold that were written, by their paths; ``files``,
-            by the path of an output the files that were written in its place.
+            by the path of an output the files that were written in its place; ``holds``, by the path of an output what
+            it holds in the place of what ``writes`` says.
         suffixes: of the files that are taken from folders.
         default_suffixes: of the outputs where none are named, one for each.
         least: how many of the outputs must be named; the rest may be left out.

@@ -5,7 +5,6 @@ are.
 from __future__ import annotations
 
 from math import exp, log, prod
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,25 +17,12 @@ from unrolling.algorithms.detection.mimo import (
     check_received,
     check_rising,
     gray_labels,
-    noise_of,
 )
-from unrolling.algorithms.detection.received_noise import linear_estimate
-from unrolling.algorithms.detection.safeguarded import simulate_received
-from unrolling.core import Unrolled
 from unrolling.core.refusals import explained
 
 EXHAUSTIVE = 1 << 20  # vectors of symbols that are summed over at most
 ENTRIES = 1 << 22  # numbers in memory at a time, of a sum over all vectors
 WIDEST, STEPS, NARROWEST = 23.0, 40, 1e-3  # of the search for a factor, in its logarithm
-
-
-class SoftBits(NamedTuple):
-    """Log-likelihood ratios, and where they are from."""
-
-    llrs: Tensor  # log p(bit = 0 | y) / p(bit = 1 | y), (batch, K, bits of a real dimension)
-    factor: float  # what the detector's own were multiplied by
-    linear: bool  # whether they are LMMSE's, which told more on vectors that were drawn
-    information: float  # bits in a bit, on these; NaN where none were drawn
 
 
 @explained
@@ -111,63 +97,6 @@ def exact_llrs(data: Received, levels: Tensor) -> Tensor:
         levels_of = [logs.logsumexp([a for a in axes if a != k]) if streams > 1 else logs for k in axes]
         found.append(level_llrs(torch.stack(levels_of, 1)))
     return torch.cat(found)
-
-
-@explained
-@torch.no_grad()
-def soft_bits(network: Unrolled, data: Received, *, trials: int = 500, seed: int = 0) -> SoftBits:
-    """Log-likelihood ratios of the bits behind received vectors, from the last layer of a detector.
-
-    An iteration that sees each symbol in Gaussian noise (OAMP, expectation propagation, AMP, MMNet) gives those of its
-    last such observation; DetNet's scores are probabilities. A network that was trained for its decisions need not be
-    right about how sure it is, so vectors are drawn and sent over the channels that were given, in their noise: the
-    ratios are multiplied by the factor that tells most about the n drawn bits and limited to log 2 n, since n bits
-    vouch for no more; where LMMSE's tell more, these are taken.
-
-    Args:
-        network: an unrolled detector.
-        data: with the noise variance; DetNet needs it for the trial alone.
-        trials: vectors that are drawn; 0 leaves the trial out.
-        seed: of these.
-
-    Raises:
-        TypeError: no unrolled detector, or one without probabilities.
-        ValueError: as for ``check_received``; fewer trials than none, or no noise variance to draw with.
-    """
-    if not isinstance(network, Unrolled) or not hasattr(network.layers[0], "level_logs"):
-        raise TypeError(f"soft bits come from an unrolled detector; got a {type(network).__name__}")
-    if trials < 0:
-        raise ValueError(f"trials is a number of vectors, 0 for none; got {trials}")
-    check_received(data, needs_noise=bool(trials) or network.layers[0].needs_noise)
-    own = _llrs(network, data)
-    if not trials:
-        return SoftBits(own, 1.0, False, float("nan"))
-    levels: Tensor = network.layers[0].levels
-    pick = torch.arange(trials) % len(data.y)
-    trial, sent = simulate_received(data, pick, levels, torch.Generator().manual_seed(seed))
-    bits = gray_labels(len(levels)).to(sent.device)[sent]
-    tried, linear = _llrs(network, trial), _linear(trial, levels)
-    factor, most = best_factor(tried, bits), log(2 * bits.numel())
-    found, other = (mutual_information(each.clamp(-most, most), bits) for each in (factor * tried, linear))
-    if other > found:
-        return SoftBits(_linear(data, levels).to(own).clamp(-most, most), 1.0, True, other)
-    return SoftBits((factor * own).clamp(-most, most), factor, False, found)
-
-
-def _llrs(network: Unrolled, data: Received) -> Tensor:
-    """Of the last layer, as it is."""
-    pairs = network.prepared(data)
-    state = pairs[0][0].start(pairs[0][1])
-    for layer, problem in pairs[:-1]:
-        state = layer(state, problem)
-    layer, problem = pairs[-1]
-    return level_llrs(layer.level_logs(state, problem))
-
-
-def _linear(data: Received, levels: Tensor) -> Tensor:
-    """Of LMMSE without bias."""
-    z, error = linear_estimate(data, noise_of(data))
-    return gaussian_llrs(z, error.expand_as(z), levels.to(z))
 
 
 @explained

@@ -15,7 +15,7 @@ from unrolling.algorithms.detection.mimo import Received, complex_symbols, decid
 from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.received_noise import AlphabetFit, NoiseEstimate, judge_alphabet, judge_noise
 from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector
-from unrolling.algorithms.detection.soft_bits import soft_bits
+from unrolling.algorithms.detection.soft_detection import NETWORK, soft_bits
 from unrolling.core import Unrolled
 from unrolling.core.scale import divide, power_of_two
 from unrolling.files.decoding import Arrays
@@ -166,15 +166,19 @@ def _detect(
         written = [complex_symbols(x) for x in written]
     if soft:
         found = soft_bits(network, data._replace(noise_variance=_variance(data, parts)), trials=0 if plain else TRIALS)
-        if found.linear:
+        if found.source != NETWORK:
             warnings.warn(
-                f"{path}: on vectors that were drawn over these channels, LMMSE's ratios tell more of the bits "
-                "than the network's, and are what is written (--plain: the network's)",
+                f"{path}: on vectors that were drawn over these channels, the ratios of the {found.source} tell "
+                "more of the bits than the network's, and are what is written (--plain: the network's)",
                 stacklevel=2,
             )
         written[0] = torch.cat(found.llrs.chunk(2, 1), 2) if task.modulation.complex else found.llrs
-        if not plain:
-            facts["bits told by a soft bit"] = round(found.information, 4)
+        facts["holds"] = {str(outputs[0]): f"log p(0) / p(1) of the bits, by the {found.source}"}
+        facts["soft_bits"] = {
+            "source": found.source,
+            "factor": found.factor,
+            **{f"bits told by {name}": told for name, told in found.information.items()},
+        }
     for out, x in zip(outputs, written, strict=False):
         write_symbols(out, x[0] if single else x)
     linear = sum(int(part.linear.sum()) for part in parts)
