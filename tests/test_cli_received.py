@@ -317,7 +317,7 @@ def test_a_channel_on_another_scale_than_what_was_received_is_refused_or_made_up
 @pytest.mark.parametrize("plain", [False, True])
 def test_soft_bits_are_written_in_the_place_of_symbols(apply, vectors, tmp_path, plain):
     data, x = vectors
-    status, output, errors = apply(
+    status, output, _ = apply(
         "communications/ep_net",
         saved(tmp_path / "received.npz", **as_saved(data)),
         *("-o", tmp_path / "bits.npy", "--soft", "--json"),

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from unrolling import unroll
-from unrolling.algorithms.detection.detnet import DetNetLayer
-from unrolling.algorithms.detection.k_best import k_best, list_llrs
-from unrolling.algorithms.detection.mimo import Received, apply, decide, gray_labels, level_posterior, pam, wrong_bits
-from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
-from unrolling.algorithms.detection.soft_bits import (
+from unrolling.algorithms.detection.bit_ratios import (
     best_factor,
     exact_llrs,
     gaussian_llrs,
     level_llrs,
     mutual_information,
 )
+from unrolling.algorithms.detection.breadth_first import k_best, list_llrs
+from unrolling.algorithms.detection.detnet import DetNetLayer
+from unrolling.algorithms.detection.mimo import Received, apply, decide, gray_labels, level_posterior, pam, wrong_bits
+from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.soft_detection import linear_llrs, soft_bits
 from unrolling.algorithms.detection.sphere import sphere_decode
 from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".detection.bit_ratios": ("best_factor exact_llrs gaussian_llrs level_llrs mutual_information"),
+        ".detection.breadth_first": ("Listed k_best list_llrs"),
         ".detection.detnet": ("DetNetLayer DetNetState"),
-        ".detection.k_best": ("Listed list_llrs"),
         ".detection.linear_detection": ("lmmse matched_filter zero_forcing"),
         ".detection.mimo": (
             "Detector MatchedFilter MatchedFiltering Modulation Observation Posterior Received adjoint apply "
@@ -29,8 +30,7 @@ __getattr__, __dir__ = lazy(
         ".detection.received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
         ".detection.safeguarded": ("Safeguard SafeguardedDetector simulate_received"),
         ".detection.semidefinite": ("Relaxed semidefinite_relaxation"),
-        ".detection.soft_bits": ("best_factor exact_llrs gaussian_llrs level_llrs mutual_information"),
-        ".detection.soft_detection": ("SoftBits linear_llrs network_llrs"),
+        ".detection.soft_detection": ("SoftBits linear_llrs network_llrs soft_bits"),
         ".detection.sphere": ("Decisions sphere_decode"),
         ".detection.taps": ("ChannelEstimate TapsFit fit_to_taps fitted least_squares_taps viterbi_data"),
         ".detection.trellis": ("GaussianLikelihood Observed Trellis check_observed check_trellis"),
@@ -199,7 +199,7 @@ __all__ = [
     "deviation_of", "diagonal_steps", "differences", "divergence_of", "each_weight", "equal_activations",
     "exact_llrs", "exponent", "fill_missing", "find_modulation", "fit_kernel", "fit_noise", "fit_to_taps",
     "fitted", "fixed_oamp", "floor_of", "gaussian_llrs", "gram", "gram_schmidt_adaptive", "gray_labels",
-    "inside", "is_soft", "judge_alphabet", "judge_noise", "kernel_spectrum", "learn_dictionary",
+    "inside", "is_soft", "judge_alphabet", "judge_noise", "k_best", "kernel_spectrum", "learn_dictionary",
     "least_squares_start", "least_squares_taps", "level_llrs", "level_of", "level_posterior",
     "linear_estimate", "linear_llrs", "lipschitz", "list_llrs", "lmmse", "maps", "matched_filter",
     "mean_filter", "mean_gain", "mean_square_error", "measure_blocks", "measurement_noise",
@@ -209,11 +209,11 @@ __all__ = [
     "patch_pairs", "penalty_of", "plug_and_play_conditions", "posterior", "projected_gradient_weights",
     "pursued", "rate_weights", "real_form", "residual_lipschitz", "retrieve", "rounding_level", "rows_of",
     "run_packed_steps", "run_thin_steps", "sampling_features", "scalar_parameter", "scaled_sparsity",
-    "semidefinite_relaxation", "set_sparsity", "sharpen", "shrink_entries", "simulate_received", "solved",
-    "sphere_decode", "split_step", "spread_blocks", "stack_frames", "stages_for", "state_evolution_limit",
-    "statistics_of", "step_advice", "streak_kernels", "suits", "temporal_variance", "tight_frame",
-    "unit_columns", "update_activations", "update_dictionary", "variance", "viterbi_data", "viterbi_path",
-    "wrong_bits", "zero_forcing",
+    "semidefinite_relaxation", "set_sparsity", "sharpen", "shrink_entries", "simulate_received", "soft_bits",
+    "solved", "sphere_decode", "split_step", "spread_blocks", "stack_frames", "stages_for",
+    "state_evolution_limit", "statistics_of", "step_advice", "streak_kernels", "suits", "temporal_variance",
+    "tight_frame", "unit_columns", "update_activations", "update_dictionary", "variance", "viterbi_data",
+    "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

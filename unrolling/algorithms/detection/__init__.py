@@ -6,8 +6,15 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.algorithms.detection.bit_ratios import (
+        best_factor,
+        exact_llrs,
+        gaussian_llrs,
+        level_llrs,
+        mutual_information,
+    )
+    from unrolling.algorithms.detection.breadth_first import Listed, k_best, list_llrs
     from unrolling.algorithms.detection.detnet import DetNetLayer, DetNetState
-    from unrolling.algorithms.detection.k_best import Listed, list_llrs
     from unrolling.algorithms.detection.linear_detection import lmmse, matched_filter, zero_forcing
     from unrolling.algorithms.detection.mimo import (
         Detector,
@@ -47,14 +54,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector, simulate_received
     from unrolling.algorithms.detection.semidefinite import Relaxed, semidefinite_relaxation
-    from unrolling.algorithms.detection.soft_bits import (
-        best_factor,
-        exact_llrs,
-        gaussian_llrs,
-        level_llrs,
-        mutual_information,
-    )
-    from unrolling.algorithms.detection.soft_detection import SoftBits, linear_llrs, network_llrs
+    from unrolling.algorithms.detection.soft_detection import SoftBits, linear_llrs, network_llrs, soft_bits
     from unrolling.algorithms.detection.sphere import Decisions, sphere_decode
     from unrolling.algorithms.detection.taps import (
         ChannelEstimate,
@@ -76,8 +76,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".bit_ratios": ("best_factor exact_llrs gaussian_llrs level_llrs mutual_information"),
+        ".breadth_first": ("Listed k_best list_llrs"),
         ".detnet": ("DetNetLayer DetNetState"),
-        ".k_best": ("Listed list_llrs"),
         ".linear_detection": ("lmmse matched_filter zero_forcing"),
         ".mimo": (
             "Detector MatchedFilter MatchedFiltering Modulation Observation Posterior Received adjoint apply "
@@ -88,8 +89,7 @@ __getattr__, __dir__ = lazy(
         ".received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
         ".safeguarded": ("Safeguard SafeguardedDetector simulate_received"),
         ".semidefinite": ("Relaxed semidefinite_relaxation"),
-        ".soft_bits": ("best_factor exact_llrs gaussian_llrs level_llrs mutual_information"),
-        ".soft_detection": ("SoftBits linear_llrs network_llrs"),
+        ".soft_detection": ("SoftBits linear_llrs network_llrs soft_bits"),
         ".sphere": ("Decisions sphere_decode"),
         ".taps": ("ChannelEstimate TapsFit fit_to_taps fitted least_squares_taps viterbi_data"),
         ".trellis": ("GaussianLikelihood Observed Trellis check_observed check_trellis"),
@@ -105,11 +105,11 @@ __all__ = [
     "Trellis", "Viterbi", "adjoint", "apply", "at_unit_gain", "best_factor", "check_levels",
     "check_observed", "check_received", "check_rising", "check_symmetric", "check_trellis",
     "complex_symbols", "decide", "exact_llrs", "find_modulation", "fit_to_taps", "fitted", "fixed_oamp",
-    "gaussian_llrs", "gram", "gray_labels", "judge_alphabet", "judge_noise", "least_squares_taps",
+    "gaussian_llrs", "gram", "gray_labels", "judge_alphabet", "judge_noise", "k_best", "least_squares_taps",
     "level_llrs", "level_posterior", "linear_estimate", "linear_llrs", "list_llrs", "lmmse",
     "matched_filter", "mean_gain", "mutual_information", "network_llrs", "noise_of", "pam", "posterior",
-    "real_form", "semidefinite_relaxation", "simulate_received", "sphere_decode", "viterbi_data",
-    "viterbi_path", "wrong_bits", "zero_forcing",
+    "real_form", "semidefinite_relaxation", "simulate_received", "soft_bits", "sphere_decode",
+    "viterbi_data", "viterbi_path", "wrong_bits", "zero_forcing",
 ]
 # fmt: on
 # End of what is written.

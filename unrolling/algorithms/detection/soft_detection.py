@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.detection.k_best import list_llrs
+from unrolling.algorithms.detection.bit_ratios import best_factor, gaussian_llrs, level_llrs, mutual_information
+from unrolling.algorithms.detection.breadth_first import list_llrs
 from unrolling.algorithms.detection.mimo import Received, check_received, gray_labels, noise_of
 from unrolling.algorithms.detection.received_noise import linear_estimate
 from unrolling.algorithms.detection.safeguarded import simulate_received
-from unrolling.algorithms.detection.soft_bits import best_factor, gaussian_llrs, level_llrs, mutual_information
 from unrolling.core import Unrolled
 from unrolling.core.refusals import explained
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unrolling.algorithms.detection.bit_ratios import level_llrs
 from unrolling.algorithms.detection.mimo import (
     Received,
     adjoint,
@@ -16,7 +17,6 @@ from unrolling.algorithms.detection.mimo import (
     gram,
     noise_of,
 )
-from unrolling.algorithms.detection.soft_bits import level_llrs
 from unrolling.core.arguments import check_count
 from unrolling.core.refusals import explained
 
