@@ -10,8 +10,7 @@ from iterations import gaussian
 
 from unrolling import Matrix, unroll
 from unrolling.algorithms import ISTA
-from unrolling.operators import CircularConvolution
-from unrolling.operators.adapters import from_deepinv, from_pylops, to_deepinv
+from unrolling.operators import CircularConvolution, from_deepinv, from_pylops, to_deepinv
 from unrolling.testing import check_adjoint, check_operator
 
 

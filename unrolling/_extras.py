@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 EXTRAS = {
     "PIL": "data",
@@ -51,3 +53,15 @@ def extra(what: str, name: str = "") -> Iterator[None]:
         command = f"pip install 'unrolling[{name or EXTRAS[module]}]'"
         package = PACKAGES.get(module, module)
         raise ImportError(f"{what} needs the package {package}: {command}", name=error.name) from error
+
+
+def peer(name: str) -> Any:
+    """Another library that is used where it is installed, and comes with no extra.
+
+    Raises:
+        ImportError: it is missing; the message names it.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"this adapter needs the package {name}: pip install {name}", name=name) from error

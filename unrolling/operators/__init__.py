@@ -6,7 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
-    from unrolling.operators.adapters import from_deepinv, from_pylops, to_deepinv
+    from unrolling.operators.adapters import from_pylops, from_scipy, from_sigpy, to_pylops, to_scipy, to_sigpy
     from unrolling.operators.attenuation import (
         from_counts,
         from_hounsfield,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from unrolling.operators.convolution import CircularConvolution, ValidConvolution, convolve_valid
     from unrolling.operators.dct import DCT, cut_blocks, dct2, dct_matrix, idct, idct2, join_blocks
+    from unrolling.operators.deepinv_adapters import from_deepinv, to_deepinv
     from unrolling.operators.differences import DirectionalDifferences, FiniteDifferences
     from unrolling.operators.filters import (
         BasisFilters,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         normalise_maps,
         to_corner,
     )
+    from unrolling.operators.functions import from_functions
     from unrolling.operators.geometry import FanBeam, ParallelBeam, Rays, bin_positions
     from unrolling.operators.groups import Groups, gather_groups, groups_of, match_patches, scatter_groups
     from unrolling.operators.half_spectrum import needs_gradient
@@ -108,7 +110,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".adapters": ("from_deepinv from_pylops to_deepinv"),
+        ".adapters": ("from_pylops from_scipy from_sigpy to_pylops to_scipy to_sigpy"),
         ".attenuation": ("from_counts from_hounsfield photon_counts to_hounsfield with_gaussian_noise"),
         ".bayer": ("BayerInterpolation BayerMosaic bayer_mask"),
         ".blocks": ("CodedDiffraction Isometry PerBlockSensing ScrambledHadamard hadamard"),
@@ -116,12 +118,14 @@ __getattr__, __dir__ = lazy(
         ".coil_maps": ("calibration_region estimate_maps noise_covariance prewhiten root_sum_of_squares"),
         ".convolution": ("CircularConvolution ValidConvolution convolve_valid"),
         ".dct": ("DCT cut_blocks dct2 dct_matrix idct idct2 join_blocks"),
+        ".deepinv_adapters": ("from_deepinv to_deepinv"),
         ".differences": ("DirectionalDifferences FiniteDifferences"),
         ".filters": ("BasisFilters CircularFilterBank FilterBank correlate correlate_adjoint margins zero_mean_atoms"),
         ".fourier": (
             "CentredFourier CoilData KSpace MaskedFourier MultiCoilFourier check_mask check_origins from_corner "
             "normalise_maps to_corner"
         ),
+        ".functions": ("from_functions"),
         ".geometry": ("FanBeam ParallelBeam Rays bin_positions"),
         ".groups": ("Groups gather_groups groups_of match_patches scatter_groups"),
         ".half_spectrum": ("needs_gradient"),
@@ -159,14 +163,15 @@ __all__ = [
     "convolution_norm", "convolve", "convolve_valid", "convolved", "correlate", "correlate_adjoint",
     "correlate_volumes", "correlated", "cubic", "cut_blocks", "dct2", "dct_atoms", "dct_matrix", "divide",
     "estimate_maps", "extend", "fast_size", "fft2", "fold", "from_cells", "from_corner", "from_counts",
-    "from_deepinv", "from_hounsfield", "from_pylops", "gather_groups", "gaussian_profile", "gaussian_taps",
-    "groups_of", "hadamard", "has_spectrum", "idct", "idct2", "ifft2", "irfft", "join", "join_blocks",
-    "joined", "learnable", "margins", "masked", "match_patches", "needs_gradient", "noise_covariance",
-    "normalise_maps", "per_image", "photon_counts", "prewhiten", "projections", "radial_profile",
-    "radial_size", "radii", "radius_index", "ratio_of", "rfft", "root_sum_of_squares", "scatter_groups",
-    "solve_positive", "solve_regularised", "spectral_norm", "spread_matrix", "sqrt_hann", "symbol_bound",
-    "to_cells", "to_corner", "to_deepinv", "to_hounsfield", "transfer", "weight_norm", "with_gaussian_noise",
-    "with_phase", "wrap", "zero_mean_atoms",
+    "from_deepinv", "from_functions", "from_hounsfield", "from_pylops", "from_scipy", "from_sigpy",
+    "gather_groups", "gaussian_profile", "gaussian_taps", "groups_of", "hadamard", "has_spectrum", "idct",
+    "idct2", "ifft2", "irfft", "join", "join_blocks", "joined", "learnable", "margins", "masked",
+    "match_patches", "needs_gradient", "noise_covariance", "normalise_maps", "per_image", "photon_counts",
+    "prewhiten", "projections", "radial_profile", "radial_size", "radii", "radius_index", "ratio_of", "rfft",
+    "root_sum_of_squares", "scatter_groups", "solve_positive", "solve_regularised", "spectral_norm",
+    "spread_matrix", "sqrt_hann", "symbol_bound", "to_cells", "to_corner", "to_deepinv", "to_hounsfield",
+    "to_pylops", "to_scipy", "to_sigpy", "transfer", "weight_norm", "with_gaussian_noise", "with_phase",
+    "wrap", "zero_mean_atoms",
 ]
 # fmt: on
 # End of what is written.

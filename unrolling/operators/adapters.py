@@ -1,80 +1,102 @@
-"""Operators of other libraries as operators of this one; each library is imported when its adapter is called."""
+"""Operators of SciPy, PyLops and sigpy as operators of this library, and the other way round; each library is imported
+when its adapter is called.
+
+These libraries work on NumPy's arrays: products go through the processor, sample by sample where the library knows one
+vector at a time. Differentiable in x, since the gradient of A x is A^H; not in the operator's own numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from unrolling._extras import extra, peer
+from unrolling.core.refusals import kind_of
+from unrolling.operators._arrays import ArrayOperator, OnArrays, Products, row_by_row
 from unrolling.operators.linear import LinearOperator
 
 
-def from_deepinv(physics: Any, shape: tuple[int, ...], *, dtype: torch.dtype = torch.float32) -> LinearOperator:
-    """A linear physics of deepinv: images (batch, channels, height, width), A = ``physics.A``, A^H =
-    ``physics.A_adjoint``.
+def from_scipy(
+    operator: Any, input_shape: tuple[int, ...] | None = None, output_shape: tuple[int, ...] | None = None
+) -> LinearOperator:
+    """A ``LinearOperator`` of ``scipy.sparse.linalg``, a sparse matrix or an array (m, n), on all samples at a time.
 
     Args:
-        physics: a ``deepinv.physics.LinearPhysics``; its noise model is left out.
-        shape: of one image, (channels, height, width).
-        dtype: of the images, which the shape of the measurements is found with.
+        operator: what ``scipy.sparse.linalg.aslinearoperator`` takes.
+        input_shape: of one x, of n numbers, taken row after row; by default (n,).
+        output_shape: of one y, of m numbers; by default (m,).
 
     Raises:
-        ImportError: deepinv is missing.
-        TypeError: a physics that is not linear.
+        ImportError: SciPy is missing.
+        TypeError: something else, or an operator without ``rmatvec``.
+        ValueError: shapes of another number of entries.
     """
-    deepinv = _library("deepinv", "deepinv")
-    if not isinstance(physics, deepinv.physics.LinearPhysics):
+    with extra("an operator of SciPy"):
+        from scipy.sparse.linalg import aslinearoperator
+    if isinstance(operator, Tensor):
+        raise TypeError("operator is a tensor; Matrix(tensor) is its operator, without SciPy")
+    try:
+        theirs = aslinearoperator(operator)
+    except TypeError as error:
         raise TypeError(
-            f"{type(physics).__name__} is not a deepinv.physics.LinearPhysics; only linear operators have an adjoint"
-        )
-    return _Deepinv(physics, shape, dtype)
+            f"operator is {kind_of(operator)}; SciPy knows its LinearOperator, sparse matrices and arrays (m, n)"
+        ) from error
+    m, n = map(int, theirs.shape)
+    inputs = (n,) if input_shape is None else tuple(input_shape)
+    outputs = (m,) if output_shape is None else tuple(output_shape)
+    for name, shape, count in (("input_shape", inputs, n), ("output_shape", outputs, m)):
+        if prod(shape) != count:
+            raise ValueError(f"{name} is {shape}, {prod(shape)} numbers, and the operator ({m}, {n}) has {count} there")
+    try:
+        theirs.rmatvec(np.zeros(m, dtype=theirs.dtype))
+    except (NotImplementedError, AttributeError) as error:
+        raise TypeError(
+            f"this {type(operator).__name__} has no adjoint: give scipy.sparse.linalg.LinearOperator an rmatvec"
+        ) from error
+    products = Products(
+        lambda rows: theirs.matmat(rows.reshape(len(rows), n).T).T,
+        lambda rows: theirs.rmatmat(rows.reshape(len(rows), m).T).T,
+    )
+    return ArrayOperator(products, inputs, outputs)
 
 
-def to_deepinv(what: LinearOperator | nn.Module) -> Any:
-    """An operator or a network of this library for deepinv: its solvers, losses and metrics take them.
+def to_scipy(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None
+) -> Any:
+    """One of our operators as a ``scipy.sparse.linalg.LinearOperator`` (m, n), for ``lsqr``, ``cg``, ``svds`` and the
+    like: an x is a vector, row after row; several are one product.
 
     Args:
-        what: a linear operator, which becomes a ``deepinv.physics.LinearPhysics`` with ``physics.A`` and
-            ``physics.A_adjoint`` (images with channels, (batch, channels, height, width), go through an operator on
-            (batch, height, width) channel by channel); or a network from data to estimates, which becomes a
-            ``deepinv.models.Reconstructor`` called as ``model(y, physics)``. The network holds its own forward model,
-            so that ``physics`` is not looked at.
+        operator: A, with the same numbers for all samples.
+        shape: of one x, where the operator takes any size.
+        dtype: in which products are taken; by default that of the operator's tensors. SciPy's solvers iterate in double
+            precision: ``operator.double()``, or torch.float64 here where it has no tensors, lets them converge as far.
 
     Raises:
-        ImportError: deepinv is missing.
-        TypeError: something else.
+        ImportError: SciPy is missing.
+        TypeError: no operator; one between real and complex vectors.
+        ValueError: parameters for several samples; no shape where one is needed.
     """
-    deepinv = _library("deepinv", "deepinv")
-    if isinstance(what, LinearOperator):
-        size = None if None in what.input_shape else what.input_shape
-        physics = deepinv.physics.LinearPhysics(
-            A=lambda x, **_: _by_channel(what, x, len(what.input_shape)),
-            A_adjoint=lambda y, **_: _by_channel(what.adjoint, y, len(what.output_shape)),
-            img_size=size,
-        )
-        physics.operator = what  # its parameters and buffers move and are saved with the physics
-        return physics
-    if not isinstance(what, nn.Module):
-        raise TypeError(f"a {type(what).__name__} is neither a LinearOperator nor a network (an nn.Module)")
-
-    class Reconstructor(deepinv.models.Reconstructor):
-        def __init__(self, network: nn.Module) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, y: Any, physics: Any = None, **_: Any) -> Tensor:
-            return self.network(y)
-
-    return Reconstructor(what)
+    with extra("an operator of SciPy"):
+        from scipy.sparse.linalg import LinearOperator as Theirs
+    arrays = OnArrays(operator, shape, dtype)
+    make: Any = Theirs  # a class of two signatures
+    return make(
+        arrays.shape,
+        matvec=lambda x: arrays.forward(x.reshape(1, -1))[0],
+        rmatvec=lambda y: arrays.adjoint(y.reshape(1, -1))[0],
+        matmat=lambda x: arrays.forward(x.T).T,
+        rmatmat=lambda y: arrays.adjoint(y.T).T,
+        dtype=arrays.kind,
+    )
 
 
 def from_pylops(operator: Any) -> LinearOperator:
-    """A linear operator of PyLops: (batch, *dims) -> (batch, *dimsd), sample by sample through NumPy, on the CPU.
-
-    Differentiable in x, since the gradient of A x is A^H; not in the operator's own numbers.
+    """A linear operator of PyLops: (batch, *dims) -> (batch, *dimsd).
 
     Args:
         operator: a ``pylops.LinearOperator``.
@@ -83,87 +105,92 @@ def from_pylops(operator: Any) -> LinearOperator:
         ImportError: PyLops is missing.
         TypeError: something else.
     """
-    pylops = _library("pylops", "pylops")
+    pylops = peer("pylops")
     if not isinstance(operator, pylops.LinearOperator):
         raise TypeError(f"{type(operator).__name__} is not a pylops.LinearOperator")
-    return _PyLops(operator)
+    products = Products(
+        row_by_row(lambda row: operator.matvec(row.ravel())), row_by_row(lambda row: operator.rmatvec(row.ravel()))
+    )
+    return ArrayOperator(products, operator.dims, operator.dimsd)
 
 
-def _library(module: str, package: str) -> Any:
-    try:
-        return __import__(module)
-    except ImportError as error:
-        raise ImportError(f"this adapter needs the package {package}: pip install {package}") from error
+def to_pylops(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None
+) -> Any:
+    """One of our operators as a ``pylops.LinearOperator`` with ``dims`` and ``dimsd``, for its solvers and its algebra.
+
+    Args:
+        operator, shape, dtype: as for ``to_scipy``.
+
+    Raises:
+        ImportError: PyLops is missing.
+        TypeError, ValueError: as for ``to_scipy``.
+    """
+    pylops = peer("pylops")
+    arrays = OnArrays(operator, shape, dtype)
+
+    class Operator(pylops.LinearOperator):
+        def __init__(self) -> None:
+            super().__init__(dtype=arrays.kind, dims=arrays.input_shape, dimsd=arrays.output_shape, clinear=True)
+
+        def _matvec(self, x: np.ndarray) -> np.ndarray:
+            return arrays.forward(x.reshape(1, -1))[0]
+
+        def _rmatvec(self, x: np.ndarray) -> np.ndarray:
+            return arrays.adjoint(x.reshape(1, -1))[0]
+
+    return Operator()
 
 
-def _by_channel(act: Callable[[Tensor], Tensor], x: Tensor, dimensions: int) -> Tensor:
-    """A linear map of (batch, *shape), also of (batch, channels, *shape)."""
-    return act(x) if x.ndim < dimensions + 2 else act(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+def from_sigpy(operator: Any) -> LinearOperator:
+    """A linear operator of sigpy: (batch, *ishape) -> (batch, *oshape).
+
+    Args:
+        operator: a ``sigpy.linop.Linop``.
+
+    Raises:
+        ImportError: sigpy is missing.
+        TypeError: something else.
+    """
+    sigpy = peer("sigpy")
+    if not isinstance(operator, sigpy.linop.Linop):
+        raise TypeError(f"{type(operator).__name__} is not a sigpy.linop.Linop")
+    adjoint = operator.H
+    return ArrayOperator(
+        Products(row_by_row(operator), row_by_row(adjoint)), tuple(operator.ishape), tuple(operator.oshape)
+    )
 
 
-class _Deepinv(LinearOperator):
-    def __init__(self, physics: Any, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        with torch.no_grad():
-            found = physics.A(torch.zeros(1, *shape, dtype=dtype))
-        if not isinstance(found, Tensor):
-            raise TypeError(
-                f"{type(physics).__name__} gives a {type(found).__name__}; an operator here gives one tensor"
-            )
-        super().__init__(shape, tuple(found.shape[1:]))
-        self.physics = physics
+def to_sigpy(
+    operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None
+) -> Any:
+    """One of our operators as a ``sigpy.linop.Linop`` on NumPy's arrays, for its apps and its algebra.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.physics.A(x)
+    Args:
+        operator, shape, dtype: as for ``to_scipy``.
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        return self.physics.A_adjoint(y)
+    Raises:
+        ImportError: sigpy is missing.
+        TypeError, ValueError: as for ``to_scipy``.
+    """
+    sigpy = peer("sigpy")
+    arrays = OnArrays(operator, shape, dtype)
 
+    class Operator(sigpy.linop.Linop):
+        def __init__(self, adjoint: bool = False) -> None:
+            self.adjoint = adjoint
+            outputs, inputs = arrays.output_shape, arrays.input_shape
+            if adjoint:
+                outputs, inputs = inputs, outputs
+            super().__init__(outputs, inputs, repr_str=type(operator).__name__ + ".H" * adjoint)
 
-class _PyLops(LinearOperator):
-    def __init__(self, operator: Any) -> None:
-        super().__init__(tuple(map(int, operator.dims)), tuple(map(int, operator.dimsd)))
-        self.__dict__["operator"] = operator  # no module of torch
+        def _apply(self, input: Any) -> np.ndarray:
+            if not isinstance(input, np.ndarray):
+                raise TypeError(f"input is {kind_of(input)}; this operator works on NumPy's arrays")
+            act = arrays.adjoint if self.adjoint else arrays.forward
+            return act(input[None]).reshape(self.oshape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _ByNumPy.apply(x, self.operator, False, self.output_shape)  # pyright: ignore[reportReturnType]
+        def _adjoint_linop(self) -> Any:
+            return Operator(not self.adjoint)
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        return _ByNumPy.apply(y, self.operator, True, self.input_shape)  # pyright: ignore[reportReturnType]
-
-
-class _ByNumPy(torch.autograd.Function):
-    """A x or A^H y of an operator that knows vectors of NumPy; the backward pass is the other of the two."""
-
-    @staticmethod
-    def forward(x: Tensor, operator: Any, adjoint: bool, shape: tuple[int, ...]) -> Tensor:
-        rows = x.detach().cpu().resolve_conj().resolve_neg().reshape(x.shape[0], -1).numpy()
-        act = operator.rmatvec if adjoint else operator.matvec
-        found = [np.asarray(act(row)) for row in rows]
-        result = torch.from_numpy(np.stack(found) if found else np.zeros((0, int(np.prod(shape)))))
-        # NumPy's operators often work in double precision; the caller's precision is kept, complex where the operator
-        # made it so.
-        dtype = x.dtype if x.is_complex() or not result.is_complex() else x.dtype.to_complex()
-        return result.to(x.device, dtype).reshape(x.shape[0], *shape)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Any, bool, tuple[int, ...]], output: Tensor) -> None:
-        x, ctx.operator, ctx.adjoint, ctx.to = inputs
-        ctx.shape, ctx.dtype = tuple(x.shape[1:]), x.dtype
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
-        back = _ByNumPy.apply(grad, ctx.operator, not ctx.adjoint, ctx.shape)
-        same: Any = back if ctx.dtype.is_complex or not back.is_complex() else back.real  # pyright: ignore
-        return same, None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _ByNumPy.apply(tangent, ctx.operator, ctx.adjoint, ctx.to)  # pyright: ignore[reportReturnType]
-
-    @staticmethod
-    def vmap(
-        info: Any, dims: tuple[int | None, ...], x: Tensor, operator: Any, adjoint: bool, shape: tuple[int, ...]
-    ) -> tuple[Tensor, int]:
-        rows = x.movedim(dims[0] or 0, 0)
-        image: Any = _ByNumPy.apply(rows.flatten(0, 1), operator, adjoint, shape)
-        return image.unflatten(0, rows.shape[:2]), 0
+    return Operator()
