@@ -19,7 +19,7 @@ from unrolling.operators.fourier import CoilData, KSpace, fft, ifft
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.normal_equations import solve_positive
 from unrolling.operators.resize import BicubicReduction
-from unrolling.operators.spectral import convolve, divide, has_spectrum, transfer
+from unrolling.operators.spectral import Identity, convolve, divide, has_spectrum, transfer
 
 # Of a denominator, relative to the largest: at a frequency that neither the data nor a filter sees the result is then
 # zero.
@@ -137,7 +137,12 @@ class LeastSquares(DataTerm):
             return self.initial(problem.data)
         return self.operator.enlarge(problem.data) if isinstance(self.operator, BicubicReduction) else problem.back
 
+    def gradient(self, x: Tensor, problem: Problem) -> Tensor:
+        return x - problem.back if isinstance(self.operator, Identity) else super().gradient(x, problem)
+
     def solve(self, b: Tensor, rho: Tensor | float, problem: Problem) -> Tensor:
+        if isinstance(self.operator, Identity) and (not isinstance(rho, Tensor) or rho.ndim == 0):
+            return self.operator.solve_normal(b, rho)
         return super().solve(b, rho, problem) if problem.spectrum is not None else self.operator.solve_normal(b, rho)
 
     def check(self, data: Tensor) -> None:

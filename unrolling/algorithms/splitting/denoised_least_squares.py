@@ -1,4 +1,4 @@
-"""Least squares that alternate with a denoiser: the iteration of MoDL."""
+"""Least squares that alternate with a denoiser: the iteration of MoDL and of unrolled optimisation with deep priors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from unrolling.operators.normal_equations import conjugate_gradients, solve_posi
 
 
 class DenoisedLeastSquares(Iteration):
-    """x+ = (A^H A + lambda I)^-1 (A^H y + lambda D(x)): the minimiser of |A x - y|^2 + lambda |x - D(x_before)|^2, from
-    x = A^H y.
+    """x+ = (A^H A + lambda I)^-1 (A^H y + lambda D(x)): the minimiser of |A x - y|^2 + lambda |x - D(x_before)|^2.
 
-    Aggarwal, Mani and Jacob 2019 (MoDL), doi:10.1109/TMI.2018.2865356. With D the identity this is Tikhonov's
-    regularisation iterated, which tends to the least-squares solution: the proximal point algorithm (Rockafellar 1976,
-    doi:10.1137/0314056). The equation is solved by at most ``steps`` conjugate gradients, which start at D(x).
+    Aggarwal, Mani and Jacob 2019 (MoDL), doi:10.1109/TMI.2018.2865356, with one D for all layers; Diamond, Sitzmann,
+    Heide and Wetzstein 2017 (unrolled optimisation with deep priors, ODP), arXiv:1705.08041, the proximal gradient form,
+    x[k+1/2] = CNN_k(x[k]), x[k+1] = argmin alpha_k |A x - y|^2 + |x - x[k+1/2]|^2 with alpha = 1 / lambda, D and lambda
+    of each layer. ``HalfQuadraticSplitting`` with the identity as transform and a constant penalty lambda is the same
+    iteration with a prox as D. With D the identity this is Tikhonov's regularisation iterated, which tends to the
+    least-squares solution: the proximal point algorithm (Rockafellar 1976, doi:10.1137/0314056).
+
+    Where A^H A is diagonal in the Fourier basis (a known periodic blur, a sampled Fourier transform, denoising) the
+    equation is solved in closed form; else by at most ``steps`` conjugate gradients, which start at D(x). The step is
+    computed as D(x) + (A^H A + lambda I)^-1 A^H (y - A D(x)), whose second term vanishes as lambda grows.
+
+    For noise of standard deviation sigma and an error tau that D(x) still has, lambda = (sigma / tau)^2 weighs the two
+    as their variances do: the level of the noise enters here and nowhere else.
 
     Parameters: ``weight`` lambda, positive; those of ``denoiser``.
 
@@ -29,13 +38,15 @@ class DenoisedLeastSquares(Iteration):
         data_term: 0.5 |A x - y|^2.
         denoiser: D, images to images; a module may have parameters. None is the identity.
         weight: lambda > 0.
+        start: ``adjoint``, x = A^H y, or ``regularised``, the step that D(x) = the data term's own start (A^H y, or the
+            blurred image) leads to.
         steps: of conjugate gradients, at most.
         tolerance: relative residual at which they stop.
         gradient: ``implicit``, by one more such equation in the backward pass, exact where both are solved; or
-            ``unrolled``, through the steps, which are stored.
+            ``unrolled``, through the steps, which are stored. Closed forms are differentiated as they are.
 
     Raises:
-        ValueError: a weight that is not positive, fewer than one step, an unknown gradient.
+        ValueError: a weight that is not positive, an unknown start, fewer than one step, an unknown gradient.
     """
 
     weight: Tensor
@@ -46,6 +57,7 @@ class DenoisedLeastSquares(Iteration):
         denoiser: Callable[[Tensor], Tensor] | None = None,
         weight: float | Tensor = 0.05,
         *,
+        start: Literal["adjoint", "regularised"] = "adjoint",
         steps: int = 10,
         tolerance: float = 1e-5,
         gradient: Literal["implicit", "unrolled"] = "implicit",
@@ -55,6 +67,8 @@ class DenoisedLeastSquares(Iteration):
         check_range(tolerance, "tolerance", 0.0)
         if gradient not in ("implicit", "unrolled"):
             raise ValueError(f"gradient is {gradient!r}; it is 'implicit' or 'unrolled'")
+        if start not in ("adjoint", "regularised"):
+            raise ValueError(f"start is {start!r}; it is 'adjoint' or 'regularised'")
         value = check_weight(weight)
         if not bool((value > 0).all()):
             raise ValueError(f"weight must be positive; got {weight}")
@@ -63,15 +77,21 @@ class DenoisedLeastSquares(Iteration):
         self.denoiser = denoiser
         self.weight = scalar_parameter(value, torch.zeros(()))
         constrain(self, "weight", Positive())
-        self.steps, self.tolerance, self.through = steps, tolerance, gradient
+        self.begin, self.steps, self.tolerance, self.through = start, steps, tolerance, gradient
 
     def start(self, problem: Problem) -> Tensor:
-        """A^H y."""
-        return problem.back
+        """A^H y, or the least-squares step from the data term's own start."""
+        if self.begin == "adjoint":
+            return problem.back
+        return self._agreed(self.data_term.start(problem), problem)
 
     def forward(self, state: Tensor, problem: Problem) -> Tensor:
-        aim = state if self.denoiser is None else self.denoiser(state)
-        # (A^H A + lambda I) (x - D) = A^H (y - A D)
+        return self._agreed(state if self.denoiser is None else self.denoiser(state), problem)
+
+    def _agreed(self, aim: Tensor, problem: Problem) -> Tensor:
+        """The minimiser of |A x - y|^2 + lambda |x - aim|^2: (A^H A + lambda I) (x - aim) = A^H (y - A aim)."""
+        if problem.spectrum is not None:
+            return aim - self.data_term.solve(self.data_term.gradient(aim, problem), self.weight, problem)
         left = problem.back - self._gram(aim, problem)
 
         def apply(x: Tensor) -> Tensor:

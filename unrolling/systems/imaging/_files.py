@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.algorithms.images.diffusion import Compressed
 from unrolling.algorithms.images.experts import FieldOfExperts
@@ -44,12 +44,16 @@ def shipped_values(system: System, task: str, key: str) -> list[Any]:
 
 
 def reach(network: Unrolled, extra: int = 0) -> int:
-    """Pixels that an output of a diffusion network depends on, in each direction: in each step half a filter there and
-    half a filter back. Of groups of patches, no more than ``FAR``.
+    """Pixels that an output of a denoising network depends on, in each direction: of diffusion in each step half a
+    filter there and half a filter back; of convolutions in a prox or a denoiser half of each. Of groups of patches, no
+    more than ``FAR``.
     """
     if isinstance(layer := network.layers[0], FieldOfExperts):
         return min(len(network) * (layer.reach + extra), FAR)
-    taps: Any = network.layers[0].filters
+    taps: Any = getattr(layer, "filters", None)
+    if taps is None:
+        convolutions = [part for each in network.layers for part in each.modules() if isinstance(part, nn.Conv2d)]
+        return sum(part.kernel_size[0] // 2 + extra for part in convolutions)
     return len(network) * (2 * (taps.taps().shape[-1] // 2) + extra)
 
 
