@@ -5,6 +5,7 @@ import torch
 from smoothing import MIDDLE, Y, noise
 from torch import nn
 
+from benchmarks import odp as benchmark
 from unrolling import solve, unroll
 from unrolling.algorithms import (
     ADMM,
@@ -21,7 +22,9 @@ from unrolling.operators import FiniteDifferences, Identity, KSpace
 from unrolling.operators.normal_equations import conjugate_gradients
 from unrolling.prox import AnalysisProx, DenoiserProx, soft_threshold
 from unrolling.systems.catalogue import find
-from unrolling.systems.imaging.odp import prior, without_data
+from unrolling.systems.imaging._files import reach
+from unrolling.systems.imaging.odp import blurred, prior, without_data
+from unrolling.tasks.catalogue import find_task
 from unrolling.testing import check_iteration
 
 KERNELS = torch.stack([MIDDLE, MIDDLE.roll(1, 0), MIDDLE.mT.contiguous()])
@@ -33,7 +36,6 @@ PROBLEMS = {
     "complex k-space": (SampledFourier(), KSpace(SAMPLES, MASK)),
     "real k-space": (SampledFourier(real=True), KSpace(SAMPLES, MASK)),
 }
-TASKS = ("known_deblurring", "denoising", "mri")
 
 
 class Halved(nn.Module):
@@ -122,9 +124,9 @@ def test_no_weight_on_the_data_gives_the_networks_image_and_all_of_it_what_was_m
 def test_an_invertible_blur_is_inverted_where_the_data_count_alone():
     kernel = torch.zeros(1, 3, 3, dtype=torch.float64)
     kernel[0, 1, 1], kernel[0, 0, 1] = 0.7, 0.3
-    blurred = Blurred(KnownBlur().image(Y, Blurred(Y, kernel)), kernel)
+    seen = Blurred(KnownBlur().image(Y, Blurred(Y, kernel)), kernel)
     iteration = step(KnownBlur(), Halved(), 1e-14)
-    torch.testing.assert_close(iteration(noise(3, 8, 8), iteration.prepare(blurred)), Y, rtol=0, atol=1e-9)
+    torch.testing.assert_close(iteration(noise(3, 8, 8), iteration.prepare(seen)), Y, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -154,7 +156,7 @@ def test_a_start_is_the_step_from_the_data_terms_own(name):
     plain = step(term)
     torch.testing.assert_close(iteration.start(problem), plain(term.start(problem), problem), rtol=1e-12, atol=1e-12)
     assert torch.equal(step(term).start(problem), problem.back)
-    if name != "deblurring":  # A A^H y = y where it was measured: the start is A^H y already
+    if name in ("denoising", "complex k-space"):  # A A^H y = y where it was measured: the start is A^H y already
         torch.testing.assert_close(iteration.start(problem), problem.back, rtol=0, atol=1e-12)
 
 
@@ -264,14 +266,69 @@ class Narrow(nn.Module):
 def test_the_network_has_the_numbers_of_its_description_and_is_its_parent_before_training(name, count):
     system = find("imaging/odp")
     recipe = system.recipes[name]
-    from unrolling.tasks.catalogue import find_task
-
     task = find_task(name).small()
     network = system.network(recipe, task).eval()
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == count
     data = task.example()
-    plain = DenoisedLeastSquares(recipe.parent(task).data_term, None, recipe.parent(task).weight.item(), start="regularised")
+    plain = DenoisedLeastSquares(
+        recipe.parent(task).data_term, None, recipe.parent(task).weight.item(), start="regularised"
+    )
     with torch.no_grad():
         wanted = solve(plain, data, tolerance=0.0, max_iterations=3).estimate
         assert torch.equal(network(data), wanted)
         assert torch.equal(solve(recipe.parent(task).eval(), data, tolerance=0.0, max_iterations=3).estimate, wanted)
+
+
+def test_alpha_weighs_the_noise_as_the_variances_do_and_falls_as_training_adds_steps():
+    recipe = find("imaging/odp").recipes["denoising"]
+    quiet, loud = (recipe.parent(find_task("denoising")(sigma=sigma)).weight.item() for sigma in (10.0, 30.0))
+    assert loud == pytest.approx(9 * quiet)
+    assert quiet == pytest.approx((10 / 255 / 0.05) ** 2)
+    assert [stage.inherit for stage in recipe.schedule(3)] == [None, {"weight": 1.5}, {"weight": 1.5}]
+    assert [stage.depth for stage in recipe.schedule(3)] == [1, 2, None]
+    assert recipe.schedule(1)[0].inherit is None
+
+
+def test_the_rival_is_the_same_networks_from_the_same_start():
+    task = find_task("known_deblurring").small()
+    rival, data = without_data(task, blurred), task.example()
+    assert sum(p.numel() for p in rival.parameters() if p.requires_grad) == 48_246 - 3
+    parent = blurred(task)
+    with torch.no_grad():
+        assert torch.equal(rival(data), parent.start(parent.prepare(data)))
+    with pytest.raises(TypeError, match="data are Blurred"):
+        rival(data.image)
+
+
+def test_pixels_depend_on_no_more_than_the_convolutions_reach():
+    network = unroll(step(LeastSquares(Identity()), prior()).float(), 2, untied=("denoiser",)).eval()
+    for layer in network.layers:
+        nn.init.normal_(layer.denoiser.residual[-1].weight, std=0.1)
+    assert reach(network) == 2 * 5
+    x = noise(1, 40, 40).float()
+    changed = x.clone()
+    changed[0, 20, 20] += 1
+    moved = (network(changed) - network(x))[0].abs() > 1e-7
+    rows, columns = torch.nonzero(moved, as_tuple=True)
+    assert int((rows - 20).abs().max()) == int((columns - 20).abs().max()) == 10
+
+
+def test_wrong_options_are_refused():
+    with pytest.raises(ValueError, match="start is 'zero'; it is 'adjoint' or 'regularised'"):
+        DenoisedLeastSquares(KnownBlur(), start="zero")
+    with pytest.raises(TypeError, match="data are Blurred"):
+        unroll(step(KnownBlur()), 1)(Y)
+
+
+# The benchmark
+
+
+def test_the_benchmark_sets_its_bars_between_methods_on_the_same_pictures():
+    target = torch.full((1, 8, 8), 0.5)
+    near, far = (lambda data, d=d: data + d for d in (0.01, 0.1))
+    methods = {benchmark.WIENER: far, benchmark.SPLIT: far, benchmark.RIVAL: near, benchmark.NAME: near}
+    rows = benchmark.rows_of("held_out", "one", methods, [(target, target)])
+    bars = {row["method"]: (row["value"], row["bar"]) for row in rows if "bar" in row}
+    assert bars[f"{benchmark.NAME} over {benchmark.WIENER}"] == (pytest.approx(20, abs=1e-3), 0.0)
+    assert bars[f"{benchmark.NAME} over {benchmark.RIVAL}"] == (pytest.approx(0, abs=1e-3), 0.5)
+    assert [row["psnr"] for row in rows if row["method"] == benchmark.SPLIT] == [pytest.approx(20, abs=1e-3)]

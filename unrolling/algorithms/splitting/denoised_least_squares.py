@@ -19,9 +19,9 @@ class DenoisedLeastSquares(Iteration):
     """x+ = (A^H A + lambda I)^-1 (A^H y + lambda D(x)): the minimiser of |A x - y|^2 + lambda |x - D(x_before)|^2.
 
     Aggarwal, Mani and Jacob 2019 (MoDL), doi:10.1109/TMI.2018.2865356, with one D for all layers; Diamond, Sitzmann,
-    Heide and Wetzstein 2017 (unrolled optimisation with deep priors, ODP), arXiv:1705.08041, the proximal gradient form,
-    x[k+1/2] = CNN_k(x[k]), x[k+1] = argmin alpha_k |A x - y|^2 + |x - x[k+1/2]|^2 with alpha = 1 / lambda, D and lambda
-    of each layer. ``HalfQuadraticSplitting`` with the identity as transform and a constant penalty lambda is the same
+    Heide and Wetzstein 2017 (unrolled optimisation with deep priors, ODP), arXiv:1705.08041, in its proximal gradient
+    form, x[k+1/2] = CNN_k(x[k]), x[k+1] = argmin alpha_k |A x - y|^2 + |x - x[k+1/2]|^2, with alpha_k = 1 / lambda and
+    D of each layer. ``HalfQuadraticSplitting`` with the identity as transform and a constant penalty lambda is the same
     iteration with a prox as D. With D the identity this is Tikhonov's regularisation iterated, which tends to the
     least-squares solution: the proximal point algorithm (Rockafellar 1976, doi:10.1137/0314056).
 

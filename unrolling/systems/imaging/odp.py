@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unrolling.algorithms.splitting.data_terms import DataTerm, KnownBlur, LeastSquares, SampledFourier
@@ -27,7 +26,7 @@ from unrolling.tasks.medical.mri import MRI
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH, LAYERS, CHANNELS = 3, 5, 24
-ERROR, DECAY = 0.1, 2.0  # of the first network's image, for images in [0, 1]; by how much alpha falls from step to step
+ERROR, DECAY = 0.05, 1.5  # of a network's image, for images in [0, 1]; by how much alpha falls from step to step
 FIDELITY = 20.0  # alpha where the data have no noise
 STEPS, BATCH = 6000, 4
 
@@ -98,7 +97,9 @@ class WithoutData(nn.Module):
 def without_data(task: Any, make: Callable[[Any], DenoisedLeastSquares], depth: int = DEPTH) -> WithoutData:
     """As untrained as the network itself."""
     networks: list[Any] = [make(task).denoiser for _ in range(depth)]
-    return WithoutData(DenoisedLeastSquares(make(task).data_term, None, make(task).weight.item(), start="regularised"), networks)
+    return WithoutData(
+        DenoisedLeastSquares(make(task).data_term, None, make(task).weight.item(), start="regularised"), networks
+    )
 
 
 def rivals(make: Callable[[Any], DenoisedLeastSquares]) -> Callable[[System, Any], Sequence[Baseline]]:
@@ -141,8 +142,8 @@ SYSTEM = System(
         "z = D_k(x),    x <- argmin alpha_k |A x - y|^2 + |x - z|^2,    x at the start that of z = y, or A^H y\n"
         "A = I: x = (alpha y + z) / (alpha + 1);    A = k *: F x = (alpha conj(F k) F y + F z) / (alpha |F k|^2 + 1);  "
         "  A = m . F: F x = (alpha m y + F z) / (alpha m + 1)\n"
-        "D_k(x) = x - R_k(x), R_k five convolutions of 3 x 3 and 24 channels; R_k = 0 and alpha = (0.1 / sigma)^2 at "
-        "the start, halved with every step that training adds; R_k and alpha_k of each of three steps, 48,246 numbers "
+        "D_k(x) = x - R_k(x), R_k five convolutions of 3 x 3 and 24 channels; R_k = 0 and alpha = (0.05 / sigma)^2 "
+        "at the start, divided by 1.5 with every step that training adds; R_k and alpha_k of each of three steps, 48,246 numbers "
         "(49,545 for magnetic resonance, real and imaginary part as two channels)."
     ),
     references=("diamond2017unrolled", "venkatakrishnan2013plug", "geman1995nonlinear"),
