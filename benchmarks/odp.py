@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ def of_borders(options: argparse.Namespace, task: KnownDeblurring, found: dict[s
     where, pairs = pairs_of(options, task)
     seen: list[tuple[Blurred, Tensor]] = []
     for number, (data, target) in enumerate(pairs):
-        rows, columns = (side // 2 for side in data.kernel.shape[-2:])
-        inside = target[:, rows : target.shape[-2] - rows, columns : target.shape[-1] - columns]
+        above, beside = (side // 2 for side in data.kernel.shape[-2:])
+        inside = target[:, above : target.shape[-2] - above, beside : target.shape[-1] - beside]
         noise = NOISE * torch.randn(inside.shape, generator=torch.Generator().manual_seed(number))
         seen.append((Blurred(convolve_valid(target, data.kernel) + noise, data.kernel), inside))
 
@@ -155,7 +155,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, KnownDeblurring, dict[str, Run]],
 }
 
 
-def line(row: Row) -> str:
+def line(row: Mapping[str, Any]) -> str:
     """A row as text."""
     words = " ".join(f"{key} {row[key]:.2f}" for key in ("psnr", "value") if key in row)
     return f"{row['part']:12s} {row['set']:26s} {row['method']:52s} {words}"

@@ -33,9 +33,8 @@ STEPS, BATCH = 6000, 4
 
 def prior() -> DnCNN:
     """x - R(x), R = 0 at the start."""
-    network = seeded(DnCNN, LAYERS, CHANNELS, normalise=False)
-    last = network.residual[-1]
-    for parameter in last.parameters():
+    network: Any = seeded(DnCNN, LAYERS, CHANNELS, normalise=False)
+    for parameter in network.residual[-1].parameters():
         nn.init.zeros_(parameter)
     return network
 
@@ -143,8 +142,8 @@ SYSTEM = System(
         "A = I: x = (alpha y + z) / (alpha + 1);    A = k *: F x = (alpha conj(F k) F y + F z) / (alpha |F k|^2 + 1);  "
         "  A = m . F: F x = (alpha m y + F z) / (alpha m + 1)\n"
         "D_k(x) = x - R_k(x), R_k five convolutions of 3 x 3 and 24 channels; R_k = 0 and alpha = (0.05 / sigma)^2 "
-        "at the start, divided by 1.5 with every step that training adds; R_k and alpha_k of each of three steps, 48,246 numbers "
-        "(49,545 for magnetic resonance, real and imaginary part as two channels)."
+        "at the start, divided by 1.5 with every step that training adds; R_k and alpha_k of each of three steps, "
+        "48,246 numbers (49,545 for magnetic resonance, real and imaginary part as two channels)."
     ),
     references=("diamond2017unrolled", "venkatakrishnan2013plug", "geman1995nonlinear"),
     recipes={
