@@ -93,20 +93,31 @@ class WithoutData(nn.Module):
         return self.networks(self.step.start(self.step.prepare(data)))
 
 
+def tikhonov(
+    task: Any, make: Callable[[Any], DenoisedLeastSquares], weight: float | None = None
+) -> DenoisedLeastSquares:
+    """The same without a network, what it is before training."""
+    found = make(task)
+    own = found.weight.item() if weight is None else weight
+    return DenoisedLeastSquares(found.data_term, None, own, start="regularised")
+
+
 def without_data(task: Any, make: Callable[[Any], DenoisedLeastSquares], depth: int = DEPTH) -> WithoutData:
     """As untrained as the network itself."""
     networks: list[Any] = [make(task).denoiser for _ in range(depth)]
-    return WithoutData(
-        DenoisedLeastSquares(make(task).data_term, None, make(task).weight.item(), start="regularised"), networks
-    )
+    return WithoutData(tikhonov(task, make), networks)
 
 
 def rivals(make: Callable[[Any], DenoisedLeastSquares]) -> Callable[[System, Any], Sequence[Baseline]]:
-    """The networks without the data step; for deblurring total variation by the same splitting."""
+    """The parent, the networks without the data step; for deblurring total variation by the same splitting."""
 
     def found(system: System, task: Any) -> Sequence[Baseline]:
-        name = f"the {DEPTH} networks without data steps"
-        own: list[Baseline] = [Generic(name, lambda: without_data(task, make))]
+        usual = tikhonov(task, make).weight.item()
+        weights = tuple(round(factor * usual, 6) for factor in (0.25, 1.0, 4.0, 16.0))
+        own: list[Baseline] = [
+            Iterative("Tikhonov, iterated", lambda w: tikhonov(task, make, w), weights, DEPTH),
+            Generic(f"the {DEPTH} networks without data steps", lambda: without_data(task, make)),
+        ]
         return [half_quadratic(task), *own] if isinstance(task, KnownDeblurring) else own
 
     return found
