@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unrolling.networks.detector import PixelDetector
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
+    from unrolling.networks.ffdnet import FFDNet
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
@@ -44,6 +45,7 @@ __getattr__, __dir__ = lazy(
         ".detector": ("PixelDetector"),
         ".dncnn": ("DnCNN dncnn_channels"),
         ".encoder_decoder": ("EncoderDecoder normalised"),
+        ".ffdnet": ("FFDNet"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
@@ -67,7 +69,7 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
-    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "InstanceUNet", "Joint",
+    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "InstanceUNet", "Joint",
     "LipschitzBatchNorm", "LipschitzDnCNN", "MLP", "NormalisedUNet", "PNN", "PReLU", "PReNet",
     "PixelDetector", "RealSpectralNorm", "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN",
     "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet", "dncnn_channels",

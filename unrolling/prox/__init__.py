@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         parameter,
     )
     from unrolling.prox.directional import DirectionalTV
+    from unrolling.prox.divergence import SignProbes, average_derivative
     from unrolling.prox.garrote import MeanGarrote
     from unrolling.prox.groups import BlockSoftThreshold
     from unrolling.prox.hard import surrogate_hard_threshold
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from unrolling.prox.isotropic import IsotropicShrink, Ridge
     from unrolling.prox.low_rank import SingularValueThreshold, nuclear_norm, rank_projection, singular_value_threshold
     from unrolling.prox.opponent import OpponentProx
-    from unrolling.prox.orthonormal import OrthonormalShrink, Unitary
+    from unrolling.prox.orthonormal import OrthonormalDenoiser, OrthonormalShrink, Unitary
     from unrolling.prox.percentile import PercentileGate, SoftPositive, percentiles, ranks_of_percentiles
     from unrolling.prox.plug_and_play import Averaged, DenoiserProx, GradientStep, MonteCarloDenoiser
+    from unrolling.prox.selected import SelectedDenoiser
     from unrolling.prox.support import support_select
     from unrolling.prox.tables import piecewise_polynomial
     from unrolling.prox.thresholds import check_threshold, hard_threshold, k_sparse, nonnegative, soft_threshold
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy(
             "Denoised ExponentialDenoiser PiecewiseLinear SoftDenoiser Spline check_variance deviation_from parameter"
         ),
         ".directional": ("DirectionalTV"),
+        ".divergence": ("SignProbes average_derivative"),
         ".garrote": ("MeanGarrote"),
         ".groups": ("BlockSoftThreshold"),
         ".hard": ("surrogate_hard_threshold"),
@@ -51,9 +54,10 @@ __getattr__, __dir__ = lazy(
         ".isotropic": ("IsotropicShrink Ridge"),
         ".low_rank": ("SingularValueThreshold nuclear_norm rank_projection singular_value_threshold"),
         ".opponent": ("OpponentProx"),
-        ".orthonormal": ("OrthonormalShrink Unitary"),
+        ".orthonormal": ("OrthonormalDenoiser OrthonormalShrink Unitary"),
         ".percentile": ("PercentileGate SoftPositive percentiles ranks_of_percentiles"),
         ".plug_and_play": ("Averaged DenoiserProx GradientStep MonteCarloDenoiser"),
+        ".selected": ("SelectedDenoiser"),
         ".support": ("support_select"),
         ".tables": ("piecewise_polynomial"),
         ".thresholds": ("check_threshold hard_threshold k_sparse nonnegative soft_threshold"),
@@ -63,11 +67,12 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "AnalysisProx", "Averaged", "BernoulliGaussian", "BlockSoftThreshold", "Box", "Denoised", "DenoiserProx",
     "DirectionalTV", "ExponentialDenoiser", "GradientStep", "IsotropicShrink", "LinearSpline", "MeanGarrote",
-    "MonteCarloDenoiser", "OpponentProx", "OrthonormalShrink", "PercentileGate", "PiecewiseLinear",
-    "RadialBasis", "Ridge", "SingularValueThreshold", "SoftDenoiser", "SoftPositive", "Spline", "Transform",
-    "TunedBernoulliGaussian", "Unitary", "check_threshold", "check_variance", "clamp_coefficients",
-    "deviation_from", "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "nuclear_norm",
-    "parameter", "percentiles", "piecewise_polynomial", "rank_projection", "ranks_of_percentiles",
+    "MonteCarloDenoiser", "OpponentProx", "OrthonormalDenoiser", "OrthonormalShrink", "PercentileGate",
+    "PiecewiseLinear", "RadialBasis", "Ridge", "SelectedDenoiser", "SignProbes", "SingularValueThreshold",
+    "SoftDenoiser", "SoftPositive", "Spline", "Transform", "TunedBernoulliGaussian", "Unitary",
+    "average_derivative", "check_threshold", "check_variance", "clamp_coefficients", "deviation_from",
+    "fit_radial_basis", "hard_threshold", "k_sparse", "nonnegative", "nuclear_norm", "parameter",
+    "percentiles", "piecewise_polynomial", "rank_projection", "ranks_of_percentiles",
     "singular_value_threshold", "soft_threshold", "support_select", "surrogate_hard_threshold",
 ]
 # fmt: on

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from unrolling.core.refusals import explain_call
+from unrolling.prox.denoisers import Denoised, SoftDenoiser
 from unrolling.prox.thresholds import soft_threshold
 
 
@@ -37,3 +39,30 @@ class OrthonormalShrink(nn.Module):
     def penalty(self, x: Tensor, threshold: Tensor | float) -> Tensor:
         """t |W x|_1 of each sample, (batch,)."""
         return (threshold * self.transform(x).abs()).flatten(1).sum(1)
+
+
+@explain_call
+class OrthonormalDenoiser(nn.Module):
+    """For message passing on images: W^H S_{alpha tau}(W r), W unitary and real, with its average derivative, the share
+    of the coefficients that survive. With ``operators.Wavelet`` it makes AMP with wavelets of ``DenoisedAMP``.
+
+    Parameters: ``coefficients.multiplier`` alpha and ``coefficients.gain``, as of ``SoftDenoiser``.
+
+    Args:
+        transform: W, such as ``operators.Wavelet``.
+        multiplier: alpha >= 0.
+
+    Raises:
+        ValueError: a multiplier that is negative or not finite.
+    """
+
+    scale_free = True
+
+    def __init__(self, transform: Unitary, multiplier: float | Tensor) -> None:
+        super().__init__()
+        self.transform, self.coefficients = transform, SoftDenoiser(multiplier)
+
+    def forward(self, r: Tensor, variance: Tensor | None = None, *, deviation: Tensor | None = None) -> Denoised:
+        """r (batch, height, width), variance tau^2 or deviation tau (batch, 1, 1); the derivative is (batch, 1, 1)."""
+        found = self.coefficients(self.transform(r), variance, deviation=deviation)
+        return Denoised(self.transform.adjoint(found.estimate), found.derivative.mean(-2, keepdim=True))

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolling.core import tree
 from unrolling.core.arguments import check_count, check_numbers, check_range
 from unrolling.core.refusals import explain_call
 from unrolling.prox.denoisers import Denoised, deviation_from
+from unrolling.prox.divergence import average_derivative
 
 Told = bool | Callable[[Tensor, Tensor], Any]
 
@@ -32,6 +32,9 @@ class DenoiserProx(nn.Module):
     which turns a denoiser of one level into one of all and keeps the Lipschitz constant of D(z) - z (Xu, Sun, Liu,
     Wohlberg and Kamilov 2020, arXiv:2002.11546).
 
+    A denoiser that is told the level and was trained up to ``most`` is scaled beyond: c D(z / c, most), c = sigma /
+    most.
+
     Of complex images, with ``parts``, the real and the imaginary part are denoised, each with noise of sigma. It has no
     known penalty, so that iterations with it have no ``objective``.
 
@@ -43,13 +46,14 @@ class DenoiserProx(nn.Module):
         told: whether D takes the level, (batch,), as a second argument; or a function of image and level that gives
             what it takes, such as ``NoisyImage`` for networks of imaging/denoise.
         trained_at: s, the one level that D was trained for.
+        most: the highest level that D, which is told it, was trained for.
         parts: whether images may be complex.
 
     Raises:
         TypeError: when run, complex images without ``parts``.
-        ValueError: nothing said of the level; a level that is not positive; both ``sigma`` and ``trained_at``; when
-            run, a denoiser that changes the shape, no threshold where one is needed, or one that is not one number or
-            one for each sample.
+        ValueError: nothing said of the level; a level that is not positive; both ``sigma`` and ``trained_at``; ``most``
+            without ``told``; when run, a denoiser that changes the shape, no threshold where one is needed, or one that
+            is not one number or one for each sample.
     """
 
     penalty = None  # of which nobody knows a formula
@@ -61,10 +65,11 @@ class DenoiserProx(nn.Module):
         sigma: float | None = None,
         told: Told = False,
         trained_at: float | None = None,
+        most: float | None = None,
         parts: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (("sigma", sigma), ("trained_at", trained_at)):
+        for name, value in (("sigma", sigma), ("trained_at", trained_at), ("most", most)):
             if value is not None:
                 check_range(value, name, 0.0, float("inf"), above=True, below=True)
         if told is False and sigma is None and trained_at is None:
@@ -74,7 +79,10 @@ class DenoiserProx(nn.Module):
             )
         if trained_at is not None and (sigma is not None or told is not False):
             raise ValueError("trained_at scales a denoiser of one level; it goes with neither sigma nor told")
+        if most is not None and told is False:
+            raise ValueError("most is the highest level that the denoiser is told; it goes with told")
         self.denoiser, self.sigma, self.told, self.trained_at = denoiser, sigma, told, trained_at
+        self.most = most
         self.parts = bool(parts)
 
     def forward(self, z: Tensor, threshold: Tensor | float | None = None) -> Tensor:
@@ -118,14 +126,23 @@ class DenoiserProx(nn.Module):
         elif self.told is False:
             found = self.denoiser(z)
         else:
-            level = self.level(z, threshold)
-            found = self.denoiser(z, level) if self.told is True else self.denoiser(self.told(z, level))
+            found = self._told(z, self.level(z, threshold))
         if not isinstance(found, Tensor) or found.shape != z.shape:
             raise ValueError(
                 f"the denoiser made {tuple(getattr(found, 'shape', ()))} of images {tuple(z.shape)}; it has to give "
                 "images of the same shape"
             )
         return found
+
+    def _told(self, z: Tensor, level: Tensor) -> Tensor:
+        if self.most is not None:
+            factor = (level / self.most).clamp_min(1)
+            scale = factor.reshape(-1, *[1] * (z.ndim - 1))
+            return scale * self._call(z / scale, level / factor)
+        return self._call(z, level)
+
+    def _call(self, z: Tensor, level: Tensor) -> Tensor:
+        return self.denoiser(z, level) if self.told is True else self.denoiser(self.told(z, level))  # pyright: ignore
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}, told={self.told}, trained_at={self.trained_at}"
@@ -229,17 +246,7 @@ class MonteCarloDenoiser(nn.Module):
             raise ValueError(f"r has {r.shape[-1]} entries, and images of {self.shape} have {self.probe[0].numel()}")
         images, t = r.reshape(-1, *self.shape), tau.square().reshape(-1)
         found = self.prox(images, t)
-        derivative = self._derivative(images.detach(), t.detach(), found.detach()).reshape(tau.shape)
-        return Denoised(found.reshape(r.shape), derivative)
-
-    @torch.no_grad()
-    def _derivative(self, images: Tensor, t: Tensor, found: Tensor) -> Tensor:
-        """The average derivative of each image, (images,)."""
-        size = tree.rows(images).abs().amax(1) if images.numel() else images.new_zeros(images.shape[0])
-        size = torch.maximum(size, t.sqrt())
-        step = (torch.where(size == 0, 1, size) / 1000).reshape(-1, *[1] * len(self.shape))
-        total = images.new_zeros(images.shape[0])
-        for probe in self.probe:
-            moved = self.prox(images + step * probe, t) - found
-            total = total + tree.rows(probe * moved / step).sum(1)
-        return total / (len(self.probe) * self.probe[0].numel())
+        derivative = average_derivative(
+            lambda moved: self.prox(moved, t.detach()), images, found, self.probe, t.detach().sqrt()
+        )
+        return Denoised(found.reshape(r.shape), derivative.reshape(tau.shape))

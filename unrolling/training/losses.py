@@ -14,6 +14,8 @@ A loss that needs more than these two says so by the names of further parameters
 - ``measurement``: how the task's data come about (``tasks.measurements``); ``draws``: random numbers of the step; and
   ``kept``: what the loss's own ``show`` kept from the network. Those of ``training.without_truth`` ask for these.
 
+One that says ``takes_estimate = False`` is given None for it, and the network is not run.
+
 The target is None where the task's samples have none.
 """
 

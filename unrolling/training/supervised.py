@@ -55,6 +55,8 @@ class Supervised(nn.Module):
             here = {**known, "run": run, "state": state}
             return {name: here[name] for name in names}
 
+        if not getattr(loss, "takes_estimate", True):
+            return loss(None, target, **more(network))
         if not isinstance(network, Unrolled):
             return loss(network(data), target, **more(network))
         layers = slice(0, stage.depth or len(network))

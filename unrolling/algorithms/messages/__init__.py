@@ -16,6 +16,13 @@ if TYPE_CHECKING:
         denoise,
         deviation_of,
     )
+    from unrolling.algorithms.messages.denoised_amp import DenoisedAMP, DenoisedState
+    from unrolling.algorithms.messages.denoised_evolution import (
+        EffectiveNoise,
+        effective_noise,
+        effective_noise_table,
+        kurtosis,
+    )
     from unrolling.algorithms.messages.expectation_propagation import EPState, ExpectationPropagation, Quadratic
     from unrolling.algorithms.messages.oamp import OAMP, Spectral, Spectrum, inside
     from unrolling.algorithms.messages.state_evolution import (
@@ -33,6 +40,8 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".amp": ("AMP AMPState check_damping check_real clamp_variance damp denoise deviation_of"),
+        ".denoised_amp": ("DenoisedAMP DenoisedState"),
+        ".denoised_evolution": ("EffectiveNoise effective_noise effective_noise_table kurtosis"),
         ".expectation_propagation": ("EPState ExpectationPropagation Quadratic"),
         ".oamp": ("OAMP Spectral Spectrum inside"),
         ".state_evolution": (
@@ -44,10 +53,11 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "AMP", "AMPState", "EPState", "Evolution", "ExpectationPropagation", "OAMP", "Quadratic", "SparsePrior",
-    "Spectral", "Spectrum", "VAMP", "VAMPState", "check_damping", "check_real", "clamp_variance", "damp",
-    "denoise", "deviation_of", "fit_noise", "inside", "mean_square_error", "measurement_noise",
-    "oracle_least_squares", "oracle_nmse", "state_evolution_limit",
+    "AMP", "AMPState", "DenoisedAMP", "DenoisedState", "EPState", "EffectiveNoise", "Evolution",
+    "ExpectationPropagation", "OAMP", "Quadratic", "SparsePrior", "Spectral", "Spectrum", "VAMP",
+    "VAMPState", "check_damping", "check_real", "clamp_variance", "damp", "denoise", "deviation_of",
+    "effective_noise", "effective_noise_table", "fit_noise", "inside", "kurtosis", "mean_square_error",
+    "measurement_noise", "oracle_least_squares", "oracle_nmse", "state_evolution_limit",
 ]
 # fmt: on
 # End of what is written.

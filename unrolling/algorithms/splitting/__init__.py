@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     from unrolling.algorithms.splitting.primal_dual_operator import PDHG, PDHGState, diagonal_steps
     from unrolling.algorithms.splitting.projected_gradient import ProjectedGradient
     from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
+    from unrolling.algorithms.splitting.random_measurements import (
+        MatrixMeasurements,
+        MatrixSamples,
+        ModulatedSamples,
+        ModulatedTransform,
+        gaussian_matrix,
+        measure_modulated,
+    )
     from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection, RelaxedState
     from unrolling.algorithms.splitting.robust_pca import Movies, RobustPCA, Separated, Separation, check_movies
     from unrolling.algorithms.splitting.robust_pca_splitting import (
@@ -101,6 +109,9 @@ __getattr__, __dir__ = lazy(
         ".primal_dual_operator": ("PDHG PDHGState diagonal_steps"),
         ".projected_gradient": ("ProjectedGradient"),
         ".proximal_gradient": ("ProximalGradient"),
+        ".random_measurements": (
+            "MatrixMeasurements MatrixSamples ModulatedSamples ModulatedTransform gaussian_matrix measure_modulated"
+        ),
         ".relaxed_projection": ("GradientProjection RelaxedProjection RelaxedState"),
         ".robust_pca": ("Movies RobustPCA Separated Separation check_movies"),
         ".robust_pca_splitting": ("AlternatingProjections RobustPCAADMM SplitSeparation"),
@@ -114,14 +125,15 @@ __all__ = [
     "DenoisedPrimalDualState", "DenseProximalGradient", "DenseState", "DouglasRachford",
     "DouglasRachfordState", "ForwardOperator", "GradientProjection", "HQSState", "HalfQuadraticSplitting",
     "KSpaceDescent", "KnownBlur", "LearnedPDHG", "LearnedPDHGState", "LearnedPrimalDual",
-    "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled", "Movies", "PDHG",
-    "PDHGState", "PlugAndPlayConditions", "PotentialDescent", "PrimalDualState", "Problem",
-    "ProjectedGradient", "ProximalGradient", "RatedProximalGradient", "RelaxedProjection", "RelaxedState",
-    "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation",
-    "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace", "check_movies",
-    "curvature", "diagonal_steps", "least_squares_start", "measure_blocks", "objective_of",
-    "orthonormalised", "plug_and_play_conditions", "rate_weights", "residual_lipschitz", "sampling_features",
-    "spread_blocks",
+    "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled", "MatrixMeasurements",
+    "MatrixSamples", "ModulatedSamples", "ModulatedTransform", "Movies", "PDHG", "PDHGState",
+    "PlugAndPlayConditions", "PotentialDescent", "PrimalDualState", "Problem", "ProjectedGradient",
+    "ProximalGradient", "RatedProximalGradient", "RelaxedProjection", "RelaxedState", "RobustPCA",
+    "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation", "Splitting",
+    "Transmission", "calibration_mask", "check_blocks", "check_kspace", "check_movies", "curvature",
+    "diagonal_steps", "gaussian_matrix", "least_squares_start", "measure_blocks", "measure_modulated",
+    "objective_of", "orthonormalised", "plug_and_play_conditions", "rate_weights", "residual_lipschitz",
+    "sampling_features", "spread_blocks",
 ]
 # fmt: on
 # End of what is written.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from unrolling.tasks.images.blurs import disc, linear_motion, shake
     from unrolling.tasks.images.camera_blur import Blur, CameraBlur
+    from unrolling.tasks.images.compressive_gaussian import CompressiveGaussian, variation_denoiser
     from unrolling.tasks.images.compressive_learned import CompressiveLearned
     from unrolling.tasks.images.compressive_rates import CompressiveRates, PaddedWavelet
     from unrolling.tasks.images.deblocking import Deblocking, coefficients_of, compress
@@ -71,6 +72,7 @@ __getattr__, __dir__ = lazy(
         ".blocks": ("block_decode block_decoder block_dictionary free_mean least_squares orthonormal_rows patch_frame"),
         ".blurs": ("disc linear_motion shake"),
         ".camera_blur": ("Blur CameraBlur"),
+        ".compressive_gaussian": ("CompressiveGaussian variation_denoiser"),
         ".compressive_learned": ("CompressiveLearned"),
         ".compressive_rates": ("CompressiveRates PaddedWavelet"),
         ".deblocking": ("Deblocking coefficients_of compress"),
@@ -96,19 +98,19 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "BlindDeblocking", "BlindDenoising", "Blur", "CameraBlur", "ColourDenoisingLevels", "CompressiveLearned",
-    "CompressiveRates", "Deblocking", "DeblockingQualities", "Deblurring", "Demosaicking", "Denoising",
-    "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting", "KnownDeblurring", "Noise", "NoiseLevels",
-    "PaddedWavelet", "Pansharpening", "Photographs", "Pictures", "Rain", "Sharp", "Stabiliser",
-    "SuperResolution", "aligned", "as_other_sensors", "attribution", "best_shift", "block_decode",
-    "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress", "deblockers",
-    "deblurrers", "denoisers", "disc", "dncnn_on", "draw_streaks", "drawn", "enlargers", "ergas",
-    "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss", "least_squares",
-    "level_denoisers", "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows",
-    "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene",
-    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "srcnn_on",
-    "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality", "video_luma",
-    "wiener_filter",
+    "BlindDeblocking", "BlindDenoising", "Blur", "CameraBlur", "ColourDenoisingLevels",
+    "CompressiveGaussian", "CompressiveLearned", "CompressiveRates", "Deblocking", "DeblockingQualities",
+    "Deblurring", "Demosaicking", "Denoising", "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting",
+    "KnownDeblurring", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening", "Photographs", "Pictures",
+    "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "as_other_sensors", "attribution",
+    "best_shift", "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours",
+    "compress", "deblockers", "deblurrers", "denoisers", "disc", "dncnn_on", "draw_streaks", "drawn",
+    "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss",
+    "least_squares", "level_denoisers", "linear_motion", "luma", "mixed", "noise_levels", "noise_of",
+    "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs",
+    "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split",
+    "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality",
+    "variation_denoiser", "video_luma", "wiener_filter",
 ]
 # fmt: on
 # End of what is written.
