@@ -363,5 +363,11 @@ def test_arguments_of_other_kinds_are_refused():
         from_functions(same, same, (4,), on="rows")
     with pytest.raises(TypeError, match="forward gives a float; it has to give an array"):
         from_functions(lambda x: 1.0, same, (4,), on="arrays")
+    with pytest.raises(TypeError, match="input_shape is 4; from_functions takes Shape"):
+        from_functions(same, same, 4)
+    with pytest.raises(TypeError, match="to_scipy does not work with operator a CircularConvolution, shape 8"):
+        to_scipy(CircularConvolution(gaussian(3, 3)), shape=8)
+    with pytest.raises(ZeroDivisionError):  # the caller's own errors stay as they are
+        from_functions(lambda x: 1 / 0, same, (4,))
     unchecked = from_functions(same, lambda y: 2 * y, (4,), check=False)
     assert torch.equal(unchecked.adjoint(torch.ones(1, 4)), 2 * torch.ones(1, 4))

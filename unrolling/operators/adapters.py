@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from unrolling._extras import extra, peer
-from unrolling.core.refusals import kind_of
+from unrolling.core.refusals import explained, kind_of
 from unrolling.operators._arrays import ArrayOperator, OnArrays, Products, row_by_row
 from unrolling.operators.linear import LinearOperator
 
 
+@explained
 def from_scipy(
     operator: Any, input_shape: tuple[int, ...] | None = None, output_shape: tuple[int, ...] | None = None
 ) -> LinearOperator:
@@ -64,6 +65,7 @@ def from_scipy(
     return ArrayOperator(products, inputs, outputs)
 
 
+@explained
 def to_scipy(
     operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None
 ) -> Any:
@@ -114,6 +116,7 @@ def from_pylops(operator: Any) -> LinearOperator:
     return ArrayOperator(products, operator.dims, operator.dimsd)
 
 
+@explained
 def to_pylops(
     operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None
 ) -> Any:
@@ -161,6 +164,7 @@ def from_sigpy(operator: Any) -> LinearOperator:
     )
 
 
+@explained
 def to_sigpy(
     operator: LinearOperator, *, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None
 ) -> Any:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.core.arguments import Shape
-from unrolling.core.refusals import kind_of
+from unrolling.core.refusals import explained, kind_of
 from unrolling.operators._arrays import ArrayOperator, Products, row_by_row
 from unrolling.operators.linear import LinearOperator
 
 On = Literal["batches", "samples", "arrays"]
 
 
+@explained
 def from_functions(
     forward: Callable[[Any], Any],
     adjoint: Callable[[Any], Any] | None,
