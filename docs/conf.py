@@ -61,7 +61,7 @@ python_maximum_signature_line_length = 110
 python_use_unqualified_type_names = True
 add_module_names = False
 
-SECTIONS = ("first_steps", "gradients", "sparse", "imaging", "medical", "sound", "communications", "in_use")
+SECTIONS = ("first_steps", "gradients", "sparse", "imaging", "medical", "sound", "communications", "tracking", "in_use")
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",

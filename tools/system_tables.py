@@ -18,6 +18,7 @@ GUIDES = {
     "docs/guides/medical.md": ("medical",),
     "docs/guides/sparse_coding.md": ("sparse_coding",),
     "docs/guides/speech.md": ("speech",),
+    "docs/guides/tracking.md": ("tracking",),
 }
 BEGIN, END = "<!-- written by `make written` -->\n", "<!-- end -->"
 

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from unrolling.files.sound_length import check_whole
     from unrolling.files.sound_output import Output, match_channels, soundfile
     from unrolling.files.stacks import Moments, Stack, moments, read_stack, spread_of, write_image
+    from unrolling.files.trajectories import (
+        Trajectories,
+        check_states_output,
+        read_trajectories,
+        real_array,
+        write_states,
+    )
     from unrolling.files.whole import check_place, check_replaceable, keeping_others, probe_folder, write_bytes, writing
 
 __getattr__, __dir__ = lazy(
@@ -51,6 +58,7 @@ __getattr__, __dir__ = lazy(
         ".sound_length": ("check_whole"),
         ".sound_output": ("Output match_channels soundfile"),
         ".stacks": ("Moments Stack moments read_stack spread_of write_image"),
+        ".trajectories": ("Trajectories check_states_output read_trajectories real_array write_states"),
         ".whole": ("check_place check_replaceable keeping_others probe_folder write_bytes writing"),
     },
 )
@@ -58,14 +66,15 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Measured", "Moments", "Output",
     "Picture", "Processor", "Raster", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack",
-    "Vectors", "apply", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
-    "check_scan_output", "check_size", "check_whole", "checked", "chunks", "ends_in_order", "finite",
-    "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others",
-    "kept_back", "listed", "locked", "mapping", "match_channels", "moments", "numbers", "one_of", "pillow",
-    "probe_folder", "reach", "read_block_samples", "read_kspace", "read_movie", "read_raster", "read_scan",
-    "read_sequences", "read_stack", "read_vectors", "reading", "record", "resample", "scan_files", "shares",
-    "short", "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
-    "write_image", "write_movie", "write_raster", "write_scan", "write_symbols", "writing",
+    "Trajectories", "Vectors", "apply", "check_movie_output", "check_place", "check_raster_output",
+    "check_replaceable", "check_scan_output", "check_size", "check_states_output", "check_whole", "checked",
+    "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect", "interpolated",
+    "is_centred", "keeping_others", "kept_back", "listed", "locked", "mapping", "match_channels", "moments",
+    "numbers", "one_of", "pillow", "probe_folder", "reach", "read_block_samples", "read_kspace",
+    "read_movie", "read_raster", "read_scan", "read_sequences", "read_stack", "read_trajectories",
+    "read_vectors", "reading", "real_array", "record", "resample", "scan_files", "shares", "short",
+    "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
+    "write_image", "write_movie", "write_raster", "write_scan", "write_states", "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
     from unrolling.networks.pnn import PNN, pnn_width
+    from unrolling.networks.recurrent import RecurrentEstimator, recurrent_units
     from unrolling.networks.recurrent_residual import PReNet, prenet_channels
     from unrolling.networks.residual import ComplexResidual
     from unrolling.networks.residual_blocks import ResidualBlocks
@@ -50,6 +51,7 @@ __getattr__, __dir__ = lazy(
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
         ".pnn": ("PNN pnn_width"),
+        ".recurrent": ("RecurrentEstimator recurrent_units"),
         ".recurrent_residual": ("PReNet prenet_channels"),
         ".residual": ("ComplexResidual"),
         ".residual_blocks": ("ResidualBlocks"),
@@ -71,10 +73,11 @@ __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "InstanceUNet", "Joint",
     "LipschitzBatchNorm", "LipschitzDnCNN", "MLP", "NormalisedUNet", "PNN", "PReLU", "PReNet",
-    "PixelDetector", "RealSpectralNorm", "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN",
-    "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet", "dncnn_channels",
-    "from_channels", "hidden_width", "lipschitz_bound", "normalise_convolutions", "normalised", "pnn_width",
-    "prenet_channels", "srcnn_channels", "to_channels", "unet_width",
+    "PixelDetector", "RealSpectralNorm", "RecurrentEstimator", "ResidualBlocks", "ResidualCNN",
+    "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet",
+    "dncnn_channels", "from_channels", "hidden_width", "lipschitz_bound", "normalise_convolutions",
+    "normalised", "pnn_width", "prenet_channels", "recurrent_units", "srcnn_channels", "to_channels",
+    "unet_width",
 ]
 # fmt: on
 # End of what is written.

@@ -1,0 +1,1 @@
+"""Tracking: states of moving systems from measurements over time."""
