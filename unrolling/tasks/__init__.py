@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.samples import Samples, concatenate, count, first, moved, select
     from unrolling.tasks.sparse import *
     from unrolling.tasks.speech import *
+    from unrolling.tasks.tracking import *
     from unrolling.tasks.transformations import (
         Flips,
         Permutations,
@@ -162,6 +163,7 @@ __getattr__, __dir__ = lazy(
         ".speech.speech_metrics": ("SI_SDR_IMPROVEMENT best_order improvement_pieces pesq sdr si_sdr stoi"),
         ".speech.voices": ("Voice draw_voice speak"),
         ".speech.wiener": ("DecisionDirected"),
+        ".tracking.trajectories": ("Tracking rotation squared_errors told_model true_model unit_of_mismatch"),
         ".transformations": ("Flips Permutations Product Rotations Shifts Transformations Turns rotate"),
     },
 )
@@ -180,8 +182,8 @@ __all__ = [
     "Recovery", "Rotations", "RowsMeasurement", "RowsOfData", "SER", "SI_SDR_IMPROVEMENT",
     "SampledMeasurement", "Samples", "Sensitivity", "Separation", "SequenceDetection", "Sharp", "Shift",
     "Shifts", "Shown", "Sound", "SparseTask", "Spikes", "Stabiliser", "SuperResolution", "Task", "Thorax",
-    "Tomography", "Transformations", "Turns", "VaryingDictionary", "Voice", "algorithm", "aligned",
-    "as_other_sensors", "as_real", "attribution", "best_order", "best_shift", "block_decode",
+    "Tomography", "Tracking", "Transformations", "Turns", "VaryingDictionary", "Voice", "algorithm",
+    "aligned", "as_other_sensors", "as_real", "attribution", "best_order", "best_shift", "block_decode",
     "block_decoder", "block_dictionary", "cartesian_mask", "check_acceleration", "check_law", "check_rate",
     "check_snr", "check_spread", "circles", "coefficients_of", "coherence", "coherent_dictionary", "colours",
     "components", "compress", "concatenate", "conditioned_dictionary", "contrast_movies", "converged",
@@ -201,14 +203,14 @@ __all__ = [
     "pursuit_counts", "radial_mask", "rain_admm", "random_ellipses", "random_head", "read", "read_channels",
     "read_ct", "read_dictionary", "read_mask", "read_noises", "read_pairs", "read_scene", "read_signal",
     "read_slices", "read_speakers", "read_taps", "recall", "receive_coils", "record", "regressed_snr",
-    "relative_errors", "richardson_lucy", "rotate", "running_median", "scattered_mask", "scene_by_part",
-    "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors", "shake", "shepp_logan",
-    "shift_errors", "si_sdr", "similarity", "simulated_movies", "simulated_thorax", "slices_by_part",
-    "smooth", "sounds", "spams", "speak", "speaker_of", "spectral_angle", "split", "split_speakers",
-    "srcnn_on", "stabiliser_of", "stoi", "streak", "stretch", "stroke_mask", "support", "svd_filter",
-    "timing_crops", "toeplitz_channel", "unet_on", "unit_level", "universal_quality", "unknown",
-    "vanishing_thresholds", "variation_denoiser", "varied", "video_luma", "warn", "wiener_filter",
-    "with_phase",
+    "relative_errors", "richardson_lucy", "rotate", "rotation", "running_median", "scattered_mask",
+    "scene_by_part", "scikit_learn", "scoring_unet", "sdr", "select", "sequence_detectors", "shake",
+    "shepp_logan", "shift_errors", "si_sdr", "similarity", "simulated_movies", "simulated_thorax",
+    "slices_by_part", "smooth", "sounds", "spams", "speak", "speaker_of", "spectral_angle", "split",
+    "split_speakers", "squared_errors", "srcnn_on", "stabiliser_of", "stoi", "streak", "stretch",
+    "stroke_mask", "support", "svd_filter", "timing_crops", "toeplitz_channel", "told_model", "true_model",
+    "unet_on", "unit_level", "unit_of_mismatch", "universal_quality", "unknown", "vanishing_thresholds",
+    "variation_denoiser", "varied", "video_luma", "warn", "wiener_filter", "with_phase",
 ]
 # fmt: on
 # End of what is written.
