@@ -14,6 +14,7 @@ from unrolling.prox.analysis import AnalysisProx
 from unrolling.prox.opponent import OpponentProx
 from unrolling.prox.plug_and_play import DenoiserProx
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.imaging import _known_blur
 from unrolling.systems.imaging._plug_and_play import CHANNELS, LAYERS, quiet, seeded, stage
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.images.demosaicking import CHROMA, Demosaicking
@@ -87,4 +88,5 @@ SYSTEM = System(
     references=("meinhardt2017learning", "chambolle2011first"),
     recipes={"known_deblurring": recipe(deblurring), "demosaicking": recipe(demosaicking)},
     baselines={"known_deblurring": deblurring_rivals, "demosaicking": demosaicking_rivals},
+    apply={"known_deblurring": _known_blur.deblurring(SIGMA)},
 )
