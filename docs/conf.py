@@ -61,7 +61,12 @@ python_maximum_signature_line_length = 110
 python_use_unqualified_type_names = True
 add_module_names = False
 
-SECTIONS = ("first_steps", "gradients", "sparse", "imaging", "medical", "sound", "communications", "tracking", "in_use")
+# fmt: off
+SECTIONS = (
+    "first_steps", "gradients", "sparse", "imaging", "medical", "sound", "communications", "graphs", "tracking",
+    "in_use",
+)
+# fmt: on
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",

@@ -67,7 +67,9 @@ def test_list_says_what_each_system_comes_with_and_takes_a_field():
     assert "weights; applied to files; exported as torch, onnx" in output
     status, _, errors, _ = started("list", "astrology")
     assert status == 2
-    assert errors == ["unroll: no field 'astrology'; there are communications, imaging, medical, sparse_coding, speech"]
+    assert errors == [
+        "unroll: no field 'astrology'; there are communications, graphs, imaging, medical, sparse_coding, speech"
+    ]
 
 
 def test_a_shell_completes_names_of_systems_and_of_their_tasks():

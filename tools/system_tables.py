@@ -14,6 +14,7 @@ from unrolling.systems.paradigms import PARADIGMS
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = {
     "docs/guides/communications.md": ("communications",),
+    "docs/guides/graphs.md": ("graphs",),
     "docs/guides/images.md": ("imaging",),
     "docs/guides/medical.md": ("medical",),
     "docs/guides/sparse_coding.md": ("sparse_coding",),

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import checked
     from unrolling.files.kspace import image_origin, is_centred, read_kspace
+    from unrolling.files.labelled_graphs import LabelledGraph, read_labelled_graph, read_labelled_graphs
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.movies import check_movie_output, read_movie, write_movie
+    from unrolling.files.parity_check import read_parity_check, write_alist
     from unrolling.files.pictures import Picture, in_tiles, kept_back, pillow, turned
     from unrolling.files.png16 import Header, chunks, header
     from unrolling.files.rasters import Raster, check_raster_output, read_raster, write_raster
@@ -43,8 +45,10 @@ __getattr__, __dir__ = lazy(
         ".ending": ("ends_in_order"),
         ".gate": ("checked"),
         ".kspace": ("image_origin is_centred read_kspace"),
+        ".labelled_graphs": ("LabelledGraph read_labelled_graph read_labelled_graphs"),
         ".lock": ("InUseError locked"),
         ".movies": ("check_movie_output read_movie write_movie"),
+        ".parity_check": ("read_parity_check write_alist"),
         ".pictures": ("Picture in_tiles kept_back pillow turned"),
         ".png16": ("Header chunks header"),
         ".rasters": ("Raster check_raster_output read_raster write_raster"),

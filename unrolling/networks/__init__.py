@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
     from unrolling.networks.ffdnet import FFDNet
+    from unrolling.networks.graph_convolutions import GraphConvolutions, width_of
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
@@ -47,6 +48,7 @@ __getattr__, __dir__ = lazy(
         ".dncnn": ("DnCNN dncnn_channels"),
         ".encoder_decoder": ("EncoderDecoder normalised"),
         ".ffdnet": ("FFDNet"),
+        ".graph_convolutions": ("GraphConvolutions width_of"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
@@ -71,13 +73,13 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
-    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "InstanceUNet", "Joint",
-    "LipschitzBatchNorm", "LipschitzDnCNN", "MLP", "NormalisedUNet", "PNN", "PReLU", "PReNet",
-    "PixelDetector", "RealSpectralNorm", "RecurrentEstimator", "ResidualBlocks", "ResidualCNN",
+    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "GraphConvolutions",
+    "InstanceUNet", "Joint", "LipschitzBatchNorm", "LipschitzDnCNN", "MLP", "NormalisedUNet", "PNN", "PReLU",
+    "PReNet", "PixelDetector", "RealSpectralNorm", "RecurrentEstimator", "ResidualBlocks", "ResidualCNN",
     "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet",
     "dncnn_channels", "from_channels", "hidden_width", "lipschitz_bound", "normalise_convolutions",
     "normalised", "pnn_width", "prenet_channels", "recurrent_units", "srcnn_channels", "to_channels",
-    "unet_width",
+    "unet_width", "width_of",
 ]
 # fmt: on
 # End of what is written.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.communications import *
     from unrolling.tasks.draws import Draws
     from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
+    from unrolling.tasks.graphs import *
     from unrolling.tasks.images import *
     from unrolling.tasks.measurements import (
         PICTURES,
@@ -71,11 +72,18 @@ __getattr__, __dir__ = lazy(
             "as_real exponential_correlation fixed_channel iid_channels kronecker_channels noise_variance "
             "read_channels toeplitz_channel"
         ),
+        ".communications.codes": (
+            "bch_generator bch_parity_check light_words overcomplete_parity_check parity_check progressive_edge_growth "
+            "reduced_parity_check short_cycles"
+        ),
+        ".communications.decoding": ("Decoding FER"),
         ".communications.detection": ("Detection check_snr"),
         ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
         ".draws": ("Draws"),
         ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
+        ".graphs.labelling": ("Labelling MARGINAL_LOSS binary_pictures check_labels featured sample_of"),
+        ".graphs.likelihoods": ("LongRun PseudoLikelihood"),
         ".images.alignment": ("aligned best_shift shift_errors"),
         ".images.baselines": ("deblockers deblurrers denoisers dncnn_on enlargers srcnn_on unet_on"),
         ".images.blind_deblocking": ("BlindDeblocking"),
@@ -190,7 +198,7 @@ __all__ = [
     "converged_codes", "cosines", "count", "coupling", "ct_by_part", "curve", "deblockers", "deblurrers",
     "denoisers", "denoising_measurement", "detectors", "disc", "dncnn_on", "draw_ellipses", "draw_emitters",
     "draw_noise", "draw_streaks", "draw_voice", "drawn", "drawn_dictionary", "drawn_mask", "enlargers",
-    "equispaced_mask", "ergas", "estimates_of", "evaluate", "examine", "exponential_correlation",
+    "equispaced_mask", "ergas", "estimates_of", "evaluate", "examine", "exponential_correlation", "featured",
     "few_drawn", "find_folders", "find_task", "first", "first_words", "fitted_psnr", "fixed_channel",
     "focal", "folder", "found_at", "free_mean", "gaussian_dictionary", "generated", "hard_thresholding",
     "head", "heat", "hits", "iid_channels", "image_measurement", "improvement_pieces", "is_algorithm",
