@@ -71,9 +71,8 @@ def chosen(make: Callable[[float], Any], settings: Sequence[float], task: Decodi
 def trained(task: Decoding, per_edge: bool, steps: int) -> Any:
     """Weighted belief propagation for a task: weights that ship, where they are for it, or new ones."""
     system = find("communications/weighted_bp" + ("_edges" if per_edge else ""))
-    options = {"code": task.code, "matrix": task.kind}
     if steps == 0:
-        return system.pretrained("decoding", **options)
+        return system.pretrained("decoding", code=task.code, matrix=task.kind)
     parent = ParityBeliefPropagation(task.matrix, per_edge=per_edge)
     net = unroll(parent, DEPTH, untied=("scale", "channel_weight"))
     fit(net, task, schedule(steps)(DEPTH), validations=0, quiet=True)

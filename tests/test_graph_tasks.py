@@ -1,8 +1,6 @@
 """Labelling of graphs and decoding of words: data, files, what is refused, and what training through a few steps "
 "gains."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from unrolling.algorithms.graphs.binary_matrices import binary_rank, generator_m
 from unrolling.algorithms.graphs.edges import chain_edges, random_tree_edges
 from unrolling.algorithms.graphs.likelihoods import moment_difference, pseudo_likelihood
 from unrolling.algorithms.graphs.pairwise import Pairwise, enumerate_marginals, score
-from unrolling.cli.main import main
 from unrolling.files.labelled_graphs import read_labelled_graph
 from unrolling.files.parity_check import read_parity_check, write_alist
 from unrolling.systems.catalogue import find
@@ -33,6 +30,7 @@ from unrolling.tasks.graphs.likelihoods import LongRun
 from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
 
+WEIGHTED = "communications/weighted_bp"
 HAMMING = torch.tensor([[1, 0, 1, 0, 1, 0, 1], [0, 1, 1, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1, 1]]).bool()
 
 
@@ -244,40 +242,64 @@ def test_graphs_of_ones_own_are_trained_on_as_disjoint_unions(tmp_path):
 # Files
 
 
-def applied(*arguments):
-    return main(["apply", *map(str, arguments), "--quiet"])
+def applied(name, task, path, outputs, **options):
+    """An application with an untrained network, from a file to files."""
+    system = find(name)
+    recipe = system.recipe(None)[1]
+    application = system.apply[task.name]
+    network = system.network(recipe, task).eval()
+    return application.run(network, task, application.read(path, options), outputs, **options)
 
 
-@pytest.mark.slow
-def test_a_file_of_ratios_is_decoded_with_the_code_of_a_file(tmp_path, capsys):
+def test_a_file_of_ratios_is_decoded_with_the_code_of_a_file(tmp_path):
     llr = np.full((3, 7), 2.0, dtype=np.float32)
     llr[1, 2], llr[2, 6] = -1.0, -0.5
     np.save(tmp_path / "llr.npy", llr)
     write_alist(tmp_path / "hamming.alist", HAMMING)
-    arguments = ("communications/weighted_bp", tmp_path / "llr.npy", "-o", tmp_path / "bits.npy")
-    assert applied(*arguments, "--parity-check", tmp_path / "hamming.alist") == 0
-    assert not np.load(tmp_path / "bits.npy").any()
-    capsys.readouterr()
-    assert applied(*arguments, "--overwrite") != 0
-    assert "words of 7 bits, and the code has 63" in capsys.readouterr().err
-    again = torch.cat([HAMMING, HAMMING[:1] ^ HAMMING[1:2]])
-    np.save(tmp_path / "dependent.npy", again.numpy())
-    assert applied(*arguments, "--overwrite", "--parity-check", tmp_path / "dependent.npy") == 0
-    assert "1 of the 4 rows of the parity-check matrix depend on the others" in capsys.readouterr().err
-    edges = ("communications/weighted_bp_edges", *arguments[1:])
-    if find("communications/weighted_bp_edges").weights_files():
-        assert applied(*edges, "--overwrite", "--parity-check", tmp_path / "hamming.alist") != 0
-        assert "a number for each of its edges" in capsys.readouterr().err
+    task, bits = Decoding.small(), tmp_path / "bits.npy"
+    found = applied(WEIGHTED, task, tmp_path / "llr.npy", [bits], parity_check=tmp_path / "hamming.alist")
+    assert (found["words"], found["free_bits"], found["words_of_the_code"]) == (3, 4, 3)
+    assert not np.load(bits).any()
+    np.save(tmp_path / "one.npy", llr[0])
+    applied(WEIGHTED, task, tmp_path / "one.npy", [bits], parity_check=tmp_path / "hamming.alist")
+    assert np.load(bits).shape == (7,)
+    with pytest.raises(ValueError, match="words of 7 bits, and the code has 15"):
+        applied(WEIGHTED, task, tmp_path / "llr.npy", [bits])
+    with pytest.raises(ValueError, match="a number for each of its edges"):
+        applied(f"{WEIGHTED}_edges", task, tmp_path / "llr.npy", [bits], parity_check=tmp_path / "hamming.alist")
+    np.save(tmp_path / "dependent.npy", torch.cat([HAMMING, HAMMING[:1] ^ HAMMING[1:2]]).numpy())
+    with pytest.warns(UserWarning, match="1 of the 4 rows of the parity-check matrix depend on the others"):
+        found = applied(WEIGHTED, task, tmp_path / "llr.npy", [bits], parity_check=tmp_path / "dependent.npy")
+    assert found["free_bits"] == 4
+    np.save(tmp_path / "bad.npy", llr * np.nan)
+    with pytest.raises(ValueError, match=r"bad\.npy"):
+        applied(WEIGHTED, task, tmp_path / "bad.npy", [bits], parity_check=tmp_path / "hamming.alist")
 
 
-@pytest.mark.slow
-def test_a_file_of_a_graph_is_labelled_component_by_component(tmp_path, capsys):
-    path = graph_file(tmp_path / "graph.npz")
-    assert main(["apply", "graphs/message_passing", str(path), "-o", str(tmp_path / "p.npy"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert '"components": 2' in json.dumps(told)
+def test_belief_propagation_decides_where_the_network_finds_no_word(tmp_path):
+    task = Decoding.small()
+    samples = task.at(4.0, 200, torch.Generator().manual_seed(0))
+    np.save(tmp_path / "llr.npy", samples.data.numpy())
+    system = find(WEIGHTED)
+    network = system.network(system.recipe(None)[1], task)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.scale.fill_(-1.0)  # believes the contrary
+    application = system.apply["decoding"]
+    content = application.read(tmp_path / "llr.npy", {})
+    safe = application.run(network, task, content, [tmp_path / "bits.npy"])
+    assert safe["decided_by_belief_propagation"] > 20
+    plain = application.run(network, task, content, [tmp_path / "bits.npy"], plain=True)
+    assert plain["words_of_the_code"] < safe["words_of_the_code"]
+
+
+def test_a_file_of_a_graph_is_labelled_component_by_component(tmp_path):
+    path, task = graph_file(tmp_path / "graph.npz"), Labelling.small()
+    found = applied("graphs/message_passing", task, path, [tmp_path / "p.npy", tmp_path / "labels.npy"])
+    assert (found["nodes"], found["edges"], found["components"]) == (5, 3, 2)
     chances = np.load(tmp_path / "p.npy")
-    assert chances.shape == (5,)
-    graph_file(tmp_path / "part.npz", values=np.array([-0.3, 0.5], dtype=np.float32), edges=np.array([[0], [1]]))
-    assert applied("graphs/message_passing", tmp_path / "part.npz", "-o", tmp_path / "q.npy") == 0
+    assert np.array_equal(np.load(tmp_path / "labels.npy"), chances > 0.5)
+    edges, values = np.array([[0], [1]]), np.array([-0.3, 0.5], dtype=np.float32)
+    graph_file(tmp_path / "part.npz", values=values, edges=edges)
+    applied("graphs/message_passing", task, tmp_path / "part.npz", [tmp_path / "q.npy"])
     np.testing.assert_allclose(np.load(tmp_path / "q.npy"), chances[3:], atol=1e-6)

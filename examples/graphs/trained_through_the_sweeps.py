@@ -15,7 +15,7 @@ from unrolling.algorithms import BeliefPropagation
 from unrolling.tasks import Labelling, LongRun, evaluate
 
 # %%
-# Pictures of three sizes are three graphs; a batch has one of them. Twelve numbers are learned, the same for all pixels.
+# Pictures of three sizes are three graphs; a batch has one of them. Twelve numbers are learned, alike for all pixels.
 task = Labelling(noise=0.8, held_out=60)
 
 

@@ -154,7 +154,7 @@ def enumerate_marginals(model: Pairwise) -> tuple[Tensor, Tensor, Tensor]:
     labels = torch.stack([(grid // states**k) % states for k in range(nodes)], dim=1)
     alone, joint, logs = [], [], []
     for k in range(batch):
-        one = Pairwise(*(t if t is None or t.shape[0] == 1 else t[k : k + 1] for t in model))
+        one = Pairwise(*(t if t.shape[0] == 1 else t[k : k + 1] for t in model[:3]))
         weights = score(one, labels)
         logs.append(torch.logsumexp(weights, 0))
         chance = torch.exp(weights - logs[-1])

@@ -56,7 +56,7 @@ SYSTEM = System(
             "for each edge of its graph.",
             equations=NOTE + "w[t] a number for each edge, b[t] one for each bit; w = b = 1 at the start.",
             references=("nachmani2016learning", "nachmani2018deep", "gallager1962low"),
-            recipes={"decoding": recipe(True, 3000)},
+            recipes={"decoding": recipe(True, 1500)},
             apply={"decoding": _words.decoding()},
         ),
     ),

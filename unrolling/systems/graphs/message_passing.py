@@ -14,7 +14,7 @@ from unrolling.tasks.graphs.labelling import Labelling
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 5
-STEPS = 600
+STEPS = 300
 COUPLING = 0.75
 POTENTIALS = (
     "a_i = A (1, y_i),    b_ij = B_1 + |y_i - y_j| B_2: the same A and B for all nodes, edges and sweeps; at the "
@@ -24,7 +24,7 @@ POTENTIALS = (
 
 
 def schedule(depth: int) -> Schedule:
-    return [Stage(STEPS, rate=3e-2, batch=32, annealing=Cosine(0.05, 1e-2), clip=1.0)]
+    return [Stage(STEPS, rate=3e-2, batch=16, annealing=Cosine(0.05, 1e-2), clip=1.0)]
 
 
 def recipe(parent: Callable[[Labelling], GraphInference], untied: tuple[str, ...]) -> Recipe:

@@ -146,7 +146,7 @@ class Labelling(Task):
         if self.shape == "grid":
             edges = grid_edges(*size)
         else:
-            edges = chain_edges(*size) if self.shape == "chain" else random_tree_edges(*size, generator=generator)
+            edges = chain_edges(size[0]) if self.shape == "chain" else random_tree_edges(size[0], generator)
         nodes = torch.Size(size).numel()
         return size, edges.unsqueeze(0), independent_sets(edges, nodes).unsqueeze(0)
 
