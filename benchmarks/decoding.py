@@ -31,7 +31,7 @@ from torch import Tensor
 from benchmarks import record
 from unrolling import fit, unroll
 from unrolling.algorithms.graphs.decoding import MinSum, ParityBeliefPropagation, decode_words
-from unrolling.algorithms.graphs.ordered_statistics import ordered_statistics
+from unrolling.algorithms.graphs.reprocessing import ordered_statistics
 from unrolling.systems.catalogue import find
 from unrolling.systems.communications.weighted_bp import DEPTH, schedule
 from unrolling.tasks.communications.decoding import Decoding

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from unrolling import unroll
 from unrolling.algorithms.graphs.binary_matrices import binary_rank, generator_matrix, reduced_rows, syndrome
 from unrolling.algorithms.graphs.decoding import MinSum, ParityBeliefPropagation, decode_words
-from unrolling.algorithms.graphs.ordered_statistics import ordered_statistics
 from unrolling.algorithms.graphs.parity_checks import ParityChecks
+from unrolling.algorithms.graphs.reprocessing import ordered_statistics
 from unrolling.testing import check_iteration
 
 HAMMING = torch.tensor([[1, 0, 1, 0, 1, 0, 1], [0, 1, 1, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1, 1]])

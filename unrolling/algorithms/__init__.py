@@ -62,6 +62,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".graphs.parity_checks": ("ParityChecks check_parity_check"),
         ".graphs.potentials": ("Featured LinearPotentials"),
+        ".graphs.reprocessing": ("ordered_statistics"),
         ".images.alternating_deblurring": ("AlternatingDeblurring AlternatingProblem AlternatingState"),
         ".images.blind_deblurring": (
             "BlindDeblurring BlindState Outcome check_image check_kernel_size cut differences"

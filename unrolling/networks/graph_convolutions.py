@@ -52,8 +52,8 @@ class GraphConvolutions(nn.Module):
 
 
 def width_of(size: int, layers: int, features: int = 2, classes: int = 2) -> int:
-    """The least width, at least 4, with which the network learns no fewer numbers than ``size``."""
-    width = 4
+    """The least width, at least 16, with which the network learns no fewer numbers than ``size``."""
+    width = 16
     while 2 * (features * width + (layers - 2) * width**2 + width * classes) + (layers - 1) * width + classes < size:
         width += 1
     return width

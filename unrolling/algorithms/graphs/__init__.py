@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from unrolling.algorithms.graphs.parity_checks import ParityChecks, check_parity_check
     from unrolling.algorithms.graphs.potentials import Featured, LinearPotentials
+    from unrolling.algorithms.graphs.reprocessing import ordered_statistics
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -60,6 +61,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".parity_checks": ("ParityChecks check_parity_check"),
         ".potentials": ("Featured LinearPotentials"),
+        ".reprocessing": ("ordered_statistics"),
     },
 )
 # fmt: off
@@ -68,9 +70,9 @@ __all__ = [
     "ParityBeliefPropagation", "ParityChecks", "TreeReweighted", "batch_of", "bethe_free_energy",
     "binary_rank", "chain_edges", "check_edges", "check_parity_check", "check_places", "components",
     "decode_words", "disjoint_union", "enumerate_marginals", "forward_backward", "gather_nodes",
-    "generator_matrix", "grid_edges", "independent_sets", "is_forest", "moment_difference", "pairwise_model",
-    "pseudo_likelihood", "random_tree_edges", "reduced_rows", "score", "spanning_tree_probabilities",
-    "stacked", "sum_at_nodes", "syndrome",
+    "generator_matrix", "grid_edges", "independent_sets", "is_forest", "moment_difference",
+    "ordered_statistics", "pairwise_model", "pseudo_likelihood", "random_tree_edges", "reduced_rows",
+    "score", "spanning_tree_probabilities", "stacked", "sum_at_nodes", "syndrome",
 ]
 # fmt: on
 # End of what is written.

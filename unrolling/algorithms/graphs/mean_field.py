@@ -12,7 +12,7 @@ from unrolling.core.arguments import check_range
 
 
 class MeanField(GraphInference):
-    """The nearest product of distributions: for one independent set of nodes after the other
+    """The nearest product of distributions, for one independent set of nodes after the other.
 
     log q_i(x_i) = a_i(x_i) + sum over neighbours j of the expectation of b_ij(x_i, x_j) under q_j, normalised;
     q_i <- (1 - d) q_i + d q_i of before

@@ -14,8 +14,8 @@ from torch.nn.functional import softplus
 
 from unrolling.algorithms.graphs.binary_matrices import generator_matrix, syndrome
 from unrolling.algorithms.graphs.decoding import MinSum, ParityBeliefPropagation, decode_words
-from unrolling.algorithms.graphs.ordered_statistics import ordered_statistics
 from unrolling.algorithms.graphs.parity_checks import check_parity_check
+from unrolling.algorithms.graphs.reprocessing import ordered_statistics
 from unrolling.files.parity_check import read_parity_check
 from unrolling.tasks.base import BER, Samples, Shift, Task
 from unrolling.tasks.baselines import Baseline, Iterative, Method
