@@ -68,17 +68,19 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "Measured", "Moments", "Output",
-    "Picture", "Processor", "Raster", "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack",
-    "Trajectories", "Vectors", "apply", "check_movie_output", "check_place", "check_raster_output",
-    "check_replaceable", "check_scan_output", "check_size", "check_states_output", "check_whole", "checked",
-    "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect", "interpolated",
-    "is_centred", "keeping_others", "kept_back", "listed", "locked", "mapping", "match_channels", "moments",
-    "numbers", "one_of", "pillow", "probe_folder", "reach", "read_block_samples", "read_kspace",
-    "read_movie", "read_raster", "read_scan", "read_sequences", "read_stack", "read_trajectories",
+    "Applied", "Arrays", "Contents", "Expected", "Header", "InUseError", "LabelledGraph", "Measured",
+    "Moments", "Output", "Picture", "Processor", "Raster", "Reader", "Recording", "Scan", "Sound",
+    "SoundFormat", "Stack", "Trajectories", "Vectors", "apply", "check_movie_output", "check_place",
+    "check_raster_output", "check_replaceable", "check_scan_output", "check_size", "check_states_output",
+    "check_whole", "checked", "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles",
+    "inspect", "interpolated", "is_centred", "keeping_others", "kept_back", "listed", "locked", "mapping",
+    "match_channels", "moments", "numbers", "one_of", "pillow", "probe_folder", "reach",
+    "read_block_samples", "read_kspace", "read_labelled_graph", "read_labelled_graphs", "read_movie",
+    "read_parity_check", "read_raster", "read_scan", "read_sequences", "read_stack", "read_trajectories",
     "read_vectors", "reading", "real_array", "record", "resample", "scan_files", "shares", "short",
-    "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_bytes",
-    "write_image", "write_movie", "write_raster", "write_scan", "write_states", "write_symbols", "writing",
+    "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened", "write_alist",
+    "write_bytes", "write_image", "write_movie", "write_raster", "write_scan", "write_states",
+    "write_symbols", "writing",
 ]
 # fmt: on
 # End of what is written.

@@ -144,7 +144,7 @@ class Labelling(Task):
     def _graph(self, size: tuple[int, ...], generator: torch.Generator) -> tuple[tuple[int, ...], Tensor, Tensor]:
         """Size, edges (1, 2, edges), independent sets (1, sets, nodes)."""
         if self.shape == "grid":
-            edges = grid_edges(*size)
+            edges = grid_edges(size[0], size[1])
         else:
             edges = chain_edges(size[0]) if self.shape == "chain" else random_tree_edges(size[0], generator)
         nodes = torch.Size(size).numel()
@@ -153,7 +153,7 @@ class Labelling(Task):
     def _noisy(self, which: int, batch: int, generator: torch.Generator) -> Samples:
         size, edges, sets = self.graphs[which]
         if self.shape == "grid":
-            labels = binary_pictures(batch, *size, generator).flatten(1)
+            labels = binary_pictures(batch, size[0], size[1], generator).flatten(1)
         else:
             labels = _markov(edges[0], batch, generator)
         values = labels + self.noise * torch.randn(labels.shape, generator=generator)
