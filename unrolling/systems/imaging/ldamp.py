@@ -15,14 +15,13 @@ from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.imaging._plug_and_play import seeded
 from unrolling.tasks.images.compressive_gaussian import CompressiveGaussian
 from unrolling.training.denoiser import DenoiserLoss
-from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 6
 LAYERS, CHANNELS = 7, 32  # of one denoiser for all levels
 SMALL = (5, 16)  # of those that are many
 LEVELS = (0.01, 1.6)  # of the one: of photographs the first estimate has noise of about 0.5 sqrt(n / m)
-STEPS, BATCH = 2_500, 8
+STEPS, BATCH = 10_000, 8
 LAYER_STEPS = 2_000
 UNMEASURED = {"ratio": 0.001}  # of batches whose measurements nobody looks at
 UNTIED = Tying(untied=("denoiser",))
@@ -50,8 +49,7 @@ def layer_by_layer(depth: int) -> Schedule:
     return [
         Stage(
             LAYER_STEPS,
-            rate=2e-2,
-            optimizer=Muon(kernels=True),
+            rate=2e-3,
             batch=BATCH,
             annealing=Cosine(0.02, 1e-2),
             clip=1.0,
@@ -82,8 +80,7 @@ def denoiser_by_denoiser(depth: int) -> Schedule:
     return [
         Stage(
             STEPS,
-            rate=3e-2,
-            optimizer=Muon(kernels=True),
+            rate=2e-3,
             batch=BATCH // 2,
             depth=1,
             draw=UNMEASURED,
