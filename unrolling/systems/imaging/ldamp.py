@@ -66,8 +66,7 @@ def end_to_end(depth: int) -> Schedule:
     return [
         Stage(
             depth * LAYER_STEPS,
-            rate=5e-3,
-            optimizer=Muon(kernels=True),
+            rate=1e-3,
             batch=BATCH,
             annealing=Cosine(0.02, 1e-2),
             clip=1.0,
