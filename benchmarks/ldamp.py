@@ -153,6 +153,8 @@ def of_quality(task: CompressiveGaussian, options: argparse.Namespace) -> list[R
     else:
         print("the package bm3d is not installed: D-AMP with BM3D left out", file=sys.stderr)
     for method in task.baselines(1):
+        if options.classical == "none" or (options.classical == "amp" and "AMP" not in method.name):
+            continue
         if isinstance(method, Iterative):
             if method.settings[1:]:  # the others are steps on the way to these
                 iteration, setting = chosen(method, task)
@@ -228,6 +230,9 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=8, help="of each test picture, at most")
     parser.add_argument("--shifts", type=int, default=1, help="positions along a side of imaging/denoise, up to 4")
     parser.add_argument("--bm3d-steps", type=int, default=10, help="of D-AMP with BM3D")
+    parser.add_argument(
+        "--classical", choices=("all", "amp", "none"), default="all", help="with all, FISTA takes most of the time"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", nargs="?", type=Path, const=Path("-"), metavar="FILE")
     options = parser.parse_args()
