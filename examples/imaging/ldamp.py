@@ -21,13 +21,13 @@ from unrolling.algorithms import (
     effective_noise_table,
     gaussian_matrix,
 )
-from unrolling.operators import Wavelet, resize
+from unrolling.operators import Wavelet
 from unrolling.prox import DenoiserProx, OrthonormalDenoiser
 from unrolling.tasks import photograph
 
 # %%
 # A quarter of the measurements: each is a mixture of all pixels with random weights.
-clean = resize(photograph("camera"), 128, 128)[12:76, 30:94].unsqueeze(0)
+clean = torch.nn.functional.avg_pool2d(photograph("camera").unsqueeze(0), 4)[:, 12:76, 30:94]
 matrix = gaussian_matrix(1024, 4096, torch.Generator().manual_seed(0))
 data = MatrixSamples(clean.flatten(1) @ matrix[0].T, matrix)
 term = MatrixMeasurements((64, 64))
