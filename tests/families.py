@@ -3,6 +3,7 @@ run all.
 """
 
 import pytest
+import torch
 
 from unrolling.systems.catalogue import catalogue
 
@@ -30,3 +31,13 @@ def some(names, *chosen):
 def by_system(*skip):
     """Parameters of a test: the representatives, and in the nightly run all other systems and those named here."""
     return some(catalogue(), *(name for name in REPRESENTATIVES if name not in skip))
+
+
+def shape_of(target):
+    """That of an estimate, as far as the target has it: of several tensors the batch alone."""
+    return target.shape if isinstance(target, torch.Tensor) else target[0].shape[:1]
+
+
+def answers(estimate, shape):
+    """Whether an estimate has the shape of a target; scores of classes have one more, the last or the second."""
+    return estimate.shape[: len(shape)] == shape or (*estimate.shape[:1], *estimate.shape[2:]) == tuple(shape)

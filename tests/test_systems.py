@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from families import answers, shape_of
 from iterations import unit_dictionary
 from tiny import moved
 
@@ -175,16 +176,6 @@ def test_the_first_task_is_the_default():
 
 
 # Every recipe
-
-
-def shape_of(target):
-    """That of an estimate, as far as the target has it: of several tensors the batch alone."""
-    return target.shape if isinstance(target, torch.Tensor) else target[0].shape[:1]
-
-
-def answers(estimate, shape):
-    """Whether an estimate has the shape of a target; scores of classes have one more, the last or the second."""
-    return estimate.shape[: len(shape)] == shape or (*estimate.shape[:1], *estimate.shape[2:]) == tuple(shape)
 
 
 @pytest.mark.parametrize(("system", "recipe", "task"), TASKS)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.graphs.binary_matrices import syndrome
 from unrolling.algorithms.graphs.parity_checks import ParityChecks
 from unrolling.core import Iteration
-from unrolling.core.arguments import check_range
+from unrolling.core.arguments import check_numbers, check_precision, check_range
 
 
 class ParityBeliefPropagation(Iteration):
@@ -63,6 +63,8 @@ class ParityBeliefPropagation(Iteration):
     def check(self, data: Tensor) -> None:
         """Refuses ratios of another number of bits."""
         super().check(data)
+        check_numbers(data, "data", type(self).__name__, real=True)
+        check_precision(data, "data", self.scale.dtype, type(self).__name__)
         if data.ndim != 2 or data.shape[1] != self.graph.length:
             raise ValueError(
                 f"log-likelihood ratios have the shape (batch, {self.graph.length}), a row for each word; got "

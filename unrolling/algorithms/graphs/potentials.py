@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.algorithms.graphs.pairwise import Pairwise
+from unrolling.core.arguments import check_numbers
 
 
 class Featured(NamedTuple):
@@ -46,11 +47,12 @@ class LinearPotentials(nn.Module):
         self.alone, self.coupling = nn.Parameter(alone.detach().clone()), nn.Parameter(coupling.detach().clone())
 
     def forward(self, data: Featured) -> Pairwise:
-        if data.nodes.shape[1] != self.alone.shape[1] or data.pairs.shape[1] != self.coupling.shape[0]:
-            raise ValueError(
-                f"these potentials are of {self.alone.shape[1]} features of a node and {self.coupling.shape[0]} of an "
-                f"edge; got {data.nodes.shape[1]} and {data.pairs.shape[1]}"
-            )
+        for name, own, value in (("nodes", self.alone.shape[1], data.nodes), ("pairs", len(self.coupling), data.pairs)):
+            check_numbers(value, name, type(self).__name__, real=True)
+            if value.ndim != 3 or value.shape[1] != own:
+                raise ValueError(
+                    f"features of {name} have the shape (batch, {own}, {name}) here; got {tuple(value.shape)}"
+                )
         coupling = (self.coupling + self.coupling.mT) / 2
         return Pairwise(
             torch.einsum("sf,bfn->bsn", self.alone, data.nodes),

@@ -42,6 +42,7 @@ class DenoisedLeastSquares(Iteration):
             blurred image) leads to.
         steps: of conjugate gradients, at most.
         tolerance: relative residual at which they stop.
+        real: whether D takes real images alone, so that complex data are refused.
         gradient: ``implicit``, by one more such equation in the backward pass, exact where both are solved; or
             ``unrolled``, through the steps, which are stored. Closed forms are differentiated as they are.
 
@@ -60,6 +61,7 @@ class DenoisedLeastSquares(Iteration):
         start: Literal["adjoint", "regularised"] = "adjoint",
         steps: int = 10,
         tolerance: float = 1e-5,
+        real: bool = False,
         gradient: Literal["implicit", "unrolled"] = "implicit",
     ) -> None:
         super().__init__()
@@ -77,6 +79,7 @@ class DenoisedLeastSquares(Iteration):
         self.denoiser = denoiser
         self.weight = scalar_parameter(value, torch.zeros(()))
         constrain(self, "weight", Positive())
+        self.real = real
         self.begin, self.steps, self.tolerance, self.through = start, steps, tolerance, gradient
 
     def start(self, problem: Problem) -> Tensor:
@@ -105,6 +108,9 @@ class DenoisedLeastSquares(Iteration):
     def check(self, data: Any) -> None:
         super().check(data)
         self.data_term.check(data)
+        kind = self.data_term.measured(data).dtype
+        if self.real and kind.is_complex:
+            raise TypeError(f"the image in data is {kind}, and the denoiser takes real ones: use image.real")
 
     def advice(self) -> str:
         return "a larger weight or more steps of conjugate gradients"

@@ -42,7 +42,7 @@ def prior() -> DnCNN:
 def parent(term: DataTerm, network: nn.Module, noise: float) -> DenoisedLeastSquares:
     """Iterated Tikhonov regularisation, alpha = (error / noise)^2."""
     weight = (noise / ERROR) ** 2 if noise else 1 / FIDELITY
-    return DenoisedLeastSquares(term, network, weight, start="regularised")
+    return DenoisedLeastSquares(term, network, weight, start="regularised", real=isinstance(network, DnCNN))
 
 
 def noisy(task: Denoising) -> DenoisedLeastSquares:
