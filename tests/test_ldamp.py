@@ -30,9 +30,7 @@ from unrolling.prox import (
     average_derivative,
     soft_threshold,
 )
-from unrolling.tasks.catalogue import find_task
 from unrolling.testing import check_iteration
-from unrolling.training.denoiser import POWER, TYPICAL, DenoiserLoss
 
 SIDE = 16
 TERM = MatrixMeasurements((SIDE, SIDE))
@@ -307,22 +305,3 @@ def test_state_evolution_predicts_what_the_denoisers_see_and_only_with_the_onsag
 
 
 # Training
-
-
-def test_a_denoiser_is_trained_at_all_levels_each_counting_alike():
-    task = find_task("compressive_gaussian").small()
-    network = unroll(DenoisedAMP(task.term(), DenoiserProx(Scaled(), told=True)), 2, tied="denoiser")
-    clean = noise(4, 6, 6, dtype=torch.float32)
-    loss = DenoiserLoss(levels=(0.1, 0.2))
-    torch.manual_seed(0)
-    s = 0.1 * 2 ** torch.rand(4, 1, 1)
-    e = s * torch.randn(4, 6, 6)
-    torch.manual_seed(0)
-    value = loss(None, clean, network)
-    wanted = 100 * ((0.5 * (clean + e) + s - clean).square() * (TYPICAL / s) ** POWER).mean()
-    torch.testing.assert_close(value, wanted)
-    assert not loss.takes_estimate
-    assert DenoiserLoss().takes_estimate
-    for wrong, words in (({"sigma": 0.1, "levels": (0.1, 0.2)}, "one of the two"), ({"levels": (0.2, 0.1)}, "highest")):
-        with pytest.raises(ValueError, match=words):
-            DenoiserLoss(**wrong)

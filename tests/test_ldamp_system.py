@@ -19,6 +19,7 @@ from unrolling.prox import (
 )
 from unrolling.systems.catalogue import find
 from unrolling.tasks.catalogue import find_task
+from unrolling.training.denoiser import POWER, TYPICAL, DenoiserLoss
 
 SIDE = 16
 TERM = MatrixMeasurements((SIDE, SIDE))
@@ -136,3 +137,22 @@ def test_what_does_not_fit_is_refused_by_name():
         with pytest.raises(kind, match=words):
             run()
     assert isinstance(modulated, ModulatedSamples)
+
+
+def test_a_denoiser_is_trained_at_all_levels_each_counting_alike():
+    task = find_task("compressive_gaussian").small()
+    network = unroll(DenoisedAMP(task.term(), DenoiserProx(Scaled(), told=True)), 2, tied="denoiser")
+    clean = noise(4, 6, 6, dtype=torch.float32)
+    loss = DenoiserLoss(levels=(0.1, 0.2))
+    torch.manual_seed(0)
+    s = 0.1 * 2 ** torch.rand(4, 1, 1)
+    e = s * torch.randn(4, 6, 6)
+    torch.manual_seed(0)
+    value = loss(None, clean, network)
+    wanted = 100 * ((0.5 * (clean + e) + s - clean).square() * (TYPICAL / s) ** POWER).mean()
+    torch.testing.assert_close(value, wanted)
+    assert not loss.takes_estimate
+    assert DenoiserLoss().takes_estimate
+    for wrong, words in (({"sigma": 0.1, "levels": (0.1, 0.2)}, "one of the two"), ({"levels": (0.2, 0.1)}, "highest")):
+        with pytest.raises(ValueError, match=words):
+            DenoiserLoss(**wrong)

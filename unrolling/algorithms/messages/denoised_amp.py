@@ -118,8 +118,9 @@ class DenoisedAMP(Iteration):
             return x, None
         if isinstance(found, Denoised):
             return x, found.derivative.flatten(1).mean(1)
-        given = tau.detach()
-        return x, average_derivative(lambda v: denoise(self.denoiser, v, given), r, x, self.probes(r), deviation)  # pyright: ignore
+        run, given = self.denoiser, tau.detach()
+        slope = average_derivative(lambda v: denoise(run, v, given), r, x, self.probes(r), deviation)  # pyright: ignore
+        return x, slope
 
     def residual(self, new: DenoisedState, old: DenoisedState, problem: Problem) -> Tensor:
         """Of x, which z only accompanies."""
