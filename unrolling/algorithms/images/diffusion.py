@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.algorithms.splitting.data_terms import DataTerm, Problem
+from unrolling.algorithms.splitting.data_terms import DataTerm, LeastSquares, Problem
 from unrolling.core import Iteration, Positive, constrain
 from unrolling.core.arguments import check_numbers, check_range, check_tensor, kind_of
 from unrolling.core.naming import class_name
@@ -16,6 +16,7 @@ from unrolling.core.refusals import explain
 from unrolling.operators.dct import cut_blocks, dct2, idct2, join_blocks
 from unrolling.operators.differences import FiniteDifferences
 from unrolling.operators.linear import LinearOperator
+from unrolling.operators.spectral import Identity
 from unrolling.prox.box import clamp_coefficients
 
 
@@ -66,6 +67,9 @@ class Diffusion(Iteration):
         self.data_term = data_term
         self.prepare = data_term
         self.filters, self.influence, self.scale, self.normalised = filters, influence, scale, normalised
+        at_data = isinstance(data_term, LeastSquares) and isinstance(data_term.operator, Identity)
+        if at_data and data_term.initial is None and not normalised:
+            self.unused_at_start = ("weight",)  # u = f
         like = next(
             (t for t in [*filters.parameters(), *influence.parameters(), *filters.buffers()] if t.is_floating_point()),
             torch.zeros(()),
