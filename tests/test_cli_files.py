@@ -238,7 +238,9 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
     monkeypatch.setattr(weights, "load_weights", spoiled)
     field = name.split("/")[0]
     source = tmp_path / {"imaging": "a.jpg", "speech": "a.wav", "medical": "a.npy"}.get(field, "a.npz")
-    if field == "communications":
+    if field == "tracking":
+        np.savez(source, y=np.ones((2, 20, 2)))
+    elif field == "communications":
         system: System = find(name)
         drawn = system.task(task).draw(5, torch.Generator().manual_seed(0))
         fields = drawn.data._asdict() if hasattr(drawn.data, "_asdict") else {"y": drawn.data}
@@ -269,6 +271,11 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
         Image.fromarray(bands[:8, :8]).save(source.with_suffix(".tif"))
         Image.fromarray(bands[..., 0]).save(pan[1])
         source = source.with_suffix(".tif")
+    if task == "inpainting":
+        mask = np.zeros(np.asarray(Image.open(source)).shape[:2], dtype=np.uint8)
+        mask[4:9, 4:9] = 255
+        Image.fromarray(mask).save(tmp_path / "mask.png")
+        pan = ["--mask", tmp_path / "mask.png"]
     before = names(tmp_path)
     own = {option.name for option in find(name).apply[task].options}
     plain = ["--plain"] if "plain" in own else []  # what is there, without the classical method in its place
