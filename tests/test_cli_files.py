@@ -272,7 +272,7 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
         Image.fromarray(bands[..., 0]).save(pan[1])
         source = source.with_suffix(".tif")
     if task == "inpainting":
-        mask = np.zeros(np.asarray(Image.open(source)).shape[:2], dtype=np.uint8)
+        mask = np.zeros(Image.open(source).size, dtype=np.uint8)  # turned by its orientation
         mask[4:9, 4:9] = 255
         Image.fromarray(mask).save(tmp_path / "mask.png")
         pan = ["--mask", tmp_path / "mask.png"]
