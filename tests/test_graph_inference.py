@@ -345,7 +345,7 @@ def test_other_mistakes_are_named():
         BeliefPropagation(edge_weight=0.0)
     with pytest.raises(ValueError, match="too many configurations"):
         enumerate_marginals(model(grid_edges(6, 6), 36))
-    with pytest.raises(ValueError, match="features of a node"):
+    with pytest.raises(ValueError, match="features of nodes have the shape"):
         LinearPotentials(torch.zeros(2, 3), torch.zeros(1, 2, 2))(
             Featured(torch.zeros(1, 2, 4), torch.zeros(1, 1, 3), chain_edges(4).unsqueeze(0))
         )
