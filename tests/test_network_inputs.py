@@ -20,6 +20,8 @@ from unrolling.networks import (
     ConvolutionalShrinkage,
     DnCNN,
     EncoderDecoder,
+    FFDNet,
+    GraphConvolutions,
     InstanceUNet,
     Joint,
     LipschitzBatchNorm,
@@ -29,6 +31,7 @@ from unrolling.networks import (
     PReLU,
     PReNet,
     RealSpectralNorm,
+    RecurrentEstimator,
     ResidualBlocks,
     ResidualCNN,
     RestorationUnit,
@@ -67,6 +70,7 @@ CASES = {
     "ConvolutionalShrinkage": (ConvolutionalShrinkage(4), "u", (2, 8, 9)),
     "ChannelNorm": (ChannelNorm(3), "x", (2, 3, 9)),
     "TemporalConvolutions": (TemporalConvolutions(3, 2, width=4, blocks=2), "input", (2, 3, 9)),
+    "RecurrentEstimator": (RecurrentEstimator(3, 2, 4), "data", (2, 9, 3)),
     "Joint": (Joint(first=MLP(6, 4, 6), second=MLP(6, 4, 3)), "input", (2, 6)),
 }
 COMPLEX = {
@@ -95,7 +99,9 @@ def test_the_cases_are_all_networks():
         StoppingPolicy,
         RealSpectralNorm,
         LipschitzBatchNorm,
-    }  # a function of numbers; one that takes its memory besides
+        FFDNet,
+        GraphConvolutions,
+    }  # a function of numbers; those that take their memory, a level or a graph besides
     assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
         type(network) for network, _, _ in CASES.values()
     }

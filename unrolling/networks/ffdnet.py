@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count, check_numbers
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 
 
@@ -43,12 +43,9 @@ class FFDNet(nn.Module):
             y: (batch, height, width).
             sigma: (batch,), the standard deviation of the noise, in the units of y.
         """
-        check_numbers(y, "y", "FFDNet", real=True)
-        if y.ndim != 3 or sigma.shape != y.shape[:1]:
-            raise ValueError(
-                "y are images (batch, height, width) and sigma (batch,) is a number for each; got "
-                f"{tuple(y.shape)} and {tuple(sigma.shape)}"
-            )
+        check_input(self, y, "y", None, None)
+        if sigma.shape != y.shape[:1]:
+            raise ValueError(f"sigma (batch,) is a number for each; got {tuple(y.shape)} and {tuple(sigma.shape)}")
         height, width = y.shape[-2:]
         whole = nn.functional.pad(y.unsqueeze(1), (0, width % 2, 0, height % 2), mode="replicate").squeeze(1)
         # by hand: torch's pixel_unshuffle leaves an empty batch as it is

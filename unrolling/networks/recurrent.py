@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count
+from unrolling.core.arguments import check_count, check_input
 from unrolling.core.refusals import explain_call
 
 
@@ -35,7 +35,8 @@ class RecurrentEstimator(nn.Module):
 
     def forward(self, data: Any) -> Float[Tensor, "batch T outputs"]:
         """Of a series (batch, T, inputs), or of data whose first field is one."""
-        series: Tensor = data if isinstance(data, Tensor) else data[0]
+        series: Tensor = data[0] if isinstance(data, tuple) else data
+        check_input(self, series, "data", None, self.direct.in_features)
         return self.outer(self.recurrent(series)[0]) + self.direct(series)
 
 
