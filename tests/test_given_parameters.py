@@ -16,6 +16,7 @@ from unrolling.algorithms import (
     PDHG,
     VAMP,
     AugmentedISTA,
+    BeliefPropagation,
     BlindDeblurring,
     BlockProjections,
     ChambollePock,
@@ -31,6 +32,7 @@ from unrolling.algorithms import (
     DetNetLayer,
     DouglasRachford,
     ExpectationPropagation,
+    ExtendedKalmanFilter,
     FieldOfExperts,
     GatedISTA,
     GramHardISTA,
@@ -38,20 +40,25 @@ from unrolling.algorithms import (
     GramISTA,
     HalfQuadraticSplitting,
     HyperLISTA,
+    KalmanFilter,
     KnownBlur,
     LeastSquares,
+    LinearModel,
+    MinSum,
     MMNetLayer,
     NMFActivations,
     NMFEnhancement,
     NMFSeparation,
     NonLocalExperts,
     NormalisedSparseCoding,
+    ParityBeliefPropagation,
     PotentialDescent,
     ProjectedGradient,
     ProximalGradient,
     RainKernels,
     RatedProximalGradient,
     SelectiveGramISTA,
+    SteadyKalmanFilter,
     StridedCoding,
     StridedDeblocking,
     StridedEnlarging,
@@ -89,6 +96,7 @@ LEVELS = pam(2).float()
 STFT_ = STFT(8, 4)
 BINS = unit(5, 3).abs() / unit(5, 3).norm(dim=0)
 TERM = LeastSquares(Matrix(D))
+MOTION = LinearModel(0.9 * torch.eye(2), torch.eye(2), torch.eye(2), torch.eye(2))
 PATCHES = {"features": rand(6, 3, 3), "low": D, "high": rand(1, 9), "weight": torch.tensor(0.1)}
 # By class and argument: the tensor, and what is made with it.
 CASES = {
@@ -167,6 +175,12 @@ CASES = {
     "NMFSeparation dictionaries": (BINS, lambda p: NMFSeparation(STFT_, [p, BINS])),
     "NMFEnhancement dictionaries": (BINS, lambda p: NMFEnhancement(STFT_, [p, BINS])),
     "BlindDeblurring filters": (rand(2, 1, 3, 3), lambda p: BlindDeblurring(p)),
+    "BeliefPropagation edge_weight": (torch.tensor(1.0), lambda p: BeliefPropagation(edge_weight=p)),
+    "ParityBeliefPropagation matrix": (torch.ones(2, 3), lambda p: ParityBeliefPropagation(p)),
+    "MinSum matrix": (torch.ones(2, 3), lambda p: MinSum(p)),
+    "ExtendedKalmanFilter process_scale": (torch.tensor(1.0), lambda p: ExtendedKalmanFilter(MOTION, p)),
+    "KalmanFilter process_scale": (torch.tensor(1.0), lambda p: KalmanFilter(MOTION, p)),
+    "SteadyKalmanFilter steady_gain": (0.5 * torch.eye(2), lambda p: SteadyKalmanFilter(MOTION, p)),
 }
 CASES |= {
     f"{kind.__name__} {name}": (PATCHES[name], lambda p, kind=kind, name=name: kind(**{**PATCHES, name: p}))
@@ -192,7 +206,7 @@ def test_the_cases_are_all_tensors_that_algorithms_are_made_with():
                 for each in inspect.signature(item).parameters.values()
                 if ("Tensor" in str(each.annotation) or "Float[" in str(each.annotation))
                 and "Callable" not in str(each.annotation)
-                and each.name != "prox"
+                and each.name not in ("prox", "edges")  # integers ask for none
             }
     assert found == set(CASES)
 

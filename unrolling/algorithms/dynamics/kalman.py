@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.dynamics.state_space import LinearModel, Recording, StateSpace, check_recording
 from unrolling.core import Iteration, Positive, Unrolled, constrain
-from unrolling.core.arguments import check_range, keep
+from unrolling.core.arguments import check_range
 
 
 class Track(NamedTuple):
@@ -193,15 +193,13 @@ class SteadyKalmanFilter(Filter):
         ValueError: another shape; a model whose gain has no limit.
     """
 
-    steady_gain: Tensor
-
     def __init__(self, model: StateSpace, steady_gain: Tensor | None = None) -> None:
         super().__init__(model)
         wanted = (model.size, model.measured)
         gain = steady_gain_of(model) if steady_gain is None else steady_gain
         if tuple(gain.shape) != wanted:
             raise ValueError(f"a gain is (n, m), here {wanted}; got {tuple(gain.shape)}")
-        keep(self, "steady_gain", gain if isinstance(gain, nn.Parameter) else nn.Parameter(gain.detach().clone()))
+        self.steady_gain = nn.Parameter(gain.detach().clone())
 
     def forecast(self, mean: Tensor, covariance: Tensor, index: int, problem: Recording) -> Forecast:
         mean = self.model.move(mean)
