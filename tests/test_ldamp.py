@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from measured_images import SIDE, TERM, measured, noise
 from torch import nn
 
 from unrolling import solve, unroll
@@ -31,20 +32,6 @@ from unrolling.prox import (
     soft_threshold,
 )
 from unrolling.testing import check_iteration
-
-SIDE = 16
-TERM = MatrixMeasurements((SIDE, SIDE))
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def measured(x, m=96, seed=1):
-    """Samples of images through a Gaussian matrix."""
-    matrix = gaussian_matrix(m, x.shape[1:].numel(), torch.Generator().manual_seed(seed)).to(x)
-    empty = MatrixSamples(x.new_zeros(len(x), m), matrix)
-    return empty._replace(samples=MatrixMeasurements(tuple(x.shape[1:])).image(x, empty))
 
 
 class LinearDenoiser(nn.Module):

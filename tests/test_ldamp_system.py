@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from measured_images import TERM, measured, noise
 from torch import nn
 
 from unrolling import unroll
@@ -11,7 +12,6 @@ from unrolling.algorithms import (
     MatrixSamples,
     ModulatedSamples,
     ModulatedTransform,
-    gaussian_matrix,
     measure_modulated,
 )
 from unrolling.prox import (
@@ -20,20 +20,6 @@ from unrolling.prox import (
 from unrolling.systems.catalogue import find
 from unrolling.tasks.catalogue import find_task
 from unrolling.training.denoiser import POWER, TYPICAL, DenoiserLoss
-
-SIDE = 16
-TERM = MatrixMeasurements((SIDE, SIDE))
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def measured(x, m=96, seed=1):
-    """Samples of images through a Gaussian matrix."""
-    matrix = gaussian_matrix(m, x.shape[1:].numel(), torch.Generator().manual_seed(seed)).to(x)
-    empty = MatrixSamples(x.new_zeros(len(x), m), matrix)
-    return empty._replace(samples=MatrixMeasurements(tuple(x.shape[1:])).image(x, empty))
 
 
 class Scaled(nn.Module):

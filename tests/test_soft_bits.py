@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unrolling import unroll
+from unrolling.algorithms.detection import breadth_first
 from unrolling.algorithms.detection.bit_ratios import (
     best_factor,
     exact_llrs,
@@ -258,3 +259,33 @@ def test_lists_of_hard_channels_are_finite():
         assert bool(list_llrs(given, pam(4), 16).isfinite().all())
     with pytest.raises(ValueError, match="size"):
         k_best(data, pam(4), 0)
+
+
+def test_no_vectors_have_no_ratios_and_many_are_taken_in_pieces(monkeypatch):
+    data, _ = sent(50, 6, 3, 4, 0.05, dtype=torch.float32)
+    network, levels = detectors(4, 3, 6)["EP"], pam(4)
+    none = Received(data.y[:0], data.channel[:0], data.noise_variance)
+    for llrs in (soft_bits(network, none).llrs, exact_llrs(none, levels), list_llrs(none, levels)):
+        assert llrs.shape == (0, 3, 2)
+    whole = list_llrs(data, levels, 16)
+    monkeypatch.setattr(breadth_first, "ENTRIES", 16 * 3 * 4 * 7)
+    torch.testing.assert_close(list_llrs(data, levels, 16), whole)
+
+
+def test_a_vector_that_is_no_number_stays_alone_and_late_vectors_are_drawn_for_too():
+    data, _ = sent(60, 6, 3, 4, 0.05, dtype=torch.float32)
+    network = detectors(4, 3, 6)["EP"]
+    before = soft_bits(network, data)
+    data.y[7, 2], data.channel[9, 1, 1] = torch.nan, torch.nan
+    after = soft_bits(network, data)
+    assert after.llrs[[7, 9]].isnan().any(2).any(1).all()
+    rest = [k for k in range(60) if k not in (7, 9)]
+    assert bool(after.llrs[rest].isfinite().all())
+    assert after.information[after.source] == pytest.approx(before.information[before.source], abs=0.05)
+    # The first half of the vectors is without noise to speak of: what the ratios tell is what they tell of both halves.
+    noise = torch.cat([torch.full((600, 1), 1e-4), torch.full((600, 1), 3.0)])
+    channel = torch.randn(1200, 6, 3, generator=torch.Generator().manual_seed(0)) / 6**0.5
+    mixed = soft_bits(network, Received(apply(channel, torch.ones(1200, 3)), channel, noise))
+    assert mixed.information[mixed.source] < 0.7
+    with pytest.raises(ValueError, match="finite numbers to draw with"):
+        soft_bits(network, Received(data.y[9:10], data.channel[9:10], data.noise_variance))

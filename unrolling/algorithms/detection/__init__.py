@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         judge_noise,
         linear_estimate,
     )
-    from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector, simulate_received
+    from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector, blocks, simulate_received
     from unrolling.algorithms.detection.semidefinite import Relaxed, semidefinite_relaxation
     from unrolling.algorithms.detection.soft_detection import SoftBits, linear_llrs, network_llrs, soft_bits
     from unrolling.algorithms.detection.sphere import Decisions, sphere_decode
@@ -87,7 +87,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".mmnet": ("Channel FreeMatrix MMNetLayer ScaledAdjoint fixed_oamp"),
         ".received_noise": ("AlphabetFit NoiseEstimate judge_alphabet judge_noise linear_estimate"),
-        ".safeguarded": ("Safeguard SafeguardedDetector simulate_received"),
+        ".safeguarded": ("Safeguard SafeguardedDetector blocks simulate_received"),
         ".semidefinite": ("Relaxed semidefinite_relaxation"),
         ".soft_detection": ("SoftBits linear_llrs network_llrs soft_bits"),
         ".sphere": ("Decisions sphere_decode"),
@@ -102,7 +102,7 @@ __all__ = [
     "Detector", "FreeMatrix", "GaussianLikelihood", "Listed", "MMNetLayer", "MatchedFilter",
     "MatchedFiltering", "Messages", "Modulation", "NoiseEstimate", "Observation", "Observed", "Posterior",
     "Received", "Relaxed", "Safeguard", "SafeguardedDetector", "ScaledAdjoint", "SoftBits", "TapsFit",
-    "Trellis", "Viterbi", "adjoint", "apply", "at_unit_gain", "best_factor", "check_levels",
+    "Trellis", "Viterbi", "adjoint", "apply", "at_unit_gain", "best_factor", "blocks", "check_levels",
     "check_observed", "check_received", "check_rising", "check_symmetric", "check_trellis",
     "complex_symbols", "decide", "exact_llrs", "find_modulation", "fit_to_taps", "fitted", "fixed_oamp",
     "gaussian_llrs", "gram", "gray_labels", "judge_alphabet", "judge_noise", "k_best", "least_squares_taps",

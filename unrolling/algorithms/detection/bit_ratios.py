@@ -88,7 +88,7 @@ def exact_llrs(data: Received, levels: Tensor) -> Tensor:
     vectors = levels.to(y)[index].mT  # (K, count)
     found = []
     at_once = max(1, ENTRIES // (count * y.shape[1]))
-    for first in range(0, len(y), at_once):
+    for first in range(0, max(len(y), 1), at_once):
         part = slice(first, first + at_once)
         own = channel if channel.shape[0] == 1 else channel[part]
         left = (y[part].unsqueeze(2) - own @ vectors).square().sum(1)  # (batch, count)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.detection.bit_ratios import level_llrs
+from unrolling.algorithms.detection.bit_ratios import ENTRIES, level_llrs
 from unrolling.algorithms.detection.mimo import (
     Received,
     adjoint,
@@ -17,6 +17,7 @@ from unrolling.algorithms.detection.mimo import (
     gram,
     noise_of,
 )
+from unrolling.algorithms.detection.safeguarded import blocks
 from unrolling.core.arguments import check_count
 from unrolling.core.refusals import explained
 
@@ -98,7 +99,11 @@ def list_llrs(data: Received, levels: Tensor, size: int = 64) -> Tensor:
     Raises:
         TypeError, ValueError: as for ``k_best``.
     """
-    index, logs = k_best(data, levels, size)
+    per = max(1, ENTRIES // (size * data.channel.shape[-1] * max(len(levels), 1)))
+    return torch.cat([_of_list(*k_best(part, levels, size), levels) for part in blocks(data, per)])
+
+
+def _of_list(index: Tensor, logs: Tensor, levels: Tensor) -> Tensor:
     chosen = index.unsqueeze(3) == torch.arange(len(levels), device=index.device)  # (batch, list, K, M)
     each = logs.reshape(*logs.shape, 1, 1).expand(chosen.shape)
     found = each.masked_fill(~chosen, -torch.inf).logsumexp(1)

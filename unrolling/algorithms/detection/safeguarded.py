@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from unrolling.algorithms.detection.mimo import Received, apply, check_received,
 from unrolling.algorithms.detection.received_noise import NoiseEstimate, judge_noise, linear_estimate
 from unrolling.core.refusals import explain_call
 
+BLOCK = 4096  # vectors at a time
 GROUPS, LARGE = 4, 400  # vectors are tried in so many groups, where there are that many
 
 
@@ -136,3 +137,10 @@ def simulate_received(
     white = torch.randn(len(pick), channel.shape[1], generator=generator, dtype=torch.float64)
     y = apply(channel, levels.to(channel)[sent]) + variance.sqrt() * white.to(channel)
     return Received(y, channel, variance), sent
+
+
+def blocks(data: Received, size: int = BLOCK) -> Iterator[Received]:
+    """So many vectors at a time, with what belongs to them; one block without any where there are none."""
+    for first in range(0, max(len(data.y), 1), size):
+        parts: Any = (t[first : first + size] if t is not None and t.shape[0] > 1 else t for t in data)
+        yield Received(*parts)

@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, gram, real_form
 from unrolling.algorithms.detection.mmnet import MMNetLayer, ScaledAdjoint
 from unrolling.algorithms.detection.received_noise import AlphabetFit, NoiseEstimate, judge_alphabet, judge_noise
-from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector
+from unrolling.algorithms.detection.safeguarded import Safeguard, SafeguardedDetector, blocks
 from unrolling.algorithms.detection.soft_detection import NETWORK, soft_bits
 from unrolling.core import Unrolled
 from unrolling.core.scale import divide, power_of_two
@@ -28,7 +28,6 @@ from unrolling.tasks.communications.channels import read_channels
 from unrolling.tasks.communications.detection import GIVEN, Detection
 
 FOREIGN = 100.0  # times the energy of y that decided symbols leave where y and channel do not belong together
-BLOCK = 4096  # vectors at a time
 # of a column's energy: what the other columns leave of it where they determine it, in a channel of single precision
 DEPENDENT = 1e-10
 SAME = 1e-4  # largest relative difference of two channels that are one
@@ -120,7 +119,7 @@ def _detect(
     path = content.arrays.path
     adapt = adapt or channel is not None
     data, single = received(content, network, task, other=adapt)
-    alphabet = _alphabet(next(iter(_blocks(data))), task)
+    alphabet = _alphabet(next(iter(blocks(data))), task)
     if alphabet.likelier is not None:
         raise ValueError(
             f"{path}: the symbols are not {task.modulation.name}, they fit {alphabet.likelier} better (as many levels "
@@ -137,7 +136,7 @@ def _detect(
     parts: list[Safeguard] = []
     dependent = 0
     with torch.no_grad():
-        for part in _blocks(data):
+        for part in blocks(data):
             if part.channel.shape[0] > 1 or not parts:
                 dependent += int(_dependent(part.channel).sum())
             if plain:
@@ -211,7 +210,7 @@ def _check_scale(data: Received, symbols: Tensor, path: Path) -> None:
     """Refuses symbols that explain y much worse than none would: y and the channel are on different scales."""
     left = kept = 0.0
     first = 0
-    for part in _blocks(data):
+    for part in blocks(data):
         count = part.y.shape[0]
         rest = part.y - torch.einsum("bnk,bk->bn", part.channel.expand(count, -1, -1), symbols[first : first + count])
         left, kept = left + float(rest.double().square().sum()), kept + float(part.y.double().square().sum())
@@ -300,12 +299,6 @@ def _adapted(
     network = train(own, seed)
     network.eval()
     return network, {"seed": seed, "low": low, "high": high}
-
-
-def _blocks(data: Received) -> Any:
-    for first in range(0, data.y.shape[0], BLOCK):
-        parts: Any = (t[first : first + BLOCK] if t is not None and t.shape[0] > 1 else t for t in data)
-        yield Received(*parts)
 
 
 def _alphabet(data: Received, task: Detection) -> AlphabetFit:
