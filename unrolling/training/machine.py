@@ -53,7 +53,7 @@ class Machine:
         if self.precision.startswith("bf16") and not self._has_bfloat16():
             warnings.warn(
                 f"this {self.device} device has no arithmetic in bfloat16: precision {self.precision} is slower here "
-                "than 32-true, and convolutions on a processor are many times slower; auto takes it only where it is faster",
+                "than 32-true, convolutions on a processor many times; auto takes it only where it is faster",
                 stacklevel=3,
             )
         if not self.device.startswith("cuda"):
