@@ -7,6 +7,7 @@ import pytest
 import torch
 from iterations import gaussian
 
+from unrolling.algorithms.detection import safeguarded
 from unrolling.algorithms.detection.mimo import Received, complex_symbols, decide, gray_labels, pam, real_form
 from unrolling.algorithms.detection.trellis import Observed
 from unrolling.systems.catalogue import find
@@ -76,7 +77,7 @@ def test_blocks_precision_and_a_shared_channel_change_nothing(apply, vectors, tm
         "each": {**as_saved(shared), "channel": shared.channel.expand(50, -1, -1)},
     }.items():
         for block in (50, 7):
-            monkeypatch.setattr(files, "BLOCK", block)
+            monkeypatch.setattr(safeguarded, "BLOCK", block)
             path = saved(tmp_path / "a.npz", **arrays)
             outputs = (tmp_path / "a.npy", tmp_path / "b.npy")
             assert apply(DETNET, path, "-o", *outputs, "--overwrite", "--plain")[0] == 0

@@ -139,8 +139,9 @@ def simulate_received(
     return Received(y, channel, variance), sent
 
 
-def blocks(data: Received, size: int = BLOCK) -> Iterator[Received]:
-    """So many vectors at a time, with what belongs to them; one block without any where there are none."""
+def blocks(data: Received, size: int | None = None) -> Iterator[Received]:
+    """So many vectors at a time (``BLOCK``), with what belongs to them; one block without any where there are none."""
+    size = size or BLOCK
     for first in range(0, max(len(data.y), 1), size):
         parts: Any = (t[first : first + size] if t is not None and t.shape[0] > 1 else t for t in data)
         yield Received(*parts)
