@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unrolling.evaluation.bands import calibration_of, measure_coverage
     from unrolling.evaluation.baselines import Affine, affine_estimate, best, linear_mmse, run_method
     from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, part_of, shortened
-    from unrolling.evaluation.classical import Trace, run_classical, steps_of, trace
+    from unrolling.evaluation.classical import Trace, run_classical, stepped, steps_of, trace
     from unrolling.evaluation.compare import compare_network
     from unrolling.evaluation.comparison import Comparison, plain
     from unrolling.evaluation.conformal import (
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from unrolling.evaluation.shifts import FewSamples, size_sweep, sweep
     from unrolling.evaluation.significance import bounds, few, holm, paired, paired_rows, resampled_values, resamples
+    from unrolling.evaluation.three_runs import fixed_points
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -67,7 +68,7 @@ __getattr__, __dir__ = lazy(
         ".bands": ("calibration_of measure_coverage"),
         ".baselines": ("Affine affine_estimate best linear_mmse run_method"),
         ".budget": ("Allowance Part foreseen left_out part_of shortened"),
-        ".classical": ("Trace run_classical steps_of trace"),
+        ".classical": ("Trace run_classical stepped steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
         ".conformal": ("Band Calibrated Coverage UnlikeCalibrationWarning calibrate coverage least symbol_sets"),
@@ -89,6 +90,7 @@ __getattr__, __dir__ = lazy(
         ),
         ".shifts": ("FewSamples size_sweep sweep"),
         ".significance": ("bounds few holm paired paired_rows resampled_values resamples"),
+        ".three_runs": ("fixed_points"),
     },
 )
 # fmt: off
@@ -99,13 +101,13 @@ __all__ = [
     "Parameter", "Part", "Row", "SafeguardReport", "Seconds", "ShiftCurve", "ShiftReport", "SizeCurve",
     "Spread", "TookTooLongError", "Trace", "UnlikeCalibrationWarning", "affine_estimate", "atoms", "best",
     "bounds", "calibrate", "calibration_of", "compare_gradients", "compare_network", "cost_of",
-    "cost_of_long", "coverage", "environment", "examine_layers", "few", "foreseen", "headline", "holm",
-    "interval", "is_classical", "learn_half_width", "least", "left_out", "linear_mmse", "measure_coverage",
-    "paired", "paired_rows", "parameters", "part_of", "plain", "quality_of_layers", "resampled_values",
-    "resamples", "run_classical", "run_method", "saved_bytes", "scored_batches", "short", "shortened",
-    "size_sweep", "spread", "standard_rules", "standing", "stands", "steps_of", "strongest", "sweep",
-    "symbol_sets", "time_all", "trace", "train_generic", "train_mlp", "train_working_mlp", "training",
-    "usual_score",
+    "cost_of_long", "coverage", "environment", "examine_layers", "few", "fixed_points", "foreseen",
+    "headline", "holm", "interval", "is_classical", "learn_half_width", "least", "left_out", "linear_mmse",
+    "measure_coverage", "paired", "paired_rows", "parameters", "part_of", "plain", "quality_of_layers",
+    "resampled_values", "resamples", "run_classical", "run_method", "saved_bytes", "scored_batches", "short",
+    "shortened", "size_sweep", "spread", "standard_rules", "standing", "stands", "stepped", "steps_of",
+    "strongest", "sweep", "symbol_sets", "time_all", "trace", "train_generic", "train_mlp",
+    "train_working_mlp", "training", "usual_score",
 ]
 # fmt: on
 # End of what is written.

@@ -94,7 +94,7 @@ LEAST_ITERATIONS = 20  # of a run, whatever it may cost
 TIMED = 50  # iterations of a long run that are timed; the rest take as long
 
 
-def _contender(
+def stepped(
     name: str,
     role: str,
     iteration: Iteration,
@@ -102,8 +102,19 @@ def _contender(
     note: str,
     part: Part,
     estimates: list[Tensor] | None = None,
+    timed: int = TIMED,
 ) -> Contender:
-    scale = steps / TIMED if steps > TIMED else 1.0
+    """So many steps as a method of a comparison.
+
+    Args:
+        name, role, note: of its row.
+        iteration: the algorithm.
+        steps: of a run.
+        part: of the test set, what it is scored on.
+        estimates: there, where they are known.
+        timed: steps of a longer run that are timed; the rest take as long.
+    """
+    scale = steps / timed if steps > timed else 1.0
     found = Contender(
         name,
         role,
@@ -112,8 +123,8 @@ def _contender(
         0,
         note,
         estimates=estimates,
-        prepare=_begun(iteration) if steps > TIMED else None,
-        part=_advanced(iteration, TIMED) if steps > TIMED else None,
+        prepare=_begun(iteration) if steps > timed else None,
+        part=_advanced(iteration, timed) if steps > timed else None,
         scale=scale,
     )
     found.scored = part
@@ -192,9 +203,7 @@ def run_classical(
     curves = [Curve(method.name, role, run.steps, run.values, None)]
     note = f"{_label(method, best_final)}{tuned}"
     if depth is not None:
-        rows.append(
-            _contender(f"{method.name}, as many iterations", role, iteration, depth, note, part_of(task.test, 1))
-        )
+        rows.append(stepped(f"{method.name}, as many iterations", role, iteration, depth, note, part_of(task.test, 1)))
     reached, matching = run.first(lambda value: metric.at_least_as_good(value, goal)), iteration
     matched = note
     if best_match != best_final:
@@ -211,14 +220,14 @@ def run_classical(
                 Curve(f"{method.name}, {_label(method, best_match)}", role, faster.steps, faster.values, None)
             )
     if reached is not None:
-        rows.append(_contender(f"{method.name}, until it matches the network", role, matching, reached, matched, part))
+        rows.append(stepped(f"{method.name}, until it matches the network", role, matching, reached, matched, part))
     last = run.steps[-1]
     if reached != last or matching is not iteration:
         end = "at convergence" if run.settled else f"{last} iterations"
         never = "; never reaches the network's error" if reached is None else ""
         short = cut if last == iterations < method.iterations and not run.settled else ""
         words = f"{note}{never}{short}".removeprefix("; ")
-        rows.append(_contender(f"{method.name}, {end}", role, iteration, last, words, part, run.estimates))
+        rows.append(stepped(f"{method.name}, {end}", role, iteration, last, words, part, run.estimates))
     return rows, curves
 
 

@@ -102,8 +102,12 @@ def compare(
             system.network(recipe, task, len(network)), note, training_seconds, looks
         )
         goal = task.metric.value(pieces_of(task, task.test, contenders[0].estimates or ()))
-        others, lines = measured.baselines(baselines, recipe.parent(task), goal, steps, effort, allowed)
-        contenders, curves = [*contenders, *others], [*curves, *lines]
+        others, lines = measured.baselines(
+            baselines, recipe.parent(task), goal, steps, effort, allowed, system.three_runs.get(task_name)
+        )
+        points = [each for each in others if each.role == "network"]  # beside the network itself
+        rest = [each for each in others if each.role != "network"]
+        contenders, curves = [contenders[0], *points, *contenders[1:], *rest], [*curves, *lines]
         contenders += measured.compiled(contenders[0], compile_after)
         guarded = _guard(system, network)
         rows, estimates = measured.measure([*contenders, *guarded])
@@ -269,7 +273,8 @@ def _few(contenders: Sequence[Contender], rows: Sequence[Row]) -> list[Contender
     iterations, the generic ones.
     """
     usable = [(c, r) for c, r in zip(contenders, rows, strict=True) if not c.error]
-    chosen = [c for c, _ in usable if c.role in ("network", "generic")]
+    own = contenders[0].network
+    chosen = [c for c, _ in usable if c.role == "generic" or (c.role == "network" and c.network is own)]
     parents = [c for c, _ in usable if c.role == "parent"]
     direct = [c for c, _ in usable if c.role == "classical" and c.iterations is None and c.limit is None]
     return [chosen[0], *reversed(parents), *direct, *chosen[1:]]

@@ -22,8 +22,18 @@ from unrolling.evaluation.layers import quality_of_layers
 from unrolling.evaluation.measure import Contender, interval, scored_batches, spread, time_all
 from unrolling.evaluation.records import Cost, Curve, Interval, Row, Spread
 from unrolling.evaluation.significance import holm, paired, paired_rows
+from unrolling.evaluation.three_runs import fixed_points
 from unrolling.tasks.base import Task, count, estimates_of, first, pieces_of
-from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method, algorithm, is_algorithm, parent_among
+from unrolling.tasks.baselines import (
+    Baseline,
+    Generic,
+    Iterative,
+    Method,
+    ThreeRuns,
+    algorithm,
+    is_algorithm,
+    parent_among,
+)
 from unrolling.training.stages import Schedule
 
 NAN = Interval(float("nan"), float("nan"), float("nan"))
@@ -104,8 +114,10 @@ class Measured:
         training: tuple[int, int],
         effort: str,
         budget: float | None = None,
+        runs: ThreeRuns | None = None,
     ) -> Found:
-        """What the network is compared with: its parent among classical methods, other libraries, generic networks.
+        """What the network is compared with: its own step to the fixed point, its parent among classical methods, other
+        libraries, generic networks.
 
         Args:
             baselines: what the task names, and the system.
@@ -114,6 +126,7 @@ class Measured:
             training: steps and samples per step of generic networks.
             effort: ``quick`` leaves out the generic network of equal work.
             budget: foreseen seconds of all of them; None for any.
+            runs: how the network's step is run to its fixed point; None where it is not.
         """
         task = self.task
         estimates = estimates_of(self.network, task.validation)
@@ -125,12 +138,16 @@ class Measured:
         # Trainings take several shares; the rest is for what steps do not tell.
         vectors = self._vectors(training, effort)
         trained = sum(isinstance(b, Generic) for b in baselines) + len([name for name, *_ in vectors if "MLP" in name])
-        iterative = sum(isinstance(b, Iterative) for b in baselines)
+        iterative = sum(isinstance(b, Iterative) for b in baselines) + (2 if runs else 0)
         self.share = None if budget is None else budget / max(1, iterative + TRAINING_SHARES * trained)
-        self.bar.total = (1 + MEASURING) * (len(baselines) + len(vectors)) + (TRAINING_SHARES - 1) * trained + LATER
+        points = fixed_points(runs, self.network, self.title, task, self.share, self.seed, self.quiet)
+        self.bar.total = (
+            (1 + MEASURING) * (len(points) + len(baselines) + len(vectors)) + (TRAINING_SHARES - 1) * trained + LATER
+        )
         contenders: list[Contender] = []
         curves: list[Curve] = []
         for makers in (
+            points,
             [
                 (b.name, "parent" if b is own else "classical", self._iterative(b, parent, goal, validation_goal))
                 for b in baselines

@@ -16,7 +16,7 @@ from unrolling.systems.options import Option
 from unrolling.systems.papers import Reference, cited
 from unrolling.systems.paradigms import PARADIGMS
 from unrolling.tasks.base import Task
-from unrolling.tasks.baselines import Baseline
+from unrolling.tasks.baselines import Baseline, ThreeRuns
 from unrolling.tasks.catalogue import find_task
 from unrolling.training.stages import Schedule
 from unrolling.training.weights import load_weights, read_weights
@@ -127,6 +127,8 @@ class System:
         paradigm: which part of the algorithm is learned, a key of ``PARADIGMS``; empty where nobody has said.
         variants: systems that are this one with other parts, reachable by their own names.
         baselines: by task, from the system and the task, what it alone is compared with, besides what the task names.
+        three_runs: by task, how its step is also run to a fixed point in a comparison, by ``solve`` and as
+            ``Equilibrium``, where all of its layers are the same.
         apply: how the network is applied to files, by task, where it can be.
         applied_first: the task whose weights files are worked on with where no task is named, if it is not the first
             one and weights for it are shipped.
@@ -146,6 +148,7 @@ class System:
     paradigm: str = field(default="", kw_only=True)
     variants: tuple[System, ...] = field(default=(), kw_only=True)
     baselines: Mapping[str, Callable[[System, Any], Sequence[Baseline]]] = field(default_factory=dict, kw_only=True)
+    three_runs: Mapping[str, ThreeRuns] = field(default_factory=dict, kw_only=True)
     apply: Mapping[str, Application] = field(default_factory=dict, kw_only=True)
     applied_first: str = field(default="", kw_only=True)
     not_exported: Mapping[str, Mapping[str, str]] = field(default_factory=dict, kw_only=True)

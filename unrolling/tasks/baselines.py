@@ -105,6 +105,29 @@ class Generic:
         return lambda rate: self.network()
 
 
+@dataclass(frozen=True)
+class ThreeRuns:
+    """How the step of a trained network, whose layers are all the same, is also run to its fixed point in a comparison:
+    by ``solve``, which is plug-and-play where a denoiser stands for a prox, and as ``Equilibrium``, trained further
+    there by implicit gradients where the budget allows it. The network itself is the third run.
+
+    Attributes:
+        contraction: (step, data) -> what is known of whether it contracts, in words.
+        iterations: the most that the fixed point is sought for.
+        tolerance: of the residual, for ``solve``.
+        steps: of training at the fixed point.
+        batch: samples of such a step.
+        rate: of learning there.
+    """
+
+    contraction: Callable[[Any, Any], str]
+    iterations: int = 200
+    tolerance: float = 1e-4
+    steps: int = 50
+    batch: int = 2
+    rate: float = 1e-4
+
+
 def algorithm(iteration: Iteration) -> str:
     """The classical algorithm that an iteration is a form of: the one that its class names, or its class."""
     named = getattr(iteration, "algorithm", "")

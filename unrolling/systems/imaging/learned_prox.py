@@ -5,6 +5,7 @@ Cremers 2017; survey, reference [98]).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from unrolling.algorithms.splitting.data_terms import KnownBlur
 from unrolling.algorithms.splitting.denoised_primal_dual import DenoisedPrimalDual
@@ -16,7 +17,7 @@ from unrolling.prox.plug_and_play import DenoiserProx
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.imaging import _known_blur
 from unrolling.systems.imaging._plug_and_play import CHANNELS, LAYERS, quiet, seeded, stage
-from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.tasks.baselines import Baseline, Iterative, ThreeRuns
 from unrolling.tasks.images.demosaicking import CHROMA, Demosaicking
 from unrolling.tasks.images.known_deblurring import KnownDeblurring
 from unrolling.training.denoiser import DenoiserLoss
@@ -69,6 +70,11 @@ def demosaicking_rivals(system: System, task: Demosaicking) -> Sequence[Baseline
     )
 
 
+def contraction(step: DenoisedPrimalDual, data: Any) -> str:
+    """Of no denoiser that is not a prox."""
+    return "no contraction is known: the denoiser is no prox, and its Lipschitz constant nobody bounds"
+
+
 def recipe(parent: Callable[..., DenoisedPrimalDual]) -> Recipe:
     """Only the data term changes with the task."""
     return Recipe(parent=parent, tying=Tying(tied=("prox",)), depth=DEPTH, schedule=schedule)
@@ -88,5 +94,6 @@ SYSTEM = System(
     references=("meinhardt2017learning", "chambolle2011first"),
     recipes={"known_deblurring": recipe(deblurring), "demosaicking": recipe(demosaicking)},
     baselines={"known_deblurring": deblurring_rivals, "demosaicking": demosaicking_rivals},
+    three_runs=dict.fromkeys(("known_deblurring", "demosaicking"), ThreeRuns(contraction)),
     apply={"known_deblurring": _known_blur.deblurring(SIGMA)},
 )

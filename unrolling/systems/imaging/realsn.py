@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from unrolling.algorithms.splitting.convergence_conditions import plug_and_play_conditions
 from unrolling.algorithms.splitting.data_terms import LeastSquares
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
 from unrolling.networks.spectral_normalisation import LipschitzDnCNN
@@ -13,7 +15,7 @@ from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._denoising import denoising
 from unrolling.systems.imaging._plug_and_play import CHANNELS, LAYERS, quiet, seeded, stage
-from unrolling.tasks.baselines import Baseline, Iterative
+from unrolling.tasks.baselines import Baseline, Iterative, ThreeRuns
 from unrolling.tasks.images.denoising import Denoising
 from unrolling.training.stages import Schedule
 
@@ -39,6 +41,15 @@ def classical(system: System, task: Denoising) -> Sequence[Baseline]:
     weights = tuple(round(factor * task.sigma / 255, 5) for factor in (0.3, 0.5, 0.7))
     name = "total variation, proximal gradient"
     return [Iterative(name, lambda w: ProximalGradient(LeastSquares(Identity()), prox, w), weights, 2)]
+
+
+def contraction(step: ProximalGradient, data: Any) -> str:
+    """PnP-FBS with the layers' own bound of epsilon."""
+    found = plug_and_play_conditions(step.data_term, data, step.prox.denoiser)
+    rate = found.gradient_rate(float(step.step_size))
+    if rate is None or rate >= 1:
+        return f"no contraction is known: a step multiplies distances by up to {rate}"
+    return f"a contraction: a step multiplies distances by at most {rate:.2g}"
 
 
 SYSTEM = System(
@@ -69,5 +80,6 @@ SYSTEM = System(
         )
     },
     baselines={"denoising": classical},
+    three_runs={"denoising": ThreeRuns(contraction, iterations=50)},
     apply={"denoising": denoising()},
 )
