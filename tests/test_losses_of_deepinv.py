@@ -83,7 +83,8 @@ def image(seed=0):
 
 
 def gradient(value, network):
-    return torch.cat([g.flatten() for g in torch.autograd.grad(value, list(network.parameters()))])
+    learned = [p for p in network.parameters() if p.requires_grad]
+    return torch.cat([g.flatten() for g in torch.autograd.grad(value, learned)])
 
 
 def agree(ours, theirs, network):
@@ -232,3 +233,163 @@ def test_splitting_of_k_space(deepinv):
     # their transform is centred: the image and its k-space have their origins in the middle
     value = theirs(x_net=centred(model(seen)), y=centred(data.samples), physics=physics, model=Masks())
     agree(Splitting(0.6)(model(seen), None, measurement, kept), value, network)
+
+
+# Adapters
+
+
+def masked():
+    """Data with missing pixels, their physics by data and data by physics, and how they come about."""
+    from unrolling.algorithms.images.inpainting import KnownPixels, Masked
+
+    mask = (torch.rand(1, SIZE, SIZE, generator=torch.Generator().manual_seed(2)) < 0.6).float()
+    clean = torch.stack([image(seed) for seed in range(4)]).squeeze(1)
+    noisy = mask * (clean + SIGMA * gaussian(4, SIZE, SIZE, seed=9).float())
+    data = Masked(noisy, mask.expand(4, -1, -1).contiguous())
+    measurement = SampledMeasurement(KnownPixels(), Gaussian(SIGMA), fourier=False)
+    return data, clean, measurement, lambda y, physics: Masked(y, physics.mask.expand(len(y), -1, -1, -1)[:, 0])
+
+
+def unrolled():
+    from unrolling import unroll
+    from unrolling.algorithms import ProximalGradient
+    from unrolling.algorithms.images.inpainting import KnownPixels
+    from unrolling.prox import DenoiserProx
+
+    step = ProximalGradient(KnownPixels(), DenoiserProx(Network(), sigma=0.1), weight=0.1)
+    return unroll(step, 2, tied="prox")
+
+
+def test_their_losses_train_our_networks(deepinv, tmp_path):
+    """Values and gradients are those of deepinv called directly, a step is repeated to the bit, and training works."""
+    from unrolling import Stage, fit
+    from unrolling.operators import to_deepinv
+    from unrolling.tasks import PSNR, Pairs
+    from unrolling.training import from_deepinv_loss
+    from unrolling.training.losses import compute, describe
+
+    data, clean, _, back = masked()
+    network = unrolled()
+
+    def told(given):
+        return given.image, deepinv.physics.Inpainting(
+            (1, SIZE, SIZE), mask=given.mask.unsqueeze(1), noise_model=deepinv.physics.GaussianNoise(SIGMA)
+        )
+
+    y, physics = told(data)
+    y = y.unsqueeze(1)
+    model = to_deepinv(network, data=back, channel=True)
+    losses = [
+        deepinv.loss.SupLoss(),
+        deepinv.loss.MCLoss(),
+        deepinv.loss.SureGaussianLoss(SIGMA),
+        deepinv.loss.EILoss(deepinv.transform.Rotate(multiples=90)),
+        deepinv.loss.SplittingLoss(split_ratio=0.6),
+        deepinv.loss.R2RLoss(noise_model=deepinv.physics.GaussianNoise(SIGMA)),
+    ]
+    for loss in losses:
+        ours = from_deepinv_loss(loss, told, data=back, channel=True)
+        assert ours.takes_estimate == (type(loss).__name__ not in ("SplittingLoss", "R2RLoss"))
+        estimate = network(data) if ours.takes_estimate else None
+
+        def value(loss=ours, estimate=estimate):
+            draws = Draws([torch.Generator().manual_seed(4)])
+            return compute(loss, estimate, clean, data=data, run=network, draws=draws)
+
+        state = torch.get_rng_state()
+        found = value()
+        assert torch.equal(torch.get_rng_state(), state)  # nobody else's random numbers move
+        seed = int(Draws([torch.Generator().manual_seed(4)]).integers(2**31 - 1, (1,)))
+        adapted = loss.adapt_model(model)
+        if isinstance(loss, deepinv.loss.SplittingLoss):
+            shape = {"img_size": (1, SIZE, SIZE), "split_ratio": 0.6, "rng": torch.Generator().manual_seed(seed)}
+            adapted.mask_generator = deepinv.physics.generator.BernoulliSplittingMaskGenerator(**shape)
+            adapted.mask_generator.rng.manual_seed(seed)
+        torch.manual_seed(seed)
+        if adapted is model:
+            x_net = model(y, physics)
+        else:
+            x_net = adapted.train()(y, physics, update_parameters=True)
+        wanted = loss(x_net=x_net, x=clean.unsqueeze(1), y=y, physics=physics, model=adapted).mean()
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(gradient(found, network), gradient(wanted, network), rtol=1e-4, atol=1e-6)
+        assert torch.equal(value(), found)
+    words = describe(from_deepinv_loss(losses[2], told))
+    assert words.startswith("deepinv.SureGaussianLoss(sigma2=0.01")
+
+    pairs = [(type(data)(*(field[i : i + 1] for field in data)), clean[i : i + 1]) for i in range(4)]
+    pairs = [(type(data)(*(field[0] for field in d)), x[0]) for d, x in pairs]
+    task = Pairs(pairs, pairs[:2], metric=PSNR)
+    before = float((network(data) - clean).detach().square().mean())
+    loss = from_deepinv_loss(losses[4], told, data=back, channel=True)
+    fit(network, task, [Stage(150, rate=1e-2, batch=4, loss=loss, depth=2)], tmp_path / "run", quiet=True)
+    assert float((network(data) - clean).detach().square().mean()) < 0.7 * before
+
+
+class Theirs(nn.Module):
+    """A model as deepinv calls it."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = Network()
+
+    def forward(self, y, physics=None, **_):
+        return self.network(y, physics=True)
+
+
+def test_our_losses_as_theirs(deepinv):
+    """Value and gradient with their model called directly; what is shown in training alone."""
+    from unrolling.training import MSE, to_deepinv_loss
+    from unrolling.training.losses import Energy
+
+    data, clean, measurement, back = masked()
+    physics = deepinv.physics.Inpainting((1, SIZE, SIZE), mask=data.mask.unsqueeze(1))
+    model, y = Theirs(), data.image.unsqueeze(1)
+    run = lambda given: model(given.image.unsqueeze(1)).squeeze(1)  # noqa: E731
+    told = lambda given: (given.image, deepinv.physics.Inpainting((1, SIZE, SIZE), mask=given.mask[:, None]))  # noqa: E731
+    seen_by = []
+    hook = model.register_forward_hook(lambda module, args, out: seen_by.append(args))
+    for loss in (MSE(), Consistency(), SURE(), Equivariance(Reversal()), Splitting(0.6), Recorrupted(0.15)):
+        theirs = to_deepinv_loss(loss, measurement, data=back, physics=told, channel=True)
+        assert isinstance(theirs, deepinv.loss.Loss)
+        shows = hasattr(loss, "show")
+        adapted = theirs.adapt_model(model)
+        assert (adapted is model) == (not shows)
+        adapted.eval()
+        torch.testing.assert_close(adapted(y, physics), model(y, physics))
+        adapted.train()
+        torch.manual_seed(3)
+        x_net = adapted(y, physics, **({"update_parameters": True} if shows else {}))
+        found = theirs(x_net=x_net, x=clean.unsqueeze(1), y=y, physics=physics, model=adapted)
+        torch.manual_seed(3)
+        drawn = lambda: Draws([torch.Generator().manual_seed(int(torch.randint(2**31 - 1, ())))])  # noqa: E731
+        given, kept = loss.show(data, measurement, drawn()) if shows else (data, None)
+        more = {"data": data, "run": run, "measurement": measurement, "kept": kept}
+        from unrolling.training.losses import asked
+
+        if "draws" in asked(loss):
+            more["draws"] = drawn()
+        wanted = loss(run(given), clean, **{name: more[name] for name in asked(loss)})
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(gradient(found, model), gradient(wanted, model))
+    assert any(float(args[1].mask.mean()) < float(data.mask.mean()) for args in seen_by if len(args) > 1)  # split
+    hook.remove()
+    with pytest.raises(TypeError, match="asks for network, which a model of deepinv does not have"):
+        to_deepinv_loss(Energy(), measurement)
+    with pytest.raises(TypeError, match="measurement is None, and SURE"):
+        to_deepinv_loss(SURE())
+    with pytest.raises(ValueError, match="have no noise of a known strength"):
+        to_deepinv_loss(SURE(), SampledMeasurement(measurement.term, fourier=False))
+
+
+def test_what_is_no_loss_of_deepinv_is_refused(deepinv):
+    from unrolling.training import MSE, from_deepinv_loss
+    from unrolling.training.losses import compute
+
+    with pytest.raises(TypeError, match=r"a deepinv.loss.Loss is wanted"):
+        from_deepinv_loss(MSE(), deepinv.physics.Denoising())
+    loss = from_deepinv_loss(deepinv.loss.MCLoss(), deepinv.physics.Denoising())
+    data, clean, *_ = masked()
+    draws = Draws([torch.Generator().manual_seed(4)])
+    with pytest.raises(TypeError, match="give physics=lambda data"):
+        compute(loss, clean, clean, data=data, run=None, draws=draws)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         unique,
     )
     from unrolling.training.checks import check_schedule
+    from unrolling.training.deepinv_losses import from_deepinv_loss, to_deepinv_loss
     from unrolling.training.denoiser import DenoiserLoss
     from unrolling.training.eight_bits import packed, unpacked
     from unrolling.training.files import read, write
@@ -110,6 +111,7 @@ __getattr__, __dir__ = lazy(
             "AnotherRunError Checkpoints Position copied fits load network_part put set_generators unique"
         ),
         ".checks": ("check_schedule"),
+        ".deepinv_losses": ("from_deepinv_loss to_deepinv_loss"),
         ".denoiser": ("DenoiserLoss"),
         ".eight_bits": ("packed unpacked"),
         ".files": ("read write"),
@@ -158,13 +160,13 @@ __all__ = [
     "adapt", "alike", "asked", "assign", "by_name", "check_draw", "check_measured", "check_schedule",
     "compute", "copied", "decibels", "deep_supervision", "deepen", "describe", "detnet", "differences",
     "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_loss", "find_scheme",
-    "fingerprint", "fits", "generator", "gradient_norms", "greedy", "greedy_then_joint", "groups", "grow",
-    "grow_then_refine", "image_of", "is_main", "joint_fine_tuning", "like_network", "lista_cpss", "load",
-    "load_weights", "logarithmic_loss", "matching", "network_part", "of_network", "of_task", "of_turn",
-    "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put", "read", "read_weights",
-    "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape", "snapshot", "summary",
-    "supported", "to_device", "trained_by", "trajectory", "unique", "unpack", "unpacked", "unused_at_start",
-    "with_curriculum", "with_loss", "without_influence", "write",
+    "fingerprint", "fits", "from_deepinv_loss", "generator", "gradient_norms", "greedy", "greedy_then_joint",
+    "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning", "like_network",
+    "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part", "of_network",
+    "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
+    "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
+    "snapshot", "summary", "supported", "to_deepinv_loss", "to_device", "trained_by", "trajectory", "unique",
+    "unpack", "unpacked", "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
 ]
 # fmt: on
 # End of what is written.

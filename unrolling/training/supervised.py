@@ -56,7 +56,8 @@ class Supervised(nn.Module):
             return {name: here[name] for name in names}
 
         if not getattr(loss, "takes_estimate", True):
-            return loss(None, target, **more(network))
+            part = isinstance(network, Unrolled) and stage.depth is not None
+            return loss(None, target, **more(partial(network, layers=slice(0, stage.depth)) if part else network))
         if not isinstance(network, Unrolled):
             return loss(network(data), target, **more(network))
         layers = slice(0, stage.depth or len(network))
