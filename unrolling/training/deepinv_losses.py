@@ -91,7 +91,8 @@ class _FromDeepinv:
     asks = ("data", "run", "draws")
 
     def __init__(self, loss: Any, physics: Any, data: Callable[[Tensor, Any], Any] | None, channel: bool) -> None:
-        self.loss, self.physics = loss, physics
+        self.loss: Any = loss
+        self.physics: Any = physics
         self.model = _Called(data, channel)
         self.adapted: Any = loss.adapt_model(self.model)
         plain = {
@@ -131,7 +132,8 @@ class _FromDeepinv:
 
     def _told(self, data: Any) -> tuple[Tensor, Any]:
         if not isinstance(self.physics, nn.Module) and callable(self.physics):
-            return self.physics(data)
+            told: Any = self.physics(data)
+            return told
         if not isinstance(data, Tensor):
             raise TypeError(f"data are {kind_of(data)}; give physics=lambda data: (y, physics) that says what y is")
         return data, self.physics
