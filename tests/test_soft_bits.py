@@ -261,6 +261,11 @@ def test_lists_of_hard_channels_are_finite():
         k_best(data, pam(4), 0)
 
 
+def test_without_a_channel_and_without_noise_nothing_is_told():
+    nothing = Received(torch.zeros(2, 4), torch.zeros(2, 4, 2), torch.zeros(2, 1))
+    assert torch.equal(list_llrs(nothing, pam(4), 16), torch.zeros(2, 2, 2, dtype=torch.float64))
+
+
 def test_no_vectors_have_no_ratios_and_many_are_taken_in_pieces(monkeypatch):
     data, _ = sent(50, 6, 3, 4, 0.05, dtype=torch.float32)
     network, levels = detectors(4, 3, 6)["EP"], pam(4)

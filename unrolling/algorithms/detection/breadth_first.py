@@ -58,6 +58,7 @@ def k_best(data: Received, levels: Tensor, size: int = 64) -> Listed:
     permutation = energy.argsort(1)  # rising
     ordered = channel.gather(2, permutation.unsqueeze(1).expand_as(channel))
     ridge = torch.maximum(noise, LEAST * energy.mean(1, keepdim=True)).unsqueeze(2)
+    ridge = torch.where(ridge == 0, 1.0, ridge)  # neither a channel nor noise: all vectors are as likely
     identity = torch.eye(streams, dtype=y.dtype, device=y.device)
     # R of [H; sigma I] from its Gram matrix, which is R^T R.
     upper = torch.linalg.cholesky_ex(gram(ordered) + ridge * identity)[0].mT
