@@ -166,6 +166,7 @@ def compare(
                 ]
             )
             comparison.pictures, comparison.codes, comparison.sounds = found.pictures, found.codes, found.sounds
+            comparison.time_series = found.time_series
 
         def progress() -> None:
             with torch.no_grad():

@@ -23,7 +23,7 @@ from unrolling.evaluation.records import (
 )
 from unrolling.files.whole import write_bytes
 from unrolling.tasks.base import Metric
-from unrolling.tasks.exhibits import Claim, Panels, Sound
+from unrolling.tasks.exhibits import Claim, Panels, Sound, TimeSeries
 
 SCHEMA = 1
 
@@ -48,6 +48,7 @@ class Comparison:
     # ("sample 1: target", (n,)): of each sample the target first, then estimates
     codes: list[tuple[str, np.ndarray]] = field(default_factory=list)
     sounds: list[Sound] = field(default_factory=list)
+    time_series: list[TimeSeries] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     criteria: list[Criterion] = field(default_factory=list)
     layers: LayerReport | None = None

@@ -187,8 +187,12 @@ def _series(curve: Curve, metric: Metric, looks: dict[str, tuple[str, str]], x: 
 def _draw(figure: Figure, comparison: Comparison, series: list[Series], axes: Axes, network: Curve | None) -> None:
     axes.y_span, axes.y_best = SPAN, "low" if comparison.metric.better == "lower" else "high"
     axes.level = drawn(comparison.metric, network.quality[-1:])[0] if network else None
-    description = f"{figure.title}. {figure.words}"
-    figure.drawings = [
+    figure.drawings = both_widths(series, axes, f"{figure.title}. {figure.words}")
+
+
+def both_widths(series: Sequence[Series], axes: Axes, description: str) -> list[str]:
+    """A chart for wide screens and one for narrow ones; the style sheet shows one of them."""
+    return [
         line_chart(series, axes, WIDE, description, "wide"),
         line_chart(series, axes, NARROW, description, "narrow"),
     ]

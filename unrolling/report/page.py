@@ -9,7 +9,7 @@ from typing import Any
 from unrolling.core.drawing.letters import greek
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.records import LEVEL
-from unrolling.report import codes, figures, parameters, pictures, sounds, study, table, text
+from unrolling.report import codes, figures, parameters, pictures, sounds, study, table, text, time_series
 from unrolling.report.chart import y_range
 
 
@@ -55,6 +55,7 @@ def render(comparison: Comparison) -> str:
             atoms=pictures.atom_images(comparison.atoms),
             codes=codes.code_groups(comparison.codes),
             sounds=sounds.groups(comparison.sounds),
+            time_series=time_series.charts(comparison.time_series),
             costs=table.cost_rows(comparison),
             singles=table.spread_rows(comparison),
             single_heads=table.spread_heads(comparison),

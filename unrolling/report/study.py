@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from unrolling.evaluation.comparison import Comparison
 from unrolling.evaluation.records import LayerReport, ShiftCurve
-from unrolling.report.chart import DASHES, MARKERS, NARROW, WIDE, Axes, Series, line_chart, tick_text
-from unrolling.report.figures import SPAN, Figure, drawn, quality_tick
+from unrolling.report.chart import DASHES, MARKERS, Axes, Series, tick_text
+from unrolling.report.figures import SPAN, Figure, both_widths, drawn, quality_tick
 from unrolling.report.text import count_text, digits, interval_text, quality_text, value_text
 from unrolling.tasks.metrics import Metric
 
@@ -229,12 +229,7 @@ def size_figure(comparison: Comparison) -> Figure | None:
 
 
 def _figure(title: str, words: str, series: list[Series], axes: Axes) -> Figure:
-    description = f"{title}. {words}"
-    return Figure(
-        title,
-        words,
-        [line_chart(series, axes, WIDE, description, "wide"), line_chart(series, axes, NARROW, description, "narrow")],
-    )
+    return Figure(title, words, both_widths(series, axes, f"{title}. {words}"))
 
 
 def spread_words(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""What the page of a comparison shows of a task: pictures, sounds, codes, and what theory says."""
+"""What the page of a comparison shows of a task: pictures, sounds, codes, curves over time, and what theory says."""
 
 from __future__ import annotations
 
@@ -38,6 +38,29 @@ class Sound:
 
 
 @dataclass
+class TimeSeries:
+    """One quantity over time, drawn in one chart.
+
+    Attributes:
+        name: above the chart.
+        quantity: with its unit.
+        time: of the moments, (T,).
+        time_label: with its unit.
+        truth: (T,).
+        measured: (T,), marks without a line, NaN where nothing was measured; None where it is not measured itself.
+        estimates: (name, role, (T,)) of the methods.
+    """
+
+    name: str
+    quantity: str
+    time: np.ndarray
+    time_label: str
+    truth: np.ndarray
+    measured: np.ndarray | None
+    estimates: list[tuple[str, str, np.ndarray]]
+
+
+@dataclass
 class Claim:
     """One statement of the theory beside one measurement."""
 
@@ -59,6 +82,7 @@ class Exhibits:
     sounds: list[Sound] = field(default_factory=list)
     # ("sample 1: target", (n,)): of each sample the target first, then estimates
     codes: list[tuple[str, np.ndarray]] = field(default_factory=list)
+    time_series: list[TimeSeries] = field(default_factory=list)
 
 
 def codes(target: Tensor, methods: Sequence[Shown], most: int = 3) -> Exhibits:

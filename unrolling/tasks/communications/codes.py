@@ -86,7 +86,10 @@ def light_words(matrix: Tensor) -> Tensor:
     """
     basis, _ = reduced_rows(matrix)
     if len(basis) > MOST_SUMS:
-        raise ValueError(f"the rows of the matrix have 2^{len(basis)} sums, which are too many to look at")
+        raise ValueError(
+            f"the rows of the matrix have 2^{len(basis)} sums, which are too many to look at for light ones; the "
+            f"matrix that needs none is {MATRICES[0]!r}"
+        )
     numbers = torch.arange(1, 2 ** len(basis))
     chosen = (numbers[:, None] >> torch.arange(len(basis))) & 1
     words = (chosen.float() @ basis.float()).remainder(2).bool()
@@ -107,7 +110,7 @@ def parity_check(code: str, matrix: str = "standard") -> Tensor:
     if matrix not in MATRICES:
         raise ValueError(f"no matrix {matrix!r}; there are {', '.join(MATRICES)}")
     if kind == "ldpc" and matrix != MATRICES[0]:
-        raise ValueError(f"a low-density code has its {MATRICES[0]} matrix alone; got {matrix!r}")
+        raise ValueError(f"a low-density code has its {MATRICES[0]!r} matrix alone; got matrix {matrix!r}")
     return _made(kind, int(numbers[0]), int(numbers[1]), matrix)
 
 

@@ -121,20 +121,20 @@ class Decoding(Task):
             Iterative(
                 "belief propagation",
                 lambda damping: ParityBeliefPropagation(self.matrix, damping=damping),
-                (0.0, 0.2, 0.4, 0.6),
+                (0.0, 0.3, 0.6),
                 50,
                 setting="damping",
             ),
             Method(
                 "belief propagation, stops at a word",
                 lambda damping: partial(decode_words, ParityBeliefPropagation(self.matrix, damping=damping)),
-                (0.0, 0.2, 0.4, 0.6),
+                (0.0, 0.3, 0.6),
                 "damping {setting}, at most 50 iterations",
             ),
             Method(
                 "normalised min-sum, stops at a word",
                 lambda scale: partial(decode_words, MinSum(self.matrix, scale=scale)),
-                (0.3, 0.5, 0.7, 0.8, 1.0),
+                (0.3, 0.5, 0.75, 1.0),
                 "scale {setting}, at most 50 iterations",
             ),
             Method("decisions bit by bit", lambda _: lambda llr: llr, note="the code is not used", linear=True),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,10 +26,13 @@ from unrolling.files.trajectories import read_trajectories, real_array
 from unrolling.networks.recurrent import RecurrentEstimator, recurrent_units
 from unrolling.tasks.base import Samples, Shift, Task
 from unrolling.tasks.baselines import Baseline, Generic, Iterative, Method
+from unrolling.tasks.exhibits import Exhibits, Shown, TimeSeries
 from unrolling.tasks.metrics import Ratio
 
 MODELS = ("linear", "pendulum", "lorenz")
 INTERVALS = {"linear": 1.0, "pendulum": 0.05, "lorenz": 0.02}
+TIME = {"linear": "moment", "pendulum": "time, s", "lorenz": "time, s"}
+QUANTITIES = {"linear": ("place", "rate"), "pendulum": ("angle, rad", "rate, rad/s"), "lorenz": ("x", "y", "z")}
 TUNED = tuple(10 ** (decibels / 10) for decibels in range(-30, 41, 5))  # times Q
 MATRICES = ("transition", "measurement", "process_noise", "measurement_noise")
 SHIFTS = (-20.0, -10.0, 0.0, 10.0)  # dB
@@ -125,6 +129,11 @@ class Tracking(Task):
         off = f"-off{options['mismatch']:g}" if options["mismatch"] else ""
         return f"{options['model']}{off}-told{options['unknown']:g}dB"
 
+    @property
+    def direct(self) -> bool:
+        """Whether each number of the state is measured, but for noise and a mismatch."""
+        return self.model != "pendulum" and not self.matrices
+
     def filter(self, model: StateSpace | None = None, process_scale: float = 1.0) -> ExtendedKalmanFilter:
         """The Kalman filter of a model, by default the one that is told; extended where it is not linear."""
         model = self.told if model is None else model
@@ -171,7 +180,7 @@ class Tracking(Task):
                     smoother, lambda _: RauchTungStriebel(self.filter(truth)), (None,), 2 * steps - 1, setting=""
                 ),
             ]
-        if self.model != "pendulum" and self.told.size == self.told.measured and not self.matrices:
+        if self.direct:
             found.append(Method("the measurements", lambda _: lambda data: data.values))
         units = recurrent_units(self.told.measured, self.told.size, size)
         found.append(
@@ -182,6 +191,34 @@ class Tracking(Task):
             )
         )
         return found
+
+    def exhibits(self, methods: Sequence[Shown]) -> Exhibits:
+        """The numbers of the state of the first test trajectory over time: as they were, measured, and found by the
+        network and by the first filter that the task names.
+        """
+        values, present, _ = self.test[0].data
+        truth = self.test[0].target[0].double().numpy()
+        first = {method.role: method for method in reversed(methods) if len(method.estimates)}
+        shown = [first[role] for role in ("network", "parent") if role in first]
+        interval, unit = (1.0, "moment") if self.matrices else (INTERVALS[self.model], TIME[self.model])
+        names = QUANTITIES[self.model] if not self.matrices else [f"number {k + 1}" for k in range(truth.shape[1])]
+        seen = values[0].double()
+        if present is not None:
+            seen = seen.masked_fill(~present[0].expand_as(seen), torch.nan)
+        return Exhibits(
+            time_series=[
+                TimeSeries(
+                    name.partition(",")[0].capitalize(),
+                    name,
+                    interval * np.arange(1, len(truth) + 1),
+                    unit,
+                    truth[:, k],
+                    seen[:, k].numpy() if self.direct else None,
+                    [(m.name, m.role, m.estimates[0][0, :, k].double().numpy()) for m in shown],
+                )
+                for k, name in enumerate(names)
+            ]
+        )
 
     def shifts(self) -> Sequence[Shift]:
         """Systems that are pushed about more and less than in training."""
