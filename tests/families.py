@@ -11,6 +11,7 @@ REPRESENTATIVES = {
     "communications/ep_net": "matrices factored for each sample (Cholesky), learned damping",
     "communications/oamp_net": "eigenvectors of complex channels, posterior means over an alphabet",
     "communications/viterbinet": "trellis",
+    "graphs/message_passing": "messages along lists of edges: gather, scatter, logarithms of sums of exponentials",
     "imaging/tnrd": "convolutions with tables of radial basis functions",
     "medical/admm_csnet": "Fourier transforms of complex images, piecewise linear functions",
     "medical/learned_pdhg": "sparse matrices (the Radon transform), 3 x 3 convolutions with PReLU",
@@ -19,6 +20,7 @@ REPRESENTATIVES = {
     "sparse_coding/lista": "dense matrices, soft threshold",
     "sparse_coding/na_alista": "recurrent networks (LSTM cells)",
     "speech/misi": "short-time Fourier transforms, strided and transposed convolutions",
+    "tracking/kalmannet_alone": "a layer for each moment, written into its place; recurrent networks (GRU cells)",
 }
 
 

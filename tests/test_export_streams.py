@@ -12,7 +12,7 @@ from tiny import moved
 from torch import Tensor, nn
 
 from unrolling import Iteration, unroll
-from unrolling.export import ExportError, export, load
+from unrolling.export import ExportError, admitted, export, load
 from unrolling.export.loading import Loaded
 
 
@@ -245,3 +245,27 @@ def test_a_nan_in_the_last_batch_alone_is_refused(monkeypatch, tmp_path):
     with pytest.raises(ExportError, match="its estimate is NaN or infinite where the network's is finite"):
         export(copy.deepcopy(Signs()), file(tmp_path, "torch"), torch.randn(3, 6))
     assert calls == [1, 2, 5]
+
+
+class Mixing(nn.Module):
+    """A product that only a formula of letters says."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(gaussian(3, 4).float())
+
+    def forward(self, data):
+        return torch.einsum("of,bfn->bon", self.weight, data)
+
+
+def test_a_network_with_einsum_comes_back_and_no_other_text_does(tmp_path):
+    net, data = Mixing(), torch.randn(2, 4, 5)
+    loaded = load(export(net, file(tmp_path, "torch"), data).path)
+    torch.testing.assert_close(loaded(data), net(data).detach())
+    for text in ("ab,bc->ac", "...ij,...j->...i", "ii->"):
+        admitted._check_text(text, "as_string")
+    for text in ("os.mkdir('x')->", "a,b->c;d", "a" * 70 + ",b->a", "__import__,os->x"):
+        with pytest.raises(ValueError, match="its as_string is"):
+            admitted._check_text(text, "as_string")
+    with pytest.raises(ValueError, match="its name is"):
+        admitted._check_text("ab,bc->ac", "name")

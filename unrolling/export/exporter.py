@@ -128,6 +128,8 @@ def export(
     reference = copy.deepcopy(network).eval() if reduced is None else reduced
     if state is None and stream:
         state = states.last_state(network, example)
+    # A tensor that stands in two places, such as the zeros of a start, would be one input of the traced program.
+    example, state = tree.apply(Tensor.clone, example), tree.apply(Tensor.clone, state)
     given = Example(example, state, samples, _has_samples(network))
     outputs = answer(reference, example, state)
     progress("tracing the network")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unrolling.report.chart import Axes, line_chart, linear_ticks, log_ticks, tick_text, y_range
     from unrolling.report.codes import Code, CodeGroup, code_groups, magnitudes, stems
     from unrolling.report.collection import read_comparison, write_collection
-    from unrolling.report.figures import Figure, drawn, error_by_iteration, error_by_time, quality_tick
+    from unrolling.report.figures import Figure, both_widths, drawn, error_by_iteration, error_by_time, quality_tick
     from unrolling.report.images import busiest_window, data_uri, grey, mosaic, png, png_within
     from unrolling.report.labels import Series, along, marker, name_beside, names_below, wrap
     from unrolling.report.page import environment, render, table_rows, write_page
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         value_text,
         work_text,
     )
+    from unrolling.report.time_series import charts
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -64,7 +65,7 @@ __getattr__, __dir__ = lazy(
         ".chart": ("Axes line_chart linear_ticks log_ticks tick_text y_range"),
         ".codes": ("Code CodeGroup code_groups magnitudes stems"),
         ".collection": ("read_comparison write_collection"),
-        ".figures": ("Figure drawn error_by_iteration error_by_time quality_tick"),
+        ".figures": ("Figure both_widths drawn error_by_iteration error_by_time quality_tick"),
         ".images": ("busiest_window data_uri grey mosaic png png_within"),
         ".labels": ("Series along marker name_beside names_below wrap"),
         ".page": ("environment render table_rows write_page"),
@@ -84,22 +85,24 @@ __getattr__, __dir__ = lazy(
             "bytes_text count_text decimals digits interval_text quality_text rate_text ratio_text seconds_text "
             "seconds_tick shape_text value_text work_text"
         ),
+        ".time_series": ("charts"),
     },
 )
 # fmt: off
 __all__ = [
     "Axes", "Code", "CodeGroup", "Figure", "Gallery", "Image", "Series", "Slider", "along", "atom_images",
-    "batch_sizes", "best", "best_quality", "busiest_window", "bytes_text", "code_groups", "contending",
-    "cost_rows", "count_text", "coverage_rows", "coverage_words", "criteria_rows", "data_uri", "decimals",
-    "digits", "drawn", "entries", "environment", "error_by_iteration", "error_by_time", "galleries", "grey",
-    "groups", "interval_text", "layer_figures", "line_chart", "linear_ticks", "log_ticks", "magnitudes",
-    "markdown", "markdown_survey_table", "markdown_table", "marker", "mosaic", "moved", "name_beside",
-    "names_below", "network_row", "paired_text", "parameter_figures", "parameter_rows", "png", "png_within",
-    "print_table", "quality_text", "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison",
-    "render", "safeguard_words", "seconds_text", "seconds_tick", "shape_text", "shift_figures",
-    "size_figure", "sliders", "spectrogram", "spread_heads", "spread_rows", "spread_text", "spread_words",
-    "stems", "stored_comparisons", "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap",
-    "write_collection", "write_page", "write_survey_table", "y_range",
+    "batch_sizes", "best", "best_quality", "both_widths", "busiest_window", "bytes_text", "charts",
+    "code_groups", "contending", "cost_rows", "count_text", "coverage_rows", "coverage_words",
+    "criteria_rows", "data_uri", "decimals", "digits", "drawn", "entries", "environment",
+    "error_by_iteration", "error_by_time", "galleries", "grey", "groups", "interval_text", "layer_figures",
+    "line_chart", "linear_ticks", "log_ticks", "magnitudes", "markdown", "markdown_survey_table",
+    "markdown_table", "marker", "mosaic", "moved", "name_beside", "names_below", "network_row",
+    "paired_text", "parameter_figures", "parameter_rows", "png", "png_within", "print_table", "quality_text",
+    "quality_tick", "rate_text", "ratio", "ratio_text", "read_comparison", "render", "safeguard_words",
+    "seconds_text", "seconds_tick", "shape_text", "shift_figures", "size_figure", "sliders", "spectrogram",
+    "spread_heads", "spread_rows", "spread_text", "spread_words", "stems", "stored_comparisons",
+    "table_rows", "tick_text", "value_text", "wav_uri", "work_text", "wrap", "write_collection",
+    "write_page", "write_survey_table", "y_range",
 ]
 # fmt: on
 # End of what is written.

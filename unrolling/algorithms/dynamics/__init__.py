@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         check_recording,
         root,
     )
+    from unrolling.algorithms.dynamics.stream import FilterStream
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -43,14 +44,15 @@ __getattr__, __dir__ = lazy(
         ".motions": ("Lorenz Pendulum"),
         ".smoother": ("RauchTungStriebel Smoothed"),
         ".state_space": ("FunctionModel LinearModel Recording StateSpace check_covariance check_recording root"),
+        ".stream": ("FilterStream"),
     },
 )
 # fmt: off
 __all__ = [
-    "ExtendedKalmanFilter", "Filter", "Forecast", "FunctionModel", "GainNetwork", "KalmanFilter",
-    "KalmanNet", "LinearModel", "Lorenz", "Pendulum", "RauchTungStriebel", "Recording", "Smoothed",
-    "StateSpace", "SteadyKalmanFilter", "Track", "Tracked", "check_covariance", "check_recording",
-    "corrected", "place", "root", "steady_gain_of", "track", "written",
+    "ExtendedKalmanFilter", "Filter", "FilterStream", "Forecast", "FunctionModel", "GainNetwork",
+    "KalmanFilter", "KalmanNet", "LinearModel", "Lorenz", "Pendulum", "RauchTungStriebel", "Recording",
+    "Smoothed", "StateSpace", "SteadyKalmanFilter", "Track", "Tracked", "check_covariance",
+    "check_recording", "corrected", "place", "root", "steady_gain_of", "track", "written",
 ]
 # fmt: on
 # End of what is written.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,9 +21,9 @@ class FilterStream(nn.Module):
     """(recording, state) -> (means (batch, T, n), state at its end), for a filter or a network of one: what ``track``
     does, for pieces that do not say where in the stream they begin.
 
-    The state is what a piece leaves for the next one, tensors alone, (batch, ...): mean and covariance, of ``KalmanNet``
-    also what its network remembers. So ``export(FilterStream(network), path, recording, state=...)`` writes a file that
-    goes on from piece to piece; with pieces of one moment it filters as measurements come.
+    The state is what a piece leaves for the next one, tensors alone, (batch, ...): mean and covariance, of
+    ``KalmanNet`` also what its network remembers. So ``export(FilterStream(network), path, recording, state=...)``
+    writes a file that goes on from piece to piece; with pieces of one moment it filters as measurements come.
 
     Args:
         network: a filter, or a network of one in which nothing is untied.
@@ -70,4 +69,4 @@ class FilterStream(nn.Module):
 @cache
 def _carried(fields: tuple[str, ...]) -> Any:
     """The type of such a state."""
-    return namedtuple("Carried", fields)  # noqa: PYI024: the fields are those of the filter's own state
+    return NamedTuple("Carried", [(name, Tensor) for name in fields])  # pyright: ignore

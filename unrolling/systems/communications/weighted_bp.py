@@ -22,6 +22,11 @@ NOTE = (
 )
 
 
+NO_ONNX = {
+    "decoding": {"onnx": "messages near certainty need exp(x) - 1 to full precision (expm1), which ONNX does not have"}
+}
+
+
 def recipe(per_edge: bool, steps: int) -> Recipe:
     """Belief propagation whose weights are ones at the start."""
 
@@ -47,6 +52,7 @@ SYSTEM = System(
     references=("nachmani2016learning", "lian2019learned", "gallager1962low"),
     recipes={"decoding": recipe(False, 1000)},
     apply={"decoding": _words.decoding()},
+    not_exported=NO_ONNX,
     variants=(
         System(
             name="communications/weighted_bp_edges",
@@ -58,6 +64,7 @@ SYSTEM = System(
             references=("nachmani2016learning", "nachmani2018deep", "gallager1962low"),
             recipes={"decoding": recipe(True, 1500)},
             apply={"decoding": _words.decoding()},
+            not_exported=NO_ONNX,
         ),
     ),
 )
