@@ -23,6 +23,13 @@ POTENTIALS = (
 )
 
 
+NO_ONNX = {
+    "labelling": {
+        "onnx": "its shipped weights serve any number of edges, whose two ends the converter to ONNX then cannot take apart"
+    }
+}
+
+
 def schedule(depth: int) -> Schedule:
     return [Stage(STEPS, rate=3e-2, batch=16, annealing=Cosine(0.05, 1e-2), clip=1.0)]
 
@@ -50,6 +57,7 @@ SYSTEM = System(
         "labelling": recipe(lambda task: BeliefPropagation(task.potentials(COUPLING)), ("damping", "edge_weight"))
     },
     apply={"labelling": labelling()},
+    not_exported=NO_ONNX,
     variants=(
         System(
             name="graphs/mean_field",
