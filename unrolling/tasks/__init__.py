@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.catalogue import find_task, first_words, loaded, modules, unknown, warn
     from unrolling.tasks.communications import *
     from unrolling.tasks.draws import Draws
-    from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, layers, sounds
+    from unrolling.tasks.exhibits import Claim, Exhibits, Panels, Shown, Sound, TimeSeries, layers, sounds
     from unrolling.tasks.graphs import *
     from unrolling.tasks.images import *
     from unrolling.tasks.measurements import (
@@ -90,7 +90,7 @@ __getattr__, __dir__ = lazy(
         ".communications.published": ("Published2017 Published2019"),
         ".communications.sequence": ("SequenceDetection read_taps"),
         ".draws": ("Draws"),
-        ".exhibits": ("Claim Exhibits Panels Shown Sound layers sounds"),
+        ".exhibits": ("Claim Exhibits Panels Shown Sound TimeSeries layers sounds"),
         ".graphs.labelling": ("Labelling MARGINAL_LOSS binary_pictures check_labels featured sample_of"),
         ".graphs.likelihoods": ("LongRun PseudoLikelihood"),
         ".images.alignment": ("aligned best_shift shift_errors"),
@@ -200,11 +200,11 @@ __all__ = [
     "Rotations", "RowsMeasurement", "RowsOfData", "SER", "SI_SDR_IMPROVEMENT", "SampledMeasurement",
     "Samples", "Sensitivity", "Separation", "SequenceDetection", "Sharp", "Shift", "Shifts", "Shown",
     "Sound", "SparseTask", "Spikes", "Stabiliser", "SuperResolution", "Task", "Thorax", "ThreeRuns",
-    "Tomography", "Tracking", "Transformations", "Turns", "VaryingDictionary", "Voice", "algorithm",
-    "aligned", "as_other_sensors", "as_real", "attribution", "bch_generator", "bch_parity_check",
-    "best_order", "best_shift", "binary_pictures", "block_decode", "block_decoder", "block_dictionary",
-    "cartesian_mask", "check_acceleration", "check_labels", "check_law", "check_rate", "check_snr",
-    "check_spread", "circles", "coefficients_of", "coherence", "coherent_dictionary", "colours",
+    "TimeSeries", "Tomography", "Tracking", "Transformations", "Turns", "VaryingDictionary", "Voice",
+    "algorithm", "aligned", "as_other_sensors", "as_real", "attribution", "bch_generator",
+    "bch_parity_check", "best_order", "best_shift", "binary_pictures", "block_decode", "block_decoder",
+    "block_dictionary", "cartesian_mask", "check_acceleration", "check_labels", "check_law", "check_rate",
+    "check_snr", "check_spread", "circles", "coefficients_of", "coherence", "coherent_dictionary", "colours",
     "components", "compress", "concatenate", "conditioned_dictionary", "contrast_movies", "converged",
     "converged_codes", "cosines", "count", "coupling", "ct_by_part", "curve", "deblockers", "deblurrers",
     "denoisers", "denoising_measurement", "detectors", "disc", "dncnn_on", "draw_ellipses", "draw_emitters",
