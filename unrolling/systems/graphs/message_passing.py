@@ -25,7 +25,7 @@ POTENTIALS = (
 
 NO_ONNX = {
     "labelling": {
-        "onnx": "its shipped weights serve any number of edges, whose two ends the converter to ONNX then cannot take apart"
+        "onnx": "its shipped weights serve any number of edges, which the converter to ONNX cannot take apart"
     }
 }
 
