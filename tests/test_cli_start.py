@@ -68,8 +68,8 @@ def test_list_says_what_each_system_comes_with_and_takes_a_field():
     status, _, errors, _ = started("list", "astrology")
     assert status == 2
     assert errors == [
-        "unroll: no field 'astrology'; there are communications, graphs, imaging, medical, sparse_coding, "
-        "speech, tracking"
+        "unroll: no field 'astrology'; there are communications, graphs, imaging, medical, power, "
+        "sparse_coding, speech, tracking"
     ]
 
 

@@ -17,6 +17,7 @@ GUIDES = {
     "docs/guides/graphs.md": ("graphs",),
     "docs/guides/images.md": ("imaging",),
     "docs/guides/medical.md": ("medical",),
+    "docs/guides/power.md": ("power",),
     "docs/guides/sparse_coding.md": ("sparse_coding",),
     "docs/guides/speech.md": ("speech",),
     "docs/guides/tracking.md": ("tracking",),

@@ -16,6 +16,7 @@ EXTRAS = {
     "onnx_ir": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
+    "pandapower": "power",
     "pydicom": "scans",
     "pywt": "data",
     "scipy": "data",

@@ -1,0 +1,1 @@
+"""Power: states of grids, estimated from meters and forecast."""
