@@ -64,7 +64,7 @@ add_module_names = False
 # fmt: off
 SECTIONS = (
     "first_steps", "gradients", "sparse", "imaging", "medical", "sound", "communications", "graphs", "tracking",
-    "power", "in_use",
+    "power", "vision", "in_use",
 )
 # fmt: on
 sphinx_gallery_conf = {

@@ -69,7 +69,7 @@ def test_list_says_what_each_system_comes_with_and_takes_a_field():
     assert status == 2
     assert errors == [
         "unroll: no field 'astrology'; there are communications, graphs, imaging, medical, power, "
-        "sparse_coding, speech, tracking"
+        "sparse_coding, speech, tracking, vision"
     ]
 
 

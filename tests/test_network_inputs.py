@@ -21,11 +21,13 @@ from unrolling.networks import (
     DnCNN,
     EncoderDecoder,
     FFDNet,
+    FullyConvolutional,
     GraphConvolutions,
     InstanceUNet,
     Joint,
     LipschitzBatchNorm,
     LipschitzDnCNN,
+    LocalHead,
     NormalisedUNet,
     PixelDetector,
     PReLU,
@@ -51,6 +53,7 @@ CASES = {
     "UNet of channels": (UNet(4, 1, 3), "y", (2, 3, 8, 9)),
     "BatchNormUNet": (BatchNormUNet(4, 1), "x", (2, 8, 9)),
     "BatchNormUNet of channels": (BatchNormUNet(4, 1, 3), "x", (2, 3, 8, 9)),
+    "FullyConvolutional": (FullyConvolutional(4, 4), "x", (2, 3, 8, 9)),
     "PixelDetector": (PixelDetector(4), "image", (2, 8, 9)),
     "ComplexResidual": (ComplexResidual(2, 4), "x", (2, 8, 9)),
     "ConvBlock": (ConvBlock(2, 4), "x", (2, 2, 8, 9)),
@@ -101,7 +104,8 @@ def test_the_cases_are_all_networks():
         LipschitzBatchNorm,
         FFDNet,
         GraphConvolutions,
-    }  # a function of numbers; those that take their memory, a level or a graph besides
+        LocalHead,
+    }  # a function of numbers; those that take their memory, a level, a graph or a picture besides
     assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
         type(network) for network, _, _ in CASES.values()
     }

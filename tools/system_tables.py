@@ -21,6 +21,7 @@ GUIDES = {
     "docs/guides/sparse_coding.md": ("sparse_coding",),
     "docs/guides/speech.md": ("speech",),
     "docs/guides/tracking.md": ("tracking",),
+    "docs/guides/segmentation.md": ("vision",),
 }
 BEGIN, END = "<!-- written by `make written` -->\n", "<!-- end -->"
 

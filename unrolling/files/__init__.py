@@ -7,12 +7,19 @@ from unrolling._lazy import lazy
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
     from unrolling.files.block_samples import Measured, read_block_samples
+    from unrolling.files.class_scores import check_class_output, read_class_scores, write_chances, write_pixel_labels
     from unrolling.files.decoding import Arrays, check_size
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import checked
     from unrolling.files.grid_readings import GridReadings, check_voltages_output, read_grid_readings, write_voltages
     from unrolling.files.kspace import image_origin, is_centred, read_kspace
     from unrolling.files.labelled_graphs import LabelledGraph, read_labelled_graph, read_labelled_graphs
+    from unrolling.files.labelled_pictures import (
+        LabelledPicture,
+        read_labelled_picture,
+        read_labelled_pictures,
+        read_labels,
+    )
     from unrolling.files.load_profiles import LoadProfiles, read_load_profiles
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.movies import check_movie_output, read_movie, write_movie
@@ -43,12 +50,14 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         ".block_samples": ("Measured read_block_samples"),
+        ".class_scores": ("check_class_output read_class_scores write_chances write_pixel_labels"),
         ".decoding": ("Arrays check_size"),
         ".ending": ("ends_in_order"),
         ".gate": ("checked"),
         ".grid_readings": ("GridReadings check_voltages_output read_grid_readings write_voltages"),
         ".kspace": ("image_origin is_centred read_kspace"),
         ".labelled_graphs": ("LabelledGraph read_labelled_graph read_labelled_graphs"),
+        ".labelled_pictures": ("LabelledPicture read_labelled_picture read_labelled_pictures read_labels"),
         ".load_profiles": ("LoadProfiles read_load_profiles"),
         ".lock": ("InUseError locked"),
         ".movies": ("check_movie_output read_movie write_movie"),
@@ -73,18 +82,20 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Applied", "Arrays", "Contents", "Expected", "GridReadings", "Header", "InUseError", "LabelledGraph",
-    "LoadProfiles", "Measured", "Moments", "Output", "Picture", "Processor", "Raster", "Reader", "Recording",
-    "Scan", "Sound", "SoundFormat", "Stack", "Trajectories", "Vectors", "apply", "check_movie_output",
-    "check_place", "check_raster_output", "check_replaceable", "check_scan_output", "check_size",
-    "check_states_output", "check_voltages_output", "check_whole", "checked", "chunks", "ends_in_order",
-    "finite", "header", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred",
-    "keeping_others", "kept_back", "listed", "locked", "mapping", "match_channels", "moments", "numbers",
-    "one_of", "pillow", "probe_folder", "reach", "read_block_samples", "read_grid_readings", "read_kspace",
-    "read_labelled_graph", "read_labelled_graphs", "read_load_profiles", "read_movie", "read_parity_check",
-    "read_raster", "read_scan", "read_sequences", "read_stack", "read_trajectories", "read_vectors",
-    "reading", "real_array", "record", "resample", "scan_files", "shares", "short", "soundfile", "spread_of",
-    "text", "turned", "values_of", "verify", "whitened", "write_alist", "write_bytes", "write_image",
-    "write_movie", "write_raster", "write_scan", "write_states", "write_symbols", "write_voltages",
+    "LabelledPicture", "LoadProfiles", "Measured", "Moments", "Output", "Picture", "Processor", "Raster",
+    "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Trajectories", "Vectors", "apply",
+    "check_class_output", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
+    "check_scan_output", "check_size", "check_states_output", "check_voltages_output", "check_whole",
+    "checked", "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect",
+    "interpolated", "is_centred", "keeping_others", "kept_back", "listed", "locked", "mapping",
+    "match_channels", "moments", "numbers", "one_of", "pillow", "probe_folder", "reach",
+    "read_block_samples", "read_class_scores", "read_grid_readings", "read_kspace", "read_labelled_graph",
+    "read_labelled_graphs", "read_labelled_picture", "read_labelled_pictures", "read_labels",
+    "read_load_profiles", "read_movie", "read_parity_check", "read_raster", "read_scan", "read_sequences",
+    "read_stack", "read_trajectories", "read_vectors", "reading", "real_array", "record", "resample",
+    "scan_files", "shares", "short", "soundfile", "spread_of", "text", "turned", "values_of", "verify",
+    "whitened", "write_alist", "write_bytes", "write_chances", "write_image", "write_movie",
+    "write_pixel_labels", "write_raster", "write_scan", "write_states", "write_symbols", "write_voltages",
     "writing",
 ]
 # fmt: on

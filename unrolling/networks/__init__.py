@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from unrolling.networks.dncnn import DnCNN, dncnn_channels
     from unrolling.networks.encoder_decoder import EncoderDecoder, normalised
     from unrolling.networks.ffdnet import FFDNet
+    from unrolling.networks.fully_convolutional import FullyConvolutional, LocalHead
     from unrolling.networks.graph_convolutions import GraphConvolutions, width_of
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
@@ -48,6 +49,7 @@ __getattr__, __dir__ = lazy(
         ".dncnn": ("DnCNN dncnn_channels"),
         ".encoder_decoder": ("EncoderDecoder normalised"),
         ".ffdnet": ("FFDNet"),
+        ".fully_convolutional": ("FullyConvolutional LocalHead"),
         ".graph_convolutions": ("GraphConvolutions width_of"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
@@ -73,13 +75,13 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
-    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "GraphConvolutions",
-    "InstanceUNet", "Joint", "LipschitzBatchNorm", "LipschitzDnCNN", "MLP", "NormalisedUNet", "PNN", "PReLU",
-    "PReNet", "PixelDetector", "RealSpectralNorm", "RecurrentEstimator", "ResidualBlocks", "ResidualCNN",
-    "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions", "TransformShrinkage", "UNet",
-    "dncnn_channels", "from_channels", "hidden_width", "lipschitz_bound", "normalise_convolutions",
-    "normalised", "pnn_width", "prenet_channels", "recurrent_units", "srcnn_channels", "to_channels",
-    "unet_width", "width_of",
+    "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "FullyConvolutional",
+    "GraphConvolutions", "InstanceUNet", "Joint", "LipschitzBatchNorm", "LipschitzDnCNN", "LocalHead", "MLP",
+    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "RealSpectralNorm", "RecurrentEstimator",
+    "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions",
+    "TransformShrinkage", "UNet", "dncnn_channels", "from_channels", "hidden_width", "lipschitz_bound",
+    "normalise_convolutions", "normalised", "pnn_width", "prenet_channels", "recurrent_units",
+    "srcnn_channels", "to_channels", "unet_width", "width_of",
 ]
 # fmt: on
 # End of what is written.

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         logarithmic_loss,
         with_curriculum,
     )
+    from unrolling.training.scoring import ScoringLoss
     from unrolling.training.similarity import Dissimilarity
     from unrolling.training.stages import Stage, Turn, scaled
     from unrolling.training.supervised import Given, Supervised
@@ -138,6 +139,7 @@ __getattr__, __dir__ = lazy(
             "Scheme by_name deep_supervision detnet end_to_end energy find_scheme greedy greedy_then_joint grow "
             "grow_then_refine joint_fine_tuning lista_cpss logarithmic_loss with_curriculum"
         ),
+        ".scoring": ("ScoringLoss"),
         ".similarity": ("Dissimilarity"),
         ".stages": ("Stage Turn scaled"),
         ".supervised": ("Given Supervised"),
@@ -155,18 +157,19 @@ __all__ = [
     "Logarithmic", "Loop", "MSE", "Machine", "Multiplicative", "MultiplicativeUpdate", "Muon",
     "NegativeSISDR", "Neighbours", "NelderMead", "Optimizer", "Patience", "PermutationInvariant", "Position",
     "Power", "ProjectionLoss", "Ramp", "Recorrupted", "RelativeMSE", "Reporter", "SGD", "SURE", "SampleLoss",
-    "Scheme", "Share", "ShiftInvariantMSE", "Splitting", "Stage", "StagePlan", "Sum", "Supervised",
-    "Supervision", "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum", "activations",
-    "adapt", "alike", "asked", "assign", "by_name", "check_draw", "check_measured", "check_schedule",
-    "compute", "copied", "decibels", "deep_supervision", "deepen", "describe", "detnet", "differences",
-    "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_loss", "find_scheme",
-    "fingerprint", "fits", "from_deepinv_loss", "generator", "gradient_norms", "greedy", "greedy_then_joint",
-    "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning", "like_network",
-    "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part", "of_network",
-    "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule", "put",
-    "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators", "shape",
-    "snapshot", "summary", "supported", "to_deepinv_loss", "to_device", "trained_by", "trajectory", "unique",
-    "unpack", "unpacked", "unused_at_start", "with_curriculum", "with_loss", "without_influence", "write",
+    "Scheme", "ScoringLoss", "Share", "ShiftInvariantMSE", "Splitting", "Stage", "StagePlan", "Sum",
+    "Supervised", "Supervision", "TemporalDifference", "Turn", "Validations", "Weighted", "WeightedSum",
+    "activations", "adapt", "alike", "asked", "assign", "by_name", "check_draw", "check_measured",
+    "check_schedule", "compute", "copied", "decibels", "deep_supervision", "deepen", "describe", "detnet",
+    "differences", "end_to_end", "energy", "estimate_seconds", "examine", "find_fault", "find_loss",
+    "find_scheme", "fingerprint", "fits", "from_deepinv_loss", "generator", "gradient_norms", "greedy",
+    "greedy_then_joint", "groups", "grow", "grow_then_refine", "image_of", "is_main", "joint_fine_tuning",
+    "like_network", "lista_cpss", "load", "load_weights", "logarithmic_loss", "matching", "network_part",
+    "of_network", "of_task", "of_turn", "pack", "packed", "pixels_of_blocks", "place", "projection_schedule",
+    "put", "read", "read_weights", "remade", "retie", "same", "save_weights", "scaled", "set_generators",
+    "shape", "snapshot", "summary", "supported", "to_deepinv_loss", "to_device", "trained_by", "trajectory",
+    "unique", "unpack", "unpacked", "unused_at_start", "with_curriculum", "with_loss", "without_influence",
+    "write",
 ]
 # fmt: on
 # End of what is written.

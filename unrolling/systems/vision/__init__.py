@@ -1,0 +1,1 @@
+"""Systems for pictures whose answer is a class for each pixel."""
