@@ -118,19 +118,21 @@ def of_blocks(given: Namespace) -> Iterator[Row]:
                 zero = (make(data).float() * (1 - 2 * bits)).reshape(count, -1)
             wrong = (decode_words(decoder, zero) < 0).any(1)
             rates[name][snr] = float(wrong.double().mean())
-    reached = {name: crossing(curve, RATE) for name, curve in rates.items()}
+    reached = {name: crossing(curve, RATE, 0.5 / count) for name, curve in rates.items()}
     best = min(reached.values())
     for name, curve in rates.items():
         row = {"source": name, "rates": curve, "reached": reached[name]}
         yield row | ({"value": reached[name] - best, "bar": 0.3, "better": "low"} if "soft" in name else {})
 
 
-def crossing(curve: Mapping[float, float], rate: float) -> float:
-    """The SNR at which a rate is reached, by straight lines through the logarithms; infinite where it is not."""
+def crossing(curve: Mapping[float, float], rate: float, least: float) -> float:
+    """The SNR at which a rate is reached, by straight lines through the logarithms, ``least`` standing for a rate of
+    zero; infinite where it is not.
+    """
     points = sorted(curve.items())
     for (low, above), (high, below) in pairwise(points):
         if above >= rate > below:
-            a, b = (log(max(value, 1e-6)) for value in (above, below))
+            a, b = (log(max(value, least)) for value in (above, below))
             return low + (high - low) * (a - log(rate)) / (a - b)
     return float("inf") if points[-1][1] >= rate else points[0][0]
 
