@@ -28,6 +28,8 @@ from unrolling.algorithms import (
     DenoisedLeastSquares,
     DenoisedPrimalDual,
     DenseProximalGradient,
+    DenseProxLinear,
+    DenseProxMaps,
     Detector,
     DetNetLayer,
     DouglasRachford,
@@ -35,6 +37,7 @@ from unrolling.algorithms import (
     ExtendedKalmanFilter,
     FieldOfExperts,
     GatedISTA,
+    GaussNewton,
     GramHardISTA,
     GramIHT,
     GramISTA,
@@ -53,11 +56,14 @@ from unrolling.algorithms import (
     NormalisedSparseCoding,
     ParityBeliefPropagation,
     PotentialDescent,
+    PowerMeasurement,
     ProjectedGradient,
     ProximalGradient,
+    ProxLinear,
     RainKernels,
     RatedProximalGradient,
     SelectiveGramISTA,
+    StateEstimator,
     SteadyKalmanFilter,
     StridedCoding,
     StridedDeblocking,
@@ -65,11 +71,13 @@ from unrolling.algorithms import (
     StridedISTA,
     SynthesisISTA,
     ThinISTA,
+    metered,
     pam,
 )
 from unrolling.core import Iteration
 from unrolling.operators import STFT, FiniteDifferences, StridedDictionary
 from unrolling.prox import GradientStep, SoftDenoiser, soft_threshold
+from unrolling.tasks.power.cases import case14
 
 
 def rand(*shape, seed=0):
@@ -98,6 +106,7 @@ BINS = unit(5, 3).abs() / unit(5, 3).norm(dim=0)
 TERM = LeastSquares(Matrix(D))
 MOTION = LinearModel(0.9 * torch.eye(2), torch.eye(2), torch.eye(2), torch.eye(2))
 PATCHES = {"features": rand(6, 3, 3), "low": D, "high": rand(1, 9), "weight": torch.tensor(0.1)}
+METERS, STATE, MAPS = PowerMeasurement(case14(), metered(case14(), 2.0)), torch.ones(28), DenseProxMaps(54, 28)
 # By class and argument: the tensor, and what is made with it.
 CASES = {
     "ISTA dictionary": (D, lambda p: ISTA(p, 0.1)),
@@ -180,6 +189,11 @@ CASES = {
     "MinSum matrix": (torch.ones(2, 3), lambda p: MinSum(p)),
     "ExtendedKalmanFilter process_scale": (torch.tensor(1.0), lambda p: ExtendedKalmanFilter(MOTION, p)),
     "KalmanFilter process_scale": (torch.tensor(1.0), lambda p: KalmanFilter(MOTION, p)),
+    "ProxLinear nominal": (STATE, lambda p: ProxLinear(METERS, p, radius=1.0)),
+    "ProxLinear metric": (torch.eye(28), lambda p: ProxLinear(METERS, STATE, radius=1.0, metric=p)),
+    "GaussNewton nominal": (STATE, lambda p: GaussNewton(METERS, p)),
+    "DenseProxLinear nominal": (STATE, lambda p: DenseProxLinear(METERS, p, MAPS, torch.ones(54))),
+    "DenseProxLinear scale": (torch.ones(54), lambda p: DenseProxLinear(METERS, STATE, MAPS, p)),
     "SteadyKalmanFilter steady_gain": (0.5 * torch.eye(2), lambda p: SteadyKalmanFilter(MOTION, p)),
 }
 CASES |= {
@@ -200,7 +214,7 @@ def test_the_cases_are_all_tensors_that_algorithms_are_made_with():
     found = set()
     for name in algorithms.__all__:
         item = getattr(algorithms, name)
-        if inspect.isclass(item) and issubclass(item, Iteration) and item is not Detector:
+        if inspect.isclass(item) and issubclass(item, Iteration) and item not in (Detector, StateEstimator):
             found |= {
                 f"{name} {each.name}"
                 for each in inspect.signature(item).parameters.values()

@@ -98,20 +98,22 @@ class DenseProxLinear(StateEstimator):
         measurement: h.
         nominal: v, such as the mean of past states.
         maps: from what it sees to v.
-        scale: standard deviations of readings (M,), and of numbers of a state.
+        scale: standard deviations of readings (M,).
+        change: that of the numbers of a state.
     """
 
     algorithm = "ProxLinear"
     scale: Tensor
 
     def __init__(
-        self, measurement: PowerMeasurement, nominal: Tensor, maps: DenseProxMaps, scale: tuple[Tensor, float]
+        self, measurement: PowerMeasurement, nominal: Tensor, maps: DenseProxMaps, scale: Tensor, change: float = 1.0
     ) -> None:
         super().__init__(measurement, nominal)
         self.maps = maps
-        self.register_buffer("scale", scale[0].detach().to(self.nominal).clamp_min(1e-12))
-        self.size_of_change = float(scale[1])
+        self.register_buffer("scale", scale.detach().to(self.nominal).clamp_min(1e-12))
+        check_range(change, "change", 0.0, above=True)
+        self.change = float(change)
 
     def forward(self, state: Estimated, problem: Float[Tensor, "batch M"]) -> Estimated:
         change, dual = self.maps((problem - self.measurement(self.nominal)) / self.scale)
-        return Estimated(self.nominal + self.size_of_change * change, dual)
+        return Estimated(self.nominal + self.change * change, dual)

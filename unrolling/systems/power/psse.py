@@ -33,7 +33,7 @@ def frozen(task: GridState) -> LinearProx:
 def free(task: GridState) -> DenseProxLinear:
     """The released network."""
     h = task.metering
-    return DenseProxLinear(h, task.nominal, DenseProxMaps(h.measured, h.size), task.scales())
+    return DenseProxLinear(h, task.nominal, DenseProxMaps(h.measured, h.size), *task.scales())
 
 
 def schedule(depth: int) -> Schedule:
