@@ -8,6 +8,15 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.algorithms.power.dense_prox import DenseProxLinear, DenseProxMaps
     from unrolling.algorithms.power.flows import power_flow
+    from unrolling.algorithms.power.forecast import (
+        Ahead,
+        Forecaster,
+        RecurrentForecaster,
+        StateCells,
+        VectorAutoregression,
+        Window,
+        moment_of,
+    )
     from unrolling.algorithms.power.gauss_newton import GaussNewton, StatePrior, metric_of, precision_of_prior
     from unrolling.algorithms.power.grid import Grid, admittances, outages, phasors, rectangular, unconnected
     from unrolling.algorithms.power.meters import (
@@ -36,6 +45,7 @@ __getattr__, __dir__ = lazy(
     {
         ".dense_prox": ("DenseProxLinear DenseProxMaps"),
         ".flows": ("power_flow"),
+        ".forecast": ("Ahead Forecaster RecurrentForecaster StateCells VectorAutoregression Window moment_of"),
         ".gauss_newton": ("GaussNewton StatePrior metric_of precision_of_prior"),
         ".grid": ("Grid admittances outages phasors rectangular unconnected"),
         ".meters": (
@@ -48,11 +58,12 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "DenseProxLinear", "DenseProxMaps", "Estimated", "GaussNewton", "Grid", "LinearProx", "Linearised",
-    "Meters", "Outage", "PowerMeasurement", "ProxLinear", "StateEstimator", "StatePrior", "admittances",
-    "all_meters", "check_meters", "check_observable", "chosen_meters", "metered", "metric_of", "outages",
-    "phasors", "power_flow", "precision_of_prior", "rectangular", "safe_radius", "suspected_outage",
-    "turned", "unconnected", "unseen_buses",
+    "Ahead", "DenseProxLinear", "DenseProxMaps", "Estimated", "Forecaster", "GaussNewton", "Grid",
+    "LinearProx", "Linearised", "Meters", "Outage", "PowerMeasurement", "ProxLinear", "RecurrentForecaster",
+    "StateCells", "StateEstimator", "StatePrior", "VectorAutoregression", "Window", "admittances",
+    "all_meters", "check_meters", "check_observable", "chosen_meters", "metered", "metric_of", "moment_of",
+    "outages", "phasors", "power_flow", "precision_of_prior", "rectangular", "safe_radius",
+    "suspected_outage", "turned", "unconnected", "unseen_buses",
 ]
 # fmt: on
 # End of what is written.

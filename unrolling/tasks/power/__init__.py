@@ -8,6 +8,7 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.tasks.power.cases import case14, grid_from_pandapower, grid_of
     from unrolling.tasks.power.estimation import GridState, RootMeanSquare, squared_voltages
+    from unrolling.tasks.power.forecasting import GridForecast
     from unrolling.tasks.power.profiles import generated_profiles, loaded_voltages
 
 __getattr__, __dir__ = lazy(
@@ -15,13 +16,14 @@ __getattr__, __dir__ = lazy(
     {
         ".cases": ("case14 grid_from_pandapower grid_of"),
         ".estimation": ("GridState RootMeanSquare squared_voltages"),
+        ".forecasting": ("GridForecast"),
         ".profiles": ("generated_profiles loaded_voltages"),
     },
 )
 # fmt: off
 __all__ = [
-    "GridState", "RootMeanSquare", "case14", "generated_profiles", "grid_from_pandapower", "grid_of",
-    "loaded_voltages", "squared_voltages",
+    "GridForecast", "GridState", "RootMeanSquare", "case14", "generated_profiles", "grid_from_pandapower",
+    "grid_of", "loaded_voltages", "squared_voltages",
 ]
 # fmt: on
 # End of what is written.

@@ -137,9 +137,7 @@ class GridState(Task):
         states.
         """
         metric = metric_of(self.metering, self.nominal, self.prior)
-        return ProxLinear(
-            self.metering, self.nominal, inner=inner, radius=radius, step_size=1 / radius, metric=metric
-        )
+        return ProxLinear(self.metering, self.nominal, inner=inner, radius=radius, step_size=1 / radius, metric=metric)
 
     def scales(self) -> tuple[Float[Tensor, " M"], float]:
         """Standard deviations of the readings that training states lead to, and of the numbers of these states."""
