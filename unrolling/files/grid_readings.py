@@ -117,12 +117,9 @@ def write_voltages(path: Path, states: Tensor, residuals: Tensor, grid: Grid, si
         "angle": np.degrees(np.arctan2(imaginary, real)),
         "residual": checked(residuals.double(), "the residuals").numpy(),
     }
+    named = {name: array[0] if single else array for name, array in arrays.items()}
     content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        bus=np.array(grid.labels),
-        **{name: array[0] if single else array for name, array in arrays.items()},  # pyright: ignore[reportArgumentType]
-    )
+    np.savez_compressed(content, bus=np.array(grid.labels), **named)  # pyright: ignore[reportArgumentType]
     write_bytes(path, content.getvalue())
 
 

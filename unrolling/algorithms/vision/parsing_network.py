@@ -130,7 +130,8 @@ class ParsingNetwork(Iteration):
         height, width = pixels
         padded = nn.functional.pad(self.smoothing, (0, -width % TILE, 0, -height % TILE)).exp()
         tiles = padded.unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(1, 2, 3, 4, 0).flatten(2, 3).flatten(0, 1)
-        return tiles.gather(2, self.places.expand(tiles.shape[0], -1, -1))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        places: Tensor = self.places  # pyright: ignore[reportAssignmentType]
+        return tiles.gather(2, places.expand(tiles.shape[0], -1, -1))
 
     def advice(self) -> str:
         return "it is made for one step; use smaller contexts for more"
