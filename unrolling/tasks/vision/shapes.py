@@ -23,7 +23,7 @@ def drawn_shapes(batch: int, size: int, noise: float, generator: torch.Generator
         generator: of all of it.
 
     Returns:
-        pictures (batch, 3, size, size) in [0, 1], labels (batch, size, size) int64: 0 ground, 1 disc, 2 square, 3
+        pictures (batch, 3, size, size) in [0, 1], labels (batch, size, size) int64, 0 ground, 1 disc, 2 square, 3
         triangle.
     """
     coarse = torch.rand(batch, 3, 3, 3, generator=generator)
