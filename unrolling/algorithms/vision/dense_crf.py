@@ -106,6 +106,10 @@ class CRFPotentials(nn.Module):
         scores, picture = data
         check_picture(picture, "picture")
         check_picture(scores, "scores")
+        if scores.dtype != picture.dtype:
+            raise TypeError(f"scores are {scores.dtype}, the picture is {picture.dtype}: both have one type")
+        if scores.shape[0] != picture.shape[0]:
+            raise ValueError(f"scores are of {scores.shape[0]} pictures, and there are {picture.shape[0]}")
         if scores.shape[-2:] != picture.shape[-2:]:
             raise ValueError(
                 f"scores are of {scores.shape[-2]} x {scores.shape[-1]} pixels, and the picture has "
