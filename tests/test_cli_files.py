@@ -237,7 +237,9 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
 
     monkeypatch.setattr(weights, "load_weights", spoiled)
     field = name.split("/")[0]
-    source = tmp_path / {"imaging": "a.jpg", "speech": "a.wav", "medical": "a.npy"}.get(field, "a.npz")
+    source = tmp_path / {"imaging": "a.jpg", "speech": "a.wav", "medical": "a.npy", "vision": "a.jpg"}.get(
+        field, "a.npz"
+    )
     if field == "tracking":
         np.savez(source, y=np.ones((2, 20, 2)))
     elif field == "power":
@@ -254,8 +256,8 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
             fields = {"y": fields["y"][:, :half] + 1j * fields["y"][:, half:], "noise_variance": np.float64(0.1)}
         np.savez(source, **fields)
     else:
-        content = {"imaging": PICTURES["rgb.jpg"], "speech": SOUNDS["pcm16.wav"], "medical": ARRAYS["kspace.npy"]}
-        source.write_bytes(content[field])
+        content = {"speech": SOUNDS["pcm16.wav"], "medical": ARRAYS["kspace.npy"]}
+        source.write_bytes(content.get(field, PICTURES["rgb.jpg"]))
         if task in ("tomography", "nodules"):
             np.save(source, np.random.default_rng(0).random((30, 183), dtype=np.float32))
         if task == "clutter":
@@ -273,6 +275,10 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
         Image.fromarray(bands[:8, :8]).save(source.with_suffix(".tif"))
         Image.fromarray(bands[..., 0]).save(pan[1])
         source = source.with_suffix(".tif")
+    if task == "refinement":
+        size = Image.open(source).size  # turned by its orientation
+        np.save(tmp_path / "scores.npy", np.random.default_rng(0).standard_normal((4, *size)))
+        pan = ["--unary", tmp_path / "scores.npy"]
     if task == "inpainting":
         mask = np.zeros(Image.open(source).size, dtype=np.uint8)  # turned by its orientation
         mask[4:9, 4:9] = 255

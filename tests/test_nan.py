@@ -11,6 +11,7 @@ from unrolling import deploy, unroll
 from unrolling.algorithms import ISTA
 from unrolling.algorithms.detection import decide, pam
 from unrolling.algorithms.dynamics.state_space import Recording
+from unrolling.algorithms.power.forecast import Window
 from unrolling.core import tree
 from unrolling.core.constraints import Bounded, Positive, Simplex, UnitNorm
 from unrolling.operators import FiniteDifferences, normalise_maps
@@ -120,11 +121,12 @@ def test_a_coil_map_with_nan_is_not_taken_for_one_that_sees_nothing():
 
 @pytest.mark.parametrize(("name", "task"), RECIPES)
 def test_a_sample_with_nan_gives_nan_and_leaves_the_others_alone(name, task):
-    """Two steps of the parent of every recipe; of a filter those to the end of the recording."""
+    """Two steps of the parent of every recipe; of a filter or a forecast those to the end of the recording."""
     parent, data = parent_and_data(name, task)
     spoilt, done = _spoil(data)
     assert done
-    network = unroll(parent, data.values.shape[1] if isinstance(data, Recording) else 2).eval()
+    moments = data[0].shape[1] if isinstance(data, Recording | Window) else 2
+    network = unroll(parent, moments).eval()
     with torch.no_grad():
         before, after = network(data), network(spoilt)
     assert bool(after[0].isnan().any()), f"{name}: NaN in the data was taken for a number"
