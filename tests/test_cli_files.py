@@ -244,6 +244,8 @@ def test_an_estimate_that_is_not_finite_is_never_written(unroll, tmp_path, monke
         np.savez(source, y=np.ones((2, 20, 2)))
     elif field == "power":
         np.savez(source, z=np.ones(54), time=np.arange(20.0), v=np.ones((20, 28)))
+    elif field == "graphs":
+        np.savez(source, values=np.ones(3), edges=np.array([[0, 1], [1, 2]]))
     elif field == "communications":
         system: System = find(name)
         drawn = system.task(task).draw(5, torch.Generator().manual_seed(0))
