@@ -62,7 +62,9 @@ from unrolling.algorithms import (
     ProxLinear,
     RainKernels,
     RatedProximalGradient,
+    RecurrentForecaster,
     SelectiveGramISTA,
+    StateCells,
     StateEstimator,
     SteadyKalmanFilter,
     StridedCoding,
@@ -71,6 +73,7 @@ from unrolling.algorithms import (
     StridedISTA,
     SynthesisISTA,
     ThinISTA,
+    VectorAutoregression,
     metered,
     pam,
 )
@@ -194,6 +197,10 @@ CASES = {
     "GaussNewton nominal": (STATE, lambda p: GaussNewton(METERS, p)),
     "DenseProxLinear nominal": (STATE, lambda p: DenseProxLinear(METERS, p, MAPS, torch.ones(54))),
     "DenseProxLinear scale": (torch.ones(54), lambda p: DenseProxLinear(METERS, STATE, MAPS, p)),
+    "VectorAutoregression transition": (torch.eye(2), lambda p: VectorAutoregression(p, torch.zeros(2))),
+    "VectorAutoregression offset": (torch.zeros(2), lambda p: VectorAutoregression(torch.eye(2), p)),
+    "RecurrentForecaster center": (torch.zeros(2), lambda p: RecurrentForecaster(StateCells(2), p, torch.ones(2))),
+    "RecurrentForecaster spread": (torch.ones(2), lambda p: RecurrentForecaster(StateCells(2), torch.zeros(2), p)),
     "SteadyKalmanFilter steady_gain": (0.5 * torch.eye(2), lambda p: SteadyKalmanFilter(MOTION, p)),
 }
 CASES |= {

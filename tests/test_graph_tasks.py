@@ -83,7 +83,7 @@ def test_a_low_density_code_is_regular_and_has_no_cycles_of_four():
         ("bch-63-44", "standard", "no code bch-63-44; there are bch-63-57, bch-63-51, bch-63-45"),
         ("bch-60-40", "standard", "n is 2"),
         ("turbo", "standard", "no code 'turbo'"),
-        ("ldpc-96-48", "reduced", "standard matrix alone"),
+        ("ldpc-96-48", "reduced", "'standard' matrix alone"),
         ("bch-63-45", "good", "no matrix 'good'"),
     ],
 )
