@@ -36,13 +36,19 @@ class GridReadings(NamedTuple):
         if self.kind is None or self.place is None or self.deviation is None:
             return None
         magnitude = self.kind == 0
-        level = self.z[:, magnitude].mean(0)
+        level = self.squared(self.kind)[:, magnitude].sqrt().mean(0)
         deviation = self.deviation.clone()
         deviation[magnitude] *= 2 * level
         return Meters(self.kind, self.place, deviation)
 
     def squared(self, kind: Tensor) -> Tensor:
-        """Readings with squares in the place of voltages."""
+        """Readings with squares in the place of voltages.
+
+        Raises:
+            ValueError: a voltage that is not positive, whose square would not tell.
+        """
+        if bool((self.z[:, kind == 0] <= 0).any()):
+            raise ValueError(f"{self.path}: a voltage in z is not positive; voltages are magnitudes per unit")
         return torch.where(kind == 0, self.z.square(), self.z)
 
 
@@ -53,8 +59,7 @@ def read_grid_readings(path: Path) -> GridReadings:
     (L, 8) and buses (N, 6), as ``Grid`` has them, where the grid is another.
 
     Raises:
-        ValueError: no z; arrays of the wrong kind or shape; values that are not finite; voltages or deviations that are
-            not positive; unknown kinds.
+        ValueError: no z; arrays of the wrong kind or shape; values that are not finite; unknown kinds.
     """
     arrays = Arrays(path)
     if "z" not in arrays:
@@ -78,8 +83,6 @@ def read_grid_readings(path: Path) -> GridReadings:
         for name, array in (("kind", kind), ("place", place), ("deviation", deviation)):
             if array.shape != z.shape[1:]:
                 raise ValueError(f"{path}: {name} is ({z.shape[1]},), one for each reading; got {array.shape}")
-        if (z[:, kind == 0] <= 0).any():
-            raise ValueError(f"{path}: a voltage in z is not positive; voltages are magnitudes per unit")
     out = _whole(arrays, "out").reshape(-1) if "out" in arrays else np.zeros(0, dtype=np.int64)
     tables = [torch.from_numpy(real_array(arrays, name)) if name in arrays else None for name in ("branches", "buses")]
     if (tables[0] is None) != (tables[1] is None):

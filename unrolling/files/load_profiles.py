@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,4 +140,6 @@ def _hours(path: Path, line: int, text: str) -> float:
         raise ValueError(
             f"{path}, line {line}: time is {text[:40]!r}; it is a number of hours or a stamp such as 2016-01-01 00:15"
         ) from None
-    return (stamp.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds() / 3600
+    # Stamps that say their zone are of one clock when it is changed to summer time, too.
+    own = stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
+    return (own - datetime(1970, 1, 1)).total_seconds() / 3600

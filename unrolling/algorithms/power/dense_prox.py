@@ -110,7 +110,8 @@ class DenseProxLinear(StateEstimator):
     ) -> None:
         super().__init__(measurement, nominal)
         self.maps = maps
-        self.register_buffer("scale", scale.detach().to(self.nominal).clamp_min(1e-12))
+        scale = scale.detach().to(self.nominal)
+        self.register_buffer("scale", torch.where(scale == 0, 1, scale))  # a reading that never changed
         check_range(change, "change", 0.0, above=True)
         self.change = float(change)
 

@@ -144,7 +144,7 @@ class RecurrentForecaster(Forecaster):
         super().__init__()
         self.cells, self.add_present = cells, residual
         self.register_buffer("center", center.detach().clone())
-        self.register_buffer("spread", spread.detach().clamp_min(1e-6))
+        self.register_buffer("spread", torch.where(spread == 0, 1, spread).detach())  # a number that never changed
 
     def start(self, problem: Window) -> Ahead:
         """Nothing is remembered."""

@@ -27,7 +27,7 @@ class GaussNewton(StateEstimator):
     W = I; with ``huber`` W_m = min(1, huber / |r_m|), which is iteratively reweighted least squares for Huber's loss
     (Huber 1964, doi:10.1214/aoms/1177703732). m and P are the mean and covariance of ``prior``; none by default. From a
     flat state, V = 1, this is the classical estimator (Schweppe and Wildes 1970, doi:10.1109/TPAS.1970.292678); from a
-    state a moment ago it is the warm one.
+    state a moment ago it is the warm one. NaN where the matrix is not positive definite.
 
     Args:
         measurement: h, with the standard deviation of each meter.
@@ -71,15 +71,16 @@ class GaussNewton(StateEstimator):
         sigma, v, free = self.measurement.deviation, state.voltage, self.free
         rows = (self.measurement.jacobian(v) / sigma.unsqueeze(1))[:, :, free]
         r = self.whitened(v, problem)
-        weights = None if self.huber is None else (self.huber / r.abs()).clamp_max(1)
+        weights = None if self.huber is None else self.huber / r.abs().clamp_min(self.huber)
         weighted = rows if weights is None else rows * weights.unsqueeze(2)
         normal = weighted.mT @ rows
         side = (weighted.mT @ r.unsqueeze(2)).squeeze(2)
         if self.precision is not None and self.center is not None:
             normal = normal + self.precision
             side = side + (self.center - v)[:, free] @ self.precision
-        factor, _ = torch.linalg.cholesky_ex(normal)
+        factor, failed = torch.linalg.cholesky_ex(normal)
         step = torch.cholesky_solve(side.unsqueeze(2), factor).squeeze(2)
+        step = torch.where(failed.unsqueeze(1) == 0, step, torch.nan)  # what is seen there does not determine a step
         return Estimated(v.index_add(1, torch.tensor(free, device=v.device), step), r)
 
     def objective(self, state: Estimated, problem: Tensor) -> Float[Tensor, " batch"]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         CRFPotentials,
         CRFProblem,
         DenseCRF,
+        PixelMeanField,
         ScoredPicture,
         check_picture,
         weighted,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".dense_crf": ("CRFPotentials CRFProblem DenseCRF ScoredPicture check_picture weighted"),
+        ".dense_crf": ("CRFPotentials CRFProblem DenseCRF PixelMeanField ScoredPicture check_picture weighted"),
         ".gaussian_filters": (
             "ExactFilter ExactKernel GridFilter GridKernel SpatialFilter SpatialKernel WindowFilter WindowKernel "
             "window_offsets"
@@ -41,8 +42,8 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "CRFPotentials", "CRFProblem", "DenseCRF", "ExactFilter", "ExactKernel", "GridFilter", "GridKernel",
-    "ParsingNetwork", "ScoredPicture", "SpatialFilter", "SpatialKernel", "WindowFilter", "WindowKernel",
-    "check_picture", "weighted", "window_offsets",
+    "ParsingNetwork", "PixelMeanField", "ScoredPicture", "SpatialFilter", "SpatialKernel", "WindowFilter",
+    "WindowKernel", "check_picture", "weighted", "window_offsets",
 ]
 # fmt: on
 # End of what is written.

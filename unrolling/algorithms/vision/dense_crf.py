@@ -133,7 +133,39 @@ def check_picture(value: Any, name: str) -> None:
         raise TypeError(f"{name} is {value.dtype}; it is of floating-point numbers: use {name}.float()")
 
 
-class DenseCRF(Iteration):
+class PixelMeanField(Iteration):
+    """Q <- softmax(U - Psi(Q)), U = -phi: mean field on all pixels at once; each form has its ``penalty`` Psi. State
+    and estimate: log Q (batch, classes, height, width), softmax(U) at the start.
+
+    Args:
+        potentials: makes scores U and kernels of data; with those of its own by default.
+        classes: L, where it serves so many alone.
+    """
+
+    def __init__(self, potentials: CRFPotentials | None, classes: int | None) -> None:
+        super().__init__()
+        self.classes = classes
+        self.potentials = self.prepare = CRFPotentials() if potentials is None else potentials
+
+    def check(self, data: Any) -> None:
+        super().check(data)
+        self.potentials.check(data, self.classes)
+
+    def start(self, problem: CRFProblem) -> Tensor:
+        """Every pixel by itself."""
+        return torch.log_softmax(problem.scores, 1)
+
+    def forward(
+        self, state: Float[Tensor, "batch classes height width"], problem: CRFProblem
+    ) -> Float[Tensor, "batch classes height width"]:
+        return torch.log_softmax(problem.scores - self.penalty(state.exp(), problem), 1)
+
+    def penalty(self, chances: Tensor, problem: CRFProblem) -> Tensor:
+        """Psi of marginals."""
+        raise NotImplementedError
+
+
+class DenseCRF(PixelMeanField):
     """Mean field for E(l) = sum_p phi_p(l_p) + sum_{p<q} mu(l_p, l_q) sum_m w_m G_m(p, q), all pixels at once:
 
     Qt_m = sum over q != p of G_m(p, q) Q_q,    Qh = mu (W_s Qt_s + W_b Qt_b),    Q <- softmax(U - Qh),    U = -phi
@@ -173,8 +205,7 @@ class DenseCRF(Iteration):
         bilateral_weight: float = 2.0,
         weighting: Weighting | None = None,
     ) -> None:
-        super().__init__()
-        self.classes = classes
+        super().__init__(potentials, classes)
         chosen = weighting or ("number" if classes is None else "matrix")
         if chosen not in get_args(Weighting):
             raise ValueError(f"weighting is {weighting!r}; it is one of {', '.join(get_args(Weighting))}")
@@ -182,7 +213,6 @@ class DenseCRF(Iteration):
             check_count(classes, "classes", 2)
         elif chosen != "number":
             raise ValueError(f"weighting by {chosen} needs the number of classes")
-        self.potentials = self.prepare = CRFPotentials() if potentials is None else potentials
         for name, value in (("spatial_weight", spatial_weight), ("bilateral_weight", bilateral_weight)):
             check_range(value, name)
             shape = () if classes is None or chosen == "number" else (classes,)
@@ -191,19 +221,6 @@ class DenseCRF(Iteration):
             setattr(self, name, nn.Parameter(start))
         if classes is not None:
             self.compatibility = nn.Parameter(1 - torch.eye(classes))
-
-    def check(self, data: Any) -> None:
-        super().check(data)
-        self.potentials.check(data, self.classes)
-
-    def start(self, problem: CRFProblem) -> Tensor:
-        """Every pixel by itself, Q = softmax(U)."""
-        return torch.log_softmax(problem.scores, 1)
-
-    def forward(
-        self, state: Float[Tensor, "batch classes height width"], problem: CRFProblem
-    ) -> Float[Tensor, "batch classes height width"]:
-        return torch.log_softmax(problem.scores - self.penalty(state.exp(), problem), 1)
 
     def penalty(self, chances: Tensor, problem: CRFProblem) -> Tensor:
         """Qh of marginals, up to a number for each pixel."""

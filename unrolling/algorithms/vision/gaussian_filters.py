@@ -179,7 +179,7 @@ class GridFilter(_Filter):
 
     Cells are a width large, over ``cells_per_width``. Spreading and reading, multilinear, blur by themselves, by 1/3 of
     a squared cell on average; what the grid adds makes it whole. Cost and memory do not grow with a, but with the
-    number of cells, (1 / b)^3 for pictures with colours in [0, 1].
+    number of cells, (1 / b)^3 for pictures with colours in [0, 1]; what lies beyond counts as 0 or 1.
 
     Args:
         position_width: a, in pixels.

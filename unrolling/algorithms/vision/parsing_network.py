@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from unrolling.algorithms.vision.dense_crf import CRFPotentials, CRFProblem
+from unrolling.algorithms.vision.dense_crf import CRFPotentials, CRFProblem, PixelMeanField
 from unrolling.algorithms.vision.gaussian_filters import TILE, WindowKernel, window_offsets
-from unrolling.core import Iteration
 from unrolling.core.arguments import check_count, check_range
 
 MOST_CONTEXTS = 7
 
 
-class ParsingNetwork(Iteration):
+class ParsingNetwork(PixelMeanField):
     """One step of mean field, Q <- softmax(U - Psi), U = -phi, whose penalty mixes K contexts of labels:
 
     S_j^v = sum over z in the window of d(j, z) Q_z^v        (layer b12)
@@ -64,18 +62,17 @@ class ParsingNetwork(Iteration):
         factor: bool = False,
         pixels: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(potentials, classes)
         check_count(classes, "classes", 2)
         check_count(contexts, "contexts", 1, MOST_CONTEXTS)
         check_count(size, "size")
         check_range(weight, "weight")
         if size % 2 == 0:
             raise ValueError(f"size is {size}; the convolution has a pixel in its middle: take an odd size")
-        potentials = CRFPotentials() if potentials is None else potentials
+        potentials = self.potentials
         if potentials.back_end != "window":
             raise ValueError(f"the potentials' back end is {potentials.back_end!r}; layer b12 is a window")
-        self.potentials = self.prepare = potentials
-        self.classes, self.count, self.factor, self.pixels = classes, contexts, factor, pixels
+        self.count, self.factor, self.pixels = contexts, factor, pixels
         areas = _areas(size)[:contexts]
         potts = (1 - torch.eye(classes)).view(1, classes, classes, 1, 1)
         start = weight * potts * areas.view(-1, 1, 1, size, size).to(torch.get_default_dtype())
@@ -94,22 +91,12 @@ class ParsingNetwork(Iteration):
 
     def check(self, data: Any) -> None:
         super().check(data)
-        self.potentials.check(data, self.classes)
         shape = tuple((data if isinstance(data, Tensor) else data[1]).shape[-2:])
         if self.pixels is not None and shape != tuple(self.pixels):
             raise ValueError(
                 f"the picture has {shape[0]} x {shape[1]} pixels, and smoothing was learned for each of "
                 f"{self.pixels[0]} x {self.pixels[1]}"
             )
-
-    def start(self, problem: CRFProblem) -> Tensor:
-        """Every pixel by itself, Q = softmax(U)."""
-        return torch.log_softmax(problem.scores, 1)
-
-    def forward(
-        self, state: Float[Tensor, "batch classes height width"], problem: CRFProblem
-    ) -> Float[Tensor, "batch classes height width"]:
-        return torch.log_softmax(problem.scores - self.penalty(state.exp(), problem), 1)
 
     def penalty(self, chances: Tensor, problem: CRFProblem) -> Tensor:
         """Psi of marginals: layers b12, b13 and b14."""

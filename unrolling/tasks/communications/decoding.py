@@ -121,14 +121,14 @@ class Decoding(Task):
             Iterative(
                 "belief propagation",
                 lambda damping: ParityBeliefPropagation(self.matrix, damping=damping),
-                (0.0, 0.3, 0.6),
+                (0.0, 0.6, 0.8),
                 50,
                 setting="damping",
             ),
             Method(
                 "belief propagation, stops at a word",
                 lambda damping: partial(decode_words, ParityBeliefPropagation(self.matrix, damping=damping)),
-                (0.0, 0.3, 0.6),
+                (0.0, 0.3, 0.6, 0.8),
                 "damping {setting}, at most 50 iterations",
             ),
             Method(

@@ -30,6 +30,7 @@ SEEN = 1000  # states from which a prior is fitted
 RADIUS = 20.0  # of the parent, in standard deviations of a meter
 SHARES = (0.0, 5.0, 10.0, 20.0)  # % of meters with a gross error
 LINES = 8  # that are taken out for a shift
+TRIES = 100  # of hours, until all that are asked for have a power flow
 
 
 @dataclass(frozen=True)
@@ -149,18 +150,28 @@ class GridState(Task):
     ) -> Float[Tensor, "count n"]:
         """Power flows at random hours of training (part 0), validation (1) or tests (2), in double precision; hours
         without a power flow are drawn again.
+
+        Raises:
+            ValueError: hours that have one are too rare.
         """
         grid, found = grid or self.grid, []
         bounds = [0, *(int(share * len(self.profiles)) for share in PARTS), len(self.profiles)]
         low, high = bounds[part], bounds[part + 1]
         missing = count
-        while missing > 0:
+        for _ in range(TRIES):
+            if missing <= 0:
+                break
             hours = torch.randint(low, high, (missing,), generator=generator)
             columns = torch.arange(grid.size) % self.profiles.shape[1]
             voltage = loaded_voltages(grid, self.profiles[hours][:, columns], generator, SPREAD)
             voltage = voltage[~voltage.real.isnan().any(1)]
             found.append(rectangular(voltage))
             missing -= len(voltage)
+        if missing > 0:
+            raise ValueError(
+                f"{missing} of {count} hours have no power flow after {TRIES} draws each: the loads are too far from "
+                "those of the network"
+            )
         return torch.cat(found)
 
     def read(

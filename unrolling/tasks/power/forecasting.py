@@ -118,7 +118,7 @@ class GridForecast(Task):
         """
         samples = self.windows(torch.arange(self.train.start, self.train.stop))
         center, spread = (each.double() for each in self.moments())
-        spread = spread.clamp_min(1e-6)
+        spread = torch.where(spread == 0, 1, spread)
         x = ((samples.data.past[:, -moments:].double() - center) / spread).flatten(1)
         y = samples.target.double() - center
         normal = x.T @ x + ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
