@@ -121,7 +121,7 @@ class Decoding(Task):
             Iterative(
                 "belief propagation",
                 lambda damping: ParityBeliefPropagation(self.matrix, damping=damping),
-                (0.0, 0.6, 0.8),
+                (0.0, 0.3, 0.6, 0.8),
                 50,
                 setting="damping",
             ),
