@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unrolling.algorithms.sound.nmf import learn_dictionary
 from unrolling.algorithms.sound.nmf_separation import NMFSeparation, stack_frames
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.speech.mixtures import OPTIONS, RATE, TOGETHER, Mixtures
+from unrolling.tasks.speech.other_voices import coloured, in_a_room
 from unrolling.tasks.speech.recordings import stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import (
     improvement_pieces,
@@ -22,7 +23,7 @@ from unrolling.tasks.speech.speech_metrics import (
 from unrolling.tasks.speech.wiener import DecisionDirected
 
 CLEAN, CLEAN_SNR = 0.1, 50.0  # part of the training mixtures that are all but clean, and their ratio in dB
-MICROPHONE = 4.0  # standard deviation of its gain in dB, in an octave
+TAIL = (0.0, -25.0)  # dB, of the tail of a room
 CEILING = 35.0  # dB of SI-SDR that training asks for
 
 
@@ -85,14 +86,18 @@ class Enhancement(Mixtures):
         )
 
     def _pair(self, part: str, generator: torch.Generator, snr: float | None = None) -> Tensor:  # pyright: ignore
-        speech = self._speaker(part, generator)[1]
-        noises = self.corpus.noises[part]
+        name, speech = self._speaker(part, generator)
+        noises = self._noise_of(part, generator)
         noise = unit_level(
             stretch([noises[int(torch.randint(len(noises), (), generator=generator))]], self.count, RATE, generator)
         )
         if self._data is None:  # generated voices and noises come through one microphone each
-            speech = _coloured(self._hoarse(speech, generator), generator)
-            speech, noise = _in_a_room(speech, generator), _coloured(noise, generator)
+            speech = coloured(self._hoarse(speech, generator), RATE, generator)
+            speech = in_a_room(speech, RATE, TAIL, generator)
+            noise = coloured(noise, RATE, generator)
+        elif part == "train" and self.vary:
+            speech = self._hoarse(speech, generator) if name in self._made(part).speakers[part] else speech
+            noise = coloured(noise, RATE, generator)
         drawn = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
         if part == "train" and float(torch.rand((), generator=generator)) < CLEAN:
             drawn = max(self.high, CLEAN_SNR)
@@ -187,26 +192,3 @@ class Enhancement(Mixtures):
             "context": self.context,
             "sparsity": self.sparsity,
         }
-
-
-def _coloured(samples: Tensor, generator: torch.Generator) -> Tensor:
-    """Through a microphone, of unit level: a gain of a few dB that changes slowly with the logarithm of frequency."""
-    spectrum = torch.fft.rfft(samples)
-    knots = torch.randn(6, generator=generator) * MICROPHONE
-    octaves = torch.log2(torch.linspace(0, RATE / 2, spectrum.shape[-1]).clamp_min(125) / 125)
-    gain = nn.functional.interpolate(knots.reshape(1, 1, -1), 501, mode="linear", align_corners=True).flatten()
-    gain = gain[(octaves * 100).long()]
-    return unit_level(torch.fft.irfft(spectrum * 10 ** (gain / 20), n=len(samples)))
-
-
-def _in_a_room(samples: Tensor, generator: torch.Generator) -> Tensor:
-    """With the tail of a room: noise that decays within 0.1 to 0.6 s, -25 to 0 dB below the sound itself."""
-    seconds, level = (
-        0.1 + 0.5 * float(torch.rand((), generator=generator)),
-        -25 * float(torch.rand((), generator=generator)),
-    )
-    time = torch.arange(round(seconds * RATE)) / RATE
-    tail = torch.randn(len(time), generator=generator) * torch.exp(-6.9 * time / seconds)
-    size = len(samples) + len(tail)
-    heard = torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(tail, size), size)[: len(samples)]
-    return unit_level(samples + 10 ** (level / 20) * unit_level(heard))

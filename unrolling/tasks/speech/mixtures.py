@@ -18,6 +18,7 @@ from unrolling.tasks import exhibits
 from unrolling.tasks.base import Samples, Task
 from unrolling.tasks.exhibits import Exhibits, Shown
 from unrolling.tasks.speech import recordings
+from unrolling.tasks.speech.other_voices import other_speaker
 from unrolling.tasks.speech.recordings import Corpus, Lazily, Speakers, stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import (
     SI_SDR_IMPROVEMENT,
@@ -29,11 +30,12 @@ from unrolling.tasks.speech.speech_metrics import (
 
 RATE = 8000
 SIZE, HOP = 256, 64  # of the STFT, in samples
+UTTERANCES = 3000  # of other voices, that training mixtures are drawn from
 TOGETHER = 25  # held-out mixtures in a batch, so that memory stays that of a few
 # generated: speakers, utterances of each, noises
 PARTS = {"train": (32, 6, 24), "validation": (8, 4, 8), "test": (16, 6, 16)}
 FEW = {"train": (3, 1, 1), "validation": (2, 1, 1), "test": (2, 1, 1)}  # for tests
-OPTIONS = {"seconds": 3.0, "unseen": "", "perceptual": 0}
+OPTIONS = {"seconds": 3.0, "unseen": "", "mixed": 0.0, "vary": 1, "perceptual": 0}
 
 
 class Mixtures(Task):
@@ -46,6 +48,10 @@ class Mixtures(Task):
         seconds: of a mixture.
         unseen: names of speakers to test on, separated by commas, where ``data`` brings speakers; the last third of
             them by default.
+        mixed: part of the voices, and of the noises, in training mixtures that are generated where ``data`` brings
+            recordings: a few recorded speakers are too few to learn from.
+        vary: 1 to train on other voices made out of the recorded ones (``other_voices``), 0 on the recorded ones as
+            they are.
         perceptual: 1 to score STOI and PESQ too (packages pystoi and pesq).
         seed: of everything drawn.
         held_out: mixtures to test on; a quarter as many to validate on.
@@ -68,6 +74,8 @@ class Mixtures(Task):
         self,
         seconds: float = 3.0,
         unseen: str = "",
+        mixed: float = 0.0,
+        vary: int = 1,
         perceptual: int = 0,
         seed: int = 0,
         held_out: int = 200,
@@ -75,12 +83,18 @@ class Mixtures(Task):
     ) -> None:
         if not seconds * RATE >= SIZE:
             raise ValueError(f"seconds is {seconds}; a mixture lasts longer than a frame of {SIZE / RATE} s")
+        if not 0 <= mixed <= 1:
+            raise ValueError(f"mixed is {mixed}; the part of generated voices is 0 to 1")
+        if data is None and mixed:
+            raise ValueError("without data every voice is generated; mixed is for recordings (--data)")
+        self.mixed, self.vary = mixed, bool(vary)
         self.seconds, self.seed, self.held_out, self.perceptual = seconds, seed, held_out, bool(perceptual)
         self.unseen = tuple(name for name in unseen.split(",") if name)
         self.count = round(seconds * RATE)
         self.stft = STFT(SIZE, HOP)
         self._data = data
         self._parts: dict[str, Corpus] = {}  # generated so far
+        self._utterances: dict[int, tuple[str, Tensor]] = {}  # of other voices, made so far
         if data is not None:
             _ = self.corpus  # what cannot be used is found before any long work
 
@@ -153,13 +167,44 @@ class Mixtures(Task):
         raise TypeError(f"{type(self).__name__} is a Mixtures without `_pair`")
 
     def _speaker(self, part: str, generator: torch.Generator, besides: str | None = None) -> tuple[str, Tensor]:
-        """A speaker and an utterance of unit level; of training voices at several speeds two with one name are no two
-        speakers.
+        """A speaker and an utterance of unit level. Of recordings those of training are heard as other voices would
+        say them.
         """
-        speakers = self.corpus.speakers[part]
-        names = [name for name in speakers if besides is None or name.split(" at ")[0] != besides.split(" at ")[0]]
+        if part == "train" and self._data is not None and self.vary:
+            while True:
+                name, samples = self._varied(int(torch.randint(UTTERANCES, (), generator=generator)))
+                if name != besides:
+                    return name, samples
+        name, recordings_ = self._someone(part, generator, besides)
+        return name, unit_level(stretch(recordings_, self.count, RATE, generator))
+
+    def _someone(
+        self, part: str, generator: torch.Generator, besides: str | None = None
+    ) -> tuple[str, Sequence[Tensor]]:
+        """A speaker, recorded or generated, and what is there of them."""
+        added = self._adds_generated(part, generator)
+        speakers = (self._made(part) if added else self.corpus).speakers[part]
+        names = [name for name in speakers if name != besides]
         name = names[int(torch.randint(len(names), (), generator=generator))]
-        return name, unit_level(stretch(speakers[name], self.count, RATE, generator))
+        return name, speakers[name]
+
+    def _varied(self, number: int) -> tuple[str, Tensor]:
+        """One of the utterances that training with other voices draws from, made when it is first asked for: making one
+        takes half as long as a step of training on it.
+        """
+        if number not in self._utterances:
+            generator = torch.Generator().manual_seed((self.seed + 1) * 10_000_019 + number)
+            name, recordings_ = self._someone("train", generator)
+            samples = other_speaker(recordings_, self.count, RATE, self.stft, generator)
+            self._utterances[number] = name, samples
+        return self._utterances[number]
+
+    def _noise_of(self, part: str, generator: torch.Generator) -> Sequence[Tensor]:
+        """The noises that one is drawn from."""
+        return self._made(part).noises[part] if self._adds_generated(part, generator) else self.corpus.noises[part]
+
+    def _adds_generated(self, part: str, generator: torch.Generator) -> bool:
+        return part == "train" and self.mixed > 0 and float(torch.rand((), generator=generator)) < self.mixed
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256()
@@ -173,6 +218,7 @@ class Mixtures(Task):
             "seed": self.seed,
             "unseen": ",".join(self.unseen),
             "material": "generated" if self._data is None else "recordings",
+            **({} if self._data is None else {"mixed": self.mixed, "vary": int(self.vary)}),
             "speakers": {part: len(speakers) for part, speakers in self.corpus.speakers.items()},
             "fingerprint": digest.hexdigest()[:16],
         }

@@ -24,7 +24,6 @@ SPEECH_FOLDERS, NOISE_FOLDER = ("speech", "fsdd", "speech_16k"), "noise"
 # Of a recording of noise: the first part is trained on, a stretch in the middle validated, the last tested, with gaps
 # between them.
 NOISE_PARTS = {"train": (0.0, 0.5), "validation": (0.5, 0.6), "test": (0.7, 1.0)}
-SPEEDS = ((4, 5), (6, 7), (10, 11), (11, 10), (7, 6), (5, 4))  # of training voices: other pitch, formants and pace
 PAUSE = (0.04, 0.25)  # seconds between two recordings in a row
 
 Speakers = Mapping[str, Sequence[Tensor]]
@@ -133,7 +132,7 @@ def split_speakers(
     found: Mapping[str, Mapping[str, Tensor]], unseen: Sequence[str]
 ) -> dict[str, dict[str, list[Tensor]]]:
     """Speakers by part: the unseen ones are tested on; of the others every fifth recording is validated on, the rest
-    trained on, also at other speeds.
+    trained on.
 
     Args:
         found: recordings by speaker and name.
@@ -159,10 +158,7 @@ def split_speakers(
     for name in seen:
         recordings = list(found[name].values())
         parts["validation"][name] = recordings[::5]
-        own = [r for k, r in enumerate(recordings) if k % 5] or recordings
-        parts["train"][name] = own
-        for up, down in SPEEDS:
-            parts["train"][f"{name} at {down / up:.2f}"] = [unit_level(audio.resample(r, down, up)) for r in own]
+        parts["train"][name] = [r for k, r in enumerate(recordings) if k % 5] or recordings
     return parts
 
 
