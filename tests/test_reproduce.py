@@ -10,7 +10,7 @@ import torch
 from unrolling.cli import reproduce as command
 from unrolling.systems import data_sources
 from unrolling.systems.catalogue import catalogue
-from unrolling.systems.data_sources import Source, named_data, sources, sources_of
+from unrolling.systems.data_sources import Source, named_data, sources, sources_of, weights_licence
 from unrolling.training.weights import read_weights
 
 CARDS = {
@@ -31,7 +31,8 @@ def test_the_data_of_all_shipped_weights_are_listed(name):
         assert source.licence
     if named_data(card) is not None:
         assert held[-1].layout
-        assert held[-1].files or held[-1].arrays
+        assert held[-1].files or held[-1].arrays or held[-1].folders
+    assert weights_licence(card) == card.get("licence", "BSD-3-Clause")
     if "from" in card:  # the weights that it started from are shipped themselves
         assert card["from"]["command"] in {other["command"] for other in CARDS.values()}
 
@@ -40,7 +41,7 @@ def test_hashes_are_hashes_and_every_entry_is_used():
     used = {source.name for card in CARDS.values() for source in sources_of(card)}
     assert used == {source.name for source in sources()}
     for source in sources():
-        for digest in (*source.files.values(), *source.arrays.values()):
+        for digest in (*source.files.values(), *source.arrays.values(), *source.folders.values()):
             assert len(digest) == 64
             int(digest, 16)
 
@@ -62,6 +63,30 @@ def test_data_for_weights_that_need_none_are_refused(unroll, tmp_path):
     status, _, errors = unroll("reproduce", "sparse_coding/alista", "--data", tmp_path)
     assert status == 2
     assert "leave --data out" in errors
+
+
+def test_a_folder_of_recordings_is_checked_as_a_whole(tmp_path):
+    for place in ("train/b.wav", "test/a.wav", "note.txt"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(place.encode())
+    lines = [f"{hashlib.sha256(p.encode()).hexdigest()}  {p}\n" for p in ("test/a.wav", "train/b.wav")]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    source = Source("digits", "digits", "here", "CC-BY-SA-4.0", called="digits", folders={"*/*.wav": digest})
+    source.check(tmp_path)
+    assert f"{digest}  of all */*.wav" in str(source)
+    (tmp_path / "train" / "c.wav").write_bytes(b"one more")
+    with pytest.raises(ValueError, match="are others, or more or fewer"):
+        source.check(tmp_path)
+
+
+def test_weights_are_licensed_as_their_data_ask_for(monkeypatch):
+    source = Source("digits", "digits", "here", "CC-BY-SA-4.0", called="digits", weights="CC-BY-SA-4.0")
+    monkeypatch.setattr(data_sources, "sources", lambda: (source,))
+    card = {"task": {"name": "separation"}, "command": "unroll train speech/misi --data digits"}
+    assert weights_licence(card) == "CC-BY-SA-4.0"
+    assert "weights   CC-BY-SA-4.0" in str(source)
+    assert weights_licence({**card, "command": "unroll train speech/misi --data mine"}) == "BSD-3-Clause"
+    assert weights_licence({**card, "command": "unroll train speech/misi"}) == "BSD-3-Clause"
 
 
 @pytest.fixture

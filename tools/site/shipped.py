@@ -14,7 +14,7 @@ from tools.site.learned import data_table
 from unrolling.report.text import bytes_text, count_text
 from unrolling.systems.base import System
 from unrolling.systems.conditions import Range, Trained
-from unrolling.systems.data_sources import sources_of
+from unrolling.systems.data_sources import USUAL, sources_of
 from unrolling.training.weights import read_weights
 
 
@@ -139,6 +139,7 @@ def origin(weights: Weights) -> str:
         for each in data
     ]
     lines += [f"Data: {'; '.join(named)}."] if named else []
+    lines += [f"Licence of these weights: {card['licence']}."] if card.get("licence", USUAL) != USUAL else []
     text = " ".join(lines) + f"\n\n```bash\n{card['command']}\n```\n"
     if before := card.get("from"):
         text += f"\nIt starts from weights that were made before it:\n\n```bash\n{before['command']}\n```\n"

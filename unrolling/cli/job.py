@@ -72,6 +72,7 @@ def _train(
     from unrolling._version import __version__
     from unrolling.evaluation.measure import environment, interval
     from unrolling.systems.conditions import range_to_card
+    from unrolling.systems.data_sources import weights_licence
     from unrolling.tasks.base import evaluate
     from unrolling.training.batches import like_network
     from unrolling.training.behaviour import behaviour, unused_at_start, without_influence
@@ -134,11 +135,11 @@ def _train(
         "health": [*history.health.sentences(), *idle],
         "version": __version__,
         "environment": environment(seed, machine.device),
-        "licence": "BSD-3-Clause",
         **({"range": range_to_card(ranges)} if (ranges := job.recipe.ranges(job.task)) else {}),
         "command": prepare.command(),
         "behaviour": behaviour(job.network, fixed),
     }
+    card["licence"] = weights_licence(card)
     for sentence in idle:
         print(f"unroll: {sentence}", file=sys.stderr)
     made = remade(job.network, job.task)

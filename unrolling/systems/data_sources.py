@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LIST = Path(__file__).with_name("data_sources.toml")
+USUAL = "BSD-3-Clause"  # licence of weights, as of everything else
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Source:
         layout: what is to be given as ``--data``.
         files: SHA-256 of the files, by their place in a folder.
         arrays: SHA-256 of the images in a file, as float32.
+        folders: SHA-256 of all files of a kind below a folder, by pattern: of the lines "digest  place", in order.
+        weights: licence of weights that were trained on them.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Source:
     layout: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    weights: str = USUAL
 
     def __str__(self) -> str:
         lines = [self.title, f"  from      {self.address}", f"  licence   {self.licence}"]
@@ -48,11 +53,22 @@ class Source:
         lines += [f"  --data    {self.layout}"] if self.layout else []
         lines += [f"  SHA-256   {digest}  {name}" for name, digest in self.files.items()]
         lines += [f"  SHA-256   {digest}  {name}, its images as float32" for name, digest in self.arrays.items()]
+        lines += [f"  SHA-256   {digest}  of all {pattern}" for pattern, digest in self.folders.items()]
+        lines += [f"  weights   {self.weights}"] if self.weights != USUAL else []
         return "\n".join(lines)
 
     def place(self, data: Path) -> Path:
         """What to give to the task: a folder, or the file where the data are one."""
         return data / next(iter(self.arrays)) if self.arrays and data.is_dir() else data
+
+    @staticmethod
+    def folder_digest(data: Path, pattern: str) -> str:
+        """SHA-256 of the lines "digest  place" of all files that match."""
+        content = hashlib.sha256()
+        for path in sorted(data.glob(pattern)):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            content.update(f"{digest}  {path.relative_to(data).as_posix()}\n".encode())
+        return content.hexdigest()
 
     def check(self, data: Path) -> None:
         """Refuses data that are not these.
@@ -70,6 +86,12 @@ class Source:
                 raise ValueError(f"{path} does not exist")
             if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise ValueError(f"{path} is another file: its SHA-256 is not the one that is listed")
+        for pattern, digest in self.folders.items():
+            if self.folder_digest(data, pattern) != digest:
+                raise ValueError(
+                    f"the files {pattern} of {data} are others, or more or fewer: their SHA-256 is not the one that is "
+                    "listed"
+                )
         for digest in self.arrays.values():
             path, content = self.place(data), hashlib.sha256()
             for image in read_slices(path):
@@ -101,3 +123,12 @@ def sources_of(card: Mapping[str, Any]) -> tuple[Source, ...]:
     if called is not None and not named:
         raise ValueError(f"these weights were trained on data of somebody's own ({called}), which are not listed")
     return (*(source for source in sources() if task in source.tasks), *named)
+
+
+def weights_licence(card: Mapping[str, Any]) -> str:
+    """Of weights with this card: what their data ask for, or the usual one."""
+    try:
+        licences = {source.weights for source in sources_of(card)} - {USUAL}
+    except ValueError:  # somebody's own data
+        licences = set()
+    return " AND ".join(sorted(licences)) or USUAL

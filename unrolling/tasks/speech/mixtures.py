@@ -17,6 +17,7 @@ from unrolling.operators.stft import STFT, masked
 from unrolling.tasks import exhibits
 from unrolling.tasks.base import Samples, Task
 from unrolling.tasks.exhibits import Exhibits, Shown
+from unrolling.tasks.images.sources import attribution
 from unrolling.tasks.speech import recordings
 from unrolling.tasks.speech.other_voices import other_speaker
 from unrolling.tasks.speech.recordings import Corpus, Lazily, Speakers, stretch, unit_level
@@ -56,7 +57,7 @@ class Mixtures(Task):
         seed: of everything drawn.
         held_out: mixtures to test on; a quarter as many to validate on.
         data: a folder of recordings with sub-folders ``speech`` (or ``fsdd``) and ``noise``, or a folder of speech; see
-            ``recordings``.
+            ``recordings``. An ``ATTRIBUTION.txt`` in it goes into the card of weights.
 
     Attributes:
         stft: 256 samples (32 ms), hop 64, square root of the Hann window.
@@ -85,8 +86,6 @@ class Mixtures(Task):
             raise ValueError(f"seconds is {seconds}; a mixture lasts longer than a frame of {SIZE / RATE} s")
         if not 0 <= mixed <= 1:
             raise ValueError(f"mixed is {mixed}; the part of generated voices is 0 to 1")
-        if data is None and mixed:
-            raise ValueError("without data every voice is generated; mixed is for recordings (--data)")
         self.mixed, self.vary = mixed, bool(vary)
         self.seconds, self.seed, self.held_out, self.perceptual = seconds, seed, held_out, bool(perceptual)
         self.unseen = tuple(name for name in unseen.split(",") if name)
@@ -219,6 +218,7 @@ class Mixtures(Task):
             "unseen": ",".join(self.unseen),
             "material": "generated" if self._data is None else "recordings",
             **({} if self._data is None else {"mixed": self.mixed, "vary": int(self.vary)}),
+            **({"attribution": note} if (note := attribution(self._data)) else {}),
             "speakers": {part: len(speakers) for part, speakers in self.corpus.speakers.items()},
             "fingerprint": digest.hexdigest()[:16],
         }

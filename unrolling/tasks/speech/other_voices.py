@@ -90,7 +90,7 @@ def coloured(samples: Float[Tensor, " samples"], rate: int, generator: torch.Gen
 def in_a_room(
     samples: Float[Tensor, " samples"], rate: int, levels: tuple[float, float], generator: torch.Generator
 ) -> Float[Tensor, " samples"]:
-    """With the tail of a room, of unit level: noise that decays within 0.1 to 0.6 s, its level beside the sound itself
+    """Samples of unit level with the tail of a room, of unit level: noise that decays within 0.1 to 0.6 s, its level beside the sound itself
     uniform between two in dB.
     """
     seconds = 0.1 + 0.5 * float(torch.rand((), generator=generator))

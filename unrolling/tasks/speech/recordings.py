@@ -115,7 +115,7 @@ def read_speakers(root: Path, rate: int) -> dict[str, dict[str, Tensor]]:
     """All recordings below a folder by speaker and name, mono, of root mean square 1; silent ones are left out.
 
     Raises:
-        ValueError: none there, or one that cannot be read (its name is in the message).
+        ValueError: none there, or none with a sound, or one that cannot be read (its name is in the message).
     """
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
@@ -125,6 +125,8 @@ def read_speakers(root: Path, rate: int) -> dict[str, dict[str, Tensor]]:
         samples = unit_level(audio.read(file, rate).samples.mean(0))
         if bool((samples != 0).any()):
             found.setdefault(speaker_of(file, root), {})[str(file.relative_to(root))] = samples
+    if not found:
+        raise ValueError(f"every recording in {root} is silent ({len(files)} of them)")
     return found
 
 
@@ -132,14 +134,14 @@ def split_speakers(
     found: Mapping[str, Mapping[str, Tensor]], unseen: Sequence[str]
 ) -> dict[str, dict[str, list[Tensor]]]:
     """Speakers by part: the unseen ones are tested on; of the others every fifth recording is validated on, the rest
-    trained on.
+    trained on. Of a speaker with one recording its last fifth is validated on.
 
     Args:
         found: recordings by speaker and name.
         unseen: names of speakers; by default the last third of them.
 
     Raises:
-        ValueError: an unknown speaker, or fewer than two left on either side.
+        ValueError: an unknown speaker, fewer than two left on either side, a single recording with silent parts.
     """
     names = sorted(found)
     unknown = [name for name in unseen if name not in found]
@@ -150,15 +152,20 @@ def split_speakers(
     if len(seen) < 2 or len(held) < 2:
         raise ValueError(
             f"training and test need two speakers each at least; {', '.join(names)} are there, and "
-            f"{', '.join(held)} held out"
+            f"{', '.join(held)} held out (a speaker is a sub-folder, or a name up to its last _)"
         )
     parts: dict[str, dict[str, list[Tensor]]] = {"train": {}, "validation": {}, "test": {}}
     for name in held:
         parts["test"][name] = list(found[name].values())
     for name in seen:
         recordings = list(found[name].values())
+        if len(recordings) == 1:
+            recordings = list(recordings[0].tensor_split((len(recordings[0]) - len(recordings[0]) // 5,)))[::-1]
+            if not all(bool((r != 0).any()) for r in recordings):
+                raise ValueError(f"the one recording of {name} is silent in its first four fifths or in its last")
+            recordings = [unit_level(r) for r in recordings]
         parts["validation"][name] = recordings[::5]
-        parts["train"][name] = [r for k, r in enumerate(recordings) if k % 5] or recordings
+        parts["train"][name] = [r for k, r in enumerate(recordings) if k % 5]
     return parts
 
 
