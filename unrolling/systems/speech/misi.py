@@ -149,7 +149,7 @@ def schedule(depth: int) -> Schedule:
     """The masks for the mixture's phase first (one layer, at any scale); then as long on with it, or through all
     layers.
     """
-    masks = Stage(3000, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.05), clip=5.0)
+    masks = Stage(2800, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.05), clip=5.0)
     on = Stage(300, rate=5e-4, batch=8, annealing=Cosine(0.05, 1e-2), clip=5.0)
     return [masks, on]
 
