@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from pathlib import Path
 
@@ -44,7 +44,10 @@ def recorded(data: Path) -> dict[str, Pairs]:
     digits = {name: list(found.values()) for name, found in recordings.read_speakers(data / "fsdd", RATE).items()}
     unseen = [digits[name] for name in UNSEEN]
     heard = [found[::5] for name, found in digits.items() if name not in UNSEEN]  # what is validated on
-    sets: dict[str, Pairs] = {"digits, heard speakers": list(combinations(heard, 2)), "digits": [(unseen[0], unseen[1])]}
+    sets: dict[str, Pairs] = {
+        "digits, heard speakers": list(combinations(heard, 2)),
+        "digits": [(unseen[0], unseen[1])],
+    }
     if (data / "speech_16k").is_dir():
         found = recordings.read_speakers(data / "speech_16k", RATE)
         readers = [list(sentences.values()) for name, sentences in found.items() if name != NAMELESS]

@@ -129,8 +129,8 @@ def test_an_attribution_goes_into_what_a_card_says(folder, tmp_path):
 
 def test_a_folder_of_a_sub_folder_for_each_speaker_is_trained_on(folder, tmp_path, unroll):
     status, output, errors = unroll(
-        "train", "speech/misi", "--data", folder, "--depth", 1, "--steps", 2, "--validations", 0, "--set", "seconds=0.3",
-        "--set", "unseen=anna,bert", "--out", tmp_path / "run",
+        "train", "speech/misi", "--data", folder, "--depth", 1, "--steps", 2, "--validations", 0, "--out",
+        tmp_path / "run", "--set", "seconds=0.3", "--set", "unseen=anna,bert",
     )  # fmt: skip
     assert status == 0, errors
     assert "SI-SDR improvement" in output

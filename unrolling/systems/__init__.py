@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         trained_for,
         with_ranges,
     )
-    from unrolling.systems.data_sources import Source, named_data, sources, sources_of
+    from unrolling.systems.data_sources import Source, named_data, sources, sources_of, weights_licence
     from unrolling.systems.exports import (
         Pair,
         example_of,
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazy(
         ".base": ("Application Recipe System Tying check_hash"),
         ".catalogue": ("find pretrained"),
         ".conditions": ("Condition Range listed outside range_from_card range_to_card summary trained_for with_ranges"),
-        ".data_sources": ("Source named_data sources sources_of"),
+        ".data_sources": ("Source named_data sources sources_of weights_licence"),
         ".exports": ("Pair example_of fingerprint held pairs real_samples recorded weights_path"),
         ".index": ("build_index foreign_systems read_index stored_index system_names"),
         ".options": ("Option separate"),
@@ -58,7 +58,7 @@ __all__ = [
     "find", "fingerprint", "foreign_systems", "held", "listed", "named_data", "outside", "pairs",
     "paradigm_named", "pretrained", "range_from_card", "range_to_card", "read_index", "real_samples",
     "recorded", "separate", "sources", "sources_of", "stored_index", "summary", "system_names",
-    "trained_for", "weights_path", "with_ranges",
+    "trained_for", "weights_licence", "weights_path", "with_ranges",
 ]
 # fmt: on
 # End of what is written.

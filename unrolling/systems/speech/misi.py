@@ -26,7 +26,6 @@ from unrolling.training.losses import PermutationInvariant, SampleLoss
 from unrolling.training.stages import Constant, Cosine, Schedule, Stage
 
 SEED = 0  # of the mask network's initial values
-WIDTH = 88  # of the mask network
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,9 @@ class MaskedMagnitudes(nn.Module):
         return Magnitudes(mixture, self.mask(z) * magnitude.unsqueeze(1))
 
 
-def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask(), width: int = WIDTH) -> MISI:
+def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask()) -> MISI:
     """MISI behind a mask network that has learned nothing yet."""
-    return MISI(task.stft, magnitudes=MaskedMagnitudes(task.stft, len(task.sources), mask=mask, width=width))
+    return MISI(task.stft, magnitudes=MaskedMagnitudes(task.stft, len(task.sources), mask=mask))
 
 
 @dataclass(frozen=True)
@@ -146,12 +145,16 @@ class NegativeSDR(SampleLoss):
 
 
 def schedule(depth: int) -> Schedule:
-    """The masks for the mixture's phase first (one layer, at any scale); then as long on with it, or through all
-    layers.
-    """
-    masks = Stage(2800, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.05), clip=5.0)
-    on = Stage(300, rate=5e-4, batch=8, annealing=Cosine(0.05, 1e-2), clip=5.0)
-    return [masks, on]
+    """The masks for the mixture's phase first (one layer, at any scale), then their scale, then through all layers."""
+    masks = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.1), clip=5.0)
+    if depth == 1:
+        return [masks]
+    loss = PermutationInvariant(NegativeSDR())
+    return [
+        masks,
+        Stage(150, rate=5e-4, batch=8, depth=1, loss=loss, annealing=Constant(0.1), clip=5.0),
+        Stage(250, rate=5e-4, batch=8, loss=loss, annealing=Cosine(0.05, 1e-2), clip=5.0),
+    ]
 
 
 def masked(system: System, task: Separation) -> Sequence[Baseline]:

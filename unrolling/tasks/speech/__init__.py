@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.speech.enhancement import Enhancement
     from unrolling.tasks.speech.mixtures import Mixtures
     from unrolling.tasks.speech.noises import draw_noise
+    from unrolling.tasks.speech.other_voices import coloured, in_a_room, moved_formants, other_speaker
     from unrolling.tasks.speech.recordings import (
         Corpus,
         Lazily,
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazy(
         ".enhancement": ("Enhancement"),
         ".mixtures": ("Mixtures"),
         ".noises": ("draw_noise"),
+        ".other_voices": ("coloured in_a_room moved_formants other_speaker"),
         ".recordings": (
             "Corpus Lazily find_folders generated read_noises read_speakers speaker_of split_speakers stretch "
             "unit_level"
@@ -53,9 +55,10 @@ __getattr__, __dir__ = lazy(
 # fmt: off
 __all__ = [
     "Corpus", "DecisionDirected", "Enhancement", "Lazily", "Mixtures", "SI_SDR_IMPROVEMENT", "Separation",
-    "Voice", "best_order", "draw_noise", "draw_voice", "find_folders", "generated", "improvement_pieces",
-    "pesq", "read_noises", "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi",
-    "stretch", "unit_level",
+    "Voice", "best_order", "coloured", "draw_noise", "draw_voice", "find_folders", "generated",
+    "improvement_pieces", "in_a_room", "moved_formants", "other_speaker", "pesq", "read_noises",
+    "read_speakers", "sdr", "si_sdr", "speak", "speaker_of", "split_speakers", "stoi", "stretch",
+    "unit_level",
 ]
 # fmt: on
 # End of what is written.

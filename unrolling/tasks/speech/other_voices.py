@@ -61,8 +61,8 @@ def _resampled(samples: Tensor, count: int) -> Tensor:
 
 
 def moved_formants(samples: Float[Tensor, " samples"], factor: float, stft: STFT) -> Float[Tensor, " samples"]:
-    """The spectral envelope E(f) replaced by E(f / factor), the pitch left alone: each frame is multiplied by the ratio,
-    at most 20 dB, of envelopes from its low cepstral coefficients.
+    """The spectral envelope E(f) replaced by E(f / factor), the pitch left alone: each frame is multiplied by the
+    ratio, at most 20 dB, of envelopes from its low cepstral coefficients.
     """
     spectrum = stft(samples.unsqueeze(0))[0]
     logs = 0.5 * torch.log(spectrum.abs().square() + 1e-4)
@@ -90,8 +90,8 @@ def coloured(samples: Float[Tensor, " samples"], rate: int, generator: torch.Gen
 def in_a_room(
     samples: Float[Tensor, " samples"], rate: int, levels: tuple[float, float], generator: torch.Generator
 ) -> Float[Tensor, " samples"]:
-    """Samples of unit level with the tail of a room, of unit level: noise that decays within 0.1 to 0.6 s, its level beside the sound itself
-    uniform between two in dB.
+    """Samples of unit level with the tail of a room, of unit level again: noise that decays within 0.1 to 0.6 s, its
+    level beside the sound itself uniform between two in dB.
     """
     seconds = 0.1 + 0.5 * float(torch.rand((), generator=generator))
     level = levels[0] + (levels[1] - levels[0]) * float(torch.rand((), generator=generator))
