@@ -142,7 +142,7 @@ def test_a_folder_of_a_sub_folder_for_each_speaker_is_trained_on(folder, tmp_pat
     assert all(audio.read(path).samples.shape == (1, 4000) for path in outputs)
     for name in ("anna", "bert"):
         copytree(folder / "speech" / name, tmp_path / "few" / "speech" / name)
-    status, _, errors = unroll("train", "speech/misi", "--data", tmp_path / "few", "--steps", 2)
+    status, _, errors = unroll("train", "speech/misi", "--data", tmp_path / "few", "--steps", 3)
     assert status != 0
     assert errors.count("\n") == 1
     assert "two speakers each at least" in errors
