@@ -5,7 +5,7 @@ run all.
 import pytest
 import torch
 
-from unrolling.systems.catalogue import catalogue
+from unrolling.systems.catalogue import catalogue, find
 
 REPRESENTATIVES = {
     "communications/ep_net": "matrices factored for each sample (Cholesky), learned damping",
@@ -28,6 +28,15 @@ def some(names, *chosen):
     """Parameters of a test: those chosen, one for each kind of step, and in the nightly run all."""
     assert set(chosen) <= set(names)
     return [pytest.param(name, marks=() if name in chosen else pytest.mark.nightly) for name in names]
+
+
+def some_recipes():
+    """(system, task) of every recipe: those of the representatives, and in the nightly run all."""
+    return [
+        pytest.param(name, task, marks=() if name in REPRESENTATIVES else pytest.mark.nightly)
+        for name in catalogue()
+        for task in find(name).recipes
+    ]
 
 
 def by_system(*skip):

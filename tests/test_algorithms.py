@@ -1,6 +1,7 @@
 """The classical algorithms against loops written by hand, scikit-learn, and what is proved of them."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -54,16 +55,22 @@ ALGORITHMS = {
 }
 
 
+@cache
+def limit(name):
+    """Of thousands of iterations, which several tests look at."""
+    return converge(ALGORITHMS[name]())
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_limit_is_the_lasso_of_scikit_learn(name):
     exact = sklearn_lasso(DICTIONARY, Y, WEIGHT)
     assert bool(((exact != 0).sum(1) >= 2).all())
-    torch.testing.assert_close(converge(ALGORITHMS[name]()), exact, rtol=0, atol=1e-6)
+    torch.testing.assert_close(limit(name), exact, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_limit_satisfies_the_optimality_conditions(name):
-    x = converge(ALGORITHMS[name]())
+    x = limit(name)
     correlation = (Y - x @ DICTIONARY.T) @ DICTIONARY
     assert float(correlation.abs().max()) <= WEIGHT * (1 + 1e-6)
     active = x.abs() > 1e-6
@@ -132,7 +139,7 @@ def test_fista_without_momentum_is_ista_to_the_bit(kind):
 
 def test_ista_never_goes_up_and_both_keep_their_proved_rates():
     ista, fista = ISTA(DICTIONARY, WEIGHT), FISTA(ISTA(DICTIONARY, WEIGHT))
-    best = converge(fista)
+    best = limit("FISTA")
     lowest, distance = lasso_objective(best), best.square().sum(1)
     slow = [ista.objective(x, Y) for x in unroll(ista, 200).trajectory(Y)]
     fast = [fista.objective(s, Y) for s in unroll(fista, 200).trajectory(Y)]
@@ -145,9 +152,7 @@ def test_ista_never_goes_up_and_both_keep_their_proved_rates():
 
 
 def test_fista_and_ista_reach_the_same_objective():
-    slow, fast = (
-        lasso_objective(converge(make)) for make in (ISTA(DICTIONARY, WEIGHT), FISTA(ISTA(DICTIONARY, WEIGHT)))
-    )
+    slow, fast = (lasso_objective(limit(name)) for name in ("ISTA", "FISTA"))
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
 
 

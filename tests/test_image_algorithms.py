@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from families import some
 from image_problems import (
     HEIGHT,
     WEIGHT,
@@ -74,7 +75,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("ADMM, separate start", "ADMM, complex", "proximal gradient", "Chambolle-Pock", "reaction diffusion")
+
+
+@pytest.mark.parametrize("name", some(CASES, *QUICK))
 def test_each_passes_every_check_of_an_iteration(name):
     iteration, data = CASES[name]()
     # Where measured values are put back, the mask is a decision, which has no gradient.
@@ -86,9 +90,7 @@ def test_each_passes_every_check_of_an_iteration(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["ADMM, separate start", "ADMM, two splittings", "FISTA on images", "Perona-Malik", "reaction diffusion"]
-)
+@pytest.mark.parametrize("name", ["ADMM, separate start", "FISTA on images", "reaction diffusion"])
 def test_a_representative_of_each_family_is_traced_into_one_graph(name):
     """With its gradients, and without the compiler at the end, which takes minutes: the nightly run has all of it."""
     check_compile(*CASES[name](), backend="aot_eager")

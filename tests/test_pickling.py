@@ -7,8 +7,9 @@ import pickle
 
 import pytest
 import torch
+from families import some_recipes
 from iterations import gaussian, unit_dictionary
-from test_conformance import RECIPES, parent_and_data
+from test_conformance import parent_and_data
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -38,7 +39,7 @@ def network():
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("name", "task"), RECIPES)
+@pytest.mark.parametrize(("name", "task"), some_recipes())
 def test_networks_of_every_recipe(name, task, way):
     parent, data = parent_and_data(name, task)
     made = unroll(parent, 2)

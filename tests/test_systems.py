@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from families import answers, shape_of
+from families import REPRESENTATIVES, answers, shape_of
 from iterations import unit_dictionary
 from tiny import moved
 
@@ -192,11 +192,17 @@ def test_the_untrained_network_is_its_parent_to_the_bit(system, recipe, task):
     assert answers(net(y), shape_of(data.test[0].target))
 
 
-@pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
 @pytest.mark.parametrize(
-    "check", ["parent_equality", "prepare_once", "purity", "aliasing", "saving", "training", "batch_independence"]
+    ("system", "recipe", "task", "check"),
+    [
+        pytest.param(
+            *held, check, marks=() if check == "parent_equality" or held[0] in REPRESENTATIVES else pytest.mark.nightly
+        )
+        for held in TASKS
+        for check in ("parent_equality", "prepare_once", "aliasing", "saving", "training", "batch_independence")
+    ],
 )
-def test_the_parent_is_a_sound_iteration(check, system, recipe, task):
+def test_the_parent_is_a_sound_iteration(system, recipe, task, check):
     data = small(task)
     getattr(testing, f"check_{check}")(
         find(system).recipes[recipe].parent(data), data.draw(3, torch.Generator().manual_seed(0)).data
