@@ -7,7 +7,7 @@ what learning gains in dB, and time.
     python -m benchmarks.decoding --part time
     python -m benchmarks.decoding --part rates --data H.alist   # a code of your own
 
-Part ``rates``: belief propagation of five iterations; weighted, with two numbers in each iteration and with one for
+Part ``rates``: belief propagation of five iterations; weighted, with three numbers in each iteration and with one for
 each edge, trained for this code and matrix; belief propagation and normalised min-sum of up to 50 iterations that stop
 at a word of the code, damping and scale chosen on other words; ordered statistics decoding of order two, which is
 nearly maximum likelihood for short codes. The bar: the SNR at which one word in a hundred is wrong, on a line through
@@ -33,8 +33,9 @@ from unrolling import fit, unroll
 from unrolling.algorithms.graphs.decoding import MinSum, ParityBeliefPropagation, decode_words
 from unrolling.algorithms.graphs.reprocessing import ordered_statistics
 from unrolling.systems.catalogue import find
-from unrolling.systems.communications.weighted_bp import DEPTH, schedule
+from unrolling.systems.communications.weighted_bp import DEPTH
 from unrolling.tasks.communications.decoding import Decoding
+from unrolling.training.stages import scaled
 
 GOAL = 1e-2  # errors per word
 BLOCK = 2000  # words
@@ -73,9 +74,9 @@ def trained(task: Decoding, per_edge: bool, steps: int) -> Any:
     system = find("communications/weighted_bp" + ("_edges" if per_edge else ""))
     if steps == 0:
         return system.pretrained("decoding", code=task.code, matrix=task.kind)
-    parent = ParityBeliefPropagation(task.matrix, per_edge=per_edge)
-    net = unroll(parent, DEPTH, untied=("scale", "channel_weight"))
-    fit(net, task, schedule(steps)(DEPTH), validations=0, quiet=True)
+    recipe = system.recipes["decoding"]
+    net = system.network(recipe, task)
+    fit(net, task, scaled(recipe.schedule(DEPTH), steps), validations=0, quiet=True)
     return net.eval()
 
 
@@ -104,7 +105,7 @@ def rates(given: argparse.Namespace) -> list[dict[str, Any]]:
     }  # fmt: skip
     for per_edge, steps in ((False, given.steps), (True, 2 * given.steps)):
         net = trained(task, per_edge, steps)
-        name = f"weighted, a number for each {'edge' if per_edge else 'iteration'}"
+        name = f"weighted, {'a number for each edge' if per_edge else 'three numbers in each iteration'}"
         methods[name] = (net, given.words, time.process_time() - began)
         began = time.process_time()
     methods |= {

@@ -12,6 +12,10 @@ from unrolling.algorithms.graphs.binary_matrices import binary_rank, generator_m
 from unrolling.algorithms.graphs.decoding import MinSum, ParityBeliefPropagation, decode_words
 from unrolling.algorithms.graphs.parity_checks import ParityChecks
 from unrolling.algorithms.graphs.reprocessing import ordered_statistics
+from unrolling.systems.catalogue import find
+from unrolling.systems.communications._words import _for_code
+from unrolling.systems.communications.weighted_bp import SoftWordErrors
+from unrolling.tasks.communications.decoding import Decoding
 from unrolling.testing import check_iteration
 
 HAMMING = torch.tensor([[1, 0, 1, 0, 1, 0, 1], [0, 1, 1, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1, 1]])
@@ -231,3 +235,33 @@ def test_ratios_of_another_length_are_refused():
         unroll(ParityBeliefPropagation(HAMMING), 2, tied="scale")(torch.zeros(3, 6))
     with pytest.raises(ValueError, match="scale"):
         ParityBeliefPropagation(HAMMING, scale=0.0)
+
+
+def test_soft_word_errors_count_words_where_ratios_are_large():
+    sent = torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]).double()
+    right = 50 * sent
+    wrong = right * torch.tensor([[1.0], [-1.0]])
+    assert float(SoftWordErrors()(right, sent)) < 1e-20
+    assert float(SoftWordErrors()(wrong, sent)) == pytest.approx(0.5)
+    one = right * torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, -1.0]])
+    assert float(SoftWordErrors()(one, sent)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("code", "matrix", "snr", "share"), [("bch-63-45", "standard", 6.0, 0.6), ("ldpc-96-48", "standard", 3.0, 1.05)]
+)
+def test_weights_that_ship_go_to_other_codes_with_all_their_numbers(code, matrix, snr, share):
+    learned = find("communications/weighted_bp").pretrained("decoding")
+    task = Decoding(code, matrix, snr=snr, held_out=2)
+    moved = _for_code(learned, task.matrix, None)
+    assert {name: float(value) for name, value in moved.learned().items()} == {
+        name: float(value) for name, value in learned.learned().items()
+    }
+    assert {name.split(".")[-1] for name in moved.learned()} == {"scale", "channel_weight", "damping"}
+    words = task.at(snr, 4000, torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        errors = [
+            float(task.pieces(run(words.data), words)[:, 0].sum())
+            for run in (moved, unroll(ParityBeliefPropagation(task.matrix), 5))
+        ]
+    assert errors[0] <= share * errors[1]

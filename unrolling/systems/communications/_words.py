@@ -154,11 +154,8 @@ def _for_code(network: Unrolled, matrix: Tensor, path: Path | None) -> Unrolled:
             "communications/weighted_bp has one for each iteration, which any code can take, and "
             f"unroll train communications/weighted_bp_edges --data {path} learns others"
         )
-    made = unroll(ParityBeliefPropagation(matrix), len(layers), untied=("scale", "channel_weight"))
-    with torch.no_grad():
-        for new, old in zip(made.layers, layers, strict=True):
-            new.scale.copy_(old.scale)
-            new.channel_weight.copy_(old.channel_weight)
+    made = unroll(ParityBeliefPropagation(matrix), len(layers), tied=network.tied, untied=network.untied)
+    made.load_learned(network.learned())
     return made.eval()
 
 
