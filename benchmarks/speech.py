@@ -32,7 +32,7 @@ from unrolling.tasks.speech.enhancement import Enhancement
 from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import improvement_pieces
 from unrolling.training.fit import fit
-from unrolling.training.losses import describe
+from unrolling.training.losses import PermutationInvariant, describe
 from unrolling.training.multiplicative import Multiplicative
 from unrolling.training.stages import Cosine, Stage, scaled
 
@@ -216,6 +216,7 @@ def separate(
         return [*rows, scores.gain(f"trained through {depth - 1} iterations", "masks alone, on SI-SDR")]
     schedule = recipe.schedule(depth)
     *before, last = schedule if steps is None else scaled(schedule, steps)
+    last = replace(last, settings={})  # both kinds of sources are tried
     masks = system.network(recipe, task, 1)
     for stage in before:
         fit(masks, task, [stage], seed=seed, quiet=True, validations=0)
@@ -245,25 +246,29 @@ def separate(
 
 
 def relax(task: Separation, steps: int | None, seed: int, depth: int = 4) -> list[Row]:
-    """The shipped masks trained on with the mixture's phase, as long with sources that add up to it, and as long
-    through relaxed MISI; all on SI-SDR.
+    """The shipped masks trained on with the mixture's phase, and as long in other ways: for sources that add up to the
+    mixture, through MISI, on SI-SDR or on a loss that counts scale, and through relaxed MISI.
     """
     scores = Scores(task, False)
     rows = []
-    parents = {
-        "trained on without MISI": (MISI, 1, False, ()),
-        "sources that add up to the mixture": (RelaxedMISI, 1, True, ("emphasis",)),
-        f"relaxed MISI, {depth - 1} iterations": (RelaxedMISI, depth, True, ("emphasis", "relaxation")),
+    scaled_loss = PermutationInvariant(misi.NegativeSDR())
+    learned = ("emphasis", "relaxation")
+    parents: dict[str, tuple[type[MISI], int, bool, tuple[str, ...], PermutationInvariant | None]] = {
+        "trained on without MISI": (MISI, 1, False, (), None),
+        "sources that add up to the mixture": (RelaxedMISI, 1, True, ("emphasis",), None),
+        f"MISI, {depth - 1} iterations": (MISI, depth, False, (), None),
+        f"MISI, {depth - 1} iterations, scale counts": (MISI, depth, False, (), scaled_loss),
+        f"MISI, {depth - 1} iterations, adding up to the mixture": (MISI, depth, True, (), None),
+        f"relaxed MISI, {depth - 1} iterations": (RelaxedMISI, depth, True, learned, None),
     }
-    for name, (kind, count, consistent, untied) in parents.items():
+    for name, (kind, count, consistent, untied, loss) in parents.items():
         masks = find("speech/misi").pretrained("separation", 1).layers[0].magnitudes
         assert isinstance(masks, misi.MaskedMagnitudes)
         network = unroll(
             kind(task.stft, magnitudes=masks, mixture_consistent=consistent), count, tied="magnitudes", untied=untied
         )
-        stage = Stage(
-            steps or 300, rate=1e-3, rates=dict.fromkeys(untied, 2e-2), batch=8, annealing=Cosine(0.05, 0.05), clip=5.0
-        )
+        rates = dict.fromkeys(untied, 2e-2)
+        stage = Stage(steps or 300, rate=1e-3, rates=rates, batch=8, loss=loss, annealing=Cosine(0.05, 0.05), clip=5.0)
         fit(network, task, [stage], seed=seed + 1, quiet=True, validations=0)
         rows.append(scores.add(name, network, steps=stage.steps))
     first, *others = parents
@@ -282,6 +287,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS)
     parser.add_argument("--data", help="folder with recordings: sub-folders fsdd (or speech) and noise")
     parser.add_argument("--unseen", help=f"speakers to test on; {UNSEEN} where they are there", default=None)
+    parser.add_argument("--mixed", type=float, default=0.5, help="part of generated voices in training, with --data")
     parser.add_argument("--steps", type=int, help="training steps of Deep NMF, instead of its schedule's")
     parser.add_argument(
         "--misi-steps", type=int, help="training steps of unfolded MISI in all, instead of its schedule's"
@@ -300,12 +306,13 @@ def main() -> None:
     def made(kind: type[Enhancement] | type[Separation]) -> Any:
         if options.data is None:
             return kind(held_out=options.mixtures)
+        settings = {"data": options.data, "mixed": options.mixed, "held_out": options.mixtures}
         if options.unseen is not None:
-            return kind(data=options.data, unseen=options.unseen, held_out=options.mixtures)
+            return kind(unseen=options.unseen, **settings)
         try:
-            return kind(data=options.data, unseen=UNSEEN, held_out=options.mixtures)
+            return kind(unseen=UNSEEN, **settings)
         except ValueError:  # other speakers
-            return kind(data=options.data, held_out=options.mixtures)
+            return kind(**settings)
 
     def show(found: list[Row]) -> None:
         rows.extend(found)

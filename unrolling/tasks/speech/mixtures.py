@@ -19,7 +19,7 @@ from unrolling.tasks.base import Samples, Task
 from unrolling.tasks.exhibits import Exhibits, Shown
 from unrolling.tasks.images.sources import attribution
 from unrolling.tasks.speech import recordings
-from unrolling.tasks.speech.other_voices import other_speaker
+from unrolling.tasks.speech.other_voices import LITTLE, PITCH, other_speaker
 from unrolling.tasks.speech.recordings import Corpus, Lazily, Speakers, stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import (
     SI_SDR_IMPROVEMENT,
@@ -31,7 +31,7 @@ from unrolling.tasks.speech.speech_metrics import (
 
 RATE = 8000
 SIZE, HOP = 256, 64  # of the STFT, in samples
-UTTERANCES = 3000  # of other voices, that training mixtures are drawn from
+UTTERANCES = 2000  # of other voices, recorded and generated each, that training mixtures are drawn from
 TOGETHER = 25  # held-out mixtures in a batch, so that memory stays that of a few
 # generated: speakers, utterances of each, noises
 PARTS = {"train": (32, 6, 24), "validation": (8, 4, 8), "test": (16, 6, 16)}
@@ -93,7 +93,7 @@ class Mixtures(Task):
         self.stft = STFT(SIZE, HOP)
         self._data = data
         self._parts: dict[str, Corpus] = {}  # generated so far
-        self._utterances: dict[int, tuple[str, Tensor]] = {}  # of other voices, made so far
+        self._utterances: dict[tuple[bool, int], tuple[str, Tensor]] = {}  # of other voices, made so far
         if data is not None:
             _ = self.corpus  # what cannot be used is found before any long work
 
@@ -167,36 +167,34 @@ class Mixtures(Task):
 
     def _speaker(self, part: str, generator: torch.Generator, besides: str | None = None) -> tuple[str, Tensor]:
         """A speaker and an utterance of unit level. Of recordings those of training are heard as other voices would
-        say them.
+        say them: then two of one speaker are two voices as well, and both are recorded or both are generated, lest
+        speakers be told apart by how they were recorded.
         """
         if part == "train" and self._data is not None and self.vary:
-            while True:
-                name, samples = self._varied(int(torch.randint(UTTERANCES, (), generator=generator)))
-                if name != besides:
-                    return name, samples
-        name, recordings_ = self._someone(part, generator, besides)
-        return name, unit_level(stretch(recordings_, self.count, RATE, generator))
-
-    def _someone(
-        self, part: str, generator: torch.Generator, besides: str | None = None
-    ) -> tuple[str, Sequence[Tensor]]:
-        """A speaker, recorded or generated, and what is there of them."""
-        added = self._adds_generated(part, generator)
-        speakers = (self._made(part) if added else self.corpus).speakers[part]
+            made = self._adds_generated(part, generator) if besides is None else besides in self._made_names
+            return self._varied(made, int(torch.randint(UTTERANCES, (), generator=generator)))
+        speakers = (self._made(part) if self._adds_generated(part, generator) else self.corpus).speakers[part]
         names = [name for name in speakers if name != besides]
         name = names[int(torch.randint(len(names), (), generator=generator))]
-        return name, speakers[name]
+        return name, unit_level(stretch(speakers[name], self.count, RATE, generator))
 
-    def _varied(self, number: int) -> tuple[str, Tensor]:
-        """One of the utterances that training with other voices draws from, made when it is first asked for: making one
-        takes half as long as a step of training on it.
+    @cached_property
+    def _made_names(self) -> frozenset[str]:
+        return frozenset(self._made("train").speakers["train"] if self.mixed else ())
+
+    def _varied(self, made: bool, number: int) -> tuple[str, Tensor]:
+        """One of the utterances, generated or recorded, that training with other voices draws from, made when it is
+        first asked for: making one takes half as long as a step of training on it.
         """
-        if number not in self._utterances:
-            generator = torch.Generator().manual_seed((self.seed + 1) * 10_000_019 + number)
-            name, recordings_ = self._someone("train", generator)
-            samples = other_speaker(recordings_, self.count, RATE, self.stft, generator)
-            self._utterances[number] = name, samples
-        return self._utterances[number]
+        key = (made, number)
+        if key not in self._utterances:
+            generator = torch.Generator().manual_seed(((self.seed + 1) * 2 + made) * 10_000_019 + number)
+            speakers = (self._made("train") if made else self.corpus).speakers["train"]
+            name = list(speakers)[int(torch.randint(len(speakers), (), generator=generator))]
+            octaves = LITTLE if made else PITCH
+            samples = other_speaker(speakers[name], self.count, RATE, self.stft, generator, octaves)
+            self._utterances[key] = name, samples
+        return self._utterances[key]
 
     def _noise_of(self, part: str, generator: torch.Generator) -> Sequence[Tensor]:
         """The noises that one is drawn from."""

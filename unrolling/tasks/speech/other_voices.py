@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolling.operators.stft import STFT
-from unrolling.tasks.speech.recordings import stretch, unit_level
+from unrolling.tasks.speech.recordings import PAUSE, stretch, unit_level
 
-PITCH = (-0.3, 0.6)  # octaves that a voice is moved by: men are what small collections hold most of
+PITCH = (-0.3, 0.9)  # octaves that a voice is moved by: men are what small collections hold most of
+LITTLE = (-0.25, 0.25)  # octaves, for generated voices: they are low and high already
 FOLLOWING, OWN = 0.35, 0.1  # formants, in octaves: the part of the pitch's, and the standard deviation besides
 FORMANTS = 0.3  # the most
 MICROPHONE = 4.0  # standard deviation of its gain in dB, in an octave
+FLUENT, BRIEF = 0.5, (0.0, 0.03)  # part that is read fluently, and its pauses between short recordings in seconds
 ROOMS, TAIL = 0.3, (-6.0, -25.0)  # part of the recordings that get a room, and the level of its tail in dB
 HISS, HISSING = 0.5, (-60.0, -30.0)  # part of the recordings that get noise of their own, and its level in dB
 LIFTER = 18  # cepstral coefficients of an envelope, at 8 kHz: below the period of the highest voice
@@ -23,7 +25,12 @@ GRAIN = 50  # samples that lengths are rounded to, for fast transforms
 
 
 def other_speaker(
-    recordings: Sequence[Tensor], count: int, rate: int, stft: STFT, generator: torch.Generator
+    recordings: Sequence[Tensor],
+    count: int,
+    rate: int,
+    stft: STFT,
+    generator: torch.Generator,
+    octaves: tuple[float, float] = PITCH,
 ) -> Float[Tensor, " count"]:
     """``count`` samples of a voice that is made from a speaker's recordings, of unit level: other pitch, formants,
     microphone, and at times a room and hiss.
@@ -34,15 +41,17 @@ def other_speaker(
         rate: in Hz.
         stft: that formants are moved with.
         generator: of what is drawn.
+        octaves: that the pitch is moved by, between two.
     """
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
-    pitch = uniform(*PITCH)
+    pitch = uniform(*octaves)
     own = OWN * float(torch.randn((), generator=generator))
     formants = min(max(FOLLOWING * pitch + own, -FORMANTS), FORMANTS)
-    source = stretch(recordings, -(-round(count * 2**pitch) // GRAIN) * GRAIN, rate, generator)
+    pause = BRIEF if uniform(0, 1) < FLUENT else PAUSE
+    source = stretch(recordings, -(-round(count * 2**pitch) // GRAIN) * GRAIN, rate, generator, pause)
     samples = _resampled(source, count)
     samples = coloured(moved_formants(samples, 2 ** (formants - pitch), stft), rate, generator)
     if uniform(0, 1) < ROOMS:

@@ -193,9 +193,15 @@ def unit_level(samples: Tensor) -> Tensor:
     return divide(samples, norm(samples, 0) * max(len(samples), 1) ** -0.5)
 
 
-def stretch(recordings: Sequence[Tensor], count: int, rate: int, generator: torch.Generator) -> Tensor:
-    """``count`` samples of one speaker: a random place in a long recording, or short ones in a row with pauses between
-    them.
+def stretch(
+    recordings: Sequence[Tensor],
+    count: int,
+    rate: int,
+    generator: torch.Generator,
+    pause: tuple[float, float] = PAUSE,
+) -> Tensor:
+    """``count`` samples of one speaker: a random place in a long recording, or short ones in a row with pauses of so
+    many seconds between them.
     """
 
     def draw(high: int) -> int:
@@ -208,7 +214,7 @@ def stretch(recordings: Sequence[Tensor], count: int, rate: int, generator: torc
     pieces, length = [first[draw(len(first) // 2) :]], 0
     length = len(pieces[0])
     while length < count:
-        low, high = (round(s * rate) for s in PAUSE)
+        low, high = (round(s * rate) for s in pause)
         more = recordings[draw(len(recordings))]
         pieces += [torch.zeros(low + draw(high - low)), more]
         length += len(pieces[-1]) + len(pieces[-2])
