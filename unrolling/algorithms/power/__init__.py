@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Window,
         moment_of,
     )
-    from unrolling.algorithms.power.gauss_newton import GaussNewton, StatePrior, metric_of, precision_of_prior
+    from unrolling.algorithms.power.gauss_newton import GaussNewton, metric_of
     from unrolling.algorithms.power.grid import Grid, admittances, outages, phasors, rectangular, unconnected
     from unrolling.algorithms.power.meters import (
         Linearised,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         metered,
         unseen_buses,
     )
+    from unrolling.algorithms.power.priors import StatePrior, check_prior, precision_of_prior, whole_precision
     from unrolling.algorithms.power.prox_linear import (
         Estimated,
         LinearProx,
@@ -46,12 +47,13 @@ __getattr__, __dir__ = lazy(
         ".dense_prox": ("DenseProxLinear DenseProxMaps"),
         ".flows": ("power_flow"),
         ".forecast": ("Ahead Forecaster RecurrentForecaster StateCells VectorAutoregression Window moment_of"),
-        ".gauss_newton": ("GaussNewton StatePrior metric_of precision_of_prior"),
+        ".gauss_newton": ("GaussNewton metric_of"),
         ".grid": ("Grid admittances outages phasors rectangular unconnected"),
         ".meters": (
             "Linearised Meters PowerMeasurement all_meters check_meters check_observable chosen_meters metered "
             "unseen_buses"
         ),
+        ".priors": ("StatePrior check_prior precision_of_prior whole_precision"),
         ".prox_linear": ("Estimated LinearProx ProxLinear StateEstimator safe_radius turned"),
         ".topology": ("Outage suspected_outage"),
     },
@@ -61,9 +63,9 @@ __all__ = [
     "Ahead", "DenseProxLinear", "DenseProxMaps", "Estimated", "Forecaster", "GaussNewton", "Grid",
     "LinearProx", "Linearised", "Meters", "Outage", "PowerMeasurement", "ProxLinear", "RecurrentForecaster",
     "StateCells", "StateEstimator", "StatePrior", "VectorAutoregression", "Window", "admittances",
-    "all_meters", "check_meters", "check_observable", "chosen_meters", "metered", "metric_of", "moment_of",
-    "outages", "phasors", "power_flow", "precision_of_prior", "rectangular", "safe_radius",
-    "suspected_outage", "turned", "unconnected", "unseen_buses",
+    "all_meters", "check_meters", "check_observable", "check_prior", "chosen_meters", "metered", "metric_of",
+    "moment_of", "outages", "phasors", "power_flow", "precision_of_prior", "rectangular", "safe_radius",
+    "suspected_outage", "turned", "unconnected", "unseen_buses", "whole_precision",
 ]
 # fmt: on
 # End of what is written.

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from unrolling.algorithms.power.meters import PowerMeasurement
+from unrolling.algorithms.power.priors import StatePrior, check_prior, precision_of_prior
 from unrolling.algorithms.power.prox_linear import Estimated, StateEstimator
 from unrolling.core.arguments import check_range
-
-
-class StatePrior(NamedTuple):
-    """A normal distribution of v."""
-
-    mean: Tensor  # (1, 2 N)
-    covariance: Tensor  # (2 N, 2 N)
 
 
 class GaussNewton(StateEstimator):
@@ -54,10 +46,8 @@ class GaussNewton(StateEstimator):
         if huber is not None:
             check_range(huber, "huber", 0.0, above=True)
         size, slack = measurement.size, measurement.grid.slack
-        if prior is not None and (prior.covariance.shape != (size, size) or prior.mean.numel() != size):
-            raise ValueError(
-                f"a prior has a mean and a covariance of {size} numbers; got {tuple(prior.covariance.shape)}"
-            )
+        if prior is not None:
+            check_prior(prior, size)
         self.huber = huber
         self.free = [n for n in range(size) if n != size // 2 + slack]
         precision = center = None
@@ -99,16 +89,6 @@ class GaussNewton(StateEstimator):
 
     def advice(self) -> str:
         return "start nearer to the state; from a flat start Gauss-Newton can fail where readings are far off"
-
-
-@torch.no_grad()
-def precision_of_prior(prior: StatePrior, slack: int, least: float = 1e-9) -> Float[Tensor, "f f"]:
-    """P^-1 of what is free, all but the imaginary part at the slack; variances below ``least`` count as it."""
-    size = prior.covariance.shape[0]
-    free = [n for n in range(size) if n != size // 2 + slack]
-    covariance = prior.covariance.double()[free][:, free]
-    values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.T))
-    return (vectors / values.clamp_min(least)) @ vectors.T
 
 
 @torch.no_grad()

@@ -108,6 +108,7 @@ def rebuilt(network: Unrolled[Any], measurement: PowerMeasurement, task: GridSta
         inner=old.step_size.shape[0],
         radius=float(old.radius),
         metric=metric_of(measurement, task.nominal, task.prior),
+        prior=task.prior,
     )
     other = unroll(parent, len(network), tied=network.tied, untied=network.untied)
     other.load_learned(network.learned())

@@ -14,10 +14,11 @@ from unrolling.systems.power import _files
 from unrolling.tasks.power.estimation import GridState
 from unrolling.training.stages import Cosine, Schedule, Stage
 
-DEPTH, INNER = 4, 3
+DEPTH, INNER = 8, 2
+DENSE_DEPTH, DENSE_INNER = 4, 3  # of dense layers, which have many more numbers each
 REFERENCES = ("zhang2019real", "duchi2019solving", "schweppe1970power")
-NUMBERS = ("step_size", "clip", "radius")
-MAPS = ("influence", "feedback", "offset", "mixing", "clip", "readout")
+NUMBERS = ("step_size", "clip", "radius", "pull")
+MAPS = ("influence", "feedback", "offset", "mixing", "clip", "readout", "transition", "shift")
 
 
 def parent(task: GridState) -> ProxLinear:
@@ -27,7 +28,7 @@ def parent(task: GridState) -> ProxLinear:
 
 def frozen(task: GridState) -> LinearProx:
     """The same with the derivative at the mean state."""
-    return LinearProx(task.parent(INNER))
+    return LinearProx(task.parent(DENSE_INNER))
 
 
 def free(task: GridState) -> DenseProxLinear:
@@ -38,7 +39,7 @@ def free(task: GridState) -> DenseProxLinear:
 
 def schedule(depth: int) -> Schedule:
     """A few numbers, on new states at every step."""
-    return [Stage(300, rate=5e-2, batch=32, annealing=Cosine(0.05, 0.05), clip=1.0)]
+    return [Stage(800, rate=5e-2, batch=32, annealing=Cosine(0.05, 0.05), clip=1.0)]
 
 
 def dense_schedule(depth: int, rate: float = 1e-4, steps: int = 1500) -> Schedule:
@@ -74,13 +75,13 @@ SYSTEM = system(
     "power/psse",
     "prox-linear network",
     "the voltages of a power grid from meters of which some are wrong: a few robust steps with learned step sizes, "
-    "clip levels and radii, and the physics of the grid in each.",
+    "clip levels, radii and weights of past states, and the physics of the grid in each.",
     (
-        "r = (z - h(v)) / sigma, A = dh/dv / sigma;  K times u <- clip(u + eta[t,k] (r - rho[t] A C A^T u), "
-        "-tau[t,k], tau[t,k]) from u = 0;  v <- v + rho[t] C A^T u\n"
-        "v: real and imaginary parts of all voltages, at first the mean of past states; C: (A^T A + P^-1)^-1 there, "
-        "P the covariance of past states. 2 K + 1 numbers a layer are learned.\n"
-        "At the start it is prox-linear descent on the mean of |z - h(v)| / sigma."
+        "r = (z - h(v)) / sigma, A = dh/dv / sigma;  w = rho[t] C (A^T u + kappa[t] P^-1 (m - v)), u = 0 at first, K "
+        "times u <- clip(u + eta[t,k] (r - A w), -tau[t,k], tau[t,k]);  v <- v + w\n"
+        "v: real and imaginary parts of all voltages, at first m; m, P: mean and covariance of past states; C: (A^T A "
+        "+ P^-1)^-1 at m. 2 K + 2 numbers a layer are learned.\n"
+        "At the start it is prox-linear descent on |z - h(v)|_1 / sigma + kappa (v - m)^T P^-1 (v - m) / 2."
     ),
     parent,
     Tying(untied=NUMBERS),
@@ -94,13 +95,14 @@ SYSTEM = system(
             "as power/psse, with the derivative at the mean state: dense maps that begin as the algorithm's and are "
             "then free.",
             (
-                "m = B[t] z + E[t] v + b[t],  u <- clip(m), K - 1 times u <- clip(m + W[t,k] u),  v <- v + D[t] u\n"
-                "At the start B = eta / sigma, E = -eta A, W = I - eta rho A C A^T, D = rho C A^T, A at the mean of "
-                "past states. It knows the grid that it was made for."
+                "m = B[t] z + E[t] v + b[t],  u <- clip(m), K - 1 times u <- clip(m + W[t,k] u),  v <- v + D[t] u + "
+                "F[t] v + f[t]\n"
+                "At the start B = eta / sigma, E = -eta A (1 + F), W = I - eta rho A C A^T, D = rho C A^T, F = -rho "
+                "kappa C P^-1, A at the mean of past states. It knows the grid that it was made for."
             ),
             frozen,
             Tying(untied=MAPS),
-            DEPTH,
+            DENSE_DEPTH,
             partial(dense_schedule, rate=3e-5),
             paradigm="objective",
         ),

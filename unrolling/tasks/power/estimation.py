@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unrolling.algorithms.power.gauss_newton import GaussNewton, StatePrior, metric_of
+from unrolling.algorithms.power.gauss_newton import GaussNewton, metric_of
 from unrolling.algorithms.power.grid import Grid, outages, rectangular
 from unrolling.algorithms.power.meters import PowerMeasurement, check_observable, metered
+from unrolling.algorithms.power.priors import StatePrior
 from unrolling.algorithms.power.prox_linear import ProxLinear
 from unrolling.core.arguments import check_count, check_range
 from unrolling.files.load_profiles import read_load_profiles
@@ -26,6 +28,7 @@ from unrolling.tasks.power.profiles import HOURS_OF_YEAR, generated_profiles, lo
 PARTS = (0.8, 0.9)  # of the year: for training, up to where for validation, the rest for tests
 SPREAD = 0.1  # standard deviation of the logarithm of what moves each load from its profile
 GROSS = (20.0, 100.0)  # standard deviations of a meter: how far off a gross error is
+POOLED = 20_000  # training states
 SEEN = 1000  # states from which a prior is fitted
 RADIUS = 20.0  # of the parent, in standard deviations of a meter
 SHARES = (0.0, 5.0, 10.0, 20.0)  # % of meters with a gross error
@@ -94,6 +97,7 @@ class GridState(Task):
         check_range(gross, "gross", 0.0, 0.5)
         check_count(held_out, "held_out", 2)
         self.network, self.redundancy, self.gross = network, float(redundancy), float(gross)
+        self.pooled = POOLED
         self.seed, self.held_out, self.source = seed, held_out, None if data is None else Path(data).name
         self.grid = grid_of(network)
         meters = metered(self.grid, redundancy, seed)
@@ -115,7 +119,9 @@ class GridState(Task):
 
     @classmethod
     def small(cls) -> GridState:
-        return cls(held_out=6)
+        task = cls(held_out=6)
+        task.pooled = 200
+        return task
 
     @classmethod
     def tag(cls, options: Mapping[str, Any]) -> str:
@@ -133,12 +139,20 @@ class GridState(Task):
         """1 at all buses."""
         return rectangular(torch.ones(1, self.grid.size, dtype=torch.complex128)).float()
 
-    def parent(self, inner: int = 3, radius: float = RADIUS) -> ProxLinear:
-        """Prox-linear descent from the mean state, in the metric of Gauss-Newton there with the prior of past
-        states.
+    def parent(self, inner: int = 3, radius: float = RADIUS, *, prior: bool = True) -> ProxLinear:
+        """Prox-linear descent from the mean state, in the metric of Gauss-Newton there with the prior of past states,
+        which is in the objective too, or not.
         """
-        metric = metric_of(self.metering, self.nominal, self.prior)
-        return ProxLinear(self.metering, self.nominal, inner=inner, radius=radius, step_size=1 / radius, metric=metric)
+        known = {"prior": self.prior, "pull": 1 / radius} if prior else {}
+        return ProxLinear(
+            self.metering,
+            self.nominal,
+            inner=inner,
+            radius=radius,
+            step_size=1 / radius,
+            metric=metric_of(self.metering, self.nominal, self.prior),
+            **known,
+        )
 
     def scales(self) -> tuple[Float[Tensor, " M"], float]:
         """Standard deviations of the readings that training states lead to, and of the numbers of these states."""
@@ -189,9 +203,16 @@ class GridState(Task):
         wrong = torch.rand(noise.shape, generator=generator) < (self.gross if gross is None else gross)
         return exact(states) + exact.deviation * torch.where(wrong, noise + sign * size, noise)
 
+    @functools.cached_property
+    def pool(self) -> Float[Tensor, "pooled n"]:
+        """The states that training draws from: a power flow takes much longer than a reading."""
+        return self.states(self.pooled, torch.Generator().manual_seed(8_000_003 + 4 * self.seed))
+
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
-        """States at hours of the training part, and what the meters show."""
-        states = self.states(batch, generator)
+        """States at hours of the training part, of ``POOLED`` that are drawn once, and what the meters show of them,
+        with noise and gross errors of its own each time.
+        """
+        states = self.pool[torch.randint(len(self.pool), (batch,), generator=generator)]
         return Samples(self.read(states, generator).float(), states.float())
 
     def held(
@@ -220,12 +241,15 @@ class GridState(Task):
                 40,
                 setting="threshold, in standard deviations",
             ),
-            Iterative(
-                "prox-linear LAV",
-                lambda radius: self.parent(radius=radius),
-                (5.0, 20.0, 80.0),
-                100,
-                setting="radius, in standard deviations",
+            *(
+                Iterative(
+                    "prox-linear LAV" + (" with a prior" if known else ""),
+                    lambda radius, known=known: self.parent(radius=radius, prior=known),
+                    (5.0, 20.0, 80.0),
+                    100,
+                    setting="radius, in standard deviations",
+                )
+                for known in (False, True)
             ),
         ]
 
@@ -250,12 +274,17 @@ class GridState(Task):
 
     def changed(self, out: float = 1.0) -> Samples:
         """Test states of which each group has another branch out of service, or none."""
-        generator = torch.Generator().manual_seed(8_000_210 + self.seed)
         if not out:
-            return self.held(1, generator)
+            return self.held(1, torch.Generator().manual_seed(8_000_210 + self.seed))
+        parts = [samples for _, samples in self.groups_with_outage()]
+        return Samples(*(torch.cat([part[k] for part in parts]) for k in (0, 1)))
+
+    def groups_with_outage(self) -> list[tuple[Grid, Samples]]:
+        """Test states in groups, each beside the grid that they are of: another branch is out of service in each."""
+        generator = torch.Generator().manual_seed(8_000_210 + self.seed)
         able = outages(self.grid)
         lines = [able[int(n)] for n in torch.randperm(len(able), generator=generator)[: min(LINES, self.held_out)]]
-        parts = []
+        groups = []
         for number, line in enumerate(lines):
             count = len(range(number, self.held_out, len(lines)))
             try:
@@ -263,8 +292,9 @@ class GridState(Task):
                 states = self.states(count, generator, 2, grid)
             except ValueError:  # its base case has no power flow
                 grid, states = self.grid, self.states(count, generator, 2)
-            parts.append(Samples(self.read(states, generator, None, self._exact.to_grid(grid)), states))
-        return Samples(*(torch.cat([part[k] for part in parts]).float() for k in (0, 1)))
+            readings = self.read(states, generator, None, self._exact.to_grid(grid))
+            groups.append((grid, Samples(readings.float(), states.float())))
+        return groups
 
     def identity(self) -> dict[str, Any]:
         found = {
