@@ -313,7 +313,7 @@ def test_frozen_layers_are_the_same_steps_where_readings_are_linear(h, state):
     assert torch.allclose(one, other, atol=1e-9)
     count = sum(p.numel() for p in frozen.parameters())
     m, n = h.measured, h.size
-    assert count == 3 * m * m + 2 * m * n + m + 3
+    assert count == 3 * m * m + 2 * m * n + m + 3 + n * n + n
 
 
 def test_least_squares_and_least_absolute_values_find_the_state(h, state):
@@ -352,10 +352,12 @@ def test_a_branch_that_is_out_is_named_and_one_that_is_in_is_not(grid, state):
         v = rectangular(power_flow(changed))
         found = suspected_outage(h, readings(h.to_grid(changed), v, gross=(25,)), prior)
         assert found.branch == line
+        assert found.candidates[0] == line
         assert found.gain > 16
     changed = grid.without(6)  # 4-5, which no meter of this choice touches: no reading tells
     found = suspected_outage(h, readings(h.to_grid(changed), rectangular(power_flow(changed))), prior)
     assert found.branch is None
+    assert found.candidates == ()
 
 
 def test_what_does_not_fit_is_refused(h, state):
@@ -371,3 +373,20 @@ def test_what_does_not_fit_is_refused(h, state):
     blind = PowerMeasurement(h.grid, few, torch.float64)
     with pytest.raises(ValueError, match="do not determine the state"):
         metric_of(blind, state)
+
+
+def test_branches_that_readings_do_not_tell_apart_are_named_together(grid, state):
+    """Two equal lines side by side without a meter on either: with one out, it may as well be the other."""
+    twin = torch.cat([grid.branches, grid.branches[2:3]])
+    twin[[2, 20], 3] *= 2
+    twin[[2, 20], 2] *= 2
+    twin[[2, 20], 5] /= 2
+    pair = Grid(twin, grid.buses)
+    every = all_meters(pair)
+    kept = ~((every.kind > 2) & torch.isin(every.place, torch.tensor([2, 20])))
+    h = PowerMeasurement(pair, Meters(*(part[kept] for part in every)), torch.float64)
+    prior = StatePrior(state, 1e-3 * torch.eye(28).double())
+    changed = pair.without(20)
+    found = suspected_outage(h, readings(h.to_grid(changed), rectangular(power_flow(changed))), prior)
+    assert set(found.candidates) == {2, 20}
+    assert found.branch in found.candidates

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unrolling.files.ending import ends_in_order
     from unrolling.files.gate import checked
     from unrolling.files.grid_readings import GridReadings, check_voltages_output, read_grid_readings, write_voltages
+    from unrolling.files.grid_voltages import VoltageSeries, polar, read_voltage_series, write_forecasts
     from unrolling.files.kspace import image_origin, is_centred, read_kspace
     from unrolling.files.labelled_graphs import LabelledGraph, read_labelled_graph, read_labelled_graphs
     from unrolling.files.labelled_pictures import (
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         read_labelled_pictures,
         read_labels,
     )
-    from unrolling.files.load_profiles import LoadProfiles, read_load_profiles
+    from unrolling.files.load_profiles import LoadProfiles, hours_of_stamp, read_load_profiles, regular_interval
     from unrolling.files.lock import InUseError, locked
     from unrolling.files.movies import check_movie_output, read_movie, write_movie
     from unrolling.files.parity_check import read_parity_check, write_alist
@@ -55,10 +56,11 @@ __getattr__, __dir__ = lazy(
         ".ending": ("ends_in_order"),
         ".gate": ("checked"),
         ".grid_readings": ("GridReadings check_voltages_output read_grid_readings write_voltages"),
+        ".grid_voltages": ("VoltageSeries polar read_voltage_series write_forecasts"),
         ".kspace": ("image_origin is_centred read_kspace"),
         ".labelled_graphs": ("LabelledGraph read_labelled_graph read_labelled_graphs"),
         ".labelled_pictures": ("LabelledPicture read_labelled_picture read_labelled_pictures read_labels"),
-        ".load_profiles": ("LoadProfiles read_load_profiles"),
+        ".load_profiles": ("LoadProfiles hours_of_stamp read_load_profiles regular_interval"),
         ".lock": ("InUseError locked"),
         ".movies": ("check_movie_output read_movie write_movie"),
         ".parity_check": ("read_parity_check write_alist"),
@@ -83,18 +85,19 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "Applied", "Arrays", "Contents", "Expected", "GridReadings", "Header", "InUseError", "LabelledGraph",
     "LabelledPicture", "LoadProfiles", "Measured", "Moments", "Output", "Picture", "Processor", "Raster",
-    "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Trajectories", "Vectors", "apply",
-    "check_class_output", "check_movie_output", "check_place", "check_raster_output", "check_replaceable",
-    "check_scan_output", "check_size", "check_states_output", "check_voltages_output", "check_whole",
-    "checked", "chunks", "ends_in_order", "finite", "header", "image_origin", "in_tiles", "inspect",
-    "interpolated", "is_centred", "keeping_others", "kept_back", "listed", "locked", "mapping",
-    "match_channels", "moments", "numbers", "one_of", "pillow", "probe_folder", "reach",
-    "read_block_samples", "read_class_scores", "read_grid_readings", "read_kspace", "read_labelled_graph",
-    "read_labelled_graphs", "read_labelled_picture", "read_labelled_pictures", "read_labels",
-    "read_load_profiles", "read_movie", "read_parity_check", "read_raster", "read_scan", "read_sequences",
-    "read_stack", "read_trajectories", "read_vectors", "reading", "real_array", "record", "resample",
-    "scan_files", "shares", "short", "soundfile", "spread_of", "text", "turned", "values_of", "verify",
-    "whitened", "write_alist", "write_bytes", "write_chances", "write_image", "write_movie",
+    "Reader", "Recording", "Scan", "Sound", "SoundFormat", "Stack", "Trajectories", "Vectors",
+    "VoltageSeries", "apply", "check_class_output", "check_movie_output", "check_place",
+    "check_raster_output", "check_replaceable", "check_scan_output", "check_size", "check_states_output",
+    "check_voltages_output", "check_whole", "checked", "chunks", "ends_in_order", "finite", "header",
+    "hours_of_stamp", "image_origin", "in_tiles", "inspect", "interpolated", "is_centred", "keeping_others",
+    "kept_back", "listed", "locked", "mapping", "match_channels", "moments", "numbers", "one_of", "pillow",
+    "polar", "probe_folder", "reach", "read_block_samples", "read_class_scores", "read_grid_readings",
+    "read_kspace", "read_labelled_graph", "read_labelled_graphs", "read_labelled_picture",
+    "read_labelled_pictures", "read_labels", "read_load_profiles", "read_movie", "read_parity_check",
+    "read_raster", "read_scan", "read_sequences", "read_stack", "read_trajectories", "read_vectors",
+    "read_voltage_series", "reading", "real_array", "record", "regular_interval", "resample", "scan_files",
+    "shares", "short", "soundfile", "spread_of", "text", "turned", "values_of", "verify", "whitened",
+    "write_alist", "write_bytes", "write_chances", "write_forecasts", "write_image", "write_movie",
     "write_pixel_labels", "write_raster", "write_scan", "write_states", "write_symbols", "write_voltages",
     "writing",
 ]

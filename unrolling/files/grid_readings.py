@@ -14,8 +14,11 @@ from unrolling.algorithms.power.grid import BRANCH_COLUMNS, BUS_COLUMNS, Grid
 from unrolling.algorithms.power.meters import KINDS, Meters
 from unrolling.files.decoding import Arrays
 from unrolling.files.gate import checked
+from unrolling.files.grid_voltages import polar
 from unrolling.files.trajectories import real_array
 from unrolling.files.whole import check_place, write_bytes
+
+MOST = 1e6  # p.u.: beyond any reading, however wrong a meter is
 
 
 class GridReadings(NamedTuple):
@@ -41,14 +44,34 @@ class GridReadings(NamedTuple):
         deviation[magnitude] *= 2 * level
         return Meters(self.kind, self.place, deviation)
 
+    def check_values(self, meters: Meters, grid: Grid) -> None:
+        """Refuses readings that no meter can have given.
+
+        Raises:
+            ValueError: NaN, infinite or absurdly large ones, with the meter.
+        """
+        bad = ~(self.z.abs() <= MOST)
+        if bool(bad.any()):
+            state, meter = (int(each) for each in bad.nonzero()[0])
+            value, where = float(self.z[state, meter]), f"[{meter}]" if self.single else f"[{state}, {meter}]"
+            why = f"no reading is beyond {MOST:g} per unit" if np.isfinite(value) else "leave such a meter out"
+            raise ValueError(
+                f"{self.path}: z{where}, {meters.named(grid, meter)}, is {value:g}, the first of {int(bad.sum())} such "
+                f"readings; {why}" + ("" if np.isfinite(value) else ", naming the others by kind, place and deviation")
+            )
+
     def squared(self, kind: Tensor) -> Tensor:
         """Readings with squares in the place of voltages.
 
         Raises:
             ValueError: a voltage that is not positive, whose square would not tell.
         """
-        if bool((self.z[:, kind == 0] <= 0).any()):
-            raise ValueError(f"{self.path}: a voltage in z is not positive; voltages are magnitudes per unit")
+        if bool((wrong := (self.z <= 0) & (kind == 0)).any()):
+            state, meter = (int(each) for each in wrong.nonzero()[0])
+            raise ValueError(
+                f"{self.path}: z of meter {meter}, a voltage, is {float(self.z[state, meter]):g}, which is not "
+                "positive; voltages are magnitudes per unit"
+            )
         return torch.where(kind == 0, self.z.square(), self.z)
 
 
@@ -59,7 +82,9 @@ def read_grid_readings(path: Path) -> GridReadings:
     (L, 8) and buses (N, 6), as ``Grid`` has them, where the grid is another.
 
     Raises:
-        ValueError: no z; arrays of the wrong kind or shape; values that are not finite; unknown kinds.
+        ValueError: no z; arrays of the wrong kind or shape; unknown kinds, meters with a place or a deviation that
+            cannot be; a deviation, an entry of the grid that is not finite. Readings are looked at where meters are
+            known (``GridReadings.check_values``).
     """
     arrays = Arrays(path)
     if "z" not in arrays:
@@ -69,11 +94,6 @@ def read_grid_readings(path: Path) -> GridReadings:
     z = z[None] if single else z
     if z.ndim != 2 or 0 in z.shape:
         raise ValueError(f"{path}: z is (M,) or (batch, M); got {arrays['z'].shape}")
-    if not np.isfinite(z).all():
-        at = tuple(map(int, np.argwhere(~np.isfinite(z))[0]))
-        raise ValueError(
-            f"{path}: z holds NaN or infinite values, the first at {at}; leave such a meter out by its kind and place"
-        )
     named = [name for name in ("kind", "place", "deviation") if name in arrays]
     kind = place = deviation = None
     if named:
@@ -83,6 +103,11 @@ def read_grid_readings(path: Path) -> GridReadings:
         for name, array in (("kind", kind), ("place", place), ("deviation", deviation)):
             if array.shape != z.shape[1:]:
                 raise ValueError(f"{path}: {name} is ({z.shape[1]},), one for each reading; got {array.shape}")
+        if (wrong := ~(np.isfinite(deviation) & (deviation > 0))).any():
+            at = int(np.argmax(wrong))
+            raise ValueError(
+                f"{path}: deviation[{at}] is {deviation[at]:g}; the standard deviation of a meter is above 0"
+            )
     out = _whole(arrays, "out").reshape(-1) if "out" in arrays else np.zeros(0, dtype=np.int64)
     tables = [torch.from_numpy(real_array(arrays, name)) if name in arrays else None for name in ("branches", "buses")]
     if (tables[0] is None) != (tables[1] is None):
@@ -113,13 +138,7 @@ def write_voltages(path: Path, states: Tensor, residuals: Tensor, grid: Grid, si
         ValueError: voltages that are not finite.
     """
     v = checked(states.double(), "the voltages").numpy()
-    real, imaginary = np.split(v, 2, axis=1)
-    arrays = {
-        "v": v,
-        "magnitude": np.hypot(real, imaginary),
-        "angle": np.degrees(np.arctan2(imaginary, real)),
-        "residual": checked(residuals.double(), "the residuals").numpy(),
-    }
+    arrays = {**polar(v), "residual": checked(residuals.double(), "the residuals").numpy()}
     named = {name: array[0] if single else array for name, array in arrays.items()}
     content = io.BytesIO()
     np.savez_compressed(content, bus=np.array(grid.labels), **named)  # pyright: ignore[reportArgumentType]

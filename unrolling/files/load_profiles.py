@@ -55,14 +55,26 @@ def read_load_profiles(path: Path, interval: float | None = None, least: int = 2
     mean = load.mean(0)
     if (mean <= 0).any():
         raise ValueError(f"{path}: {names[int(np.argmin(mean))]} is 0 throughout")
-    step = _interval(path, time, interval)
+    step = regular_interval(path, time, interval)
     return LoadProfiles(torch.from_numpy(load / mean), step, names)
 
 
-def _interval(path: Path, time: np.ndarray, wanted: float | None) -> float:
+def regular_interval(path: Path, time: np.ndarray, wanted: float | None = None) -> float:
+    """Hours from row to row of stamps that are evenly apart.
+
+    Args:
+        path: of the file, for messages.
+        time: hours, one for each row, at least two where nothing is wanted.
+        wanted: that are asked for; any by default.
+
+    Raises:
+        ValueError: a row without a time; stamps that are repeated or go back; a gap; another rate.
+    """
     if not np.isfinite(time).all():
         raise ValueError(f"{path}: row {int(np.argmax(~np.isfinite(time))) + 1} has no time")
     steps = np.diff(time)
+    if not len(steps):
+        return wanted or 0.0
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 1
         what = "repeats the time" if steps[row - 1] == 0 else f"goes back from {time[row - 1]:g} h to"
@@ -115,7 +127,7 @@ def _from_csv(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         if len(line) != len(names):
             raise ValueError(f"{path}, line {number}: {len(line)} fields, and the first line names {len(names)}")
     table = [[_number(path, n, line[k], names[k]) for k in columns] for n, line in enumerate(lines[1:], 2)]
-    time = [_hours(path, n, line[at]) for n, line in enumerate(lines[1:], 2)]
+    time = [hours_of_stamp(f"{path}, line {n}", line[at]) for n, line in enumerate(lines[1:], 2)]
     load = np.array(table, dtype=np.float64).reshape(len(time), len(columns))
     return load, np.array(time, dtype=np.float64), tuple(names[k] for k in columns)
 
@@ -127,8 +139,16 @@ def _number(path: Path, line: int, text: str, name: str) -> float:
         raise ValueError(f"{path}, line {line}: {name} is {text.strip()[:40]!r}, and not a number") from None
 
 
-def _hours(path: Path, line: int, text: str) -> float:
-    """A number of hours, or a stamp as hours since 1970."""
+def hours_of_stamp(where: str, text: str) -> float:
+    """A number of hours, or a stamp as hours since 1970.
+
+    Args:
+        where: it stands, for the message.
+        text: such as 12.5 or 2016-01-01 00:15.
+
+    Raises:
+        ValueError: it is neither.
+    """
     text = text.strip()
     try:
         return float(text)
@@ -138,7 +158,7 @@ def _hours(path: Path, line: int, text: str) -> float:
         stamp = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"{path}, line {line}: time is {text[:40]!r}; it is a number of hours or a stamp such as 2016-01-01 00:15"
+            f"{where}: time is {text[:40]!r}; it is a number of hours or a stamp such as 2016-01-01 00:15"
         ) from None
     # Stamps that say their zone are of one clock when it is changed to summer time, too.
     own = stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp

@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.algorithms.kernels.grid_steps import GridSteps
     from unrolling.algorithms.kernels.movie_steps import MovieSteps, shrink_entries
     from unrolling.algorithms.kernels.packed_steps import Products, pack, rows_of, run_packed_steps
     from unrolling.algorithms.kernels.product_form import ProductForm, ProductStep
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".grid_steps": ("GridSteps"),
         ".movie_steps": ("MovieSteps shrink_entries"),
         ".packed_steps": ("Products pack rows_of run_packed_steps"),
         ".product_form": ("ProductForm ProductStep"),
@@ -28,9 +30,9 @@ __getattr__, __dir__ = lazy(
 )
 # fmt: off
 __all__ = [
-    "MovieSteps", "ProductForm", "ProductStep", "Products", "RadialSteps", "ResidualForm", "ResidualStep",
-    "Scratch", "Shrink", "Shrinkage", "ThinStep", "check_steps", "own_copy", "pack", "rows_of",
-    "run_packed_steps", "run_thin_steps", "shrink_entries", "suits",
+    "GridSteps", "MovieSteps", "ProductForm", "ProductStep", "Products", "RadialSteps", "ResidualForm",
+    "ResidualStep", "Scratch", "Shrink", "Shrinkage", "ThinStep", "check_steps", "own_copy", "pack",
+    "rows_of", "run_packed_steps", "run_thin_steps", "shrink_entries", "suits",
 ]
 # fmt: on
 # End of what is written.

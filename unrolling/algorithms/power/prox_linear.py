@@ -74,8 +74,8 @@ class ProxLinear(StateEstimator):
     Zhang, Wang and Giannakis 2019, doi:10.1109/TSP.2019.2926023, section III, there with C = I, rho = mu / M, tau = 1
     and without the prior, a normal distribution of mean m and covariance P (kappa = 0). Since clip(a) = a - soft(a), a
     step has the form u <- act(W u + B z + b). A metric C near the inverse of A^T A makes rho A C A^T well conditioned,
-    so that few steps are enough; with K = 1 and kappa = 1 / rho the step is then that of Gauss-Newton with modified
-    residuals, clipped at 1 / eta, for Huber's loss and the prior. Objective and voltages are those of any metric.
+    so that few steps are enough; with K = 1 and no prior the step is then Huber's (modified residuals, clipped at 1 /
+    eta). Objective and voltages are those of any metric.
 
     Parameters: ``step_size`` eta (K,), ``clip`` tau (K,), 1 at the start, ``radius`` rho, with a prior ``pull`` kappa;
     positive, 2 K + 1 or 2 K + 2 numbers.
@@ -148,6 +148,8 @@ class ProxLinear(StateEstimator):
             pull = 0.5 / radius if pull is None else pull
             check_range(pull, "pull", 0.0, above=True)
             self.pull = nn.Parameter(like.new_tensor(pull))
+            if torch.equal(self.nominal, self.center):  # nothing to be pulled to where it starts at the mean
+                self.unused_at_start = ("pull",)
             names.append("pull")
         for name in names:
             constrain(self, name, Positive())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolling.algorithms.power.gauss_newton import metric_of
 from unrolling.algorithms.power.grid import Grid
-from unrolling.algorithms.power.meters import Meters, PowerMeasurement, check_observable
+from unrolling.algorithms.power.meters import Meters, PowerMeasurement, check_meters, check_observable
 from unrolling.algorithms.power.prox_linear import ProxLinear
 from unrolling.algorithms.power.topology import suspected_outage
 from unrolling.core import Unrolled, unroll
@@ -36,13 +36,21 @@ def _apply(
     network: Unrolled[Any], task: GridState, content: GridReadings, outputs: Sequence[Path], **_: Any
 ) -> Mapping[str, Any]:
     grid, change = _grid(content, task)
-    meters = content.meters() or task.metering.meters
-    physical = isinstance(network.layers[0], ProxLinear)
-    if content.kind is None and content.z.shape[1] != task.metering.measured:
+    told = task.metering.meters
+    if content.kind is not None and content.place is not None and content.deviation is not None:
+        told = Meters(content.kind, content.place, content.deviation)
+        try:
+            check_meters(grid, told)
+        except ValueError as error:
+            raise ValueError(f"{content.path}: {error}") from None
+    elif content.z.shape[1] != task.metering.measured:
         raise ValueError(
             f"{content.path}: z has {content.z.shape[1]} readings, and the weights are for the "
             f"{task.metering.measured} meters of {task.network}; name other meters by kind, place and deviation"
         )
+    content.check_values(told, grid)
+    meters = content.meters() or told
+    physical = isinstance(network.layers[0], ProxLinear)
     measurement = task.metering
     if content.kind is not None or change:
         try:
@@ -80,7 +88,7 @@ def _apply(
         conditions.append(
             Condition(
                 "topology",
-                f"as if branch {grid.line(found.branch)} were out of service",
+                f"as if {_branches(grid, found.candidates)} were out of service",
                 "estimated",
                 effect="say so in the file (out) if it is, and estimate again"
                 if physical
@@ -97,6 +105,11 @@ def _apply(
         "furthest off": worst,
         "conditions": conditions,
     }
+
+
+def _branches(grid: Grid, candidates: Sequence[int]) -> str:
+    names = [grid.line(branch) for branch in candidates]
+    return f"branch {names[0]}" if len(names) == 1 else f"one of the branches {', '.join(names)}"
 
 
 def rebuilt(network: Unrolled[Any], measurement: PowerMeasurement, task: GridState) -> Unrolled[ProxLinear]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unrolling.algorithms.power.forecast import RecurrentForecaster, StateCells
 from unrolling.systems.base import Recipe, System, Tying
+from unrolling.systems.power import _series
 from unrolling.tasks.power.forecasting import GridForecast
 from unrolling.training.stages import Cosine, Schedule, Stage
 
@@ -30,6 +31,9 @@ SYSTEM = System(
     ),
     references=("zhang2019real",),
     recipes={
-        "grid_forecast": Recipe(parent=parent, tying=Tying(tied=("cells",)), depth=10, schedule=schedule),
+        "grid_forecast": Recipe(
+            parent=parent, tying=Tying(tied=("cells",)), depth=10, schedule=schedule, range=_series.ranges
+        ),
     },
+    apply={"grid_forecast": _series.GRID_FORECAST},
 )

@@ -39,7 +39,7 @@ def free(task: GridState) -> DenseProxLinear:
 
 def schedule(depth: int) -> Schedule:
     """A few numbers, on new states at every step."""
-    return [Stage(800, rate=5e-2, batch=32, annealing=Cosine(0.05, 0.05), clip=1.0)]
+    return [Stage(1000, rate=5e-2, batch=32, annealing=Cosine(0.05, 0.05), clip=1.0)]
 
 
 def dense_schedule(depth: int, rate: float = 1e-4, steps: int = 1500) -> Schedule:

@@ -249,7 +249,7 @@ class GridState(Task):
                     100,
                     setting="radius, in standard deviations",
                 )
-                for known in (False, True)
+                for known in (True, False)
             ),
         ]
 

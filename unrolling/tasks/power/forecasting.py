@@ -21,6 +21,7 @@ from unrolling.tasks.power.profiles import HOURS_OF_YEAR, generated_profiles, lo
 
 DAY = 24
 OWN_NOISE = 0.01  # of loads from hour to hour, beside their profiles
+STILL = 1e-6  # p.u.: what changes by less does not change
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 
 
@@ -111,6 +112,15 @@ class GridForecast(Task):
         """Mean and standard deviations of training states."""
         seen = self.series[: self.train.stop]
         return seen.mean(0), seen.std(0)
+
+    def away(self, states: Tensor) -> Tensor:
+        """How far states (..., d) are from those of training: the root mean square of their numbers' distances from the
+        mean, in standard deviations. Numbers that never changed in training are left out.
+        """
+        center, spread = self.moments()
+        moving = spread > STILL
+        off = ((states.to(center) - center) / spread)[..., moving]
+        return off.square().mean(-1).sqrt()
 
     def fitted(self, ridge: float, moments: int) -> tuple[Tensor, Tensor]:
         """Ridge regression of the next state on so many last ones, in deviations from the mean: weights (d, moments d),
