@@ -6,18 +6,20 @@ power/psse_free; time for one state at most a twentieth of Gauss-Newton's; RMSE 
 persistence.
 
     python -m benchmarks.power --network case118 --only estimation --keep FOLDER   # goes on where it was ended
-    python -m benchmarks.power --network case118 --only forecasts --data loads.csv # load profiles by the hour
+    python -m benchmarks.power --network case118 --only forecasts --data loads.csv # load profiles, by the hour
     python -m benchmarks.power --only outages                                      # which branch is out, one by one
 
-All networks are trained here unless weights are shipped; `--steps` scales their schedules. Networks run as `deploy`
-gives them, Gauss-Newton as `solve` does. Columns: RMSE, median time for one state, RMSE where each group of test states
-has a branch out of service, nobody being told, and everybody being told who can make use of it; of what iterates, how
-many steps it takes to the RMSE of power/psse, and until its steps change less than 1e-5.
+All networks are trained here unless weights are shipped; `--steps` scales their schedules, and `--data` also takes the
+files that `benchmarks.load_profiles` reads. Networks run as `deploy` gives them, Gauss-Newton as `solve` does. Columns:
+RMSE, median time for one state, RMSE where each group of test states has a branch out of service, nobody being told,
+and everybody being told who can make use of it; of what iterates, how many steps it takes to the RMSE of power/psse,
+and until its steps change less than 1e-5.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.load_profiles import read
 from unrolling import deploy, fit, solve
 from unrolling.algorithms.power.gauss_newton import GaussNewton
 from unrolling.algorithms.power.grid import outages
@@ -64,7 +67,9 @@ def trained(name: str, task: GridState | GridForecast, given: argparse.Namespace
 
 def kept(given: argparse.Namespace, name: str, network: nn.Module, train: Callable[[], Any]) -> None:
     """Trains a network, or takes what an earlier run kept."""
-    path = None if given.keep is None else Path(given.keep) / f"{name}-{given.network}-{given.steps:g}.pt"
+    told = "" if given.data is None else f"-{Path(given.data).stem}"
+    kind = f"{given.network}-x{given.redundancy:g}-gross{100 * given.gross:g}-{given.steps:g}{told}"
+    path = None if given.keep is None else Path(given.keep) / f"{name}-{kind}.pt"
     if path is not None and path.is_file():
         network.load_state_dict(torch.load(path, weights_only=True))
         return
@@ -96,10 +101,10 @@ class SparseGaussNewton:
 
         h, self.slack = task.metering, task.grid.slack
         conductance, susceptance = (part.double().numpy() for part in h.rows.T.chunk(2))
-        self.admittance = scipy.sparse.csr_matrix(conductance + 1j * susceptance)
-        meters, size = self.admittance.shape
+        self.admittance: Any = scipy.sparse.csr_matrix(conductance + 1j * susceptance)
+        meters, size = conductance.shape
         self.bus, self.odd, self.sigma = h.bus.numpy(), h.imaginary.numpy(), h.deviation.double().numpy()
-        self.own = scipy.sparse.csr_matrix((np.ones(meters), (np.arange(meters), self.bus)), (meters, size))
+        self.own: Any = scipy.sparse.csr_matrix((np.ones(meters), (np.arange(meters), self.bus)), (meters, size))
         self.free = np.array([n for n in range(2 * size) if n != size + self.slack])
 
     def __call__(self, readings: Tensor) -> Tensor:
@@ -110,7 +115,7 @@ class SparseGaussNewton:
         diagonal, voltage = scipy.sparse.diags_array, np.ones(size, dtype=complex)
         for _ in range(20):
             current, at = self.admittance @ voltage, voltage[self.bus]
-            power = at * current.conj()
+            power: Any = at * current.conj()
             # V_a conj(I): its change by Re V is conj(I) dV_a + V_a conj(y), by Im V j conj(I) dV_a - j V_a conj(y)
             one, two = diagonal(current.conj()) @ self.own, diagonal(at) @ self.admittance.conj()
             by = scipy.sparse.hstack([one + two, 1j * (one - two)]).tocsc()[:, self.free]
@@ -122,7 +127,7 @@ class SparseGaussNewton:
             voltage = voltage + step[:size] + 1j * step[size:]
             if np.linalg.norm(step) < TOLERANCE * np.linalg.norm(voltage):
                 break
-        return torch.from_numpy(np.concatenate([voltage.real, voltage.imag]))[None].to(readings)
+        return torch.from_numpy(np.concatenate([np.real(voltage), np.imag(voltage)]))[None].to(readings)
 
 
 def estimation(given: argparse.Namespace) -> None:
@@ -152,9 +157,7 @@ def estimation(given: argparse.Namespace) -> None:
         found, secret = score(run, task.test), score(run, [samples for _, samples in groups])
         text = "-"
         if told is not None:
-            pieces = [
-                evaluate(told(task.metering.to_grid(grid)), task, [samples]).detach() for grid, samples in groups
-            ]
+            pieces = [evaluate(told(task.metering.to_grid(grid)), task, [samples]).detach() for grid, samples in groups]
             text = f"{task.metric.value(torch.cat(pieces)):.5f}".replace("nan", "unseen")  # a meter less, and no prior
         with torch.no_grad():
             spent = milliseconds(run, one)
@@ -186,7 +189,9 @@ def estimation(given: argparse.Namespace) -> None:
     sparse = SparseGaussNewton(task)
     estimates = torch.cat([sparse(each[None]) for each in task.test[0].data])
     found = task.metric.value(task.metric.pieces(estimates, task.test[0]))
-    print(f"{'Gauss-Newton, flat start, sparse LU of SciPy':46}{found:9.5f}{milliseconds(sparse, one):9.2f}", flush=True)
+    print(
+        f"{'Gauss-Newton, flat start, sparse LU of SciPy':46}{found:9.5f}{milliseconds(sparse, one):9.2f}", flush=True
+    )
 
 
 def solver(step: Iteration, most: int, tolerance: float = TOLERANCE) -> Callable[[Tensor], Tensor]:
@@ -278,6 +283,17 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=5, help="groups of states for each branch that is out")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        source = None if given.data is None else Path(given.data)
+        packed = None if source is None else read(source)
+        if source is not None and packed is not None:  # what the tasks read is profiles by the hour
+            given.data = str(Path(folder) / f"{source.stem}.npz")
+            np.savez(given.data, load=packed[0], time=packed[1])
+        run(given)
+
+
+def run(given: argparse.Namespace) -> None:
+    """The parts that were asked for."""
     parts = {"estimation": estimation, "forecasts": forecasts, "outages": outage_search}
     for name, part in parts.items():
         if given.only in (None, name):

@@ -91,9 +91,7 @@ def test_stamps_come_out_as_stamps(run, v, tmp_path):
 
 def test_states_that_are_unlike_those_of_training_are_told(run, task, v, tmp_path):
     allowed = ranges(task)["distance from training states"]
-    near, far = (
-        run(tmp_path / "v.npz", v=each, time=np.arange(20))["conditions"][0].value for each in (v, v * 1.3)
-    )
+    near, far = (run(tmp_path / "v.npz", v=each, time=np.arange(20))["conditions"][0].value for each in (v, v * 1.3))
     assert near in allowed
     assert far not in allowed
     away = task.away(task.series[: task.train.stop])
@@ -120,7 +118,7 @@ def test_series_that_are_wrong_are_refused_and_nothing_is_written(run, v, tmp_pa
         "no voltages": ({"z": v, "time": time}, "holds z, time; voltages are v"),
         "no time": ({"v": v}, "has no time"),
         "time of another shape": ({"v": v, "time": time[:4]}, r"time is \(20,\), one for each row; got \(4,\)"),
-        "a stamp that is none": ({"v": v, "time": np.array(["2016-01-01 00:00"] * 19 + ["noon"])}, "row 20: time is 'noon'"),
+        "a stamp that is none": ({"v": v, "time": np.array(["2016-01-01"] * 19 + ["noon"])}, "row 20: time is 'noon'"),
         "no date": ({"v": v, "time": np.array(["NaT"] * 20, dtype="datetime64[h]")}, "row 1 has no time"),
         "a time that is NaN": ({"v": v, "time": time * np.nan}, "row 1 has no time"),
         "complex time": ({"v": v, "time": time + 0j}, "time holds complex128"),

@@ -30,14 +30,14 @@ MOST = 0.01  # of the metric, in its unit, that may be lost
 NAMES = {16: "float16", 8: "int8"}
 
 
-def reduced(tensors: Mapping[str, Tensor], bits: int, fixed: bool = False) -> dict[str, Tensor]:
-    """Large learned tensors in half precision, or in eight bits where they have channels; ``fixed`` ones, which others
-    may have to the bit, in half precision on request.
+def reduced(tensors: Mapping[str, Tensor], bits: int, fixed: bool = False, least: int = LARGE) -> dict[str, Tensor]:
+    """Learned tensors of more than ``least`` bytes in half precision, or in eight bits where they have channels;
+    ``fixed`` ones, which others may have to the bit, in half precision on request.
     """
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         learned = not name.startswith("fixed.")
-        if tensor.dtype != torch.float32 or tensor.nbytes <= LARGE or not (learned or fixed):
+        if tensor.dtype != torch.float32 or tensor.nbytes <= least or not (learned or fixed):
             found[name] = tensor
         elif bits == 8 and tensor.ndim > 1 and learned:
             found[name], found[name + STEPS] = packed(tensor)
@@ -52,7 +52,9 @@ def scored(path: Path) -> tuple[float, Any, Any]:
     return task.metric.value(evaluate(network, task, task.validation)), network, task
 
 
-def halve(path: Path, bits: int = 16, most: float = MOST, fixed: bool = False, write: bool = True) -> str:
+def halve(
+    path: Path, bits: int = 16, most: float = MOST, fixed: bool = False, write: bool = True, least: int = LARGE
+) -> str:
     """Rewrites a file, unless ``write`` is false; what was measured, in words.
 
     Raises:
@@ -63,7 +65,7 @@ def halve(path: Path, bits: int = 16, most: float = MOST, fixed: bool = False, w
     if "stored" in card:
         raise ValueError(f"{path} is stored as {card['stored']['dtype']} already")
     before = scored(path)[0]
-    fewer = reduced(tensors, bits, fixed)
+    fewer = reduced(tensors, bits, fixed, least)
     for name, tensor in fewer.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{path}: {name} holds numbers that half precision does not")
@@ -91,10 +93,11 @@ def main() -> None:
     parser.add_argument("--bits", type=int, choices=sorted(NAMES), default=16)
     parser.add_argument("--most", type=float, default=MOST, help=f"{MOST} by default")
     parser.add_argument("--fixed", action="store_true", help="also what was not learned and cannot be made again")
+    parser.add_argument("--least", type=int, default=LARGE, help="bytes of a tensor from which on it is worth while")
     parser.add_argument("--try", action="store_true", help="write nothing")
     given = vars(parser.parse_args())
     for path in given["files"]:
-        print(halve(path, given["bits"], given["most"], given["fixed"], not given["try"]), flush=True)
+        print(halve(path, given["bits"], given["most"], given["fixed"], not given["try"], given["least"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _states(arrays: Arrays, form: tuple[str, ...], buses: int) -> np.ndarray:
         array = arrays["voltage"]
         if array.dtype.kind != "c":
             raise ValueError(f"{arrays.path}: voltage holds {array.dtype}, and not complex numbers")
-        parts = [array.real.astype(np.float64), array.imag.astype(np.float64)]
+        parts = [np.real(array).astype(np.float64), np.imag(array).astype(np.float64)]
     else:
         parts = [real_array(arrays, name) for name in form]
     width = 2 * buses if form == ("v",) else buses

@@ -78,9 +78,7 @@ class GridSteps:
         """
         if not suits(readings, self.nominal) or readings.shape[1] != self.measured:
             return None
-        voltage = (
-            self.nominal.repeat(readings.shape[0], 1) if state is None else own_copy(state, readings, self.size)
-        )
+        voltage = self.nominal.repeat(readings.shape[0], 1) if state is None else own_copy(state, readings, self.size)
         if voltage is None:
             return None
         readings, batch, parallel = readings.detach().contiguous(), readings.shape[0], native.openmp()
