@@ -148,10 +148,8 @@ class ProxLinear(StateEstimator):
             pull = 0.5 / radius if pull is None else pull
             check_range(pull, "pull", 0.0, above=True)
             self.pull = nn.Parameter(like.new_tensor(pull))
-            if self.center is not None and torch.equal(
-                self.nominal, self.center
-            ):  # nothing to be pulled to where it starts at the mean
-                self.unused_at_start = ("pull",)
+            if torch.equal(self.nominal, prior.mean.to(like).reshape(1, -1)):
+                self.unused_at_start = ("pull",)  # at the mean there is nothing to be pulled to
             names.append("pull")
         for name in names:
             constrain(self, name, Positive())
