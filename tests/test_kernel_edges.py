@@ -9,9 +9,11 @@ from torch.nn.functional import conv2d
 
 from unrolling.algorithms.detection import Received
 from unrolling.algorithms.detection.sphere import sphere_decode
-from unrolling.algorithms.kernels import movie_steps, packed_steps, radial_steps, thin_step
+from unrolling.algorithms.kernels import grid_steps, movie_steps, packed_steps, radial_steps, thin_step
 from unrolling.algorithms.kernels.radial_steps import RadialSteps, Shrink
+from unrolling.algorithms.power import Grid, PowerMeasurement, ProxLinear, StatePrior, all_meters, metric_of
 from unrolling.algorithms.splitting.corona import CORONA
+from unrolling.core import deploy, unroll
 from unrolling.operators.radial import RadialConvolution, radii
 from unrolling.prox import tables
 from unrolling.prox.garrote import MeanGarrote
@@ -202,3 +204,31 @@ def test_entries_of_movies_are_shrunk_at_every_size_with_and_without_the_kernel(
             movie_steps.shrink_entries(without, 0.7)
         torch.testing.assert_close(with_it, wanted)
         torch.testing.assert_close(without, wanted)
+
+
+@pytest.mark.skipif(not grid_steps._kernels(), reason="no C++ compiler")
+@pytest.mark.parametrize("buses", [2, 3, 4, 7])
+def test_grid_steps_at_every_size(buses, monkeypatch):
+    """A chain of buses; readings that lie apart in memory, no sample, one, and several in two threads."""
+    monkeypatch.setattr(grid_steps, "SHARE", 1)
+    branches = torch.tensor([[k, k + 1, 0.02, 0.1, 0, 0.02, 1, 0] for k in range(buses - 1)]).double()
+    table = torch.zeros(buses, 6).double()
+    table[0, 5] = 1.0
+    grid = Grid(branches, table)
+    h = PowerMeasurement(grid, all_meters(grid), torch.float64)
+    flat = torch.cat([torch.ones(1, buses), torch.zeros(1, buses)], 1).double()
+    prior = StatePrior(flat, 1e-3 * torch.eye(2 * buses).double())
+    parents = [
+        ProxLinear(h, flat, inner=2),
+        ProxLinear(h, flat, radius=3.0, metric=metric_of(h, flat, prior), prior=prior),
+    ]
+    z = (h(flat) + 0.05 * drawn(5, h.measured, dtype=torch.float64)).repeat(1, 2)[::2, 1 : h.measured + 1]
+    threads = torch.get_num_threads()
+    for parent in parents:
+        net = unroll(parent, 3)
+        run = deploy(net, "plain")
+        for rows in (0, 1, 3):
+            torch.set_num_threads(2)
+            found = run(z[:rows])
+            torch.set_num_threads(threads)
+            torch.testing.assert_close(found, net(z[:rows]).detach(), rtol=0, atol=1e-9)
