@@ -37,6 +37,8 @@ from unrolling.tasks.vision.segmentation import KERNELS, Refinement, Segmentatio
 from unrolling.training.stages import Cosine
 
 WEIGHTS = [(s, b) for s in (0.0, 0.5, 1.5) for b in (0.5, 1.0, 2.0)]  # of the random field, w_s and w_b
+FIELDS = [(s, b, c) for s in (0.0, 0.5) for b in (1.0, 2.0, 4.0) for c in (8.0, 30.0)]  # and the width of colours
+Field = tuple[float, float, float]
 LEARNED = ("spatial_weight", "bilateral_weight", "compatibility")
 
 
@@ -98,15 +100,15 @@ def scenes(given: argparse.Namespace) -> list[dict[str, Any]]:
         start = {name: value.clone() for name, value in network.state_dict().items()}
         rows.append(row("network alone", seed, scored(alone.eval(), task, task.test), count, cost))
         best = chosen(network, task)
-        field = DenseCRF(CRFPotentials(network, **KERNELS), spatial_weight=best[0], bilateral_weight=best[1])
+        field = DenseCRF(potentials(best, network), spatial_weight=best[0], bilateral_weight=best[1])
         post = unroll(field, 10)
         rows.append(row(f"post-hoc CRF {best}", seed, scored(post, task, task.test), count, cost))
         plain = Stage(given.together, rate=3e-4, batch=4, annealing=cosine, clip=1.0)
         head = head_width(25 * 5 * task.classes**2, task.classes)
         ways: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
-            "CRF-RNN, 5 steps": (lambda b=best: crf_rnn(task, b, 5), faster(plain, LEARNED)),
-            "DPN": (lambda b=best: parsing(task, b), faster(plain, ("contexts",))),
-            "CRF-RNN, 1 step": (lambda b=best: crf_rnn(task, b, 1), faster(plain, LEARNED)),
+            "CRF-RNN, 5 steps": (lambda b=best: crf_rnn(task, b, 5), faster(plain, LEARNED, 3e-2)),
+            "DPN": (lambda b=best: parsing(task, b), faster(plain, ("contexts",), 3e-3)),
+            "CRF-RNN, 1 step": (lambda b=best: crf_rnn(task, b, 1), faster(plain, LEARNED, 3e-2)),
             "network, as much longer": (lambda: Scores(FullyConvolutional(task.classes)), plain),
             "head of convolutions": (lambda h=head: headed(task, h), plain),
         }
@@ -123,9 +125,14 @@ def scenes(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def faster(stage: Stage, names: tuple[str, ...]) -> Stage:
-    """With these parameters ten times as fast."""
-    return replace(stage, rates=dict.fromkeys(names, 3e-3))
+def faster(stage: Stage, names: tuple[str, ...], rate: float) -> Stage:
+    """With these parameters faster."""
+    return replace(stage, rates=dict.fromkeys(names, rate))
+
+
+def potentials(best: Field, network: nn.Module | None = None) -> CRFPotentials:
+    """With the kernels of a field."""
+    return CRFPotentials(network, **{**KERNELS, "colour_width": best[2]})
 
 
 def headed(task: Segmentation, width: int) -> nn.Module:
@@ -133,17 +140,21 @@ def headed(task: Segmentation, width: int) -> nn.Module:
     return Scores(FullyConvolutional(task.classes), LocalHead(task.classes, width))
 
 
-def crf_rnn(task: Segmentation, weights: tuple[float, float], depth: int) -> nn.Module:
+def crf_rnn(task: Segmentation, best: Field, depth: int) -> nn.Module:
     """From the weights that were chosen for the post-hoc field."""
-    potentials = CRFPotentials(FullyConvolutional(task.classes), **KERNELS)
-    field = DenseCRF(potentials, classes=task.classes, spatial_weight=weights[0], bilateral_weight=weights[1])
+    field = DenseCRF(
+        potentials(best, FullyConvolutional(task.classes)),
+        classes=task.classes,
+        spatial_weight=best[0],
+        bilateral_weight=best[1],
+    )
     return unroll(field, depth, tied=("potentials", *LEARNED))
 
 
-def parsing(task: Segmentation, weights: tuple[float, float]) -> nn.Module:
+def parsing(task: Segmentation, best: Field) -> nn.Module:
     """Five contexts, from the same weight in all."""
-    potentials = CRFPotentials(FullyConvolutional(task.classes), **KERNELS)
-    return unroll(ParsingNetwork(task.classes, potentials, weight=sum(weights)), 1, tied=("potentials", "contexts"))
+    parent = ParsingNetwork(task.classes, potentials(best, FullyConvolutional(task.classes)), weight=best[0] + best[1])
+    return unroll(parent, 1, tied=("potentials", "contexts"))
 
 
 def train(network: nn.Module, task: Segmentation, stage: Stage, seed: int) -> None:
@@ -152,14 +163,14 @@ def train(network: nn.Module, task: Segmentation, stage: Stage, seed: int) -> No
 
 
 @torch.no_grad()
-def chosen(network: nn.Module, task: Segmentation) -> tuple[float, float]:
-    """Weights of a post-hoc field: the best mIoU on every sixth batch of validation pictures."""
+def chosen(network: nn.Module, task: Segmentation) -> Field:
+    """Weights and width of colours of a post-hoc field: the best mIoU on every sixth batch of validation pictures."""
     batches = task.validation[::6]
     given = [Samples(ScoredPicture(network(b.data), b.data), b.target) for b in batches]
     values = []
-    for weights in WEIGHTS:
-        field = DenseCRF(CRFPotentials(**KERNELS), spatial_weight=weights[0], bilateral_weight=weights[1])
-        values.append((scored(unroll(field, 5), task, given)["miou"], weights))
+    for best in FIELDS:
+        field = DenseCRF(potentials(best), spatial_weight=best[0], bilateral_weight=best[1])
+        values.append((scored(unroll(field, 5), task, given)["miou"], best))
     return max(values)[1]
 
 

@@ -317,6 +317,8 @@ def test_bad_input_is_refused():
     data = scored()
     with pytest.raises(ValueError, match="scores are of 6 x 8 pixels, and the picture has 6 x 9"):
         unroll(DenseCRF(), 1)(data._replace(scores=data.scores[..., :8]))
+    with pytest.raises(ValueError, match=r"it is in \[0, 1\]: divide by 255"):
+        unroll(DenseCRF(), 1)(data._replace(picture=255 * data.picture))
     with pytest.raises(ValueError, match="scores are of 4 classes; these weights are of 3"):
         unroll(DenseCRF(classes=3), 1)(data)
     with pytest.raises(TypeError, match="without a network they are ScoredPicture"):

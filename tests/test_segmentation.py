@@ -130,11 +130,11 @@ def test_before_training_a_system_is_mean_field_on_the_scores_of_its_network(nam
     network = system.network(recipe, task).eval()
     data = task.test[0].data
     layer = network.layers[0]
-    potentials = CRFPotentials(radius=5, spatial_width=2.0, position_width=4.0, colour_width=30.0)
+    potentials = CRFPotentials(radius=5, spatial_width=2.0, position_width=4.0, colour_width=8.0)
     kind = (
-        DenseCRF(potentials, spatial_weight=0.5, bilateral_weight=1.0)
+        DenseCRF(potentials, spatial_weight=0.0, bilateral_weight=4.0)
         if name.endswith("rnn")
-        else ParsingNetwork(4, potentials, weight=1.0)
+        else ParsingNetwork(4, potentials, weight=4.0)
     )
     given = ScoredPicture(layer.potentials.network(data), data)
     torch.testing.assert_close(network(data), unroll(kind, len(network))(given), atol=1e-5, rtol=0)

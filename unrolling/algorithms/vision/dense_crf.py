@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unrolling.algorithms.vision.gaussian_filters import ExactFilter, GridFilter, SpatialFilter, WindowFilter
 from unrolling.core import Iteration
 from unrolling.core.arguments import check_count, check_range
+from unrolling.core.execution import is_plain
 from unrolling.core.refusals import explain_call, kind_of
 
 BackEnd = Literal["exact", "window", "grid"]
@@ -100,6 +101,7 @@ class CRFPotentials(nn.Module):
         """
         if self.network is not None:
             check_picture(data, "data")
+            check_unit_range(data)
             return
         if not (isinstance(data, tuple) and len(data) == 2):
             raise TypeError(f"data are {kind_of(data)}; without a network they are ScoredPicture(scores, picture)")
@@ -117,6 +119,21 @@ class CRFPotentials(nn.Module):
             )
         if classes is not None and scores.shape[1] != classes:
             raise ValueError(f"scores are of {scores.shape[1]} classes; these weights are of {classes}")
+        check_unit_range(picture)
+
+
+def check_unit_range(picture: Tensor) -> None:
+    """Refuses pictures in other units, whose colours would all be further apart than any width; noise may lead outside
+    of [0, 1].
+
+    Raises:
+        ValueError: with the ends.
+    """
+    if picture.numel() == 0 or not is_plain():
+        return
+    least, most = (float(value) for value in torch.aminmax(picture.detach()))
+    if least < -1 or most > 2:
+        raise ValueError(f"picture has values from {least:.4g} to {most:.4g}; it is in [0, 1]: divide by 255, or so")
 
 
 def check_picture(value: Any, name: str) -> None:

@@ -102,7 +102,7 @@ class ParsingNetwork(PixelMeanField):
         """Psi of marginals: layers b12, b13 and b14."""
         smooth = self.smoothed(chances, problem)
         seen = conv2d(smooth * chances if self.factor else smooth, self.contexts, padding="same")
-        return seen.unflatten(1, (self.count, self.classes)).amin(1)
+        return seen.unflatten(1, (self.count, chances.shape[1])).amin(1)
 
     def smoothed(self, chances: Tensor, problem: CRFProblem) -> Tensor:
         """S, layer b12."""
