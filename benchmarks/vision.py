@@ -103,12 +103,12 @@ def scenes(given: argparse.Namespace) -> list[dict[str, Any]]:
         field = DenseCRF(potentials(best, network), spatial_weight=best[0], bilateral_weight=best[1])
         post = unroll(field, 10)
         rows.append(row(f"post-hoc CRF {best}", seed, scored(post, task, task.test), count, cost))
-        plain = Stage(given.together, rate=3e-4, batch=4, annealing=cosine, clip=1.0)
+        plain = Stage(given.together, rate=1e-4, batch=4, annealing=cosine, clip=1.0)
         head = head_width(25 * 5 * task.classes**2, task.classes)
         ways: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
-            "CRF-RNN, 5 steps": (lambda b=best: crf_rnn(task, b, 5), faster(plain, LEARNED, 3e-2)),
-            "DPN": (lambda b=best: parsing(task, b), faster(plain, ("contexts",), 3e-3)),
-            "CRF-RNN, 1 step": (lambda b=best: crf_rnn(task, b, 1), faster(plain, LEARNED, 3e-2)),
+            "CRF-RNN, 5 steps": (lambda b=best: crf_rnn(task, b, 5), faster(plain, LEARNED)),
+            "DPN": (lambda b=best: parsing(task, b), faster(plain, ("contexts",))),
+            "CRF-RNN, 1 step": (lambda b=best: crf_rnn(task, b, 1), faster(plain, LEARNED)),
             "network, as much longer": (lambda: Scores(FullyConvolutional(task.classes)), plain),
             "head of convolutions": (lambda h=head: headed(task, h), plain),
         }
@@ -125,9 +125,9 @@ def scenes(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def faster(stage: Stage, names: tuple[str, ...], rate: float) -> Stage:
+def faster(stage: Stage, names: tuple[str, ...]) -> Stage:
     """With these parameters faster."""
-    return replace(stage, rates=dict.fromkeys(names, rate))
+    return replace(stage, rates=dict.fromkeys(names, 3e-3))
 
 
 def potentials(best: Field, network: nn.Module | None = None) -> CRFPotentials:

@@ -23,9 +23,9 @@ def front(task: Segmentation) -> FullyConvolutional:
     return FullyConvolutional(task.classes, LARGE if task.own else SMALL, seed=task.seed)
 
 
-def joint(depth: int, learned: Sequence[str] = (), rate: float = 3e-2) -> Schedule:
+def joint(depth: int, learned: Sequence[str] = ()) -> Schedule:
     """The network alone, then all of it; what is learned of the field faster."""
     slow = Cosine(0.05, 0.05)
     alone = Stage(ALONE, rate=3e-3, batch=BATCH, parameters=("potentials",), loss=ScoringLoss(), annealing=slow)
-    rates = dict.fromkeys(learned, rate)
-    return [alone, Stage(TOGETHER, rate=3e-4, rates=rates, batch=BATCH, annealing=slow, clip=1.0)]
+    rates = dict.fromkeys(learned, 3e-3)
+    return [alone, Stage(TOGETHER, rate=1e-4, rates=rates, batch=BATCH, annealing=slow, clip=1.0)]

@@ -28,7 +28,7 @@ def given(task: Refinement) -> ParsingNetwork:
 
 def schedule(depth: int) -> Schedule:
     """The network, then the contexts, then both; the layer of smoothing is not learned."""
-    alone, both = joint(depth, ("contexts",), 3e-3)
+    alone, both = joint(depth, ("contexts",))
     contexts = Stage(both.steps // 2, rate=3e-3, batch=both.batch, parameters=("contexts",), clip=1.0)
     return [alone, contexts, both]
 
