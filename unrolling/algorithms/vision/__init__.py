@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         PixelMeanField,
         ScoredPicture,
         check_picture,
+        check_unit_range,
         weighted,
     )
     from unrolling.algorithms.vision.gaussian_filters import (
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        ".dense_crf": ("CRFPotentials CRFProblem DenseCRF PixelMeanField ScoredPicture check_picture weighted"),
+        ".dense_crf": (
+            "CRFPotentials CRFProblem DenseCRF PixelMeanField ScoredPicture check_picture check_unit_range weighted"
+        ),
         ".gaussian_filters": (
             "ExactFilter ExactKernel GridFilter GridKernel SpatialFilter SpatialKernel WindowFilter WindowKernel "
             "window_offsets"
@@ -43,7 +46,7 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "CRFPotentials", "CRFProblem", "DenseCRF", "ExactFilter", "ExactKernel", "GridFilter", "GridKernel",
     "ParsingNetwork", "PixelMeanField", "ScoredPicture", "SpatialFilter", "SpatialKernel", "WindowFilter",
-    "WindowKernel", "check_picture", "weighted", "window_offsets",
+    "WindowKernel", "check_picture", "check_unit_range", "weighted", "window_offsets",
 ]
 # fmt: on
 # End of what is written.
