@@ -192,16 +192,13 @@ def test_the_untrained_network_is_its_parent_to_the_bit(system, recipe, task):
     assert answers(net(y), shape_of(data.test[0].target))
 
 
-@pytest.mark.parametrize(
-    ("system", "recipe", "task", "check"),
-    [
-        pytest.param(
-            *held, check, marks=() if check == "parent_equality" or held[0] in REPRESENTATIVES else pytest.mark.nightly
-        )
-        for held in TASKS
-        for check in ("parent_equality", "prepare_once", "aliasing", "saving", "training", "batch_independence")
-    ],
-)
+BY_NIGHT = ("prepare_once", "aliasing", "saving", "training", "batch_independence")
+NIGHT = {True: (), False: pytest.mark.nightly}
+CASES = [pytest.param(*held, "parent_equality") for held in TASKS]
+CASES += [pytest.param(*held, check, marks=NIGHT[held[0] in REPRESENTATIVES]) for held in TASKS for check in BY_NIGHT]
+
+
+@pytest.mark.parametrize(("system", "recipe", "task", "check"), CASES)
 def test_the_parent_is_a_sound_iteration(system, recipe, task, check):
     data = small(task)
     getattr(testing, f"check_{check}")(
