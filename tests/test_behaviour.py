@@ -19,8 +19,19 @@ from unrolling.training.weights import read_weights, save_weights
 # What others were trained from is no network of today's catalogue
 WEIGHTS = [path for path in sorted(SYSTEMS.glob("*/weights/*.safetensors")) if not path.stem.startswith("start_of_")]
 # In the nightly run all: a run of these takes seconds in double precision.
-HEAVY = "admm_csnet cnn_pgd deblock denoise dense_pgd derain dublid fbpconvnet learned_pdhg learned_primal".split()
-HEAVY += "learned_primal_dual modl momentum_pgd plain_pgd rcdnet varnet".split()
+HEAVY = [
+    "admm_csnet",
+    "cnn_pgd",
+    "deblock",
+    "denoise",
+    "dense_pgd",
+    "derain",
+    "dublid",
+    "fbpconvnet",
+    "learned_pdhg",
+    "learned_primal",
+]
+HEAVY += ["learned_primal_dual", "modl", "momentum_pgd", "plain_pgd", "rcdnet", "varnet"]
 QUICK = [path for path in WEIGHTS if path.stem.split("-")[0] not in HEAVY]
 SMALL = [path for path in QUICK if path.parts[-3] not in ("imaging", "medical", "vision")]
 # Of these weights and inputs alone, and of no structure: DUBLID's first features all lie below their threshold, what
