@@ -36,7 +36,7 @@ def generator(seed=0):
 
 
 def test_mixtures_are_what_the_task_says(folder):
-    task = Enhancement(data=folder, low=-5.0, high=5.0, seconds=1.0, held_out=8)
+    task = Enhancement(data=folder, low=-5.0, high=5.0, seconds=1.0, held_out=8, vary=0)
     for samples in (task.draw(64, generator()), task.test[0], task.validation[0]):
         torch.testing.assert_close(samples.target.sum(1), samples.data, rtol=0, atol=1e-5)
         torch.testing.assert_close(samples.data.square().mean(1), torch.ones(len(samples.data)), rtol=1e-4, atol=0)
@@ -63,7 +63,7 @@ def test_two_speakers_are_two_and_their_levels_differ_within_limits(folder):
 
 
 def test_the_dictionaries_are_of_their_kind_and_the_weights_files_are_used(folder):
-    task = Enhancement(data=folder, atoms=6, seconds=1.0, held_out=8)
+    task = Enhancement(data=folder, atoms=6, seconds=1.0, held_out=8, vary=0)
     for dictionary in task.dictionaries:
         assert dictionary.shape == (129, 6)
         assert (dictionary > 0).all()

@@ -96,7 +96,8 @@ class Enhancement(Mixtures):
             speech = in_a_room(speech, RATE, TAIL, generator)
             noise = coloured(noise, RATE, generator)
         elif part == "train" and self.vary:
-            speech = self._hoarse(speech, generator) if name in self._made(part).speakers[part] else speech
+            if self.mixed and name in self._made(part).speakers[part]:  # of which there are none otherwise
+                speech = self._hoarse(speech, generator)
             noise = coloured(noise, RATE, generator)
         drawn = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
         if part == "train" and float(torch.rand((), generator=generator)) < CLEAN:
