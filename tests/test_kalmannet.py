@@ -29,20 +29,22 @@ KINDS = {
 }
 
 
-def net_of(filter, **options):
-    return KalmanNet(filter, GainNetwork(filter.model.size, filter.model.measured, units=3, **options))
+def net_of(filter, relative=False, **options):
+    network = GainNetwork(filter.model.size, filter.model.measured, units=3, **options)
+    return KalmanNet(filter, network, relative=relative)
 
 
 def recording(model, batch=3, length=T, seed=0):
     return Recording(model.simulate(batch, length, torch.Generator().manual_seed(seed))[1])
 
 
+@pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("name", KINDS)
-def test_before_training_the_network_is_its_filter_to_the_bit(name):
+def test_before_training_the_network_is_its_filter_to_the_bit(name, relative):
     filter = KINDS[name]()
     data = recording(filter.model)
     holes = data._replace(present=torch.rand(data.values.shape, generator=torch.Generator().manual_seed(1)) < 0.7)
-    network = unroll(net_of(filter), T, tied="network")
+    network = unroll(net_of(filter, relative), T, tied="network")
     for each in (data, holes):
         wanted = solve(filter, each)
         assert torch.equal(network(each), wanted.estimate)
@@ -70,6 +72,20 @@ def test_a_trained_network_sees_no_future_and_no_other_sample_and_goes_on_in_pie
         estimate, state = track(network, piece, state)
         parts.append(estimate)
     assert torch.equal(torch.cat(parts, 1), whole)
+
+
+@pytest.mark.parametrize("angle", [0.3, 3.0])  # hanging, and turned over
+def test_a_relative_gain_keeps_the_signs_of_the_filter_whatever_was_learned(angle):
+    pendulum = Pendulum(mean=(angle, 0.0))
+    filter = ExtendedKalmanFilter(pendulum)
+    data = Recording(torch.full((1, 1, 1), 0.6))
+    learned = moved(unroll(net_of(filter, relative=True), 1, tied="network"), size=3.0)
+    changes = []
+    for step in (filter, learned.layers[0]):
+        state, problem = step.start(data), step.prepare(data)
+        changes.append((step(state, problem).mean - pendulum.move(state.mean)).detach())
+    assert bool((changes[0] * changes[1] > 0).all())
+    assert not torch.equal(*changes)
 
 
 def test_where_nothing_was_measured_the_forecast_stands_whatever_was_learned():

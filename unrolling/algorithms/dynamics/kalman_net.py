@@ -89,10 +89,13 @@ class KalmanNet(Filter):
         filter: whose gain is corrected.
         network: (differences (batch, 2 n + 2 m), hidden (batch, units)) -> (D (batch, n, m), hidden), with its
             ``units``.
+        relative: K exp(D), entry by entry, in the place of K + D: every entry keeps its sign, which in models whose
+            measurements turn with the state says what is up; D does not know the state.
     """
 
-    def __init__(self, filter: Filter, network: GainNetwork) -> None:
+    def __init__(self, filter: Filter, network: GainNetwork, *, relative: bool = False) -> None:
         super().__init__(filter.model)
+        self.relative = relative
         self.filter, self.network = filter, network
         self.algorithm = filter.algorithm or class_name(filter)
 
@@ -116,7 +119,8 @@ class KalmanNet(Filter):
         correction, hidden = self.network(torch.cat(differences, 1), state.hidden)
         if seen is not None:
             correction = torch.where(seen.unsqueeze(1), correction, 0)
-        mean = corrected(forecast.mean, forecast.gain + correction, forecast.innovation)
+        gain = forecast.gain * correction.exp() if self.relative else forecast.gain + correction
+        mean = corrected(forecast.mean, gain, forecast.innovation)
         return Tracked(
             mean,
             forecast.covariance,

@@ -22,7 +22,9 @@ def parent(task: Tracking, *, steady: bool = False) -> KalmanNet:
     model = task.told
     filter: Filter = SteadyKalmanFilter(model) if steady else task.filter()
     scale = float(model.measurement_noise.diagonal().mean().sqrt())
-    return KalmanNet(filter, GainNetwork(model.size, model.measured, UNITS, scale))
+    network = GainNetwork(model.size, model.measured, UNITS, scale)
+    # The gain of a pendulum has another sign where it has turned over, of which the four differences tell nothing.
+    return KalmanNet(filter, network, relative=task.model == "pendulum" and not steady)
 
 
 def schedule(depth: int) -> Schedule:
@@ -62,7 +64,8 @@ SYSTEM = system(
     "network corrects.",
     (
         "m- = f(m), e = y - h(m-), m+ = m- + (K + D) e, a layer for each moment\n"
-        "K: the gain of the (extended) Kalman filter of the model that is told;  D: a gated recurrent unit of asinh(d "
+        "K: the gain of the (extended) Kalman filter of the model that is told, of a pendulum K exp(D) in the place of "
+        "K + D, entry by entry;  D: a gated recurrent unit of asinh(d "
         "/ s), d the differences of measurements, innovation, and of the moment before evolution and update of m\n"
         "One network serves all moments; D = 0 at the start, where it is the filter."
     ),
