@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.recovery import kept
 from benchmarks.run import completed
+from tools.site.comparisons import card_settings
 from unrolling.systems.catalogue import catalogue
 from unrolling.training.weights import read_weights
 
@@ -33,13 +34,7 @@ def shipped() -> list[tuple[str, str, int, tuple[str, ...]]]:
         for task in system.recipes:
             for path in system.weights_files(task):
                 card = read_weights(path)[2]
-                known = system.options(task)
-                own = card["task"]
-                settings = tuple(
-                    f"{key}={own[key]:g}" if isinstance(own[key], float) else f"{key}={own[key]}"
-                    for key, usual in known.items()
-                    if key in own and str(own[key]) != str(usual)
-                )
+                settings = tuple(card_settings(system, task, card))
                 found.append((name, task, int(card["depth"]), settings))
     return found
 

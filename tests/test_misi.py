@@ -11,9 +11,12 @@ from iterations import gaussian
 from unrolling import solve, unroll
 from unrolling.algorithms.sound.misi import MISI, GriffinLim, Magnitudes
 from unrolling.algorithms.sound.relaxed_misi import RelaxedMISI
+from unrolling.files.sound import Applied
 from unrolling.networks.temporal import ChannelNorm, TemporalConvolutions
 from unrolling.operators.stft import STFT
+from unrolling.systems.speech import misi
 from unrolling.systems.speech.misi import ConvexMask, MaskedMagnitudes, NegativeSDR, ReLUMask, SigmoidMask
+from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import best_order, si_sdr
 from unrolling.testing import check_compile, check_iteration
 
@@ -351,3 +354,12 @@ def test_the_loss_behind_misi_counts_a_wrong_scale():
     ]
     assert found.tolist() == pytest.approx(wanted)
     assert float(NegativeSDR()(0.5 * target, target)) == pytest.approx(-20 * math.log10(2))
+
+
+def test_the_difference_of_levels_that_was_found_is_a_condition():
+    applied = Applied(2.0, 8000, 1, 1, 0.0, 0.0, (0.2, 0.1))
+    (found,) = misi.found(applied)
+    assert (found.name, found.value, found.unit) == ("difference of levels", 6.0, "dB")
+    assert misi.found(applied._replace(levels=(0.0, 0.0))) == []
+    limits = misi.trained_range(Separation(levels=4.0))["difference of levels"]
+    assert (limits.low, limits.high) == (-4.0, 4.0)

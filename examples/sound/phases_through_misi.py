@@ -46,7 +46,7 @@ with torch.no_grad():
 misi = unroll(MISI(stft), depth=10)
 scores, states = {}, {}
 for name, data in kinds.items():
-    states[name] = [best_order(state.sources, voices) for state in misi.trajectory(data)]
+    states[name] = [best_order(state.consistent, voices) for state in misi.trajectory(data)]
     scores[name] = [float(si_sdr(sources, voices).mean()) for sources in states[name]]
     print(f"{name:28}{scores[name][0]:6.2f} dB, after 5 iterations {scores[name][5]:6.2f} dB")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolling.systems.base import System
+from unrolling.tasks.catalogue import find_task
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "comparisons"
 TEXTS = ("schema", "system", "task", "title", "summary", "metric", "headline", "notes")
@@ -46,10 +47,10 @@ def setting_values(system: System, task: str, settings: Iterable[str]) -> dict[s
 
 
 def card_settings(system: System, task: str, card: Mapping[str, Any]) -> list[str]:
-    """What of a weights card differs from the task's defaults, as ``atoms=100``."""
-    own, found = card.get("task", {}), []
+    """What of a weights card differs from the task's defaults, as ``atoms=100``, and changes more than training."""
+    own, found, passed = card.get("task", {}), [], find_task(task).of_training
     for key, usual in system.options(task).items():
-        if key in own and str(own[key]) != str(usual):
+        if key in own and key not in passed and str(own[key]) != str(usual):
             found.append(f"{key}={own[key]:g}" if isinstance(own[key], float) else f"{key}={own[key]}")
     return found
 

@@ -61,6 +61,8 @@ class Task:
         units: of the data (by field where they have several) and of the estimate, for the card of an exported network:
             ``{"data": "Pa", "estimate": "Pa"}``.
         options: of the constructor, with their defaults, that the command line offers.
+        of_training: those of them that change what is trained on alone: networks that were trained with others are
+            measured, and found, as all are.
         notes: what a reader of a comparison should know.
         references: where the data come from: keys of the list of papers.
         threads: of the processor when the products are so small that more of them get in each other's way; None for all
@@ -82,6 +84,7 @@ class Task:
     grains: int = 8
     units: Mapping[str, str] = {}
     options: Mapping[str, Any] = {}
+    of_training: Sequence[str] = ()
     notes: Sequence[str] = ()
     references: Sequence[str] = ()
     threads: int | None = None

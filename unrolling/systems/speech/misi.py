@@ -14,18 +14,22 @@ from torch import Tensor, nn
 
 from unrolling.algorithms.sound.misi import MISI, Magnitudes
 from unrolling.core import Unrolled
+from unrolling.files.sound import Applied
 from unrolling.networks.temporal import TemporalConvolutions
 from unrolling.operators.stft import STFT
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.speech._files import application
+from unrolling.systems.conditions import Condition, Range
+from unrolling.systems.speech._files import application, ratio
 from unrolling.tasks.baselines import Baseline, Iterative
 from unrolling.tasks.speech.mixtures import Mixtures
 from unrolling.tasks.speech.separation import Separation
 from unrolling.tasks.speech.speech_metrics import sdr
-from unrolling.training.losses import PermutationInvariant, SampleLoss
-from unrolling.training.stages import Constant, Cosine, Schedule, Stage
+from unrolling.training.losses import SampleLoss
+from unrolling.training.stages import Cosine, Schedule, Stage
 
+DIFFERENCE = "difference of levels"
 SEED = 0  # of the mask network's initial values
+WIDTH = 88  # of the mask network
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,10 @@ class MaskedMagnitudes(nn.Module):
         return Magnitudes(mixture, self.mask(z) * magnitude.unsqueeze(1))
 
 
-def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask()) -> MISI:
-    """MISI behind a mask network that has learned nothing yet."""
-    return MISI(task.stft, magnitudes=MaskedMagnitudes(task.stft, len(task.sources), mask=mask))
+def parent(task: Separation, mask: SigmoidMask | ReLUMask | ConvexMask = SigmoidMask(), width: int = WIDTH) -> MISI:
+    """MISI behind a mask network that has learned nothing yet; its sources add up to the mixture."""
+    masks = MaskedMagnitudes(task.stft, len(task.sources), mask=mask, width=width)
+    return MISI(task.stft, magnitudes=masks, mixture_consistent=True)
 
 
 @dataclass(frozen=True)
@@ -145,16 +150,10 @@ class NegativeSDR(SampleLoss):
 
 
 def schedule(depth: int) -> Schedule:
-    """The masks for the mixture's phase first (one layer, at any scale), then their scale, then through all layers."""
-    masks = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.1), clip=5.0)
-    if depth == 1:
-        return [masks]
-    loss = PermutationInvariant(NegativeSDR())
-    return [
-        masks,
-        Stage(150, rate=5e-4, batch=8, depth=1, loss=loss, annealing=Constant(0.1), clip=5.0),
-        Stage(250, rate=5e-4, batch=8, loss=loss, annealing=Cosine(0.05, 1e-2), clip=5.0),
-    ]
+    """The masks for the mixture's phase first (one layer), then through all layers."""
+    masks = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.05), clip=5.0)
+    through = Stage(250, rate=5e-4, batch=8, annealing=Cosine(0.05, 1e-2), clip=5.0)
+    return [masks] if depth == 1 else [masks, through]
 
 
 def masked(system: System, task: Separation) -> Sequence[Baseline]:
@@ -164,7 +163,13 @@ def masked(system: System, task: Separation) -> Sequence[Baseline]:
     masks = system.pretrained(task.name, 1).layers[0].magnitudes
     assert isinstance(masks, nn.Module)
     return [
-        Iterative("MISI, masks trained alone", lambda _: MISI(task.stft, magnitudes=masks), (None,), 20, setting="")
+        Iterative(
+            "MISI, masks trained alone",
+            lambda _: MISI(task.stft, magnitudes=masks, mixture_consistent=True),
+            (None,),
+            20,
+            setting="",
+        )
     ]
 
 
@@ -175,6 +180,16 @@ def context(network: Unrolled, task: Mixtures) -> int:
     return masks.network.memory * task.stft.hop + 2 * task.stft.size * (len(network) + 1)
 
 
+def trained_range(task: Separation) -> dict[str, Range]:
+    """How much louder one of the two may be, in dB."""
+    return {DIFFERENCE: Range(-task.levels, task.levels)}
+
+
+def found(applied: Applied) -> list[Condition]:
+    """How much louder the first voice came out than the second."""
+    return ratio(DIFFERENCE, applied, "beyond it much of the louder voice stays in the other one's file")
+
+
 SYSTEM = System(
     name="speech/misi",
     title="Unfolded MISI",
@@ -183,18 +198,24 @@ SYSTEM = System(
     "phases for them.",
     equations=(
         "A_c = m_c(x) |STFT x|, 0 <= m_c <= 2;    u_c = x at first\n"
-        "s_c = STFT^-1(A_c exp(j angle STFT u_c));    u_c = s_c + (x - s_1 - s_2) / 2;    estimate s_c\n"
+        "s_c = STFT^-1(A_c exp(j angle STFT u_c));    u_c = s_c + (x - s_1 - s_2) / 2;    estimate u_c\n"
         "a layer has no parameters of its own; the mask network m is learned, through all layers. One layer is "
-        "masking with the mixture's phase,\nK + 1 layers are what the literature counts as K iterations."
+        "masking with the mixture's phase, what is missing shared out;\nK + 1 layers are what the literature calls K "
+        "iterations."
     ),
     references=("wang2018end", "gunawan2010iterative"),
-    recipes={"separation": Recipe(parent=parent, tying=Tying(tied=("magnitudes",)), depth=4, schedule=schedule)},
+    recipes={
+        "separation": Recipe(
+            parent=parent, tying=Tying(tied=("magnitudes",)), depth=4, schedule=schedule, range=trained_range
+        )
+    },
     baselines={"separation": masked},
     apply={
         "separation": application(
             ("one speaker", "the other"),
             context,
             ("-speaker1.wav", "-speaker2.wav"),
+            found=found,
             least=2,
             interchangeable=True,
         )

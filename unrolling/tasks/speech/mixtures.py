@@ -65,6 +65,7 @@ class Mixtures(Task):
     """
 
     metric = SI_SDR_IMPROVEMENT
+    of_training = ("seconds", "unseen", "mixed", "vary")
     rate = RATE
     threads = 1
     sources: tuple[str, ...]
