@@ -11,7 +11,7 @@ from unrolling.files import sound as audio
 from unrolling.operators.stft import STFT
 from unrolling.tasks.speech import other_voices
 from unrolling.tasks.speech.enhancement import Enhancement
-from unrolling.tasks.speech.mixtures import RATE
+from unrolling.tasks.speech.mixtures import FEW, RATE
 from unrolling.tasks.speech.other_voices import coloured, in_a_room, moved_formants, other_speaker
 from unrolling.tasks.speech.recordings import unit_level
 from unrolling.tasks.speech.separation import Separation
@@ -133,7 +133,8 @@ def test_noises_are_mixed_too(folder, monkeypatch):
     assert bool(target.isfinite().all())
 
 
-def test_an_attribution_goes_into_what_a_card_says(folder, tmp_path):
+def test_an_attribution_goes_into_what_a_card_says(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Separation, "parts", FEW)
     (tmp_path / "speech").symlink_to(folder / "speech")
     assert "attribution" not in Separation(data=tmp_path, held_out=4).identity()
     (tmp_path / "ATTRIBUTION.txt").write_text("spoken by anna and others")

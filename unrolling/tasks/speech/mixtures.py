@@ -107,11 +107,7 @@ class Mixtures(Task):
         speakers = recordings.split_speakers(recordings.read_speakers(speech, RATE), self.unseen)
         if noise is not None:
             return Corpus(speakers, recordings.read_noises(noise, RATE))
-        made = {
-            part: recordings.generated(RATE, self.seed, part, speakers=0, utterances=0, noises=noises)
-            for part, (_, _, noises) in self.parts.items()
-        }
-        return Corpus(speakers, {part: c.noises[part] for part, c in made.items()})
+        return Corpus(speakers, Lazily(self.parts, self._noises_alone))
 
     def _made(self, part: str) -> Corpus:
         """Generated voices and noises of one part: those of training take long, and are not needed to be tested."""
@@ -124,6 +120,14 @@ class Mixtures(Task):
 
     def _voices(self, part: str) -> Speakers:
         return self._made(part).speakers[part]
+
+    def _noises_alone(self, part: str) -> Sequence[Tensor]:
+        """Generated noises beside recorded speakers."""
+        key = f"{part}, noises alone"
+        if key not in self._parts:
+            noises = self.parts[part][2]
+            self._parts[key] = recordings.generated(RATE, self.seed, part, speakers=0, utterances=0, noises=noises)
+        return self._parts[key].noises[part]
 
     def _noises(self, part: str) -> Sequence[Tensor]:
         return self._made(part).noises[part]
