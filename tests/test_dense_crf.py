@@ -317,8 +317,9 @@ def test_bad_input_is_refused():
     data = scored()
     with pytest.raises(ValueError, match="scores are of 6 x 8 pixels, and the picture has 6 x 9"):
         unroll(DenseCRF(), 1)(data._replace(scores=data.scores[..., :8]))
-    with pytest.raises(ValueError, match=r"it is in \[0, 1\]: divide by 255"):
-        unroll(DenseCRF(), 1)(data._replace(picture=255 * data.picture))
+    for other in (255 * data.picture, torch.cat([data.picture[:1] * torch.nan, 255 * data.picture[1:]])):
+        with pytest.raises(ValueError, match=r"is in \[0, 1\]: divide by 255"):
+            unroll(DenseCRF(), 1)(data._replace(picture=other))
     with pytest.raises(ValueError, match="scores are of 4 classes; these weights are of 3"):
         unroll(DenseCRF(classes=3), 1)(data)
     with pytest.raises(TypeError, match="without a network they are ScoredPicture"):

@@ -39,7 +39,8 @@ class GridReadings(NamedTuple):
         if self.kind is None or self.place is None or self.deviation is None:
             return None
         magnitude = self.kind == 0
-        level = self.squared(self.kind)[:, magnitude].sqrt().mean(0)
+        self._check_voltages(self.kind)
+        level = self.z[:, magnitude].mean(0)
         deviation = self.deviation.clone()
         deviation[magnitude] *= 2 * level
         return Meters(self.kind, self.place, deviation)
@@ -66,13 +67,16 @@ class GridReadings(NamedTuple):
         Raises:
             ValueError: a voltage that is not positive, whose square would not tell.
         """
+        self._check_voltages(kind)
+        return torch.where(kind == 0, self.z.square(), self.z)
+
+    def _check_voltages(self, kind: Tensor) -> None:
         if bool((wrong := (self.z <= 0) & (kind == 0)).any()):
             state, meter = (int(each) for each in wrong.nonzero()[0])
             raise ValueError(
                 f"{self.path}: z of meter {meter}, a voltage, is {float(self.z[state, meter]):g}, which is not "
                 "positive; voltages are magnitudes per unit"
             )
-        return torch.where(kind == 0, self.z.square(), self.z)
 
 
 def read_grid_readings(path: Path) -> GridReadings:
