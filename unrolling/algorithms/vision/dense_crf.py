@@ -180,7 +180,7 @@ class PixelMeanField(Iteration):
 
     def penalty(self, chances: Tensor, problem: CRFProblem) -> Tensor:
         """Psi of marginals."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is a PixelMeanField without `penalty`")
 
 
 class DenseCRF(PixelMeanField):
