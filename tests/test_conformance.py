@@ -1,4 +1,4 @@
-"""Every shipped recipe conforms, on the small version of its task; what takes long, by night."""
+"""Every shipped recipe conforms, on the small version of its task; what takes long and most recipes, by night."""
 
 from functools import cache
 

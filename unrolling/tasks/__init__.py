@@ -6,6 +6,7 @@ from unrolling._lazy import lazy
 
 # Written by `python -m tools.public_names`.
 if TYPE_CHECKING:
+    from unrolling.tasks.authors import attribution
     from unrolling.tasks.base import Shift, Task, estimates_of, evaluate, pieces_of
     from unrolling.tasks.baselines import (
         Baseline,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        ".authors": ("attribution"),
         ".base": ("Shift Task estimates_of evaluate pieces_of"),
         ".baselines": ("Baseline Generic Iterative Method ThreeRuns algorithm is_algorithm parent_among"),
         ".catalogue": ("find_task first_words loaded modules unknown warn"),
@@ -123,7 +125,7 @@ __getattr__, __dir__ = lazy(
         ".images.pictures": ("Pictures similarity timing_crops"),
         ".images.rain": ("Rain rain_admm read_pairs video_luma"),
         ".images.scenes": ("is_scene read_scene scene_by_part"),
-        ".images.sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
+        ".images.sources": ("colours drawn few_drawn folder luma photograph read split"),
         ".images.streaks": ("draw_streaks streak"),
         ".images.super_resolution": ("SuperResolution"),
         ".measurements": (

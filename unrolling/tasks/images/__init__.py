@@ -48,17 +48,7 @@ if TYPE_CHECKING:
     from unrolling.tasks.images.pictures import Pictures, similarity, timing_crops
     from unrolling.tasks.images.rain import Rain, rain_admm, read_pairs, video_luma
     from unrolling.tasks.images.scenes import is_scene, read_scene, scene_by_part
-    from unrolling.tasks.images.sources import (
-        attribution,
-        colours,
-        drawn,
-        few_drawn,
-        folder,
-        luma,
-        photograph,
-        read,
-        split,
-    )
+    from unrolling.tasks.images.sources import colours, drawn, few_drawn, folder, luma, photograph, read, split
     from unrolling.tasks.images.streaks import draw_streaks, streak
     from unrolling.tasks.images.super_resolution import SuperResolution
 
@@ -91,7 +81,7 @@ __getattr__, __dir__ = lazy(
         ".pictures": ("Pictures similarity timing_crops"),
         ".rain": ("Rain rain_admm read_pairs video_luma"),
         ".scenes": ("is_scene read_scene scene_by_part"),
-        ".sources": ("attribution colours drawn few_drawn folder luma photograph read split"),
+        ".sources": ("colours drawn few_drawn folder luma photograph read split"),
         ".streaks": ("draw_streaks streak"),
         ".super_resolution": ("SuperResolution"),
     },
@@ -102,14 +92,14 @@ __all__ = [
     "CompressiveGaussian", "CompressiveLearned", "CompressiveRates", "Deblocking", "DeblockingQualities",
     "Deblurring", "Demosaicking", "Denoising", "DenoisingLevels", "ERGAS", "EnlargingFactors", "Inpainting",
     "KnownDeblurring", "Noise", "NoiseLevels", "PaddedWavelet", "Pansharpening", "Photographs", "Pictures",
-    "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "as_other_sensors", "attribution",
-    "best_shift", "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours",
-    "compress", "deblockers", "deblurrers", "denoisers", "disc", "dncnn_on", "draw_streaks", "drawn",
-    "enlargers", "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss",
-    "least_squares", "level_denoisers", "linear_motion", "luma", "mixed", "noise_levels", "noise_of",
-    "orthonormal_rows", "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs",
-    "read_scene", "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split",
-    "srcnn_on", "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality",
+    "Rain", "Sharp", "Stabiliser", "SuperResolution", "aligned", "as_other_sensors", "best_shift",
+    "block_decode", "block_decoder", "block_dictionary", "coefficients_of", "colours", "compress",
+    "deblockers", "deblurrers", "denoisers", "disc", "dncnn_on", "draw_streaks", "drawn", "enlargers",
+    "ergas", "few_drawn", "folder", "free_mean", "is_scene", "kernel_error", "kernel_loss", "least_squares",
+    "level_denoisers", "linear_motion", "luma", "mixed", "noise_levels", "noise_of", "orthonormal_rows",
+    "patch_frame", "photograph", "pixel_mask", "rain_admm", "read", "read_pairs", "read_scene",
+    "scene_by_part", "shake", "shift_errors", "similarity", "spectral_angle", "split", "srcnn_on",
+    "stabiliser_of", "streak", "stroke_mask", "timing_crops", "unet_on", "universal_quality",
     "variation_denoiser", "video_luma", "wiener_filter",
 ]
 # fmt: on

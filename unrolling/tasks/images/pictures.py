@@ -14,6 +14,7 @@ from torch import Tensor
 from unrolling.core.arguments import check_count
 from unrolling.operators.resize import resize
 from unrolling.tasks import exhibits
+from unrolling.tasks.authors import attribution
 from unrolling.tasks.base import PSNR, Samples, Task
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
@@ -194,7 +195,7 @@ class Pictures(Task):
             "photographs": {part: list(pictures) for part, pictures in self.photographs.items()},
             "fingerprint": digest.hexdigest()[:16],
         }
-        note = images.attribution(self._data)
+        note = attribution(self._data)
         return {**own, "attribution": note} if note else own
 
 

@@ -138,17 +138,6 @@ def folder(path: str | Path, convert: Callable[[np.ndarray], Tensor] | None = No
     return {str(file.relative_to(root)): read(file, convert) for file in files}
 
 
-def attribution(data: str | Path | Drawn | None) -> str:
-    """What ``ATTRIBUTION.txt`` in a folder of data, or beside a file of them, says of their authors and licences; empty
-    where there is none.
-    """
-    if data is None or isinstance(data, Mapping):
-        return ""
-    root = Path(data)
-    note = (root if root.is_dir() else root.parent) / "ATTRIBUTION.txt"
-    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-
-
 def read(file: Path, convert: Callable[[np.ndarray], Tensor] | None = None) -> Tensor:
     """A picture from a file as luma, or what ``convert`` makes of it.
 

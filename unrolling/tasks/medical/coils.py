@@ -25,10 +25,10 @@ from unrolling.operators.wavelets import Wavelet
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.prox.orthonormal import OrthonormalShrink
 from unrolling.tasks import exhibits
+from unrolling.tasks.authors import attribution
 from unrolling.tasks.base import PSNR, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
-from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.measurements import Gaussian, Measurement, SampledMeasurement
 from unrolling.tasks.medical import phantoms, sampling
@@ -374,7 +374,7 @@ class Coils(Task):
             "material": "phantoms" if self._data is None else "slices",
             "slices": {part: len(held) for part, held in self.slices.items()},
         }
-        note = images.attribution(self._data)
+        note = attribution(self._data)
         source = {"attribution": note} if note else {}
         return {"name": self.name, **own, **source, "fingerprint": digest.hexdigest()[:16]}
 

@@ -23,10 +23,10 @@ from unrolling.operators.fourier import KSpace, fft, ifft
 from unrolling.prox.analysis import AnalysisProx
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks import exhibits
+from unrolling.tasks.authors import attribution
 from unrolling.tasks.base import PSNR, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
-from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.measurements import Gaussian, Measurement, SampledMeasurement
 from unrolling.tasks.medical import phantoms, sampling
@@ -354,7 +354,7 @@ class MRI(Task):
             "material": material,
             "slices": counts,
         }
-        note = images.attribution(self._data)
+        note = attribution(self._data)
         return {
             "name": self.name,
             **own,

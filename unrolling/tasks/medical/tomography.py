@@ -24,10 +24,10 @@ from unrolling.operators.radon import FilteredBackProjection, Radon
 from unrolling.prox.box import Box
 from unrolling.prox.isotropic import IsotropicShrink
 from unrolling.tasks import exhibits
+from unrolling.tasks.authors import attribution
 from unrolling.tasks.base import PSNR, Samples, Shift, Task, first
 from unrolling.tasks.baselines import Baseline, Iterative, Method
 from unrolling.tasks.exhibits import Exhibits, Panels, Shown
-from unrolling.tasks.images import sources as images
 from unrolling.tasks.images.baselines import unet_on
 from unrolling.tasks.images.pictures import similarity
 from unrolling.tasks.measurements import Gaussian, Measurement, image_measurement
@@ -299,7 +299,7 @@ class Tomography(Task):
         drawn = [random_ellipses(self.size, torch.Generator().manual_seed(self.seed))]
         for each in drawn if self._data is None else self.slices["train"]:
             digest.update((each * 255).round().byte().contiguous().numpy().tobytes())
-        note = images.attribution(self._data)
+        note = attribution(self._data)
         return {
             "name": self.name,
             "size": self.size,

@@ -15,9 +15,9 @@ from unrolling.algorithms.sound.nmf_separation import stack_frames
 from unrolling.core.scale import divide, norm
 from unrolling.operators.stft import STFT, masked
 from unrolling.tasks import exhibits
+from unrolling.tasks.authors import attribution
 from unrolling.tasks.base import Samples, Task
 from unrolling.tasks.exhibits import Exhibits, Shown
-from unrolling.tasks.images.sources import attribution
 from unrolling.tasks.speech import recordings
 from unrolling.tasks.speech.other_voices import LITTLE, PITCH, other_speaker
 from unrolling.tasks.speech.recordings import Corpus, Lazily, Speakers, stretch, unit_level
