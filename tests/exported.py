@@ -9,7 +9,6 @@ import torch
 from unrolling.export import formats
 
 FORMATS = ["torch", "onnx", pytest.param("aoti", marks=pytest.mark.nightly)]  # a compiler takes ten seconds
-COMPILED_TOO = ["torch", "onnx", pytest.param("aoti", marks=pytest.mark.slow)]
 QUICK = ["torch", "onnx"]
 
 

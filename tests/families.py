@@ -23,6 +23,9 @@ REPRESENTATIVES = {
     "tracking/kalmannet_alone": "a layer for each moment, written into its place; recurrent networks (GRU cells)",
 }
 
+# More than five seconds each to trace or to export, on small tasks too: by night.
+LONG = ("medical/admm_csnet", "sparse_coding/lista", "speech/misi")
+
 
 def some(names, *chosen):
     """Parameters of a test: those chosen, one for each kind of step, and in the nightly run all."""

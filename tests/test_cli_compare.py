@@ -25,6 +25,7 @@ def test_seeds_effort_and_markdown(unroll, small, tmp_path):
     assert found["command"] in text
 
 
+@pytest.mark.nightly
 def test_comparisons_are_put_on_one_page(unroll, small, tmp_path):
     for name in "ab":
         assert unroll("compare", LISTA, *TINY, "--steps", 4, "--quick", "--out", tmp_path / name)[0] == 0

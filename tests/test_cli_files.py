@@ -335,6 +335,7 @@ def test_a_reader_that_goes_away_gets_no_traceback():
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100, 96_000])
+@pytest.mark.nightly
 def test_a_long_ogg_is_encoded_piece_by_piece(tmp_path, rate):
     """Encoders that are given millions of samples at once keep them on their stack."""
     seconds = 35 if rate == 96_000 else 3

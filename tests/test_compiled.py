@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 import torch
-from families import REPRESENTATIVES
+from families import LONG, REPRESENTATIVES
 from iterations import Detection, Lasso, Shared, Shrinking, channel_data, gaussian, unit_dictionary
 from test_systems import RECIPES, small
 from tiny import moved, network, recovery
@@ -80,7 +80,7 @@ FIRST = [(name, next(iter(find(name).recipes))) for name in REPRESENTATIVES]
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        pytest.param(name, recipe, marks=() if (name, recipe) in FIRST else pytest.mark.nightly)
+        pytest.param(name, recipe, marks=() if (name, recipe) in FIRST and name not in LONG else pytest.mark.nightly)
         for name, recipe in RECIPES
     ],
 )
@@ -96,6 +96,7 @@ def test_every_system_compiles_into_one_graph(name, recipe):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_default_backend_gives_the_same_numbers_and_gradients():
     net = moved(network(recovery(), 3))
     compiled = Compiled(net, live=True)
@@ -145,6 +146,7 @@ def test_a_compiled_threshold_has_the_gradient_of_the_plain_one_at_any_batch(fun
         torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-14)
 
 
+@pytest.mark.nightly
 def test_more_networks_compile_than_torch_allows_graphs_per_function():
     """torch.compile refuses the ninth graph of one function, and all networks have one."""
     with torch.no_grad():

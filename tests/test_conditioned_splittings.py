@@ -56,6 +56,7 @@ def test_a_conditioned_splitting_starts_as_a_splitting_and_then_follows_the_feat
     assert float((unroll(moved(network()), 4)(data) - same).abs().max()) > 1e-3
 
 
+@pytest.mark.nightly
 def test_it_is_an_iteration_like_others():
     check_iteration(moved(network(knots=4)), masked(3, size=6), skip="compile")
 

@@ -100,6 +100,7 @@ def test_a_thousand_random_weights_lead_to_the_fixed_point_of_the_parent(make):
     decay=st.floats(0.05, 0.95),
     batch=st.integers(1, 4),
 )
+@pytest.mark.nightly
 def test_neither_weights_nor_budget_move_the_limit(seed, gain, reach, decay, batch):
     parent, y = Ridge(), gaussian(batch, M, seed=seed)
     found = limit(Convergent(parent, Learned(gain, seed), reach=reach, decay=decay), y)

@@ -66,6 +66,7 @@ def test_selection_grows_to_its_limit_and_full_selection_is_hard_thresholding():
     assert torch.equal(coupled(coupled.start(Y), Y).x, hard_threshold(z, float(coupled.threshold)))
 
 
+@pytest.mark.nightly
 def test_the_objective_is_the_lassos_and_its_minimum_a_fixed_point():
     coupled = CoupledISTA(A, 0.1)
     solution = solve(coupled, Y, tolerance=1e-13, max_iterations=100_000)

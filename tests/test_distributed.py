@@ -35,7 +35,11 @@ TYINGS = {"untied": ((), ("encoder", "inhibition", "threshold")), "tied": (("enc
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "machine"),
-    [pytest.param("untied", "", marks=pytest.mark.nightly), ("tied", ""), ("untied", "accumulate=2")],
+    [
+        pytest.param("untied", "", marks=pytest.mark.nightly),
+        ("tied", ""),
+        pytest.param("untied", "accumulate=2", marks=pytest.mark.nightly),
+    ],
 )
 def test_two_processes_agree_with_one(kind, machine, tmp_path):
     tied, untied = TYINGS[kind]

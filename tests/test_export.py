@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from exported import COMPILED_TOO, FORMATS, QUICK, card_of, file, lista_in_numpy, run
+from exported import FORMATS, QUICK, card_of, file, lista_in_numpy, run
 from iterations import Detection, Lasso, Shrinking, channel_data, gaussian, unit_dictionary
 from tiny import moved, network, recovery, same
 from torch import nn
@@ -20,7 +20,7 @@ from unrolling.export import export, load
 # What a file computes
 
 
-@pytest.mark.parametrize("form", COMPILED_TOO)
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_file_run_by_its_runtime_alone_is_lista_as_written_in_numpy(form, tmp_path):
     task = recovery()
     net = moved(network(task, 3))
@@ -66,6 +66,7 @@ def test_fields_of_the_data_are_inputs_by_name_and_sizes_that_must_be_equal_shar
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.nightly
 def test_complex_numbers_are_pairs_of_real_ones_where_the_runtime_has_none(form, tmp_path):
     dictionary = torch.complex(gaussian(6, 9), gaussian(6, 9, seed=1))
     net = unroll(Lasso(dictionary, 1.0), 3, untied=("encoder", "threshold"))

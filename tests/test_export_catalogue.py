@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 import torch
 from exported import file
-from families import by_system
+from families import LONG, by_system
 from test_systems import small
 from tiny import moved
 from torch import nn
@@ -67,13 +67,13 @@ def check(name, form, depth, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_system())
+@pytest.mark.parametrize("name", by_system(*LONG))
 def test_every_system_is_a_torch_program(name, tmp_path):
     check(name, "torch", 2, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_system("communications/oamp_net", "speech/misi"))
+@pytest.mark.parametrize("name", by_system("communications/oamp_net", *LONG))
 def test_every_system_is_an_onnx_model(name, tmp_path):
     """One layer has every operator that two have."""
     check(name, "onnx", 1, tmp_path)

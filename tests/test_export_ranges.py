@@ -165,6 +165,7 @@ def test_what_lies_beyond_the_rounding_of_the_network_is_an_error(monkeypatch, t
         export(Magnifying(), file(tmp_path, "torch"), torch.rand(3, 50) + 1)
 
 
+@pytest.mark.nightly
 def test_a_grid_that_is_rounded_up_follows_the_size_of_the_data(tmp_path):
     """Sides of 60 and 61 pixels have grids of 64 and 128: files of DUBLID refused all that had not the example's."""
     net = unroll(DUBLID(2, 1, kernel_size=3), 1)

@@ -198,6 +198,7 @@ class Steps(nn.Module):
         return conjugate_gradients(product, y.sum(-1), tolerance=0.0, max_iterations=6)
 
 
+@pytest.mark.nightly
 def test_what_is_told_in_the_place_of_a_factorisation_can_be_written(tmp_path):
     y = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
     loaded = load(export(Steps(), file(tmp_path, "onnx"), y, format="onnx").path)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from exported import COMPILED_TOO, QUICK, file
+from exported import FORMATS, QUICK, file
 from iterations import Detection, Lasso, Memory, channel_data, gaussian, unit_dictionary
 from tiny import moved
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ def detection(depth=2):
     return moved(unroll(Detection(), depth, tied="momentum", untied=("regularisation", "step_size")))
 
 
-@pytest.mark.parametrize("form", COMPILED_TOO)
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_file_that_goes_on_twice_is_the_network_with_twice_the_layers(form, tmp_path):
     """Tied, so that 2 + 2 layers are 4; the counter is a number that goes in and comes out."""
     net = unroll(Detection(), 2, tied=("regularisation", "step_size", "momentum"))
@@ -89,6 +89,7 @@ def state_tensors(state):
 
 
 @pytest.mark.parametrize("form", QUICK)
+@pytest.mark.nightly
 def test_a_complex_state_stays_complex(form, tmp_path):
     net = moved(unroll(Lasso(torch.complex(unit_dictionary(6, 9), unit_dictionary(6, 9, seed=1)), 0.3), 2), size=0.01)
     y = torch.complex(gaussian(4, 6), gaussian(4, 6, seed=1))

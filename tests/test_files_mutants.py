@@ -154,6 +154,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.nightly
 def test_what_is_made_to_fill_the_memory_does_not(tmp_path):
     (tmp_path / "small.png").write_bytes(CORPUS["rgb16.png"])
     wanted = "made to fill the memory"

@@ -119,7 +119,7 @@ def rebuilt(network: Unrolled[Any], measurement: PowerMeasurement, task: GridSta
         measurement,
         task.nominal,
         inner=old.step_size.shape[0],
-        radius=float(old.radius),
+        radius=old.radius.item(),
         metric=metric_of(measurement, task.nominal, task.prior),
         prior=task.prior,
     )
