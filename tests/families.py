@@ -27,6 +27,14 @@ REPRESENTATIVES = {
 LONG = ("medical/admm_csnet", "sparse_coding/lista", "speech/misi")
 
 
+def by_day(*values, count=1):
+    """Parameters of a test: the first, or so many, and the others in the nightly run."""
+    return [
+        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=() if k < count else pytest.mark.nightly)
+        for k, value in enumerate(values)
+    ]
+
+
 def some(names, *chosen):
     """Parameters of a test: those chosen, one for each kind of step, and in the nightly run all."""
     assert set(chosen) <= set(names)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from families import by_day
 from PIL import Image
 
 from unrolling.algorithms import SmallImage
@@ -25,7 +26,7 @@ def weights(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("quality", [5, 60, 98])
+@pytest.mark.parametrize("quality", by_day(5, 60, 98))
 @pytest.mark.parametrize("colour", [False, True])
 def test_what_a_file_says_stays_true(tmp_path, unroll, weights, quality, colour):
     picture = skimage.data.astronaut()[40:91, 180:233] if colour else skimage.data.camera()[80:131, 200:253]
@@ -53,7 +54,7 @@ def test_a_quality_beyond_the_weights_gives_the_file_back(tmp_path, unroll, weig
         assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
-@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("factor", by_day(3, 2, 4))
 def test_a_file_is_enlarged_as_in_memory(tmp_path, unroll, weights, factor):
     source, result = tmp_path / "a.png", tmp_path / "b.png"
     values = skimage.data.camera()[80:110, 200:233]

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from families import by_day
 from sklearn.base import clone
 from sklearn.decomposition import sparse_encode
 from sklearn.exceptions import NotFittedError
@@ -32,7 +33,7 @@ def nmse(estimate, target):
     return 10 * np.log10(np.sum((estimate - target) ** 2) / np.sum(target**2))
 
 
-@pytest.mark.parametrize(("atoms", "scale"), [(30, 1.0), (50, 1.0), (30, 100.0)])
+@pytest.mark.parametrize(("atoms", "scale"), by_day((30, 100.0), (30, 1.0), (50, 1.0)))
 def test_it_stands_in_for_sparse_encode(atoms, scale):
     dictionary, data = problem(atoms=atoms, scale=scale)
     encoder = SparseEncoder(dictionary, alpha=0.1 * scale, steps=600, random_state=0, learning_rate=3e-3).fit(
@@ -47,6 +48,7 @@ def test_it_stands_in_for_sparse_encode(atoms, scale):
     assert nmse(encoder.transform(unseen), target) == pytest.approx(encoder.validation_nmse_, abs=1.0)
 
 
+@pytest.mark.nightly
 def test_codes_put_the_data_together_again():
     dictionary, data = problem()
     encoder = SparseEncoder(dictionary, alpha=0.02, steps=400, layers=8, random_state=0).fit(data)

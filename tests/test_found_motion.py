@@ -80,6 +80,7 @@ def test_a_sharp_picture_comes_back(applied, name, noise):
     assert "it is sharp" in facts["unchanged"]
 
 
+@pytest.mark.nightly
 def test_added_noise_is_the_same_on_every_run(applied):
     y, _ = blurred(linear_motion(12, 0.3, 31), 0.0)
     one, two = (applied(y, "--set", "kind=linear") for _ in range(2))

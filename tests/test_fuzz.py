@@ -56,6 +56,7 @@ def test_the_rest_of_a_folder_is_done(number, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_calls_of_what_is_public():
     peak = Peak()
     found = [calls.check_call(1, number, peak) for number in range(100)]
@@ -133,6 +134,7 @@ def test_the_same_seed_gives_the_same_inputs():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_process_tells_what_it_did_and_a_find_ends_with_status_1(monkeypatch, capsys):
     from tools.fuzz import __main__ as command
 

@@ -15,6 +15,7 @@ import zipfile
 import pytest
 import torch
 from exported import QUICK, file
+from families import by_day
 from torch import nn
 
 from unrolling.export import export, load
@@ -340,7 +341,7 @@ def running(path, form, limit=0, **options):
     )
 
 
-@pytest.mark.parametrize("form", QUICK)
+@pytest.mark.parametrize("form", by_day(*QUICK))
 def test_a_full_disk_ends_with_words_and_the_old_file(form, tmp_path):
     path = file(tmp_path, form)
     path.write_bytes(b"old")
@@ -352,7 +353,7 @@ def test_a_full_disk_ends_with_words_and_the_old_file(form, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", by_day(signal.SIGTERM, signal.SIGINT))
 def test_a_signal_leaves_nothing_behind(number, tmp_path):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "out").mkdir()

@@ -49,6 +49,7 @@ def test_total_variation_by_three_algorithms_is_one_image_and_that_of_scikit_ima
     np.testing.assert_allclose(found[0][0].numpy(), reference, atol=2e-3)
 
 
+@pytest.mark.nightly
 def test_total_variation_of_masked_fourier_samples_by_admm_and_fista_has_the_same_objective():
     x = scene(12, 10).double()
     m = (torch.rand(1, 12, 10, generator=torch.Generator().manual_seed(1)) < 0.6).double()

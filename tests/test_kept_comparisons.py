@@ -7,6 +7,7 @@ import json
 import pytest
 from command_line import LISTA, TINY
 from command_line import small as small
+from families import by_day
 
 from unrolling.evaluation import compare as compare_module
 from unrolling.evaluation import contenders as contenders_module
@@ -49,7 +50,7 @@ def test_the_network_itself_takes_as_long_as_it_takes(unroll, small, tmp_path):
     assert any("stopped after" in row["note"] for row in rows[1:])
 
 
-@pytest.mark.parametrize("name", ["examine_layers", "criteria", "_guarded"])
+@pytest.mark.parametrize("name", by_day("examine_layers", "criteria", "_guarded"))
 def test_a_part_that_fails_leaves_the_rest(name, unroll, small, tmp_path, monkeypatch):
     def broken(*arguments, **options):
         raise IndexError("list index out of range")
@@ -62,7 +63,7 @@ def test_a_part_that_fails_leaves_the_rest(name, unroll, small, tmp_path, monkey
     assert content["rows"][0]["quality"]["mean"] is not None
 
 
-@pytest.mark.parametrize("where", ["run_method", "time_all", "examine_layers"])
+@pytest.mark.parametrize("where", by_day("run_method", "time_all", "examine_layers"))
 def test_ctrl_c_keeps_what_was_measured(where, unroll, small, tmp_path, monkeypatch):
     def pressed(*arguments, **options):
         raise KeyboardInterrupt
