@@ -8,6 +8,7 @@ from command_line import small as small
 from command_line import untrained as untrained
 
 
+@pytest.mark.nightly
 def test_seeds_effort_and_markdown(unroll, small, tmp_path):
     status, output, errors = unroll(
         "compare", LISTA, *TINY, "--steps", 6, "--seeds", 3, "--quick", "--out", tmp_path, "--json"

@@ -47,7 +47,7 @@ def test_conformance(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some(DETECTORS, "LAMA", "OAMP", "expectation propagation", "MMNet, free complex"))
+@pytest.mark.parametrize("name", some(DETECTORS, "LAMA", "MMNet, free complex"))
 def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):
     check_export(DETECTORS[name](), data_for(name))
     check_compile(DETECTORS[name](), data_for(name), backend="aot_eager")

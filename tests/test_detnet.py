@@ -40,7 +40,7 @@ def test_conformance(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some(FORMS, "dense, gradient", "shared"))
+@pytest.mark.parametrize("name", some(FORMS, "shared"))
 def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):
     check_export(layer(name), DATA)
     check_compile(layer(name), DATA, backend="aot_eager")

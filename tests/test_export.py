@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from exported import FORMATS, QUICK, card_of, file, lista_in_numpy, run
+from families import by_day
 from iterations import Detection, Lasso, Shrinking, channel_data, gaussian, unit_dictionary
 from tiny import moved, network, recovery, same
 from torch import nn
@@ -36,7 +37,7 @@ def test_a_file_run_by_its_runtime_alone_is_lista_as_written_in_numpy(form, tmp_
 
 
 @pytest.mark.parametrize("form", QUICK)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", by_day(torch.float64, torch.float32))
 def test_the_precision_is_the_networks(dtype, form, tmp_path):
     net = moved(
         unroll(GramISTA(unit_dictionary(6, 9, dtype=dtype), 0.1), 2, untied=("encoder", "inhibition", "threshold"))
@@ -47,7 +48,7 @@ def test_the_precision_is_the_networks(dtype, form, tmp_path):
     assert load(done.path, done.format)(y).dtype == dtype
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", by_day("onnx", "torch", "aoti"))
 def test_fields_of_the_data_are_inputs_by_name_and_sizes_that_must_be_equal_share_a_name(form, tmp_path):
     net = moved(unroll(Detection(), 2, tied="momentum", untied=("regularisation", "step_size")))
     done = export(net, file(tmp_path, form), channel_data(3), format=form)
@@ -157,7 +158,7 @@ def test_onnx_ranks_equal_entries_as_torch_does(tmp_path):
     assert run(done.path, "onnx", data=y).tolist() == wanted
 
 
-@pytest.mark.parametrize("form", QUICK)
+@pytest.mark.parametrize("form", by_day(*QUICK))
 def test_the_largest_of_the_sizes_it_takes_are_known(form, tmp_path):
     """Three steps of Shrinking take two entries each."""
     done = export(unroll(Shrinking(), 3, untied="kernel"), file(tmp_path, form), gaussian(3, 11), format=form)

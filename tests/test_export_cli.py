@@ -13,6 +13,7 @@ import torch
 from command_line import LISTA
 from command_line import small as small
 from exported import QUICK, card_of, file, lista_in_numpy
+from families import by_day
 from iterations import Channel, Detection, channel_data
 from tiny import moved, network, recovery
 
@@ -149,7 +150,7 @@ def test_a_format_that_a_recipe_rules_out_is_refused_with_its_reason(unrolled, s
 # The examples
 
 
-@pytest.mark.parametrize("form", QUICK)
+@pytest.mark.parametrize("form", by_day("onnx", "torch"))
 def test_the_examples_run_a_file_without_this_library(form, tmp_path):
     task = recovery()
     net, script = moved(network(task, 2)), EXAMPLES / ("run_onnx.py" if form == "onnx" else "run_exported.py")
@@ -174,7 +175,7 @@ def test_the_examples_run_a_file_without_this_library(form, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "estimate.npy"), lista_in_numpy(net, y), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", QUICK)
+@pytest.mark.parametrize("form", by_day(*QUICK))
 def test_the_examples_draw_numbers_of_the_right_shapes(form, tmp_path, monkeypatch, capsys):
     path = export(unroll(Detection(), 1), file(tmp_path, form), channel_data(3), format=form).path
     monkeypatch.setattr(sys, "argv", ["example", str(path)])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from exported import FORMATS, QUICK, file, run
+from families import by_day
 from iterations import Detection, Shrinking, channel_data, gaussian, unit_dictionary
 from tiny import moved, network, recovery
 from torch import nn
@@ -206,7 +207,7 @@ def test_what_is_told_in_the_place_of_a_factorisation_can_be_written(tmp_path):
     torch.testing.assert_close(loaded(y), exact, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("change", [1e-2, float("nan")])
+@pytest.mark.parametrize("change", by_day(1e-2, float("nan")))
 @pytest.mark.parametrize("form", QUICK)
 def test_a_file_that_gives_other_results_is_removed_and_the_old_one_stays(form, change, monkeypatch, tmp_path):
     task = recovery()

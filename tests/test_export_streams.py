@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from exported import FORMATS, QUICK, file
+from families import by_day
 from iterations import Detection, Lasso, Memory, channel_data, gaussian, unit_dictionary
 from tiny import moved
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ def test_a_file_that_goes_on_twice_is_the_network_with_twice_the_layers(form, tm
     assert isinstance(last.steps, int)
 
 
-@pytest.mark.parametrize("form", QUICK)
+@pytest.mark.parametrize("form", by_day("onnx", "torch"))
 def test_the_runtime_alone_takes_the_state_by_name_at_any_batch(form, tmp_path):
     net = detection()
     path = export(net, file(tmp_path, form), channel_data(3), stream=True, format=form).path

@@ -59,6 +59,7 @@ def test_nothing_is_said_unless_asked(first_use, monkeypatch, recwarn):
 
 
 @needs_kernel
+@pytest.mark.nightly
 def test_processes_that_compile_at_once_do_not_disturb_each_other(tmp_path):
     compiler = tmp_path / "compiler"
     compiler.write_text('#!/bin/sh\necho >> "$0.log"\nsleep 1\nexec c++ "$@"\n')
