@@ -3,6 +3,7 @@
 import pytest
 import torch
 from exported import card_of, file
+from families import by_day
 from hypothesis import given
 from hypothesis import strategies as st
 from iterations import Lasso, gaussian, unit_dictionary
@@ -67,7 +68,7 @@ def test_complex_matrices_are_pairs():
     assert 1e-6 < float(error) < 0.05
 
 
-@pytest.mark.parametrize("form", ["torch", "onnx"])
+@pytest.mark.parametrize("form", by_day("torch", "onnx"))
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_a_file_is_smaller_and_says_so(form, precision, tmp_path):
     big = unit_dictionary(100, 150, dtype=torch.float32)  # what a file holds besides weights is some thousand bytes

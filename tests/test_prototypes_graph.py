@@ -111,6 +111,7 @@ def test_a_graph_goes_all_the_way(own, tmp_path):
     exported(net, tmp_path / "graph.pt2", data)
 
 
+@pytest.mark.nightly
 def test_a_graph_as_onnx(tmp_path):
     pytest.importorskip("onnxruntime")
     task = Denoising()

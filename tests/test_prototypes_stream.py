@@ -107,6 +107,7 @@ def test_a_stream_goes_all_the_way(tmp_path):
     exported(net, tmp_path / "stream.pt2", task.test[0].data)
 
 
+@pytest.mark.nightly
 def test_a_stream_as_onnx(tmp_path):
     pytest.importorskip("onnxruntime")
     exported(unroll(LeastSquares(), 2, untied="forgetting"), tmp_path / "s.onnx", Tracking().test[0].data, "onnx")

@@ -111,6 +111,7 @@ def test_one_state_goes_all_the_way(tmp_path):
     exported(written, tmp_path / "written.pt2", task.test[0].data)
 
 
+@pytest.mark.nightly
 def test_one_state_as_onnx(tmp_path):
     pytest.importorskip("onnxruntime")
     exported(unroll(Written(), 2, untied="step_size"), tmp_path / "w.onnx", Regression().test[0].data, "onnx")

@@ -82,6 +82,7 @@ def comparison():
     return compare(chosen, "recovery", recipe, task, net, quiet=True, generic=(30, 32), effort="quick")
 
 
+@pytest.mark.nightly
 def test_a_comparison_has_them_beside_every_mean_on_20000_signals_where_that_is_cheap(comparison):
     network = comparison.rows[0].spread
     assert 19_000 < network.count <= 20_000  # of so few entries some signals have none, and no error of their own

@@ -5,6 +5,7 @@ ONNX.
 import pytest
 import torch
 from exported import run
+from families import by_day
 from iterations import gaussian
 from torch import nn
 from torch.export import Dim
@@ -140,7 +141,7 @@ def test_every_operator_gives_what_torch_gives(group):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", by_day("transforms", "products", "arithmetic", "shapes"))
 def test_and_so_does_onnxruntime(group, tmp_path):
     pytest.importorskip("onnxruntime")
     # ONNX has no linear solver, and its runtime no convolution and no arctangent of doubles.

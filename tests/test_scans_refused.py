@@ -197,6 +197,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_what_is_made_to_fill_the_memory_does_not(tmp_path):
     (tmp_path / "huge").mkdir()
     (tmp_path / "small").mkdir()

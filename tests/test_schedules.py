@@ -180,6 +180,7 @@ def test_values_known_beforehand_are_assigned_by_name_or_key():
 # The gradient-modes tool
 
 
+@pytest.mark.nightly
 def test_the_table_of_gradient_rules_is_about_the_gradient():
     task = recovery()
     net = unroll(network(task).parent, 12, tied=ALL, gradient=Truncated(3))
