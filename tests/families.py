@@ -23,8 +23,12 @@ REPRESENTATIVES = {
     "tracking/kalmannet_alone": "a layer for each moment, written into its place; recurrent networks (GRU cells)",
 }
 
-# More than five seconds each to trace or to export, on small tasks too: by night.
-LONG = ("medical/admm_csnet", "sparse_coding/lista", "speech/misi")
+
+def in_turn(which, of=3):
+    """Every third of the representatives: `make test` compiles one third and exports the others in a form each, the
+    nightly run all in every way.
+    """
+    return sorted(REPRESENTATIVES)[which::of]
 
 
 def by_day(*values, count=1):
@@ -48,11 +52,6 @@ def some_recipes():
         for name in catalogue()
         for task in find(name).recipes
     ]
-
-
-def by_system(*skip):
-    """Parameters of a test: the representatives, and in the nightly run all other systems and those named here."""
-    return some(catalogue(), *(name for name in REPRESENTATIVES if name not in skip))
 
 
 def shape_of(target):

@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from families import some_recipes
 from torch import nn
 
 import unrolling.operators as operators
@@ -49,7 +50,7 @@ from unrolling.operators import (
 from unrolling.operators.fourier import CoilData
 from unrolling.operators.linear import RowMatrix
 from unrolling.prox import soft_threshold
-from unrolling.systems.catalogue import catalogue, find
+from unrolling.systems.catalogue import find
 from unrolling.tasks.base import first
 from unrolling.tasks.catalogue import find_task
 from unrolling.testing import check_operator
@@ -293,7 +294,7 @@ def test_data_with_maps_of_their_own_are_reconstructed_alike_by_two_algorithms()
 
 # Networks
 
-RECIPES = [(name, task) for name, system in catalogue().items() for task in system.recipes]
+
 WRONG = {
     "double": lambda t: t.to(torch.complex128 if t.is_complex() else torch.float64),
     "half": lambda t: t.to(torch.complex32 if t.is_complex() else torch.float16),
@@ -304,7 +305,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("name", "task"), RECIPES)
+@pytest.mark.parametrize(("name", "task"), some_recipes())
 def test_every_network_names_the_argument_that_does_not_fit(name, task):
     recipe, held = find(name).recipes[task], find_task(task).small()
     parent, data = recipe.parent(held), first(held.timing, 3).data

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 import torch
-from families import LONG, REPRESENTATIVES
+from families import in_turn
 from iterations import Detection, Lasso, Shared, Shrinking, channel_data, gaussian, unit_dictionary
 from test_systems import RECIPES, small
 from tiny import moved, network, recovery
@@ -73,14 +73,14 @@ def test_data_with_fields_compile_too_and_other_sizes_once_more():
             assert compiled.graphs == graphs
 
 
-FIRST = [(name, next(iter(find(name).recipes))) for name in REPRESENTATIVES]
+FIRST = [(name, next(iter(find(name).recipes))) for name in in_turn(2)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        pytest.param(name, recipe, marks=() if (name, recipe) in FIRST and name not in LONG else pytest.mark.nightly)
+        pytest.param(name, recipe, marks=() if (name, recipe) in FIRST else pytest.mark.nightly)
         for name, recipe in RECIPES
     ],
 )

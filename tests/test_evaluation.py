@@ -342,6 +342,7 @@ def test_the_learned_quantities_are_beside_their_classical_values(comparison, tr
     )
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_figures_to_the_bit(comparison, trained):
     chosen, recipe, task, net = trained
     again = compare(chosen, "recovery", recipe, task, net, seed=1, quiet=True)

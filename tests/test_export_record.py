@@ -8,7 +8,7 @@ from unrolling.systems.catalogue import find
 from unrolling.systems.index import build_index
 
 PAIRS = list(exports.pairs())
-QUICK = {("sparse_coding/ada_lista", "torch"), ("sparse_coding/ada_lista", "onnx"), ("communications/mmnet", "torch")}
+QUICK = {("sparse_coding/ada_lista", "torch")}
 
 
 def remeasured(pair):

@@ -188,7 +188,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", some(OTHERS, "turned", "random", "two"))
+@pytest.mark.parametrize("name", some(OTHERS, "random", "two"))
 def test_sequences_over_other_taps_are_refused_and_decided_by_pilots_or_taps(applied, tmp_path, name):
     taps = OTHERS[name]
     snr = 8.0 if name != "half" else 12.0

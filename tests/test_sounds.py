@@ -75,6 +75,7 @@ def test_players_of_a_group_share_a_scale():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some(["speech/deep_nmf", "speech/misi"], "speech/misi"))
+@pytest.mark.nightly
 def test_a_comparison_plays_what_it_compares(tmp_path, name):
     recordings = write_recordings(tmp_path)
     system = find(name)
