@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from families import by_day
 from sparse_signals import nmse, path
 from tiny import bits, recovery, same
 from torch import nn
@@ -85,6 +86,7 @@ def test_initial_values_depend_on_the_dictionary_alone(name):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_lvamp_told_nothing_is_in_no_layer_behind_vamp_told_everything():
     """It begins with three times the true probability and variance, which costs half a decibel in the first layer."""
     task = recovery(m=100, n=200, probability=0.1, snr=20.0, held_out=400)
@@ -137,7 +139,7 @@ def test_groups_are_found_whole_and_signs_are_kept(name):
     assert x.max() > 0
 
 
-@pytest.mark.parametrize("structure", [{"group": 5}, {"nonnegative": 1}])
+@pytest.mark.parametrize("structure", by_day({"group": 5}, {"nonnegative": 1}))
 def test_knowing_the_structure_recovers_signals_that_the_lasso_does_not(structure):
     """As many non-zeros as the lasso can no longer find (m = 40, n = 100, p = 0.15) are found by group, or with their
     sign known.

@@ -94,6 +94,7 @@ def test_ista_at_one_position_is_ista_on_the_strided_convolution():
     assert torch.allclose(solve(iteration, given, tolerance=0.0, max_iterations=5).estimate, expected, atol=1e-10)
 
 
+@pytest.mark.nightly
 def test_the_objective_falls_and_fista_ends_at_the_same_picture():
     iteration, given = coding(), data(1)
     problem = iteration.prepare(given)

@@ -130,6 +130,7 @@ def test_of_a_test_set_of_one_nobody_knows_the_spread(trained):
     assert found.notes[-1] in render(found)
 
 
+@pytest.mark.nightly
 def test_a_network_of_ones_own_is_compared_without_a_system():
     task = recovery(held_out=60)
     net = moved(unroll(ThinISTA(task.dictionary, 0.1), 3, untied=("encoder", "threshold")), size=1e-3)

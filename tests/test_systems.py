@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from families import REPRESENTATIVES, answers, shape_of
+from families import REPRESENTATIVES, answers, by_day, shape_of
 from iterations import unit_dictionary
 from tiny import moved
 
@@ -192,10 +192,9 @@ def test_the_untrained_network_is_its_parent_to_the_bit(system, recipe, task):
     assert answers(net(y), shape_of(data.test[0].target))
 
 
-BY_NIGHT = ("prepare_once", "aliasing", "saving", "training", "batch_independence")
+CHECKED = ("parent_equality", "prepare_once", "aliasing", "saving", "training", "batch_independence")
 NIGHT = {True: (), False: pytest.mark.nightly}
-CASES = [pytest.param(*held, "parent_equality") for held in TASKS]
-CASES += [pytest.param(*held, check, marks=NIGHT[held[0] in REPRESENTATIVES]) for held in TASKS for check in BY_NIGHT]
+CASES = [pytest.param(*held, check, marks=NIGHT[held[0] in REPRESENTATIVES]) for held in TASKS for check in CHECKED]
 
 
 @pytest.mark.parametrize(("system", "recipe", "task", "check"), CASES)
@@ -228,7 +227,7 @@ def test_what_is_said_to_be_learned_gets_a_gradient_and_nothing_else(system, rec
 
 
 @pytest.mark.parametrize(("system", "recipe"), RECIPES)
-@pytest.mark.parametrize("depth", [1, 3, None])
+@pytest.mark.parametrize("depth", by_day(3, 1, None))
 def test_the_schedule_fits_the_network(depth, system, recipe):
     found = find(system)
     chosen = found.recipes[recipe]
