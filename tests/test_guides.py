@@ -32,7 +32,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES]
 IDS = [str(page.relative_to(ROOT).with_suffix("")) for page in PAGES]
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=IDS[2:])
+# Their programs compare and train for half a minute and more.
+LONG = ("docs/guides/comparing", "docs/write/richardson_lucy")
+
+
+@pytest.mark.parametrize(
+    "guide",
+    [
+        pytest.param(page, id=name, marks=pytest.mark.nightly if name in LONG else ())
+        for page, name in zip(GUIDES, IDS[2:], strict=True)
+    ],
+)
 def test_the_programs_of_a_page_run(guide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": guide.stem}
