@@ -103,7 +103,7 @@ def scenes(given: argparse.Namespace) -> list[dict[str, Any]]:
         field = DenseCRF(potentials(best, network), spatial_weight=best[0], bilateral_weight=best[1])
         post = unroll(field, 10)
         rows.append(row(f"post-hoc CRF {best}", seed, scored(post, task, task.test), count, cost))
-        plain = Stage(given.together, rate=1e-4, batch=4, annealing=cosine, clip=1.0)
+        plain = Stage(given.together, rate=1e-5, batch=4, annealing=cosine, clip=1.0)
         head = head_width(25 * 5 * task.classes**2, task.classes)
         ways: dict[str, tuple[Callable[[], nn.Module], Stage]] = {
             "CRF-RNN, 5 steps": (lambda b=best: crf_rnn(task, b, 5), faster(plain, LEARNED)),

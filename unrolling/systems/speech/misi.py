@@ -151,8 +151,8 @@ class NegativeSDR(SampleLoss):
 
 def schedule(depth: int) -> Schedule:
     """The masks for the mixture's phase first (one layer), then through all layers."""
-    masks = Stage(2400, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.05), clip=5.0)
-    through = Stage(250, rate=5e-4, batch=8, annealing=Cosine(0.05, 1e-2), clip=5.0)
+    masks = Stage(10000, rate=2e-3, batch=8, depth=1, annealing=Cosine(0.05, 0.05), clip=5.0)
+    through = Stage(600, rate=5e-4, batch=8, annealing=Cosine(0.05, 1e-2), clip=5.0)
     return [masks] if depth == 1 else [masks, through]
 
 
