@@ -32,8 +32,9 @@ HEAVY = [
     "learned_primal",
 ]
 HEAVY += ["learned_primal_dual", "modl", "momentum_pgd", "plain_pgd", "rcdnet", "varnet"]
-QUICK = [path for path in WEIGHTS if path.stem.split("-")[0] not in HEAVY]
-SMALL = [path for path in QUICK if path.parts[-3] not in ("imaging", "medical", "vision")]
+LIGHT = [path for path in WEIGHTS if path.stem.split("-")[0] not in HEAVY]
+QUICK = list({path.stem.split("-")[0]: path for path in LIGHT}.values())  # one of each system
+SMALL = [path for path in LIGHT if path.parts[-3] not in ("imaging", "medical", "vision")]
 # Of these weights and inputs alone, and of no structure: DUBLID's first features all lie below their threshold, what
 # HyperLISTA keeps of its support is all there is, and no entry is near the last threshold of ALISTA, a hard one.
 PARTS = [f"convolutions.{k}.{part}" for k in range(3) for part in ("weight", "bias")]

@@ -69,6 +69,7 @@ def test_the_same_random_state_gives_the_same_codes_and_clones_and_pickles_keep_
     assert pickle.loads(pickle.dumps(SparseEncoder(layers=7))).layers == 7
 
 
+@pytest.mark.nightly
 def test_it_works_in_a_pipeline_and_learns_a_dictionary_where_none_is_given():
     _, data = problem(samples=300)
     pipe = make_pipeline(StandardScaler(), SparseEncoder(n_components=12, steps=20, random_state=0)).fit(data)
