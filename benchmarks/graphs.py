@@ -1,8 +1,8 @@
 """Message passing on graphs: what training through a few sweeps gains over fitting the likelihood.
 
     python -m benchmarks.graphs                       # all of it
-    python -m benchmarks.graphs --part training       # marginal loss and wrong labels on noisy binary pictures, three
-    seeds python -m benchmarks.graphs --part time           # microseconds for a graph and sweep, by size and batch
+    python -m benchmarks.graphs --part training       # marginal loss, wrong labels on noisy binary pictures, 3 seeds
+    python -m benchmarks.graphs --part time           # microseconds for a graph and sweep, by size and batch
     python -m benchmarks.graphs --data FOLDER         # .npz graphs of your own: values, edges, labels
 
 Part ``training``: the same potentials, linear in the same features, learned four ways and then used with the same five
