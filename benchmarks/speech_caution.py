@@ -2,8 +2,8 @@
 ``unrolling/systems/speech/_caution.py``, fitted so that SI-SDR gains most on average over mixtures of -6 to 40 dB,
 losses counted fivefold and generated mixtures half as much as recorded ones.
 
---data is a folder with fsdd (the digits of its train folder) and noise (the first half of each recording), of which
-nothing is tested on. A few minutes.
+--data is a folder with fsdd (the digits of its train folder, of the speakers that the weights have not heard) and noise
+(the first half of each recording), of which nothing is tested on. A few minutes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.speech_speakers import UNSEEN
 from unrolling.files import sound as audio
 from unrolling.systems.catalogue import find
 from unrolling.systems.speech import _caution
 from unrolling.tasks.speech import recordings
-from unrolling.tasks.speech.enhancement import Enhancement, _coloured, _in_a_room
+from unrolling.tasks.speech.enhancement import Enhancement
 from unrolling.tasks.speech.mixtures import RATE
+from unrolling.tasks.speech.other_voices import TAIL, coloured, in_a_room
 from unrolling.tasks.speech.recordings import stretch, unit_level
 from unrolling.tasks.speech.speech_metrics import si_sdr
 
@@ -33,7 +35,8 @@ def recorded(data: Path, count: int) -> tuple[Tensor, Tensor]:
     """Digits in a row, most without pauses, some at another speed, through a microphone or in a room, and noise,
     (count, samples) each, of unit level; every third noise is white.
     """
-    speakers = recordings.read_speakers(data / "fsdd" / "train", RATE)
+    read = recordings.read_speakers(data / "fsdd" / "train", RATE)
+    speakers = {name: read[name] for name in UNSEEN}
     generator = torch.Generator().manual_seed(3)
     noises = [*recordings.read_noises(data / "noise", RATE)["train"], torch.randn(20 * RATE, generator=generator)]
     names, pairs = sorted(speakers), []
@@ -42,8 +45,8 @@ def recorded(data: Path, count: int) -> tuple[Tensor, Tensor]:
         up, down = SPEEDS[k % len(SPEEDS)]
         row = _without_pauses(spoken, generator) if k % 4 else stretch(spoken, 5 * LENGTH // 4, RATE, generator)
         speech = audio.resample(row, down, up)[:LENGTH]
-        speech = _coloured(speech, generator) if k % 2 else speech
-        speech = speech if k % 3 else _in_a_room(speech, generator)
+        speech = coloured(speech, RATE, generator) if k % 2 else speech
+        speech = speech if k % 3 else in_a_room(speech, RATE, TAIL, generator)
         noise = stretch([noises[k % len(noises)]], LENGTH, RATE, generator)
         pairs.append(torch.stack([unit_level(speech), unit_level(noise)]))
     together = torch.stack(pairs)
