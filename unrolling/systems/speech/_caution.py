@@ -10,8 +10,8 @@ from unrolling.core.scale import unit
 from unrolling.files.sound_bands import interpolated
 
 # Fitted by `python -m benchmarks.speech_caution --data DIR` with the weights before today's, which had heard generated
-# voices alone: it printed -5.09, 4.38, 0.63, 2.62. With today's it prints -6.41, 3.75, 2.87, -0.29, which gives far more
-# on the digits of two speakers that it is fitted on, and takes up to 8 dB from clean sentences: they are too few.
+# voices alone: it printed -5.09, 4.38, 0.63, 2.62. With today's it prints -6.41, 3.75, 2.87, -0.29, which gives more on
+# the digits of two speakers that it is fitted on, and takes up to 8 dB from clean sentences: they are too few.
 CONSTANT, RATIO, FOLLOWING, ABOVE = -5.0, 4.4, 0.6, 2.6
 HOP, FRAME = 64, 256  # samples
 LONG, SMOOTH, PAUSE = 251, 9, 201  # frames: means are over 2 s at 8 kHz, floors the least of 1.6 s
