@@ -1,5 +1,6 @@
-"""Pages of benchmarks: from docstrings and from records that were kept."""
+"""Pages of benchmarks: from docstrings and from records that were kept; and that each finds what it imports."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def test_every_benchmark_has_a_page_with_its_command_and_what_it_measures(docs):
         assert each.words
         assert f"python -m benchmarks.{each.name}\n" in pages[each.name]
         assert "No run is kept yet" in pages[each.name]
+
+
+@pytest.mark.parametrize("name", [each.name for each in benchmarks.benchmarks()])
+def test_every_benchmark_finds_what_it_imports(name):
+    """What is optional is imported where it is used."""
+    assert callable(importlib.import_module(f"benchmarks.{name}").main)
 
 
 def test_a_page_has_the_last_run_and_the_way_there(docs):
