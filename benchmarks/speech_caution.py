@@ -36,6 +36,8 @@ def recorded(data: Path, count: int) -> tuple[Tensor, Tensor]:
     (count, samples) each, of unit level; every third noise is white.
     """
     read = recordings.read_speakers(data / "fsdd" / "train", RATE)
+    if absent := [name for name in UNSEEN if name not in read]:
+        raise SystemExit(f"{data / 'fsdd' / 'train'} has no recordings of {', '.join(absent)}; nothing fitted")
     speakers = {name: read[name] for name in UNSEEN}
     generator = torch.Generator().manual_seed(3)
     noises = [*recordings.read_noises(data / "noise", RATE)["train"], torch.randn(20 * RATE, generator=generator)]

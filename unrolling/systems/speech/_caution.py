@@ -32,8 +32,8 @@ def cautious(
 
     R is the logarithm of the ratio of their root mean squares within a second to either side, F the correlation of
     their levels there, and Q the logarithm of the recording's root mean square over its floor: the weaker the noise,
-    the more it rises and falls with the speech, and the deeper the pauses, the more of it is speech. A network trained
-    on generated voices takes a part of every true one for noise; where the noise is weaker than that, nothing is better
+    the more it rises and falls with the speech, and the deeper the pauses, the more of it is speech. A network takes a
+    part of every voice that it has not heard for noise; where the noise is weaker than that, nothing is better
     than what there was.
     """
     scaled = sources / unit(sources, (-2, -1))
