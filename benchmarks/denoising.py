@@ -6,9 +6,10 @@ Bars, one file of at most 100,000 numbers: BSD68 at sigma 25 at least 28.92 dB (
 clean pictures given sigma 0 at least 45 dB, and the estimate of sigma on them at most 1.
 
 Parts: ``sets`` (Set12, BSD68 and CBSD68 at 15, 25 and 50: whole pictures, noise in floating point, neither clipped nor
-rounded, seed 1; estimates clipped), ``levels`` (Set12 from 0 to 100), ``parents`` (Set12 at 25: the same steps with the
-values before training, FISTA with the learned dictionary to the end, one position of the grid), ``clean`` (pictures
-without noise), ``pieces`` (large pictures in pieces against the whole), ``time`` (of a picture of 512 x 512 pixels).
+rounded, seed 1; estimates clipped), ``levels`` (Set12 from 0 to 100), ``parents`` (Set12 at 25: imaging/cscnet, the
+same steps with the values before training, FISTA with the learned dictionary to the end, one position of the grid),
+``clean`` (pictures without noise), ``pieces`` (large pictures in pieces against the whole), ``time`` (of a picture of
+512 x 512 pixels).
 
 --data names a folder with set12, bsd68 and cbsd68; what is not there is left out with a word. --weights names a folder
 of weights files to use before the shipped ones.
@@ -33,9 +34,9 @@ from unrolling.algorithms import FISTA
 from unrolling.algorithms.sparse.strided import NoisyImage, StridedISTA
 from unrolling.operators.strided import StridedDictionary
 from unrolling.systems.catalogue import find
-from unrolling.systems.imaging._coding import STRIDE
 from unrolling.systems.imaging._denoising import Found, denoise, find_noise, told_levels
-from unrolling.systems.imaging.denoise import MARGIN, TILE
+from unrolling.systems.imaging._multiscale import MARGIN, TILE
+from unrolling.systems.imaging.cscnet import STRIDE
 from unrolling.tasks.images import sources as images
 
 LEVELS = (15.0, 25.0, 50.0)
@@ -64,6 +65,12 @@ def cleaned(found: Unrolled, planes: Tensor, sigma: float) -> Tensor:
 
 
 @cache
+def coded(weights: Path | None) -> Unrolled | None:
+    """imaging/cscnet."""
+    return network("imaging/cscnet", "noise_levels", weights)
+
+
+@cache
 def libraries() -> dict[str, Callable[[NoisyImage], Tensor]]:
     """Other libraries' methods, each with the setting that is best on the task's validation photographs."""
     return direct(find("imaging/denoise").task("noise_levels"), "library")
@@ -80,6 +87,9 @@ def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
             methods: dict[str, Callable[[Tensor], Tensor]] = {"noisy": lambda y: y}
             if found is not None:
                 methods["imaging/denoise"] = lambda y, sigma=sigma: cleaned(found, y, sigma)
+            coding = coded(weights) if name == "set12" else None  # it takes its time
+            if coding is not None:
+                methods["imaging/cscnet"] = lambda y, sigma=sigma, coding=coding: cleaned(coding, y, sigma)
             for title, run in libraries().items():
                 if title != "BM3D" or name == "set12":  # a minute a picture
                     methods[title] = lambda y, run=run, sigma=sigma: run(
@@ -121,8 +131,8 @@ def of_levels(root: Path, weights: Path | None) -> list[Row]:
 
 
 def of_parents(root: Path, weights: Path | None) -> list[Row]:
-    """What training is worth, with the learned dictionary and without."""
-    found = shipped(weights)
+    """What training is worth to imaging/cscnet, with the learned dictionary and without."""
+    found = coded(weights)
     if found is None:
         return []
     rows: list[Row] = []
@@ -144,9 +154,9 @@ def of_parents(root: Path, weights: Path | None) -> list[Row]:
         best = max((0.2, 0.3, 0.45, 0.65, 0.9), key=score)
         for name, pictures in sets(root, "set12").items():
             pairs = noisy(pictures, 25)
-            depth, untrained = len(found), find("imaging/denoise").recipes["noise_levels"].parent(None)
+            depth, untrained = len(found), find("imaging/cscnet").recipes["noise_levels"].parent(None)
             runs = {
-                f"imaging/denoise, {depth} steps": found,
+                f"imaging/cscnet, {depth} steps": found,
                 f"ISTA, cosines, {depth} steps": solve_to(untrained, depth),
                 f"ISTA, learned dictionary, weight {best:g}, {depth} steps": solve_to(parent(best).ista, depth),
                 f"FISTA, learned dictionary, weight {best:g}, 100 steps": solve_to(parent(best), 100),
@@ -159,7 +169,7 @@ def of_parents(root: Path, weights: Path | None) -> list[Row]:
             alone = [psnr(found(NoisyImage(y.unsqueeze(0), torch.tensor([25 / 255])))[0], x) for y, x in pairs]
             for each in found.layers:
                 each.shifts = float(STRIDE)
-            title = "imaging/denoise, one position of the grid"
+            title = "imaging/cscnet, one position of the grid"
             rows.append({"part": "parents", "set": f"{name}, sigma 25", "method": title, "psnr": np.mean(alone)})
     return rows
 

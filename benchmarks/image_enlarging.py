@@ -27,7 +27,7 @@ from benchmarks.image_methods import Row, Run, absent, beside, line, network, ps
 from benchmarks.record import options, publish, start
 from unrolling.algorithms.images.coupled_dictionary import pursued
 from unrolling.algorithms.images.coupled_patches import EnlargingCascade, stages_for
-from unrolling.algorithms.images.strided_restoration import FACTORS, SmallImage
+from unrolling.algorithms.images.multiscale_restoration import FACTORS, SmallImage
 from unrolling.evaluation.classical import steps_of
 from unrolling.evaluation.contenders import training
 from unrolling.evaluation.generic import train_generic

@@ -63,9 +63,6 @@ def denoiser(options: argparse.Namespace) -> DenoiserProx:
         found = network(DENOISE, "noise_levels", options.weights)
         if found is None:
             sys.exit("no weights of imaging/denoise")
-        layer: Any
-        for layer in found.layers:  # the average over the positions of the grid takes long
-            layer.shifts = options.shifts
         return DenoiserProx(found, told=NoisyImage, most=75 / 255).eval()
     found = network(TIED, TASK, options.weights)
     if found is None:
@@ -228,7 +225,6 @@ def main() -> None:
     parser.add_argument("--ratio", type=float, action="append", help="m/n, several may be named; 0.2 and 0.25")
     parser.add_argument("--depth", type=int, default=6, help="layers, of the first two denoisers")
     parser.add_argument("--patches", type=int, default=8, help="of each test picture, at most")
-    parser.add_argument("--shifts", type=int, default=1, help="positions along a side of imaging/denoise, up to 4")
     parser.add_argument("--bm3d-steps", type=int, default=10, help="of D-AMP with BM3D")
     parser.add_argument(
         "--classical", choices=("all", "amp", "none"), default="all", help="with all, FISTA takes most of the time"

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from families import by_day
 from hypothesis import given
 from hypothesis import strategies as st
 from iterations import gaussian, unit_dictionary
@@ -61,7 +62,7 @@ def limit(name):
     return converge(ALGORITHMS[name]())
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", by_day(*ALGORITHMS, count=3))
 def test_the_limit_is_the_lasso_of_scikit_learn(name):
     exact = sklearn_lasso(DICTIONARY, Y, WEIGHT)
     assert bool(((exact != 0).sum(1) >= 2).all())

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 import torch
-from families import in_turn
+from families import by_day, in_turn
 from iterations import Detection, Lasso, Shared, Shrinking, channel_data, gaussian, unit_dictionary
 from test_systems import RECIPES, small
 from tiny import moved, network, recovery
@@ -46,7 +46,7 @@ def draw(name, batch):
     return torch.complex(y, y.flip(1)) if name == "complex" else y
 
 
-@pytest.mark.parametrize("name", ITERATIONS)
+@pytest.mark.parametrize("name", by_day(*ITERATIONS, count=3))
 def test_an_iteration_compiles_into_one_graph_without_breaks_for_every_batch(name):
     iteration = ITERATIONS[name]()
     net = unroll(iteration, 3, untied=[key for key, _ in iteration.named_parameters() if "." not in key][:1])

@@ -66,7 +66,7 @@ def test_jpeg_of_the_published_qualities_stands_beside_published_figures(data, w
 def test_without_weights_a_row_says_so(data):
     shipped = find("imaging/deblock")
     rows = [row for row in jpeg.of_sets(data, None, every=2) if row["method"].startswith("imaging/deblock")]
-    there = shipped.weights_path("deblocking_qualities", 12, {}).is_file()
+    there = shipped.weights_path("deblocking_qualities", shipped.recipes["deblocking_qualities"].depth, {}).is_file()
     assert {"psnr" in row for row in rows} == {there}
     assert there or "no weights" in line(rows[0])
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from families import by_day
 from iterations import gaussian
 from pictured import scene, small_task
 
@@ -352,7 +353,7 @@ def test_the_survey_form_with_two_differences_is_blind_total_variation_by_hand()
         k = fft(torch.nn.functional.pad(kernel, (0, 13, 0, 17)).roll((-3, -3), (0, 1)))
 
 
-@pytest.mark.parametrize("name", ["dublid", "dublid, colour", "survey", "total variation"])
+@pytest.mark.parametrize("name", by_day("dublid", "dublid, colour", "survey", "total variation"))
 def test_blind_deblurring_is_a_sound_iteration(name):
     make = {
         "dublid": lambda: DUBLID(3, 3, kernel_size=7, threshold=0.03125, coupling=8.0, start="derivatives"),

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from families import some_recipes
 from iterations import gaussian, unit_dictionary
-from test_conformance import RECIPES, parent_and_data
+from test_conformance import parent_and_data
 
 from unrolling import deploy, unroll
 from unrolling.algorithms import ISTA
@@ -119,7 +120,7 @@ def test_a_coil_map_with_nan_is_not_taken_for_one_that_sees_nothing():
     assert int(normalise_maps(maps).isnan().any(0).sum()) >= 1
 
 
-@pytest.mark.parametrize(("name", "task"), RECIPES)
+@pytest.mark.parametrize(("name", "task"), some_recipes())
 def test_a_sample_with_nan_gives_nan_and_leaves_the_others_alone(name, task):
     """Two steps of the parent of every recipe; of a filter or a forecast those to the end of the recording."""
     parent, data = parent_and_data(name, task)

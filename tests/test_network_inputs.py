@@ -28,6 +28,7 @@ from unrolling.networks import (
     LipschitzBatchNorm,
     LipschitzDnCNN,
     LocalHead,
+    MultiscaleResidual,
     NormalisedUNet,
     PixelDetector,
     PReLU,
@@ -105,6 +106,7 @@ def test_the_cases_are_all_networks():
         FFDNet,
         GraphConvolutions,
         LocalHead,
+        MultiscaleResidual,
     }  # a function of numbers; those that take their memory, a level, a graph or a picture besides
     assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
         type(network) for network, _, _ in CASES.values()

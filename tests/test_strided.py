@@ -1,6 +1,4 @@
-"""Convolutional sparse coding with a stride: the dictionary against plain convolutions, the shifted grids, what is
-known of the answer.
-"""
+"""Convolutional sparse coding with a stride: the dictionary against plain convolutions, the shifted grids."""
 
 import itertools
 
@@ -9,13 +7,9 @@ import torch
 from torch.nn import functional
 
 from unrolling import solve, unroll
-from unrolling.algorithms import FISTA, NoisyImage, SmallImage, StridedDeblocking, StridedEnlarging, StridedISTA
-from unrolling.algorithms.images.diffusion import Compressed
-from unrolling.algorithms.images.strided_restoration import rounding_level
+from unrolling.algorithms import FISTA, NoisyImage, StridedISTA
 from unrolling.algorithms.sparse.strided import cosine_atoms
-from unrolling.operators import BicubicReduction, PatchDictionary, StridedDictionary
-from unrolling.operators.dct import cut_blocks, dct2
-from unrolling.tasks.images.deblocking import compress
+from unrolling.operators import PatchDictionary, StridedDictionary
 
 TORCH = torch.float64
 
@@ -163,54 +157,6 @@ def test_cosines_are_of_unit_norm_and_zero_mean():
     assert torch.allclose(found.flatten(1).norm(dim=1), torch.ones(30, dtype=TORCH), atol=1e-6)
     assert float(found[1:].mean((1, 2)).abs().max()) < 1e-7
     assert float(found[0].std()) < 1e-7
-
-
-def jpeg(quality=10):
-    image = functional.avg_pool2d(picture(1, 1, 64, 80), 5, 1, 2)[:, 0].float()
-    return compress(image, quality)
-
-
-def test_what_a_jpeg_file_says_stays_true():
-    given = jpeg()
-    iteration = StridedDeblocking(StridedDictionary(atoms().float(), 3), 0.5)
-    found = solve(iteration, given, tolerance=0.0, max_iterations=3).estimate
-    held = dct2(cut_blocks(found - 128 / 255, 8))
-    away = (held - cut_blocks(given.coefficients, 8)).abs() / given.steps.reshape(1, 1, 1, 8, 8)
-    assert float(away.max()) <= 0.5 + 1e-3
-    assert not torch.allclose(found, given.image, atol=1e-3)
-
-
-def test_the_level_of_rounding_falls_with_the_quality():
-    levels = [float(rounding_level(jpeg(quality).steps)) for quality in (5, 10, 30, 60, 90)]
-    assert levels == sorted(levels, reverse=True)
-    one = torch.full((1, 8, 8), 12**0.5)
-    assert float(rounding_level(one)) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("factor", [2, 3, 4])
-def test_what_was_enlarged_reduces_to_the_small_picture(factor):
-    small = functional.avg_pool2d(picture(1, 1, 16, 18), 5, 1, 2)[:, 0]
-    iteration = StridedEnlarging(StridedDictionary(atoms(), 3), 0.5)
-    found = solve(iteration, SmallImage(small, factor), tolerance=0.0, max_iterations=3).estimate
-    assert found.shape == (1, 16 * factor, 18 * factor)
-    reduction = BicubicReduction(factor)
-    left = (reduction(found) - small).square().mean().sqrt()
-    first = (reduction(reduction.enlarge(small)) - small).square().mean().sqrt()
-    assert float(left) < 0.5 * float(first)
-
-
-@pytest.mark.parametrize("factor", [1, 2.5, True])
-def test_a_factor_that_is_none_is_refused(factor):
-    iteration = StridedEnlarging(StridedDictionary(atoms(), 3), 0.5)
-    with pytest.raises((ValueError, TypeError), match="factor"):
-        solve(iteration, SmallImage(picture(1, 16, 18), factor), max_iterations=1)
-
-
-def test_data_of_another_kind_are_refused():
-    iteration = StridedDeblocking(StridedDictionary(atoms(), 3), 0.5)
-    with pytest.raises(TypeError, match="Compressed"):
-        solve(iteration, picture(1, 16, 16), max_iterations=1)
-    assert Compressed._fields[0] == "image"
 
 
 def test_a_level_that_is_nan_spoils_its_own_sample_alone():

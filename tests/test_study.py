@@ -72,6 +72,7 @@ def test_the_json_fits_its_schema(comparison):
             jsonschema.validate({**found, **wrong}, SCHEMA)
 
 
+@pytest.mark.nightly
 def test_shuffled_weights_are_worse_in_every_figure(trained):
     chosen, recipe, task, net = trained
     broken = chosen.network(recipe, task, 4)

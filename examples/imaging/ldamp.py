@@ -33,12 +33,8 @@ data = MatrixSamples(clean.flatten(1) @ matrix[0].T, matrix)
 term = MatrixMeasurements((64, 64))
 
 # %%
-# The network of imaging/denoise was trained for noise up to 75 of 255; stronger noise is scaled down to that. It is run
-# at one position of its grid, not averaged over all.
-network = pretrained("imaging/denoise")
-for layer in network.layers:
-    layer.shifts = 1
-denoiser = DenoiserProx(network, told=NoisyImage, most=75 / 255)
+# The network of imaging/denoise was trained for noise up to 75 of 255; stronger noise is scaled down to that.
+denoiser = DenoiserProx(pretrained("imaging/denoise"), told=NoisyImage, most=75 / 255)
 methods = {
     "with Onsager's term": DenoisedAMP(term, denoiser),
     "without it": DenoisedAMP(term, denoiser, onsager=False),

@@ -2,17 +2,17 @@ r"""
 Noise of any level
 ==================
 
-A picture is taken to be a sum of small atoms, few of them, that lie at every fourth pixel. ISTA finds the code (survey,
-section II); unrolled, with a learned dictionary and thresholds that follow the level of the noise, twelve steps of it
-make a denoiser that serves every level with one file of weights (Simon and Elad 2019). The answer is the mean over all
-16 positions of the grid. Beside it non-local means, and the same steps before training, when the atoms are cosines.
+Two networks, each with one file of weights for every level. ``imaging/cscnet`` takes a picture to be a sum of small
+atoms, few of them: twelve steps of ISTA (survey, section II) with a learned dictionary find the code (Simon and Elad
+2019). ``imaging/denoise`` is half-quadratic splitting with two learned proximal operators on two scales. Beside them
+non-local means, which are told the level too.
 """
 
 import matplotlib.pyplot as plt
 import torch
 from skimage.restoration import denoise_nl_means
 
-from unrolling import pretrained, solve
+from unrolling import pretrained
 from unrolling.algorithms import NoisyImage
 from unrolling.tasks import photograph
 
@@ -21,7 +21,7 @@ from unrolling.tasks import photograph
 clean = photograph("camera")[60:220, 150:310].unsqueeze(0)
 levels = (10.0, 25.0, 60.0)
 noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-network = pretrained("imaging/denoise")
+network, coding = pretrained("imaging/denoise"), pretrained("imaging/cscnet")
 
 
 def psnr(picture):
@@ -34,16 +34,15 @@ rows = []
 for level in levels:
     data = NoisyImage(clean + level / 255 * noise, torch.tensor([level / 255]))
     with torch.no_grad():
-        learned = network(data)
-        before = solve(network.parent, data, tolerance=0.0, max_iterations=len(network)).estimate
+        learned, coded = network(data), coding(data)
     options = {"patch_size": 5, "patch_distance": 6, "h": 0.6 * level / 255, "sigma": level / 255}
     local = torch.from_numpy(denoise_nl_means(data.image[0].numpy(), **options)).unsqueeze(0)
-    rows.append({"noisy": data.image, "cosines": before, "non-local means": local, "learned": learned})
+    rows.append({"noisy": data.image, "non-local means": local, "dictionary": coded, "two scales": learned})
     print(f"noise {level:2.0f}: " + ", ".join(f"{name} {psnr(picture):.2f} dB" for name, picture in rows[-1].items()))
 
 # %%
-# The cosines were weighted for a noise of 25 and leave some of it; learned atoms keep edges. What is finer than the
-# noise is lost to all of them: at 60 the hair is a surface.
+# What is finer than the noise is lost to all of them: at 60 the hair is a surface. A network that sees more of the
+# picture at once keeps longer edges.
 figure, axes = plt.subplots(3, 4, figsize=(8, 6.6), layout="constrained")
 for line, level, row in zip(axes, levels, rows, strict=True):
     for axis, (name, picture) in zip(line, row.items(), strict=True):
@@ -55,9 +54,9 @@ for line, level, row in zip(axes, levels, rows, strict=True):
 plt.show()
 
 # %%
-# Some of the learned atoms: edges of all directions, and waves. The strongest thirty in this picture.
-atoms = network.layers[-1].atoms()
-order = network.run(NoisyImage(clean, torch.tensor([10 / 255]))).code.detach().abs().mean((0, 1, 3, 4)).argsort()
+# Some of the atoms of the dictionary: edges of all directions, and waves. The strongest thirty in this picture.
+atoms = coding.layers[-1].atoms()
+order = coding.run(NoisyImage(clean, torch.tensor([10 / 255]))).code.detach().abs().mean((0, 1, 3, 4)).argsort()
 figure, axes = plt.subplots(3, 10, figsize=(8, 2.6), layout="constrained")
 for axis, number in zip(axes.flat, order.flip(0).tolist(), strict=False):
     axis.imshow(atoms[number].numpy())

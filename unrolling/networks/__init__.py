@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unrolling.networks.graph_convolutions import GraphConvolutions, width_of
     from unrolling.networks.joint import Joint
     from unrolling.networks.mlp import MLP, hidden_width
+    from unrolling.networks.multiscale import MultiscaleResidual
     from unrolling.networks.normalised_unet import InstanceUNet, NormalisedUNet
     from unrolling.networks.pnn import PNN, pnn_width
     from unrolling.networks.recurrent import RecurrentEstimator, recurrent_units
@@ -53,6 +54,7 @@ __getattr__, __dir__ = lazy(
         ".graph_convolutions": ("GraphConvolutions width_of"),
         ".joint": ("Joint"),
         ".mlp": ("MLP hidden_width"),
+        ".multiscale": ("MultiscaleResidual"),
         ".normalised_unet": ("InstanceUNet NormalisedUNet"),
         ".pnn": ("PNN pnn_width"),
         ".recurrent": ("RecurrentEstimator recurrent_units"),
@@ -77,11 +79,11 @@ __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "FullyConvolutional",
     "GraphConvolutions", "InstanceUNet", "Joint", "LipschitzBatchNorm", "LipschitzDnCNN", "LocalHead", "MLP",
-    "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "RealSpectralNorm", "RecurrentEstimator",
-    "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN", "StoppingPolicy", "TemporalConvolutions",
-    "TransformShrinkage", "UNet", "dncnn_channels", "from_channels", "hidden_width", "lipschitz_bound",
-    "normalise_convolutions", "normalised", "pnn_width", "prenet_channels", "recurrent_units",
-    "srcnn_channels", "to_channels", "unet_width", "width_of",
+    "MultiscaleResidual", "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "RealSpectralNorm",
+    "RecurrentEstimator", "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN", "StoppingPolicy",
+    "TemporalConvolutions", "TransformShrinkage", "UNet", "dncnn_channels", "from_channels", "hidden_width",
+    "lipschitz_bound", "normalise_convolutions", "normalised", "pnn_width", "prenet_channels",
+    "recurrent_units", "srcnn_channels", "to_channels", "unet_width", "width_of",
 ]
 # fmt: on
 # End of what is written.

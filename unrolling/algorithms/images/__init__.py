@@ -61,6 +61,15 @@ if TYPE_CHECKING:
     from unrolling.algorithms.images.experts import Cliques, FieldOfExperts, Grouping, NonLocalExperts
     from unrolling.algorithms.images.halting import Halting, HaltingRestoration
     from unrolling.algorithms.images.inpainting import KnownPixels, Masked, check_known, fill_missing
+    from unrolling.algorithms.images.multiscale_restoration import (
+        Disturbed,
+        MultiscaleDeblocking,
+        MultiscaleDenoising,
+        MultiscaleEnlarging,
+        MultiscaleRestoration,
+        SmallImage,
+        rounding_level,
+    )
     from unrolling.algorithms.images.pan_sharpening import (
         BandVariation,
         Fusion,
@@ -92,12 +101,6 @@ if TYPE_CHECKING:
         check_movie,
         temporal_variance,
     )
-    from unrolling.algorithms.images.strided_restoration import (
-        SmallImage,
-        StridedDeblocking,
-        StridedEnlarging,
-        rounding_level,
-    )
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -122,6 +125,10 @@ __getattr__, __dir__ = lazy(
         ".experts": ("Cliques FieldOfExperts Grouping NonLocalExperts"),
         ".halting": ("Halting HaltingRestoration"),
         ".inpainting": ("KnownPixels Masked check_known fill_missing"),
+        ".multiscale_restoration": (
+            "Disturbed MultiscaleDeblocking MultiscaleDenoising MultiscaleEnlarging MultiscaleRestoration SmallImage "
+            "rounding_level"
+        ),
         ".pan_sharpening": (
             "BandVariation Fusion GuidedProjection LearnedProjection MultispectralFit Projector Statistics solved "
             "statistics_of"
@@ -135,28 +142,27 @@ __getattr__, __dir__ = lazy(
         ".sparcom": (
             "EnlargedVariance Fluctuations Sparcom SparcomLayers accelerated_sparcom check_movie temporal_variance"
         ),
-        ".strided_restoration": ("SmallImage StridedDeblocking StridedEnlarging rounding_level"),
     },
 )
 # fmt: off
 __all__ = [
     "AlternatingDeblurring", "AlternatingProblem", "AlternatingState", "BandVariation", "BlindDeblurring",
     "BlindProblem", "BlindState", "Blobs", "Cascade", "Cliques", "Compressed", "ContrastProblem",
-    "CoupledSparseCoding", "DUBLID", "DUBLIDLevels", "Detected", "Diffusion", "EdgeStopping",
+    "CoupledSparseCoding", "DUBLID", "DUBLIDLevels", "Detected", "Diffusion", "Disturbed", "EdgeStopping",
     "EnlargedVariance", "EnlargingCascade", "Features", "FieldOfExperts", "Fluctuations", "Fusion",
     "Grouping", "GuidedProjection", "Halting", "HaltingRestoration", "KernelState", "KnownPixels",
     "LearnedFeatures", "LearnedMaps", "LearnedProjection", "LearnedProx", "LevelCascade", "LevelProblem",
-    "Masked", "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts",
-    "PatchProblem", "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM",
-    "RainKernels", "RainState", "SIRT", "SmallImage", "Sparcom", "SparcomLayers", "Statistics",
-    "StridedDeblocking", "StridedEnlarging", "ThresholdedGradients", "accelerated_sparcom", "across_streaks",
-    "along_streaks", "blended", "brovey", "central_differences", "check_colours", "check_image",
-    "check_kernel_size", "check_known", "check_movie", "convolved", "correlations", "coupled_dictionaries",
-    "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians", "differences", "fill_missing",
-    "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "maps", "mean_filter", "move_kernel",
-    "mtf_glp", "normalise_kernel", "patch_features", "patch_filters", "patch_pairs", "pursued", "retrieve",
-    "rounding_level", "sharpen", "solved", "stages_for", "statistics_of", "streak_kernels",
-    "temporal_variance", "variance",
+    "Masked", "MultiscaleDeblocking", "MultiscaleDenoising", "MultiscaleEnlarging", "MultiscaleRestoration",
+    "MultispectralFit", "NonLocalExperts", "NormalisedSparseCoding", "Outcome", "Parts", "PatchProblem",
+    "PeronaMalik", "PostProcessing", "Projector", "QuantisedBlocks", "RainADMM", "RainKernels", "RainState",
+    "SIRT", "SmallImage", "Sparcom", "SparcomLayers", "Statistics", "ThresholdedGradients",
+    "accelerated_sparcom", "across_streaks", "along_streaks", "blended", "brovey", "central_differences",
+    "check_colours", "check_image", "check_kernel_size", "check_known", "check_movie", "convolved",
+    "correlations", "coupled_dictionaries", "crop_kernel", "cut", "deconvolve", "derivatives_of_gaussians",
+    "differences", "fill_missing", "fit_kernel", "gram_schmidt_adaptive", "kernel_spectrum", "maps",
+    "mean_filter", "move_kernel", "mtf_glp", "normalise_kernel", "patch_features", "patch_filters",
+    "patch_pairs", "pursued", "retrieve", "rounding_level", "sharpen", "solved", "stages_for",
+    "statistics_of", "streak_kernels", "temporal_variance", "variance",
 ]
 # fmt: on
 # End of what is written.

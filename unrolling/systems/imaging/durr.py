@@ -24,9 +24,9 @@ from unrolling.training.stages import Cosine, Power, Schedule, Stage
 DEPTH = 12  # steps at most
 LEVEL, TRAINED = 6.0, 8  # grey levels that a step is to take away; steps at most in training, for noise of 50
 JPEG_LEVEL = 1.3  # the same of the error of JPEG, which is 10 at a quality of 10 and 6 at 40
-ENTROPY = 0.05  # dB, of the lots that soft halting draws
+ENTROPY = 0.02  # dB, of the lots that soft halting draws
 DECIBELS = 5.0  # of the values of Q-learning
-UNIT, POLICY = 7_000, 3_000  # training steps
+UNIT, POLICY = 2_100, 2_400  # training steps
 
 
 def restorer(data_term: DataTerm, scale: float) -> HaltingRestoration:
@@ -52,7 +52,7 @@ def schedule(loss: Loss, level: float) -> Callable[[int], Schedule]:
                 loss=DepthByLevel(level, first),
                 **options,
             ),
-            Stage(POLICY, rate=1e-2, batch=8, parameters=("policy",), loss=loss, **options),
+            Stage(POLICY, rate=5e-3, batch=8, parameters=("policy",), loss=loss, **options),
         ]
 
     return made

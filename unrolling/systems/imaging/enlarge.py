@@ -1,60 +1,63 @@
-"""Enlarging by two, three or four with one set of weights: convolutional sparse coding with a stride of the bicubic
-enlargement, drawn back to the small picture.
-"""
+"""Enlarging by two, three or four with one set of weights: iterative back-projection with a learned prior."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from unrolling.algorithms.images.strided_restoration import FACTORS, SmallImage, StridedEnlarging
+from unrolling.algorithms.images.multiscale_restoration import FACTORS, MultiscaleEnlarging, SmallImage
 from unrolling.files import pictures as pixels
-from unrolling.systems.base import Recipe, System, Tying
+from unrolling.networks.multiscale import MultiscaleResidual
+from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
-from unrolling.systems.imaging._coding import DEPTH, EACH, EQUATIONS, SHARED, STRIDE, cosines, schedule
 from unrolling.systems.imaging._enlarging import TRAINED, super_resolution
+from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, prior, schedule, tying
 from unrolling.systems.options import Option
 from unrolling.tasks.baselines import Baseline, Iterative
 
-WEIGHT, WEIGHTS = 0.1, (0.05, 0.1, 0.3)
+CHANNELS, BLOCKS = (32, 48), (3, 1)
 FACTOR = Option("factor", int, "by how much the picture becomes larger: 2, 3 or 4", default="2")
-MARGIN, TILE = 48, 256  # pixels of the large picture
 
 
 def _enlarger(network: Any, task: Any, luma: Tensor, factor: int) -> Tensor:
     def run(piece: Tensor) -> Tensor:
         return network(SmallImage(piece, factor))
 
-    # Tiles begin at multiples of the grid in the large picture, whatever the factor.
-    margin = -(-MARGIN // factor)
-    return pixels.in_tiles(run, luma.unsqueeze(0), margin=margin, tile=TILE // factor, align=STRIDE, scale=factor)
+    # A cell is a pixel of the small picture; the lower scale takes them in pairs.
+    return pixels.in_tiles(run, luma.unsqueeze(0), margin=MARGIN // 2, tile=TILE // factor, align=2, scale=factor)
 
 
 def baselines(system: System, task: Any) -> list[Baseline]:
-    """The parent, on towards its fixed point; at four of the positions, which differ little from all."""
-    make = partial(cosines, StridedEnlarging, shifts=2)
-    return [Iterative("cosines at every fourth pixel, ISTA", lambda w: make(weight=w), WEIGHTS, 40, tuning=15)]
+    """The parent: iterative back-projection."""
+    return [Iterative("iterative back-projection", lambda _: MultiscaleEnlarging(_prior()), (0.0,), 10, tuning=10)]
+
+
+def _prior() -> MultiscaleResidual:
+    return prior(channels=CHANNELS, blocks=BLOCKS, sides=FACTORS)
 
 
 SYSTEM = System(
     name="imaging/enlarge",
-    title="Convolutional sparse coding for enlarging",
-    paradigm="objective",
-    summary="photographs of two, three or four times the size, with one set of weights: twelve steps of convolutional "
-    "ISTA with a learned dictionary on the bicubic enlargement, drawn back to the small picture.",
+    title="Multiscale enlarging",
+    paradigm="inductive-bias",
+    summary="photographs of two, three or four times the size, with one set of weights: iterative back-projection in "
+    "turn with small networks that work at the size of the small picture.",
     equations=EQUATIONS.format(
-        level="y the bicubic enlargement U f, l = 2.5 times the factor; at last twice x <- x + c U (f - A x), A the "
-        "antialiased bicubic reduction. 79,814 numbers."
+        side="s x s",
+        wide=CHANNELS[0],
+        deep=CHANNELS[1],
+        known="y = U f, the bicubic enlargement of f by s;    H: twice x <- x + c_k U (f - A x), A the antialiased "
+        "bicubic reduction;    l = 2.5 s / 255. Cells of each factor have a first and a last convolution of their "
+        "own.",
     ),
-    references=("simon2019rethinking", "irani1991improving"),
+    references=(*REFERENCES, "irani1991improving"),
     recipes={
         "enlarging": Recipe(
-            parent=lambda task: cosines(StridedEnlarging, WEIGHT),
-            tying=Tying(tied=(*SHARED, "feedback"), untied=EACH),
+            parent=lambda task: MultiscaleEnlarging(_prior()),
+            tying=tying("feedback"),
             depth=DEPTH,
-            schedule=schedule(12_000),
+            schedule=schedule(6_500, rates={"feedback": 1e-2}),
             range={**TRAINED, "enlarged": Range(FACTORS[0], FACTORS[-1])},
         )
     },

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.images.diffusion import Compressed
-from unrolling.algorithms.images.strided_restoration import rounding_level
+from unrolling.algorithms.images.multiscale_restoration import rounding_level
 from unrolling.core.arguments import check_range
 from unrolling.tasks.base import Samples, Shift
 from unrolling.tasks.images.deblocking import Deblocking, compress

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.algorithms.images.strided_restoration import FACTORS, SmallImage
+from unrolling.algorithms.images.multiscale_restoration import FACTORS, SmallImage
 from unrolling.operators.resize import BicubicReduction
 from unrolling.tasks.base import Samples
 from unrolling.tasks.baselines import Baseline, Method

@@ -1,0 +1,262 @@
+"""Restoration with a learned multiscale prior: the network against plain convolutions, what is known of the answer."""
+
+import pytest
+import torch
+from families import by_day
+from torch.nn import functional
+
+from unrolling import solve, unroll
+from unrolling.algorithms import MultiscaleDeblocking, MultiscaleDenoising, MultiscaleEnlarging, NoisyImage, SmallImage
+from unrolling.algorithms.images.multiscale_restoration import rounding_level
+from unrolling.networks import MultiscaleResidual
+from unrolling.operators import BicubicReduction
+from unrolling.operators.dct import cut_blocks, dct2
+from unrolling.tasks.images.deblocking import compress
+
+TORCH = torch.float64
+
+
+def prior(**options):
+    """All its kernels random, as after training."""
+    made = MultiscaleResidual((6, 8), **options).double()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for last in made.last:
+            last.weight.copy_(0.1 * torch.randn(last.weight.shape, generator=generator))
+        if made.place is not None:
+            made.place.copy_(torch.randn(made.place.shape, generator=generator))
+    return made
+
+
+def picture(*shape, seed=1):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=TORCH)
+
+
+def test_the_network_is_convolutions_of_cells():
+    net, x, y, level = prior(), picture(2, 16, 24), picture(2, 16, 24, seed=2), torch.tensor([0.1, 0.2], dtype=TORCH)
+    kernels = {name: value.detach() for name, value in net.named_parameters()}
+    given = torch.stack([x, y], 1)
+    told = level.reshape(-1, 1, 1, 1).expand(2, 1, 8, 12)
+
+    def block(z, name):
+        inner = functional.conv2d(z, kernels[f"{name}.0.inner.weight"], padding=1).clamp_min(0)
+        return z + functional.conv2d(inner, kernels[f"{name}.0.outer.weight"], padding=1)
+
+    cells = torch.cat([functional.pixel_unshuffle(given, 2), told], 1)
+    z = functional.conv2d(cells, kernels["first.0.weight"], padding=1)
+    z = block(z, "down")
+    low = block(functional.conv2d(z, kernels["reduce.weight"], stride=2), "middle")
+    z = block(z + functional.conv_transpose2d(low, kernels["enlarge.weight"], stride=2), "up")
+    expected = functional.pixel_shuffle(functional.conv2d(z, kernels["last.0.weight"], padding=1), 2)[:, 0]
+    assert torch.allclose(net(x, y, level), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("channels", "blocks", "numbers"), [((24, 32), (1, 1), 48_120), ((32, 48), (3, 1), 168_096)])
+def test_its_numbers(channels, blocks, numbers):
+    assert sum(p.numel() for p in MultiscaleResidual(channels, blocks).parameters()) == numbers
+
+
+@pytest.mark.parametrize("period", [0, 4])
+def test_it_goes_with_the_brightness(period):
+    net, x, level = prior(period=period), picture(1, 19, 22), torch.tensor([0.1], dtype=TORCH)
+    assert torch.allclose(net(7 * x, 7 * x, 7 * level), 7 * net(x, x, level), rtol=1e-10)
+
+
+def test_it_changes_nothing_at_the_start():
+    net = MultiscaleResidual(sides=(2, 3), period=4)
+    assert not net.at(torch.rand(2, 9, 11), torch.rand(2, 9, 11), torch.full((2,), 0.1), 3).any()
+
+
+def test_a_pixel_reaches_as_far_as_it_says():
+    net, x, level = prior(), picture(1, 120, 120), torch.tensor([0.1], dtype=TORCH)
+    moved = x.clone()
+    moved[0, 60, 60] += 1
+    away = (net(moved, moved, level) - net(x, x, level))[0].abs() > 0
+    rows = away.any(1).nonzero().flatten()
+    assert max(60 - int(rows.min()), int(rows.max()) - 60) <= 2 * net.reach + 1
+
+
+def test_where_a_cell_lies_matters_to_one_that_is_told():
+    x, level = picture(1, 16, 16), torch.tensor([0.1], dtype=TORCH)
+    flat = torch.full_like(x, 0.5)
+    told, other = (prior(period=p)(flat, flat, level)[0].detach() for p in (4, 0))
+    assert not torch.allclose(told, other, atol=1e-3)
+    # eight pixels on it is the same again, away from the border
+    wide = torch.full((1, 96, 96), 0.5, dtype=TORCH)
+    found = prior(period=4)(wide, wide, level)[0]
+    assert torch.allclose(found[40:48, 40:48], found[48:56, 40:48], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sides": ()}, "sides are empty"),
+        ({"period": 3}, "period is 3"),
+        ({"images": 0}, "images"),
+        ({"blocks": (1, -1)}, "blocks"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        MultiscaleResidual(**options)
+
+
+def test_pictures_that_do_not_fit_are_refused():
+    net = prior(images=3)
+    with pytest.raises(ValueError, match=r"needs an input of shape \(batch, 3"):
+        net(picture(1, 8, 8), picture(1, 8, 8), torch.ones(1))
+    with pytest.raises(TypeError, match=r"x is torch.float32 and the numbers of .*use x\.to"):
+        net(picture(1, 3, 8, 8).float(), picture(1, 3, 8, 8).float(), torch.ones(1))
+    with pytest.raises(ValueError, match="one shape"):
+        net(picture(1, 3, 8, 8), picture(1, 3, 8, 9), torch.ones(1))
+    assert net(picture(0, 3, 8, 8), picture(0, 3, 8, 8), torch.ones(1)).shape == (0, 3, 8, 8)
+    with pytest.raises(ValueError, match="sides of 2; got 3"):
+        net.at(picture(1, 3, 8, 8), picture(1, 3, 8, 8), torch.ones(1), 3)
+
+
+def noisy(count=2, height=21, width=18, sigma=(0.1, 0.2)):
+    return NoisyImage(picture(count, height, width), torch.tensor(sigma[:count], dtype=TORCH))
+
+
+def jpeg(quality=10):
+    image = functional.avg_pool2d(picture(1, 1, 64, 80), 5, 1, 2)[:, 0].float()
+    return compress(image, quality)
+
+
+ENLARGED = SmallImage(picture(2, 12, 11), 3)
+
+
+@pytest.mark.parametrize(
+    ("iteration", "each", "data"),
+    [
+        (MultiscaleDenoising(prior()), ("remainder",), noisy()),
+        (MultiscaleDeblocking(prior(period=4).float()), (), jpeg()),
+        (MultiscaleEnlarging(prior(sides=(2, 3, 4))), ("feedback",), ENLARGED),
+    ],
+    ids=["noise", "jpeg", "enlarging"],
+)
+def test_the_network_is_its_parent_to_the_bit_and_samples_are_their_own(iteration, each, data):
+    network = unroll(iteration, 3, untied=("prior", *each))
+    found = network(data)
+    assert torch.equal(solve(iteration, data, tolerance=0.0, max_iterations=3).estimate, found)
+    one = type(data)(*(part[:1] if isinstance(part, torch.Tensor) else part for part in data))
+    assert torch.allclose(network(one)[0], found[0], atol=1e-5 if found.dtype == torch.float32 else 1e-12)
+
+
+def test_colours_have_networks_of_their_own():
+    iteration = MultiscaleDenoising(prior(images=3))
+    data = NoisyImage(picture(2, 3, 14, 13), torch.tensor([0.1, 0.2], dtype=TORCH))
+    assert solve(iteration, data, tolerance=0.0, max_iterations=2).estimate.shape == (2, 3, 14, 13)
+    with pytest.raises(ValueError, match=r"image is \(batch, 3, height, width\); got"):
+        solve(iteration, noisy(), max_iterations=1)
+
+
+def test_without_noise_the_picture_stays_and_noise_is_weighed_by_its_variance():
+    iteration, given = MultiscaleDenoising(prior(), remainder=0.05, views=1), noisy(2, sigma=(0.0, 0.2))
+    found = solve(iteration, given, tolerance=0.0, max_iterations=2).estimate
+    assert torch.allclose(found[0], given.image[0], atol=1e-12)
+    one = solve(iteration, given, tolerance=0.0, max_iterations=1).estimate[1]
+    guess = given.image[1] + iteration.prior(given.image, given.image, given.sigma)[1].detach()
+    # two measurements of the same numbers, weighed by the inverse of their variances
+    of_data, of_guess = 1 / 0.2**2, 1 / 0.05**2
+    assert torch.allclose(one, (of_data * given.image[1] + of_guess * guess) / (of_data + of_guess), atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [(-1,), (-2,), (-2, -1)])
+def test_a_mirrored_picture_has_the_mirrored_answer(axes):
+    def run(y, views):
+        iteration = MultiscaleDenoising(prior(), views=views)
+        return solve(iteration, noisy()._replace(image=y), tolerance=0.0, max_iterations=2).estimate
+
+    y = noisy().image
+    assert torch.allclose(run(y.flip(axes), 4), run(y, 4).flip(axes), atol=1e-12)
+    assert not torch.allclose(run(y.flip(axes), 1), run(y, 1).flip(axes), atol=1e-3)
+    mean = sum(run(y.flip(a), 1).flip(a) for a in ((-1,), (-2,), (-2, -1))) + run(y, 1)
+    assert torch.allclose(run(y, 4), mean / 4, atol=1e-12)
+
+
+def test_a_stage_trains_on_the_picture_as_it_lies():
+    network = unroll(MultiscaleDenoising(prior()), 2, untied=("prior", "remainder"))
+    assert {layer.views for layer in network.layers} == {4.0}
+    with torch.no_grad():
+        all_of_them = network(noisy())
+        for layer in network.layers:
+            layer.views = 1.0
+        assert network.run(noisy()).shape == (2, 1, 21, 18)
+        assert not torch.allclose(network(noisy()), all_of_them, atol=1e-3)
+    with pytest.raises(ValueError, match="views is 3"):
+        MultiscaleDenoising(prior(), views=3)
+
+
+@pytest.mark.parametrize("quality", by_day(10, 60, 95))
+def test_what_a_jpeg_file_says_stays_true(quality):
+    given = jpeg(quality)
+    found = solve(MultiscaleDeblocking(prior(period=4).float()), given, tolerance=0.0, max_iterations=2).estimate
+    held = dct2(cut_blocks(found - 128 / 255, 8))
+    away = (held - cut_blocks(given.coefficients, 8)).abs() / given.steps.reshape(1, 1, 1, 8, 8)
+    assert float(away.max()) <= 0.5 + 1e-3
+    assert not torch.allclose(found, given.image, atol=1e-4)
+
+
+def test_the_level_of_rounding_falls_with_the_quality():
+    levels = [float(rounding_level(jpeg(quality).steps)) for quality in (5, 10, 30, 60, 90)]
+    assert levels == sorted(levels, reverse=True)
+    assert float(rounding_level(torch.full((1, 8, 8), 12**0.5))) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("factor", by_day(2, 3, 4))
+def test_without_a_prior_it_is_iterative_back_projection(factor):
+    small = picture(1, 9, 10)
+    reduction = BicubicReduction(factor)
+    x = reduction.enlarge(small)
+    for _ in range(3 * MultiscaleEnlarging.rounds):
+        x = x + reduction.enlarge(small - reduction(x))
+    iteration = MultiscaleEnlarging(MultiscaleResidual((4, 4), sides=(factor,)).double())
+    found = solve(iteration, SmallImage(small, factor), tolerance=0.0, max_iterations=3).estimate
+    assert torch.allclose(found, x, atol=1e-12)
+    assert found.shape == (1, 9 * factor, 10 * factor)
+
+
+@pytest.mark.parametrize("factor", by_day(3, 2, 4))
+def test_what_was_enlarged_reduces_to_the_small_picture(factor):
+    small = functional.avg_pool2d(picture(1, 1, 16, 18), 5, 1, 2)[:, 0]
+    iteration = MultiscaleEnlarging(prior(sides=(2, 3, 4)))
+    found = solve(iteration, SmallImage(small, factor), tolerance=0.0, max_iterations=1).estimate
+    problem = iteration.prepare(SmallImage(small, factor))
+    added = problem.image + iteration.prior.at(problem.image, problem.image, problem.level, factor).detach()
+    left, first = ((BicubicReduction(factor)(x) - small).square().mean().sqrt() for x in (found, added))
+    assert float(left) < 0.5 * float(first)
+
+
+@pytest.mark.parametrize("factor", [1, 2.5, True, 5])
+def test_a_factor_that_is_none_is_refused(factor):
+    iteration = MultiscaleEnlarging(prior(sides=(2, 3, 4)))
+    with pytest.raises((ValueError, TypeError), match=r"factor|sides of 2, 3, 4"):
+        solve(iteration, SmallImage(picture(1, 16, 18), factor), max_iterations=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image": picture(2, 3, 20, 20)}, r"image is \(batch, 1, height, width\)"),
+        ({"image": picture(2, 0, 20)}, "a pixel at least"),
+        ({"sigma": torch.ones(3, dtype=TORCH)}, r"sigma is \(2,\)"),
+        ({"sigma": torch.tensor([25.0, 25.0], dtype=TORCH)}, r"25 / 255, not 25"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(change, words):
+    with pytest.raises(ValueError, match=words):
+        solve(MultiscaleDenoising(prior()), noisy()._replace(**change), max_iterations=1)
+
+
+def test_data_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match="Compressed"):
+        solve(MultiscaleDeblocking(prior(period=4)), picture(1, 16, 16), max_iterations=1)
+
+
+def test_a_level_that_is_nan_spoils_its_own_sample_alone():
+    iteration = MultiscaleDenoising(prior())
+    problem = iteration.prepare(noisy()._replace(sigma=torch.tensor([0.1, torch.nan], dtype=TORCH)))
+    found = iteration(iteration.start(problem), problem)
+    assert bool(found[0].isfinite().all())
+    assert bool(found[1].isnan().all())

@@ -1,0 +1,231 @@
+"""Restoration by a learned proximal operator in turn with what is known of the answer: noise of a known level, the
+intervals that a JPEG file names, the small picture of one that is enlarged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolling.algorithms.images.diffusion import Compressed, QuantisedBlocks
+from unrolling.algorithms.sparse.dictionary import scalar_parameter
+from unrolling.algorithms.sparse.strided import NoisyImage, check_noise
+from unrolling.core import Iteration, Positive, constrain
+from unrolling.core.arguments import check_numbers
+from unrolling.core.naming import class_name
+from unrolling.operators.resize import BicubicReduction
+
+FACTORS = (2, 3, 4)
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+EACH = 2.5 / 255  # the error of bicubic interpolation of photographs, times the factor, is about so large
+
+
+class Disturbed(NamedTuple):
+    """A picture and how strongly it is disturbed."""
+
+    image: Tensor  # (batch, height, width), or (batch, channels, height, width)
+    level: Tensor  # (batch or 1,): a standard deviation, in the picture's units
+    data: Any  # as they were given
+
+
+class MultiscaleRestoration(Iteration):
+    """x <- H(x + R(x, y, l)), x = y at the start: R a network, H what the data say of the answer.
+
+    Half-quadratic splitting with a learned proximal operator I + R for each step (Diamond, Sitzmann, Heide and
+    Wetzstein 2017, arXiv:1705.08041; survey, V-C). R, which is told the level l of the disturbance, is 0 at the start,
+    so that H alone is left. Subclasses say what y, l and H are.
+
+    Parameters: those of ``prior``.
+
+    Args:
+        observe: data -> (y, l), y (batch, height, width) or (batch, channels, height, width), l (batch or 1,).
+        prior: R(x, y, l), such as ``MultiscaleResidual``.
+    """
+
+    algorithm = "HQS"
+
+    def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], prior: nn.Module) -> None:
+        super().__init__()
+        self.observe, self.prior = observe, prior
+
+    def prepare(self, data: Any) -> Disturbed:
+        """y and l."""
+        return Disturbed(*self.observe(data), data)
+
+    def start(self, problem: Disturbed) -> Tensor:
+        """y."""
+        return problem.image
+
+    def forward(self, state: Tensor, problem: Disturbed) -> Tensor:
+        return self.held(state + self.prior(state, problem.image, problem.level).to(state.dtype), problem)
+
+    def held(self, x: Tensor, problem: Disturbed) -> Tensor:
+        """H(x)."""
+        return x
+
+    def _check_picture(self, image: Tensor) -> None:
+        check_numbers(image, "image", class_name(self), real=True)
+        count = getattr(self.prior, "images", 1)
+        if not (image.ndim == 3 and count == 1) and not (image.ndim == 4 and image.shape[1] == count):
+            one = ", or (batch, height, width)" if count == 1 else ""
+            raise ValueError(f"image is (batch, {count}, height, width){one}; got shape {tuple(image.shape)}")
+        if not min(image.shape[-2:]):
+            raise ValueError(f"pictures have a pixel at least; got {image.shape[-2]} x {image.shape[-1]}")
+
+
+class MultiscaleDenoising(MultiscaleRestoration):
+    """``MultiscaleRestoration`` of a picture with white noise: y the picture, l = sigma, H(x) = (tau^2 y + sigma^2 x) /
+    (tau^2 + sigma^2), which for an error of x of standard deviation tau is the best of both; undisturbed it is y. Data
+    are ``NoisyImage``.
+
+    The answer is the mean over the picture, its mirror images and what is turned by half a turn, each restored by
+    itself, as in cycle spinning: what errors they have not in common is a quarter of what it was.
+
+    Parameters: those of ``prior``; ``remainder`` tau^2, positive.
+
+    Args:
+        prior: as for ``MultiscaleRestoration``.
+        remainder: tau.
+        views: 4; or 1, the picture as it lies, as in training.
+
+    Raises:
+        ValueError: another number of views; when run, a level that is no part of white.
+    """
+
+    def __init__(self, prior: nn.Module, remainder: float = 1 / 255, *, views: int = 4) -> None:
+        super().__init__(_noisy, prior)
+        if views not in (1, len(FLIPS)):
+            raise ValueError(f"views is {views}; it is 1 or {len(FLIPS)}")
+        self.views = float(views)
+        self.remainder = scalar_parameter(remainder**2, next(iter(prior.parameters()), torch.zeros(())))
+        constrain(self, "remainder", Positive())
+
+    def start(self, problem: Disturbed) -> Float[Tensor, "batch views ..."]:
+        """y in every view."""
+        return self._seen(problem.image, int(self.views))
+
+    def forward(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Float[Tensor, "batch views ..."]:
+        views = state.shape[1]
+        image = self._seen(problem.image, views).flatten(0, 1)
+        level = problem.level.repeat_interleave(views)
+        return super().forward(state.flatten(0, 1), Disturbed(image, level, problem.data)).unflatten(0, state.shape[:2])
+
+    def estimate(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Tensor:
+        """The mean of the views, each turned back."""
+        back = [part.flip(axes) if axes else part for part, axes in zip(state.unbind(1), FLIPS, strict=False)]
+        return torch.stack(back).mean(0)
+
+    @staticmethod
+    def _seen(image: Tensor, views: int) -> Tensor:
+        return torch.stack([image.flip(axes) if axes else image for axes in FLIPS[:views]], 1)
+
+    def held(self, x: Tensor, problem: Disturbed) -> Tensor:
+        """The mean of x and y by their variances."""
+        variance = problem.level.square().reshape(-1, *(1,) * (x.ndim - 1))
+        return x + (self.remainder / (self.remainder + variance)).to(x.dtype) * (problem.image - x)
+
+    def check(self, data: NoisyImage) -> None:
+        super().check(data)
+        for name, value in zip(NoisyImage._fields, data, strict=True):
+            check_numbers(value, name, "denoising", real=True)
+        self._check_picture(data.image)
+        check_noise(data)
+
+
+class MultiscaleDeblocking(MultiscaleRestoration):
+    """``MultiscaleRestoration`` of a decoded JPEG picture: y the picture, l the rounding error of its coarse
+    coefficients, H brings every cosine coefficient into [q - 1/2, q + 1/2] Q (Chen and Pock 2017, section 5); data are
+    ``Compressed``.
+
+    Parameters: those of ``prior``.
+
+    Args:
+        prior: as for ``MultiscaleRestoration``.
+    """
+
+    def __init__(self, prior: nn.Module) -> None:
+        super().__init__(_decoded, prior)
+        self.blocks = QuantisedBlocks()
+
+    def held(self, x: Tensor, problem: Disturbed) -> Tensor:
+        """The projection onto what the file says."""
+        return self.blocks.project(x, self.blocks(problem.data))
+
+    def check(self, data: Compressed) -> None:
+        super().check(data)
+        self.blocks.check(data)
+        self._check_picture(data.image)
+
+
+def rounding_level(steps: Float[Tensor, "batch 8 8"]) -> Float[Tensor, " batch"]:
+    """The standard deviation of rounding to multiples of the quantisation steps Q, (mean Q^2 / 12)^(1/2) over the nine
+    lowest frequencies: finer ones are mostly rounded to zero, by less than half a step.
+    """
+    return (steps[:, :3, :3].square().mean((1, 2)) / 12).sqrt()
+
+
+class SmallImage(NamedTuple):
+    """A picture that is to be enlarged."""
+
+    image: Tensor  # (batch, height, width)
+    factor: int
+
+
+class MultiscaleEnlarging(MultiscaleRestoration):
+    """``MultiscaleRestoration`` of an enlarged picture: y the bicubic enlargement U f of a small picture f, l = 2.5 s /
+    255 for a factor s, R at cells of s x s pixels, H twice x <- x + c U (f - A x), A the antialiased bicubic reduction:
+    with R = 0 iterative back-projection (Irani and Peleg 1991, doi:10.1016/1049-9652(91)90045-L). Data are
+    ``SmallImage``.
+
+    Parameters: those of ``prior``; ``feedback`` c.
+
+    Args:
+        prior: as for ``MultiscaleRestoration``; its ``at`` is told the factor.
+
+    Raises:
+        ValueError: when run, a factor that is not a whole number above 1.
+    """
+
+    rounds = 2
+
+    def __init__(self, prior: nn.Module) -> None:
+        super().__init__(_enlarged, prior)
+        self.feedback = scalar_parameter(1.0, next(iter(prior.parameters()), torch.zeros(())))
+
+    def forward(self, state: Tensor, problem: Disturbed) -> Tensor:
+        prior: Any = self.prior
+        added = prior.at(state, problem.image, problem.level, int(problem.data.factor))
+        return self.held(state + added.to(state.dtype), problem)
+
+    def held(self, x: Tensor, problem: Disturbed) -> Tensor:
+        """Drawn back to the small picture."""
+        reduction = BicubicReduction(int(problem.data.factor))
+        for _ in range(self.rounds):
+            x = x + self.feedback * reduction.enlarge(problem.data.image - reduction(x))
+        return x
+
+    def check(self, data: SmallImage) -> None:
+        super().check(data)
+        check_numbers(data.image, "image", "enlarging", real=True)
+        factor = data.factor
+        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+            raise ValueError(f"factor is {factor!r}; it is a whole number above 1")
+        if data.image.ndim != 3:
+            raise ValueError(f"image is (batch, height, width); got shape {tuple(data.image.shape)}")
+
+
+def _noisy(data: NoisyImage) -> tuple[Tensor, Tensor]:
+    return data.image, data.sigma
+
+
+def _decoded(data: Compressed) -> tuple[Tensor, Tensor]:
+    return data.image, rounding_level(data.steps)
+
+
+def _enlarged(data: SmallImage) -> tuple[Tensor, Tensor]:
+    image = BicubicReduction(int(data.factor)).enlarge(data.image)
+    return image, torch.full((1,), EACH * data.factor, dtype=image.dtype, device=image.device)

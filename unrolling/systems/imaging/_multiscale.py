@@ -1,0 +1,43 @@
+"""What the systems with a learned multiscale prior share: their networks, and how they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from unrolling.networks.multiscale import MultiscaleResidual
+from unrolling.systems.base import Tying
+from unrolling.training.optimizers import Muon
+from unrolling.training.stages import Cosine, Schedule, Stage
+
+DEPTH = 2
+MARGIN, TILE = 48, 256  # pixels: of pieces of large pictures; steps of two layers reach little farther
+REFERENCES = ("diamond2017unrolled", "ronneberger2015u", "mohan2020robust")
+EQUATIONS = (
+    "x <- H(x + R_k(x, y, l)),    x = y at the start, twice\n"
+    "R_k: cells of {side} pixels of x and y, and l, to {wide} channels; residual blocks of two convolutions of 3 x 3 "
+    "at that scale, at half of it with {deep} channels, and at that scale again; no biases, R_k = 0 at the start.\n"
+    "{known}"
+)
+
+
+def prior(**options: Any) -> MultiscaleResidual:
+    """Each layer's network, as it is before training."""
+    return MultiscaleResidual(**options)
+
+
+def tying(*each: str) -> Tying:
+    """Every layer has a network of its own."""
+    return Tying(untied=("prior", *each))
+
+
+def schedule(steps: int, *, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
+    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At twice the rate trainings
+    ran away after a thousand steps.
+    """
+
+    def made(depth: int) -> Schedule:
+        common: dict[str, Any] = {"clip": 1.0, "optimizer": Muon(kernels=True), **options}
+        return [Stage(steps, rate=1e-2, batch=batch, annealing=Cosine(0.01, 1e-2), **common)]
+
+    return made
