@@ -26,7 +26,7 @@ def crop():
 
 
 def test_it_has_the_numbers_that_its_card_says(network):
-    assert sum(p.numel() for p in network.parameters()) == 79_813
+    assert sum(p.numel() for p in network.parameters()) == 96_242
 
 
 @pytest.mark.parametrize(("sigma", "gain"), [(5, 2.0), (15, 4.5), (25, 6.0), (50, 7.5), (75, 8.0)])

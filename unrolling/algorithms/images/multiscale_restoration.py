@@ -39,29 +39,52 @@ class MultiscaleRestoration(Iteration):
     Wetzstein 2017, arXiv:1705.08041; survey, V-C). R, which is told the level l of the disturbance, is 0 at the start,
     so that H alone is left. Subclasses say what y, l and H are.
 
+    The answer is the mean of several x, each with an R of its own that sees everything mirrored, as in cycle spinning
+    (Coifman and Donoho 1995): a mirrored picture then has the mirrored answer, and errors that the views have not in
+    common fall.
+
     Parameters: those of ``prior``.
 
     Args:
         observe: data -> (y, l), y (batch, height, width) or (batch, channels, height, width), l (batch or 1,).
         prior: R(x, y, l), such as ``MultiscaleResidual``.
+        views: 4, for the picture, its two mirror images and both at once; or 1, the picture as it lies.
+
+    Raises:
+        ValueError: another number of views.
     """
 
     algorithm = "HQS"
 
-    def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], prior: nn.Module) -> None:
+    def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], prior: nn.Module, *, views: int = 1) -> None:
         super().__init__()
-        self.observe, self.prior = observe, prior
+        if views not in (1, len(FLIPS)):
+            raise ValueError(f"views is {views}; it is 1 or {len(FLIPS)}")
+        self.observe, self.prior, self.views = observe, prior, float(views)
 
     def prepare(self, data: Any) -> Disturbed:
         """y and l."""
         return Disturbed(*self.observe(data), data)
 
-    def start(self, problem: Disturbed) -> Tensor:
-        """y."""
-        return problem.image
+    def start(self, problem: Disturbed) -> Float[Tensor, "batch views ..."]:
+        """y for every view."""
+        return torch.stack([problem.image] * int(self.views), 1)
 
-    def forward(self, state: Tensor, problem: Disturbed) -> Tensor:
-        return self.held(state + self.prior(state, problem.image, problem.level).to(state.dtype), problem)
+    def forward(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Float[Tensor, "batch views ..."]:
+        found = []
+        for x, axes in zip(state.unbind(1), FLIPS, strict=False):
+            seen, image = (x.flip(axes), problem.image.flip(axes)) if axes else (x, problem.image)
+            added = self.correction(seen, image, problem)
+            found.append(self.held(x + (added.flip(axes) if axes else added).to(x.dtype), problem))
+        return torch.stack(found, 1)
+
+    def estimate(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Tensor:
+        """The mean over the views."""
+        return state.mean(1)
+
+    def correction(self, x: Tensor, image: Tensor, problem: Disturbed) -> Tensor:
+        """R(x, y, l), of x and y as a view sees them."""
+        return self.prior(x, image, problem.level)
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """H(x)."""
@@ -82,46 +105,20 @@ class MultiscaleDenoising(MultiscaleRestoration):
     (tau^2 + sigma^2), which for an error of x of standard deviation tau is the best of both; undisturbed it is y. Data
     are ``NoisyImage``.
 
-    The answer is the mean over the picture, its mirror images and what is turned by half a turn, each restored by
-    itself, as in cycle spinning: what errors they have not in common is a quarter of what it was.
-
     Parameters: those of ``prior``; ``remainder`` tau^2, positive.
 
     Args:
-        prior: as for ``MultiscaleRestoration``.
+        prior, views: as for ``MultiscaleRestoration``.
         remainder: tau.
-        views: 4; or 1, the picture as it lies, as in training.
 
     Raises:
-        ValueError: another number of views; when run, a level that is no part of white.
+        ValueError: as ``MultiscaleRestoration``; when run, a level that is no part of white.
     """
 
     def __init__(self, prior: nn.Module, remainder: float = 1 / 255, *, views: int = 4) -> None:
-        super().__init__(_noisy, prior)
-        if views not in (1, len(FLIPS)):
-            raise ValueError(f"views is {views}; it is 1 or {len(FLIPS)}")
-        self.views = float(views)
+        super().__init__(_noisy, prior, views=views)
         self.remainder = scalar_parameter(remainder**2, next(iter(prior.parameters()), torch.zeros(())))
         constrain(self, "remainder", Positive())
-
-    def start(self, problem: Disturbed) -> Float[Tensor, "batch views ..."]:
-        """y in every view."""
-        return self._seen(problem.image, int(self.views))
-
-    def forward(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Float[Tensor, "batch views ..."]:
-        views = state.shape[1]
-        image = self._seen(problem.image, views).flatten(0, 1)
-        level = problem.level.repeat_interleave(views)
-        return super().forward(state.flatten(0, 1), Disturbed(image, level, problem.data)).unflatten(0, state.shape[:2])
-
-    def estimate(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Tensor:
-        """The mean of the views, each turned back."""
-        back = [part.flip(axes) if axes else part for part, axes in zip(state.unbind(1), FLIPS, strict=False)]
-        return torch.stack(back).mean(0)
-
-    @staticmethod
-    def _seen(image: Tensor, views: int) -> Tensor:
-        return torch.stack([image.flip(axes) if axes else image for axes in FLIPS[:views]], 1)
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """The mean of x and y by their variances."""
@@ -140,6 +137,8 @@ class MultiscaleDeblocking(MultiscaleRestoration):
     """``MultiscaleRestoration`` of a decoded JPEG picture: y the picture, l the rounding error of its coarse
     coefficients, H brings every cosine coefficient into [q - 1/2, q + 1/2] Q (Chen and Pock 2017, section 5); data are
     ``Compressed``.
+
+    One view, since blocks of a mirrored picture begin elsewhere.
 
     Parameters: those of ``prior``.
 
@@ -184,22 +183,22 @@ class MultiscaleEnlarging(MultiscaleRestoration):
     Parameters: those of ``prior``; ``feedback`` c.
 
     Args:
-        prior: as for ``MultiscaleRestoration``; its ``at`` is told the factor.
+        prior, views: as for ``MultiscaleRestoration``; the prior's ``at`` is told the factor.
 
     Raises:
-        ValueError: when run, a factor that is not a whole number above 1.
+        ValueError: as ``MultiscaleRestoration``; when run, a factor that is not a whole number above 1.
     """
 
     rounds = 2
 
-    def __init__(self, prior: nn.Module) -> None:
-        super().__init__(_enlarged, prior)
+    def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
+        super().__init__(_enlarged, prior, views=views)
         self.feedback = scalar_parameter(1.0, next(iter(prior.parameters()), torch.zeros(())))
 
-    def forward(self, state: Tensor, problem: Disturbed) -> Tensor:
+    def correction(self, x: Tensor, image: Tensor, problem: Disturbed) -> Tensor:
+        """R(x, y, l), with cells as large as the factor."""
         prior: Any = self.prior
-        added = prior.at(state, problem.image, problem.level, int(problem.data.factor))
-        return self.held(state + added.to(state.dtype), problem)
+        return prior.at(x, image, problem.level, int(problem.data.factor))
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """Drawn back to the small picture."""

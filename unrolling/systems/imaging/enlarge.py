@@ -42,7 +42,7 @@ SYSTEM = System(
     title="Multiscale enlarging",
     paradigm="inductive-bias",
     summary="photographs of two, three or four times the size, with one set of weights: iterative back-projection in "
-    "turn with small networks that work at the size of the small picture.",
+    "turn with small networks that work at the size of the small picture, averaged over its mirror images.",
     equations=EQUATIONS.format(
         side="s x s",
         wide=CHANNELS[0],
@@ -57,7 +57,7 @@ SYSTEM = System(
             parent=lambda task: MultiscaleEnlarging(_prior()),
             tying=tying("feedback"),
             depth=DEPTH,
-            schedule=schedule(6_500, rates={"feedback": 1e-2}),
+            schedule=schedule(6_500, rates={"feedback": 1e-2}, settings={"views": 1.0}),
             range={**TRAINED, "enlarged": Range(FACTORS[0], FACTORS[-1])},
         )
     },
