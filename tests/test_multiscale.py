@@ -260,3 +260,13 @@ def test_a_level_that_is_nan_spoils_its_own_sample_alone():
     found = iteration(iteration.start(problem), problem)
     assert bool(found[0].isfinite().all())
     assert bool(found[1].isnan().all())
+
+
+def test_the_answer_to_a_mirrored_file_is_mirrored():
+    image = functional.avg_pool2d(picture(1, 1, 64, 80), 5, 1, 2)[:, 0].float()
+    iteration = MultiscaleDeblocking(prior(period=4).float())
+    found, mirrored = (
+        solve(iteration, compress(x, 10), tolerance=0.0, max_iterations=2).estimate for x in (image, image.flip(-1))
+    )
+    assert torch.allclose(found, mirrored.flip(-1), atol=0.02)  # the encoder rounds as it likes
+    assert float((found - mirrored.flip(-1)).abs().mean()) < 2e-4

@@ -138,16 +138,19 @@ class MultiscaleDeblocking(MultiscaleRestoration):
     coefficients, H brings every cosine coefficient into [q - 1/2, q + 1/2] Q (Chen and Pock 2017, section 5); data are
     ``Compressed``.
 
-    One view, since blocks of a mirrored picture begin elsewhere.
+    Sides are multiples of 8, so that the blocks of a mirrored picture are the mirrored blocks.
 
     Parameters: those of ``prior``.
 
     Args:
-        prior: as for ``MultiscaleRestoration``.
+        prior, views: as for ``MultiscaleRestoration``.
+
+    Raises:
+        ValueError: as ``MultiscaleRestoration``.
     """
 
-    def __init__(self, prior: nn.Module) -> None:
-        super().__init__(_decoded, prior)
+    def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
+        super().__init__(_decoded, prior, views=views)
         self.blocks = QuantisedBlocks()
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:

@@ -28,7 +28,7 @@ SYSTEM = System(
     title="Multiscale deblocking",
     paradigm="inductive-bias",
     summary="photographs without the blocks and ringing of JPEG, whatever the quality: two projections onto what the "
-    "file says of every coefficient, in turn with small networks on two scales.",
+    "file says of every coefficient, in turn with small networks on two scales, averaged over mirror images.",
     equations=EQUATIONS.format(
         side="2 x 2",
         wide=24,
@@ -43,7 +43,7 @@ SYSTEM = System(
             parent=lambda task: MultiscaleDeblocking(prior(period=PERIOD)),
             tying=tying(),
             depth=DEPTH,
-            schedule=schedule(10_000),
+            schedule=schedule(10_000, settings={"views": 1.0}),
             range=lambda task: {"quality": Range(task.lowest, task.highest)},
         )
     },
