@@ -9,7 +9,7 @@ patches), ``whole`` (a whole photograph through random signs and a cosine transf
 Bars: the estimated level within 5 % of the true one and the kurtosis within 0.2 of 3 for LDAMP in every layer, one of
 the two broken by LDIT; LDAMP at least 0.5 dB above LDIT and above D-AMP with BM3D.
 
---denoiser: ``tied``, that of imaging/ldamp_tied; ``denoise``, imaging/denoise, which was trained for noise up to 75 of
+--denoiser: ``tied``, that of imaging/ldamp_tied; ``denoise``, imaging/cscnet, which was trained for noise up to 75 of
 255 and is scaled beyond; ``layers``, imaging/ldamp and imaging/ldit themselves, layer by layer (no part ``whole``).
 --data names a folder with ``set12``; without it the test photographs of the task serve. --weights names a folder of
 weights files, or a file, to use before the shipped ones.
@@ -49,7 +49,7 @@ from unrolling.tasks.images.compressive_gaussian import CompressiveGaussian, var
 NEAR, EXCESS, GAIN = 0.05, 0.2, 0.5  # bars
 TASK, DENOISE, TIED, LAYERED, THRESHOLDING = (
     "compressive_gaussian",
-    "imaging/denoise",
+    "imaging/cscnet",
     "imaging/ldamp_tied",
     "imaging/ldamp",
     "imaging/ldit",
@@ -62,7 +62,10 @@ def denoiser(options: argparse.Namespace) -> DenoiserProx:
     if options.denoiser == "denoise":
         found = network(DENOISE, "noise_levels", options.weights)
         if found is None:
-            sys.exit("no weights of imaging/denoise")
+            sys.exit("no weights of imaging/cscnet")
+        layer: Any
+        for layer in found.layers:  # the average over the positions of the grid takes long
+            layer.shifts = options.shifts
         return DenoiserProx(found, told=NoisyImage, most=75 / 255).eval()
     found = network(TIED, TASK, options.weights)
     if found is None:
@@ -225,6 +228,7 @@ def main() -> None:
     parser.add_argument("--ratio", type=float, action="append", help="m/n, several may be named; 0.2 and 0.25")
     parser.add_argument("--depth", type=int, default=6, help="layers, of the first two denoisers")
     parser.add_argument("--patches", type=int, default=8, help="of each test picture, at most")
+    parser.add_argument("--shifts", type=int, default=1, help="positions along a side of imaging/cscnet, up to 4")
     parser.add_argument("--bm3d-steps", type=int, default=10, help="of D-AMP with BM3D")
     parser.add_argument(
         "--classical", choices=("all", "amp", "none"), default="all", help="with all, FISTA takes most of the time"

@@ -50,7 +50,7 @@ NORM, FIT, GAIN = 1.02, 0.99, 0.5  # bars
 POWER, SIZES = 200, ((40, 40), (24, 56))
 STEPS, FLOOR = 60, -11.0  # of the decay; log10 below which rounding rules
 NOISE, FIRST = 0.01, 49 / 255  # of the deblurring; the level that half-quadratic splitting starts from
-PLAIN, CONSTRAINED, TOLD = "imaging/learned_prox", "imaging/realsn", "imaging/denoise"
+PLAIN, CONSTRAINED, TOLD = "imaging/learned_prox", "imaging/realsn", "imaging/cscnet"
 
 
 def denoiser(name: str, task: str, weights: Path | None) -> tuple[nn.Module, bool]:

@@ -13,11 +13,11 @@ from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFE
 PERIOD = 4  # cells of 2 x 2 pixels in a block of 8 x 8
 # The part of the network's change that is taken, by quality: at high ones a few photographs of those that are held out
 # from training would lose thousandths of a dB by all of it. Above, the file comes back.
-PARTS = ((90.0, 1.0), (95.0, 0.5))
+PARTS = ((80.0, 1.0), (90.0, 0.5), (95.0, 0.4))
 
 
 def _part(quality: float) -> float:
-    """All of the change up to quality 90, none above 95."""
+    """All of the change up to quality 80, none above 95."""
     if quality > PARTS[-1][0]:
         return 0.0
     return float(np.interp(quality, [x for x, _ in PARTS], [part for _, part in PARTS]))
