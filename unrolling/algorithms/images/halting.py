@@ -72,7 +72,9 @@ class HaltingRestoration(Iteration):
     def forward(self, state: Halting, problem: Problem) -> Halting:
         running = state.running * (state.value > 0).to(state.running)
         x = self.data_term.project(state.x + self.unit(state.x), problem)
-        answer = torch.where(running.reshape(-1, 1, 1) > 0, x, state.answer)
+        # A decision that is not a number is none: its picture is not one that stopped.
+        unclear = torch.where(state.running > 0, 0 * state.value, torch.zeros_like(state.value))
+        answer = torch.where(running.reshape(-1, 1, 1) > 0, x, state.answer) + unclear.reshape(-1, 1, 1).to(x.dtype)
         value, memory = self._asked(x, state.memory)
         # The chance to have come to the decision before this step: all before it were for going on.
         first = (state.steps > 0).to(state.reached)

@@ -24,13 +24,16 @@ LEAST = 10  # pixels along a side that the network is given
 
 @torch.no_grad()
 def steps_of(network: Unrolled, planes: Tensor) -> Tensor:
-    """How many steps the policy wants of each picture (batch, height, width), decided on its middle, (batch,)."""
+    """How many steps the policy wants of each picture (batch, height, width), decided on its middle, (batch,);
+    NaN where it cannot decide.
+    """
     height, width = planes.shape[-2:]
     top, left = (max(0, (side - MIDDLE) // 2) for side in (height, width))
-    taken = planes.new_zeros(planes.shape[0])
+    taken, spoiled = planes.new_zeros(planes.shape[0]), planes.new_zeros(planes.shape[0])
     for state in network.trajectory(planes[..., top : top + MIDDLE, left : left + MIDDLE].contiguous()):
         taken += state.running
-    return taken.long()
+        spoiled = 0 * state.answer.flatten(1).sum(1)  # NaN where a decision was none
+    return taken + spoiled
 
 
 @torch.no_grad()
@@ -39,9 +42,10 @@ def restored(network: Unrolled, planes: Tensor) -> tuple[Tensor, Tensor]:
     height, width = planes.shape[-2:]
     short = (0, max(0, LEAST - width), 0, max(0, LEAST - height))
     wide = torch.nn.functional.pad(planes.unsqueeze(0), short, mode="replicate")[0] if any(short) else planes
-    steps = steps_of(network, wide)
+    wanted = steps_of(network, wide)
+    steps = wanted.nan_to_num().long()
     unit: Any = network.layers[0].unit
-    found = wide.clone()
+    found = wide + 0 * wanted.reshape(-1, 1, 1)
     for k, count in enumerate(steps.tolist()):
 
         def run(piece: Tensor, count: int = count) -> Tensor:
@@ -62,7 +66,7 @@ def _restore(network: Unrolled, task: Any, picture: pixels.Picture, outputs: Seq
         level = round(noise.level, 2)
         effect = "it was not trained for it; the policy stops where it sees fit"
         told["conditions"] = [Condition("noise", level, "estimated", "of 255", effect=effect)]
-    if not bool(steps.any()):
+    if not bool(steps.any()) and bool(clean.isfinite().all()):
         told["unchanged"] = "the policy took no step"
         clean = picture.pixels
     pixels.write(outputs[0], picture.replaced(clean))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from unrolling.algorithms.images.multiscale_restoration import MultiscaleDeblocking
@@ -9,6 +11,7 @@ from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._files import JPEGWay, deblocking
 from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, prior, schedule, tying
+from unrolling.tasks.baselines import Baseline, Iterative
 
 PERIOD = 4  # cells of 2 x 2 pixels in a block of 8 x 8
 # The part of the network's change that is taken, by quality: at high ones a few photographs of those that are held out
@@ -21,6 +24,11 @@ def _part(quality: float) -> float:
     if quality > PARTS[-1][0]:
         return 0.0
     return float(np.interp(quality, [x for x, _ in PARTS], [part for _, part in PARTS]))
+
+
+def baselines(system: System, task: Any) -> list[Baseline]:
+    """The parent, which without a prior gives the decoded picture back."""
+    return [Iterative("projections onto the file alone", lambda _: MultiscaleDeblocking(prior()), (0.0,), DEPTH)]
 
 
 SYSTEM = System(
@@ -47,6 +55,7 @@ SYSTEM = System(
             range=lambda task: {"quality": Range(task.lowest, task.highest)},
         )
     },
+    baselines={"deblocking_qualities": baselines},
     apply={
         "deblocking_qualities": deblocking(
             JPEGWay(_part, lambda network: MARGIN, lambda task: f"{task.lowest} to {task.highest}", TILE)

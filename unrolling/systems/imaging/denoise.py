@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from unrolling.algorithms.images.multiscale_restoration import MultiscaleDenoising
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._denoising import denoising, told_levels
 from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, prior, schedule, tying
+from unrolling.tasks.baselines import Baseline, Iterative
+
+
+def baselines(system: System, task: Any) -> list[Baseline]:
+    """The parent, which without a prior gives the picture back."""
+    return [Iterative("steps on the data alone", lambda _: MultiscaleDenoising(prior()), (0.0,), DEPTH)]
+
 
 SYSTEM = System(
     name="imaging/denoise",
@@ -31,5 +40,6 @@ SYSTEM = System(
             range=lambda task: {"noise": Range(0, task.most)},
         )
     },
+    baselines={"noise_levels": baselines},
     apply={"noise_levels": denoising(told_levels(MARGIN, TILE))},
 )
