@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import moved
 from torch import nn
 
-from unrolling import fit, solve
+from unrolling import DivergenceError, fit, solve
 from unrolling import unroll as unrolled
 from unrolling.algorithms.images.diffusion import Diffusion, EdgeStopping
 from unrolling.algorithms.images.halting import HaltingRestoration
@@ -272,3 +272,21 @@ def test_a_policy_that_stops_at_once_gives_the_file_back(unroll, held, tmp_path)
     assert status == 0
     assert "the policy took no step" in out
     assert output.read_bytes() == source.read_bytes()
+
+
+def test_a_policy_that_cannot_decide_gives_no_answer_and_leaves_the_other_picture_alone():
+    class Undecided(torch.nn.Module):
+        features = 1
+
+        def forward(self, x, memory):
+            value = torch.ones(len(x), dtype=x.dtype)
+            value[:1] = torch.nan
+            return value, memory
+
+    step = HaltingRestoration(LeastSquares(Identity()), RestorationUnit(2, 0), Undecided())
+    y = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = unrolled(step, 2, tied="unit")(y)
+    assert bool(found[0].isnan().all())
+    assert torch.equal(found[1], y[1])
+    with pytest.raises(DivergenceError, match="sample 0"):
+        solve(step, y, max_iterations=3)

@@ -168,7 +168,7 @@ def test_bad_arguments_are_refused():
 # Numbers of the layers that a stage moves
 
 
-def test_a_stage_narrows_the_surrogate_and_leaves_it_at_its_last_width():
+def test_a_stage_narrows_the_surrogate_and_gives_it_its_own_width_back():
     task = recovery()
     net = unroll(GramHardISTA(task.dictionary, 0.1), 2, untied="threshold")
     seen = []
@@ -183,7 +183,7 @@ def test_a_stage_narrows_the_surrogate_and_leaves_it_at_its_last_width():
     widths = list(dict.fromkeys(width for width, _ in seen))
     assert widths == pytest.approx([2.0, 1.75, 1.5, 1.25, 1.0, 0.5])
     assert all(one == other for one, other in seen)
-    assert net.parent.surrogate_width == 1.0
+    assert {layer.surrogate_width for layer in (*net.layers, net.parent)} == {1.0}
     assert stages[0].describe()["settings"] == {"surrogate_width": {"first": 2.0, "last": 1.0, "part": 1.0}}
 
 

@@ -5,13 +5,17 @@ import torch
 from families import by_day
 from torch.nn import functional
 
-from unrolling import solve, unroll
+from unrolling import fit, pretrained, solve, unroll
 from unrolling.algorithms import MultiscaleDeblocking, MultiscaleDenoising, MultiscaleEnlarging, NoisyImage, SmallImage
 from unrolling.algorithms.images.multiscale_restoration import rounding_level
+from unrolling.files import pictures as pixels
 from unrolling.networks import MultiscaleResidual
 from unrolling.operators import BicubicReduction
 from unrolling.operators.dct import cut_blocks, dct2
+from unrolling.tasks import photograph
 from unrolling.tasks.images.deblocking import compress
+from unrolling.tasks.images.known_noise import DenoisingLevels
+from unrolling.training.stages import Stage
 
 TORCH = torch.float64
 
@@ -118,6 +122,10 @@ def noisy(count=2, height=21, width=18, sigma=(0.1, 0.2)):
     return NoisyImage(picture(count, height, width), torch.tensor(sigma[:count], dtype=TORCH))
 
 
+def noisy_float():
+    return NoisyImage(*(part.float() for part in noisy()))
+
+
 def jpeg(quality=10):
     image = functional.avg_pool2d(picture(1, 1, 64, 80), 5, 1, 2)[:, 0].float()
     return compress(image, quality)
@@ -168,22 +176,22 @@ def test_a_mirrored_picture_has_the_mirrored_answer(axes):
         iteration = MultiscaleDenoising(prior(), views=views)
         return solve(iteration, noisy()._replace(image=y), tolerance=0.0, max_iterations=2).estimate
 
-    y = noisy().image
+    y = noisy(height=24, width=20).image
     assert torch.allclose(run(y.flip(axes), 4), run(y, 4).flip(axes), atol=1e-12)
     assert not torch.allclose(run(y.flip(axes), 1), run(y, 1).flip(axes), atol=1e-3)
     mean = sum(run(y.flip(a), 1).flip(a) for a in ((-1,), (-2,), (-2, -1))) + run(y, 1)
     assert torch.allclose(run(y, 4), mean / 4, atol=1e-12)
 
 
-def test_a_stage_trains_on_the_picture_as_it_lies():
-    network = unroll(MultiscaleDenoising(prior()), 2, untied=("prior", "remainder"))
+def test_a_stage_trains_on_the_picture_as_it_lies_and_the_network_has_all_views_after_it():
+    task = DenoisingLevels.small()
+    network = unroll(MultiscaleDenoising(MultiscaleResidual((4, 4))), 2, untied=("prior", "remainder"))
+    seen = []
+    network.layers[1].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[1]))
+    fit(network, task, [Stage(2, batch=3, settings={"views": 1.0})], quiet=True, validations=0)
+    assert set(seen) == {1}
     assert {layer.views for layer in network.layers} == {4.0}
-    with torch.no_grad():
-        all_of_them = network(noisy())
-        for layer in network.layers:
-            layer.views = 1.0
-        assert network.run(noisy()).shape == (2, 1, 21, 18)
-        assert not torch.allclose(network(noisy()), all_of_them, atol=1e-3)
+    assert network.run(noisy_float()).shape == (2, 4, 21, 18)
     with pytest.raises(ValueError, match="views is 3"):
         MultiscaleDenoising(prior(), views=3)
 
@@ -270,3 +278,46 @@ def test_the_answer_to_a_mirrored_file_is_mirrored():
     )
     assert torch.allclose(found, mirrored.flip(-1), atol=0.02)  # the encoder rounds as it likes
     assert float((found - mirrored.flip(-1)).abs().mean()) < 2e-4
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_pieces_of_a_picture_of_any_size_are_the_whole(views):
+    """Mirrored views have the cells of the picture, not of its piece."""
+    iteration, image = MultiscaleDenoising(prior(), views=views), picture(1, 61, 203)
+    level = torch.tensor([0.1], dtype=TORCH)
+
+    def run(piece):
+        return solve(iteration, NoisyImage(piece, level), tolerance=0.0, max_iterations=2).estimate.detach()
+
+    pieces = pixels.in_tiles(run, image, margin=48, tile=64, align=4)
+    assert torch.allclose(pieces, run(image), atol=1e-10)
+
+
+@pytest.mark.parametrize("factor", by_day(3, 2, 4))
+def test_pieces_that_are_enlarged_are_the_whole(factor):
+    network, small = pretrained("imaging/enlarge"), photograph("camera")[80:131, 100:203].unsqueeze(0)
+    with torch.no_grad():
+        whole, pieces = (
+            pixels.in_tiles(
+                lambda piece: network(SmallImage(piece, factor)), small, margin=24, tile=tile, align=2, scale=factor
+            )
+            for tile in (1000, 32)
+        )
+    assert 255 * float((whole - pieces).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2)])
+def test_pictures_of_any_size_and_batches_of_none(size):
+    level = torch.tensor([0.1], dtype=TORCH)
+    for count in (0, 1):
+        image = picture(count, *size)
+        found = solve(MultiscaleDenoising(prior()), NoisyImage(image, level[:count]), max_iterations=2).estimate
+        assert found.shape == image.shape
+    large = solve(MultiscaleEnlarging(prior(sides=(3,))), SmallImage(picture(1, *size), 3), max_iterations=2).estimate
+    assert large.shape == (1, 3 * size[0], 3 * size[1])
+
+
+@pytest.mark.parametrize("level", [torch.ones(3), torch.ones(2, 1), torch.tensor(0.1)])
+def test_a_level_that_is_not_one_for_each_is_refused(level):
+    with pytest.raises(ValueError, match="level is a number for each"):
+        prior()(picture(2, 8, 8), picture(2, 8, 8), level)

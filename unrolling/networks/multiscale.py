@@ -110,11 +110,14 @@ class MultiscaleResidual(nn.Module):
         """
         return self.at(x, y, level, self.sides[0])
 
-    def at(self, x: Tensor, y: Tensor, level: Tensor, side: int) -> Tensor:
-        """R(x, y, l) with cells of a side that it has.
+    def at(self, x: Tensor, y: Tensor, level: Tensor, side: int, axes: tuple[int, ...] = ()) -> Tensor:
+        """R(x, y, l) with cells of a side that it has, seen mirrored along some axes.
+
+        Images are mirrored after they were continued, so that cells are the same pixels in every view, and those of a
+        piece of a picture the picture's own.
 
         Raises:
-            ValueError: it has none of that side; images of other shapes.
+            ValueError: it has none of that side; images or levels of other shapes.
         """
         if side not in self.sides:
             raise ValueError(f"cells have sides of {', '.join(map(str, self.sides))}; got {side}")
@@ -124,8 +127,13 @@ class MultiscaleResidual(nn.Module):
             raise ValueError(f"x and y have one shape; got {tuple(x.shape)} and {tuple(y.shape)}")
         both = torch.stack([x, y], 1) if plain else torch.cat([x, y], 1)
         height, width = both.shape[-2:]
+        if level.shape not in (x.shape[:1], (1,)):
+            raise ValueError(
+                f"level is a number for each, (batch,) or (1,); got {tuple(x.shape)}, {tuple(level.shape)}"
+            )
         right, below = -width % (2 * side), -height % (2 * side)
-        cells = to_cells(nn.functional.pad(both, (0, right, 0, below), mode="replicate"), side)
+        whole = nn.functional.pad(both, (0, right, 0, below), mode="replicate")
+        cells = to_cells(whole.flip(axes) if axes else whole, side)
         told = level.to(cells).reshape(-1, 1, 1, 1).expand(cells.shape[0], 1, *cells.shape[-2:])
         # in this order of memory convolutions are a tenth faster
         given = torch.cat([cells, told], 1).contiguous(memory_format=torch.channels_last)
@@ -135,7 +143,8 @@ class MultiscaleResidual(nn.Module):
             z = z + told * self._places(*cells.shape[-2:])
         z = self.down(z)
         z = self.up(z + self.enlarge(self.middle(self.reduce(z))))
-        added = from_cells(self.last[number](z), side)[..., :height, :width]
+        seen = from_cells(self.last[number](z), side)
+        added = (seen.flip(axes) if axes else seen)[..., :height, :width]
         return added.squeeze(1) if plain else added
 
     def _places(self, rows: int, columns: int) -> Tensor:

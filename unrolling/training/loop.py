@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
@@ -113,7 +114,8 @@ class Loop:
             with self.reporter, self.interrupt:
                 for number, stage in enumerate(self.schedule):
                     if number >= self.position.stage:
-                        self._stage(number, stage)
+                        with self._settings(stage):
+                            self._stage(number, stage)
         finally:
             for item in self.items:
                 item.tensor.requires_grad_(True)
@@ -253,6 +255,17 @@ class Loop:
         """What a loss draws for a micro-batch of this process, each grain of it from a generator of its own."""
         grains = self.share.of_part(part, self.share.grains(stage.batch, self.task.grains))
         return Draws([generator(self.seed, global_step, grain, OF_LOSSES) for grain in grains])
+
+    @contextmanager
+    def _settings(self, stage: Stage) -> Iterator[None]:
+        """The numbers of the layers that a stage sets are their own again after it."""
+        network: Any = self.network
+        own = [(layer, name, getattr(layer, name)) for layer in network.layers for name in stage.settings]
+        try:
+            yield
+        finally:
+            for layer, name, value in own:
+                setattr(layer, name, value)
 
     def _set(self, stage: Stage, step: int) -> None:
         """Numbers of the layers that move along the stage."""

@@ -98,7 +98,7 @@ class HaltingRestoration(Iteration):
         if self.policy is None:
             return tree.relative_change(new.x, old.x)
         going = new.running * (new.value > 0).to(new.running)
-        return torch.where(going > 0, torch.inf, going) + 0 * new.x.flatten(1).sum(1)
+        return torch.where(going > 0, torch.inf, going) + 0 * (new.x + new.answer).flatten(1).sum(1)
 
     def check(self, data: Any) -> None:
         super().check(data)

@@ -40,14 +40,14 @@ class MultiscaleRestoration(Iteration):
     so that H alone is left. Subclasses say what y, l and H are.
 
     The answer is the mean of several x, each with an R of its own that sees everything mirrored, as in cycle spinning
-    (Coifman and Donoho 1995): a mirrored picture then has the mirrored answer, and errors that the views have not in
-    common fall.
+    (Coifman and Donoho 1995): a mirrored picture whose sides are multiples of 2 s then has the mirrored answer, and
+    errors that the views have not in common fall.
 
     Parameters: those of ``prior``.
 
     Args:
         observe: data -> (y, l), y (batch, height, width) or (batch, channels, height, width), l (batch or 1,).
-        prior: R(x, y, l), such as ``MultiscaleResidual``.
+        prior: R, a ``MultiscaleResidual``.
         views: 4, for the picture, its two mirror images and both at once; or 1, the picture as it lies.
 
     Raises:
@@ -55,6 +55,8 @@ class MultiscaleRestoration(Iteration):
     """
 
     algorithm = "HQS"
+
+    prior: Any
 
     def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], prior: nn.Module, *, views: int = 1) -> None:
         super().__init__()
@@ -73,18 +75,17 @@ class MultiscaleRestoration(Iteration):
     def forward(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Float[Tensor, "batch views ..."]:
         found = []
         for x, axes in zip(state.unbind(1), FLIPS, strict=False):
-            seen, image = (x.flip(axes), problem.image.flip(axes)) if axes else (x, problem.image)
-            added = self.correction(seen, image, problem)
-            found.append(self.held(x + (added.flip(axes) if axes else added).to(x.dtype), problem))
+            added = self.prior.at(x, problem.image, problem.level, self.side(problem), axes)
+            found.append(self.held(x + added.to(x.dtype), problem))
         return torch.stack(found, 1)
 
     def estimate(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Tensor:
         """The mean over the views."""
         return state.mean(1)
 
-    def correction(self, x: Tensor, image: Tensor, problem: Disturbed) -> Tensor:
-        """R(x, y, l), of x and y as a view sees them."""
-        return self.prior(x, image, problem.level)
+    def side(self, problem: Disturbed) -> int:
+        """Pixels along a side of the prior's cells."""
+        return self.prior.sides[0]
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """H(x)."""
@@ -92,7 +93,7 @@ class MultiscaleRestoration(Iteration):
 
     def _check_picture(self, image: Tensor) -> None:
         check_numbers(image, "image", class_name(self), real=True)
-        count = getattr(self.prior, "images", 1)
+        count = self.prior.images
         if not (image.ndim == 3 and count == 1) and not (image.ndim == 4 and image.shape[1] == count):
             one = ", or (batch, height, width)" if count == 1 else ""
             raise ValueError(f"image is (batch, {count}, height, width){one}; got shape {tuple(image.shape)}")
@@ -117,7 +118,7 @@ class MultiscaleDenoising(MultiscaleRestoration):
 
     def __init__(self, prior: nn.Module, remainder: float = 1 / 255, *, views: int = 4) -> None:
         super().__init__(_noisy, prior, views=views)
-        self.remainder = scalar_parameter(remainder**2, next(iter(prior.parameters()), torch.zeros(())))
+        self.remainder = scalar_parameter(remainder**2, next(iter(prior.parameters())))
         constrain(self, "remainder", Positive())
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
@@ -186,7 +187,7 @@ class MultiscaleEnlarging(MultiscaleRestoration):
     Parameters: those of ``prior``; ``feedback`` c.
 
     Args:
-        prior, views: as for ``MultiscaleRestoration``; the prior's ``at`` is told the factor.
+        prior, views: as for ``MultiscaleRestoration``; ``sides`` of the prior are the factors.
 
     Raises:
         ValueError: as ``MultiscaleRestoration``; when run, a factor that is not a whole number above 1.
@@ -196,12 +197,11 @@ class MultiscaleEnlarging(MultiscaleRestoration):
 
     def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
         super().__init__(_enlarged, prior, views=views)
-        self.feedback = scalar_parameter(1.0, next(iter(prior.parameters()), torch.zeros(())))
+        self.feedback = scalar_parameter(1.0, next(iter(prior.parameters())))
 
-    def correction(self, x: Tensor, image: Tensor, problem: Disturbed) -> Tensor:
-        """R(x, y, l), with cells as large as the factor."""
-        prior: Any = self.prior
-        return prior.at(x, image, problem.level, int(problem.data.factor))
+    def side(self, problem: Disturbed) -> int:
+        """The factor: a cell is a pixel of the small picture."""
+        return int(problem.data.factor)
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """Drawn back to the small picture."""
