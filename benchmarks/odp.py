@@ -7,8 +7,8 @@ what lies beyond the border of a picture shines into it: worked on as if it were
 step).
 
 Bars: above the Wiener filter and total variation by half-quadratic splitting, 0.5 dB above the same networks without
-the steps on the data. The best rival known here, half-quadratic splitting with the denoiser of imaging/cscnet, is
-printed beside.
+the steps on the data. The best rival known here, half-quadratic splitting with the denoisers of imaging/cscnet
+and imaging/denoise, is printed beside.
 
 --data names a folder with ``set12`` (pictures) and ``blur_kernels/levin09.npz``; without it the photographs and kernels
 of the task serve. --weights names a folder of weights files to use before the shipped ones. The networks without steps

@@ -50,7 +50,8 @@ NORM, FIT, GAIN = 1.02, 0.99, 0.5  # bars
 POWER, SIZES = 200, ((40, 40), (24, 56))
 STEPS, FLOOR = 60, -11.0  # of the decay; log10 below which rounding rules
 NOISE, FIRST = 0.01, 49 / 255  # of the deblurring; the level that half-quadratic splitting starts from
-PLAIN, CONSTRAINED, TOLD = "imaging/learned_prox", "imaging/realsn", "imaging/cscnet"
+PLAIN, CONSTRAINED = "imaging/learned_prox", "imaging/realsn"
+TOLD = ("imaging/cscnet", "imaging/denoise")
 
 
 def denoiser(name: str, task: str, weights: Path | None) -> tuple[nn.Module, bool]:
@@ -181,18 +182,20 @@ def middle(picture: Tensor, side: int) -> Tensor:
 def plugged(options: argparse.Namespace) -> list[Iterative]:
     """A method for each denoiser that there are weights for."""
     methods: list[Iterative] = []
-    told = network(TOLD, "noise_levels", options.weights)
-    if told is not None:
+    for name in TOLD:
+        told = network(name, "noise_levels", options.weights)
+        if told is None:
+            continue
         prox = DenoiserProx(told, told=NoisyImage)
 
-        def splitting(factor: float) -> Iteration:
+        def splitting(factor: float, prox: DenoiserProx = prox) -> Iteration:
             weight, count = factor * NOISE**2, 12
             growth = (FIRST / NOISE) ** (2 / (count - 1))
             return HalfQuadraticSplitting(
                 KnownBlur(), Identity(), prox, weight, penalty=weight / FIRST**2, growth=growth, largest=1e12
             )
 
-        methods.append(Iterative(f"PnP-HQS, {TOLD}", splitting, (0.3, 1.0, 3.0), 12))
+        methods.append(Iterative(f"PnP-HQS, {name}", splitting, (0.3, 1.0, 3.0), 12))
     plain, trained = denoiser(PLAIN, "known_deblurring", options.weights)
     if trained:
         prox_plain = DenoiserProx(plain, sigma=0.02)

@@ -260,7 +260,7 @@ class Loop:
     def _settings(self, stage: Stage) -> Iterator[None]:
         """The numbers of the layers that a stage sets are their own again after it."""
         network: Any = self.network
-        own = [(layer, name, getattr(layer, name)) for layer in network.layers for name in stage.settings]
+        own = [(layer, name, getattr(layer, name)) for name in stage.settings for layer in network.layers]
         try:
             yield
         finally:

@@ -62,7 +62,7 @@ class DUBLIDLevels(DUBLID):
     x the estimate of DUBLID, v the variance of the kernel (both directions added, square pixels), n = 1 / sum k^2 the
     number of pixels that it fills, D differences of neighbours. The kernel of a sharp picture has v = 0, so that it
     comes back; what rings after a wrong kernel has a large |D x|. u is taken as it is: gradients go through c to w
-    alone. The powers follow ``StridedCoding``; Li, Tofighi, Geng, Monga and Eldar 2020, doi:10.1109/TCI.2020.2964202
+    alone. The powers follow ``StridedISTA``; Li, Tofighi, Geng, Monga and Eldar 2020, doi:10.1109/TCI.2020.2964202
     have neither. Weights of DUBLID are a start.
 
     Parameters: those of ``DUBLID``; ``threshold_slope``, ``coupling_slope``, ``initial_slope``, ``final_slope`` and

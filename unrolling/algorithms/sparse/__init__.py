@@ -45,7 +45,6 @@ if TYPE_CHECKING:
         NoisyImage,
         Shifted,
         Shifts,
-        StridedCoding,
         StridedISTA,
         check_noise,
         cosine_atoms,
@@ -72,7 +71,7 @@ __getattr__, __dir__ = lazy(
         ".ista": ("GramISTA ISTA ThinISTA is_soft penalty_of"),
         ".lama": ("LAMA LAMAState Normalised Normalising"),
         ".learned_iht": ("GramHardISTA GramIHT"),
-        ".strided": ("Codes NoisyImage Shifted Shifts StridedCoding StridedISTA check_noise cosine_atoms"),
+        ".strided": ("Codes NoisyImage Shifted Shifts StridedISTA check_noise cosine_atoms"),
         ".synthesis": ("Decoded SynthesisISTA SynthesisState"),
         ".varying": ("Mixed Mixing Sensed VaryingISTA"),
     },
@@ -83,11 +82,11 @@ __all__ = [
     "ConvolutionalISTA", "CoordinateDescent", "CoupledISTA", "Decoded", "FISTA", "FISTAState", "GatedISTA",
     "GramHardISTA", "GramIHT", "GramISTA", "HyperLISTA", "HyperProblem", "HyperState", "IHT", "ISTA", "LAMA",
     "LAMAState", "Mixed", "Mixing", "NoisyImage", "Normalised", "Normalising", "SelectedState", "Selection",
-    "SelectiveGramISTA", "Sensed", "Shifted", "Shifts", "StridedCoding", "StridedISTA", "SynthesisISTA",
-    "SynthesisState", "ThinISTA", "VaryingISTA", "analytic_weights", "as_operator", "check_dictionary",
-    "check_noise", "check_selection", "check_step_size", "check_weight", "check_width", "cosine_atoms",
-    "each_weight", "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov",
-    "penalty_of", "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
+    "SelectiveGramISTA", "Sensed", "Shifted", "Shifts", "StridedISTA", "SynthesisISTA", "SynthesisState",
+    "ThinISTA", "VaryingISTA", "analytic_weights", "as_operator", "check_dictionary", "check_noise",
+    "check_selection", "check_step_size", "check_weight", "check_width", "cosine_atoms", "each_weight",
+    "is_soft", "lipschitz", "minimal_coherence_weights", "mutual_coherence", "nesterov", "penalty_of",
+    "projected_gradient_weights", "scalar_parameter", "step_advice", "tight_frame",
 ]
 # fmt: on
 # End of what is written.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unrolling.algorithms.sparse.ista import ISTA, GramISTA
-from unrolling.algorithms.sparse.strided import StridedCoding
+from unrolling.algorithms.sparse.strided import StridedISTA
 from unrolling.algorithms.sparse.synthesis import SynthesisISTA
 from unrolling.algorithms.sparse.varying import VaryingISTA
 from unrolling.algorithms.splitting.proximal_gradient import ProximalGradient
@@ -51,7 +51,7 @@ class FISTA(Iteration):
 
     Args:
         ista: the step to accelerate, an ``ISTA``, a ``GramISTA``, a ``SynthesisISTA``, a ``VaryingISTA``, a
-            ``ProximalGradient``, a ``StridedCoding`` or a ``RobustPCA`` (the fields of its state are affine in its
+            ``ProximalGradient``, a ``StridedISTA`` or a ``RobustPCA`` (the fields of its state are affine in its
             unknowns, so that each may be extrapolated).
         momentum: t -> t+; a constant 1 switches the acceleration off.
         continuation: start with a larger weight and lower it (Hale, Yin and Zhang 2008, doi:10.1137/070698920).
@@ -62,7 +62,7 @@ class FISTA(Iteration):
 
     def __init__(
         self,
-        ista: ISTA | GramISTA | StridedCoding | SynthesisISTA | VaryingISTA | ProximalGradient | RobustPCA,
+        ista: ISTA | GramISTA | StridedISTA | SynthesisISTA | VaryingISTA | ProximalGradient | RobustPCA,
         *,
         momentum: Callable[[float], float] = nesterov,
         continuation: Continuation | tuple[float, float] | None = None,

@@ -4,9 +4,8 @@ averaged over the positions of its grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -39,8 +38,7 @@ class Shifted(NamedTuple):
 
     image: Tensor  # what is coded, (batch, channels, height, width), or without channels where there is one
     cells: Tensor  # (batch, shifts, channels s s, rows, columns): less the middle grey
-    level: Tensor  # (batch or 1, 1, 1, 1, 1): how strongly it is disturbed
-    data: Any  # as they were given
+    level: Tensor  # (batch, 1, 1, 1, 1): the standard deviation of its noise
 
 
 class Codes(NamedTuple):
@@ -51,20 +49,19 @@ class Codes(NamedTuple):
 
 
 class Shifts(nn.Module):
-    """Puts a picture at positions of a grid of s x s pixels: data to ``Shifted``.
+    """Puts a picture at positions of a grid of s x s pixels: ``NoisyImage`` to ``Shifted``.
 
     Args:
-        observe: data -> (the picture that is coded, the level of what disturbs it, (batch or 1,)).
         stride: s.
         count: along a side: s for all of them, 1 for the picture as it lies.
     """
 
-    def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], stride: int, count: int) -> None:
+    def __init__(self, stride: int, count: int) -> None:
         super().__init__()
-        self.observe, self.stride, self.count = observe, stride, float(count)
+        self.stride, self.count = stride, float(count)
 
-    def forward(self, data: Any) -> Shifted:
-        given, level = self.observe(data)
+    def forward(self, data: NoisyImage) -> Shifted:
+        given, level = data
         image = given.unsqueeze(1) if given.ndim == 3 else given
         s, count = self.stride, int(self.count)
         height, width = image.shape[-2:]
@@ -77,7 +74,7 @@ class Shifts(nn.Module):
             for j in range(count)
         ]
         cells = torch.stack(moved, 1) if count > 1 else moved[0].unsqueeze(1)
-        return Shifted(given, cells, level.reshape(-1, 1, 1, 1, 1), data)
+        return Shifted(given, cells, level.reshape(-1, 1, 1, 1, 1))
 
 
 def _back(cells: Tensor, image: Tensor, stride: int) -> Tensor:
@@ -94,17 +91,16 @@ def _back(cells: Tensor, image: Tensor, stride: int) -> Tensor:
     return mean.squeeze(1) if image.ndim == 3 else mean
 
 
-class StridedCoding(Iteration):
-    """z+ = S_theta(v + mu D^T (y - D v)), v = z + beta (z - z-), theta = mu lambda l: sparse coding of a picture y that
-    is disturbed at a level l.
+class StridedISTA(Iteration):
+    """z+ = S_theta(v + mu D^T (y - D v)), v = z + beta (z - z-), theta = mu lambda l: sparse coding of a picture y with
+    white noise of standard deviation l; data are ``NoisyImage``.
 
     For min_z 0.5 |y - D z|^2 + l sum_i lambda_i |z_i|, D a convolutional dictionary with a stride; beta = 0 until it is
     learned.
 
     ISTA (survey (2)-(4)) in the form of Simon and Elad 2019, arXiv:1909.05742: atoms lie at every s-th pixel, and the
     answer is the mean over all s^2 positions of their grid. What the dictionary does not explain is taken to be
-    Gaussian of variance tau^2, so that the estimate is C z + tau^2 / (tau^2 + l^2) (y - C z): undisturbed it is y.
-    Subclasses say what y and l are, and what else is known of the answer.
+    Gaussian of variance tau^2, so that the estimate is C z + tau^2 / (tau^2 + l^2) (y - C z): without noise it is y.
 
     Parameters: ``dictionary`` D, ``encoder`` E (its adjoint takes the place of mu D^T) and ``decoder`` C (makes the
     picture of the last code), all equal D, or mu D, at the start; ``threshold`` theta at a level of 25 / 255, positive,
@@ -112,8 +108,6 @@ class StridedCoding(Iteration):
     at the start, is the classical rule; ``momentum`` beta, in [-0.9, 0.9]; ``remainder`` tau^2, positive.
 
     Args:
-        observe: data -> (y, l), y (batch, channels, height, width), or without channels where there is one, l (batch or
-            1,).
         dictionary: D.
         weight: lambda >= 0, a number or (atoms,).
         step_size: mu; by default 1 / |D|^2.
@@ -129,7 +123,6 @@ class StridedCoding(Iteration):
 
     def __init__(
         self,
-        observe: Callable[[Any], tuple[Tensor, Tensor]],
         dictionary: StridedDictionary,
         weight: float | Tensor,
         *,
@@ -146,7 +139,7 @@ class StridedCoding(Iteration):
             step_size = 1 / dictionary.norm(1e-2, shape=(dictionary.kernel.shape[0], side, side)) ** 2
         if not step_size > 0:
             raise ValueError(f"step_size must be positive; got {step_size}")
-        self.prepare = Shifts(observe, stride, shifts)
+        self.prepare = Shifts(stride, shifts)
         self.step_size = step_size
         self.dictionary = learnable(dictionary)
         self.encoder = learnable(dictionary, scale=step_size)
@@ -217,13 +210,11 @@ class StridedCoding(Iteration):
         """The decoder's atoms as pictures, (count, height, width); of colours their mean."""
         return self.decoder.atoms().mean(1)  # pyright: ignore[reportCallIssue]
 
-    def check_picture(self, image: Tensor) -> None:
-        """Refuses pictures of another shape than (batch, channels, height, width), or (batch, height, width) of one
-        channel, and those smaller than an atom.
-
-        Raises:
-            ValueError: with the shape.
-        """
+    def check(self, data: NoisyImage) -> None:
+        super().check(data)
+        image = data.image
+        for name, value in zip(NoisyImage._fields, data, strict=True):
+            check_numbers(value, name, "denoising", real=True)
         channels = self._dictionary().output_shape[0]
         if image.ndim not in (3, 4) or (image.shape[1] if image.ndim == 4 else 1) != channels:
             one = ", or (batch, height, width)" if channels == 1 else ""
@@ -233,34 +224,10 @@ class StridedCoding(Iteration):
             raise ValueError(
                 f"pictures have {least} x {least} pixels at least; got {image.shape[-2]} x {image.shape[-1]}"
             )
+        check_noise(data)
 
     def _dictionary(self) -> StridedDictionary:
         return self._modules["dictionary"]  # pyright: ignore[reportReturnType]
-
-
-class StridedISTA(StridedCoding):
-    """``StridedCoding`` of a picture with white noise of given standard deviation: y the picture, l = sigma; data are
-    ``NoisyImage``.
-
-    Parameters: those of ``StridedCoding``.
-
-    Args:
-        dictionary, weight, options: as for ``StridedCoding``.
-
-    Raises:
-        ValueError: as ``StridedCoding``.
-    """
-
-    def __init__(self, dictionary: StridedDictionary, weight: float | Tensor, **options: Any) -> None:
-        super().__init__(_noisy, dictionary, weight, **options)
-
-    def check(self, data: NoisyImage) -> None:
-        super().check(data)
-        image = data.image
-        for name, value in zip(NoisyImage._fields, data, strict=True):
-            check_numbers(value, name, "denoising", real=True)
-        self.check_picture(image)
-        check_noise(data)
 
 
 def check_noise(data: NoisyImage) -> None:
@@ -277,10 +244,6 @@ def check_noise(data: NoisyImage) -> None:
         raise ValueError(
             f"sigma is a part of white, from 0 to 1 (25 / 255, not 25); it goes from {low:.4g} to {high:.4g}"
         )
-
-
-def _noisy(data: NoisyImage) -> tuple[Tensor, Tensor]:
-    return data.image, data.sigma
 
 
 def _mirrored(image: Tensor, before: int, below: int, right: int) -> Tensor:

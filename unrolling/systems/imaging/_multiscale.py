@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from unrolling.networks.multiscale import MultiscaleResidual
 from unrolling.systems.base import Tying
 from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 2
-MARGIN, TILE = 48, 256  # pixels: of pieces of large pictures; steps of two layers reach little farther
+MARGIN, TILE = 48, 256  # pixels: of pieces of large pictures
 REFERENCES = ("diamond2017unrolled", "ronneberger2015u", "mohan2020robust")
 EQUATIONS = (
     "x <- H(x + R_k(x, y, l)),    x = y at the start, twice\n"
@@ -21,19 +20,14 @@ EQUATIONS = (
 )
 
 
-def prior(**options: Any) -> MultiscaleResidual:
-    """Each layer's network, as it is before training."""
-    return MultiscaleResidual(**options)
-
-
 def tying(*each: str) -> Tying:
     """Every layer has a network of its own."""
     return Tying(untied=("prior", *each))
 
 
 def schedule(steps: int, *, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
-    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At twice the rate trainings
-    ran away after a thousand steps.
+    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At twice the rate a training of
+    the denoiser ran away after a thousand steps.
     """
 
     def made(depth: int) -> Schedule:

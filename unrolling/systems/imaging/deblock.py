@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from unrolling.algorithms.images.multiscale_restoration import MultiscaleDeblocking
+from unrolling.networks.multiscale import MultiscaleResidual
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._files import JPEGWay, deblocking
-from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, prior, schedule, tying
+from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, schedule, tying
 from unrolling.tasks.baselines import Baseline, Iterative
 
 PERIOD = 4  # cells of 2 x 2 pixels in a block of 8 x 8
@@ -28,7 +29,11 @@ def _part(quality: float) -> float:
 
 def baselines(system: System, task: Any) -> list[Baseline]:
     """The parent, which without a prior gives the decoded picture back."""
-    return [Iterative("projections onto the file alone", lambda _: MultiscaleDeblocking(prior()), (0.0,), DEPTH)]
+    return [
+        Iterative(
+            "projections onto the file alone", lambda _: MultiscaleDeblocking(MultiscaleResidual()), (0.0,), DEPTH
+        )
+    ]
 
 
 SYSTEM = System(
@@ -48,7 +53,7 @@ SYSTEM = System(
     references=(*REFERENCES, "chen2017trainable"),
     recipes={
         "deblocking_qualities": Recipe(
-            parent=lambda task: MultiscaleDeblocking(prior(period=PERIOD)),
+            parent=lambda task: MultiscaleDeblocking(MultiscaleResidual(period=PERIOD)),
             tying=tying(),
             depth=DEPTH,
             schedule=schedule(10_000, settings={"views": 1.0}),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from unrolling.algorithms.images.multiscale_restoration import MultiscaleDenoising
+from unrolling.networks.multiscale import MultiscaleResidual
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._denoising import denoising, told_levels
-from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, prior, schedule, tying
+from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, schedule, tying
 from unrolling.tasks.baselines import Baseline, Iterative
 
 
 def baselines(system: System, task: Any) -> list[Baseline]:
     """The parent, which without a prior gives the picture back."""
-    return [Iterative("steps on the data alone", lambda _: MultiscaleDenoising(prior()), (0.0,), DEPTH)]
+    return [Iterative("steps on the data alone", lambda _: MultiscaleDenoising(MultiscaleResidual()), (0.0,), DEPTH)]
 
 
 SYSTEM = System(
@@ -33,7 +34,7 @@ SYSTEM = System(
     references=REFERENCES,
     recipes={
         "noise_levels": Recipe(
-            parent=lambda task: MultiscaleDenoising(prior()),
+            parent=lambda task: MultiscaleDenoising(MultiscaleResidual()),
             tying=tying("remainder"),
             depth=DEPTH,
             schedule=schedule(14_000, rates={"remainder": 1e-2}, settings={"views": 1.0}),

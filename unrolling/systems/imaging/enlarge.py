@@ -12,7 +12,7 @@ from unrolling.networks.multiscale import MultiscaleResidual
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._enlarging import TRAINED, super_resolution
-from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, prior, schedule, tying
+from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, schedule, tying
 from unrolling.systems.options import Option
 from unrolling.tasks.baselines import Baseline, Iterative
 
@@ -34,7 +34,7 @@ def baselines(system: System, task: Any) -> list[Baseline]:
 
 
 def _prior() -> MultiscaleResidual:
-    return prior(channels=CHANNELS, blocks=BLOCKS, sides=FACTORS)
+    return MultiscaleResidual(channels=CHANNELS, blocks=BLOCKS, sides=FACTORS)
 
 
 SYSTEM = System(
