@@ -26,8 +26,8 @@ def tying(*each: str) -> Tying:
 
 
 def schedule(steps: int, *, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
-    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At twice the rate a training of
-    the denoiser ran away after a thousand steps.
+    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At twice the rate a
+    training of the denoiser ran away after a thousand steps.
     """
 
     def made(depth: int) -> Schedule:

@@ -27,13 +27,14 @@ def _part(quality: float) -> float:
     return float(np.interp(quality, [x for x, _ in PARTS], [part for _, part in PARTS]))
 
 
+def parent(task: Any) -> MultiscaleDeblocking:
+    """Projections onto what the file says alone, which give the decoded picture back."""
+    return MultiscaleDeblocking(MultiscaleResidual(period=PERIOD))
+
+
 def baselines(system: System, task: Any) -> list[Baseline]:
-    """The parent, which without a prior gives the decoded picture back."""
-    return [
-        Iterative(
-            "projections onto the file alone", lambda _: MultiscaleDeblocking(MultiscaleResidual()), (0.0,), DEPTH
-        )
-    ]
+    """The parent."""
+    return [Iterative("projections onto the file alone", lambda _: parent(task), (0.0,), DEPTH)]
 
 
 SYSTEM = System(
@@ -53,7 +54,7 @@ SYSTEM = System(
     references=(*REFERENCES, "chen2017trainable"),
     recipes={
         "deblocking_qualities": Recipe(
-            parent=lambda task: MultiscaleDeblocking(MultiscaleResidual(period=PERIOD)),
+            parent=parent,
             tying=tying(),
             depth=DEPTH,
             schedule=schedule(10_000, settings={"views": 1.0}),
