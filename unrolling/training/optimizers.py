@@ -180,7 +180,7 @@ def _as_matrix(p: Tensor) -> tuple[int, int]:
 
 def _orthogonal(matrix: Tensor) -> Tensor:
     """Singular values brought near 1 by the quintic of Jordan et al. 2024; in single precision, in which processors
-    without a unit for bfloat16 multiply nine times as fast.
+    without a unit for bfloat16 multiply faster.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.float()
