@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolling.core.arguments import check_count, check_input
+from unrolling.core.arguments import check_count, check_input, check_range
 from unrolling.core.refusals import explain_call
 from unrolling.operators.strided import from_cells, to_cells
 
@@ -19,14 +19,16 @@ FIRST = 0.1  # of what He et al. draw: what a block adds at the start
 
 
 class _Block(nn.Module):
-    """x + V relu(U x)."""
+    """x + V r(U x), r(t) = max(t, s t)."""
 
-    def __init__(self, channels: int, generator: torch.Generator) -> None:
+    def __init__(self, channels: int, slope: float, generator: torch.Generator) -> None:
         super().__init__()
+        self.slope = slope
         self.inner, self.outer = (_convolution(channels, channels, generator, scale) for scale in (1.0, FIRST))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.outer(nn.functional.relu(self.inner(x)))
+        inner = self.inner(x)
+        return x + self.outer(nn.functional.leaky_relu(inner, self.slope) if self.slope else inner.relu())
 
 
 @explain_call
@@ -46,10 +48,12 @@ class MultiscaleResidual(nn.Module):
         images: channels of x and y; with 1 pictures are (batch, height, width).
         period: cells after which something in y repeats itself, such as the 4 of two pixels in a block of JPEG: the
             first convolution is told where in the period it is. 0 for nothing of the kind.
+        slope: of the rectifiers for negative numbers, from 0 to below 1. Above 0 no channel of them can die, that is
+            give 0 for every picture and stay so: without biases all of a block may.
         seed: of the random numbers.
 
     Raises:
-        ValueError: a count that is not positive, no side, an odd period.
+        ValueError: a count that is not positive, no side, an odd period, a slope that is none.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class MultiscaleResidual(nn.Module):
         sides: Sequence[int] = (2,),
         images: int = 1,
         period: int = 0,
+        slope: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -72,6 +77,7 @@ class MultiscaleResidual(nn.Module):
         for side in sides:
             check_count(side, "sides")
         check_count(period, "period", 0)
+        check_range(slope, "slope", 0.0, 1.0, below=True)
         if period % 2:
             raise ValueError(f"period is {period}; the lower scale takes cells in pairs, so that it is even")
         self.sides, self.images, self.period = tuple(sides), images, period
@@ -79,7 +85,7 @@ class MultiscaleResidual(nn.Module):
         wide, deep = channels
 
         def some(count: int, width: int) -> nn.Sequential:
-            return nn.Sequential(*(_Block(width, generator) for _ in range(count)))
+            return nn.Sequential(*(_Block(width, slope, generator) for _ in range(count)))
 
         cells = [images * side * side for side in sides]
         self.first = nn.ModuleList(_convolution(2 * size + 1, wide, generator) for size in cells)

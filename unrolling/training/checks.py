@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from operator import attrgetter
+
 from torch import nn
 
 from unrolling.core import Unrolled
@@ -41,7 +44,10 @@ def check_schedule(network: nn.Module, schedule: Schedule, task: Task) -> None:
             raise ValueError(f"stage {number} supervises layers, and {type(network).__name__} has none")
         _check_projection(stage, network, chosen, number)
         for name in stage.settings:
-            value = getattr(network.layers[0], name, None) if isinstance(network, Unrolled) else None
+            value = None
+            if isinstance(network, Unrolled):
+                with suppress(AttributeError):
+                    value = attrgetter(name)(network.layers[0])
             if not isinstance(value, float):
                 kind = type(network.parent if isinstance(network, Unrolled) else network).__name__.removeprefix(
                     "Parametrized"

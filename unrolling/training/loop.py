@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import isfinite
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -260,19 +261,19 @@ class Loop:
     def _settings(self, stage: Stage) -> Iterator[None]:
         """The numbers of the layers that a stage sets are their own again after it."""
         network: Any = self.network
-        own = [(layer, name, getattr(layer, name)) for name in stage.settings for layer in network.layers]
+        own = [(layer, name, attrgetter(name)(layer)) for name in stage.settings for layer in network.layers]
         try:
             yield
         finally:
             for layer, name, value in own:
-                setattr(layer, name, value)
+                _put(layer, name, value)
 
     def _set(self, stage: Stage, step: int) -> None:
         """Numbers of the layers that move along the stage."""
         network: Any = self.network
         for name, value in stage.set(step).items():
             for layer in network.layers:
-                setattr(layer, name, value)
+                _put(layer, name, value)
 
     def _between(self, clock: float, global_step: int, agreed: bool) -> float:
         """Between two steps: write a checkpoint when it is time, and stop when asked to. Returns when the seconds were
@@ -371,3 +372,9 @@ class Loop:
             f"{'at the last checkpoint' if self.position.taken else 'at the start'}. Lower the learning rate, or set "
             "Stage(clip=...)"
         )
+
+
+def _put(layer: nn.Module, name: str, value: float) -> None:
+    """Sets a number of a layer or of a part of it."""
+    part, _, last = name.rpartition(".")
+    setattr(layer.get_submodule(part), last, value)

@@ -73,9 +73,9 @@ class Stage:
         project: after each step these parameters, by name, are replaced by the nearest values that a constraint allows
             (``{"threshold": Positive()}``).
         draw: values that the task draws batches with, such as ``{"snr": Ramp(40, 20)}``: a curriculum on noise.
-        settings: plain numbers of the layers, by attribute name, that are set before each step: ``{"surrogate_width":
-            Ramp(1.0, 0.2)}`` narrows a surrogate gradient. They are not saved with weights, and after the stage the
-            layers have their own again.
+        settings: plain numbers of the layers or of their parts, by dotted name, that are set before each step:
+            ``{"surrogate_width": Ramp(1.0, 0.2)}`` narrows a surrogate gradient. They are not saved with weights, and
+            after the stage the layers have their own again.
         repeat: steps taken on one batch before the next is drawn.
         inherit: before the first step the last of the layers takes the values of the one before it, those named here
             times a factor (``{"threshold": 0.8}``; {} copies): the warm start of greedy training. None leaves it as it

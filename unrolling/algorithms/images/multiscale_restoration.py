@@ -4,7 +4,6 @@ intervals that a JPEG file names, the small picture of one that is enlarged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -37,7 +36,7 @@ class MultiscaleRestoration(Iteration):
 
     Half-quadratic splitting with a learned proximal operator I + R for each step (Diamond, Sitzmann, Heide and
     Wetzstein 2017, arXiv:1705.08041; survey, V-C). R, which is told the level l of the disturbance, is 0 at the start,
-    so that H alone is left. Subclasses say what y, l and H are.
+    so that H alone is left. Subclasses say what y, l and H are: ``prepare`` and ``held``.
 
     The answer is the mean of several x, each with an R of its own that sees everything mirrored, as in cycle spinning
     (Coifman and Donoho 1995): a mirrored picture whose sides are multiples of 2 s then has the mirrored answer, and
@@ -46,7 +45,6 @@ class MultiscaleRestoration(Iteration):
     Parameters: those of ``prior``.
 
     Args:
-        observe: data -> (y, l), y (batch, height, width) or (batch, channels, height, width), l (batch or 1,).
         prior: R, a ``MultiscaleResidual``.
         views: 4, for the picture, its two mirror images and both at once; or 1, the picture as it lies.
 
@@ -58,15 +56,11 @@ class MultiscaleRestoration(Iteration):
 
     prior: Any
 
-    def __init__(self, observe: Callable[[Any], tuple[Tensor, Tensor]], prior: nn.Module, *, views: int = 1) -> None:
+    def __init__(self, prior: nn.Module, *, views: int = 1) -> None:
         super().__init__()
         if views not in (1, len(FLIPS)):
             raise ValueError(f"views is {views}; it is 1 or {len(FLIPS)}")
-        self.observe, self.prior, self.views = observe, prior, float(views)
-
-    def prepare(self, data: Any) -> Disturbed:
-        """y and l."""
-        return Disturbed(*self.observe(data), data)
+        self.prior, self.views = prior, float(views)
 
     def start(self, problem: Disturbed) -> Float[Tensor, "batch views ..."]:
         """y for every view."""
@@ -117,9 +111,12 @@ class MultiscaleDenoising(MultiscaleRestoration):
     """
 
     def __init__(self, prior: nn.Module, remainder: float = 1 / 255, *, views: int = 4) -> None:
-        super().__init__(_noisy, prior, views=views)
+        super().__init__(prior, views=views)
         self.remainder = scalar_parameter(remainder**2, next(iter(prior.parameters())))
         constrain(self, "remainder", Positive())
+
+    def prepare(self, data: NoisyImage) -> Disturbed:
+        return Disturbed(data.image, data.sigma, data)
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """The mean of x and y by their variances."""
@@ -151,8 +148,11 @@ class MultiscaleDeblocking(MultiscaleRestoration):
     """
 
     def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
-        super().__init__(_decoded, prior, views=views)
+        super().__init__(prior, views=views)
         self.blocks = QuantisedBlocks()
+
+    def prepare(self, data: Compressed) -> Disturbed:
+        return Disturbed(data.image, rounding_level(data.steps), data)
 
     def held(self, x: Tensor, problem: Disturbed) -> Tensor:
         """The projection onto what the file says."""
@@ -196,8 +196,12 @@ class MultiscaleEnlarging(MultiscaleRestoration):
     rounds = 2
 
     def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
-        super().__init__(_enlarged, prior, views=views)
+        super().__init__(prior, views=views)
         self.feedback = scalar_parameter(1.0, next(iter(prior.parameters())))
+
+    def prepare(self, data: SmallImage) -> Disturbed:
+        image = BicubicReduction(int(data.factor)).enlarge(data.image)
+        return Disturbed(image, image.new_full((1,), EACH * data.factor), data)
 
     def side(self, problem: Disturbed) -> int:
         """The factor: a cell is a pixel of the small picture."""
@@ -218,16 +222,3 @@ class MultiscaleEnlarging(MultiscaleRestoration):
             raise ValueError(f"factor is {factor!r}; it is a whole number above 1")
         if data.image.ndim != 3:
             raise ValueError(f"image is (batch, height, width); got shape {tuple(data.image.shape)}")
-
-
-def _noisy(data: NoisyImage) -> tuple[Tensor, Tensor]:
-    return data.image, data.sigma
-
-
-def _decoded(data: Compressed) -> tuple[Tensor, Tensor]:
-    return data.image, rounding_level(data.steps)
-
-
-def _enlarged(data: SmallImage) -> tuple[Tensor, Tensor]:
-    image = BicubicReduction(int(data.factor)).enlarge(data.image)
-    return image, torch.full((1,), EACH * data.factor, dtype=image.dtype, device=image.device)

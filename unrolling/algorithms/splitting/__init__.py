@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         gaussian_matrix,
         measure_modulated,
     )
+    from unrolling.algorithms.splitting.rated_splitting import Rated, RatedSplitting
     from unrolling.algorithms.splitting.relaxed_projection import GradientProjection, RelaxedProjection, RelaxedState
     from unrolling.algorithms.splitting.robust_pca import Movies, RobustPCA, Separated, Separation, check_movies
     from unrolling.algorithms.splitting.robust_pca_splitting import (
@@ -112,6 +113,7 @@ __getattr__, __dir__ = lazy(
         ".random_measurements": (
             "MatrixMeasurements MatrixSamples ModulatedSamples ModulatedTransform gaussian_matrix measure_modulated"
         ),
+        ".rated_splitting": ("Rated RatedSplitting"),
         ".relaxed_projection": ("GradientProjection RelaxedProjection RelaxedState"),
         ".robust_pca": ("Movies RobustPCA Separated Separation check_movies"),
         ".robust_pca_splitting": ("AlternatingProjections RobustPCAADMM SplitSeparation"),
@@ -128,12 +130,12 @@ __all__ = [
     "LearnedPrimalDualState", "LearnedProjections", "LeastSquares", "Levelled", "MatrixMeasurements",
     "MatrixSamples", "ModulatedSamples", "ModulatedTransform", "Movies", "PDHG", "PDHGState",
     "PlugAndPlayConditions", "PotentialDescent", "PrimalDualState", "Problem", "ProjectedGradient",
-    "ProximalGradient", "RatedProximalGradient", "RelaxedProjection", "RelaxedState", "RobustPCA",
-    "RobustPCAADMM", "SampledFourier", "Separated", "Separation", "SplitSeparation", "Splitting",
-    "Transmission", "calibration_mask", "check_blocks", "check_kspace", "check_movies", "curvature",
-    "diagonal_steps", "gaussian_matrix", "least_squares_start", "measure_blocks", "measure_modulated",
-    "objective_of", "orthonormalised", "plug_and_play_conditions", "rate_weights", "residual_lipschitz",
-    "sampling_features", "spread_blocks",
+    "ProximalGradient", "Rated", "RatedProximalGradient", "RatedSplitting", "RelaxedProjection",
+    "RelaxedState", "RobustPCA", "RobustPCAADMM", "SampledFourier", "Separated", "Separation",
+    "SplitSeparation", "Splitting", "Transmission", "calibration_mask", "check_blocks", "check_kspace",
+    "check_movies", "curvature", "diagonal_steps", "gaussian_matrix", "least_squares_start",
+    "measure_blocks", "measure_modulated", "objective_of", "orthonormalised", "plug_and_play_conditions",
+    "rate_weights", "residual_lipschitz", "sampling_features", "spread_blocks",
 ]
 # fmt: on
 # End of what is written.

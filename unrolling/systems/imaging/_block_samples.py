@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolling.algorithms.splitting.block_projections import BLOCK, BlockSamples, orthonormalised
 from unrolling.core import Unrolled
@@ -16,6 +18,7 @@ from unrolling.files.block_samples import READS, SUFFIXES, Measured, read_block_
 from unrolling.files.pictures import Picture, in_tiles
 from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition
+from unrolling.systems.imaging._multiscale import MARGIN
 from unrolling.systems.options import Option
 
 REACH = 6  # pixels that the six convolutions of a layer look away, in each direction
@@ -25,16 +28,27 @@ BRIGHTEST = 2.0  # of the linear estimate, white being 1: beyond, the samples ar
 OPTIONS = (
     Option("white", float, "the value of a white pixel in what was measured: 255 for levels of 8 bits", "", "1"),
 )
+NO_ONNX = (
+    "the linear estimate that it starts at factors a matrix (Cholesky), for which the format has no operation; torch "
+    "does"
+)
 RATES = "python -m benchmarks.compressive prints what was measured from 1 to 50 %"
 
 
-def application() -> Application:
-    """Of samples in files of arrays."""
+Run = Callable[[Unrolled, BlockSamples], Tensor]
+
+
+def application(run: Run) -> Application:
+    """Of samples in files of arrays.
+
+    Args:
+        run: (network, samples) -> pictures, within the memory of pieces.
+    """
     return Application(
         READS,
         ("the picture, grey",),
         _read,
-        _run,
+        partial(_run, run),
         suffixes=SUFFIXES,
         default_suffixes=("-picture.png",),
         options=OPTIONS,
@@ -72,8 +86,36 @@ def reconstructed(network: Unrolled, data: BlockSamples, tile: int = TILE) -> Te
     return state
 
 
+class _Pieces(nn.Module):
+    """A prox of pictures piece by piece."""
+
+    def __init__(self, prox: nn.Module, tile: int) -> None:
+        super().__init__()
+        self.prox, self.tile = prox, tile
+
+    def forward(self, z: Tensor, threshold: Tensor) -> Tensor:
+        def run(piece: Tensor) -> Tensor:
+            return self.prox(piece, threshold)
+
+        return in_tiles(run, z, margin=MARGIN, tile=self.tile, align=4)
+
+
+@torch.no_grad()
+def recovered(network: Unrolled, data: BlockSamples, tile: int = TILE) -> Tensor:
+    """As ``reconstructed``, for the networks of ``imaging/compressive``: their denoiser works piece by piece."""
+    own: Any = copy.deepcopy(network)
+    for layer in own.layers:
+        layer.splittings[0].prox = _Pieces(layer.splittings[0].prox, tile)
+    return own(data)
+
+
 def _run(
-    network: Unrolled, task: Any, content: tuple[Path, Measured], outputs: Sequence[Path], white: float = 1.0
+    run: Run,
+    network: Unrolled,
+    task: Any,
+    content: tuple[Path, Measured],
+    outputs: Sequence[Path],
+    white: float = 1.0,
 ) -> Mapping[str, Any]:
     path, measured = content
     data = BlockSamples(measured.samples / white, measured.matrix)
@@ -95,7 +137,7 @@ def _run(
             "--white what a white pixel has, 255 for levels of 8 bits"
         )
     height, width = measured.size
-    image = reconstructed(network, data)[:, :height, :width]
+    image = run(network, data)[:, :height, :width]
     pictures.write(outputs[0], Picture(image.clamp(0, 1)))
     rows = "orthonormal" if off <= ORTHONORMAL else "not orthonormal"
     return {

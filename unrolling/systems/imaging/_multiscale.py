@@ -25,13 +25,13 @@ def tying(*each: str) -> Tying:
     return Tying(untied=("prior", *each))
 
 
-def schedule(steps: int, *, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
-    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At twice the rate a
-    training of the denoiser ran away after a thousand steps.
+def schedule(steps: int, *, rate: float = 1e-2, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
+    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At a rate of 2e-2 a training
+    of the denoiser ran away after a thousand steps.
     """
 
     def made(depth: int) -> Schedule:
         common: dict[str, Any] = {"clip": 1.0, "optimizer": Muon(kernels=True), **options}
-        return [Stage(steps, rate=1e-2, batch=batch, annealing=Cosine(0.01, 1e-2), **common)]
+        return [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.01, 1e-2), **common)]
 
     return made

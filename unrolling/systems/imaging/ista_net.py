@@ -14,7 +14,7 @@ from unrolling.core import Unrolled, unroll
 from unrolling.networks.transform_shrinkage import TransformShrinkage
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
-from unrolling.systems.imaging._block_samples import application
+from unrolling.systems.imaging._block_samples import NO_ONNX, application, reconstructed
 from unrolling.tasks.images.compressive_learned import CompressiveLearned
 from unrolling.tasks.images.compressive_rates import CompressiveRates
 from unrolling.training.stages import Cosine, Schedule, Stage
@@ -24,10 +24,6 @@ STEPS = 36_000
 RATED: tuple[str, ...] = ("step_size", "threshold", "step_slope", "threshold_slope", "gain_slope")
 LEARNED = ("prox", *RATED)
 MATRIX = "data_term.matrix"
-NO_ONNX = (
-    "the linear estimate that it starts at factors a matrix (Cholesky), for which the format has no operation; torch "
-    "does"
-)
 
 
 def parent(task: CompressiveRates) -> RatedProximalGradient:
@@ -127,7 +123,7 @@ SYSTEM = System(
             range=lambda task: {"measured": Range(100 * task.rates[0], 100 * task.rates[1])},
         )
     },
-    apply={"compressive_rates": application()},
+    apply={"compressive_rates": application(reconstructed)},
     not_exported={"compressive_rates": {"onnx": NO_ONNX}},
     variants=(
         learned(
