@@ -91,9 +91,18 @@ def test_where_a_cell_lies_matters_to_one_that_is_told():
     assert torch.allclose(found[40:48, 40:48], found[48:56, 40:48], atol=1e-12)
 
 
+def test_rectifiers_with_a_slope_pass_part_of_what_is_negative():
+    block = MultiscaleResidual((2, 2), slope=0.25).down[0].double()
+    x = picture(1, 2, 6, 6) - 0.5
+    inner = functional.conv2d(x, block.inner.weight, padding=1)
+    expected = x + functional.conv2d(torch.maximum(inner, inner / 4), block.outer.weight, padding=1)
+    assert torch.allclose(block(x), expected, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"slope": 1.0}, "slope"),
         ({"sides": ()}, "sides are empty"),
         ({"period": 3}, "period is 3"),
         ({"images": 0}, "images"),

@@ -128,9 +128,9 @@ def _run(
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     data = BlockSamples(data.samples.float(), data.matrix.float())
-    layer: Any = network.layers[0]
+    first: Any = network.layers[0]
     with torch.no_grad():
-        brightest = float(layer.start(layer.prepare(data)).abs().amax())
+        brightest = float(first.data_term.start(first.data_term(data)).abs().amax())
     if not brightest <= BRIGHTEST:
         raise ValueError(
             f"{path}: the pixels that were measured go up to about {brightest:.3g}, and white is {white:g}: say with "
