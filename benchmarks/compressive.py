@@ -9,6 +9,8 @@ rate) at 10 and 50 %, all with one network.
 Networks that learn what is measured (--learned) are given the pictures, at a quarter of the measurements; the bar is
 34.0 dB on Set11.
 
+--classical adds plug-and-play ADMM with the denoiser that imaging/compressive begins with.
+
 --data names a folder with the sets set11 and bsd68; what is not there is left out with a word. Weights of the classical
 methods come from validation photographs of the task. --file names a weights file in the place of the shipped one.
 """
@@ -33,7 +35,7 @@ from unrolling.tasks.baselines import Iterative
 from unrolling.training.weights import load_weights, read_weights
 
 RATES = (0.01, 0.04, 0.1, 0.25, 0.3, 0.4, 0.5)
-NAME, TASK = "imaging/ista_net", "compressive_rates"
+NAMES, TASK = ("imaging/compressive", "imaging/ista_net"), "compressive_rates"
 TABLES = {"set11": "set11", "bsd68": "bsd68, compressive"}  # of published figures
 
 
@@ -96,8 +98,8 @@ def learned(name: str, file: Path | None, pictures: list[Tensor]) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--file", type=Path, help="a weights file")
-    parser.add_argument("--learned", metavar="NAME", help="imaging/ista_net_learned or imaging/ista_net_binary, alone")
+    parser.add_argument("--file", type=Path, help="a weights file, of imaging/compressive or of --learned")
+    parser.add_argument("--learned", metavar="NAME", help="imaging/compressive_learned or another that learns, alone")
     parser.add_argument("--sets", nargs="+", default=["set11", "bsd68"])
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES))
     parser.add_argument("--every", type=int, default=1, help="only every so many pictures")
@@ -107,19 +109,21 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    task: Any = find(NAME).task(TASK)
+    task: Any = find(NAMES[0]).task(TASK)
     term = BlockProjections()
     methods: dict[str, Run] = {
         "linear estimate, training blocks": task.linear,
         "linear estimate, formula": lambda data: term.start(term(data)),
     }
     if options.classical:
-        for method in methods_of(task, Iterative):
+        own = find(NAMES[0]).baselines[TASK](find(NAMES[0]), task)
+        for method in [*methods_of(task, Iterative), *own]:
             iteration, setting = chosen(method, task)
             methods[f"{method.name}, {setting}"] = steps_of(iteration, method.iterations)
-    found = network(NAME, options.file if options.learned is None else None)
-    if found is not None:
-        methods[NAME] = found
+    for name in NAMES:
+        found = network(name, options.file if options.learned is None and name == NAMES[0] else None)
+        if found is not None:
+            methods[name] = found
     rows: list[Row] = []
     for name, pictures in sets(options.data, *options.sets).items():
         held = list(pictures.values())[:: options.every]

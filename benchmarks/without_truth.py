@@ -2,7 +2,8 @@
 
 Parts: ``chest`` (ADMM-CSNet of eight layers on chests 1 to 80 of mri_chest, masks of 20 to 30 % drawn anew for each;
 scored on chests 91 to 100 with radial_20 and radial_30), ``curve`` (the same with 1, 5, 20 and 80 chests to train on),
-``compressive`` (ISTA-Net+ of five layers at 25 % of the measurements, scored on Set11),
+``compressive`` (imaging/compressive with six layers at 25 % of the measurements, scored on Set11; the denoiser that it
+begins with has seen clean photographs, whatever the loss, so that the untrained network is a row too),
 ``denoising`` (TNRD at 25 of 255, scored on BSD68), ``adaptation`` (ADMM-CSNet as it ships, fitted to single scans:
 another mask, noise, another anatomy). --data names a folder with the sets; pictures to train on are those of the task
 unless --photographs names a folder (``extra`` in it).
@@ -42,11 +43,11 @@ from unrolling.training import Cosine, Machine, Splitting, Stage, adapt, find_lo
 from unrolling.training.plan import estimate_seconds
 from unrolling.training.stages import scaled
 
-TRUTH = "supervised"
+TRUTH, COMPRESSIVE = "supervised", "imaging/compressive"
 SIZES = (1, 5, 20, 80)
 CHEST_MASKS = ("radial_20", "radial_30")
-DEPTHS = {"chest": 8, "curve": 8, "compressive": 5, "denoising": 5}
-LENGTHS = {"chest": 3000, "curve": 1500, "compressive": 4000, "denoising": 4500}
+DEPTHS = {"chest": 8, "curve": 8, "compressive": 6, "denoising": 5}
+LENGTHS = {"chest": 3000, "curve": 1500, "compressive": 400, "denoising": 4500}
 LOSSES = {
     "chest": (TRUTH, "split", "equivariant"),
     "curve": (TRUTH, "split"),
@@ -85,13 +86,13 @@ def task_of(run: Run, given: argparse.Namespace) -> Any:
             task.slices["train"] = task.slices["train"][: run.images]
         return task
     if run.part == "compressive":
-        return find("imaging/ista_net").task("compressive_rates", least=0.25, most=0.25, data=given.photographs)
+        return find(COMPRESSIVE).task("compressive_rates", least=0.25, most=0.25, data=given.photographs)
     return find("imaging/tnrd").task("denoising", sigma=25.0, data=given.photographs)
 
 
 def network_of(run: Run, task: Any) -> Any:
     """Untrained, the same for all losses."""
-    system = find({"compressive": "imaging/ista_net", "denoising": "imaging/tnrd"}.get(run.part, "medical/admm_csnet"))
+    system = find({"compressive": COMPRESSIVE, "denoising": "imaging/tnrd"}.get(run.part, "medical/admm_csnet"))
     torch.manual_seed(0)
     return system.network(system.recipe(task.name)[1], task, DEPTHS[run.part])
 
@@ -104,8 +105,7 @@ def schedule_of(run: Run, task: Any, network: Any, steps: int | None) -> list[St
         stages = find("imaging/tnrd").recipe("denoising")[1].schedule(DEPTHS[run.part])
         stages = scaled(stages, count)
     elif run.part == "compressive":
-        rates = find("imaging/ista_net").recipe("compressive_rates")[1].schedule(DEPTHS[run.part])[0].rates
-        stages = [Stage(count, rate=5e-4, rates=rates, batch=2, annealing=end, clip=1.0)]
+        stages = scaled(find(COMPRESSIVE).recipe("compressive_rates")[1].schedule(DEPTHS[run.part]), count)
     else:
         names = {"prox.values": 1e-4, "penalty": 5e-4, "rate": 5e-4, "penalty_slope": 5e-4, "scale_slope": 5e-4}
         rates = {f"splittings.0.{name}": 4 * rate for name, rate in names.items()}
@@ -203,6 +203,8 @@ def part_rows(part: str, given: argparse.Namespace) -> list[dict[str, Any]]:
                     **scores(steps_of(rival.make(weight), rival.iterations)),
                 }
             )
+            start = network_of(chosen[0], first).eval()
+            rows.append({"part": part, "method": "untrained", "images": None, **scores(start)})
     else:
         scores = set_scores(first, given.data / "bsd68", None)
     for run in chosen:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from unrolling.algorithms.messages.denoised_amp import DenoisedAMP
+from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.networks.ffdnet import FFDNet
 from unrolling.prox.plug_and_play import DenoiserProx
 from unrolling.prox.selected import EDGES, SelectedDenoiser
@@ -15,6 +16,7 @@ from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.imaging._plug_and_play import seeded
 from unrolling.tasks.images.compressive_gaussian import CompressiveGaussian
 from unrolling.training.denoiser import DenoiserLoss
+from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 6
@@ -23,6 +25,8 @@ SMALL = (5, 16)  # of those that are many
 LEVELS = (0.01, 1.6)  # of the one: of photographs the first estimate has noise of about 0.5 sqrt(n / m)
 STEPS, BATCH = 10_000, 8
 LAYER_STEPS = 2_000
+SHIPPED_DEPTH, SHIPPED_STEPS = 8, 1_500
+SHIPPED_MOST = 75 / 255  # the highest level of the shipped denoiser's training
 UNMEASURED = {"ratio": 0.001}  # of batches whose measurements nobody looks at
 UNTIED = Tying(untied=("denoiser",))
 INFLATION = 2.0  # of the level without the Onsager term, as the authors have it
@@ -90,12 +94,32 @@ def denoiser_by_denoiser(depth: int) -> Schedule:
     ]
 
 
+def shipped() -> DenoiserProx:
+    """The shipped denoiser as it is."""
+    from unrolling.systems.catalogue import pretrained  # which imports this module
+
+    return DenoiserProx(pretrained("imaging/denoise"), told=NoisyImage, most=SHIPPED_MOST)
+
+
+def through(depth: int) -> Schedule:
+    """The shipped denoiser in all layers at once, slowly, by Muon."""
+    views = {"denoiser.denoiser.layers.0.views": 1.0}
+    muon, annealing = Muon(kernels=True), Cosine(0.01, 1e-2)
+    return [
+        Stage(SHIPPED_STEPS, rate=2e-3, batch=BATCH // 2, annealing=annealing, clip=1.0, optimizer=muon, settings=views)
+    ]
+
+
 def recipe(
-    tying: Tying, schedule: Callable[[int], Schedule], make: Callable[[], DenoiserProx], onsager: bool = True
+    tying: Tying,
+    schedule: Callable[[int], Schedule],
+    make: Callable[[], DenoiserProx],
+    onsager: bool = True,
+    depth: int = DEPTH,
 ) -> dict[str, Recipe]:
     """On the one task."""
     return {
-        TASK: Recipe(parent=partial(parent, make=make, onsager=onsager), tying=tying, depth=DEPTH, schedule=schedule)
+        TASK: Recipe(parent=partial(parent, make=make, onsager=onsager), tying=tying, depth=depth, schedule=schedule)
     }
 
 
@@ -145,6 +169,16 @@ SYSTEM = System(
             "alone: for any matrix with independent entries, any rate and any number of layers.",
             EQUATIONS.format(onsager=ONSAGER, denoiser=TIED),
             recipe(Tying(tied=("denoiser",)), denoiser_by_denoiser, partial(one, LAYERS, CHANNELS)),
+        ),
+        variant(
+            "imaging/ldamp_shipped",
+            "Learned D-AMP with the shipped denoiser",
+            "as Learned D-AMP, with the denoiser of imaging/denoise in all layers, which is trained on through eight "
+            "of them; before, it is D-AMP with that denoiser as it is.",
+            EQUATIONS.format(
+                onsager=ONSAGER, denoiser="D the two steps of imaging/denoise, 96,242 numbers, one for all layers."
+            ),
+            recipe(Tying(tied=("denoiser",)), through, shipped, depth=SHIPPED_DEPTH),
         ),
         variant(
             "imaging/ldamp_selected",

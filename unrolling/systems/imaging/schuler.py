@@ -13,6 +13,7 @@ from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._blind import application
 from unrolling.tasks.baselines import Iterative
 from unrolling.tasks.images.deblurring import Deblurring, kernel_loss
+from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 3
@@ -22,7 +23,8 @@ OPTIONS = {"kind": "shake", "size": 17}
 # threshold, kernel_ridge, shocks, variation
 SETTINGS = tuple((*features, v) for features in ((1.0, 1.0, 0), (2.0, 1.0, 3)) for v in (0.006, 0.02))
 RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
-RATES = {"kernel_ridge": 1e-2, "image_ridge": 1e-2, "features.to_blurred": 3e-3, "features.to_sharp": 3e-3}
+STEPS = 500, 1500  # of each stage alone, and of all together
+RATES = {"kernel_ridge": 1e-2, "image_ridge": 1e-2}
 
 
 def parent(task: Deblurring, *, activation: str = "tanh", layers: int = 2) -> AlternatingDeblurring:
@@ -40,12 +42,14 @@ def parent(task: Deblurring, *, activation: str = "tanh", layers: int = 2) -> Al
 
 
 def schedule(depth: int) -> Schedule:
-    """Stage by stage, each from the one before it, then all together; the loss is the kernel's."""
-    one = {"batch": BATCH, "loss": kernel_loss, "rates": RATES, "clip": 1.0}
+    """Stage by stage, each from the one before it, then all together, by Muon; the loss is the kernel's. In 400 steps
+    of the first stage it reached what Adam did in 1,200 of three.
+    """
+    one = {"batch": BATCH, "loss": kernel_loss, "rates": RATES, "clip": 1.0, "optimizer": Muon(kernels=True)}
     alone = [
         Stage(
-            1000,
-            rate=1.5e-3,
+            STEPS[0],
+            rate=5e-3,
             depth=k + 1,
             layers=(k,),
             inherit={} if k else None,
@@ -54,7 +58,7 @@ def schedule(depth: int) -> Schedule:
         )
         for k in range(depth)
     ]
-    return [*alone, Stage(7000, rate=1.5e-3, annealing=Cosine(0.02, 1e-2), **one)]
+    return [*alone, Stage(STEPS[1], rate=5e-3, annealing=Cosine(0.02, 1e-2), **one)]
 
 
 def classical(system: System, task: Deblurring) -> list[Iterative]:
