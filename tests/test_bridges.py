@@ -94,6 +94,7 @@ def test_a_network_on_scipys_operator_is_the_one_on_its_matrix():
         torch.testing.assert_close(other.grad, mine.grad)
 
 
+@pytest.mark.nightly
 def test_our_fista_on_scipys_operator_and_scipys_lsqr_on_ours_agree():
     """With a penalty of nothing both solve least squares; FISTA with one is a fixed point of the proximal step."""
     operator = from_scipy(sparse_matrix(), (2, 4), (4, 3))

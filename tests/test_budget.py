@@ -67,6 +67,7 @@ def test_a_method_that_matches_the_network_has_a_row_for_its_end_too():
     assert NMSE.value(evaluate(rows[-1].run, task, task.test)) < NMSE.value(evaluate(rows[0].run, task, task.test))
 
 
+@pytest.mark.nightly
 def test_the_same_budget_gives_the_same_figures_and_the_page_names_it():
     task = FewMethods(m=8, n=16, probability=0.2, held_out=120)
     net = moved(network(task), size=1e-3)

@@ -125,6 +125,7 @@ def test_tiny_photographs_have_an_answer(size, apply, tmp_path):
         assert pixels.read(tmp_path / "clean.png").pixels.shape == (3, *size)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", NAMES)
 def test_pieces_of_a_large_photograph_are_those_of_the_whole(name, held, monkeypatch):
     network, photo = held[name][0], scene(90, 100, channels=3)

@@ -46,6 +46,7 @@ def test_conformance(name):
     check_iteration(DETECTORS[name](), data_for(name), skip=("compile", "export", "solve"))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some(DETECTORS, "LAMA", "MMNet, free complex"))
 def test_export_with_a_dynamic_batch_and_tracing_in_one_graph(name):

@@ -21,6 +21,7 @@ def detection(depth=2):
     return moved(unroll(Detection(), depth, tied="momentum", untied=("regularisation", "step_size")))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_file_that_goes_on_twice_is_the_network_with_twice_the_layers(form, tmp_path):
     """Tied, so that 2 + 2 layers are 4; the counter is a number that goes in and comes out."""

@@ -23,6 +23,7 @@ from unrolling.prox.analysis import AnalysisProx
 from unrolling.prox.isotropic import IsotropicShrink, Ridge
 
 
+@pytest.mark.nightly
 def test_total_variation_by_three_algorithms_is_one_image_and_that_of_scikit_image():
     from skimage.restoration import denoise_tv_chambolle
 

@@ -99,6 +99,7 @@ def test_network_is_its_parent_to_the_bit_for_any_shape(m, n, batch, depth, doub
     check_parent_equality(iteration, gaussian(batch, m, seed=n, dtype=dtype), depth=depth)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", some(["FISTA, Gram, continuation", "CoordinateDescent", "Detection"], "FISTA, Gram, continuation")

@@ -89,6 +89,7 @@ def test_a_file_that_is_not_what_was_compiled_is_made_again(damage, cache, compi
     assert not again.is_symlink()
 
 
+@pytest.mark.nightly
 def test_a_process_survives_a_library_that_was_cut_off(cache):
     path = native.build(SOURCE)
     path.write_bytes(path.read_bytes()[:20_000])

@@ -58,6 +58,7 @@ def test_compiled_code(name):
     check_compile(ITERATIONS[name]().float(), Y.float())
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["AMP, fitted", "VAMP, fitted"])
 def test_single_precision_keeps_the_first_law(name):
     check_iteration(

@@ -197,6 +197,7 @@ def relaxed(stft, alpha=0.6, emphasis=0.7, **options):
     return iteration
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_relaxed_one_is_a_sound_iteration():
     stft, _, data = problem(batch=3, samples=21)

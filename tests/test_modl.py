@@ -85,6 +85,7 @@ def test_the_implicit_gradient_is_that_of_unrolled_conjugate_gradients_at_conver
     assert float((gradients(steps=2) - unrolled).abs().max()) > 1e-6 * float(unrolled.abs().max())
 
 
+@pytest.mark.nightly
 def test_it_passes_what_is_asked_of_iterations():
     g = generator()
     samples, maps = (torch.randn(3, 2, 4, 4, dtype=torch.complex64, generator=g) for _ in range(2))

@@ -65,6 +65,7 @@ ITERATIONS = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", some(ITERATIONS, "sparse NMF", "separation"))
 def test_they_are_sound_iterations(name):
     check_iteration(*ITERATIONS[name](), skip="compile")

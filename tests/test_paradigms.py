@@ -42,6 +42,7 @@ def test_each_paradigm_has_its_label_and_its_numbers():
     }
 
 
+@pytest.mark.nightly
 def test_a_thousand_random_corrections_lead_to_the_limit_of_robust_pca():
     found = benchmark.any_weights(1000, 10_000)
     assert found["largest distance"] < 1e-9

@@ -95,6 +95,7 @@ def test_it_is_the_loop_written_by_hand():
         np.testing.assert_allclose(state.duals[1].detach()[0], q, atol=1e-12)
 
 
+@pytest.mark.nightly
 def test_it_finds_what_other_algorithms_find():
     """The lasso as ISTA does, and total variation of a blurred image as the method that inverts the blur does."""
     dictionary, y = unit_dictionary(10, 15), gaussian(2, 10)

@@ -96,6 +96,7 @@ def test_solve_finds_the_solution_of_the_linear_system(own):
     assert torch.equal(solve(Smoothing(), data, tolerance=1e-7, chunk=7).iterations, solution.iterations)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("own", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_a_graph_goes_all_the_way(own, tmp_path):

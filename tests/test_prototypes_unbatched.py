@@ -95,6 +95,7 @@ def test_solve_lowers_the_error():
     assert values[1] < 0.6 * values[0]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_one_state_goes_all_the_way(tmp_path):
     task = Regression()

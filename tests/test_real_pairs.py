@@ -140,6 +140,7 @@ def test_every_operator_gives_what_torch_gives(group):
             torch.testing.assert_close(g, w, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("group", by_day("transforms", "products", "arithmetic", "shapes"))
 def test_and_so_does_onnxruntime(group, tmp_path):

@@ -181,6 +181,7 @@ def test_contrast_and_brightness_change_no_kernel():
     torch.testing.assert_close(flat, torch.full_like(flat, 0.7))
 
 
+@pytest.mark.nightly
 def test_alternating_minimisation_is_a_sound_iteration():
     data = gaussian(3, 7, 6)
     for features in (ThresholdedGradients(0.3, soft=True), LearnedFeatures(12, 4, 3)):

@@ -139,6 +139,7 @@ def test_groups_are_found_whole_and_signs_are_kept(name):
     assert x.max() > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("structure", by_day({"group": 5}, {"nonnegative": 1}))
 def test_knowing_the_structure_recovers_signals_that_the_lasso_does_not(structure):
     """As many non-zeros as the lasso can no longer find (m = 40, n = 100, p = 0.15) are found by group, or with their

@@ -143,6 +143,7 @@ def test_every_gradient_rule(rule, learned, how):
             assert float(got.abs().max()) > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", by_day(*HOWS))
 def test_implicit_gradient_of_the_weights_at_rest(how):
     """At a stationary point nothing depends on the step size, whatever the problem; the data do."""
