@@ -9,10 +9,10 @@ patches), ``whole`` (a whole photograph through random signs and a cosine transf
 Bars: the estimated level within 5 % of the true one and the kurtosis within 0.2 of 3 for LDAMP in every layer, one of
 the two broken by LDIT; LDAMP at least 0.5 dB above LDIT and above D-AMP with BM3D.
 
---denoiser: ``tied``, that of imaging/ldamp_tied; ``denoise``, imaging/cscnet, which was trained for noise up to 75 of
-255 and is scaled beyond; ``layers``, imaging/ldamp and imaging/ldit themselves, layer by layer (no part ``whole``).
---data names a folder with ``set12``; without it the test photographs of the task serve. --weights names a folder of
-weights files, or a file, to use before the shipped ones.
+--denoiser: ``shipped``, that of imaging/ldamp_shipped (eight layers: --depth 8); ``denoise``, the one that it begins
+with, imaging/denoise as it is; ``tied``, that of imaging/ldamp_tied; ``layers``, imaging/ldamp and imaging/ldit
+themselves, layer by layer (no part ``whole``). --data names a folder with ``set12``; without it the test photographs of
+the task serve. --weights names a folder of weights files, or a file, to use before the shipped ones.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ from unrolling.tasks.images._library import block_matching
 from unrolling.tasks.images.compressive_gaussian import CompressiveGaussian, variation_denoiser
 
 NEAR, EXCESS, GAIN = 0.05, 0.2, 0.5  # bars
-TASK, DENOISE, TIED, LAYERED, THRESHOLDING = (
+TASK, DENOISE, SHIPPED, TIED, LAYERED, THRESHOLDING = (
     "compressive_gaussian",
-    "imaging/cscnet",
+    "imaging/denoise",
+    "imaging/ldamp_shipped",
     "imaging/ldamp_tied",
     "imaging/ldamp",
     "imaging/ldit",
@@ -62,14 +63,12 @@ def denoiser(options: argparse.Namespace) -> DenoiserProx:
     if options.denoiser == "denoise":
         found = network(DENOISE, "noise_levels", options.weights)
         if found is None:
-            sys.exit("no weights of imaging/cscnet")
-        layer: Any
-        for layer in found.layers:  # the average over the positions of the grid takes long
-            layer.shifts = options.shifts
+            sys.exit(f"no weights of {DENOISE}")
         return DenoiserProx(found, told=NoisyImage, most=75 / 255).eval()
-    found = network(TIED, TASK, options.weights)
+    name = SHIPPED if options.denoiser == "shipped" else TIED
+    found = network(name, TASK, options.weights)
     if found is None:
-        sys.exit("no weights of imaging/ldamp_tied: train them, or take --denoiser denoise")
+        sys.exit(f"no weights of {name}: train them, or take --denoiser denoise")
     return found.layers[0].denoiser.eval()  # pyright: ignore
 
 
@@ -224,11 +223,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="PATH")
     parser.add_argument("--part", choices=PARTS, action="append", help="several may be named; all by default")
-    parser.add_argument("--denoiser", choices=("tied", "denoise", "layers"), default="tied")
+    parser.add_argument("--denoiser", choices=("shipped", "tied", "denoise", "layers"), default="shipped")
     parser.add_argument("--ratio", type=float, action="append", help="m/n, several may be named; 0.2 and 0.25")
     parser.add_argument("--depth", type=int, default=6, help="layers, of the first two denoisers")
     parser.add_argument("--patches", type=int, default=8, help="of each test picture, at most")
-    parser.add_argument("--shifts", type=int, default=1, help="positions along a side of imaging/cscnet, up to 4")
     parser.add_argument("--bm3d-steps", type=int, default=10, help="of D-AMP with BM3D")
     parser.add_argument(
         "--classical", choices=("all", "amp", "none"), default="all", help="with all, FISTA takes most of the time"

@@ -25,7 +25,7 @@ SMALL = (5, 16)  # of those that are many
 LEVELS = (0.01, 1.6)  # of the one: of photographs the first estimate has noise of about 0.5 sqrt(n / m)
 STEPS, BATCH = 10_000, 8
 LAYER_STEPS = 2_000
-SHIPPED_DEPTH, SHIPPED_STEPS = 8, 1_500
+SHIPPED_DEPTH, SHIPPED_STEPS = 8, 900
 SHIPPED_MOST = 75 / 255  # the highest level of the shipped denoiser's training
 UNMEASURED = {"ratio": 0.001}  # of batches whose measurements nobody looks at
 UNTIED = Tying(untied=("denoiser",))
