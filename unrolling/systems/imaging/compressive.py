@@ -79,7 +79,8 @@ def schedule(steps: int, **rates: float) -> Any:
 def baselines(system: System, task: Any) -> list[Baseline]:
     """Plug-and-play ADMM with the denoiser as it is, at one level."""
 
-    method = partial(system.recipes[task.name].parent, task)
+    recipe: Any = system.recipes[task.name]
+    method: Any = partial(recipe.parent, task)
     return [Iterative("plug-and-play ADMM, the same denoiser", method, (0.02, 0.03, 0.05), 30)]
 
 
