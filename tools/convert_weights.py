@@ -54,15 +54,20 @@ def convert(path: Path) -> bool:
     return True
 
 
-def rebuilt(path: Path) -> tuple[Unrolled, Any]:
-    """The network of a file with its weights, and its task."""
+def built(path: Path) -> tuple[Unrolled, Any]:
+    """The untrained network around what a file holds that is not learned, and its task."""
     _, fixed, card = read_weights(path)
     system, name = find(card["system"]), card["task"]["name"]
     usual = system.options(name)
     options = {key: type(value)(card["task"][key]) for key, value in usual.items() if key in card["task"]}
     task = system.task(name, seed=card.get("seed", 0), fixed=fixed, **options)
-    network = system.network(system.recipes[name], task, card["depth"])
-    load_weights(network, path, system=system.name)
+    return system.network(system.recipes[name], task, card["depth"]), task
+
+
+def rebuilt(path: Path) -> tuple[Unrolled, Any]:
+    """The network of a file with its weights, and its task."""
+    network, task = built(path)
+    load_weights(network, path, system=files.read(path)[1]["system"])
     return network.eval(), task
 
 

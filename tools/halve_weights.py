@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tools.convert_weights import list_hashes, rebuilt
+from tools.convert_weights import built, list_hashes, rebuilt
 from unrolling.systems.base import SUMS
 from unrolling.tasks.base import evaluate
 from unrolling.training import files
 from unrolling.training.behaviour import behaviour
 from unrolling.training.eight_bits import STEPS, packed
+from unrolling.training.fingerprints import fingerprint
 from unrolling.training.weights import FORMAT, LARGE
 
 MOST = 0.01  # of the metric, in its unit, that may be lost
@@ -52,6 +53,16 @@ def scored(path: Path) -> tuple[float, Any, Any]:
     return task.metric.value(evaluate(network, task, task.validation)), network, task
 
 
+def printed(path: Path, prints: Mapping[str, Any]) -> dict[str, Any]:
+    """Fingerprints of a card, those of what the parent makes made anew."""
+    own = built(path)[0].fixed_tensors()
+    anew = {key: own.get(key.removeprefix("fixed.")) for key, each in prints.items() if each["by"] == "parent"}
+    return {
+        key: {"by": "parent", **fingerprint(tensor)} if (tensor := anew.get(key)) is not None else each
+        for key, each in prints.items()
+    }
+
+
 def halve(
     path: Path, bits: int = 16, most: float = MOST, fixed: bool = False, write: bool = True, least: int = LARGE
 ) -> str:
@@ -75,6 +86,9 @@ def halve(
             (Path(folder) / beside.name).write_bytes(beside.read_bytes())
         trial = Path(folder) / path.name
         files.write(trial, fewer, card)
+        if fixed:  # what the parent makes of them is another, too
+            card = {**card, "fingerprints": printed(trial, card.get("fingerprints") or {})}
+            files.write(trial, fewer, card)
         after, network, task = scored(trial)
         sizes = f"{path.stat().st_size:,} bytes, {trial.stat().st_size:,} now"
     if not task.metric.gain(after, before) > -most:

@@ -28,7 +28,7 @@ AT_RATES = (2.4, 1.7, 1.35, 1.0, 0.7)  # times these at 1, 4, 10, 25 and 50 %: a
 MOST = 75 / 255  # the highest level of the denoiser's training
 MATRIX, DENOISER = "data_term.matrix", "splittings.0.prox"
 OWN = ("penalty", "rate", "weight", "penalty_slope", "weight_slope")
-STEPS, LEARNED_STEPS = 4_500, 2_500
+STEPS, LEARNED_STEPS = 4_500, 1_500
 REFERENCES = ("venkatakrishnan2013plug", "yang2020admm", "mohan2020robust")
 EQUATIONS = (
     "z = D(x + a, s_k),    a <- a + eta_k (x - z),    x = (Phi^T Phi + rho_k I)^-1 (Phi^T y + rho_k (z - a))\n"
