@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only every so many pictures")
     parser.add_argument("--matrices", type=int, default=1, help="so many random matrices for each rate")
     parser.add_argument("--classical", action="store_true", help="total variation and wavelets too, which take long")
+    parser.add_argument("--untrained", action="store_true", help="imaging/compressive before training, too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -124,6 +125,9 @@ def main() -> None:
         found = network(name, options.file if options.learned is None and name == NAMES[0] else None)
         if found is not None:
             methods[name] = found
+    if options.untrained:
+        system = find(NAMES[0])
+        methods[f"{NAMES[0]}, untrained"] = system.network(system.recipes[TASK], task, None).eval()
     rows: list[Row] = []
     for name, pictures in sets(options.data, *options.sets).items():
         held = list(pictures.values())[:: options.every]
