@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import log
 from typing import Any
 
 import torch
 
-from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.algorithms.splitting.admm import ADMM
 from unrolling.algorithms.splitting.block_projections import BlockProjections
 from unrolling.algorithms.splitting.learned_projections import LearnedProjections
 from unrolling.algorithms.splitting.rated_splitting import RatedSplitting
 from unrolling.operators import Identity
-from unrolling.prox.plug_and_play import DenoiserProx
 from unrolling.systems.base import Recipe, System, Tying
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._block_samples import NO_ONNX, application, recovered
+from unrolling.systems.imaging._plug_and_play import shipped, through
 from unrolling.tasks.baselines import Baseline, Iterative
-from unrolling.training.optimizers import Muon
-from unrolling.training.stages import Cosine, Schedule, Stage
+from unrolling.training.stages import Schedule
 
 DEPTH = 10
 PENALTY, LEVEL = 0.1, 0.03  # rho, and the level that the denoiser is told at 25 %
 AT_RATES = (2.4, 1.7, 1.35, 1.0, 0.7)  # times these at 1, 4, 10, 25 and 50 %: about as the linear estimate errs
-MOST = 75 / 255  # the highest level of the denoiser's training
 MATRIX, DENOISER = "data_term.matrix", "splittings.0.prox"
 OWN = ("penalty", "rate", "weight", "penalty_slope", "weight_slope")
 STEPS, LEARNED_STEPS = 4_500, 1_500
@@ -43,10 +41,7 @@ CHOSEN = "y = W b of every block b, {entries}; Phi = L^-1 W with W W^T = L L^T a
 
 def plug_and_play(term: BlockProjections, level: float) -> ADMM:
     """With the shipped denoiser as it is."""
-    from unrolling.systems.catalogue import pretrained  # which imports this module
-
-    prox = DenoiserProx(pretrained("imaging/denoise"), told=NoisyImage, most=MOST)
-    splitting = RatedSplitting(Identity(), prox, PENALTY * level**2, penalty=PENALTY)
+    splitting = RatedSplitting(Identity(), shipped(), PENALTY * level**2, penalty=PENALTY)
     with torch.no_grad():
         splitting.weight_slope.copy_(torch.tensor([2 * log(factor) for factor in AT_RATES]))
     return ADMM(term, [splitting], start="data")
@@ -62,18 +57,9 @@ def learned_parent(task: Any, level: float = LEVEL, *, binary: bool = False) -> 
     return plug_and_play(LearnedProjections(task.m, task.block, binary=binary), level)
 
 
-def schedule(steps: int, **rates: float) -> Any:
-    """One stage by Muon, two crops of 99 x 99 pixels at a time; the denoiser moves slowly."""
-    own = {f"splittings.0.{name}": 1e-2 for name in OWN} | rates
-    views = {"splittings.0.prox.denoiser.layers.0.views": 1.0}
-
-    def made(depth: int) -> Schedule:
-        muon, annealing = Muon(kernels=True), Cosine(0.01, 1e-2)
-        return [
-            Stage(steps, rate=2e-3, batch=2, rates=own, annealing=annealing, clip=1.0, optimizer=muon, settings=views)
-        ]
-
-    return made
+def schedule(steps: int, **rates: float) -> Callable[[int], Schedule]:
+    """Two crops of 99 x 99 pixels at a time."""
+    return through(steps, DENOISER, 2, {f"splittings.0.{name}": 1e-2 for name in OWN} | rates)
 
 
 def baselines(system: System, task: Any) -> list[Baseline]:

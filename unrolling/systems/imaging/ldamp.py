@@ -8,15 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 from unrolling.algorithms.messages.denoised_amp import DenoisedAMP
-from unrolling.algorithms.sparse.strided import NoisyImage
 from unrolling.networks.ffdnet import FFDNet
 from unrolling.prox.plug_and_play import DenoiserProx
 from unrolling.prox.selected import EDGES, SelectedDenoiser
 from unrolling.systems.base import Recipe, System, Tying
-from unrolling.systems.imaging._plug_and_play import seeded
+from unrolling.systems.imaging._plug_and_play import seeded, shipped, through
 from unrolling.tasks.images.compressive_gaussian import CompressiveGaussian
 from unrolling.training.denoiser import DenoiserLoss
-from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 6
@@ -26,7 +24,6 @@ LEVELS = (0.01, 1.6)  # of the one: of photographs the first estimate has noise 
 STEPS, BATCH = 10_000, 8
 LAYER_STEPS = 2_000
 SHIPPED_DEPTH, SHIPPED_STEPS = 8, 900
-SHIPPED_MOST = 75 / 255  # the highest level of the shipped denoiser's training
 UNMEASURED = {"ratio": 0.001}  # of batches whose measurements nobody looks at
 UNTIED = Tying(untied=("denoiser",))
 INFLATION = 2.0  # of the level without the Onsager term, as the authors have it
@@ -91,22 +88,6 @@ def denoiser_by_denoiser(depth: int) -> Schedule:
             annealing=Cosine(0.02, 1e-2),
             clip=1.0,
         )
-    ]
-
-
-def shipped() -> DenoiserProx:
-    """The shipped denoiser as it is."""
-    from unrolling.systems.catalogue import pretrained  # which imports this module
-
-    return DenoiserProx(pretrained("imaging/denoise"), told=NoisyImage, most=SHIPPED_MOST)
-
-
-def through(depth: int) -> Schedule:
-    """The shipped denoiser in all layers at once, slowly, by Muon."""
-    views = {"denoiser.denoiser.layers.0.views": 1.0}
-    muon, annealing = Muon(kernels=True), Cosine(0.01, 1e-2)
-    return [
-        Stage(SHIPPED_STEPS, rate=2e-3, batch=BATCH // 2, annealing=annealing, clip=1.0, optimizer=muon, settings=views)
     ]
 
 
@@ -178,7 +159,12 @@ SYSTEM = System(
             EQUATIONS.format(
                 onsager=ONSAGER, denoiser="D the two steps of imaging/denoise, 96,242 numbers, one for all layers."
             ),
-            recipe(Tying(tied=("denoiser",)), through, shipped, depth=SHIPPED_DEPTH),
+            recipe(
+                Tying(tied=("denoiser",)),
+                through(SHIPPED_STEPS, "denoiser", BATCH // 2),
+                shipped,
+                depth=SHIPPED_DEPTH,
+            ),
         ),
         variant(
             "imaging/ldamp_selected",
