@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs
 SITE := out/site
+# Tests start processes, which need not compile everything anew where an environment asks for no bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 OUT ?= out/photographs
 
 .PHONY: run test coverage nightly sanitize fuzz lint written docs linkcheck screenshots exports bench peers package clean

@@ -13,16 +13,18 @@ from unrolling.systems.catalogue import catalogue
 from unrolling.systems.data_sources import Source, named_data, sources, sources_of, weights_licence
 from unrolling.training.weights import read_weights
 
-CARDS = {
-    path.stem: read_weights(path)[2]
-    for system in catalogue().values()
-    for path in sorted((system.home / "weights").glob("*.safetensors"))
-}
+HOMES = sorted({system.home for system in catalogue().values()})
+FILES = {path.stem: path for home in HOMES for path in sorted((home / "weights").glob("*.safetensors"))}
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_the_data_of_all_shipped_weights_are_listed(name):
-    card = CARDS[name]
+@pytest.fixture(scope="module")
+def cards():
+    return {name: read_weights(path)[2] for name, path in FILES.items()}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_data_of_all_shipped_weights_are_listed(name, cards):
+    card = cards[name]
     held = sources_of(card)
     assert held
     for source in held:
@@ -34,11 +36,11 @@ def test_the_data_of_all_shipped_weights_are_listed(name):
         assert held[-1].files or held[-1].arrays or held[-1].folders
     assert weights_licence(card) == card.get("licence", "BSD-3-Clause")
     if "from" in card:  # the weights that it started from are shipped themselves
-        assert card["from"]["command"] in {other["command"] for other in CARDS.values()}
+        assert card["from"]["command"] in {other["command"] for other in cards.values()}
 
 
-def test_hashes_are_hashes_and_every_entry_is_used():
-    used = {source.name for card in CARDS.values() for source in sources_of(card)}
+def test_hashes_are_hashes_and_every_entry_is_used(cards):
+    used = {source.name for card in cards.values() for source in sources_of(card)}
     assert used == {source.name for source in sources()}
     for source in sources():
         for digest in (*source.files.values(), *source.arrays.values(), *source.folders.values()):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from unrolling.core.arguments import check_numbers
+from unrolling.operators._graphs import constant_in_graphs
 from unrolling.operators.geometry import FanBeam, Geometry, ParallelBeam, Rays, bin_positions
 from unrolling.operators.linear import LinearOperator
 from unrolling.operators.sparse import Rows, SparseMatrix, Stored
@@ -251,7 +252,7 @@ def _interpolated(geometry: ParallelBeam | FanBeam, weights: Tensor) -> Iterator
         yield Rows(kept.flatten(2).sum(-1).flatten(), columns, (value * scale.unsqueeze(-1))[kept])
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 @functools.lru_cache(maxsize=16)
 def _filter(geometry: ParallelBeam | FanBeam, window: str, dtype: torch.dtype, device: torch.device) -> Tensor:
     with _disable_current_modes(), torch.no_grad():  # numbers, whoever is tracing

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils._python_dispatch import _disable_current_modes
 
+from unrolling.operators._graphs import constant_in_graphs
+
 Stored = bool | Literal["one"]  # both M and M^T, M alone, or neither
 KEPT = 4  # matrices that are remembered although nothing uses them
 KEPT_BYTES = 256 * 2**20  # and the largest of these
@@ -133,7 +135,7 @@ class SparseMatrix:
                     self._made[transposed, dtype, device] = found
         return found
 
-    @torch.compiler.assume_constant_result
+    @constant_in_graphs
     def padded(self, transposed: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """Columns, int32, and values of M, or M^T, (rows, most entries in one): short rows end in zeros."""
         found = self._padded.get((transposed, dtype, device))
