@@ -12,9 +12,12 @@ from unrolling.files import pictures as pixels
 from unrolling.networks import MultiscaleResidual
 from unrolling.operators import BicubicReduction
 from unrolling.operators.dct import cut_blocks, dct2
+from unrolling.systems.exports import real_samples
 from unrolling.tasks import photograph
 from unrolling.tasks.images.deblocking import compress
+from unrolling.tasks.images.enlarging import EnlargingFactors
 from unrolling.tasks.images.known_noise import DenoisingLevels
+from unrolling.tasks.images.sources import few_drawn
 from unrolling.training.stages import Stage
 
 TORCH = torch.float64
@@ -313,6 +316,23 @@ def test_pieces_that_are_enlarged_are_the_whole(factor):
             for tile in (1000, 32)
         )
     assert 255 * float((whole - pieces).abs().max()) < 0.1
+
+
+def test_a_task_of_one_factor_has_that_alone_and_takes_the_weights_of_all():
+    with pytest.raises(ValueError, match="factor is 5"):
+        EnlargingFactors(5, data=few_drawn())
+    task, every = EnlargingFactors(3, crop=48, data=few_drawn()), EnlargingFactors.small()
+    assert {samples.data.factor for samples in task.test} == {3}
+    assert {task.draw(1, torch.Generator().manual_seed(seed)).data.factor for seed in range(9)} == {3}
+    assert {every.draw(1, torch.Generator().manual_seed(seed)).data.factor for seed in range(9)} == {2, 3, 4}
+    assert torch.equal(*(next(pretrained("imaging/enlarge", factor=f).parameters()) for f in (0, 3)))
+
+
+def test_files_are_compared_on_samples_of_the_factor_that_they_are_for():
+    every, given = EnlargingFactors.small(), SmallImage(torch.rand(2, 12, 12), 3)
+    draw = real_samples(every, given)
+    assert {draw(2).factor for _ in range(6)} == {3}
+    assert real_samples(every, given._replace(factor=5)) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2)])
