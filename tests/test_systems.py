@@ -49,6 +49,13 @@ TASKS = [
     for task in ([recipe, "codes-130"] if recipe == "codes" else [recipe])
 ]
 
+VARIANTS = {variant.name for system in catalogue().values() for variant in system.variants}
+
+
+def of_each(held):
+    """Parameters of a test of every recipe: variants, which differ from a system in little, in the nightly run."""
+    return [pytest.param(*each, marks=pytest.mark.nightly if each[0] in VARIANTS else ()) for each in held]
+
 
 # The catalogue
 
@@ -205,7 +212,7 @@ def test_the_parent_is_a_sound_iteration(system, recipe, task, check):
     )
 
 
-@pytest.mark.parametrize(("system", "recipe", "task"), TASKS)
+@pytest.mark.parametrize(("system", "recipe", "task"), of_each(TASKS))
 def test_what_is_said_to_be_learned_gets_a_gradient_and_nothing_else(system, recipe, task):
     found, data = find(system), small(task)
     net = moved(found.network(found.recipes[recipe], data, DEPTH), size=1e-3)
@@ -226,7 +233,7 @@ def test_what_is_said_to_be_learned_gets_a_gradient_and_nothing_else(system, rec
     )
 
 
-@pytest.mark.parametrize(("system", "recipe"), RECIPES)
+@pytest.mark.parametrize(("system", "recipe"), of_each(RECIPES))
 @pytest.mark.parametrize("depth", by_day(3, 1, None))
 def test_the_schedule_fits_the_network(depth, system, recipe):
     found = find(system)
@@ -242,7 +249,7 @@ def test_the_options_of_a_recipe_are_its_tasks_with_their_types(system, recipe):
     assert kind.tag(found.options(recipe)) == kind.tag(dict(reversed(found.options(recipe).items())))
 
 
-@pytest.mark.parametrize(("system", "recipe"), RECIPES)
+@pytest.mark.parametrize(("system", "recipe"), of_each(RECIPES))
 def test_a_parent_of_this_library_is_among_the_methods_of_its_task_or_system(system, recipe):
     """One of a system's own may be none of them: it then has a row of its own."""
     data = small(recipe)
@@ -274,7 +281,7 @@ def test_the_baselines_solve_their_task(task):
             assert (error < 0) if data.metric.better == "lower" else (error > 5), method.name
 
 
-@pytest.mark.parametrize(("system", "recipe"), RECIPES)
+@pytest.mark.parametrize(("system", "recipe"), of_each(RECIPES))
 def test_atoms_are_square_pictures(system, recipe):
     found, data = find(system), small(recipe)
     net = found.network(found.recipes[recipe], data, 2)
