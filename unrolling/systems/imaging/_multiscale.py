@@ -11,6 +11,7 @@ from unrolling.training.stages import Cosine, Schedule, Stage
 
 DEPTH = 2
 MARGIN, TILE = 48, 256  # pixels: of pieces of large pictures
+AGAIN = 0.3  # of the first rate, where a schedule begins again
 REFERENCES = ("diamond2017unrolled", "ronneberger2015u", "mohan2020robust")
 EQUATIONS = (
     "x <- H(x + R_k(x, y, l)),    x = y at the start, twice\n"
@@ -25,13 +26,26 @@ def tying(*each: str) -> Tying:
     return Tying(untied=("prior", *each))
 
 
-def schedule(steps: int, *, rate: float = 1e-2, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
-    """One stage, by Muon: steps are a part of a kernel's norm and alike in all directions. At a rate of 2e-2 a training
-    of the denoiser ran away after a thousand steps.
+def schedule(*steps: int, rate: float = 1e-2, batch: int = 16, **options: Any) -> Callable[[int], Schedule]:
+    """Stages by Muon: steps are a part of a kernel's norm and alike in all directions.
+
+    The rate falls to nearly nothing in each, and begins the later ones at a part of the first (Loshchilov and Hutter
+    2017, arXiv:1608.03983). At a rate of 2e-2 a training of the denoiser ran away after a thousand steps; so did one
+    that began again at 1e-2.
+
+    Args:
+        steps: of each stage.
+        rate: of the first.
+        batch: crops of a step.
+        options: of all stages.
     """
 
     def made(depth: int) -> Schedule:
-        common: dict[str, Any] = {"clip": 1.0, "optimizer": Muon(kernels=True), **options}
-        return [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.01, 1e-2), **common)]
+        common: dict[str, Any] = {"clip": 1.0, "optimizer": Muon(kernels=True), "batch": batch, **options}
+        rates = [rate, *(AGAIN * rate for _ in steps[1:])]
+        return [
+            Stage(each, rate=own, annealing=Cosine(0.01, 1e-2), **common)
+            for each, own in zip(steps, rates, strict=True)
+        ]
 
     return made

@@ -26,7 +26,7 @@ PENALTY, LEVEL = 0.1, 0.03  # rho, and the level that the denoiser is told at 25
 AT_RATES = (2.4, 1.7, 1.35, 1.0, 0.7)  # times these at 1, 4, 10, 25 and 50 %: about as the linear estimate errs
 MATRIX, DENOISER = "data_term.matrix", "splittings.0.prox"
 OWN = ("penalty", "rate", "weight", "penalty_slope", "weight_slope")
-STEPS, LEARNED_STEPS = 4_500, 1_500
+STEPS, LEARNED_STEPS = 4_500, 3_000
 REFERENCES = ("venkatakrishnan2013plug", "yang2020admm", "mohan2020robust")
 EQUATIONS = (
     "z = D(x + a, s_k),    a <- a + eta_k (x - z),    x = (Phi^T Phi + rho_k I)^-1 (Phi^T y + rho_k (z - a))\n"
@@ -83,7 +83,7 @@ def _learned(name: str, title: str, summary: str, entries: str, binary: bool) ->
                 parent=partial(learned_parent, binary=binary),
                 tying=Tying(tied=(DENOISER, MATRIX), untied=tuple(f"splittings.0.{name}" for name in OWN)),
                 depth=DEPTH,
-                schedule=schedule(LEARNED_STEPS, **{MATRIX: 1e-3}),
+                schedule=schedule(LEARNED_STEPS, **{MATRIX: 2e-3}),
             )
         },
         baselines={"compressive_learned": baselines},

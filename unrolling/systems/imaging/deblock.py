@@ -57,7 +57,7 @@ SYSTEM = System(
             parent=parent,
             tying=tying(),
             depth=DEPTH,
-            schedule=schedule(10_000, settings={"views": 1.0}),
+            schedule=schedule(10_000, 9_000, settings={"views": 1.0}),
             range=lambda task: {"quality": Range(task.lowest, task.highest)},
         )
     },

@@ -37,7 +37,7 @@ SYSTEM = System(
             parent=lambda task: MultiscaleDenoising(MultiscaleResidual()),
             tying=tying("remainder"),
             depth=DEPTH,
-            schedule=schedule(14_000, rates={"remainder": 1e-2}, settings={"views": 1.0}),
+            schedule=schedule(14_000, 16_000, rates={"remainder": 1e-2}, settings={"views": 1.0}),
             range=lambda task: {"noise": Range(0, task.most)},
         )
     },
