@@ -17,7 +17,7 @@ of weights files to use before the shipped ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,8 @@ def libraries() -> dict[str, Callable[[NoisyImage], Tensor]]:
     return direct(find("imaging/denoise").task("noise_levels"), "library")
 
 
-def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
-    """The published sets; of large ones every so many pictures."""
+def of_sets(root: Path, weights: Path | None, every: int = 1, only: Sequence[str] = ()) -> list[Row]:
+    """The published sets; of large ones every so many pictures. ``only`` names methods, all by default."""
     rows: list[Row] = []
     found = shipped(weights)
     for name, whole in (sets(root, *GREY) | colours(root)).items():
@@ -90,7 +90,8 @@ def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
             coding = coded(weights) if name == "set12" else None  # it takes its time
             if coding is not None:
                 methods["imaging/cscnet"] = lambda y, sigma=sigma, coding=coding: cleaned(coding, y, sigma)
-            for title, run in libraries().items():
+            own = only and all(title.startswith("imaging/") for title in only)  # others need their settings chosen
+            for title, run in () if own else libraries().items():
                 if title != "BM3D" or name == "set12":  # a minute a picture
                     methods[title] = lambda y, run=run, sigma=sigma: run(
                         NoisyImage(y.unsqueeze(0), torch.tensor([sigma / 255]))
@@ -98,6 +99,7 @@ def of_sets(root: Path, weights: Path | None, every: int = 1) -> list[Row]:
             tnrd = network("imaging/tnrd_7x7", "denoising", weights) if sigma == 25 and name in GREY else None
             if tnrd is not None:
                 methods["imaging/tnrd_7x7"] = lambda y, tnrd=tnrd: tnrd(y.unsqueeze(0))[0]
+            methods = {title: run for title, run in methods.items() if not only or title in only}
             row = {"part": "sets", "set": f"{name}, sigma {sigma:g}", "images": len(pairs)}
             with torch.no_grad():
                 rows += [
@@ -259,10 +261,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--only", nargs="*", default=(), metavar="METHOD", help="of the sets, such as imaging/denoise")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of bsd68 and cbsd68 every Nth picture")
     given = parser.parse_args()
     start(given)
-    parts = {**PARTS, "sets": partial(of_sets, every=given.every)}
+    parts = {**PARTS, "sets": partial(of_sets, every=given.every, only=given.only)}
     rows = [row for name in given.part or PARTS for row in parts[name](given.data, given.weights)]
     publish("denoising", given, rows, line)
 
