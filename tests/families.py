@@ -54,6 +54,12 @@ def some_recipes():
     ]
 
 
+def of_each(held):
+    """Parameters of a test of every recipe: variants, which differ from a system in little, in the nightly run."""
+    variants = {variant.name for system in catalogue().values() for variant in system.variants}
+    return [pytest.param(*each, marks=pytest.mark.nightly if each[0] in variants else ()) for each in held]
+
+
 def shape_of(target):
     """That of an estimate, as far as the target has it: of several tensors the batch alone."""
     return target.shape if isinstance(target, torch.Tensor) else target[0].shape[:1]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from families import REPRESENTATIVES, answers, by_day, shape_of
+from families import REPRESENTATIVES, answers, by_day, of_each, shape_of
 from iterations import unit_dictionary
 from tiny import moved
 
@@ -48,14 +48,6 @@ TASKS = [
     for system, recipe in RECIPES
     for task in ([recipe, "codes-130"] if recipe == "codes" else [recipe])
 ]
-
-VARIANTS = {variant.name for system in catalogue().values() for variant in system.variants}
-
-
-def of_each(held):
-    """Parameters of a test of every recipe: variants, which differ from a system in little, in the nightly run."""
-    return [pytest.param(*each, marks=pytest.mark.nightly if each[0] in VARIANTS else ()) for each in held]
-
 
 # The catalogue
 
