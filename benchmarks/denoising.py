@@ -38,8 +38,10 @@ from unrolling.systems.imaging._denoising import Found, denoise, find_noise, tol
 from unrolling.systems.imaging._multiscale import MARGIN, TILE
 from unrolling.systems.imaging.cscnet import STRIDE
 from unrolling.tasks.images import sources as images
+from unrolling.tasks.images.known_noise import level_denoisers
 
 LEVELS = (15.0, 25.0, 50.0)
+OURS = ("imaging/denoise", "imaging/cscnet", "imaging/tnrd_7x7")
 GREY, COLOUR = ("set12", "bsd68"), ("cbsd68",)
 
 
@@ -90,7 +92,7 @@ def of_sets(root: Path, weights: Path | None, every: int = 1, only: Sequence[str
             coding = coded(weights) if name == "set12" else None  # it takes its time
             if coding is not None:
                 methods["imaging/cscnet"] = lambda y, sigma=sigma, coding=coding: cleaned(coding, y, sigma)
-            own = only and all(title.startswith("imaging/") for title in only)  # others need their settings chosen
+            own = only and set(only) <= {"noisy", *OURS}  # others need their settings chosen
             for title, run in () if own else libraries().items():
                 if title != "BM3D" or name == "set12":  # a minute a picture
                     methods[title] = lambda y, run=run, sigma=sigma: run(
@@ -261,7 +263,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, action="append")
-    parser.add_argument("--only", nargs="*", default=(), metavar="METHOD", help="of the sets, such as imaging/denoise")
+    names = ["noisy", *OURS, *(method.name for method in level_denoisers())]
+    parser.add_argument("--only", nargs="+", default=(), choices=names, metavar="METHOD", help=", ".join(names))
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of bsd68 and cbsd68 every Nth picture")
     given = parser.parse_args()
     start(given)

@@ -167,7 +167,8 @@ def _checks(
     dynamic = BATCH in traced.sizes
     for count in BATCHES if dynamic else (example.samples,) * len(BATCHES):
         drawn = example.again(count, generator)
-        yield drawn if draw is None else drawn._replace(data=draw(count)).resized(traced.shapes, {})
+        real = None if draw is None else draw(count)
+        yield drawn if real is None else drawn._replace(data=real).resized(traced.shapes, {})
     first = None if example.state is None else states.first_state(reference, example.data)
     if first is not None:
         yield example._replace(state=first)

@@ -100,8 +100,9 @@ def example_of(task: Any, batch: int | None = None, fixed: bool = False) -> Any:
 
 
 def real_samples(task: Any, example: Any, fixed: bool = False) -> Callable[[int], Any] | None:
-    """number of samples -> samples that the task draws, to compare on; None where it draws of other shapes than were
-    exported, or hardly ever with the numbers besides tensors (the factor of an enlargement) that a file is for.
+    """number of samples -> samples that the task draws, to compare on, or None where none of many have the numbers
+    besides tensors (the factor of an enlargement) that a file is for; None where it draws of other shapes than were
+    exported, or never with these numbers.
     """
     from unrolling.export.ports import constants
 

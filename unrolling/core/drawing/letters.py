@@ -31,7 +31,8 @@ _SPELLED = (
     "alpha beta gamma delta eps zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
     "Gamma Delta Theta Lambda Pi Sigma Phi Psi Omega"
 )
-_GREEK: dict[str, str] = dict(zip(_SPELLED.split(), "αβγδεζηθικλμνξπρστφχψωΓΔΘΛΠΣΦΨΩ", strict=True))
+_LETTERS = "αβγδεζηθικλμνξπρστφχψωΓΔΘΛΠΣΦΨΩ"
+_GREEK: dict[str, str] = dict(zip(_SPELLED.split(), _LETTERS, strict=True))
 _NAMES = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(_GREEK, key=len, reverse=True))})(?![A-Za-z])")
 
 

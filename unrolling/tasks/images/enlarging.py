@@ -87,7 +87,7 @@ class EnlargingFactors(Pictures):
         return trained["factor"] in (0, wanted["factor"])
 
     def spoil(self, clean: Tensor, generator: torch.Generator, factor: int | None = None) -> Samples:
-        factor = factor or self.factors[0]
+        factor = self.factors[0] if factor is None else factor
         small = (BicubicReduction(factor)(clean).clamp(0, 1) * 255).round() / 255
         return Samples(SmallImage(small, factor), clean)
 
