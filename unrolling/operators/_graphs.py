@@ -11,8 +11,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def constant_in_graphs(function: Function) -> Function:
     """A function whose results are constants of a graph that calls it.
 
-    This is what ``torch.compiler.assume_constant_result`` marks, which imports the compiler to do so: that takes longer
-    than the import of all systems.
+    This is what ``torch.compiler.assume_constant_result`` marks, which imports the compiler to do so: that takes about
+    as long as the import of all systems.
     """
     function._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]
     return function
