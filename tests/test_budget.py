@@ -1,5 +1,6 @@
 """What rows may cost, foreseen and not clocked; what that leaves out is said; work is counted or said not to be."""
 
+import copy
 import time
 from typing import NamedTuple
 
@@ -235,3 +236,28 @@ def test_a_task_whose_samples_cannot_be_replaced_is_compared_whole():
 
     task.__class__ = WorkedOut
     assert shortened(task, network(task), 1e-9) == (task, "")
+
+
+def test_a_training_whose_validation_would_take_its_budget_looks_at_fewer_samples():
+    """Looking 20 times at 400 samples would take far more than the hundred steps of two samples that are trained."""
+    task = recovery(held_out=400)
+
+    def looked_at(allowed):
+        counts = []
+        inner = task.metric.pieces
+
+        class Counted(type(task)):
+            def pieces(self, estimate, samples):
+                counts.append(len(samples.target))
+                return inner(estimate, samples)
+
+        own = copy.copy(task)
+        own.__class__ = Counted
+        note = train_mlp(own, 50, 200, 4, allowed=allowed).note
+        return sum(counts), note
+
+    (few, words), (many, whole) = looked_at(1e-3), looked_at(1e3)
+    assert many >= 20 * 400
+    assert few <= 0.1 * many
+    assert "looked at on 20 of 400 validation samples" in words
+    assert "looked at" not in whole

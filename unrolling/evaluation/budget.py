@@ -89,6 +89,19 @@ def part_of(batches: Sequence[Samples], share: float) -> Part:
     return Part([first(batch, limit) for batch in kept], limit, len(batches))
 
 
+def on_part(task: Task, **batches: list[Samples]) -> Task | None:
+    """The task with other ``test`` or ``validation`` samples; None for somebody's task that works them out in a
+    property, which takes as long as it takes.
+    """
+    shorter = copy.copy(task)
+    try:
+        for name, each in batches.items():
+            setattr(shorter, name, each)
+    except AttributeError:
+        return None
+    return shorter
+
+
 def shortened(task: Task, network: Callable[[Any], Tensor], seconds: float) -> tuple[Task, str]:
     """The task with as many samples, for tests and for validation, as the network does in so many foreseen seconds, and
     what was left out in a sentence. Every row is scored on the same samples.
@@ -101,10 +114,8 @@ def shortened(task: Task, network: Callable[[Any], Tensor], seconds: float) -> t
     )
     if test.all and validation.all:
         return task, ""
-    shorter = copy.copy(task)
-    try:
-        shorter.test, shorter.validation = test.batches, validation.batches
-    except AttributeError:  # somebody's task works them out in a property: it takes as long as it takes
+    shorter = on_part(task, test=test.batches, validation=validation.batches)
+    if shorter is None:
         return task, ""
     return shorter, (
         f"So that it does not take long, scores are those of {test.samples} of the {sum(map(count, task.test))} test "

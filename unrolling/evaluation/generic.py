@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolling.evaluation.baselines import Affine, best
-from unrolling.evaluation.budget import foreseen
+from unrolling.evaluation.budget import foreseen, on_part, part_of
 from unrolling.evaluation.measure import Contender
 from unrolling.networks.mlp import MLP, hidden_width
 from unrolling.tasks.base import Task, count, estimates_of, first, pieces_of
@@ -18,7 +18,8 @@ from unrolling.training.annealing import Patience
 from unrolling.training.fit import History, fit
 from unrolling.training.stages import Cosine, Stage
 
-LOOKS = 20  # at the validation set in a training
+LOOKS, FEWEST_LOOKS = 20, 4  # at the validation set in a training
+LOOKING = 0.5  # of what a training may cost, for looking
 FEWEST = 2  # samples of a step
 LEAST_TRAINING = 100  # steps, whatever they may cost
 
@@ -242,26 +243,31 @@ def _trained(
         torch.manual_seed(seed)
         return make()
 
-    most = steps
+    most, looks = steps, LOOKS
     if allowed is not None:
         step, look = _foreseen(begun(), task, batch)
-        part = (allowed - (LOOKS + 2) * look) / (LEAST_TRAINING * step)
+        whole = sum(map(count, task.validation))
+        task, looks, look = _looking(task, look, allowed)
+        if (known := sum(map(count, task.validation))) < whole:
+            words += f"looked at on {known} of {whole} validation samples, "
+        allowed = max(0.0, allowed - (looks + 2) * look)
+        part = allowed / (LEAST_TRAINING * step)
         if part < 1 and batch > FEWEST:  # fewer samples a step rather than so few steps
             fewer = max(FEWEST, int(batch * part))
             words, step, batch = f"{words}{fewer} samples a step, ", step * fewer / batch, fewer
         spent = len(rates) * max(1, steps // 20) if len(rates) > 1 else 0
-        most = max(1, min(steps, int((allowed - (LOOKS + 2) * look) / step) - spent, steps))
+        most = max(1, min(steps, int(allowed / step) - spent))
         most = max(most, min(steps, LEAST_TRAINING))
-    every = max(1, most // LOOKS)
+    every = max(1, most // looks)
 
     def trained(rate: float, steps: int, patient: bool) -> tuple[nn.Module, History]:
         network = begun()
         stop = Patience(max(every, steps // 2), every) if patient else None
         schedule = [Stage(steps, rate=rate, batch=batch, annealing=Cosine(0.05), clip=1.0, stop=stop)]
         kept = choose if patient else "last"
-        looks = LOOKS if patient and kept == "best" else 0
+        validations = looks if patient and kept == "best" else 0
         shown: dict[str, Any] = {"quiet": quiet, "name": f"{name}, rate {rate:g}"}
-        return network, fit(network, task, schedule, seed=seed, validations=looks, choose=kept, **shown)
+        return network, fit(network, task, schedule, seed=seed, validations=validations, choose=kept, **shown)
 
     rate = best(task, rates, lambda rate: trained(rate, max(1, most // 20), False)[0])
     network, history = trained(rate, most, choose == "best")
@@ -286,6 +292,26 @@ def _end(history: History, most: int, asked: int) -> str:
     if taken < most:
         return f"until validation stopped improving ({taken} steps)"
     return f"{taken} steps{', all that its share of the budget allows' if most < asked else ''}"
+
+
+def _looking(task: Task, look: float, allowed: float) -> tuple[Task, int, float]:
+    """The task with as many validation samples, and as many looks at them, as half of what is allowed goes; the
+    foreseen seconds of one.
+
+    Args:
+        task: whose validation set it is.
+        look: foreseen seconds of a look at all of it.
+        allowed: foreseen seconds of the training with its looks.
+    """
+    whole = allowed * LOOKING / max(look, 1e-12)  # looks at the whole set
+    if whole >= LOOKS + 2:
+        return task, LOOKS, look
+    part = part_of(task.validation, whole / (LOOKS + 2))
+    shorter = on_part(task, validation=part.batches)
+    if shorter is None:
+        return task, FEWEST_LOOKS, look
+    share = part.samples / sum(map(count, task.validation))
+    return shorter, min(LOOKS, max(FEWEST_LOOKS, int(whole / share) - 2)), look * share
 
 
 def _foreseen(network: nn.Module, task: Task, batch: int) -> tuple[float, float]:
