@@ -181,6 +181,10 @@ def test_the_unit_is_asked_for_as_many_steps_as_there_is_noise():
     total = sum(loss(state.answer, target, data, state) for state in states)
     wanted = [decibels(states[n - 1].x, target)[k] for k, n in enumerate((1, 2, 8))]
     torch.testing.assert_close(total, -torch.stack(wanted).mean())
+    late = DepthByLevel(6.0, 8, after=0.5)
+    found = sum(late(state.answer, target, data, state) for state in states)
+    after = [decibels(states[n].x, target)[k] for k, n in enumerate((1, 2))]  # there is no ninth step
+    torch.testing.assert_close(found, total - 0.5 * torch.stack(after).sum() / 3)
 
 
 def test_it_is_a_sound_iteration():

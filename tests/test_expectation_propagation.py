@@ -3,11 +3,13 @@
 import torch
 from channels import BPSK, received
 
-from unrolling import unroll
+from unrolling import solve, unroll
 from unrolling.algorithms.detection.linear_detection import lmmse
 from unrolling.algorithms.detection.mimo import pam, posterior
 from unrolling.algorithms.messages.expectation_propagation import ExpectationPropagation
 from unrolling.algorithms.messages.oamp import OAMP
+from unrolling.core import tree
+from unrolling.tasks import Detection
 
 
 def test_expectation_propagation_is_the_loop_written_by_hand():
@@ -67,3 +69,16 @@ def test_expectation_propagation_comes_near_the_true_posterior_mean():
     ]
     assert errors[0] < 0.6 * errors[1]
     assert errors[0] < 0.3 * errors[2]
+
+
+def test_it_ends_in_single_precision_too_where_symbols_are_sure():
+    """There a message is a difference of numbers a million times larger, which never comes to rest."""
+    task = Detection(streams=4, antennas=6, held_out=200)
+    data = task.test[0].data
+    iterations = []
+    for dtype in (torch.float32, torch.float64):
+        own = tree.apply(lambda t, d=dtype: t.to(d), data)
+        found = solve(ExpectationPropagation(task.levels).to(dtype), own, tolerance=1e-4)
+        assert bool(found.converged.all())
+        iterations.append(found.iterations.double().mean())
+    torch.testing.assert_close(*iterations, rtol=0.2, atol=0)

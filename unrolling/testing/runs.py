@@ -50,8 +50,11 @@ def check_residual(iteration: Iteration, data: Any, *, depth: int = 4) -> None:
         for sample in range(min(size(iteration, data), 3)):
             alone = part(iteration, data, sample)
             single, before, after = _two_states(iteration, alone, depth)
+            one = iteration.residual(after, before, single)
+            if bool((one - residual[sample]).abs().max() <= rounding(residual, 100)):
+                continue  # a relative change: what rounding makes of states that no longer move
             _near(
-                iteration.residual(after, before, single),
+                one,
                 residual[sample : sample + 1],
                 f"the residual of sample {sample} alone",
                 tolerance=rounding(residual, 1e6),

@@ -22,7 +22,7 @@ from unrolling.tasks.base import Task
 from unrolling.tasks.catalogue import catalogue
 from unrolling.training import files
 from unrolling.training.eight_bits import unpacked
-from unrolling.training.fingerprints import fingerprint, same
+from unrolling.training.fingerprints import TOLERANCE, fingerprint, same
 
 FORMAT, PLAIN = 3, 2  # the newest that is read, and what is written where nothing is in eight bits
 LARGE = 4096  # bytes; of a smaller tensor, the fingerprint would save nothing
@@ -264,4 +264,4 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
 def _close(given: Tensor, own: Tensor) -> bool:
     """Equal up to rounding on another machine, of which the largest entry tells the size."""
     largest = float(own.abs().max()) if own.numel() and own.dtype is not torch.bool else 0.0
-    return torch.allclose(given, own, rtol=1e-4, atol=1e-6 * largest)
+    return torch.allclose(given, own, rtol=TOLERANCE, atol=TOLERANCE * largest)

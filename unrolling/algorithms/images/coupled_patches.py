@@ -132,7 +132,7 @@ class CoupledSparseCoding(Iteration):
         self, state: Float[Tensor, "batch rows columns atoms"], problem: PatchProblem
     ) -> Float[Tensor, "batch rows columns atoms"]:
         """One step."""
-        return self.prox(state @ self.inhibition.T + problem.encoded, 1.0)  # pyright: ignore[reportArgumentType]
+        return self.prox(_times(state, self.inhibition) + problem.encoded, 1.0)  # pyright: ignore[reportArgumentType]
 
     def estimate(self, state: Tensor, problem: PatchProblem) -> Float[Tensor, "batch height width"]:
         """The larger image."""
@@ -150,7 +150,9 @@ class CoupledSparseCoding(Iteration):
     def patches(self, state: Tensor, problem: Any) -> Float[Tensor, "batch pixels rows columns"]:
         """The sharp patches that codes mean, less their means: D_x theta z, in the precision of the image."""
         return (
-            (state @ self.decoder.T).movedim(-1, 1).to(problem.background.dtype, memory_format=torch.contiguous_format)
+            _times(state, self.decoder)
+            .movedim(-1, 1)
+            .to(problem.background.dtype, memory_format=torch.contiguous_format)
         )
 
     def codes(self, state: Tensor) -> Float[Tensor, "batch rows columns atoms"]:
@@ -186,7 +188,7 @@ class CoupledSparseCoding(Iteration):
         return extend(large, (self.margin, self.margin, self.margin, self.margin), "symmetric")
 
     def _encoded(self, features: Tensor) -> Tensor:
-        return features.movedim(1, -1) @ self.encoder.T
+        return _times(features.movedim(1, -1), self.encoder)
 
     def _background(self, wide: Tensor) -> Tensor:
         return _whole(_correlate, wide, self.mean.unsqueeze(0))[:, 0]
@@ -343,3 +345,10 @@ def _whole(function: Callable[..., Tensor], x: Tensor, *others: Tensor | int) ->
         return function(x, *others)
     with torch.autocast(x.device.type, enabled=False):
         return function(x, *others)
+
+
+def _times(x: Tensor, matrix: Tensor) -> Tensor:
+    """M x of the last dimension, as one product of two matrices: of more dimensions torch chooses among products by
+    whether a gradient is wanted, and some processors round those otherwise.
+    """
+    return (x.reshape(-1, x.shape[-1]) @ matrix.T).reshape(*x.shape[:-1], matrix.shape[0])

@@ -122,8 +122,12 @@ class ExpectationPropagation(Detector):
         return EPState(x, variance.clamp_min(_LEAST_VARIANCE), message, cavity, precision, shift)
 
     def residual(self, new: EPState, old: EPState, problem: Quadratic) -> Tensor:
-        """Of the means; variances only accompany them."""
-        return torch.maximum(tree.relative_change(new.x, old.x), tree.relative_change(new.message, old.message))
+        """Of the means m, and of the messages t times (p / (p + h))^(1/2): where a symbol is sure, t is a difference of
+        numbers a million times larger, known to a hundredth in single precision, and decides nothing.
+        """
+        unsure = (new.variance / (new.variance + new.cavity)).sqrt()
+        message = torch.lerp(new.message, old.message, unsure)  # changed by the share that counts
+        return torch.maximum(tree.relative_change(new.x, old.x), tree.relative_change(new.message, message))
 
     def advice(self) -> str:
         return "raise its damping"

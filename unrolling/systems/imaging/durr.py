@@ -19,14 +19,16 @@ from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._halting import application
 from unrolling.training.halting_losses import DepthByLevel, ExpectedReward, TemporalDifference
 from unrolling.training.losses import Loss
+from unrolling.training.optimizers import Muon
 from unrolling.training.stages import Cosine, Power, Schedule, Stage
 
 DEPTH = 12  # steps at most
 LEVEL, TRAINED = 6.0, 8  # grey levels that a step is to take away; steps at most in training, for noise of 50
 JPEG_LEVEL = 1.3  # the same of the error of JPEG, which is 10 at a quality of 10 and 6 at 40
 ENTROPY = 0.02  # dB, of the lots that soft halting draws
+AFTER = 0.5  # what the step after the last one that is needed counts, when the unit is trained
 DECIBELS = 5.0  # of the values of Q-learning
-UNIT, POLICY = 2_100, 2_400  # training steps
+UNIT, POLICY = 3_000, 2_400  # training steps
 
 
 def restorer(data_term: DataTerm, scale: float) -> HaltingRestoration:
@@ -45,11 +47,12 @@ def schedule(loss: Loss, level: float) -> Callable[[int], Schedule]:
         return [
             Stage(
                 UNIT,
-                rate=2e-3,
+                rate=5e-3,
                 batch=8,
-                depth=first,
+                depth=min(first + 1, depth),
                 parameters=("unit",),
-                loss=DepthByLevel(level, first),
+                loss=DepthByLevel(level, first, AFTER),
+                optimizer=Muon(kernels=True),
                 **options,
             ),
             Stage(POLICY, rate=5e-3, batch=8, parameters=("policy",), loss=loss, **options),
