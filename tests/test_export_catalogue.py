@@ -99,16 +99,7 @@ class Several(nn.Module):
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_system_of_a_field_is_an_aoti_package(field, tmp_path):
     """In one package, of a batch of four: most of the time a compiler takes is for the code around the networks."""
-    check_package([name for name in catalogue() if name.split("/")[0] == field], tmp_path)
-
-
-@pytest.mark.slow
-def test_one_is_an_aoti_package(tmp_path):
-    """Sorting, selection, matrices; all representatives take a minute."""
-    check_package(["sparse_coding/hyperlista"], tmp_path)
-
-
-def check_package(names, tmp_path):
+    names = [name for name in catalogue() if name.split("/")[0] == field]
     chosen = {name.replace("/", "_"): made(name, 1) for name in names}
     chosen = {name: parts for name, parts in chosen.items() if "aoti" not in parts[2]}
     together, data = (

@@ -33,7 +33,7 @@ IDS = [str(page.relative_to(ROOT).with_suffix("")) for page in PAGES]
 
 
 # Their programs compare and train for half a minute and more.
-LONG = ("docs/guides/comparing", "docs/write/richardson_lucy")
+LONG = ("docs/guides/comparing", "docs/learn/3_gradients", "docs/write/richardson_lucy")
 
 
 @pytest.mark.parametrize(

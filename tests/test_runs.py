@@ -188,7 +188,8 @@ def test_the_second_command_in_a_folder_is_one_line(command, unroll, untrained, 
 def test_a_child_that_outlives_its_parent_does_not_hold_the_lock(tmp_path):
     program = (
         "import os, signal, sys, time\nfrom unrolling.files.lock import locked\n"
-        "with locked(sys.argv[1]):\n    child = os.fork()\n    if child == 0:\n        time.sleep(30)\n"
+        "with locked(sys.argv[1]):\n    child = os.fork()\n    if child == 0:\n"
+        "        os.close(1)\n        time.sleep(30)\n"  # or else whoever reads the output waits for it
         "    else:\n        print(child, flush=True)\n        os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True, check=False)
