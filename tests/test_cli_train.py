@@ -10,7 +10,7 @@ import torch
 from command_line import LISTA, TINY, refused
 from command_line import small as small
 from command_line import untrained as untrained
-from tiny import same, system
+from tiny import same, system, write_pictures
 
 from unrolling.systems import catalogue as catalogue_module
 from unrolling.systems.base import SUMS
@@ -247,3 +247,14 @@ def test_gradients_prints_every_rule(unroll, small):
     assert found["depth"] == 3
     output = unroll("gradients", LISTA, *TINY, "--batch", 4)[1]
     assert all(rule in output for rule in rules)
+
+
+def test_pictures_that_are_only_tested_on_are_said_before_a_training(unroll, tmp_path):
+    """Hours of training saw nine photographs where twenty-nine were meant."""
+    (tmp_path / "pictures").mkdir()
+    root = write_pictures(tmp_path / "pictures")
+    command = ("train", "imaging/tnrd", "--dry-run", "--data")
+    assert unroll(*command, root)[2] == ""
+    status, _, errors = unroll(*command, root / "test")
+    assert status == 0
+    assert f"the 2 pictures of {root / 'test'} are tested on, and 9 of the packages are trained on" in errors

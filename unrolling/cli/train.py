@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,6 +110,8 @@ def train(
         },
     }
     job = prepare.prepare(system, task, data, depth, seed, settings, threads, out, "runs", **options)
+    for sentence in job.task.training_notes:
+        print(f"unroll: {sentence}", file=sys.stderr)
     origin = None if start is None else _origin(start, load_weights(job.network, start, system=job.system.name))
     if dry_run:
         _print_plan(job, machine, seed, quiet, as_json)

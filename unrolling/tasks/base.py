@@ -64,6 +64,7 @@ class Task:
         of_training: those of them that change what is trained on alone: networks that were trained with others are
             measured, and found, as all are.
         notes: what a reader of a comparison should know.
+        training_notes: what a person should know who trains on these data: that they are all held out, say.
         references: where the data come from: keys of the list of papers.
         threads: of the processor when the products are so small that more of them get in each other's way; None for all
             cores.
@@ -86,6 +87,7 @@ class Task:
     options: Mapping[str, Any] = {}
     of_training: Sequence[str] = ()
     notes: Sequence[str] = ()
+    training_notes: Sequence[str] = ()
     references: Sequence[str] = ()
     threads: int | None = None
     vectors: bool = True

@@ -28,7 +28,7 @@ JPEG_LEVEL = 1.3  # the same of the error of JPEG, which is 10 at a quality of 1
 ENTROPY = 0.02  # dB, of the lots that soft halting draws
 AFTER = 0.5  # what the step after the last one that is needed counts, when the unit is trained
 DECIBELS = 5.0  # of the values of Q-learning
-UNIT, POLICY = 3_000, 2_400  # training steps
+UNIT, POLICY = 3_000, (2_400, 2_400)  # training steps
 
 
 def restorer(data_term: DataTerm, scale: float) -> HaltingRestoration:
@@ -55,7 +55,10 @@ def schedule(loss: Loss, level: float) -> Callable[[int], Schedule]:
                 optimizer=Muon(kernels=True),
                 **options,
             ),
-            Stage(POLICY, rate=5e-3, batch=8, parameters=("policy",), loss=loss, **options),
+            *(
+                Stage(steps, rate=rate, batch=8, parameters=("policy",), loss=loss, **options)
+                for steps, rate in zip(POLICY, (5e-3, 2.5e-3), strict=True)
+            ),
         ]
 
     return made

@@ -23,7 +23,8 @@ OPTIONS = {"kind": "shake", "size": 17}
 # threshold, kernel_ridge, shocks, variation
 SETTINGS = tuple((*features, v) for features in ((1.0, 1.0, 0), (2.0, 1.0, 3)) for v in (0.006, 0.02))
 RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
-STEPS = 500, 1500  # of each stage alone, and of all together
+STEPS = 500, 1500, 6000  # of each stage alone, of all together, and again
+AGAIN = 0.6  # of the first rate, where all together begin again
 RATES = {"kernel_ridge": 1e-2, "image_ridge": 1e-2}
 
 
@@ -42,7 +43,7 @@ def parent(task: Deblurring, *, activation: str = "tanh", layers: int = 2) -> Al
 
 
 def schedule(depth: int) -> Schedule:
-    """Stage by stage, each from the one before it, then all together, by Muon; the loss is the kernel's."""
+    """Stage by stage, each from the one before it, then all together, twice, by Muon; the loss is the kernel's."""
     one = {"batch": BATCH, "loss": kernel_loss, "rates": RATES, "clip": 1.0, "optimizer": Muon(kernels=True)}
     alone = [
         Stage(
@@ -56,7 +57,11 @@ def schedule(depth: int) -> Schedule:
         )
         for k in range(depth)
     ]
-    return [*alone, Stage(STEPS[1], rate=5e-3, annealing=Cosine(0.02, 1e-2), **one)]
+    together = [
+        Stage(steps, rate=rate, annealing=Cosine(0.02, 1e-2), **one)
+        for steps, rate in zip(STEPS[1:], (5e-3, AGAIN * 5e-3), strict=True)
+    ]
+    return [*alone, *together]
 
 
 def classical(system: System, task: Deblurring) -> list[Iterative]:

@@ -20,6 +20,7 @@ from unrolling.tasks.exhibits import Exhibits, Panels, Shown
 from unrolling.tasks.images import sources as images
 
 VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003  # of the noise
+PARTS = ("train", "validation", "test")
 EXTRA = "extra"  # the folder of photographs that are trained on besides the packages'
 # pixels of the longer side that photographs there are brought down to, towards which JPEG artefacts vanish
 LARGEST = 800
@@ -64,6 +65,18 @@ class Pictures(Task):
         if data is not None:
             _ = self.photographs  # what cannot be used is found before any long work
 
+    @property
+    def training_notes(self) -> Sequence[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That a folder without sub-folders is tested on alone."""
+        root = Path(self._data) if isinstance(self._data, str | Path) else None
+        if root is None or any((root / part).is_dir() for part in (*PARTS, EXTRA)):
+            return ()
+        train, test = (len(self.photographs[part]) for part in ("train", "test"))
+        return (
+            f"the {test} pictures of {root} are tested on, and {train} of the packages are trained on: put pictures "
+            f"into {root / 'train'} to train on them alone, into {root / EXTRA} besides",
+        )
+
     def convert(self, picture: Any) -> Tensor:
         """What is made of a picture: luma."""
         return images.luma(picture)
@@ -73,7 +86,7 @@ class Pictures(Task):
         """Pictures by part and name."""
         root = Path(self._data) if isinstance(self._data, str | Path) else None
         extra = root is not None and (root / EXTRA).is_dir()
-        others = root is not None and any((root / part).is_dir() for part in ("train", "validation", "test"))
+        others = root is not None and any((root / part).is_dir() for part in PARTS)
         parts = images.split(None if extra and not others else self._data, self._training, self.convert)
         if extra:
             assert root is not None
