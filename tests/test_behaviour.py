@@ -47,6 +47,8 @@ KNOWN = {
     "dublid": {
         f"layers.{k}.kernel_{p}" for k in (0, 1) for p in ("threshold", "threshold_slope", "step", "step_slope")
     },
+    # The fixed pictures are enlarged by 2: the convolutions of 3 and 4 have nothing to do.
+    "enlarge": {f"layers.{k}.prior.{part}.{n}.weight" for k in (0, 1) for part in ("first", "last") for n in (1, 2)},
     "hyperlista": {"support_scale"},
     "alista": {"layers.15.threshold"},
 }

@@ -204,7 +204,8 @@ def test_before_training_nothing_changes_and_the_policy_learns_alone(name):
     y = task.draw(2, torch.Generator().manual_seed(0)).data
     assert torch.equal(network(y), y)
     assert sum(p.numel() for p in network.parameters()) == 42_049
-    unit, policy = recipe.schedule(3)
+    unit, policy, *again = recipe.schedule(3)
+    assert [stage.parameters for stage in again] == [("policy",)]
     short = [Stage(**{**vars(stage), "steps": 2, "batch": 2}) for stage in (unit, policy)]
     before = {key: value.clone() for key, value in network.learned().items()}
     fit(network, task, short[:1], validations=0, quiet=True)

@@ -16,6 +16,7 @@ from unrolling.training.learnables import Learnable, learnables
 
 TOLERANCE = 0.02  # relative: what two machines may differ by, in networks that decide
 PRECISION = 1e-5  # of the estimate: below it gradients go with the rounding of the inputs, in single precision
+JITTER, TRIES, SLACK = 1e-6, 3, 4  # inputs are changed by as much, so often; by how much machines may differ more
 ROUNDING = 1e-12  # of the largest gradient: what is smaller is zero but for rounding, in double precision
 MOVED = 0.01  # by how much a learned number is moved to see whether anything follows, relative and absolute
 
@@ -48,12 +49,34 @@ def differences(network: nn.Module, data: Any, record: Mapping[str, Any]) -> lis
     largest = max(gradients.values(), default=0.0)
     nothing = ROUNDING * largest
     least = max(1e-6 * largest, PRECISION * max(record["estimate"], default=0.0))
-    found += [
-        f"the gradient in {key} had norm {gradients[key]:.4g} and has {value:.4g}"
+    other = {
+        key: value
         for key, value in now["gradients"].items()
         if not _near(value, gradients[key], least) or (value <= nothing) != (gradients[key] <= nothing)
-    ]
+    }
+    if other:  # gradients jump where another rounding crosses a threshold: by as much as they do for rounded inputs
+        jumps = _jumps(network, data, now["gradients"])
+        other = {key: value for key, value in other.items() if abs(value - gradients[key]) > SLACK * jumps[key]}
+    found += [f"the gradient in {key} had norm {gradients[key]:.4g} and has {v:.4g}" for key, v in other.items()]
     return found
+
+
+def _jumps(network: nn.Module, data: Any, gradients: Mapping[str, float]) -> dict[str, float]:
+    """By how much norms of gradients change where numbers of the inputs are smaller by up to a millionth."""
+    generator, most = torch.Generator().manual_seed(0), dict.fromkeys(gradients, 0.0)
+
+    def smaller(tensor: Tensor) -> Tensor:
+        if not tree.is_number(tensor):
+            return tensor
+        return tensor * (1 - JITTER * torch.rand(tensor.shape, generator=generator)).to(tensor.real.dtype)
+
+    for _ in range(TRIES):
+        try:
+            found = behaviour(network, tree.apply(smaller, data))["gradients"]
+        except (TypeError, ValueError):  # inputs that are only what they are, such as masks
+            break
+        most = {key: max(value, abs(found[key] - gradients[key])) for key, value in most.items()}
+    return most
 
 
 def without_influence(network: nn.Module, data: Any) -> list[str]:
