@@ -15,7 +15,7 @@ from unrolling.training import files
 from unrolling.training.checkpoints import PATTERN
 from unrolling.training.fit import fit
 from unrolling.training.stages import Stage
-from unrolling.training.weights import FORMAT, PLAIN, load_weights, read_weights, save_weights
+from unrolling.training.weights import FORMAT, PLAIN, _close, load_weights, read_weights, save_weights
 
 
 class Constrained(Iteration):
@@ -189,6 +189,14 @@ def test_a_dictionary_that_another_machine_rounded_differently_is_taken(tmp_path
     net = unroll(near, 3, untied=ALL)
     load_weights(net, path)
     assert same(net.learned(), read_weights(path)[0])
+
+
+def test_indices_and_flags_are_the_same_or_others():
+    """An edge of a large graph that leads to the next node is another, however large the numbers are."""
+    edges = torch.tensor([3, 90_000])
+    assert _close(edges, edges.clone())
+    assert not _close(edges + 1, edges)
+    assert not _close(torch.tensor([True, False]), torch.tensor([True, True]))
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.3, 0.9, -1])

@@ -15,7 +15,6 @@ from unrolling.core import Unrolled, tree
 from unrolling.training.learnables import Learnable, learnables
 
 TOLERANCE = 0.02  # relative: what two machines may differ by, in networks that decide
-PRECISION = 1e-5  # of the estimate: below it gradients go with the rounding of the inputs, in single precision
 JITTER, TRIES, SLACK = 1e-6, 3, 4  # inputs are changed by as much, so often; by how much machines may differ more
 ROUNDING = 1e-12  # of the largest gradient: what is smaller is zero but for rounding, in double precision
 MOVED = 0.01  # by how much a learned number is moved to see whether anything follows, relative and absolute
@@ -48,11 +47,10 @@ def differences(network: nn.Module, data: Any, record: Mapping[str, Any]) -> lis
         return found
     largest = max(gradients.values(), default=0.0)
     nothing = ROUNDING * largest
-    least = max(1e-6 * largest, PRECISION * max(record["estimate"], default=0.0))
     other = {
         key: value
         for key, value in now["gradients"].items()
-        if not _near(value, gradients[key], least) or (value <= nothing) != (gradients[key] <= nothing)
+        if not _near(value, gradients[key], 1e-6 * largest) or (value <= nothing) != (gradients[key] <= nothing)
     }
     if other:  # gradients jump where another rounding crosses a threshold: by as much as they do for rounded inputs
         jumps = _jumps(network, data, now["gradients"])

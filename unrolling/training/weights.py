@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolling.core import Unrolled
+from unrolling.core import Unrolled, tree
 from unrolling.files import records
 from unrolling.tasks.base import Task
 from unrolling.tasks.catalogue import catalogue
@@ -262,6 +262,10 @@ def load_weights(network: Unrolled, path: str | Path, *, system: str | None = No
 
 
 def _close(given: Tensor, own: Tensor) -> bool:
-    """Equal up to rounding on another machine, of which the largest entry tells the size."""
-    largest = float(own.abs().max()) if own.numel() and own.dtype is not torch.bool else 0.0
+    """Equal up to rounding on another machine, of which the largest entry tells the size; to the bit where they are
+    indices or flags.
+    """
+    if not tree.is_number(own):
+        return torch.equal(given, own)
+    largest = float(own.abs().max()) if own.numel() else 0.0
     return torch.allclose(given, own, rtol=TOLERANCE, atol=TOLERANCE * largest)

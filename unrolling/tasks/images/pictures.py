@@ -71,9 +71,8 @@ class Pictures(Task):
         root = Path(self._data) if isinstance(self._data, str | Path) else None
         if root is None or any((root / part).is_dir() for part in (*PARTS, EXTRA)):
             return ()
-        train, test = (len(self.photographs[part]) for part in ("train", "test"))
         return (
-            f"the {test} pictures of {root} are tested on, and {train} of the packages are trained on: put pictures "
+            f"the pictures of {root} are tested on, and those of the packages are trained on: put pictures "
             f"into {root / 'train'} to train on them alone, into {root / EXTRA} besides",
         )
 
