@@ -3,10 +3,11 @@
 Parts: ``norms`` (every layer of imaging/realsn by 200 power iterations of its own, from another start, beside what a
 norm of the weight as a matrix would leave), ``decay`` (residuals of PnP-FBS and PnP-DRS on problems that are strongly
 convex, within the steps that plug_and_play_conditions gives, and with the DnCNN of imaging/learned_prox, which has no
-such bound), ``deblurring`` (known kernels, noise of 1 %, total variation beside; settings from validation photographs).
+such bound), ``cost`` (what that bound costs on such problems), ``deblurring`` (known kernels, noise of 1 %, total
+variation beside; settings from validation photographs).
 
 Bars: norms at most 1.02 times their limit; R^2 of the logarithm of the residual above 0.99; plug-and-play at least
-0.5 dB above total variation.
+0.5 dB above total variation; imaging/realsn at most 0.5 dB below imaging/learned_prox on problems that it is for.
 
 --data names a folder with ``set12`` (pictures) and ``blur_kernels/levin09.npz``; without it the test photographs of the
 task known_deblurring and its kernels serve. --weights names a folder of weights files to use before the shipped ones;
@@ -46,10 +47,11 @@ from unrolling.tasks.baselines import Iterative
 from unrolling.tasks.images.known_deblurring import KnownDeblurring
 from unrolling.tasks.images.pictures import timing_crops
 
-NORM, FIT, GAIN = 1.02, 0.99, 0.5  # bars
+NORM, FIT, GAIN, COST = 1.02, 0.99, 0.5, 0.5  # bars
 POWER, SIZES = 200, ((40, 40), (24, 56))
 STEPS, FLOOR = 60, -11.0  # of the decay; log10 below which rounding rules
 NOISE, FIRST = 0.01, 49 / 255  # of the deblurring; the level that half-quadratic splitting starts from
+LEVEL = 0.02  # that both denoisers were trained for
 PLAIN, CONSTRAINED = "imaging/learned_prox", "imaging/realsn"
 TOLD = ("imaging/cscnet", "imaging/denoise")
 
@@ -115,15 +117,22 @@ def residuals(iteration: Iteration, data: Any) -> list[float]:
     return values
 
 
+def convex() -> list[tuple[str, CircularConvolution]]:
+    """Problems that are strongly convex."""
+    found = []
+    for words, beside in (("denoising", 0.0), ("a weak blur", 0.02)):
+        kernel = torch.zeros(3, 3, dtype=torch.float64)
+        kernel[1, 1], kernel[[0, 1, 1, 2], [1, 0, 2, 1]] = 1 - 4 * beside, beside
+        found.append((words, CircularConvolution(kernel)))
+    return found
+
+
 def of_decay(options: argparse.Namespace) -> list[Row]:
     """Two problems, two methods, two denoisers."""
     task = KnownDeblurring(noise=NOISE)
     clean = timing_crops(list(task.photographs["test"].values()), 1, 48).double()
     rows: list[Row] = []
-    for words, beside in (("denoising", 0.0), ("a weak blur", 0.02)):
-        kernel = torch.zeros(3, 3, dtype=torch.float64)
-        kernel[1, 1], kernel[[0, 1, 1, 2], [1, 0, 2, 1]] = 1 - 4 * beside, beside
-        operator = CircularConvolution(kernel)
+    for words, operator in convex():
         term = LeastSquares(operator)
         generator = torch.Generator().manual_seed(1)
         data = operator(clean) + NOISE * torch.randn(clean.shape, generator=generator, dtype=torch.float64)
@@ -169,6 +178,14 @@ def pairs_of(options: argparse.Namespace, task: KnownDeblurring) -> tuple[str, l
         sample = task.blur(clean.unsqueeze(0), kernel / kernel.sum(), generator)
         pairs.append((sample.data, sample.target))
     return f"set12, middle {options.crop or 'all'}", pairs
+
+
+def clean_pictures(options: argparse.Namespace) -> tuple[str, list[Tensor]]:
+    """The middle pixels of Set12, or of the packages' test photographs, (1, height, width)."""
+    found = {} if options.data is None else sets(options.data, "set12")
+    pictures = found.get("set12") or KnownDeblurring(noise=NOISE).photographs["test"]
+    where = "set12" if found else "packages"
+    return f"{where}, middle", [middle(picture, options.crop).unsqueeze(0) for picture in pictures.values()]
 
 
 def middle(picture: Tensor, side: int) -> Tensor:
@@ -217,7 +234,7 @@ def _douglas(net: nn.Module, name: str) -> Iterative:
     def make(step: float) -> Iteration:
         return DouglasRachford(KnownBlur(), prox, 0.0, step_size=step)
 
-    return Iterative(f"PnP-DRS, {name}", make, (1.0, 4.0, 16.0), 100, setting="step")
+    return Iterative(f"PnP-DRS, {name}", make, (1.0, 2.0, 4.0, 8.0, 16.0), 100, setting="step")
 
 
 def of_deblurring(options: argparse.Namespace) -> list[Row]:
@@ -245,9 +262,36 @@ def of_deblurring(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def of_cost(options: argparse.Namespace) -> list[Row]:
+    """What the bound on the layers costs where it promises something, at the level that both denoisers were trained
+    for: PnP-FBS with a step of 1 where it denoises, which is the denoiser, and of 0.722 else.
+    """
+    where, pictures = clean_pictures(options)
+    rows: list[Row] = []
+    for words, operator in convex():
+        operator = operator.float()
+        found = {}
+        for name, recipe in ((CONSTRAINED, "denoising"), (PLAIN, "known_deblurring")):
+            net, _ = denoiser(name, recipe, options.weights)
+            step, count = (1.0, 1) if words == "denoising" else (0.722, 30)
+            iteration = ProximalGradient(LeastSquares(operator), DenoiserProx(net, sigma=LEVEL), 0.0, step_size=step)
+            run, scores = steps_of(iteration, count), []
+            for number, clean in enumerate(pictures):
+                noise = LEVEL * torch.randn(clean.shape, generator=torch.Generator().manual_seed(number))
+                with torch.no_grad():
+                    scores.append(psnr(run(operator(clean) + noise), clean))
+            found[name] = float(np.mean(scores))
+            method = f"PnP-FBS, step {step:g}, {name}"
+            rows.append({"part": "cost", "set": f"{where}, {words}", "method": method, "psnr": found[name]})
+        row: Row = {"part": "cost", "set": f"{where}, {words}", "method": "what the bound costs"}
+        rows.append(row | {"value": found[PLAIN] - found[CONSTRAINED], "bar": COST, "better": "low"})
+    return rows
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "norms": of_norms,
     "decay": of_decay,
+    "cost": of_cost,
     "deblurring": of_deblurring,
 }
 SHOWN = ("value", "as_matrix", "epsilon", "rate", "bound", "psnr", "promised")

@@ -100,6 +100,7 @@ def test_before_training_it_is_plug_and_play_with_the_shipped_denoiser(name, tas
     sample = own.test[0]
     assert torch.equal(net(sample.data), unroll(recipe.parent(own), 3)(sample.data))
     denoiser = find("imaging/denoise").pretrained()
+    denoiser.layers[-1].passes = 1.0
     prox = net.layers[0].splittings[0].prox
     x = own.test[0].target[:, :16, :16]
     level = torch.tensor(0.1)

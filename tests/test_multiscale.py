@@ -12,7 +12,9 @@ from unrolling.files import pictures as pixels
 from unrolling.networks import MultiscaleResidual
 from unrolling.operators import BicubicReduction
 from unrolling.operators.dct import cut_blocks, dct2
+from unrolling.systems.catalogue import find
 from unrolling.systems.exports import real_samples
+from unrolling.systems.imaging._plug_and_play import shipped
 from unrolling.tasks import photograph
 from unrolling.tasks.images.deblocking import compress
 from unrolling.tasks.images.enlarging import EnlargingFactors
@@ -206,6 +208,33 @@ def test_a_stage_trains_on_the_picture_as_it_lies_and_the_network_has_all_views_
     assert network.run(noisy_float()).shape == (2, 4, 21, 18)
     with pytest.raises(ValueError, match="views is 3"):
         MultiscaleDenoising(prior(), views=3)
+
+
+def test_a_layer_with_two_passes_is_two_layers_with_one_network():
+    network = unroll(MultiscaleDenoising(prior(), remainder=0.05), 3, untied=("prior", "remainder"))
+    first, second, third = network.layers
+    with torch.no_grad():
+        for made in (first, second):
+            for kernel in made.prior.parameters():
+                kernel.add_(0.01 * torch.randn(kernel.shape, generator=torch.Generator().manual_seed(kernel.numel())))
+        second.remainder.mul_(4)
+    third.load_state_dict(second.state_dict())
+    expected = network(noisy())
+    second.passes = 2.0
+    found = network.run(noisy(), layers=slice(0, 2))
+    assert torch.equal(second.estimate(found, second.prepare(noisy())), expected)
+    assert not torch.equal(found.mean(1), second(network.run(noisy(), layers=slice(0, 1)), second.prepare(noisy())))
+    with pytest.raises(ValueError, match="passes"):
+        MultiscaleDenoising(prior(), passes=0)
+
+
+def test_the_last_layer_of_what_ships_takes_two_steps_and_within_pnp_one():
+    """The first stages of its schedule train with one."""
+    system = find("imaging/denoise")
+    network = system.network(system.recipe("noise_levels")[1], DenoisingLevels.small(), 2)
+    assert [layer.passes for layer in network.layers] == [1.0, 2.0]
+    assert [stage.settings.get("passes") for stage in system.recipe("noise_levels")[1].schedule(2)] == [1.0, 1.0, None]
+    assert [layer.passes for layer in shipped().denoiser.layers] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("quality", by_day(10, 60, 95))

@@ -14,7 +14,7 @@ from unrolling.algorithms.images.diffusion import Compressed, QuantisedBlocks
 from unrolling.algorithms.sparse.dictionary import scalar_parameter
 from unrolling.algorithms.sparse.strided import NoisyImage, check_noise
 from unrolling.core import Iteration, Positive, constrain
-from unrolling.core.arguments import check_numbers
+from unrolling.core.arguments import check_count, check_numbers
 from unrolling.core.naming import class_name
 from unrolling.operators.resize import BicubicReduction
 
@@ -47,20 +47,23 @@ class MultiscaleRestoration(Iteration):
     Args:
         prior: R, a ``MultiscaleResidual``.
         views: 4, for the picture, its two mirror images and both at once; or 1, the picture as it lies.
+        passes: how often a layer takes its step, 1 or more. A layer with two is two with the same R: the second costs
+            time and no parameters. In an unrolled network each layer has its own number, a plain attribute.
 
     Raises:
-        ValueError: another number of views.
+        ValueError: another number of views, or of passes.
     """
 
     algorithm = "HQS"
 
     prior: Any
 
-    def __init__(self, prior: nn.Module, *, views: int = 1) -> None:
+    def __init__(self, prior: nn.Module, *, views: int = 1, passes: int = 1) -> None:
         super().__init__()
         if views not in (1, len(FLIPS)):
             raise ValueError(f"views is {views}; it is 1 or {len(FLIPS)}")
-        self.prior, self.views = prior, float(views)
+        check_count(passes, "passes")
+        self.prior, self.views, self.passes = prior, float(views), float(passes)
 
     def start(self, problem: Disturbed) -> Float[Tensor, "batch views ..."]:
         """y for every view."""
@@ -69,8 +72,10 @@ class MultiscaleRestoration(Iteration):
     def forward(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Float[Tensor, "batch views ..."]:
         found = []
         for x, axes in zip(state.unbind(1), FLIPS, strict=False):
-            added = self.prior.at(x, problem.image, problem.level, self.side(problem), axes)
-            found.append(self.held(x + added.to(x.dtype), problem))
+            for _ in range(int(self.passes)):
+                added = self.prior.at(x, problem.image, problem.level, self.side(problem), axes)
+                x = self.held(x + added.to(x.dtype), problem)
+            found.append(x)
         return torch.stack(found, 1)
 
     def estimate(self, state: Float[Tensor, "batch views ..."], problem: Disturbed) -> Tensor:
@@ -103,15 +108,15 @@ class MultiscaleDenoising(MultiscaleRestoration):
     Parameters: those of ``prior``; ``remainder`` tau^2, positive.
 
     Args:
-        prior, views: as for ``MultiscaleRestoration``.
+        prior, views, passes: as for ``MultiscaleRestoration``.
         remainder: tau.
 
     Raises:
         ValueError: as ``MultiscaleRestoration``; when run, a level that is no part of white.
     """
 
-    def __init__(self, prior: nn.Module, remainder: float = 1 / 255, *, views: int = 4) -> None:
-        super().__init__(prior, views=views)
+    def __init__(self, prior: nn.Module, remainder: float = 1 / 255, *, views: int = 4, passes: int = 1) -> None:
+        super().__init__(prior, views=views, passes=passes)
         self.remainder = scalar_parameter(remainder**2, next(iter(prior.parameters())))
         constrain(self, "remainder", Positive())
 
@@ -141,14 +146,14 @@ class MultiscaleDeblocking(MultiscaleRestoration):
     Parameters: those of ``prior``.
 
     Args:
-        prior, views: as for ``MultiscaleRestoration``.
+        prior, views, passes: as for ``MultiscaleRestoration``.
 
     Raises:
         ValueError: as ``MultiscaleRestoration``.
     """
 
-    def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
-        super().__init__(prior, views=views)
+    def __init__(self, prior: nn.Module, *, views: int = 4, passes: int = 1) -> None:
+        super().__init__(prior, views=views, passes=passes)
         self.blocks = QuantisedBlocks()
 
     def prepare(self, data: Compressed) -> Disturbed:
@@ -187,7 +192,7 @@ class MultiscaleEnlarging(MultiscaleRestoration):
     Parameters: those of ``prior``; ``feedback`` c.
 
     Args:
-        prior, views: as for ``MultiscaleRestoration``; ``sides`` of the prior are the factors.
+        prior, views, passes: as for ``MultiscaleRestoration``; ``sides`` of the prior are the factors.
 
     Raises:
         ValueError: as ``MultiscaleRestoration``; when run, a factor that is not a whole number above 1.
@@ -195,8 +200,8 @@ class MultiscaleEnlarging(MultiscaleRestoration):
 
     rounds = 2
 
-    def __init__(self, prior: nn.Module, *, views: int = 4) -> None:
-        super().__init__(prior, views=views)
+    def __init__(self, prior: nn.Module, *, views: int = 4, passes: int = 1) -> None:
+        super().__init__(prior, views=views, passes=passes)
         self.feedback = scalar_parameter(1.0, next(iter(prior.parameters())))
 
     def prepare(self, data: SmallImage) -> Disturbed:

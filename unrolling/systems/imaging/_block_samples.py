@@ -18,10 +18,10 @@ from unrolling.files.block_samples import READS, SUFFIXES, Measured, read_block_
 from unrolling.files.pictures import Picture, in_tiles
 from unrolling.systems.base import Application
 from unrolling.systems.conditions import Condition
-from unrolling.systems.imaging._multiscale import MARGIN
 from unrolling.systems.options import Option
 
 REACH = 6  # pixels that the six convolutions of a layer look away, in each direction
+MARGIN = 48  # that the two steps of the denoiser do
 TILE = 256  # pixels along a side that the convolutions work on at a time
 ORTHONORMAL = 1e-3  # by which products of rows may be off 1 and 0
 BRIGHTEST = 2.0  # of the linear estimate, white being 1: beyond, the samples are of pixels on another scale

@@ -44,6 +44,7 @@ SYSTEM = System(
     summary="photographs without the blocks and ringing of JPEG, whatever the quality: two projections onto what the "
     "file says of every coefficient, in turn with small networks on two scales, averaged over mirror images.",
     equations=EQUATIONS.format(
+        often="twice",
         side="2 x 2",
         wide=24,
         deep=32,
@@ -57,7 +58,7 @@ SYSTEM = System(
             parent=parent,
             tying=tying(),
             depth=DEPTH,
-            schedule=schedule(10_000, 9_000, settings={"views": 1.0}),
+            schedule=schedule(10_000, 9_000),
             range=lambda task: {"quality": Range(task.lowest, task.highest)},
         )
     },

@@ -12,11 +12,12 @@ from unrolling.networks.multiscale import MultiscaleResidual
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._enlarging import TRAINED, super_resolution
-from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, schedule, tying
+from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, REFERENCES, TILE, schedule, tying
 from unrolling.systems.options import Option
 from unrolling.tasks.baselines import Baseline, Iterative
 
 CHANNELS, BLOCKS = (32, 48), (3, 1)
+MARGIN = 24  # pixels of the small picture: of its pieces
 SLOPE = 0.1  # with rectifiers that give zero for negative numbers, three blocks of seven died in training
 FACTOR = Option("factor", int, "by how much the picture becomes larger: 2, 3 or 4", default="2")
 
@@ -26,7 +27,7 @@ def _enlarger(network: Any, task: Any, luma: Tensor, factor: int) -> Tensor:
         return network(SmallImage(piece, factor))
 
     # A cell is a pixel of the small picture; the lower scale takes them in pairs.
-    return pixels.in_tiles(run, luma.unsqueeze(0), margin=MARGIN // 2, tile=TILE // factor, align=2, scale=factor)
+    return pixels.in_tiles(run, luma.unsqueeze(0), margin=MARGIN, tile=TILE // factor, align=2, scale=factor)
 
 
 def baselines(system: System, task: Any) -> list[Baseline]:
@@ -45,6 +46,7 @@ SYSTEM = System(
     summary="photographs of two, three or four times the size, with one set of weights: iterative back-projection in "
     "turn with small networks that work at the size of the small picture, averaged over its mirror images.",
     equations=EQUATIONS.format(
+        often="twice",
         side="s x s",
         wide=CHANNELS[0],
         deep=CHANNELS[1],
@@ -58,7 +60,7 @@ SYSTEM = System(
             parent=lambda task: MultiscaleEnlarging(_prior()),
             tying=tying("feedback"),
             depth=DEPTH,
-            schedule=schedule(7_000, rate=7e-3, rates={"feedback": 1e-2}, settings={"views": 1.0}),
+            schedule=schedule(7_000, rate=7e-3, rates={"feedback": 1e-2}),
             range={**TRAINED, "enlarged": Range(FACTORS[0], FACTORS[-1])},
         )
     },

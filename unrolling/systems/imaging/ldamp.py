@@ -157,7 +157,8 @@ SYSTEM = System(
             "as Learned D-AMP, with the denoiser of imaging/denoise in all layers, which is trained on through eight "
             "of them; before, it is D-AMP with that denoiser as it is.",
             EQUATIONS.format(
-                onsager=ONSAGER, denoiser="D the two steps of imaging/denoise, 96,242 numbers, one for all layers."
+                onsager=ONSAGER,
+                denoiser="D the two layers of imaging/denoise, a step each, 96,242 numbers, one for all.",
             ),
             recipe(
                 Tying(tied=("denoiser",)),
