@@ -11,7 +11,17 @@ from unrolling.networks.multiscale import MultiscaleResidual
 from unrolling.systems.base import Recipe, System
 from unrolling.systems.conditions import Range
 from unrolling.systems.imaging._files import JPEGWay, deblocking
-from unrolling.systems.imaging._multiscale import DEPTH, EQUATIONS, MARGIN, REFERENCES, TILE, schedule, tying
+from unrolling.systems.imaging._multiscale import (
+    DEPTH,
+    EQUATIONS,
+    MARGIN,
+    OFTEN,
+    REFERENCES,
+    TILE,
+    build,
+    schedule,
+    tying,
+)
 from unrolling.tasks.baselines import Baseline, Iterative
 
 PERIOD = 4  # cells of 2 x 2 pixels in a block of 8 x 8
@@ -41,10 +51,10 @@ SYSTEM = System(
     name="imaging/deblock",
     title="Multiscale deblocking",
     paradigm="inductive-bias",
-    summary="photographs without the blocks and ringing of JPEG, whatever the quality: two projections onto what the "
+    summary="photographs without the blocks and ringing of JPEG, whatever the quality: three projections onto what the "
     "file says of every coefficient, in turn with small networks on two scales, averaged over mirror images.",
     equations=EQUATIONS.format(
-        often="twice",
+        often=OFTEN,
         side="2 x 2",
         wide=24,
         deep=32,
@@ -56,9 +66,10 @@ SYSTEM = System(
     recipes={
         "deblocking_qualities": Recipe(
             parent=parent,
+            build=build(parent),
             tying=tying(),
             depth=DEPTH,
-            schedule=schedule(10_000, 9_000),
+            schedule=schedule(10_000, 9_000, again=(10_000,)),
             range=lambda task: {"quality": Range(task.lowest, task.highest)},
         )
     },
