@@ -23,7 +23,7 @@ OPTIONS = {"kind": "shake", "size": 17}
 # threshold, kernel_ridge, shocks, variation
 SETTINGS = tuple((*features, v) for features in ((1.0, 1.0, 0), (2.0, 1.0, 3)) for v in (0.006, 0.02))
 RANGE = {"noise": Range(2, 3.3)}  # of 255, about the 1 % of the task
-STEPS = 500, 1500, 6000  # of each stage alone, of all together, and again
+STEPS = 500, 1500, 9000  # of each stage alone, of all together, and again
 AGAIN = 0.6  # of the first rate, where all together begin again
 RATES = {"kernel_ridge": 1e-2, "image_ridge": 1e-2}
 
