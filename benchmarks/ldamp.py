@@ -9,8 +9,8 @@ patches), ``whole`` (a whole photograph through random signs and a cosine transf
 Bars: the estimated level within 5 % of the true one and the kurtosis within 0.2 of 3 for LDAMP in every layer, one of
 the two broken by LDIT; LDAMP at least 0.5 dB above LDIT and above D-AMP with BM3D.
 
---denoiser: ``shipped``, that of imaging/ldamp_shipped (eight layers: --depth 8); ``denoise``, the one that it begins
-with, imaging/denoise as it is; ``tied``, that of imaging/ldamp_tied; ``layers``, imaging/ldamp and imaging/ldit
+--denoiser: ``shipped``, that of imaging/ldamp_shipped (eight layers: --depth 8); ``denoise``, imaging/denoise as it
+is, with its last step taken twice; ``tied``, that of imaging/ldamp_tied; ``layers``, imaging/ldamp and imaging/ldit
 themselves, layer by layer (no part ``whole``). --data names a folder with ``set12``; without it the test photographs of
 the task serve. --weights names a folder of weights files, or a file, to use before the shipped ones.
 """

@@ -272,7 +272,7 @@ def of_cost(options: argparse.Namespace) -> list[Row]:
         operator = operator.float()
         found = {}
         for name, recipe in ((CONSTRAINED, "denoising"), (PLAIN, "known_deblurring")):
-            net, _ = denoiser(name, recipe, options.weights)
+            net, trained = denoiser(name, recipe, options.weights)
             step, count = (1.0, 1) if words == "denoising" else (0.722, 30)
             iteration = ProximalGradient(LeastSquares(operator), DenoiserProx(net, sigma=LEVEL), 0.0, step_size=step)
             run, scores = steps_of(iteration, count), []
@@ -281,7 +281,7 @@ def of_cost(options: argparse.Namespace) -> list[Row]:
                 with torch.no_grad():
                     scores.append(psnr(run(operator(clean) + noise), clean))
             found[name] = float(np.mean(scores))
-            method = f"PnP-FBS, step {step:g}, {name}"
+            method = f"PnP-FBS, step {step:g}, {called(name, trained)}"
             rows.append({"part": "cost", "set": f"{where}, {words}", "method": method, "psnr": found[name]})
         row: Row = {"part": "cost", "set": f"{where}, {words}", "method": "what the bound costs"}
         rows.append(row | {"value": found[PLAIN] - found[CONSTRAINED], "bar": COST, "better": "low"})

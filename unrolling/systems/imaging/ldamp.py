@@ -155,7 +155,7 @@ SYSTEM = System(
             "imaging/ldamp_shipped",
             "Learned D-AMP with the shipped denoiser",
             "as Learned D-AMP, with the denoiser of imaging/denoise in all layers, which is trained on through eight "
-            "of them; before, it is D-AMP with that denoiser as it is.",
+            "of them; before, it is D-AMP with that denoiser, each of its layers one step.",
             EQUATIONS.format(
                 onsager=ONSAGER,
                 denoiser="D the two layers of imaging/denoise, a step each, 96,242 numbers, one for all.",
