@@ -21,6 +21,7 @@ from unrolling.prox.tables import piecewise_polynomial
 from unrolling.tasks.base import NMSE, Samples, Task, evaluate
 from unrolling.tasks.baselines import Iterative
 from unrolling.tasks.communications.detection import Detection
+from unrolling.tasks.images.denoising import Denoising
 
 
 def test_foreseen_work_does_not_depend_on_the_clock_and_grows_with_the_work():
@@ -66,6 +67,38 @@ def test_a_method_that_matches_the_network_has_a_row_for_its_end_too():
     assert rows[0].name == "ISTA, until it matches the network"
     assert rows[-1].iterations == curves[0].iterations[-1] > rows[0].iterations
     assert NMSE.value(evaluate(rows[-1].run, task, task.test)) < NMSE.value(evaluate(rows[0].run, task, task.test))
+
+
+def test_pictures_of_which_two_take_too_long_are_cut_and_the_note_says_so():
+    torch.manual_seed(0)
+    pictures = {part: {f"{part} {k}": torch.rand(400, 300) for k in range(8)} for part in ("validation", "test")}
+    task = Denoising(data={"train": {"a": torch.rand(64, 64)}, **pictures})
+
+    def slow(data):  # 1.2e5 entries of a picture, a hundred times
+        for _ in range(100):
+            data = data + 1
+        return data
+
+    data = task.test[0].data
+    whole = foreseen(lambda: slow(data))
+    same, words = shortened(task, slow, 100 * whole)
+    assert same is task
+    assert words == ""
+    some, words = shortened(task, slow, 3.5 * whole)
+    assert [len(some.test), some.test[0].target.shape] == [4, (1, 400, 300)]
+    assert "scores are those of 4 of the 8 test samples, and settings are chosen on 4 of 8 others" in words
+    cut, words = shortened(task, slow, 1.5 * whole)
+    assert len(cut.test) >= 6
+    height, width = cut.test[0].target.shape[-2:]
+    assert 6 * height * width == pytest.approx(1.5 * 400 * 300, rel=0.01)
+    assert f"samples are the middle {height} x {width} pixels of each picture" in words
+    top, left = (400 - height) // 2, (300 - width) // 2
+    own = pictures["test"]["test 0"]
+    assert torch.equal(cut.test[0].target[0], own[top : top + height, left : left + width])
+    least, _ = shortened(task, slow, 1e-9)
+    assert [len(least.test), least.test[0].target.shape] == [2, (1, 128, 128)]
+    assert task.test[0].target.shape == (1, 400, 300)  # the task itself is as it was
+    assert task.smaller(1.0) is None
 
 
 @pytest.mark.nightly

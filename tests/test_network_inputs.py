@@ -28,6 +28,7 @@ from unrolling.networks import (
     LipschitzBatchNorm,
     LipschitzDnCNN,
     LocalHead,
+    MaxMin,
     MultiscaleResidual,
     NormalisedUNet,
     PixelDetector,
@@ -107,6 +108,7 @@ def test_the_cases_are_all_networks():
         GraphConvolutions,
         LocalHead,
         MultiscaleResidual,
+        MaxMin,
     }  # a function of numbers; those that take their memory, a level, a graph or a picture besides
     assert {item for item in found if inspect.isclass(item) and issubclass(item, nn.Module)} == {
         type(network) for network, _, _ in CASES.values()

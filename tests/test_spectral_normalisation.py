@@ -13,6 +13,7 @@ from unrolling.networks import (
     DnCNN,
     LipschitzBatchNorm,
     LipschitzDnCNN,
+    MaxMin,
     RealSpectralNorm,
     lipschitz_bound,
     normalise_convolutions,
@@ -117,10 +118,11 @@ def trained(network, steps=20, size=14):
     return network.eval()
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_every_layer_of_a_trained_network_keeps_its_norm_at_any_size(normalise):
-    network = trained(LipschitzDnCNN(4, 8, normalise=normalise, epsilon=0.5, shape=(14, 14)))
-    before = LipschitzDnCNN(4, 8, normalise=normalise, epsilon=0.5)
+@pytest.mark.parametrize(("normalise", "activation"), [(False, "relu"), (True, "relu"), (False, "sort")])
+def test_every_layer_of_a_trained_network_keeps_its_norm_at_any_size(normalise, activation):
+    options = {"normalise": normalise, "epsilon": 0.5, "activation": activation}
+    network = trained(LipschitzDnCNN(4, 8, shape=(14, 14), **options))
+    before = LipschitzDnCNN(4, 8, **options)
     assert not torch.allclose(network.residual[2].weight, before.residual[2].weight, atol=1e-2)
     limit = 0.5 ** (1 / 4)
     for conv in (part for part in network.residual if isinstance(part, nn.Conv2d)):
@@ -134,6 +136,40 @@ def test_every_layer_of_a_trained_network_keeps_its_norm_at_any_size(normalise):
     with torch.no_grad():
         moved = (network(x) - x - network(y) + y).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
     assert float(moved.max()) <= network.residual_bound() * (1 + 1e-5)
+
+
+def test_sorted_pairs_lengthen_no_difference_and_shorten_no_gradient():
+    x, y = torch.randn(2, 3, 8, 5, 4, dtype=torch.float64, requires_grad=True)
+    sort = MaxMin()
+    out = sort(x)
+    assert torch.equal(out.sort(dim=1).values, x.sort(dim=1).values)
+    assert bool((out[:, :4] >= out[:, 4:]).all())
+    assert bool((out - sort(y)).norm() <= (x - y).norm())
+    given = torch.randn_like(out)
+    (slope,) = torch.autograd.grad(out, x, given)
+    assert float(slope.norm()) == pytest.approx(float(given.norm()), rel=1e-12)
+    assert lipschitz_bound(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), sort)) > 0
+    with pytest.raises(ValueError, match=r"x has shape \(2, 3, 4, 4\); channels in pairs are wanted"):
+        sort(torch.zeros(2, 3, 4, 4))
+
+
+def test_a_network_that_sorts_is_steeper_than_one_of_rectifiers_and_within_its_bound():
+    torch.manual_seed(0)
+    slopes = []
+    for activation in ("sort", "relu"):
+        network = LipschitzDnCNN(5, 8, epsilon=0.5, shape=(16, 16), activation=activation).eval()
+        assert network.residual_bound() <= 0.5 * (1 + 1e-2) ** 5
+        x = noisy(200, 16, 16)
+        y = x + 1e-2 * torch.randn_like(x)
+        with torch.no_grad():
+            moved = (network(x) - x - network(y) + y).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
+        assert float(moved.max()) <= network.residual_bound() * (1 + 1e-5)
+        slopes.append(float(moved.max()))
+    assert slopes[0] > 2 * slopes[1]
+    with pytest.raises(ValueError, match=r"channels is 5; to be sorted in pairs, their number has to be even"):
+        LipschitzDnCNN(3, 5, activation="sort")
+    with pytest.raises(ValueError, match=r"activation is 'tanh'; there are 'relu' and 'sort'"):
+        LipschitzDnCNN(3, 4, activation="tanh")
 
 
 def test_training_divides_by_a_norm_that_its_power_iterations_come_to():

@@ -70,6 +70,16 @@ def test_a_method_that_takes_few_samples_is_timed_on_those_and_a_part_stands_for
     assert (times[0].batch, times[1].batch, times[1].single) == pytest.approx((0.01, 1.07, 1.07))
 
 
+def test_a_method_of_many_seconds_runs_once_and_alone(monkeypatch):
+    clock = Clock(monkeypatch)
+    long, short = clock.method("a", lambda size, call: 4.0 * size), clock.method("b", lambda size, call: 0.01 * size)
+    times = time_all([long, short], Samples(torch.zeros(8, 2), torch.zeros(8, 2)), rounds=3)
+    assert [call for call in clock.calls if call[0] == "a"] == [("a", 1)]
+    assert clock.calls.count(("b", 8)) == 3
+    assert [t.batch_size for t in times] == [1, 8]
+    assert (times[0].batch, times[0].single, times[1].batch) == pytest.approx((4.0, 4.0, 0.01))
+
+
 def test_no_round_starts_after_the_budget_but_one_is_always_made(monkeypatch):
     clock = Clock(monkeypatch)
     method = clock.method("a", lambda size, call: 100.0)

@@ -8,7 +8,16 @@ from unrolling._lazy import lazy
 if TYPE_CHECKING:
     from unrolling.evaluation.bands import calibration_of, measure_coverage
     from unrolling.evaluation.baselines import Affine, affine_estimate, best, linear_mmse, run_method
-    from unrolling.evaluation.budget import Allowance, Part, foreseen, left_out, on_part, part_of, shortened
+    from unrolling.evaluation.budget import (
+        Allowance,
+        Part,
+        foreseen,
+        left_out,
+        of_a_sample,
+        on_part,
+        part_of,
+        shortened,
+    )
     from unrolling.evaluation.classical import Trace, run_classical, stepped, steps_of, trace
     from unrolling.evaluation.compare import compare_network
     from unrolling.evaluation.comparison import Comparison, plain
@@ -67,7 +76,7 @@ __getattr__, __dir__ = lazy(
     {
         ".bands": ("calibration_of measure_coverage"),
         ".baselines": ("Affine affine_estimate best linear_mmse run_method"),
-        ".budget": ("Allowance Part foreseen left_out on_part part_of shortened"),
+        ".budget": ("Allowance Part foreseen left_out of_a_sample on_part part_of shortened"),
         ".classical": ("Trace run_classical stepped steps_of trace"),
         ".compare": ("compare_network"),
         ".comparison": ("Comparison plain"),
@@ -103,7 +112,7 @@ __all__ = [
     "bounds", "calibrate", "calibration_of", "compare_gradients", "compare_network", "cost_of",
     "cost_of_long", "coverage", "environment", "examine_layers", "few", "fixed_points", "foreseen",
     "headline", "holm", "interval", "is_classical", "learn_half_width", "least", "left_out", "linear_mmse",
-    "measure_coverage", "on_part", "paired", "paired_rows", "parameters", "part_of", "plain",
+    "measure_coverage", "of_a_sample", "on_part", "paired", "paired_rows", "parameters", "part_of", "plain",
     "quality_of_layers", "resampled_values", "resamples", "run_classical", "run_method", "saved_bytes",
     "scored_batches", "short", "shortened", "size_sweep", "spread", "standard_rules", "standing", "stands",
     "stepped", "steps_of", "strongest", "sweep", "symbol_sets", "time_all", "trace", "train_generic",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from unrolling.core import Unrolled
-from unrolling.evaluation.budget import foreseen, part_of
+from unrolling.evaluation.budget import of_a_sample, part_of
 from unrolling.evaluation.conformal import Calibrated, Coverage, UnlikeCalibrationWarning, calibrate, coverage, least
 from unrolling.evaluation.half_widths import LayerSpread, usual_score
 from unrolling.evaluation.records import CoverageReport, CoverageRow
@@ -45,8 +45,7 @@ def measure_coverage(
     test = list(task.test)
     shifted = [(shift, value, shift.make(value)) for shift in shifts for value in shift.values]
     if budget is not None:
-        probe = first(test[0], 4)
-        once = foreseen(lambda: score(probe.data)) / count(probe)
+        once = of_a_sample(score, test[0])
         total = sum(map(count, chain(calibration, test, (samples for *_, samples in shifted))))
         share = budget / max(once * total, 1e-12)
         calibration, test = part_of(calibration, share).batches, part_of(test, share).batches
@@ -73,8 +72,7 @@ def calibration_of(network: Unrolled, task: Task, level: float, budget: float | 
     score = usual_score(network)
     samples, _ = _samples(task)
     if budget is not None:
-        probe = first(samples[0], 4)
-        once = foreseen(lambda: score(probe.data)) / count(probe)
+        once = of_a_sample(score, samples[0])
         total = sum(map(count, samples))
         samples = part_of(samples, max(budget / max(once * total, 1e-12), 2 * least(level) / total)).batches
     if sum(map(count, samples)) < least(level) or not _comparable(score, samples[0]):

@@ -16,14 +16,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from unrolling.core import native
+from unrolling.core import native, tree
 from unrolling.evaluation.cost import COUNTS
 from unrolling.tasks.base import Samples, Task, count, estimates_of, first, pieces_of
 
 # Of one thread of a usual processor: what seconds are foreseen with.
 MULTIPLY_ADDS, ENTRIES, CALL = 2e10, 1e9, 4e-6  # a second; a second; seconds
-FORESEEN = 4  # samples that the work of a network is foreseen on
+FORESEEN = 4  # samples that the work of a network is foreseen on,
+LARGE = 2**15  # but one where each has so many numbers, beside which calls cost nothing
 LEAST_PART, LEAST_SAMPLES = 1 / 20, 2  # of the samples, and of their number, that settings are chosen on
+PARTS = 6  # samples that are scored, where they are cut since two of them whole take too long
 
 
 class _Entries(TorchDispatchMode):
@@ -48,6 +50,13 @@ def foreseen(run: Callable[[], Any]) -> float:
         run()
     work = counter.get_total_flops() / 2 + sum(kernels)
     return work / MULTIPLY_ADDS + entries.entries / ENTRIES + CALL * entries.calls
+
+
+def of_a_sample(run: Callable[[Any], Any], batch: Samples) -> float:
+    """Foreseen seconds for one sample of a batch."""
+    numbers = sum(t.numel() for t in tree.tensors(batch.data)) / count(batch)
+    few = first(batch, 1 if numbers >= LARGE else FORESEEN)
+    return foreseen(lambda: run(few.data)) / count(few)
 
 
 @dataclass
@@ -104,23 +113,32 @@ def on_part(task: Task, **batches: list[Samples]) -> Task | None:
 
 def shortened(task: Task, network: Callable[[Any], Tensor], seconds: float) -> tuple[Task, str]:
     """The task with as many samples, for tests and for validation, as the network does in so many foreseen seconds, and
-    what was left out in a sentence. Every row is scored on the same samples.
+    what was left out in a sentence. Where these are fewer than two, samples are cut (``Task.smaller``). Every row is
+    scored on the same samples.
     """
-    probe = first(task.test[0], FORESEEN)
-    once = foreseen(lambda: network(probe.data)) / count(probe)
+    once = of_a_sample(network, task.test[0])
+    have = sum(map(count, task.test)), sum(map(count, task.validation))
+    cut = task.smaller(seconds / (once * min(PARTS, have[0]))) if LEAST_SAMPLES * once > seconds else None
+    whole, words = (task, "") if cut is None else cut
+    if cut is not None:
+        once = of_a_sample(network, whole.test[0])
     test, validation = (
         part_of(batches, seconds / max(once * sum(map(count, batches)), 1e-12))
-        for batches in (task.test, task.validation)
+        for batches in (whole.test, whole.validation)
     )
     if test.all and validation.all:
-        return task, ""
-    shorter = on_part(task, test=test.batches, validation=validation.batches)
+        shorter, counts = whole, ""
+    else:
+        shorter = on_part(whole, test=test.batches, validation=validation.batches)
+        counts = (
+            f"scores are those of {test.samples} of the {have[0]} test samples, and settings are chosen on "
+            f"{validation.samples} of {have[1]} others"
+        )
     if shorter is None:
-        return task, ""
-    return shorter, (
-        f"So that it does not take long, scores are those of {test.samples} of the {sum(map(count, task.test))} test "
-        f"samples, and settings are chosen on {validation.samples} of {sum(map(count, task.validation))} others."
-    )
+        shorter, counts = whole, ""
+    parts = [f"samples are {words}"] if words else []
+    said = ", ".join([*parts, counts] if counts else parts)
+    return shorter, f"So that it does not take long, {said}." if said else ""
 
 
 @dataclass

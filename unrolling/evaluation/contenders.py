@@ -13,7 +13,7 @@ from torch import Tensor
 from unrolling._progress import Bar
 from unrolling.core import Unrolled, deploy, tree
 from unrolling.evaluation.baselines import Affine, affine_estimate, linear_mmse, run_method
-from unrolling.evaluation.budget import FORESEEN, MULTIPLY_ADDS, Allowance, foreseen, part_of
+from unrolling.evaluation.budget import MULTIPLY_ADDS, Allowance, foreseen, of_a_sample, part_of
 from unrolling.evaluation.classical import run_classical
 from unrolling.evaluation.cost import cost_of, cost_of_long
 from unrolling.evaluation.deadline import deadline
@@ -217,8 +217,9 @@ class Measured:
     @torch.no_grad()
     def compiled(self, plain: Contender, after: float) -> list[Contender]:
         """The network compiled, where at least ``after`` seconds are foreseen for the test set."""
-        some = first(self.task.test[0], FORESEEN)
-        taken = foreseen(lambda: self.network(some.data)) * sum(map(count, self.task.test)) / count(some)
+        if after == float("inf"):
+            return []
+        taken = of_a_sample(self.network, self.task.test[0]) * sum(map(count, self.task.test))
         if taken < after:
             return []
         self.bar.update(name="compiling the network")
@@ -393,8 +394,7 @@ def short(error: Exception) -> str:
 def _layer_curve(title: str, network: Unrolled, task: Task, budget: float | None) -> Curve:
     batches = part_of(task.test, 1).batches
     if budget is not None:
-        samples = first(batches[0], FORESEEN)
-        once = foreseen(lambda: list(network.estimates(samples.data))) / count(samples)
+        once = of_a_sample(lambda data: list(network.estimates(data)), batches[0])
         batches = part_of(batches, budget / max(once * sum(map(count, batches)), 1e-12)).batches
     values = quality_of_layers(network, task, batches)
     return Curve(title, "network", list(range(1, len(network) + 1)), values, None)

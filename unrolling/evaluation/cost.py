@@ -167,14 +167,12 @@ def cost_of(run: Callable[[Any], Any], data: Any, network: nn.Module | None = No
         data: one sample, with its batch dimension.
         network: whose learned numbers are counted.
     """
-    counter, foreign = FlopCounterMode(display=False, custom_mapping=COUNTS), _Foreign()
-    with native.counting() as kernels, foreign, counter:
+    counter, foreign, peak = FlopCounterMode(display=False, custom_mapping=COUNTS), _Foreign(), _Peak()
+    # the peak innermost: it follows operators as they are called, which the counter takes apart
+    with native.counting() as kernels, foreign, counter, peak:
         run(data)
     found = counter.get_total_flops() // 2 + sum(kernels)
     flops = None if foreign.seen else found or None
-    peak = _Peak()
-    with peak:
-        run(data)
     stored = None
     if network is not None:
         stored = sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)

@@ -19,6 +19,8 @@ from unrolling.evaluation.records import Interval, Seconds, Spread
 from unrolling.evaluation.significance import bounds, few, resampled_values
 from unrolling.tasks.base import Metric, Samples, count, first
 
+LONG = 3.0  # seconds of a run, beside which what a first one has to prepare is little
+
 
 @dataclass
 class Contender:
@@ -89,18 +91,25 @@ def time_all(
         contenders: the methods.
         batch: whose samples are used; the first one alone.
         rounds: how often each is timed at most.
-        budget: seconds after which no further round starts; every method is timed at least once after a warm-up.
+        budget: seconds after which no further round starts; every method is timed at least once after a warm-up, which
+            counts where it took more than three seconds: such a method runs once, and alone.
     """
     single = first(batch, 1).data
     data = [first(batch, c.limit).data if c.limit else batch.data for c in contenders]
     whole = count(batch)
     sizes = [min(c.limit, whole) if c.limit else whole for c in contenders]
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in contenders]
-    for contender in contenders:
-        _seconds(contender, single)
+    warm = [_seconds(contender, single) for contender in contenders]
+    for number, once in enumerate(warm):
+        if once > LONG:
+            sizes[number] = 1
+            times[number][0].append(once)
+            times[number][1].append(once)
     begin = time.perf_counter()
     for _ in range(rounds):
-        for contender, many, size, (batched, alone) in zip(contenders, data, sizes, times, strict=True):
+        for once, contender, many, size, (batched, alone) in zip(warm, contenders, data, sizes, times, strict=True):
+            if once > LONG:
+                continue
             batched.append(_seconds(contender, many) / size)
             # A short run is repeated, so that the clock's grain and one hiccup do not show.
             repeats = max(1, min(20, int(0.02 / max(alone[-1] if alone else 1.0, 1e-6))))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unrolling.networks.spectral_normalisation import (
         LipschitzBatchNorm,
         LipschitzDnCNN,
+        MaxMin,
         RealSpectralNorm,
         lipschitz_bound,
         normalise_convolutions,
@@ -65,7 +66,7 @@ __getattr__, __dir__ = lazy(
         ".restoration_unit": ("RestorationUnit StoppingPolicy"),
         ".shrinkage": ("ConvolutionalShrinkage"),
         ".spectral_normalisation": (
-            "LipschitzBatchNorm LipschitzDnCNN RealSpectralNorm lipschitz_bound normalise_convolutions"
+            "LipschitzBatchNorm LipschitzDnCNN MaxMin RealSpectralNorm lipschitz_bound normalise_convolutions"
         ),
         ".srcnn": ("SRCNN srcnn_channels"),
         ".temporal": ("ChannelNorm TemporalConvolutions"),
@@ -78,7 +79,7 @@ __getattr__, __dir__ = lazy(
 __all__ = [
     "BatchNormUNet", "ChannelNorm", "ComplexConvolution", "ComplexResidual", "ComplexVolumeResNet",
     "ConvBlock", "ConvolutionalShrinkage", "DnCNN", "EncoderDecoder", "FFDNet", "FullyConvolutional",
-    "GraphConvolutions", "InstanceUNet", "Joint", "LipschitzBatchNorm", "LipschitzDnCNN", "LocalHead", "MLP",
+    "GraphConvolutions", "InstanceUNet", "Joint", "LipschitzBatchNorm", "LipschitzDnCNN", "LocalHead", "MLP", "MaxMin",
     "MultiscaleResidual", "NormalisedUNet", "PNN", "PReLU", "PReNet", "PixelDetector", "RealSpectralNorm",
     "RecurrentEstimator", "ResidualBlocks", "ResidualCNN", "RestorationUnit", "SRCNN", "StoppingPolicy",
     "TemporalConvolutions", "TransformShrinkage", "UNet", "dncnn_channels", "from_channels", "hidden_width",

@@ -5,7 +5,7 @@ Lipschitz constant that is known.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from unrolling.networks.dncnn import DnCNN
 from unrolling.operators.layers import Geometry, convolution_norm, convolved, correlated, weight_norm
 
 SLACK = 1e-2  # by which the norm of a layer may exceed its limit: weights that were rounded, and how sharp the bound is
+SMALL = 0.05  # of the usual random kernels, beside an orthogonal matrix
 MOST = 256  # norms that are remembered: a network is copied, saved and loaded more often than it changes
 _NORMS: dict[Any, float] = {}
 # Lipschitz constant 1, of each entry for itself
@@ -141,6 +142,26 @@ class RealSpectralNorm(nn.Module):
 
 
 @explain_call
+class MaxMin(nn.Module):
+    """Pairs of neighbouring channels in order: (batch, 2 n, ...) to n maxima and n minima, (batch, 2 n, ...).
+
+    GroupSort with groups of two (Anil, Lucas and Grosse 2019, arXiv:1811.05381, section 4.1): what comes out is what
+    came in, in another order, so that it lengthens no difference, and shortens no gradient. Chains of layers of norm
+    one with rectifiers, which set half of it to zero, stay far below the slope that they may have.
+
+    Raises:
+        ValueError: an odd number of channels.
+    """
+
+    def forward(self, x: Float[Tensor, "batch channels ..."]) -> Float[Tensor, "batch channels ..."]:
+        """In order."""
+        if x.ndim < 2 or x.shape[1] % 2:
+            raise ValueError(f"x has shape {tuple(x.shape)}; channels in pairs are wanted, (batch, 2 n, ...)")
+        one, other = x[:, 0::2], x[:, 1::2]
+        return torch.cat([torch.maximum(one, other), torch.minimum(one, other)], dim=1)
+
+
+@explain_call
 class LipschitzBatchNorm(nn.BatchNorm2d):
     """Batch normalisation with gain / max(1, max_c |gain_c| / sqrt(running variance_c + eps)) in the place of its gain:
     outside of training it lengthens no difference of images.
@@ -216,7 +237,7 @@ def lipschitz_bound(chain: nn.Module, shape: tuple[int, int] | None = None) -> f
     """A Lipschitz constant of a chain of layers in evaluation: the product of the norms of its convolutions
     (``convolution_norm``: on images of every size, or of one ``shape``) and of the gains of its batch normalisations.
 
-    Rectifiers and other functions of single entries count 1; so do layers without slope above one.
+    Rectifiers, ``MaxMin`` and other functions without slope above one count 1.
 
     Args:
         chain: an ``nn.Sequential`` or a single layer.
@@ -240,12 +261,24 @@ def lipschitz_bound(chain: nn.Module, shape: tuple[int, int] | None = None) -> f
         return max(1.0, abs(chain.negative_slope))
     if isinstance(chain, nn.PReLU):
         return max(1.0, float(chain.weight.detach().abs().amax()))
-    if isinstance(chain, STEADY):
+    if isinstance(chain, (*STEADY, MaxMin)):
         return 1.0
     raise TypeError(
         f"{type(chain).__name__} has no Lipschitz constant that is known here; the chain may hold convolutions, batch "
         "normalisations and functions of single entries"
     )
+
+
+@torch.no_grad()
+def _near_isometry(layer: nn.Conv2d) -> nn.Conv2d:
+    """A small part of the usual start, and an orthogonal matrix in the middle."""
+    middle = torch.empty(layer.out_channels, layer.in_channels)
+    nn.init.orthogonal_(middle)
+    layer.weight.mul_(SMALL)
+    layer.weight[..., layer.kernel_size[0] // 2, layer.kernel_size[1] // 2] += middle.to(layer.weight)
+    if layer.bias is not None:
+        layer.bias.zero_()
+    return layer
 
 
 @explain_call
@@ -263,9 +296,11 @@ class LipschitzDnCNN(DnCNN):
         normalise: batch normalisation in the inner layers (``LipschitzBatchNorm``).
         epsilon: of R; each layer has the norm epsilon^(1 / layers).
         shape: (height, width) that power iterations work on: the size of training images.
+        activation: ``relu``, or ``sort`` for ``MaxMin``, with which kernels begin near isometries: an orthogonal matrix
+            in the middle.
 
     Raises:
-        ValueError: as for ``DnCNN``; an epsilon that is not positive.
+        ValueError: as for ``DnCNN``; an epsilon that is not positive; an odd number of channels to sort.
     """
 
     def __init__(
@@ -277,8 +312,16 @@ class LipschitzDnCNN(DnCNN):
         normalise: bool = False,
         epsilon: float = 1.0,
         shape: tuple[int, int] = (40, 40),
+        activation: Literal["relu", "sort"] = "relu",
     ) -> None:
+        if activation not in ("relu", "sort"):
+            raise ValueError(f"activation is {activation!r}; there are 'relu' and 'sort'")
         super().__init__(layers, channels, colours, normalise=normalise)
+        if activation == "sort":
+            if channels % 2:
+                raise ValueError(f"channels is {channels}; to be sorted in pairs, their number has to be even")
+            parts = (_near_isometry(part) if isinstance(part, nn.Conv2d) else part for part in self.residual)
+            self.residual = nn.Sequential(*(MaxMin() if isinstance(part, nn.ReLU) else part for part in parts))
         normalise_convolutions(self.residual, epsilon, shape)
 
     def residual_bound(self) -> float:

@@ -110,6 +110,13 @@ class Task:
         """
         return first(self.timing, 64).data
 
+    def smaller(self, share: float) -> tuple[Task, str] | None:
+        """The task with parts of its held-out samples in their place, about this share of the numbers of each, and what
+        they are in words: ``the middle 128 x 128 pixels of each picture``. None where there are no such parts; so by
+        default.
+        """
+        return None
+
     def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Mean squared error; a scalar. A subclass's may take more, as any loss (``training.losses``).
 

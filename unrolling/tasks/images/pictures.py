@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -24,6 +25,7 @@ PARTS = ("train", "validation", "test")
 EXTRA = "extra"  # the folder of photographs that are trained on besides the packages'
 # pixels of the longer side that photographs there are brought down to, towards which JPEG artefacts vanish
 LARGEST = 800
+MIDDLE = 128  # pixels along a side that are left of a held-out picture at least
 
 
 class Pictures(Task):
@@ -142,6 +144,29 @@ class Pictures(Task):
             timing_crops(list(self.photographs["test"].values()), multiple=self.multiple),
             torch.Generator().manual_seed(3_000_003 + self.seed),
         )
+
+    def smaller(self, share: float) -> tuple[Task, str] | None:
+        """The middle of each held-out picture, at least 128 pixels along a side, spoilt by itself."""
+        held = {part: pictures for part, pictures in self.photographs.items() if part != "train"}
+        cut = {part: {name: self._middle(p, share) for name, p in pictures.items()} for part, pictures in held.items()}
+        sizes = [tuple(p.shape[-2:]) for pictures in cut.values() for p in pictures.values()]
+        if sizes == [tuple(p.shape[-2:]) for pictures in held.values() for p in pictures.values()]:
+            return None
+        found = copy.copy(self)
+        for name in ("validation", "test", "timing"):
+            found.__dict__.pop(name, None)
+        found.__dict__["photographs"] = {**self.photographs, **cut}
+        low, high = min(sizes), max(sizes)
+        words = f"{low[0]} x {low[1]}" if low == high else f"{low[0]} x {low[1]} to {high[0]} x {high[1]}"
+        return found, f"the middle {words} pixels of each picture"
+
+    def _middle(self, picture: Tensor, share: float) -> Tensor:
+        sides = [
+            min(side, max(MIDDLE, self.least, round(side * share**0.5))) // self.multiple * self.multiple
+            for side in picture.shape[-2:]
+        ]
+        top, left = ((side - own) // 2 for side, own in zip(picture.shape[-2:], sides, strict=True))
+        return picture[..., top : top + sides[0], left : left + sides[1]].contiguous()
 
     def example(self) -> Any:
         """One small crop."""
