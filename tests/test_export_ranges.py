@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from exported import file
-from torch import nn
+from torch import Tensor, nn
 
 from unrolling import Iteration, unroll
 from unrolling.algorithms.images.blind_deblurring import BlindDeblurring
@@ -136,6 +136,26 @@ class Magnifying(nn.Module):
 
 def scaled(y):
     return y / y.abs().amax(-1, keepdim=True).clamp_min(1e-20)
+
+
+class Grows(nn.Module):
+    """The image times the sum of its kernel, to the hundredth power: finite where that sum is one."""
+
+    def forward(self, given: tuple[Tensor, Tensor]) -> Tensor:
+        image, kernel = given
+        factor = kernel.sum((1, 2))[:, None, None]
+        for _ in range(100):
+            image = image * factor
+        return image
+
+
+def test_a_network_that_diverges_for_a_repeated_kernel_is_compared_with_one_of_the_same_sum(tmp_path):
+    kernel = torch.rand(2, 5, 4) + 0.1
+    kernel = kernel / kernel.sum((1, 2), keepdim=True)
+    done = export(Grows(), file(tmp_path, "torch"), (torch.rand(2, 12, 11), kernel))
+    wide = (torch.rand(3, 31, 40), nn.functional.pad(kernel[:1].expand(3, -1, -1), (0, 3, 2, 1)))
+    torch.testing.assert_close(load(tmp_path / done.path.name)(wide), Grows()(wide))
+    assert len(done.sizes) == 5
 
 
 def test_a_network_that_magnifies_rounding_is_compared_in_double_precision(monkeypatch, tmp_path):

@@ -173,15 +173,26 @@ def _checks(
     if first is not None:
         yield example._replace(state=first)
     if sizes.doubled:
-        doubled = example.again(2 if dynamic else example.samples, generator).resized(traced.shapes, sizes.doubled)
+        yield _doubled_sizes(reference, example.again(2 if dynamic else example.samples, generator), traced, sizes)
+
+
+def _doubled_sizes(reference: nn.Module, given: Example, traced: Traced, sizes: Plan) -> Example:
+    """Samples of twice the free sizes: repeated, or with zeros beyond their ends where the network has no finite answer
+    to these, as one that diverges for a kernel that came to twice its sum.
+    """
+    refused: Exception | None = None
+    for zeros in (False, True):
+        doubled = given.resized(traced.shapes, sizes.doubled, zeros)
         try:
             answer(reference, doubled.data, doubled.state)
         except Exception as error:
-            raise ExportError(
-                f"the sizes {', '.join(sizes.doubled)} seem free, and yet the network refuses data of "
-                f"twice these ({error}); export with free_sizes=False"
-            ) from error
-        yield doubled
+            refused = refused or error
+        else:
+            return doubled
+    raise ExportError(
+        f"the sizes {', '.join(sizes.doubled)} seem free, and yet the network refuses data of "
+        f"twice these ({refused}); export with free_sizes=False"
+    ) from refused
 
 
 def _extremes(

@@ -53,12 +53,15 @@ class Example(NamedTuple):
             samples=count,
         )
 
-    def resized(self, shapes: Mapping[str, tuple[int | str, ...]], sizes: Mapping[str, int]) -> Example:
+    def resized(
+        self, shapes: Mapping[str, tuple[int | str, ...]], sizes: Mapping[str, int], zeros: bool = False
+    ) -> Example:
         """Cut off or repeated along free sizes and to those that are fixed, but never along the batch.
 
         Args:
             shapes: of the inputs by name, with the names of free sizes.
             sizes: by the names of those that change.
+            zeros: whether there are zeros beyond the ends in the place of repetitions.
         """
         given = iter([shapes[name] for name in self.inputs])
 
@@ -67,7 +70,10 @@ class Example(NamedTuple):
                 wanted = sizes.get(size, tensor.shape[axis]) if isinstance(size, str) else size
                 if axis > 0 and wanted != tensor.shape[axis]:
                     index = torch.arange(wanted, device=tensor.device) % tensor.shape[axis]
+                    own = tensor.shape[axis]
                     tensor = tensor.index_select(axis, index)
+                    if zeros and wanted > own:
+                        tensor.narrow(axis, own, wanted - own).zero_()
             return tensor
 
         data = tree.apply(fit, self.data)
