@@ -6,6 +6,7 @@ from tiny import moved, network, recovery
 
 from unrolling import unroll
 from unrolling.algorithms import FISTA, GramISTA, ThinISTA
+from unrolling.evaluation.budget import foreseen
 from unrolling.evaluation.compare import compare_network
 from unrolling.evaluation.layers import examine_layers
 from unrolling.report.study import layer_figures
@@ -66,10 +67,16 @@ def test_a_tied_network_is_run_beyond_its_depth():
     assert found.beyond[0][1] == NMSE.value(task.pieces(unroll(net.parent, 6)(task.test[0].data), task.test[0]))
 
 
+def of_twenty(net, task):
+    """Foreseen seconds of the runs without a layer, and with two, four and eight times three, of 20 samples."""
+    return foreseen(lambda: net(task.test[0].data[:32])) / 32 * 20 * (2 + 2 + 4 + 8)
+
+
 def test_what_layers_are_worth_keeps_to_a_budget_and_says_of_how_many_samples():
     task = recovery(held_out=400)
     net = moved(network(task, 3, ("encoder", "inhibition", "threshold"), ()))
-    whole, few = examine_layers(net, task), examine_layers(net, task, budget=1e-6)
+    least = of_twenty(net, task)
+    whole, few = examine_layers(net, task), examine_layers(net, task, budget=least / 4)
     assert whole.samples is None
     assert whole.end == whole.quality[-1]
     assert few.samples == 20  # a twentieth, at least
@@ -79,12 +86,15 @@ def test_what_layers_are_worth_keeps_to_a_budget_and_says_of_how_many_samples():
     assert len(few.dropped) == 3
     assert examine_layers(net, task, quality=[1.0, 2.0, 3.0], budget=1e6).quality == [1.0, 2.0, 3.0]
     assert examine_layers(net, task, budget=1e6) == whole
+    none = examine_layers(net, task, budget=least / 10)
+    assert (none.dropped, none.beyond, none.samples, none.whole) == ([], [], None, None)
+    assert none.quality == whole.quality
 
 
 def test_the_page_says_of_how_many_samples():
     task = recovery(held_out=400)
     net = moved(network(task, 3, ("encoder", "inhibition", "threshold"), ()))
     found = compare_network(net, task, title="NET", quiet=True, effort="quick", baselines=[], generic_steps=10)
-    found.layers = examine_layers(net, task, budget=1e-6)
+    found.layers = examine_layers(net, task, budget=of_twenty(net, task) / 4)
     words = [figure.words for figure in layer_figures(found)]
     assert sum("On the first 20 samples of the test set." in each for each in words) == 2

@@ -16,7 +16,8 @@ from unrolling.tasks.base import Samples, Task, count, first, pieces_of
 
 PROBES, LEAST_PROBES = 32, 4  # samples on which derivatives are looked at
 POWER_STEPS = 12
-MOST_PROBING = 4  # budgets; derivatives that take longer are left out
+MOST_PROBING = 4  # budgets; derivatives that take longer are left out,
+MOST_RUNNING = 8  # and runs without a layer, or with more of them, that do so on the fewest samples
 PROBED_RUNS = 4 * POWER_STEPS + 8  # of the network, that looking at derivatives is worth
 
 
@@ -49,16 +50,19 @@ def examine_layers(
             None for any.
     """
     probed, depth, further = True, len(network), () if network.untied else tuple(beyond)
+    left = range(depth if depth > 1 else 0)  # the layers that are left out, each in turn
     part, probe = part_of(task.test, 1), first(task.test[0], PROBES)
     if budget is not None:
         once = foreseen(lambda: network(probe.data)) / count(probe)
-        runs = (depth - 1 if depth > 1 else 0) + sum(further)
+        runs = max(len(left) - 1, 0) + sum(further)
         if runs:
             part = part_of(task.test, 0.5 * budget / max(once * runs * part.samples, 1e-12))
+        if once * runs * part.samples > MOST_RUNNING * budget:
+            left, further = range(0), ()
         wanted = math.ceil(0.5 * budget / max(PROBED_RUNS * once, 1e-12))
         probe = first(probe, max(LEAST_PROBES, min(PROBES, wanted)))
         probed = PROBED_RUNS * once * count(probe) <= MOST_PROBING * budget
-    batches = part.batches
+    batches, partly = part.batches, not part.all and bool(left or further)
 
     def score(run: Callable[[Any], Tensor]) -> float:
         return task.metric.value(pieces_of(task, batches, [run(batch.data) for batch in batches]))
@@ -71,10 +75,10 @@ def examine_layers(
         change,
         step,
         _lipschitz(network, probe.data) if probed else [float("nan")] * depth,
-        [score(lambda data, k=k: _without(network, data, k)) for k in range(depth)] if depth > 1 else [],
+        [score(lambda data, k=k: _without(network, data, k)) for k in left],
         [(factor * depth, score(lambda data, k=factor: _deeper(network, data, k * depth))) for factor in further],
-        None if part.all else part.samples,
-        None if part.all else score(network),
+        part.samples if partly else None,
+        score(network) if partly else None,
     )
 
 
