@@ -69,7 +69,7 @@ SYSTEM = System(
             build=build(parent),
             tying=tying(),
             depth=DEPTH,
-            schedule=schedule(10_000, 9_000, again=(10_000,)),
+            schedule=schedule(10_000, 9_000, again=(10_000, 8_000, 6_000)),
             range=lambda task: {"quality": Range(task.lowest, task.highest)},
         )
     },

@@ -25,7 +25,8 @@ POWER, ERROR, LEVEL = 0.85, 1.2e-3, 22 / 255
 class DeblockingQualities(Deblocking):
     """As ``Deblocking``, at any quality of the encoder: what the file says of its quantisation comes with the data.
 
-    Qualities of training are uniform in [least, most]; scores are means over 10, 30, 60 and 90.
+    Qualities of training are such that their logarithm is uniform, from least to most, since artefacts change with
+    ratios of them: of a uniform quality one in nine would be 15 or less. Scores are means over 10, 30, 60 and 90.
 
     Args:
         least, most: qualities of training, 1 to 100.
@@ -73,7 +74,8 @@ class DeblockingQualities(Deblocking):
     def draw(self, batch: int, generator: torch.Generator) -> Samples:
         """Crops, each at a quality of its own."""
         clean = (self.crops(batch, generator).clamp(0, 1) * 255).round() / 255
-        qualities = torch.randint(self.lowest, self.highest + 1, (batch,), generator=generator).tolist()
+        parts = torch.rand(batch, generator=generator)
+        qualities = (self.lowest * (self.highest / self.lowest) ** parts).round().int().tolist()
         each = [compress(picture.unsqueeze(0), quality) for picture, quality in zip(clean, qualities, strict=True)]
         return Samples(Compressed(*(torch.cat(parts) for parts in zip(*each, strict=True))), clean)
 
