@@ -32,6 +32,10 @@ LIMIT = 120  # seconds of the processor that a file may take
 TOO_LONG = "it took longer than the limit"
 
 
+class OutOfTime(BaseException):
+    """No ``Exception``: an export takes those that a network raises for its refusal of some sizes, and would go on."""
+
+
 def network_of(pair: Pair) -> tuple[Any, Any]:
     """The network of a pair, and its task."""
     path = exports.weights_path(pair)
@@ -62,7 +66,7 @@ def measure(pair: Pair, limit: int) -> dict[str, Any]:
         sizes = {name: [*ends, done.sizes_compared.get(name, [])] for name, ends in done.sizes.items()}
         row |= {"holds": True, "error": float(f"{done.max_relative_error:.2g}"), "sizes": sizes}
         row |= {"own_rounding": float(f"{done.own_rounding:.2g}")} if done.own_rounding else {}
-    except Exception as error:  # whatever came between: it is what the row says
+    except (Exception, OutOfTime) as error:  # whatever came between: it is what the row says
         row |= {"holds": False, "reason": f"{type(error).__name__}: {error}"[:600]}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -70,7 +74,7 @@ def measure(pair: Pair, limit: int) -> dict[str, Any]:
 
 
 def _out_of_time(number: int, frame: object) -> None:
-    raise TimeoutError(TOO_LONG)
+    raise OutOfTime(TOO_LONG)
 
 
 def add(pair: Pair, row: Mapping[str, Any]) -> None:
