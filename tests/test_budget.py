@@ -99,6 +99,8 @@ def test_pictures_of_which_two_take_too_long_are_cut_and_the_note_says_so():
     assert [len(least.test), least.test[0].target.shape] == [2, (1, 128, 128)]
     assert task.test[0].target.shape == (1, 400, 300)  # the task itself is as it was
     assert task.smaller(1.0) is None
+    task.test = [task.spoil(torch.rand(1, 400, 300), torch.Generator().manual_seed(0)) for _ in range(8)]
+    assert task.smaller(0.2) is None  # these are not the task's own pictures
 
 
 @pytest.mark.nightly

@@ -146,16 +146,27 @@ class Pictures(Task):
         )
 
     def smaller(self, share: float) -> tuple[Task, str] | None:
-        """The middle of each held-out picture, at least 128 pixels along a side, spoilt by itself."""
-        held = {part: pictures for part, pictures in self.photographs.items() if part != "train"}
-        cut = {part: {name: self._middle(p, share) for name, p in pictures.items()} for part, pictures in held.items()}
-        sizes = [tuple(p.shape[-2:]) for pictures in cut.values() for p in pictures.values()]
-        if sizes == [tuple(p.shape[-2:]) for pictures in held.values() for p in pictures.values()]:
-            return None
+        """The middle of each held-out picture, 128 pixels along a side at least or the whole blocks in them, spoilt by
+        itself. None where that changes nothing, and where samples are not those of the pictures (of a task whose
+        ``test`` somebody set).
+        """
         found = copy.copy(self)
         for name in ("validation", "test", "timing"):
             found.__dict__.pop(name, None)
-        found.__dict__["photographs"] = {**self.photographs, **cut}
+        for one, other in ((self.test, found.test), (self.validation, found.validation)):
+            if len(one) != len(other) or not all(
+                torch.equal(a.target, b.target) for a, b in zip(one, other, strict=True)
+            ):
+                return None
+        for name in ("validation", "test"):
+            del found.__dict__[name]
+        found.__dict__["photographs"] = {
+            part: pictures if part == "train" else {name: self._middle(p, share) for name, p in pictures.items()}
+            for part, pictures in self.photographs.items()
+        }
+        sizes, before = ([tuple(b.target.shape[-2:]) for b in task.test] for task in (found, self))
+        if sizes == before:
+            return None
         low, high = min(sizes), max(sizes)
         words = f"{low[0]} x {low[1]}" if low == high else f"{low[0]} x {low[1]} to {high[0]} x {high[1]}"
         return found, f"the middle {words} pixels of each picture"
